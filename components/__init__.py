@@ -1,0 +1,1 @@
+"""Pipeline components: executors and the plain functions they call."""

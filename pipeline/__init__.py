@@ -1,0 +1,1 @@
+"""Configuration, wiring and running of the pipeline; only the runners import it."""

@@ -1,0 +1,1 @@
+"""The feature table and the curated TFDV schema derived from it."""

@@ -99,10 +99,10 @@ AGE_BUCKETS: tuple[int, ...] = (1, 18, 25, 35, 45, 50, 56)
 """Lower bounds that name the age buckets, as in `movielens/100k-ratings`."""
 
 UNKNOWN = "unknown"
-"""The value of a text feature that is not known (no metadata, a bad zip code)."""
+"""The value of a text feature that is not known (no metadata, a bad zip code).
 
-UNKNOWN_NUMBER = 0
-"""The value of an integer feature that is not known (no release date)."""
+A number that is not known (no release date) is a missing value, never a stand-in number.
+"""
 
 RATING_MIN, RATING_MAX = 1.0, 5.0
 """The scale of MovieLens's stars (README of ml-100k)."""

@@ -1,0 +1,1 @@
+"""The TFRS model, its training and its export."""

@@ -1,0 +1,1 @@
+"""All feature logic: the preprocessing graph."""

@@ -1,0 +1,1 @@
+"""Raw files: finding, reading, cleaning and generating them."""

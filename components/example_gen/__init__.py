@@ -1,0 +1,1 @@
+"""ExampleGen: raw files to split, cleaned tf.Examples."""
