@@ -1,0 +1,176 @@
+"""What the Evaluator computes, for which slices, and what a model must reach."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import tensorflow_model_analysis as tfma
+from google.protobuf import wrappers_pb2
+
+from components.evaluation import metrics
+from schema import features
+
+SIGNATURE = "serving_default"
+
+SLICE_FEATURES: tuple[features.Feature, ...] = (
+    features.GENDER,
+    features.AGE_BUCKET,
+    features.OCCUPATION,
+)
+"""The raw features that results are sliced by."""
+
+LOWER_IS_BETTER: frozenset[str] = frozenset({"rmse", "mae"})
+"""The metrics of which less is better; of all others more is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """What a model must reach on the overall slice to be blessed.
+
+    The bounds themselves are allowed. None switches a threshold off. The `worsening`
+    thresholds compare with the latest blessed model and apply only when there is one.
+    They must be wider than the noise between two seeds.
+
+    Attributes:
+      max_rmse: highest RMSE, in stars.
+      min_unseen_top_10_accuracy: lowest share of rows in the top 10 among unseen movies.
+      min_unseen_top_100_accuracy: the same for the top 100.
+      rmse_worsening: how far RMSE may rise above the baseline's, in stars.
+      unseen_top_10_worsening: how far the share may fall below the baseline's.
+      unseen_top_100_worsening: the same for the top 100.
+
+    Raises:
+      ValueError: a bound is out of range.
+    """
+
+    max_rmse: float | None = 0.92
+    min_unseen_top_10_accuracy: float | None = 0.17
+    min_unseen_top_100_accuracy: float | None = 0.62
+    rmse_worsening: float | None = 0.005
+    unseen_top_10_worsening: float | None = 0.01
+    unseen_top_100_worsening: float | None = 0.01
+
+    def __post_init__(self) -> None:
+        if self.max_rmse is not None and not self.max_rmse > 0:
+            raise ValueError(f"max_rmse must be above 0, received {self.max_rmse}")
+        for name in ("min_unseen_top_10_accuracy", "min_unseen_top_100_accuracy"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"{name} must be a share from 0 to 1, received {share}")
+        for name, allowed in self._worsenings().items():
+            if allowed is not None and not allowed >= 0:
+                raise ValueError(f"{name} must be 0 or more, received {allowed}")
+
+    def value_bounds(self) -> dict[str, float]:
+        """Returns the bound each metric must keep to, by metric name."""
+        return _without_none(
+            {
+                "rmse": self.max_rmse,
+                "unseen_top_10_accuracy": self.min_unseen_top_10_accuracy,
+                "unseen_top_100_accuracy": self.min_unseen_top_100_accuracy,
+            }
+        )
+
+    def allowed_worsening(self) -> dict[str, float]:
+        """Returns how much worse than the baseline each metric may be, never negative."""
+        return _without_none(
+            {
+                "rmse": self.rmse_worsening,
+                "unseen_top_10_accuracy": self.unseen_top_10_worsening,
+                "unseen_top_100_accuracy": self.unseen_top_100_worsening,
+            }
+        )
+
+    def _worsenings(self) -> dict[str, float | None]:
+        return {
+            "rmse_worsening": self.rmse_worsening,
+            "unseen_top_10_worsening": self.unseen_top_10_worsening,
+            "unseen_top_100_worsening": self.unseen_top_100_worsening,
+        }
+
+
+def build_eval_config(thresholds: Thresholds) -> tfma.EvalConfig:
+    """Returns the Evaluator's configuration.
+
+    Without a baseline the Evaluator drops the change thresholds by itself; with one it
+    adds a second model under the name `tfma.BASELINE_KEY`.
+
+    Raises:
+      ValueError: every threshold is off. The Evaluator then writes no blessing at all.
+    """
+    per_slice = _per_slice_thresholds(thresholds)
+    if not per_slice:
+        raise ValueError("expected at least one threshold: without any no model is ever blessed")
+    return tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(
+                model_type=tfma.TF_GENERIC,
+                signature_name=SIGNATURE,
+                label_key=features.RATING.name,
+            )
+        ],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            *(tfma.SlicingSpec(feature_keys=[feature.name]) for feature in SLICE_FEATURES),
+        ],
+        metrics_specs=[
+            tfma.MetricsSpec(
+                metrics=[
+                    tfma.MetricConfig(
+                        class_name=metrics.RecommenderMetrics.__name__,
+                        module=metrics.RecommenderMetrics.__module__,
+                    )
+                ],
+                per_slice_thresholds=per_slice,
+            )
+        ],
+        # TFMA adds its own example_count and loss metrics unless told not to.
+        options=tfma.Options(include_default_metrics=wrappers_pb2.BoolValue(value=False)),
+    )
+
+
+def _per_slice_thresholds(
+    thresholds: Thresholds,
+) -> dict[str, tfma.PerSliceMetricThresholds]:
+    """Returns the thresholds by metric, for the overall slice only.
+
+    A plain threshold applies to every slice: the smallest would withhold the blessing.
+    """
+    bounds, worsening = thresholds.value_bounds(), thresholds.allowed_worsening()
+    return {
+        metric: tfma.PerSliceMetricThresholds(
+            thresholds=[
+                tfma.PerSliceMetricThreshold(
+                    slicing_specs=[tfma.SlicingSpec()],
+                    threshold=_metric_threshold(metric, bounds.get(metric), worsening.get(metric)),
+                )
+            ]
+        )
+        for metric in metrics.METRIC_NAMES
+        if metric in bounds or metric in worsening
+    }
+
+
+def _metric_threshold(
+    metric: str, bound: float | None, worsening: float | None
+) -> tfma.MetricThreshold:
+    """Returns the bound and the allowed worsening in the metric's own direction."""
+    lower_is_better = metric in LOWER_IS_BETTER
+    threshold = tfma.MetricThreshold()
+    if bound is not None:
+        side = "upper_bound" if lower_is_better else "lower_bound"
+        getattr(threshold.value_threshold, side).value = bound
+    if worsening is not None:
+        # TFMA compares candidate minus baseline: at most +x, or at least -x.
+        threshold.change_threshold.direction = (
+            tfma.MetricDirection.LOWER_IS_BETTER
+            if lower_is_better
+            else tfma.MetricDirection.HIGHER_IS_BETTER
+        )
+        threshold.change_threshold.absolute.value = worsening if lower_is_better else -worsening
+    return threshold
+
+
+def _without_none(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}

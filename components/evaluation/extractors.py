@@ -1,0 +1,183 @@
+"""A chain of TFMA extractors that keeps batches together up to the metrics.
+
+TFMA's own chain cuts each batch into rows, copies every row once per slice it is in
+and calls each metric on each copy. Our metrics are sums, so a batch can be cut by
+slice instead: a thousand rows become some thirty extracts in place of four thousand.
+The Evaluator takes the chain through `module_path="components.evaluation.extractors"`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.extractors import slice_key_extractor
+
+SliceValue: TypeAlias = str | int | float
+SliceKey: TypeAlias = tuple[tuple[str, SliceValue], ...]
+RowNumbers: TypeAlias = npt.NDArray[np.int64]
+
+
+def custom_extractors(
+    eval_shared_model: Any,
+    eval_config: tfma.EvalConfig,
+    tensor_adapter_config: Any = None,
+) -> list[tfma.extractors.Extractor]:
+    """Returns the extractors; the name and arguments are those the Evaluator asks for.
+
+    Args:
+      eval_shared_model: the model, or the list of candidate and baseline.
+      eval_config: the configuration, with defaults filled in.
+      tensor_adapter_config: how to parse features, when the Evaluator was given a schema.
+
+    Returns:
+      Extractors whose last one yields one extract per batch and slice.
+    """
+    representations = (
+        tensor_adapter_config.tensor_representations if tensor_adapter_config else None
+    )
+    return [
+        tfma.extractors.FeaturesExtractor(
+            eval_config=eval_config, tensor_representations=representations
+        ),
+        tfma.extractors.LabelsExtractor(eval_config=eval_config),
+        tfma.extractors.ExampleWeightsExtractor(eval_config=eval_config),
+        tfma.extractors.PredictionsExtractor(
+            eval_config=eval_config, eval_shared_model=eval_shared_model
+        ),
+        SliceBatchExtractor(eval_config),
+    ]
+
+
+def SliceBatchExtractor(eval_config: tfma.EvalConfig) -> tfma.extractors.Extractor:  # noqa: N802
+    """Returns an extractor that cuts batches by slice, in the place of TFMA's own.
+
+    Args:
+      eval_config: holds the slicing specs; none means the overall slice.
+    """
+    specs = list(eval_config.slicing_specs) or [tfma.SlicingSpec()]
+    return tfma.extractors.Extractor(
+        # The metrics evaluator runs after the stage of this name.
+        stage_name=slice_key_extractor.SLICE_KEY_EXTRACTOR_STAGE_NAME,
+        ptransform=beam.ParDo(_CutBySlice(specs)),
+    )
+
+
+class _CutBySlice(beam.DoFn):  # type: ignore[misc, unused-ignore]
+    """Yields, per slice in a batch, the labels and predictions of its rows."""
+
+    def __init__(self, specs: Sequence[tfma.SlicingSpec]) -> None:
+        self._specs = specs
+
+    def process(self, element: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        features = element[tfma.FEATURES_KEY]
+        rows = len(element[tfma.INPUT_KEY])
+        for key, members in slices_of(self._specs, features, rows):
+            yield {
+                tfma.SLICE_KEY_TYPES_KEY: _single_key(key),
+                tfma.LABELS_KEY: _take(element[tfma.LABELS_KEY], members),
+                tfma.PREDICTIONS_KEY: _take(element[tfma.PREDICTIONS_KEY], members),
+                tfma.EXAMPLE_WEIGHTS_KEY: None,
+            }
+
+
+def slices_of(
+    specs: Sequence[tfma.SlicingSpec], features: Mapping[str, Any], rows: int
+) -> Iterator[tuple[SliceKey, RowNumbers]]:
+    """Yields each slice in a batch with the numbers of its rows, never an empty one.
+
+    A row without a value for a slicing feature is in no slice of that feature; a row
+    with several values is in several.
+
+    Args:
+      specs: what to slice by, as in `tfma.EvalConfig`.
+      features: columns by name as TFMA's features extractor makes them.
+      rows: rows in the batch.
+    """
+    everything = np.arange(rows, dtype=np.int64)
+    for spec in specs:
+        groups: dict[SliceKey, RowNumbers] = {(): everything}
+        for column in sorted([*spec.feature_keys, *spec.feature_values]):
+            by_value = rows_by_value(features.get(column), rows)
+            if column in spec.feature_values:
+                wanted = spec.feature_values[column]
+                by_value = {v: r for v, r in by_value.items() if str(v) == wanted}
+            groups = {
+                (*key, (column, value)): np.intersect1d(members, where)
+                for key, members in groups.items()
+                for value, where in by_value.items()
+            }
+        yield from ((key, members) for key, members in groups.items() if members.size)
+
+
+def rows_by_value(column: Any, rows: int) -> dict[SliceValue, RowNumbers]:
+    """Returns the row numbers of each value in a column.
+
+    Args:
+      column: None (no row has the feature); a dense array, `[rows]` or `[rows, values]`;
+        a `VarLenTensorValue`; or an object array with None where a row has no value.
+      rows: rows in the batch.
+
+    Raises:
+      ValueError: the column does not have one entry per row.
+    """
+    if column is None:
+        return {}
+    if hasattr(column, "indices"):  # sparse: some rows have no value, or several
+        values, where = np.asarray(column.values), np.asarray(column.indices)[:, 0]
+    else:
+        values, where = _dense_values(np.asarray(column), rows)
+    if values.size == 0:
+        return {}
+    if values.dtype == object:
+        values = np.array([_text(value) for value in values])
+    unique, codes = np.unique(values, return_inverse=True)
+    return {
+        _python_value(value): np.unique(where[codes == code]) for code, value in enumerate(unique)
+    }
+
+
+def _dense_values(column: npt.NDArray[Any], rows: int) -> tuple[npt.NDArray[Any], RowNumbers]:
+    """Returns the values of a dense column, flat, and the row of each."""
+    if column.shape[:1] != (rows,):
+        raise ValueError(f"expected a column of {rows} rows, received shape {column.shape}")
+    if column.ndim == 1 and column.dtype == object and any(_is_row_of_values(v) for v in column):
+        lists = [() if value is None else tuple(value) for value in column]
+        flat = np.array([value for row in lists for value in row], dtype=object)
+        return flat, np.repeat(np.arange(rows), [len(row) for row in lists])
+    where = np.repeat(np.arange(rows), column.size // rows if rows else 0)
+    return column.reshape(-1), where
+
+
+def _is_row_of_values(value: Any) -> bool:
+    return value is None or isinstance(value, np.ndarray | list)
+
+
+def _text(value: Any) -> Any:
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+def _python_value(value: Any) -> SliceValue:
+    """Returns a value that TFMA can write in a slice key: it knows no numpy types."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return plain.decode("utf-8") if isinstance(plain, bytes) else plain
+
+
+def _single_key(key: SliceKey) -> npt.NDArray[Any]:
+    """Returns `[1]` holding the key; filled by hand so that numpy does not unpack it."""
+    keys = np.empty(1, dtype=object)
+    keys[0] = key
+    return keys
+
+
+def _take(values: Any, members: RowNumbers) -> Any:
+    """Returns the rows `members` of an array, or of every array in nested dicts."""
+    if isinstance(values, Mapping):
+        return {name: _take(value, members) for name, value in values.items()}
+    if hasattr(values, "indices"):
+        raise ValueError("expected one label and one of each output on every row, found gaps")
+    return None if values is None else np.asarray(values)[members]
