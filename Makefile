@@ -1,0 +1,42 @@
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test lint setup setup-dev lock clean distclean
+
+PYTHON := .venv/bin/python
+# Options of the run, e.g. make run ARGS="--dataset sample --epochs 3"
+ARGS ?=
+# loadgroup: tests that share a costly fixture name a group and stay on one worker.
+PYTEST_ARGS ?= -n 2 --dist loadgroup
+LINT = $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
+
+run: setup ## set up what is missing, then run the pipeline (options: ARGS="...")
+	@$(PYTHON) local_runner.py $(ARGS)
+
+# Both always run, and pytest last: its summary is what one wants to see at the end.
+test: setup-dev ## set up what is missing, then lint and test (options: PYTEST_ARGS="...")
+	$(LINT); lint=$$?; \
+	$(PYTHON) -m pytest $(PYTEST_ARGS) || exit 1; \
+	[ $$lint -eq 0 ] || { echo "The tests passed; lint failed, see above."; exit 1; }
+
+lint: setup-dev ## ruff (rules and format) and mypy
+	$(LINT)
+
+setup: ## make .venv with what a run needs
+	@sh requirements/setup_env.sh runtime
+
+setup-dev: ## make .venv with what the tests need as well
+	@sh requirements/setup_env.sh dev
+
+lock: ## remake requirements/*.txt from requirements/*.in
+	sh requirements/lock.sh
+
+clean: ## remove caches and built packages (keeps .venv and output)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . \( -name .venv -o -name .git -o -name output \) -prune -o \
+		-name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean ## clean, and remove .venv
+	rm -rf .venv

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Remakes the lock files. As of a date, so that the result does not depend on the day:
+# newer releases of what TFX 1.15 leaves open (protobuf users, cloud clients) break it.
+# Versions in the present locks are kept; `sh requirements/lock.sh --upgrade` lets them move.
+set -eu
+cd "$(dirname "$0")/.."
+
+uv=uv
+if ! uv --version >/dev/null 2>&1; then
+    tool=$(mktemp -d)
+    trap 'rm -rf "$tool"' EXIT
+    base=$(sh requirements/find_python.sh)
+    "$base" -m venv "$tool"
+    "$tool/bin/python" -m pip install --quiet --disable-pip-version-check uv
+    uv=$tool/bin/uv
+fi
+
+for kind in runtime dev; do
+    "$uv" pip compile --quiet --python-version 3.10 --exclude-newer 2025-09-01 \
+        --generate-hashes --no-strip-extras --no-emit-index-url \
+        --custom-compile-command "make lock" "$@" \
+        "requirements/$kind.in" -o "requirements/$kind.txt"
+done

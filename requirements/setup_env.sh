@@ -1,0 +1,82 @@
+#!/bin/sh
+# Brings .venv in line with a lock file: sh requirements/setup_env.sh runtime|dev
+# Does nothing, at once, where it already is; repairs what an interrupted call left.
+set -eu
+cd "$(dirname "$0")/.."
+
+kind=${1:-runtime}
+python=.venv/bin/python
+log=.venv/setup.log
+unfinished=.venv/setup-unfinished
+
+say() { printf '%s\n' "$*" >&2; }
+
+# The folder counts too: an editable install holds its absolute path.
+fingerprint() { { cat "requirements/$1.txt" setup.py && pwd; } | cksum; }
+
+current() { [ "$(cat ".venv/setup-$1.stamp" 2>/dev/null)" = "$(fingerprint "$1")" ]; }
+
+python_works() {
+    "$python" -I -S -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null
+}
+
+has_uv() { uv --version >/dev/null 2>&1; }
+
+install() {
+    if has_uv; then
+        uv pip install --python "$python" --no-deps "$@"
+    else
+        "$python" -m pip install --disable-pip-version-check --no-input --no-deps "$@"
+    fi
+}
+
+# --no-deps: the lock is complete, and pip 23.0 refuses hashes together with extras.
+# --no-build-isolation: the lock brings setuptools, so no index is asked for another.
+install_all() {
+    has_uv || "$python" -m pip --version || "$python" -m ensurepip || return
+    install --require-hashes -r "requirements/$kind.txt" && install --no-build-isolation -e .
+}
+
+fail() {
+    say "$1 failed: $(grep -iE 'error|caused by|no module' "$log" | tail -n 1 | cut -c 1-160)"
+    say "The whole output is in $log; when the cause is gone, the same command goes on."
+    exit 1
+}
+
+if python_works && current "$kind"; then exit 0; fi
+
+if [ -e "$unfinished" ] && kill -0 "$(cat "$unfinished")" 2>/dev/null; then
+    say "Another set-up is at work in .venv (process $(cat "$unfinished"))."
+    say "Start the same command again when it is done."
+    exit 1
+fi
+
+if [ -e "$unfinished" ] || ! python_works; then
+    base=$(sh requirements/find_python.sh)
+    [ ! -e .venv ] || say "Replacing .venv: its set-up was cut short, or it has no working Python 3.10."
+    # bin goes first, so that a removal cut short is seen by the next call.
+    rm -rf .venv/bin
+    rm -rf .venv
+    mkdir .venv
+    echo $$ >"$unfinished"
+    "$base" -m venv --without-pip .venv >"$log" 2>&1 || fail "Making .venv with $base"
+fi
+
+echo $$ >"$unfinished"
+for other in runtime dev; do
+    current "$other" || rm -f ".venv/setup-$other.stamp"
+done
+
+say "Installing $(grep -c == "requirements/$kind.txt") packages into .venv (1 to 2 minutes) ..."
+started=$(date +%s)
+if ! install_all >"$log" 2>&1; then
+    # What a finished runtime set-up installed is untouched by a failed step up to dev.
+    ! current runtime || rm -f "$unfinished"
+    fail "Installing the packages"
+fi
+
+fingerprint "$kind" >".venv/setup-$kind.stamp"
+# The development lock holds everything of the runtime lock.
+[ "$kind" = runtime ] || fingerprint runtime >.venv/setup-runtime.stamp
+rm -f "$unfinished"
+say "Done in $(($(date +%s) - started)) s."
