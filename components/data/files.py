@@ -1,0 +1,280 @@
+"""The raw files: their names and formats, and a first look at them before a run.
+
+Only the standard library is imported here: the runner looks at the files before it
+loads anything heavy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from components.errors import InputError
+
+RATINGS, USERS, MOVIES = "u.data", "u.user", "u.item"
+GENRES, OCCUPATIONS = "u.genre", "u.occupation"
+
+FILES: tuple[str, ...] = (RATINGS, USERS, MOVIES, GENRES, OCCUPATIONS)
+"""Every raw file that is read, by its name in MovieLens-100K."""
+
+MOVIE_COLUMNS = 5
+"""Columns of `u.item` before the genre flags."""
+
+UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_EDGE_BYTES = 64 * 1024
+_HASH_BYTES = 1024 * 1024
+_FIRST_LINES = 10
+_WORD = re.compile(rb"[A-Za-z_][A-Za-z_ ]*")
+_GET_FILES = "download MovieLens-100K again, or point --data-dir at files in its format"
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """How the rows of a raw file look.
+
+    Attributes:
+      separator: the byte between columns, None where a row is one value.
+      description: the columns, for messages.
+      columns: how many there are; for `u.item` without the genre flags.
+      numeric: positions of columns that hold numbers, which a header row does not.
+    """
+
+    separator: bytes | None
+    description: str
+    columns: int
+    numeric: tuple[int, ...]
+
+    @property
+    def expected(self) -> str:
+        """What a row should be, for messages."""
+        return f"{self.columns} column{'s' * (self.columns > 1)}: {self.description}"
+
+
+FORMATS: dict[str, Format] = {
+    RATINGS: Format(b"\t", "user id, movie id, rating, time, separated by tabs", 4, (0, 1, 2, 3)),
+    USERS: Format(b"|", "user id, age, gender, occupation, zip code, separated by '|'", 5, (0, 1)),
+    MOVIES: Format(
+        b"|",
+        "movie id, title, release date, video release date, URL and one flag for each genre "
+        "of u.genre, separated by '|'",
+        MOVIE_COLUMNS,
+        (0,),
+    ),
+    GENRES: Format(b"|", "genre and its number, separated by '|'", 2, (1,)),
+    OCCUPATIONS: Format(None, "the occupation", 1, ()),
+}
+
+
+def row_format(file: str, genres: int) -> Format:
+    """Returns the format of `file` where `u.genre` lists `genres` genres."""
+    form = FORMATS[file]
+    return form if file != MOVIES else dataclasses.replace(form, columns=MOVIE_COLUMNS + genres)
+
+
+def decode_text(data: bytes) -> tuple[str, bool]:
+    """Returns the text of a raw file, and whether it was UTF-8 rather than Latin-1.
+
+    Text in Latin-1 that is not ASCII is practically never valid UTF-8, so a file that is
+    both is taken to be UTF-8. A byte order mark is removed.
+    """
+    data = data.removeprefix(UTF8_BOM)
+    if data.isascii():
+        return data.decode("ascii"), False
+    try:
+        return data.decode("utf-8"), True
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), False
+
+
+def check_files(data_dir: Path) -> None:
+    """Looks at the raw files before a run: a few blocks of each, so it takes milliseconds.
+
+    Args:
+      data_dir: the directory that holds `FILES`.
+
+    Raises:
+      InputError: the directory or a file is missing, cannot be read, is empty, binary,
+        truncated, in the wrong encoding, or does not have the columns it should.
+    """
+    if not data_dir.is_dir():
+        raise InputError(
+            "the data directory is a file" if data_dir.exists() else "no such data directory",
+            file=str(data_dir),
+            expected=f"a directory with {', '.join(FILES)}",
+            action="correct --data-dir, or leave it out to have the data found for you",
+        )
+    missing = [name for name in FILES if not (data_dir / name).is_file()]
+    if missing:
+        raise InputError(
+            f"missing: {', '.join(missing)}",
+            file=str(data_dir),
+            expected=f"a directory with {', '.join(FILES)}",
+            found=_listing(data_dir),
+            action=_GET_FILES,
+        )
+    for name in FILES:
+        _check_bytes(data_dir / name)
+    genres = sum(1 for line in _head_lines(data_dir / GENRES) if line)
+    for name in FILES:
+        _check_rows(data_dir / name, row_format(name, genres))
+
+
+def file_digest(data_dir: Path, names: Iterable[str]) -> str:
+    """Returns a hash (hex) of the names and contents of files, which a cache key can hold.
+
+    Args:
+      data_dir: the directory of the files.
+      names: file names in it; their order does not matter.
+
+    Raises:
+      InputError: a file is missing or cannot be read.
+    """
+    total = hashlib.sha256()
+    for name in sorted(names):
+        digest = hashlib.sha256()
+        try:
+            with (data_dir / name).open("rb") as file:
+                while block := file.read(_HASH_BYTES):
+                    digest.update(block)
+        except OSError as error:
+            raise unreadable(name, error) from error
+        total.update(f"{name}\0{digest.hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def shorten(value: str | bytes) -> str:
+    """Returns a value in quotes as messages show it, cut after 60 characters."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    return repr(text if len(text) <= 60 else text[:60] + "…")
+
+
+def unreadable(name: str, error: OSError) -> InputError:
+    """Returns the error to raise where opening or reading file `name` failed."""
+    return InputError(
+        "cannot be read",
+        file=name,
+        expected="a readable file",
+        found=error.strerror or str(error),
+        action="see whether the file is there and its permissions let you read it",
+    )
+
+
+def _listing(directory: Path) -> str:
+    names = sorted(path.name for path in directory.iterdir())
+    return (", ".join(names[:8]) + (", …" if len(names) > 8 else "")) or "an empty directory"
+
+
+def _edges(path: Path) -> tuple[bytes, bytes]:
+    """Returns the first and the last block of a file; both are all of it if it is small."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_EDGE_BYTES)
+            file.seek(max(0, path.stat().st_size - _EDGE_BYTES))
+            return head, file.read(_EDGE_BYTES)
+    except OSError as error:
+        raise unreadable(path.name, error) from error
+
+
+def _head_lines(path: Path) -> list[bytes]:
+    """Returns the first lines that are complete (or end the file), without line endings."""
+    head, _ = _edges(path)
+    lines = head.removeprefix(UTF8_BOM).split(b"\n")
+    if len(head) == _EDGE_BYTES:
+        lines.pop()
+    return [line.rstrip(b"\r") for line in lines]
+
+
+def _check_bytes(path: Path) -> None:
+    head, tail = _edges(path)
+    if not head.removeprefix(UTF8_BOM).strip():
+        raise InputError(
+            "the file is empty",
+            file=path.name,
+            expected=f"rows of {FORMATS[path.name].description}",
+            found=f"{path.stat().st_size} bytes",
+            action=_GET_FILES,
+        )
+    if head.startswith(_UTF16_BOMS):
+        raise InputError(
+            "the file is in the wrong encoding",
+            file=path.name,
+            expected="text in Latin-1, as MovieLens publishes it, or in UTF-8",
+            found="UTF-16 (it starts with a byte order mark)",
+            action="save the file again as Latin-1 or UTF-8",
+        )
+    if b"\0" in head or b"\0" in tail:
+        raise InputError(
+            "the file is binary",
+            file=path.name,
+            expected=f"text: rows of {FORMATS[path.name].description}",
+            found=f"NUL bytes; the file starts with {head[:8]!r}",
+            action=_GET_FILES,
+        )
+
+
+def _check_rows(path: Path, form: Format) -> None:
+    lines = [(row, line) for row, line in enumerate(_head_lines(path), start=1) if line.strip()]
+    lines = lines[:_FIRST_LINES]
+    wrong = [(row, line) for row, line in lines if _columns(line, form) != form.columns]
+    # One odd row is for the cleanup to count; most of them means another format.
+    if len(wrong) * 2 > len(lines):
+        row, line = wrong[0]
+        raise InputError(
+            "wrong number of columns",
+            file=path.name,
+            row=row,
+            expected=form.expected,
+            found=f"{_columns(line, form)} column(s) in {shorten(line)}",
+            action=f"write {path.name} again in MovieLens-100K's format, without a header",
+        )
+    if lines and _is_header(lines[0][1], form):
+        raise InputError(
+            "the first row is a header",
+            file=path.name,
+            row=lines[0][0],
+            expected=form.expected,
+            found=shorten(lines[0][1]),
+            action="remove the header row",
+        )
+    _check_last_row(path, form)
+
+
+def _check_last_row(path: Path, form: Format) -> None:
+    _, tail = _edges(path)
+    last = tail.rsplit(b"\n", 1)[-1]
+    # A row that is whole but for its newline is fine; so is a wrong one that has its newline.
+    if last.strip() and _columns(last, form) < form.columns:
+        raise InputError(
+            "the file is truncated: its last row is cut off",
+            file=path.name,
+            row=_count_newlines(path) + 1,
+            expected=form.expected,
+            found=f"{_columns(last, form)} column(s) in {shorten(last)}",
+            action=_GET_FILES,
+        )
+
+
+def _count_newlines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(_HASH_BYTES), b""))
+
+
+def _columns(line: bytes, form: Format) -> int:
+    if form.separator is None:
+        return 1 + line.count(b"|") + line.count(b"\t")
+    return 1 + line.count(form.separator)
+
+
+def _is_header(line: bytes, form: Format) -> bool:
+    if form.separator is None:
+        return False
+    fields = [field.strip(b" \r\"'") for field in line.split(form.separator)]
+    named = [fields[i] for i in form.numeric if i < len(fields)]
+    missing = {b"nan", b"na", b"null", b"none"}
+    return bool(named) and all(
+        _WORD.fullmatch(field) and field.lower() not in missing for field in named
+    )

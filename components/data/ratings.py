@@ -1,0 +1,514 @@
+"""The ratings: read in chunks of bytes, columns at a time, in bounded memory.
+
+A chunk goes through Arrow's parser at once. Only rows that this strict parser would
+refuse are read one by one, to repair them or to say what is wrong with them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+
+from components.data import files, report, wrangling
+from components.data.report import MAX_EXAMPLES, BadRow, RowExample, WranglingReport
+from schema import features
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+TIMESTAMP_END = 4_102_444_800
+"""2100-01-01 in unix seconds: a later time is milliseconds, or nonsense."""
+
+_INT64_MAX = 2**63 - 1
+_READ_BYTES = 1024 * 1024
+_NAMES = ("user_id", "movie_id", "user_rating", "timestamp")
+_TYPES = (pa.int64(), pa.int64(), pa.float32(), pa.int64())
+_STRICT_BYTES = b"0123456789.-\t\r\n"
+# At most 18 digits always fit int64, and numbers of this form never fail to parse.
+_STRICT_ROW = rb"-?\d{1,18}\t-?\d{1,18}\t-?\d{1,18}(?:\.\d{1,18})?\t-?\d{1,18}\r?"
+_OTHER_ROWS = re.compile(rb"^(?!" + _STRICT_ROW + rb"$)[^\n]*", re.MULTILINE)
+
+
+class RatingsChunk(NamedTuple):
+    """Ratings as columns of equal length.
+
+    Attributes:
+      user_id: [n] int64.
+      movie_id: [n] int64.
+      user_rating: [n] float32, stars.
+      timestamp: [n] int64, seconds since 1970-01-01 UTC.
+    """
+
+    user_id: IntArray
+    movie_id: IntArray
+    user_rating: FloatArray
+    timestamp: IntArray
+
+    def take(self, rows: IntArray | BoolArray) -> RatingsChunk:
+        """Returns the rows at the positions, or under the mask, `rows`."""
+        return RatingsChunk(
+            self.user_id[rows], self.movie_id[rows], self.user_rating[rows], self.timestamp[rows]
+        )
+
+
+class _Rows(NamedTuple):
+    """Rows of one block: their values and their positions among the block's lines, from 0."""
+
+    values: RatingsChunk
+    lines: IntArray
+
+
+class _Block(NamedTuple):
+    """The whole lines that belong to one byte range of a file."""
+
+    path: Path
+    offset: int
+    data: bytes
+
+    def row(self, line: int) -> int:
+        """Returns the 1-based row in the file of a line of this block."""
+        return _lines_before(self.path, self.offset) + line + 1
+
+
+class _Check(NamedTuple):
+    """One reason to drop rows: which ones, what was expected, and how to show row i."""
+
+    reason: str
+    mask: BoolArray
+    expected: str
+    found: Callable[[int], str]
+
+
+def chunk_ranges(path: Path, chunk_bytes: int) -> list[tuple[int, int]]:
+    """Splits a file into byte ranges [start, end) that cover it once.
+
+    A row belongs to the range its first byte lies in, so `read_ratings_chunk` of all
+    ranges reads every row exactly once, wherever the ranges end.
+
+    Args:
+      path: the file.
+      chunk_bytes: the size of a range in bytes; the last one may be smaller.
+
+    Raises:
+      ValueError: `chunk_bytes` is less than 1.
+      InputError: the file cannot be read.
+    """
+    if chunk_bytes < 1:
+        raise ValueError(f"chunk_bytes must be at least 1, received {chunk_bytes}")
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise files.unreadable(path.name, error) from error
+    return [(start, min(start + chunk_bytes, size)) for start in range(0, size, chunk_bytes)]
+
+
+def read_ratings_chunk(
+    path: Path,
+    start: int,
+    end: int,
+    known_users: IntArray,
+    dropped_users: Mapping[int, str],
+    known_movies: IntArray,
+    dropped_movies: Mapping[int, str],
+) -> tuple[RatingsChunk, WranglingReport]:
+    """Reads and cleans the ratings whose rows start in the bytes [start, end) of a file.
+
+    Args:
+      path: the file of ratings, tab-separated: user, movie, rating, unix seconds.
+      start: first byte of the range.
+      end: the byte after the range.
+      known_users: ids that have ratings, ascending.
+      dropped_users: ids whose ratings are dropped, with the reason to count them under
+        (`WranglingReport.dropped_ids`).
+      known_movies: ids that can be rated, ascending.
+      dropped_movies: ids whose ratings are dropped, with the reason.
+
+    Returns:
+      The ratings in file order, and what was dropped and repaired. Duplicates are still
+      in: they can lie in different chunks.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    found = WranglingReport()
+    block = _read_block(path, start, end)
+    rows, repairs = _parse_block(block, found)
+    users = _Known("user", files.USERS, report.UNKNOWN_USER, known_users, dropped_users)
+    movies = _Known("movie", files.MOVIES, report.UNKNOWN_MOVIE, known_movies, dropped_movies)
+    kept = _drop_wrong_values(block, rows, users, movies, found)
+    _count_repairs(block, rows.lines[kept], repairs, found)
+    return rows.values.take(kept), found
+
+
+def drop_exact_duplicates(chunk: RatingsChunk) -> tuple[RatingsChunk, int, int]:
+    """Keeps one rating for each pair of user and movie: the newest.
+
+    Of ratings given in the same second the highest is kept, so the result does not
+    depend on the order of the rows.
+
+    Args:
+      chunk: ratings in any order, all those of its users.
+
+    Returns:
+      The ratings by ascending user and movie; the number of exact duplicates dropped; the
+      number of ratings dropped because the user rated the movie again.
+    """
+    chunk = chunk.take(_sorted_by_pair(chunk))
+    same_pair = _repeats(chunk.user_id) & _repeats(chunk.movie_id)
+    if not same_pair.any():
+        return chunk, 0, 0
+    exact = same_pair & _repeats(chunk.timestamp) & _repeats(chunk.user_rating)
+    # In every pair the newest rating comes last: one that is followed by its pair goes.
+    kept = np.append(~same_pair, True)
+    duplicates = int(exact.sum())
+    return chunk.take(kept), duplicates, int(same_pair.sum()) - duplicates
+
+
+def _repeats(values: npt.NDArray[np.generic]) -> BoolArray:
+    """Returns [n - 1]: whether each value is equal to the next one."""
+    return np.asarray(values[:-1] == values[1:])
+
+
+def _sorted_by_pair(chunk: RatingsChunk) -> IntArray:
+    """Returns the order of the rows by user, movie, time and rating."""
+    keys = (chunk.user_rating, chunk.timestamp, chunk.movie_id, chunk.user_id)
+    return np.lexsort(keys).astype(np.int64)
+
+
+def _read_block(path: Path, start: int, end: int) -> _Block:
+    try:
+        with path.open("rb") as file:
+            if start > 0:
+                # The row that starts before the range belongs to the range before.
+                file.seek(start - 1)
+                start += len(file.readline()) - 1
+            if start >= end:
+                return _Block(path, start, b"")
+            data = file.read(end - start)
+            if not data.endswith(b"\n"):
+                data += file.readline()
+    except OSError as error:
+        raise files.unreadable(path.name, error) from error
+    if start == 0 and data.startswith(files.UTF8_BOM):
+        data = data[len(files.UTF8_BOM) :]
+    return _Block(path, start, data)
+
+
+def _parse_block(block: _Block, found: WranglingReport) -> tuple[_Rows, dict[str, list[int]]]:
+    """Returns the rows that are numbers, in order, and the lines that needed a repair."""
+    lines = block.data.count(b"\n") + (not block.data.endswith(b"\n") and block.data != b"")
+    values = _parse_strict(block.data)
+    if values is not None and len(values.user_id) == lines:
+        found.read(block.path.name, lines)
+        return _Rows(values, np.arange(lines, dtype=np.int64)), {}
+    return _parse_mixed(block, lines, found)
+
+
+def _parse_strict(data: bytes) -> RatingsChunk | None:
+    """Returns the values of a block, None unless every line is four plain numbers."""
+    # Arrow also reads hexadecimal numbers, "inf", blanks and much else: leave that to
+    # the reading by row, so that a row means the same whatever stands next to it.
+    # It also takes a lone carriage return for the end of a line.
+    lone_returns = data.count(b"\r") - data.count(b"\r\n") - data.endswith(b"\r")
+    if lone_returns or data.translate(None, _STRICT_BYTES):
+        return None
+    if not data.strip():
+        return _from_rows([])
+    try:
+        table = pa.csv.read_csv(
+            io.BytesIO(data),
+            read_options=pa.csv.ReadOptions(column_names=_NAMES, use_threads=False),
+            parse_options=pa.csv.ParseOptions(delimiter="\t", quote_char=False),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict(zip(_NAMES, _TYPES, strict=True)), null_values=[""]
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if any(column.null_count for column in table.columns):
+        return None
+    return RatingsChunk(*(column.to_numpy() for column in table.columns))
+
+
+def _parse_mixed(
+    block: _Block, lines: int, found: WranglingReport
+) -> tuple[_Rows, dict[str, list[int]]]:
+    """Parses the strict lines of a block at once and the other ones by row."""
+    data, others = _set_aside(block.data)
+    strict = _parse_strict(data)
+    assert strict is not None, "rows that match _STRICT_ROW parse"
+    found.read(block.path.name, lines - sum(not line.strip() for _, line in others))
+    parsed, positions, repairs = _parse_by_row(block, others, found)
+    is_other = np.zeros(lines, np.bool_)
+    is_other[[line for line, _ in others]] = True
+    every = np.concatenate([np.flatnonzero(~is_other), positions])
+    order = np.argsort(every, kind="stable")
+    both = RatingsChunk(
+        np.concatenate([strict.user_id, parsed.user_id]),
+        np.concatenate([strict.movie_id, parsed.movie_id]),
+        np.concatenate([strict.user_rating, parsed.user_rating]),
+        np.concatenate([strict.timestamp, parsed.timestamp]),
+    )
+    return _Rows(both.take(order), every[order]), repairs
+
+
+def _set_aside(data: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """Returns the strict lines of a block, and the other lines with their positions."""
+    others: list[tuple[int, bytes]] = []
+    strict: list[bytes] = []
+    position = line = 0
+    for match in _OTHER_ROWS.finditer(data):
+        if match.start() == len(data):
+            break  # the expression also finds the nothing after the last newline
+        line += data.count(b"\n", position, match.start())
+        others.append((line, match.group()))
+        strict.append(data[position : match.start()])
+        # The newline of the line set aside goes with it.
+        position = min(match.end() + 1, len(data))
+        line += 1
+    strict.append(data[position:])
+    return b"".join(strict), others
+
+
+def _parse_by_row(
+    block: _Block, others: list[tuple[int, bytes]], found: WranglingReport
+) -> tuple[RatingsChunk, IntArray, dict[str, list[int]]]:
+    """Returns the values, the lines and the repaired lines of rows that are not strict."""
+    rows: list[tuple[int, int, float, int]] = []
+    lines: list[int] = []
+    repairs: dict[str, list[int]] = {}
+    problems: dict[str, tuple[int, list[RowExample]]] = {}
+    for line, data in others:
+        if not data.strip():
+            continue
+        try:
+            row, reasons = _parse_row(data)
+        except BadRow as bad:
+            count, examples = problems.get(bad.reason, (0, []))
+            if count < MAX_EXAMPLES:
+                examples.append(RowExample(block.row(line), bad.expected, bad.found))
+            problems[bad.reason] = (count + 1, examples)
+            continue
+        rows.append(row)
+        lines.append(line)
+        for reason in reasons:
+            repairs.setdefault(reason, []).append(line)
+    for reason, (count, examples) in problems.items():
+        found.drop(block.path.name, reason, count, examples)
+    return _from_rows(rows), np.array(lines, np.int64), repairs
+
+
+def _from_rows(rows: list[tuple[int, int, float, int]]) -> RatingsChunk:
+    users, movies, ratings, times = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return RatingsChunk(
+        np.array(users, np.int64),
+        np.array(movies, np.int64),
+        np.array(ratings, np.float32),
+        np.array(times, np.int64),
+    )
+
+
+def _parse_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]:
+    """Returns the four values of a row and the reasons it was repaired for.
+
+    Raises:
+      BadRow: it has another number of columns, or one of them is missing or no number.
+    """
+    form = files.FORMATS[files.RATINGS]
+    raw = data.decode("latin-1").rstrip("\r").split("\t")
+    if len(raw) != form.columns:
+        expected, found = form.expected, files.shorten(data.rstrip(b"\r"))
+        raise BadRow(report.WRONG_COLUMNS, expected=expected, found=found)
+    cleaned = [wrangling.clean_token(field) for field in raw]
+    if any(wrangling.is_missing(field) for field in cleaned):
+        shown = files.shorten(data.rstrip(b"\r"))
+        raise BadRow(report.MISSING_VALUE, expected="a value in every column", found=shown)
+    user, movie, rating, time = cleaned
+    row = (
+        _whole(user, report.NON_NUMERIC_ID, "a whole number as user id"),
+        _whole(movie, report.NON_NUMERIC_ID, "a whole number as movie id"),
+        _number(rating),
+        _whole(time, report.NON_NUMERIC_TIMESTAMP, "a time in seconds since 1970"),
+    )
+    reasons = []
+    if any(field != before.strip() for field, before in zip(cleaned, raw, strict=True)):
+        reasons.append(report.QUOTES_REMOVED)
+    if any("." in field for field in (user, movie, time)):
+        reasons.append(report.DECIMAL_REMOVED)
+    return row, reasons
+
+
+def _whole(text: str, reason: str, expected: str) -> int:
+    value = wrangling.parse_whole_number(text)
+    if value is None or abs(value) > _INT64_MAX:
+        raise BadRow(reason, expected=expected, found=files.shorten(text))
+    return value
+
+
+def _number(text: str) -> float:
+    value = wrangling.parse_number(text)
+    if value is None:
+        raise BadRow(report.NON_NUMERIC_RATING, expected="a number", found=files.shorten(text))
+    return value
+
+
+class _Known:
+    """The users, or the movies, that ratings may speak of."""
+
+    def __init__(
+        self, name: str, file: str, reason: str, known: IntArray, dropped: Mapping[int, str]
+    ) -> None:
+        self._name = name
+        self._file = file
+        self._reason = reason
+        self._known = known
+        self._dropped = dropped
+
+    def checks(self, ids: IntArray) -> list[_Check]:
+        """Returns a check for each reason that an id in `ids` [n] is not known."""
+        unknown = ~self._contains(ids)
+        if not unknown.any():
+            return []
+        absent = np.unique(ids[unknown])
+        reasons = [self._dropped.get(int(key)) for key in absent]
+        checks = [
+            self._check(ids, reason, absent[[other == reason for other in reasons]])
+            for reason in sorted({reason for reason in reasons if reason is not None})
+        ]
+        never_listed = absent[[reason is None for reason in reasons]]
+        return [*checks, self._check(ids, None, never_listed)]
+
+    def _contains(self, ids: IntArray) -> BoolArray:
+        if not len(self._known):
+            return np.zeros(len(ids), np.bool_)
+        nearest = np.searchsorted(self._known, ids)
+        return np.asarray(self._known[np.minimum(nearest, len(self._known) - 1)] == ids)
+
+    def _check(self, ids: IntArray, reason: str | None, which: IntArray) -> _Check:
+        if reason is None:
+            expected = f"a {self._name} that {self._file} lists"
+        else:
+            expected = f"a {self._name} that the cleanup of {self._file} kept"
+        return _Check(
+            reason or self._reason,
+            np.isin(ids, which),
+            expected,
+            lambda i: f"{self._name} {ids[i]}",
+        )
+
+
+def _value_checks(values: RatingsChunk) -> list[_Check]:
+    ratings, times = values.user_rating, values.timestamp
+    low, high = features.RATING_MIN, features.RATING_MAX
+    return [
+        _Check(
+            report.RATING_RANGE,
+            ~((ratings >= low) & (ratings <= high)),
+            f"a rating from {low:g} to {high:g}",
+            lambda i: f"{ratings[i]:g}",
+        ),
+        _Check(
+            report.TIMESTAMP_RANGE,
+            (times < 0) | (times >= TIMESTAMP_END),
+            "a time in seconds since 1970, before the year 2100",
+            lambda i: _describe_time(int(times[i])),
+        ),
+    ]
+
+
+def _describe_time(seconds: int) -> str:
+    in_milliseconds = TIMESTAMP_END <= seconds < TIMESTAMP_END * 1000
+    return f"{seconds}" + (" (milliseconds?)" if in_milliseconds else "")
+
+
+def _drop_wrong_values(
+    block: _Block, rows: _Rows, users: _Known, movies: _Known, found: WranglingReport
+) -> BoolArray:
+    """Returns which rows have values in range and a known user and movie, counts the rest.
+
+    A row is counted for the first reason that holds.
+    """
+    kept = np.ones(len(rows.lines), np.bool_)
+    values = rows.values
+    for check in [
+        *_value_checks(values),
+        *users.checks(values.user_id),
+        *movies.checks(values.movie_id),
+    ]:
+        dropped = np.flatnonzero(check.mask & kept)
+        if len(dropped):
+            examples = [
+                RowExample(block.row(int(rows.lines[i])), check.expected, check.found(int(i)))
+                for i in dropped[:MAX_EXAMPLES]
+            ]
+            found.drop(block.path.name, check.reason, len(dropped), examples)
+            kept[dropped] = False
+    return kept
+
+
+def _count_repairs(
+    block: _Block, kept: IntArray, repairs: Mapping[str, list[int]], found: WranglingReport
+) -> None:
+    """Counts the repaired lines that are still in after all checks."""
+    for reason, lines in repairs.items():
+        left = np.intersect1d(np.array(lines, np.int64), kept)
+        examples = [
+            RowExample(
+                block.row(int(line)),
+                "numbers without quotes, ids and times without decimals",
+                reason,
+            )
+            for line in left[:MAX_EXAMPLES]
+        ]
+        found.repair(block.path.name, reason, len(left), examples)
+
+
+class _LineCounter:
+    """Counts the lines before an offset of one file, each byte at most about once.
+
+    Chunks of a file mostly come in order: counting starts at the nearest offset known.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = {0: 0}
+        self._lock = threading.Lock()
+
+    def before(self, offset: int) -> int:
+        """Returns the number of newlines in the bytes [0, offset)."""
+        with self._lock:
+            if offset not in self._known:
+                nearest = max(known for known in self._known if known < offset)
+                self._known[offset] = self._known[nearest] + self._count(nearest, offset)
+            return self._known[offset]
+
+    def _count(self, start: int, end: int) -> int:
+        newlines = 0
+        with self._path.open("rb") as file:
+            file.seek(start)
+            while start < end and (data := file.read(min(_READ_BYTES, end - start))):
+                newlines += data.count(b"\n")
+                start += len(data)
+        return newlines
+
+
+_counters: dict[tuple[str, int, int], _LineCounter] = {}
+
+
+def _lines_before(path: Path, offset: int) -> int:
+    stat = path.stat()
+    key = (str(path), stat.st_size, stat.st_mtime_ns)
+    if key not in _counters:
+        _counters.clear()  # one file at a time is what a process reads
+        _counters[key] = _LineCounter(path)
+    return _counters[key].before(offset)
