@@ -62,6 +62,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d{1,40}\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?", re.A
 _MISSING = frozenset({"", "nan", "na", "n/a", "null", "<na>"})
 _MALE = frozenset({"male", "m", "true", "t", "1", "1.0", "man"})
 _FEMALE = frozenset({"female", "f", "false", "0", "0.0", "woman"})
+_WRAPPED = re.compile(r"""\s*[bB]?(["']).*\1\s*""", re.DOTALL)
 _QUOTES = "\"'"
 _EPOCH = datetime.date(1970, 1, 1)
 
@@ -110,13 +111,13 @@ def _unwrap_bytes(residue: str) -> str:
 
 def _unwrap_quotes(text: str) -> str:
     quote, inner = text[0], text[1:-1]
-    nested = len(inner) >= 2 and inner[0] == inner[-1] == quote
-    # A doubled quote is a CSV writer's escape of one.
-    rest = inner.replace(quote * 2, "")
-    # A quote within a word is an apostrophe; any other one says that the outer two are no pair.
-    if nested or not re.search(rf"(?<!\w){quote}|{quote}(?!\w)", rest):
-        return inner.replace(quote * 2, quote)
-    return text
+    if _WRAPPED.fullmatch(inner):
+        return inner
+    # A doubled quote is a CSV writer's escape of one; a quote within a word is an
+    # apostrophe; any other one says that the outer two are no pair.
+    if re.search(rf"(?<!\w){quote}|{quote}(?!\w)", inner.replace(quote * 2, "")):
+        return text
+    return inner.replace(quote * 2, quote)
 
 
 def is_missing(text: str) -> bool:
