@@ -16,16 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors import slice_key_extractor
+from tfx_bsl.tfxio import tensor_adapter
 
 SliceValue: TypeAlias = str | int | float
 SliceKey: TypeAlias = tuple[tuple[str, SliceValue], ...]
 RowNumbers: TypeAlias = npt.NDArray[np.int64]
+Column: TypeAlias = Any
+"""A dense array, a `VarLenTensorValue`, an object array with gaps, or None: see `rows_by_value`."""
+Batch: TypeAlias = Mapping[str, "Batch"] | npt.NDArray[Any] | None
+"""Labels or predictions of a batch: `[rows]`, by output and model where there are several."""
 
 
 def custom_extractors(
-    eval_shared_model: Any,
+    eval_shared_model: tfma.types.MaybeMultipleEvalSharedModels,
     eval_config: tfma.EvalConfig,
-    tensor_adapter_config: Any = None,
+    tensor_adapter_config: tensor_adapter.TensorAdapterConfig | None = None,
 ) -> list[tfma.extractors.Extractor]:
     """Returns the extractors; the name and arguments are those the Evaluator asks for.
 
@@ -53,7 +58,7 @@ def custom_extractors(
     ]
 
 
-def SliceBatchExtractor(eval_config: tfma.EvalConfig) -> tfma.extractors.Extractor:  # noqa: N802
+def SliceBatchExtractor(eval_config: tfma.EvalConfig) -> tfma.extractors.Extractor:
     """Returns an extractor that cuts batches by slice, in the place of TFMA's own.
 
     Args:
@@ -76,7 +81,7 @@ class _CutBySlice(beam.DoFn):  # type: ignore[misc, unused-ignore]
     def process(self, element: dict[str, Any]) -> Iterator[dict[str, Any]]:
         features = element[tfma.FEATURES_KEY]
         rows = len(element[tfma.INPUT_KEY])
-        for key, members in slices_of(self._specs, features, rows):
+        for key, members in slices_of(self._specs, features, rows).items():
             yield {
                 tfma.SLICE_KEY_TYPES_KEY: _single_key(key),
                 tfma.LABELS_KEY: _take(element[tfma.LABELS_KEY], members),
@@ -86,35 +91,44 @@ class _CutBySlice(beam.DoFn):  # type: ignore[misc, unused-ignore]
 
 
 def slices_of(
-    specs: Sequence[tfma.SlicingSpec], features: Mapping[str, Any], rows: int
-) -> Iterator[tuple[SliceKey, RowNumbers]]:
-    """Yields each slice in a batch with the numbers of its rows, never an empty one.
+    specs: Sequence[tfma.SlicingSpec], features: Mapping[str, Column], rows: int
+) -> dict[SliceKey, RowNumbers]:
+    """Returns each slice in a batch with the numbers of its rows, never an empty one.
 
     A row without a value for a slicing feature is in no slice of that feature; a row
-    with several values is in several.
+    with several values is in several. A slice that two specs describe holds a row once.
 
     Args:
       specs: what to slice by, as in `tfma.EvalConfig`.
       features: columns by name as TFMA's features extractor makes them.
       rows: rows in the batch.
     """
-    everything = np.arange(rows, dtype=np.int64)
+    slices: dict[SliceKey, RowNumbers] = {}
     for spec in specs:
-        groups: dict[SliceKey, RowNumbers] = {(): everything}
-        for column in sorted([*spec.feature_keys, *spec.feature_values]):
-            by_value = rows_by_value(features.get(column), rows)
-            if column in spec.feature_values:
-                wanted = spec.feature_values[column]
-                by_value = {v: r for v, r in by_value.items() if str(v) == wanted}
-            groups = {
-                (*key, (column, value)): np.intersect1d(members, where)
-                for key, members in groups.items()
-                for value, where in by_value.items()
-            }
-        yield from ((key, members) for key, members in groups.items() if members.size)
+        for key, members in _slices_of_spec(spec, features, rows).items():
+            if members.size:
+                slices[key] = np.union1d(slices[key], members) if key in slices else members
+    return slices
 
 
-def rows_by_value(column: Any, rows: int) -> dict[SliceValue, RowNumbers]:
+def _slices_of_spec(
+    spec: tfma.SlicingSpec, features: Mapping[str, Column], rows: int
+) -> dict[SliceKey, RowNumbers]:
+    groups: dict[SliceKey, RowNumbers] = {(): np.arange(rows, dtype=np.int64)}
+    for column in sorted([*spec.feature_keys, *spec.feature_values]):
+        by_value = rows_by_value(features.get(column), rows)
+        if column in spec.feature_values:
+            wanted = spec.feature_values[column]
+            by_value = {v: where for v, where in by_value.items() if str(v) == wanted}
+        groups = {
+            (*key, (column, value)): np.intersect1d(members, where)
+            for key, members in groups.items()
+            for value, where in by_value.items()
+        }
+    return groups
+
+
+def rows_by_value(column: Column, rows: int) -> dict[SliceValue, RowNumbers]:
     """Returns the row numbers of each value in a column.
 
     Args:
@@ -153,18 +167,18 @@ def _dense_values(column: npt.NDArray[Any], rows: int) -> tuple[npt.NDArray[Any]
     return column.reshape(-1), where
 
 
-def _is_row_of_values(value: Any) -> bool:
+def _is_row_of_values(value: object) -> bool:
     return value is None or isinstance(value, np.ndarray | list)
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> object:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _python_value(value: Any) -> SliceValue:
+def _python_value(value: np.generic) -> SliceValue:
     """Returns a value that TFMA can write in a slice key: it knows no numpy types."""
-    plain = value.item() if isinstance(value, np.generic) else value
-    return plain.decode("utf-8") if isinstance(plain, bytes) else plain
+    plain: SliceValue = value.item()
+    return plain
 
 
 def _single_key(key: SliceKey) -> npt.NDArray[Any]:
@@ -174,7 +188,7 @@ def _single_key(key: SliceKey) -> npt.NDArray[Any]:
     return keys
 
 
-def _take(values: Any, members: RowNumbers) -> Any:
+def _take(values: Batch, members: RowNumbers) -> Batch:
     """Returns the rows `members` of an array, or of every array in nested dicts."""
     if isinstance(values, Mapping):
         return {name: _take(value, members) for name, value in values.items()}

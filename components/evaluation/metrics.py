@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -223,6 +223,6 @@ def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Row
     )
 
 
-def _flat(values: Any) -> npt.NDArray[np.float64]:
+def _flat(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Returns `values` (a scalar, `[rows]` or `[rows, 1]`) as `[rows]` in double precision."""
     return np.asarray(values, dtype=np.float64).reshape(-1)

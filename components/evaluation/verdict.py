@@ -1,0 +1,267 @@
+"""The Evaluator's verdict in plain data and plain words.
+
+TFMA spreads it over a folder of records (metrics per slice and model, failed
+thresholds, the configuration that was applied) and an empty file that says blessed or
+not. Here it is one frozen object, so that a report or a summary never touches TFMA.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.writers import eval_config_writer
+from tfx.components.evaluator import constants
+
+from components.evaluation import metrics
+from components.evaluation.config import LOWER_IS_BETTER
+
+ThresholdKind: TypeAlias = Literal["value", "change"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ThresholdResult:
+    """One threshold on the overall slice and what the model made of it.
+
+    Attributes:
+      metric: name of the metric.
+      kind: "value" bounds the metric itself, "change" its difference from the baseline.
+      bound: the last allowed value, or the last allowed candidate minus baseline.
+      value: what the candidate reached; None if it was not computed.
+      baseline: what the baseline reached; None for a value threshold.
+      passed: TFMA's own judgement.
+    """
+
+    metric: str
+    kind: ThresholdKind
+    bound: float
+    value: float | None
+    baseline: float | None
+    passed: bool
+
+    def limit(self) -> float | None:
+        """Returns the last allowed value of the metric; None without a baseline's value."""
+        if self.kind == "value":
+            return self.bound
+        return None if self.baseline is None else self.baseline + self.bound
+
+    def describe(self) -> str:
+        """Returns the threshold and how it was met or missed, in a sentence without a stop."""
+        limit = self.limit()
+        if self.value is None or limit is None or math.isnan(self.value):
+            return f"{self.metric} could not be computed"
+        lower_is_better = self.metric in LOWER_IS_BETTER
+        value, shown_limit = _apart(self.value, limit)
+        if not self.passed:
+            side = "above" if lower_is_better else "below"
+        elif self.value == limit:
+            side = "at"
+        else:
+            side = "within"
+        return f"{self.metric} {value} is {side} the allowed {shown_limit}{self._origin()}"
+
+    def _origin(self) -> str:
+        if self.kind == "value" or self.baseline is None:
+            return ""
+        return f" ({self.bound:+g} from the blessed model's {self.baseline:.4f})"
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceMetrics:
+    """The candidate's metrics on one slice.
+
+    Attributes:
+      feature: the feature that is sliced by.
+      value: its value, as text.
+      metrics: value by metric name.
+    """
+
+    feature: str
+    value: str
+    metrics: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether a model was blessed, and why.
+
+    Attributes:
+      blessed: whether the model may be pushed.
+      has_baseline: whether there was a blessed model to compare with. Without one the
+        change thresholds do not apply and `thresholds` does not list them.
+      metrics: the candidate's metrics over all rows, by name; empty without rows.
+      baseline_metrics: the baseline's, by name; empty without a baseline.
+      slices: the candidate's metrics by slice, sorted by feature and value.
+      thresholds: every threshold that was applied, all on the overall slice.
+    """
+
+    blessed: bool
+    has_baseline: bool
+    metrics: Mapping[str, float]
+    baseline_metrics: Mapping[str, float]
+    slices: tuple[SliceMetrics, ...]
+    thresholds: tuple[ThresholdResult, ...]
+
+    def failed(self) -> tuple[ThresholdResult, ...]:
+        """Returns the thresholds that were missed."""
+        return tuple(threshold for threshold in self.thresholds if not threshold.passed)
+
+    def reasons(self) -> tuple[str, ...]:
+        """Returns why the model was not blessed, and what was not checked, in words."""
+        lines = [threshold.describe() for threshold in self.failed()]
+        if not self.metrics:
+            lines = ["no test rows were evaluated"]
+        elif not self.blessed and not lines:
+            lines = ["the Evaluator withheld its blessing though every threshold was met"]
+        if not self.has_baseline:
+            lines.append("no baseline yet: change thresholds not applied")
+        return tuple(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain JSON types; what is not a number, such as NaN, becomes null."""
+        fields = _json_safe(dataclasses.asdict(self))
+        return {**fields, "reasons": list(self.reasons())}
+
+
+def read_verdict(evaluation_uri: str | Path, blessing_uri: str | Path) -> Verdict:
+    """Returns the verdict of a finished Evaluator execution.
+
+    Args:
+      evaluation_uri: folder of its `evaluation` output.
+      blessing_uri: folder of its `blessing` output.
+
+    Raises:
+      FileNotFoundError: the Evaluator has not written a result there.
+    """
+    config = _applied_config(Path(evaluation_uri))
+    has_baseline = any(spec.is_baseline for spec in config.model_specs)
+    candidate = tfma.CANDIDATE_KEY if has_baseline else ""
+    by_slice = _load_metrics(evaluation_uri, candidate)
+    baseline_metrics = (
+        _load_metrics(evaluation_uri, tfma.BASELINE_KEY).get((), {}) if has_baseline else {}
+    )
+    overall = by_slice.get((), {})
+    return Verdict(
+        blessed=(Path(blessing_uri) / constants.BLESSED_FILE_NAME).exists(),
+        has_baseline=has_baseline,
+        metrics=overall,
+        baseline_metrics=baseline_metrics,
+        slices=_slice_metrics(by_slice),
+        thresholds=_threshold_results(config, overall, baseline_metrics, _failures(evaluation_uri)),
+    )
+
+
+def _applied_config(evaluation: Path) -> tfma.EvalConfig:
+    """Returns the configuration as applied: with its baseline, or without change thresholds."""
+    if not (evaluation / "eval_config.json").exists():
+        raise FileNotFoundError(
+            f"expected an evaluation in {evaluation}, found no eval_config.json: "
+            "the Evaluator has not finished there"
+        )
+    config, *_ = eval_config_writer.load_eval_run(str(evaluation))
+    return config
+
+
+SliceKey: TypeAlias = tuple[tuple[str, Any], ...]
+
+
+def _load_metrics(evaluation_uri: str | Path, model_name: str) -> dict[SliceKey, dict[str, float]]:
+    """Returns one model's metrics by slice key and name."""
+    result = tfma.load_eval_result(str(evaluation_uri), model_name=model_name)
+    return {
+        tuple(slice_key): _plain_metrics(by_output)
+        for slice_key, by_output in result.slicing_metrics
+    }
+
+
+def _plain_metrics(by_output: Mapping[str, Any]) -> dict[str, float]:
+    """Returns our metrics out of TFMA's {output: {sub key: {name: {type: value}}}}."""
+    values = by_output[""][""]
+    return {
+        name: float(values[name]["doubleValue"]) for name in metrics.METRIC_NAMES if name in values
+    }
+
+
+def _slice_metrics(by_slice: Mapping[SliceKey, Mapping[str, float]]) -> tuple[SliceMetrics, ...]:
+    named = (
+        (
+            " and ".join(str(feature) for feature, _ in key),
+            " and ".join(str(value) for _, value in key),
+            values,
+        )
+        for key, values in sorted(by_slice.items(), key=lambda item: repr(item[0]))
+        if key
+    )
+    return tuple(SliceMetrics(feature, value, values) for feature, value, values in named)
+
+
+FailedThreshold: TypeAlias = tuple[str, ThresholdKind]
+
+
+def _failures(evaluation_uri: str | Path) -> frozenset[FailedThreshold] | None:
+    """Returns the missed thresholds; None if the overall slice was never seen."""
+    result = tfma.load_validation_result(str(evaluation_uri))
+    if result.missing_slices:
+        return None
+    return frozenset(
+        (failure.metric_key.name, "change" if failure.metric_key.is_diff else "value")
+        for per_slice in result.metric_validations_per_slice
+        for failure in per_slice.failures
+    )
+
+
+def _threshold_results(
+    config: tfma.EvalConfig,
+    overall: Mapping[str, float],
+    baseline: Mapping[str, float],
+    failures: frozenset[FailedThreshold] | None,
+) -> tuple[ThresholdResult, ...]:
+    """Returns every threshold in `config`, in the order of the metrics."""
+    return tuple(
+        ThresholdResult(
+            metric=metric,
+            kind=kind,
+            bound=bound,
+            value=overall.get(metric),
+            baseline=baseline.get(metric) if kind == "change" else None,
+            passed=failures is not None and (metric, kind) not in failures,
+        )
+        for metric, kind, bound in _bounds(config)
+    )
+
+
+def _bounds(config: tfma.EvalConfig) -> Iterator[tuple[str, ThresholdKind, float]]:
+    for spec in config.metrics_specs:
+        for metric in metrics.METRIC_NAMES:
+            if metric not in spec.per_slice_thresholds:
+                continue
+            for entry in spec.per_slice_thresholds[metric].thresholds:
+                value, change = entry.threshold.value_threshold, entry.threshold.change_threshold
+                for side in ("lower_bound", "upper_bound"):
+                    if value.HasField(side):
+                        yield metric, "value", getattr(value, side).value
+                if change.HasField("absolute"):
+                    yield metric, "change", change.absolute.value
+
+
+def _apart(value: float, limit: float) -> tuple[str, str]:
+    """Returns both numbers with four decimals, or as many as it takes to tell them apart."""
+    for decimals in range(4, 12):
+        shown = f"{value:.{decimals}f}", f"{limit:.{decimals}f}"
+        if value == limit or shown[0] != shown[1]:
+            return shown
+    return repr(value), repr(limit)
+
+
+def _json_safe(value: Any) -> Any:  # noqa: ANN401 - any tree of plain data
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_safe(item) for item in value]
+    return value
