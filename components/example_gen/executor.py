@@ -1,0 +1,254 @@
+"""The Beam executors of the two ExampleGens.
+
+Ratings are read in chunks of bytes, regrouped so that all of a user's ratings meet (exact
+duplicates and the temporal split need that), split, joined and written: few large elements
+go through Beam, not one per row.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from tfx import types
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils
+
+from components import progress
+from components.data import files, ratings, report, tables
+from components.data.metadata import MetadataMatch, join_metadata
+from components.data.ratings import RatingsChunk
+from components.data.report import WranglingReport
+from components.example_gen import records, splits
+from components.example_gen.options import ExampleGenOptions
+from schema import features as raw
+from schema.features import Owner
+
+REPORT_FILE = "wrangling.json"
+"""Beside the splits of the artifact: rows read, dropped and repaired, by file and reason."""
+
+_REPORTS = "reports"
+
+
+class _Tables:
+    """Users and movies, read and cleaned once per process."""
+
+    def __init__(self, data_dir: str, options: ExampleGenOptions) -> None:
+        users, user_report = tables.read_users(Path(data_dir), options.invalid_zip)
+        movies, movie_report = tables.read_movies(Path(data_dir))
+        movies, self.match = join_metadata(movies, options.metadata_path)
+        self.users = records.Side(users, Owner.USER, raw.USER_ID)
+        self.movies = records.Side(movies, Owner.MOVIE, raw.MOVIE_ID)
+        self.user_report = user_report
+        self.movie_report = movie_report
+
+
+# The options carry a hash of the files' content, so a changed file is never served stale.
+@functools.lru_cache(maxsize=1)
+def _read_tables(data_dir: str, options: ExampleGenOptions) -> _Tables:
+    return _Tables(data_dir, options)
+
+
+class _ReadChunk(beam.DoFn):
+    """(start, end) bytes to (partition, RatingsChunk), and a report on the side."""
+
+    def __init__(self, data_dir: str, options: ExampleGenOptions, partitions: int) -> None:
+        self._data_dir = data_dir
+        self._options = options
+        self._partitions = partitions
+
+    def process(self, element: tuple[int, int]) -> Iterator[Any]:
+        known = _read_tables(self._data_dir, self._options)
+        chunk, found = ratings.read_ratings_chunk(
+            Path(self._data_dir) / files.RATINGS,
+            *element,
+            known_users=known.users.ids,
+            dropped_users=known.user_report.dropped_ids.get(files.USERS, {}),
+            known_movies=known.movies.ids,
+            dropped_movies=known.movie_report.dropped_ids.get(files.MOVIES, {}),
+        )
+        yield beam.pvalue.TaggedOutput(_REPORTS, found)
+        # Any function of the user will do: a partition holds all ratings of its users.
+        partition = splits.pair_hash(chunk.user_id, np.zeros_like(chunk.user_id), 0)
+        partition = (partition % np.uint64(self._partitions)).astype(np.int64)
+        for number in np.unique(partition):
+            yield int(number), chunk.take(partition == number)
+
+
+class _WritePartition(beam.DoFn):
+    """(partition, its chunks) to one shard per split; yields a report and rows per split."""
+
+    def __init__(
+        self, data_dir: str, options: ExampleGenOptions, folders: list[str], shards: int
+    ) -> None:
+        self._data_dir = data_dir
+        self._options = options
+        self._folders = folders
+        self._shards = shards
+
+    def process(self, element: tuple[int, Iterable[RatingsChunk]]) -> Iterator[Any]:
+        shard, chunks = element
+        whole = RatingsChunk(*(np.concatenate(column) for column in zip(*chunks, strict=True)))
+        whole, duplicates, superseded = ratings.drop_exact_duplicates(whole)
+        found = WranglingReport()
+        found.drop(files.RATINGS, report.EXACT_DUPLICATE, duplicates)
+        found.drop(files.RATINGS, report.SUPERSEDED, superseded)
+        yield beam.pvalue.TaggedOutput(_REPORTS, found)
+
+        known = _read_tables(self._data_dir, self._options)
+        split = splits.assign_splits(
+            self._options.split,
+            whole.user_id,
+            whole.movie_id,
+            whole.timestamp,
+            self._options.split_seed,
+        )
+        for number, folder in enumerate(self._folders):
+            part = whole.take(split == number)
+            records.write_shard(
+                folder,
+                shard,
+                self._shards,
+                records.rating_examples(part, known.users, known.movies),
+            )
+            yield splits.SPLITS[number], len(part.user_id)
+
+
+def _merge_reports(found: Iterable[WranglingReport]) -> WranglingReport:
+    return functools.reduce(WranglingReport.merge, found, WranglingReport())
+
+
+def _write_json(path: str, value: object) -> None:
+    io_utils.write_string_file(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+class _Executor(base_beam_executor.BaseBeamExecutor):
+    """What both executors share: options, folders and the report beside the artifact."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Reads the raw files and writes the artifact's splits and its report.
+
+        Raises:
+          InputError: the files cannot be read, or are too dirty to trust.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        options = ExampleGenOptions.from_json(exec_properties["custom_config"])
+        examples = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.EXAMPLES_KEY]
+        )
+        examples.split_names = artifact_utils.encode_split_names(list(self.split_names))
+        data_dir = exec_properties["input_base"]
+        folders = [artifact_utils.get_split_uri([examples], name) for name in self.split_names]
+        summary = self.write(data_dir, options, folders, examples.uri)
+        _write_json(str(Path(examples.uri) / REPORT_FILE), summary)
+        rows = ", ".join(f"{count:,} {name}" for name, count in summary["rows"].items())
+        progress.report(rows)
+
+    split_names: tuple[str, ...]
+
+    def write(
+        self, data_dir: str, options: ExampleGenOptions, folders: list[str], uri: str
+    ) -> dict[str, Any]:
+        """Writes the splits; returns the report, with "rows" per split."""
+        raise NotImplementedError
+
+
+class RatingsExecutor(_Executor):
+    """Ratings, joined with their users and movies, in three splits."""
+
+    split_names = splits.SPLITS
+
+    def write(
+        self, data_dir: str, options: ExampleGenOptions, folders: list[str], uri: str
+    ) -> dict[str, Any]:
+        """Runs the Beam pipeline over the ratings; see the base class."""
+        path = Path(data_dir) / files.RATINGS
+        known = _read_tables(data_dir, options)
+        ranges = ratings.chunk_ranges(path, options.chunk_bytes)
+        shards = max(1, math.ceil(path.stat().st_size / options.partition_bytes))
+        collected = str(Path(uri) / f".{REPORT_FILE}.beam")
+        with self._make_beam_pipeline() as pipeline:
+            read = (
+                pipeline
+                | "Ranges" >> beam.Create(ranges)
+                | "Spread" >> beam.Reshuffle()
+                | "ReadChunk"
+                >> beam.ParDo(_ReadChunk(data_dir, options, shards)).with_outputs(
+                    _REPORTS, main="ratings"
+                )
+            )
+            written = (
+                read["ratings"]
+                | "ByUser" >> beam.GroupByKey()
+                | "WritePartition"
+                >> beam.ParDo(_WritePartition(data_dir, options, folders, shards)).with_outputs(
+                    _REPORTS, main="rows"
+                )
+            )
+            found = (
+                (read[_REPORTS], written[_REPORTS])
+                | "Reports" >> beam.Flatten()
+                | "MergeReports" >> beam.CombineGlobally(_merge_reports)
+            )
+            rows = (
+                written["rows"]
+                | "RowsPerSplit" >> beam.CombinePerKey(sum)
+                | "Rows" >> beam.combiners.ToDict()
+            )
+            _ = (
+                pipeline
+                | "Once" >> beam.Create([collected])
+                | "Collect"
+                >> beam.Map(
+                    lambda target, found, rows: _write_json(
+                        target, {"rows": rows, **found.to_json()}
+                    ),
+                    found=beam.pvalue.AsSingleton(found),
+                    rows=beam.pvalue.AsSingleton(rows),
+                )
+            )
+        return _finish(collected, known)
+
+
+def _finish(collected: str, known: _Tables) -> dict[str, Any]:
+    """Completes the ratings' report with that of users and movies, and judges it."""
+    with Path(collected).open(encoding="utf-8") as file:
+        value = json.load(file)
+    Path(collected).unlink()
+    found = WranglingReport.from_json(value)
+    found.check()
+    found.merge(known.user_report).merge(known.movie_report)
+    rows = {name: value["rows"].get(name, 0) for name in splits.SPLITS}
+    return {"rows": rows, **found.to_json(), "metadata": _metadata(known.match)}
+
+
+def _metadata(match: MetadataMatch) -> dict[str, Any]:
+    return match.to_json()
+
+
+class MoviesExecutor(_Executor):
+    """The movie catalogue: one split, every movie, rated or not."""
+
+    split_names = ("movies",)
+
+    def write(
+        self, data_dir: str, options: ExampleGenOptions, folders: list[str], uri: str
+    ) -> dict[str, Any]:
+        """Writes the catalogue, which fits one worker's memory; see the base class."""
+        known = _read_tables(data_dir, options)
+        records.write_shard(folders[0], 0, 1, records.movie_examples(known.movies))
+        rows = {"movies": len(known.movies.ids)}
+        found = known.movie_report.to_json()
+        return {"rows": rows, **found, "metadata": _metadata(known.match)}

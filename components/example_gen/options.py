@@ -1,0 +1,65 @@
+"""What the ExampleGens are told beyond the input directory: their typed options."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+from google.protobuf import json_format, struct_pb2
+from tfx.proto import example_gen_pb2
+
+from components.example_gen.splits import SplitKind
+
+InvalidZip = Literal["keep", "drop"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleGenOptions:
+    """Options of `RatingsGen` and `MoviesGen`; all of them are part of the cache key.
+
+    Attributes:
+      metadata_dir: folder of The Movies Dataset, or None without it.
+      split: protocol that assigns ratings to splits.
+      split_seed: seed of the splits' hash.
+      invalid_zip: keep or drop users whose zip code is not five digits.
+      content_digest: hash over the content of all files read. The driver's own
+        fingerprint knows sizes and times of modification only, and of `u.*` only.
+      source_digest: hash over the code that reads and cleans them.
+      chunk_bytes: bytes of ratings read at a time.
+      partition_bytes: bytes of ratings held by one worker at a time, about.
+    """
+
+    metadata_dir: str | None
+    split: SplitKind
+    split_seed: int
+    invalid_zip: InvalidZip
+    content_digest: str
+    source_digest: str
+    chunk_bytes: int = 16 * 2**20
+    partition_bytes: int = 64 * 2**20
+
+    @property
+    def metadata_path(self) -> Path | None:
+        """The folder of The Movies Dataset as a path."""
+        return None if self.metadata_dir is None else Path(self.metadata_dir)
+
+    def to_proto(self) -> example_gen_pb2.CustomConfig:
+        """Returns the options as the proto that ExampleGen takes."""
+        config = example_gen_pb2.CustomConfig()
+        config.custom_config.Pack(
+            json_format.ParseDict(dataclasses.asdict(self), struct_pb2.Struct())
+        )
+        return config
+
+    @classmethod
+    def from_json(cls, text: str) -> ExampleGenOptions:
+        """Returns the options from the JSON form of `to_proto`, an execution property."""
+        config = json_format.Parse(text, example_gen_pb2.CustomConfig())
+        packed = struct_pb2.Struct()
+        config.custom_config.Unpack(packed)
+        values: dict[str, Any] = json_format.MessageToDict(packed)
+        # A Struct knows no whole numbers: 42 comes back as 42.0.
+        for name in ("split_seed", "chunk_bytes", "partition_bytes"):
+            values[name] = int(values[name])
+        return cls(**values)

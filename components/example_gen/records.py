@@ -1,0 +1,122 @@
+"""From tables to serialized tf.Examples, a column at a time.
+
+Building one protocol buffer per row in Python is what makes a straightforward ExampleGen
+slow; here the users' and movies' columns are laid out once, gathered by row number in
+Arrow, and encoded by tfx_bsl's C++ coder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import tensorflow as tf
+from tfx_bsl.coders import example_coder
+
+from components.data.ratings import RatingsChunk
+from schema import features as raw
+from schema.features import Feature, Owner
+
+_ARROW_TYPES = {"string": pa.binary(), "int64": pa.int64(), "float32": pa.float32()}
+_ROWS_PER_BATCH = 16_384
+# Level 1 costs a third of the default's time for files a tenth larger.
+_COMPRESSION = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+
+
+def _lists(values: Iterable[object], feature: Feature) -> pa.Array:
+    """Lays values out as the one-element (or empty, where missing) lists of a tf.Example."""
+    rows = [
+        list(value) if feature.multivalued else ([] if _is_missing(value) else [value])  # type: ignore[call-overload]
+        for value in values
+    ]
+    kind = _ARROW_TYPES[feature.dtype]
+    if feature.dtype == "string":
+        rows = [[str(value).encode() for value in row] for row in rows]
+    return pa.array(rows, pa.list_(kind))
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value is pd.NA or value != value
+
+
+def _singletons(values: npt.NDArray[np.generic], kind: pa.DataType) -> pa.Array:
+    offsets = pa.array(np.arange(len(values) + 1, dtype=np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.array(values, kind))
+
+
+class Side:
+    """The columns of one owner (users or movies), laid out once and gathered per rating.
+
+    Args:
+      table: one row per user or movie, with the columns of its owner.
+      owner: whose columns they are.
+      key: the id's feature; ids in the table are int64, in the records strings.
+    """
+
+    def __init__(self, table: pd.DataFrame, owner: Owner, key: Feature) -> None:
+        table = table.sort_values(key.name)
+        self.ids: npt.NDArray[np.int64] = table[key.name].to_numpy(np.int64)
+        self.columns: dict[str, pa.Array] = {
+            feature.name: _lists(table[feature.name], feature) for feature in raw.owned_by(owner)
+        }
+
+    def rows(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Returns the row number `[n]` of each id; every id must be in the table."""
+        return np.searchsorted(self.ids, ids)
+
+    def gather(self, rows: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
+        """Returns the columns at the row numbers `[n]`, repeated as often as named."""
+        indices = pa.array(rows)
+        return {name: column.take(indices) for name, column in self.columns.items()}
+
+
+def rating_batch(ratings: RatingsChunk, users: Side, movies: Side) -> pa.RecordBatch:
+    """Joins ratings with their user's and movie's columns: one row per rating."""
+    columns = users.gather(users.rows(ratings.user_id))
+    columns |= movies.gather(movies.rows(ratings.movie_id))
+    columns[raw.RATING.name] = _singletons(ratings.user_rating, pa.float32())
+    columns[raw.TIMESTAMP.name] = _singletons(ratings.timestamp, pa.int64())
+    return _in_table_order(columns)
+
+
+def movie_batch(movies: Side) -> pa.RecordBatch:
+    """Returns the catalogue: one row per movie, rated or not, in order of its id."""
+    return _in_table_order(movies.columns)
+
+
+def _in_table_order(columns: dict[str, pa.Array]) -> pa.RecordBatch:
+    names = [feature.name for feature in raw.FEATURES if feature.name in columns]
+    return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
+
+
+def rating_examples(ratings: RatingsChunk, users: Side, movies: Side) -> Iterator[bytes]:
+    """Yields one serialized tf.Example per rating, encoding a bounded number at a time."""
+    for start in range(0, len(ratings.user_id), _ROWS_PER_BATCH):
+        rows = np.arange(start, min(start + _ROWS_PER_BATCH, len(ratings.user_id)))
+        yield from example_coder.RecordBatchToExamples(
+            rating_batch(ratings.take(rows), users, movies)
+        )
+
+
+def movie_examples(movies: Side) -> list[bytes]:
+    """Returns one serialized tf.Example per movie of the catalogue."""
+    return list(example_coder.RecordBatchToExamples(movie_batch(movies)))
+
+
+def write_shard(folder: str, shard: int, shards: int, examples: Iterable[bytes]) -> None:
+    """Writes one gzipped TFRecord file of a split, complete or not at all.
+
+    The name appears only when the file is complete, so a worker that is killed and
+    started again leaves nothing half-written behind.
+    """
+    name = f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
+    tf.io.gfile.makedirs(folder)
+    partial = str(Path(folder) / f".{name}.partial")
+    with tf.io.TFRecordWriter(partial, _COMPRESSION) as writer:
+        for example in examples:
+            writer.write(example)
+    tf.io.gfile.rename(partial, str(Path(folder) / name), overwrite=True)
