@@ -30,8 +30,6 @@ if uv --version >/dev/null 2>&1; then
     try "$(uv_finds)"
 fi
 
-cat >&2 <<'MESSAGE'
-Python 3.10 is needed (TensorFlow Extended 1.15 has no build for newer ones) and was not found with uv, on PATH or in pyenv.
-Get it with `uv python install 3.10` (https://docs.astral.sh/uv/) or `pyenv install 3.10`, then start the same command again.
-MESSAGE
+echo "Python 3.10 is needed (TFX 1.15 runs on no newer one) and was not found with uv, on PATH or in pyenv." >&2
+echo "Get it with 'uv python install 3.10' (https://docs.astral.sh/uv/) or 'pyenv install 3.10', then start the same command again." >&2
 exit 1

@@ -22,23 +22,37 @@ python_works() {
 
 has_uv() { uv --version >/dev/null 2>&1; }
 
+# --no-deps: the lock is complete, and pip 23.0 refuses hashes together with extras.
+# --no-compile: pip would spend a third of its time on modules that nobody imports; those
+# that a run imports are compiled by load_all.
 install() {
     if has_uv; then
         uv pip install --python "$python" --no-deps "$@"
     else
-        "$python" -m pip install --disable-pip-version-check --no-input --no-deps "$@"
+        "$python" -m pip install --disable-pip-version-check --no-input --no-compile --no-deps "$@"
     fi
 }
 
-# --no-deps: the lock is complete, and pip 23.0 refuses hashes together with extras.
-# --no-build-isolation: the lock brings setuptools, so no index is asked for another.
+# Some packages come as source only. Their builders are installed first, from the lock, and
+# used with --no-build-isolation: otherwise the index is asked for whatever is newest today.
 install_all() {
     has_uv || "$python" -m pip --version || "$python" -m ensurepip || return
-    install --require-hashes -r "requirements/$kind.txt" && install --no-build-isolation -e .
+    awk '/^[^ #]/ { builder = /^(setuptools|wheel)==/ } builder && !/^ *#/' \
+        "requirements/$kind.txt" >.venv/builders.txt &&
+        install --require-hashes -r .venv/builders.txt &&
+        install --require-hashes --no-build-isolation -r "requirements/$kind.txt" &&
+        install --no-build-isolation -e .
 }
+
+# The empty variable counts as unset: where it is set, no bytecode would ever be written,
+# and every start of Python would take 9 s longer.
+load_all() { PYTHONDONTWRITEBYTECODE='' "$python" -W ignore requirements/check_imports.py; }
 
 fail() {
     say "$1 failed: $(grep -iE 'error|caused by|no module' "$log" | tail -n 1 | cut -c 1-160)"
+    if grep -qE "command '?[^ ]*(gcc|cc|clang|[gc]\+\+)'? failed" "$log"; then
+        say "pyfarmhash is compiled here: get a C++ compiler (on Debian: apt install build-essential)."
+    fi
     say "The whole output is in $log; when the cause is gone, the same command goes on."
     exit 1
 }
@@ -74,6 +88,7 @@ if ! install_all >"$log" 2>&1; then
     ! current runtime || rm -f "$unfinished"
     fail "Installing the packages"
 fi
+current runtime || load_all >>"$log" 2>&1 || fail "Loading the packages"
 
 fingerprint "$kind" >".venv/setup-$kind.stamp"
 # The development lock holds everything of the runtime lock.
