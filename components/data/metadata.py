@@ -1,0 +1,543 @@
+"""Director and star of each movie, from The Movies Dataset where it is at hand.
+
+The two catalogues share no key, so films meet by title and year (`titles` says how).
+Its files are often worse for having been through a spreadsheet; what can be read is
+read, and everything repaired or dropped is counted.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import csv
+import dataclasses
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.data.files import shorten, unreadable
+from components.data.literals import parse_records
+from components.data.report import DECIMAL_REMOVED, RowExample, WranglingReport
+from components.data.titles import title_keys
+from components.data.wrangling import clean_text, split_title
+from components.errors import InputError
+from schema import features
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOVIES_METADATA = "movies_metadata.csv"
+CREDITS = "credits.csv"
+FILES = (MOVIES_METADATA, CREDITS)
+
+BLANK_ROW = "blank row"
+BAD_ID = "id is not a number"
+DUPLICATE_ID = "duplicate id"
+MISSING_TITLE = "missing title"
+BAD_RELEASE_DATE = "missing or unreadable release date"
+BROKEN_LITERAL = "broken literal"
+BROKEN_ROW = "row broken across lines joined"
+US_DATE = "date of another order read"
+UPPER_CASE_BOOLEAN = "upper-case boolean read"
+
+MAX_BROKEN_SHARE = 0.01
+
+_ID, _TITLE, _ORIGINAL = "id", "title", "original_title"
+_DATE, _VOTES, _ADULT = "release_date", "vote_count", "adult"
+_CAST, _CREW = "cast", "crew"
+_MAX_FIELD_CHARS = 16_000_000
+_YEAR_TOLERANCE = 1
+
+_WHOLE_NUMBER = re.compile(r"\s*(\d{1,15})(\.0*)?\s*", re.ASCII)
+_ISO_DATE = re.compile(r"\s*(\d{4})-\d{1,2}-\d{1,2}(?:[T ].*)?\s*", re.ASCII)
+_SLASHED_DATE = re.compile(r"\s*\d{1,2}/\d{1,2}/(\d{4}|\d{2})(?: .*)?\s*", re.ASCII)
+_GET_METADATA = (
+    "give the directory of The Movies Dataset's files as published, or leave it out: "
+    "director and star are then unknown"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class MetadataMatch:
+    """What the join found.
+
+    Attributes:
+      movies: number of movies of the catalogue.
+      matched: movies whose metadata row was found.
+      directors: movies whose director is known.
+      stars: movies whose star is known.
+      broken_literals: cells of credits that could not be read.
+      unmatched_titles: the first three movies without metadata.
+      report: rows read, dropped and repaired in both files, with examples.
+    """
+
+    movies: int
+    matched: int = 0
+    directors: int = 0
+    stars: int = 0
+    broken_literals: int = 0
+    unmatched_titles: tuple[str, ...] = ()
+    report: WranglingReport = dataclasses.field(default_factory=WranglingReport)
+
+    @property
+    def unmatched(self) -> int:
+        """Movies without metadata."""
+        return self.movies - self.matched
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns everything as a JSON object; the counts of the files are under "files"."""
+        return {
+            "movies": self.movies,
+            "matched": self.matched,
+            "unmatched": self.unmatched,
+            "unmatched_titles": list(self.unmatched_titles),
+            "directors": self.directors,
+            "stars": self.stars,
+            "broken_literals": self.broken_literals,
+            **self.report.to_json(),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Film:
+    """One row of movies_metadata.csv, as far as matching needs it."""
+
+    id: int
+    year: int
+    votes: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """One record of a CSV file; `number` is the 1-based line it begins on."""
+
+    number: int
+    cells: list[str]
+
+
+_Index = dict[str, list[_Film]]
+_Credits = tuple[str, str]  # director, star
+
+
+def join_metadata(
+    movies: pd.DataFrame, metadata_dir: Path | None
+) -> tuple[pd.DataFrame, MetadataMatch]:
+    """Adds the columns `director` and `star` to a catalogue.
+
+    A movie's row is looked for by its title, then without article and spaces, then by
+    parts of it; by the year in its title, then the year of its release. The exact year
+    comes before one off by one, more votes before fewer, the lower id before the higher.
+    The director is the first crew member whose job is that, the star the first in cast
+    order. At most 1 % of the literals of credits (one at least) may be broken.
+
+    Args:
+      movies: `movie_id`, `movie_title` ("Shawshank Redemption, The (1994)") and
+        `movie_year_release` (nullable integer), one row per movie.
+      metadata_dir: directory of `FILES`; None where there is no metadata.
+
+    Returns:
+      A copy of `movies`, same rows in the same order, with both columns ("unknown" where
+      not known); and what was found.
+
+    Raises:
+      InputError: a file is missing, unreadable or lacks a column, or too many literals
+        are broken.
+    """
+    titles = [str(title) for title in movies[features.TITLE.name]]
+    if metadata_dir is None:
+        joined = _with_credits(movies, [None] * len(movies), {})
+        return joined, MetadataMatch(len(movies), unmatched_titles=tuple(titles[:3]))
+    _check_files(metadata_dir)
+    released = movies[features.RELEASE_YEAR.name].astype("Int64")
+    years = [_years(*pair) for pair in zip(titles, released.fillna(0), strict=True)]
+    report = WranglingReport()
+    wanted = {near for known in years for year in known for near in _near(year)}
+    indices = _index_films(metadata_dir / MOVIES_METADATA, wanted, report)
+    found = [_find(title, known, indices) for title, known in zip(titles, years, strict=True)]
+    credits_ = _read_credits(
+        metadata_dir / CREDITS, {film for film in found if film is not None}, report
+    )
+    joined = _with_credits(movies, found, credits_)
+    lost = [title for title, film in zip(titles, found, strict=True) if film is None]
+    match = MetadataMatch(
+        movies=len(movies),
+        matched=len(movies) - len(lost),
+        directors=int((joined[features.DIRECTOR.name] != features.UNKNOWN).sum()),
+        stars=int((joined[features.STAR.name] != features.UNKNOWN).sum()),
+        broken_literals=report.file(CREDITS).repaired.get(BROKEN_LITERAL, 0),
+        unmatched_titles=tuple(lost[:3]),
+        report=report,
+    )
+    return joined, match
+
+
+def _check_files(directory: Path) -> None:
+    if not directory.is_dir():
+        raise InputError(
+            "no such directory of film metadata",
+            file=str(directory),
+            expected=f"a directory with {' and '.join(FILES)}",
+            action=_GET_METADATA,
+        )
+    missing = [name for name in FILES if not (directory / name).is_file()]
+    if missing:
+        raise InputError(
+            f"missing: {', '.join(missing)}",
+            file=str(directory),
+            expected=f"a directory with {' and '.join(FILES)}",
+            action=_GET_METADATA,
+        )
+
+
+def _years(title: str, released: int) -> tuple[int, ...]:
+    """Returns the years a movie may be known by, the one in its title first; 0 is no year."""
+    years = (split_title(title)[1] or 0, int(released))
+    return tuple(dict.fromkeys(year for year in years if year))
+
+
+def _near(year: int) -> range:
+    return range(year - _YEAR_TOLERANCE, year + _YEAR_TOLERANCE + 1)
+
+
+def _with_credits(
+    movies: pd.DataFrame, found: Sequence[int | None], credits_: dict[int, _Credits]
+) -> pd.DataFrame:
+    unknown = (features.UNKNOWN, features.UNKNOWN)
+    pairs = [unknown if film is None else credits_.get(film, unknown) for film in found]
+    joined = movies.copy()
+    joined[features.DIRECTOR.name] = [director for director, _ in pairs]
+    joined[features.STAR.name] = [star for _, star in pairs]
+    return joined.astype({features.DIRECTOR.name: "object", features.STAR.name: "object"})
+
+
+# Matching.
+
+
+def _find(title: str, years: Iterable[int], indices: Sequence[_Index]) -> int | None:
+    """Returns the id of the film that a movie is, None if there is none."""
+    sure, compact, parts = title_keys(split_title(title)[0])
+    by_title, by_compact, by_parts = indices
+    for year in years:
+        for distance in range(_YEAR_TOLERANCE + 1):
+            for keys, index in ((sure, by_title), (compact, by_compact)):
+                for key in keys:
+                    films = _released(index.get(key, ()), year, distance)
+                    if films:
+                        return min(films, key=lambda film: (-film.votes, film.id)).id
+    # A part of a title says little: it counts only if nothing else could be meant.
+    for year in years:
+        candidates = {
+            film.id
+            for keys, index in ((parts, by_compact), (compact, by_parts))
+            for key in keys
+            for distance in range(_YEAR_TOLERANCE + 1)
+            for film in _released(index.get(key, ()), year, distance)
+        }
+        if len(candidates) == 1:
+            return candidates.pop()
+    return None
+
+
+def _released(films: Iterable[_Film], year: int, distance: int) -> list[_Film]:
+    return [film for film in films if abs(film.year - year) == distance]
+
+
+def _index_films(path: Path, years: Collection[int], report: WranglingReport) -> list[_Index]:
+    """Reads the films of these years; one index for each tier of `title_keys`."""
+    indices: list[_Index] = [collections.defaultdict(list) for _ in range(3)]
+    seen: set[int] = set()
+    with _open_table(path, (_ID, _TITLE, _ORIGINAL, _DATE, _VOTES)) as (columns, raw):
+        for row in _join_broken_rows(raw, columns, report):
+            film, titles = _parse_film(row, columns, report)
+            if film is None:
+                continue
+            if film.id in seen:
+                _drop(report, path.name, DUPLICATE_ID, row, "a new id", str(film.id))
+                continue
+            seen.add(film.id)
+            if film.year not in years:
+                continue
+            keys = [title_keys(title) for title in titles]
+            for tier, index in enumerate(indices):
+                for key in dict.fromkeys(key for tiers in keys for key in tiers[tier]):
+                    index[key].append(film)
+    return indices
+
+
+def _parse_film(
+    row: _Row, columns: dict[str, int], report: WranglingReport
+) -> tuple[_Film | None, list[str]]:
+    """Returns a row's film and its titles; None, and the reason counted, if unusable."""
+    file = MOVIES_METADATA
+    if _is_blank(row):
+        _drop(report, file, BLANK_ROW, row, "a film", "nothing")
+        return None, []
+    cells = {name: _cell(row, columns, name) for name in (_ID, _TITLE, _ORIGINAL, _DATE, _VOTES)}
+    number = _parse_id(cells[_ID], file, row, report)
+    if number is None:
+        return None, []
+    titles = list(dict.fromkeys(filter(str.strip, (cells[_TITLE], cells[_ORIGINAL]))))
+    if not titles:
+        _drop(report, file, MISSING_TITLE, row, "a title", shorten(cells[_TITLE]))
+        return None, []
+    year = _parse_year(cells[_DATE], row, report)
+    if year is None:
+        return None, []
+    adult = _cell(row, columns, _ADULT) if _ADULT in columns else ""
+    if adult in ("TRUE", "FALSE"):
+        _repair(report, file, UPPER_CASE_BOOLEAN, row, "True or False", adult)
+    return _Film(number, year, _parse_votes(cells[_VOTES])), titles
+
+
+def _parse_id(text: str, file: str, row: _Row, report: WranglingReport) -> int | None:
+    match = _WHOLE_NUMBER.fullmatch(text)
+    if match is None:
+        _drop(report, file, BAD_ID, row, "a whole number", shorten(text))
+        return None
+    if match[2] is not None:
+        _repair(report, file, DECIMAL_REMOVED, row, "a whole number", shorten(text))
+    return int(match[1])
+
+
+def _parse_year(text: str, row: _Row, report: WranglingReport) -> int | None:
+    expected = "a date such as 1995-10-30"
+    if match := _ISO_DATE.fullmatch(text):
+        return int(match[1])
+    if match := _SLASHED_DATE.fullmatch(text):
+        _repair(report, MOVIES_METADATA, US_DATE, row, expected, shorten(text))
+        year = int(match[1])
+        # Two digits: as POSIX reads them.
+        return year if year > 99 else year + (1900 if year >= 69 else 2000)
+    _drop(report, MOVIES_METADATA, BAD_RELEASE_DATE, row, expected, shorten(text))
+    return None
+
+
+def _parse_votes(text: str) -> float:
+    match = _WHOLE_NUMBER.fullmatch(text)
+    return float(match[1]) if match else 0.0
+
+
+# Credits.
+
+
+def _read_credits(
+    path: Path, wanted: Collection[int], report: WranglingReport
+) -> dict[int, _Credits]:
+    """Returns director and star of the wanted films; the literals of others stay unread."""
+    found: dict[int, _Credits] = {}
+    literals = 0
+    with _open_table(path, (_CAST, _CREW, _ID)) as (columns, rows):
+        for row in rows:
+            report.read(path.name, 1)
+            if _is_blank(row):
+                _drop(report, path.name, BLANK_ROW, row, "a film's credits", "nothing")
+                continue
+            number = _parse_id(_cell(row, columns, _ID), path.name, row, report)
+            if number is None or number not in wanted:
+                continue
+            if number in found:
+                _drop(report, path.name, DUPLICATE_ID, row, "a new id", str(number))
+                continue
+            crew = _parse_cell(row, columns, _CREW, report)
+            cast = _parse_cell(row, columns, _CAST, report)
+            found[number] = (_director(crew), _star(cast))
+            literals += 2
+    _check_broken(report, literals)
+    return found
+
+
+def _parse_cell(
+    row: _Row, columns: dict[str, int], column: str, report: WranglingReport
+) -> list[dict[Any, Any]]:
+    text = _cell(row, columns, column)
+    try:
+        return parse_records(text)
+    except ValueError:
+        # Its end says more than its beginning: most broken literals were cut off.
+        end = text if len(text) <= 50 else f"…{text[-50:]}"
+        expected = f"{column}: a Python list of dictionaries"
+        _repair(report, CREDITS, BROKEN_LITERAL, row, expected, shorten(end))
+        return []
+
+
+def _check_broken(report: WranglingReport, literals: int) -> None:
+    entry = report.file(CREDITS)
+    broken = entry.repaired.get(BROKEN_LITERAL, 0)
+    # One broken cell says nothing about a file, however short.
+    if broken > max(1, MAX_BROKEN_SHARE * literals):
+        first = entry.examples[BROKEN_LITERAL][0]
+        raise InputError(
+            f"{BROKEN_LITERAL}; {broken:,} of {literals:,} read, more than {MAX_BROKEN_SHARE:.0%}",
+            file=CREDITS,
+            row=first.row,
+            expected=first.expected,
+            found=first.found,
+            action="take the file as published (spreadsheets cut long cells off)",
+        )
+
+
+def _director(crew: Iterable[dict[Any, Any]]) -> str:
+    names = (_name(member) for member in crew if member.get("job") == "Director")
+    return next(filter(None, names), features.UNKNOWN)
+
+
+def _star(cast: Sequence[dict[Any, Any]]) -> str:
+    def order(place: int) -> tuple[float, int]:
+        given = cast[place].get("order")
+        return (given if isinstance(given, int | float) else place, place)
+
+    names = (_name(cast[place]) for place in sorted(range(len(cast)), key=order))
+    return next(filter(None, names), features.UNKNOWN)
+
+
+def _name(member: dict[Any, Any]) -> str:
+    name = member.get("name")
+    return " ".join(clean_text(name).split()) if isinstance(name, str) else ""
+
+
+# CSV.
+
+
+@contextlib.contextmanager
+def _open_table(
+    path: Path, required: Iterable[str]
+) -> Iterator[tuple[dict[str, int], Iterator[_Row]]]:
+    """Opens a CSV file; yields the place of each column, and its rows as a stream.
+
+    Raises:
+      InputError: also while the rows are read: the file cannot be read, is empty, lacks a
+        column, is not CSV or not UTF-8.
+    """
+    limit = csv.field_size_limit(_MAX_FIELD_CHARS)
+    line = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+
+            def rows() -> Iterator[_Row]:
+                nonlocal line
+                for cells in reader:
+                    yield _Row(line + 1, cells)
+                    line = reader.line_num
+
+            stream = rows()
+            yield _check_header(path.name, next(stream, None), required), stream
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path) from error
+    except csv.Error as error:
+        raise InputError(
+            "not readable as CSV",
+            file=path.name,
+            row=line + 1,
+            expected="comma-separated values",
+            found=str(error),
+            action=_GET_METADATA,
+        ) from error
+    except OSError as error:
+        raise unreadable(path.name, error) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _check_header(name: str, header: _Row | None, required: Iterable[str]) -> dict[str, int]:
+    if header is None:
+        raise InputError("is empty", file=name, action=_GET_METADATA)
+    columns = {cell.strip(): place for place, cell in enumerate(header.cells)}
+    missing = [column for column in required if column not in columns]
+    if missing:
+        raise InputError(
+            f"missing column: {', '.join(missing)}",
+            file=name,
+            row=1,
+            expected=f"the columns {', '.join(required)}",
+            found=shorten(",".join(header.cells)),
+            action=_GET_METADATA,
+        )
+    return columns
+
+
+def _not_utf8(path: Path) -> InputError:
+    number, found = _first_undecodable(path) or (None, None)
+    return InputError(
+        "wrong encoding",
+        file=path.name,
+        row=number,
+        expected="text in UTF-8",
+        found=found,
+        action="save the file as UTF-8, or take it as published",
+    )
+
+
+def _first_undecodable(path: Path) -> tuple[int, str] | None:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return number, shorten(line[max(error.start - 20, 0) : error.start + 20])
+    return None
+
+
+def _join_broken_rows(
+    rows: Iterable[_Row], columns: dict[str, int], report: WranglingReport
+) -> Iterator[_Row]:
+    """Counts rows as read and joins those whose text lost its quotes at a line break."""
+    last: _Row | None = None
+    for row in rows:
+        joined = None if last is None else _join(last, row, columns)
+        if joined is None:
+            if last is not None:
+                yield last
+            report.read(MOVIES_METADATA, 1)
+            last = row
+        else:
+            found = shorten(row.cells[0])
+            _repair(report, MOVIES_METADATA, BROKEN_ROW, row, "a row on its own", found)
+            last = joined
+    if last is not None:
+        yield last
+
+
+def _join(first: _Row, second: _Row, columns: dict[str, int]) -> _Row | None:
+    """Returns the row that two halves make, None if they are not halves of one."""
+    head, tail, width = first.cells, second.cells, len(columns)
+    if _is_blank(first) or _is_blank(second):
+        return None
+    if len(head) == len(tail) == width:
+        # A spreadsheet has filled both up with empty cells: the date tells the shift.
+        place = next((place for place, cell in enumerate(tail) if _is_date(cell)), None)
+        if place is None or _WHOLE_NUMBER.fullmatch(tail[columns[_ID]]):
+            return None
+        cut = columns[_DATE] - place
+        if cut <= 0 or any(head[cut + 1 :]):
+            return None
+        head, tail = head[: cut + 1], tail[: width - cut]
+    if len(head) >= width or len(head) + len(tail) - 1 > width:
+        return None
+    return _Row(first.number, [*head[:-1], f"{head[-1]}\n{tail[0]}", *tail[1:]])
+
+
+def _is_date(text: str) -> bool:
+    return bool(_ISO_DATE.fullmatch(text) or _SLASHED_DATE.fullmatch(text))
+
+
+def _is_blank(row: _Row) -> bool:
+    return not any(cell.strip() for cell in row.cells)
+
+
+def _cell(row: _Row, columns: dict[str, int], name: str) -> str:
+    place = columns[name]
+    return row.cells[place] if place < len(row.cells) else ""
+
+
+def _drop(
+    report: WranglingReport, file: str, reason: str, row: _Row, expected: str, found: str
+) -> None:
+    report.drop(file, reason, examples=[RowExample(row.number, expected, found)])
+
+
+def _repair(
+    report: WranglingReport, file: str, reason: str, row: _Row, expected: str, found: str
+) -> None:
+    report.repair(file, reason, examples=[RowExample(row.number, expected, found)])
