@@ -1,0 +1,104 @@
+"""The Trainer component: TFX's, with a typed channel for the movie catalogue.
+
+Channels in `custom_config`, as the official recommender tutorial passes them, arrive empty
+under the local runner; an input of the component's spec does not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.components.trainer import executor as tfx_executor
+from tfx.components.trainer import fn_args_utils
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.io import fileio
+from tfx.proto import trainer_pb2
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ChannelParameter
+from tfx.utils import json_utils
+
+from components.example_gen.splits import VALIDATION
+from trainer.config import TrainerConfig
+
+MOVIES_KEY = "movies"
+RUN_FN = "trainer.run.run_fn"
+
+
+class TrainerSpec(standard_component_specs.TrainerSpec):
+    """TFX's spec of the Trainer, with the catalogue as one more input."""
+
+    INPUTS = {  # noqa: RUF012 - the base class's form
+        **standard_component_specs.TrainerSpec.INPUTS,
+        MOVIES_KEY: ChannelParameter(type=standard_artifacts.Examples),
+    }
+
+
+class Executor(tfx_executor.GenericExecutor):
+    """Calls `run_fn` with the files of every split of ratings, and of the catalogue."""
+
+    def _GetFnArgs(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> fn_args_utils.FnArgs:
+        fn_args = super()._GetFnArgs(input_dict, output_dict, exec_properties)
+        fn_args.rating_files = _files_by_split(input_dict[standard_component_specs.EXAMPLES_KEY])
+        movies = _files_by_split(input_dict[MOVIES_KEY])
+        fn_args.movie_files = [path for files in movies.values() for path in files]
+        return fn_args
+
+
+def _files_by_split(artifacts: list[types.Artifact]) -> dict[str, list[str]]:
+    names = artifact_utils.decode_split_names(artifacts[0].split_names)
+    return {
+        name: [
+            str(Path(uri) / file)
+            for uri in artifact_utils.get_split_uris(artifacts, name)
+            for file in sorted(fileio.listdir(uri))
+        ]
+        for name in names
+    }
+
+
+class Trainer(base_component.BaseComponent):
+    """Trains the joint TFRS model and exports it.
+
+    Args:
+      examples: ratings, raw Examples; the splits of `config.train.splits` are fitted.
+      movies: the catalogue, raw Examples.
+      transform_graph: the preprocessing graph.
+      schema: the curated schema.
+      config: hyperparameters.
+      source_digest: hash of the training code, so that the cache sees edits to it.
+
+    Outputs: `model` (a SavedModel) and `model_run` (TensorBoard's logs, losses).
+    """
+
+    SPEC_CLASS = TrainerSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        movies: types.BaseChannel,
+        transform_graph: types.BaseChannel,
+        schema: types.BaseChannel,
+        config: TrainerConfig,
+        source_digest: str,
+    ) -> None:
+        spec = TrainerSpec(
+            examples=examples,
+            movies=movies,
+            transform_graph=transform_graph,
+            schema=schema,
+            run_fn=RUN_FN,
+            train_args=trainer_pb2.TrainArgs(splits=list(config.train.splits)),
+            eval_args=trainer_pb2.EvalArgs(splits=[VALIDATION]),
+            custom_config=json_utils.dumps({**config.to_json(), "source_digest": source_digest}),
+            model=types.Channel(type=standard_artifacts.Model),
+            model_run=types.Channel(type=standard_artifacts.ModelRun),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,229 @@
+"""From Examples to compact arrays, through the preprocessing graph.
+
+The Trainer holds ratings as four numbers each (user, movie, stars, time), users and
+movies as tables of feature indices: 25 million ratings fit in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from schema import features as raw
+from schema.features import Feature, Owner
+from transform import outputs as out
+
+IntArray = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.bytes_]
+_READ_BATCH = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Users:
+    """The users of the training ratings.
+
+    Attributes:
+      ids: `[users]` bytes, ascending.
+      features: transformed user features by name, `[users]` int64.
+    """
+
+    ids: Bytes
+    features: Mapping[str, IntArray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """Every movie, rated or not; a movie's row is its position here.
+
+    Attributes:
+      ids: `[movies]` bytes, ascending.
+      titles: `[movies]` bytes, UTF-8.
+      features: transformed movie features by name, `[movies]` int64; of multi-valued
+        ones a list of arrays, one per movie.
+    """
+
+    ids: Bytes
+    titles: Bytes
+    features: Mapping[str, IntArray | list[IntArray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Interactions:
+    """Ratings by user, and of each user by time.
+
+    Attributes:
+      user_row: `[ratings]` rows in `Users`, ascending.
+      movie_row: `[ratings]` rows in `Catalogue`.
+      rating: `[ratings]` float32, stars.
+      timestamp: `[ratings]` unix seconds.
+      context: transformed context features by name, `[ratings]` int64.
+      offsets: `[users + 1]`; the ratings of user u are `offsets[u]:offsets[u + 1]`.
+    """
+
+    user_row: IntArray
+    movie_row: IntArray
+    rating: npt.NDArray[np.float32]
+    timestamp: IntArray
+    context: Mapping[str, IntArray]
+    offsets: IntArray
+
+    def __len__(self) -> int:
+        return len(self.user_row)
+
+
+def parse_spec(features: Iterable[Feature]) -> dict[str, tf.io.FixedLenFeature]:
+    """Returns how to parse raw features; a missing one gets an empty value, never an error."""
+    defaults = {"string": "", "int64": 0, "float32": 0.0}
+    spec = {}
+    for feature in features:
+        kind = tf.dtypes.as_dtype(feature.dtype)
+        if feature.multivalued or feature is raw.RELEASE_YEAR:
+            spec[feature.name] = tf.io.VarLenFeature(kind)
+        else:
+            spec[feature.name] = tf.io.FixedLenFeature([], kind, defaults[feature.dtype])
+    return spec
+
+
+def _read(
+    paths: Sequence[str],
+    features: Sequence[Feature],
+    keep: Sequence[Feature],
+    transform_output: tft.TFTransformOutput,
+) -> dict[str, list[npt.NDArray[Any]]]:
+    """Reads Examples, applies the graph, and collects outputs and the raw features in `keep`."""
+    layer = transform_output.transform_features_layer()
+    spec = parse_spec({*features, *keep})
+    wanted = {output.name for output in out.OUTPUTS if output.source in features}
+
+    def convert(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = tf.io.parse_example(serialized, spec)
+        transformed = layer({feature.name: parsed[feature.name] for feature in features})
+        values = {name: value for name, value in transformed.items() if name in wanted}
+        return values | {f"raw/{feature.name}": parsed[feature.name] for feature in keep}
+
+    dataset = tf.data.TFRecordDataset(sorted(paths), "GZIP").batch(_READ_BATCH)
+    collected: dict[str, list[npt.NDArray[Any]]] = {}
+    for batch in dataset.map(convert):
+        for name, value in batch.items():
+            collected.setdefault(name, []).extend(_arrays(value))
+    return collected
+
+
+def _arrays(value: tf.Tensor | tf.SparseTensor) -> list[npt.NDArray[Any]]:
+    """A dense batch as one array, a sparse one as an array per row."""
+    if isinstance(value, tf.SparseTensor):
+        ragged = tf.RaggedTensor.from_sparse(value)
+        splits = ragged.row_splits.numpy()
+        return np.split(ragged.values.numpy(), splits[1:-1]) if len(splits) > 1 else []
+    array = value.numpy()
+    # Fixed-width bytes: an object per id would not fit in memory for millions of ratings.
+    return [array.astype(np.bytes_) if array.dtype == object else array]
+
+
+def load_catalogue(paths: Sequence[str], transform_output: tft.TFTransformOutput) -> Catalogue:
+    """Reads the catalogue's Examples and transforms them."""
+    collected = _read(paths, raw.owned_by(Owner.MOVIE), (raw.MOVIE_ID, raw.TITLE), transform_output)
+    ids = np.concatenate(collected.pop("raw/movie_id"))
+    titles = np.concatenate(collected.pop("raw/movie_title"))
+    order = np.argsort(ids)
+    features: dict[str, IntArray | list[IntArray]] = {}
+    for output in out.owned_by(Owner.MOVIE):
+        values = collected[output.name]
+        if output.multivalued:
+            features[output.name] = [values[row] for row in order]
+        else:
+            features[output.name] = np.concatenate(values)[order]
+    return Catalogue(ids=ids[order], titles=titles[order], features=features)
+
+
+def load_interactions(
+    paths: Sequence[str], transform_output: tft.TFTransformOutput, catalogue: Catalogue
+) -> tuple[Interactions, Users]:
+    """Reads the Examples of ratings and transforms them.
+
+    Raises:
+      ValueError: there are none, or one is of a movie that the catalogue does not have.
+    """
+    if not paths:
+        raise ValueError("expected Examples of ratings to train on, received no file")
+    keep = (raw.USER_ID, raw.MOVIE_ID, raw.RATING, raw.TIMESTAMP)
+    owned = raw.owned_by(Owner.USER, Owner.CONTEXT)
+    collected = _read(
+        paths, [f for f in owned if f.kind is not raw.Kind.REPORT_ONLY], keep, transform_output
+    )
+    columns = {name: np.concatenate(values) for name, values in collected.items()}
+    user_ids, first, user_row = np.unique(
+        columns["raw/user_id"], return_index=True, return_inverse=True
+    )
+    movie_row = rows_of(catalogue.ids, columns["raw/movie_id"])
+    timestamp = columns["raw/timestamp"]
+    order = np.lexsort((movie_row, timestamp, user_row))
+    users = Users(
+        ids=user_ids,
+        features={f.name: columns[f.name][first] for f in out.owned_by(Owner.USER)},
+    )
+    interactions = Interactions(
+        user_row=user_row[order],
+        movie_row=movie_row[order],
+        rating=columns["raw/user_rating"][order].astype(np.float32),
+        timestamp=timestamp[order],
+        context={f.name: columns[f.name][order] for f in out.owned_by(Owner.CONTEXT)},
+        offsets=np.searchsorted(user_row[order], np.arange(len(user_ids) + 1)),
+    )
+    return interactions, users
+
+
+def rows_of(known: Bytes, ids: Bytes) -> IntArray:
+    """Returns the position of each id in `known` (ascending).
+
+    Raises:
+      ValueError: an id is not there.
+    """
+    rows = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    unknown = known[rows] != ids
+    if unknown.any():
+        raise ValueError(
+            f"expected movies of the catalogue ({len(known)} ids), "
+            f"received {ids[unknown][0].decode()!r}"
+        )
+    return rows
+
+
+def user_batches(
+    interactions: Interactions, batch_size: int, rng: np.random.Generator
+) -> Iterator[tuple[IntArray, IntArray]]:
+    """Yields the ratings of one epoch, whole users at a time, in random order.
+
+    A user's ratings stay together and in order of time, so that history and recency are
+    computed once per user and batch. A user with more ratings than a batch holds comes in
+    several pieces.
+
+    Yields:
+      `[n]` positions in `interactions`, and `[n]` the number of the piece, from 0 on.
+    """
+    pieces = [
+        (start, min(start + batch_size, end))
+        for first, end in zip(interactions.offsets[:-1], interactions.offsets[1:], strict=True)
+        for start in range(first, end, batch_size)
+    ]
+    batch: list[IntArray] = []
+    rows = 0
+    for piece in rng.permutation(len(pieces)):
+        positions = np.arange(*pieces[piece])
+        if rows and rows + len(positions) > batch_size:
+            yield _join(batch)
+            batch, rows = [], 0
+        batch.append(positions)
+        rows += len(positions)
+    yield _join(batch)
+
+
+def _join(pieces: list[IntArray]) -> tuple[IntArray, IntArray]:
+    lengths = [len(piece) for piece in pieces]
+    return np.concatenate(pieces), np.repeat(np.arange(len(pieces)), lengths)

@@ -1,0 +1,147 @@
+"""What a user has rated, as context of a query: the whole history, and the latest of it.
+
+Both blocks are of TensorFlow ops alone, and used by training and by the exported model.
+In training, a rating's own movie is left out of its history, and the recency block sees
+strictly earlier events only: the model never meets the answer, nor the future.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def pooled_history(
+    movies: tf.Tensor,
+    segments: tf.Tensor,
+    kept: tf.Tensor,
+    table: tf.Tensor,
+) -> tf.Tensor:
+    """Pools each row's history: all kept movies of its segment but its own.
+
+    The sum of embeddings over the square root of 1 + their number: between the mean, which
+    forgets how much is known, and the sum, which lets long histories drown everything.
+
+    Args:
+      movies: `[batch]` index in `table` of each row's movie.
+      segments: `[batch]` ascending number of each row's user.
+      kept: `[batch]` float, 1 where the movie counts as history, 0 where it is left out.
+      table: `[indices, dim]` history embeddings.
+
+    Returns:
+      `[batch, dim]`.
+    """
+    count = tf.reduce_max(segments) + 1
+    vectors = tf.gather(table, movies) * kept[:, tf.newaxis]
+    total = tf.gather(tf.math.unsorted_segment_sum(vectors, segments, count), segments)
+    number = tf.gather(tf.math.unsorted_segment_sum(kept, segments, count), segments)
+    return (total - vectors) / tf.sqrt(number - kept + 1.0)[:, tf.newaxis]
+
+
+def mean_history(totals: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """Pools histories whose sums `[batch, dim]` and lengths `[batch]` are known."""
+    return totals / tf.sqrt(counts + 1.0)[:, tf.newaxis]
+
+
+def recency_weights(
+    seconds: tf.Tensor, earlier: tf.Tensor, decay_seconds: tuple[float, ...]
+) -> tf.Tensor:
+    """Returns the weight of each event for each query, per decay time, normalised.
+
+    w = exp(-Δt/τ) over strictly earlier events, divided by √(Σw + 0.5): a burst of recent
+    events counts more than one, yet not in proportion.
+
+    Args:
+      seconds: `[..., queries, events]` float, time from event to query.
+      earlier: `[..., queries, events]` bool, the events that count.
+      decay_seconds: the τ, in seconds.
+
+    Returns:
+      `[..., decays, queries, events]` float.
+    """
+    blocks = []
+    for decay in decay_seconds:
+        weight = tf.exp(-tf.maximum(seconds, 0.0) / decay) * tf.cast(earlier, tf.float32)
+        total = tf.reduce_sum(weight, axis=-1, keepdims=True)
+        blocks.append(weight / tf.sqrt(total + 0.5))
+    return tf.stack(blocks, axis=-3)
+
+
+def recency_of_batch(
+    movies: tf.Tensor,
+    segments: tf.Tensor,
+    timestamps: tf.Tensor,
+    table: tf.Tensor,
+    mixture: tf.Tensor,
+    decay_seconds: tuple[float, ...],
+    events: int,
+) -> tf.Tensor:
+    """Computes the recency block of rows sorted by (segment, time).
+
+    Only the `events` rows before each row can count, so the batch is cut into blocks of
+    that length, each compared with itself and the block before: the work grows with the
+    batch, not with its square.
+
+    Args:
+      movies: `[batch]` index in `table` of each row's movie.
+      segments: `[batch]` ascending number of each row's user.
+      timestamps: `[batch]` unix seconds, ascending within a segment.
+      table: `[indices, dim]` recency embeddings.
+      mixture: `[decays, dim]` how much each decay time counts.
+      decay_seconds: the τ, in seconds.
+      events: how many rows back the block reaches.
+
+    Returns:
+      `[batch, dim]`.
+    """
+    batch = tf.shape(movies)[0]
+    blocks = (batch + events - 1) // events
+    pad = blocks * events - batch
+    # A block of padding in front stands for "the block before" of the first one.
+    segment = tf.pad(segments, [[events, pad]], constant_values=-1)
+    time = tf.pad(timestamps, [[events, pad]])
+    vectors = tf.pad(tf.gather(table, movies), [[events, pad], [0, 0]])
+
+    def queries(values: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(values[events:], [blocks, events])
+
+    def keys(values: tf.Tensor) -> tf.Tensor:
+        width = values.shape[1:].as_list()
+        cut = tf.reshape(values, [blocks + 1, events, *width])
+        return tf.concat([cut[:-1], cut[1:]], axis=1)
+
+    difference = queries(time)[:, :, tf.newaxis] - keys(time)[:, tf.newaxis, :]
+    same = queries(segment)[:, :, tf.newaxis] == keys(segment)[:, tf.newaxis, :]
+    position = tf.range(events)[:, tf.newaxis] + events - tf.range(2 * events)[tf.newaxis, :]
+    near = (position > 0) & (position <= events)
+    weights = recency_weights(
+        tf.cast(difference, tf.float32), same & near & (difference > 0), decay_seconds
+    )
+    pooled = tf.matmul(weights, keys(vectors)[:, tf.newaxis])
+    mixed = tf.reduce_sum(pooled * mixture[:, tf.newaxis, :], axis=1)
+    return tf.reshape(mixed, [blocks * events, table.shape[1]])[:batch]
+
+
+def recency_of_events(
+    movies: tf.Tensor,
+    seconds: tf.Tensor,
+    earlier: tf.Tensor,
+    table: tf.Tensor,
+    mixture: tf.Tensor,
+    decay_seconds: tuple[float, ...],
+) -> tf.Tensor:
+    """Computes the recency block of queries whose latest events are given.
+
+    Args:
+      movies: `[batch, events]` index in `table` of the events' movies.
+      seconds: `[batch, events]` float, time from event to query.
+      earlier: `[batch, events]` bool, the events that count.
+      table: `[indices, dim]` recency embeddings.
+      mixture: `[decays, dim]` how much each decay time counts.
+      decay_seconds: the τ, in seconds.
+
+    Returns:
+      `[batch, dim]`.
+    """
+    weights = recency_weights(seconds[:, tf.newaxis], earlier[:, tf.newaxis], decay_seconds)
+    pooled = tf.matmul(weights, tf.gather(table, movies)[:, tf.newaxis])
+    return tf.reduce_sum(pooled[:, :, 0, :] * mixture, axis=1)

@@ -1,0 +1,102 @@
+"""The joint TFRS model: retrieval and rating, trained together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from trainer.config import ModelConfig, TrainConfig
+from trainer.data import Catalogue, Interactions, Users
+from trainer.history import pooled_history
+from trainer.rating import RatingModel
+from trainer.tasks import CatalogueRetrieval
+from trainer.towers import CandidateTower, QueryTower
+from transform import outputs as out
+
+
+class MovieRecommender(tfrs.Model):
+    """Two towers for "which movies?" and a deep & cross network for "how many stars?".
+
+    Args:
+      catalogue: every movie.
+      users: the users of the training ratings.
+      interactions: the training ratings.
+      sizes: number of indices of each transformed feature, by name.
+      model_config: shape and regularisation.
+      train_config: loss weights.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        users: Users,
+        interactions: Interactions,
+        sizes: Mapping[str, int],
+        model_config: ModelConfig,
+        train_config: TrainConfig,
+    ) -> None:
+        super().__init__()
+        counts = np.bincount(interactions.movie_row, minlength=len(catalogue.ids))
+        movie_ids = np.asarray(catalogue.features[out.MOVIE_ID.name])
+        self.model_config = model_config
+        self.train_config = train_config
+        self.query_tower = QueryTower(sizes, model_config)
+        self.candidate_tower = CandidateTower(catalogue, sizes, counts, model_config)
+        self.rating_model = RatingModel(
+            sizes,
+            interactions,
+            users.features[out.USER_ID.name][interactions.user_row],
+            movie_ids[interactions.movie_row],
+            model_config,
+        )
+        self.retrieval_task = CatalogueRetrieval(
+            tf.constant(counts / counts.sum(), tf.float32), model_config.full_softmax_limit
+        )
+        self.rating_task = tfrs.tasks.Ranking(
+            loss=tf.keras.losses.MeanSquaredError(),
+            metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")],
+        )
+        self.retrieval_loss = tf.keras.metrics.Mean("retrieval_loss")
+
+    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Returns the weighted sum of both losses and the penalties.
+
+        Args:
+          inputs: a batch as `fit.batch_tensors` makes it: `movie_row`, `rating`,
+            `timestamp`, `segment` and the transformed features of user and context, all
+            `[batch]`, sorted by segment and time.
+          training: whether dropout applies.
+        """
+        movie_row = inputs["movie_row"]
+        movies = self.candidate_tower.features
+        movie_id = tf.gather(movies[out.MOVIE_ID.name], movie_row)
+        queries = self._queries(inputs, movie_id, training=training)
+        retrieval = self.retrieval_task(queries, self.candidate_tower(), movie_row)
+        self.retrieval_loss.update_state(retrieval)
+
+        movie_features = {name: tf.gather(values, movie_row) for name, values in movies.items()}
+        predicted = self.rating_model(inputs, movie_features, training=training)
+        rating = self.rating_task(labels=inputs["rating"], predictions=predicted)
+
+        config = self.model_config
+        penalty = config.l2_retrieval * (self.query_tower.l2() + self.candidate_tower.l2())
+        penalty += config.l2_rating * self.rating_model.l2()
+        weights = self.train_config
+        return weights.retrieval_weight * retrieval + weights.rating_weight * rating + penalty
+
+    def _queries(
+        self, inputs: Mapping[str, tf.Tensor], movie_id: tf.Tensor, *, training: bool
+    ) -> tf.Tensor:
+        segments = inputs["segment"]
+        kept = tf.ones_like(inputs["rating"])
+        if training:
+            pieces = tf.reduce_max(segments) + 1
+            share = tf.random.uniform([pieces], 0.0, self.model_config.history_dropout)
+            drawn = tf.random.uniform(tf.shape(segments))
+            kept = tf.cast(drawn >= tf.gather(share, segments), tf.float32)
+        history = pooled_history(movie_id, segments, kept, self.query_tower.history)
+        recency = self.query_tower.recency_of_batch(movie_id, segments, inputs["timestamp"])
+        return self.query_tower(inputs, history, recency, training=training)

@@ -1,0 +1,231 @@
+"""The two towers of the retrieval model.
+
+Query and candidate vectors have the same three blocks, so one dot product scores a pair:
+what the user likes × what the film is, what the user just rated × what goes with it, and
+1 × the film's popularity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from schema.features import Owner
+from trainer.config import ModelConfig
+from trainer.data import Catalogue
+from trainer.history import recency_of_batch
+from transform import outputs as out
+
+QUERY_FEATURES: tuple[out.Output, ...] = (
+    out.AGE_BUCKET,
+    out.GENDER,
+    out.OCCUPATION,
+    out.ZIP_PREFIX,
+    out.STATE,
+)
+"""Features of the query tower. No user id: in retrieval it overfits, and the history says it."""
+
+CANDIDATE_FEATURES: tuple[out.Output, ...] = (
+    out.GENRES,
+    out.TITLE_WORDS,
+    out.RELEASE_YEAR,
+    out.DIRECTOR,
+    out.STAR,
+)
+"""Features of the candidate tower beside the movie's id."""
+
+_QUERY_OWNERS = (Owner.USER, Owner.CONTEXT)
+
+
+def check_no_leak(query_features: tuple[out.Output, ...]) -> None:
+    """Refuses a query tower that would see the movie it is to find, or its rating.
+
+    Raises:
+      ValueError: a feature is neither the user's nor the context's.
+    """
+    leaks = [f.name for f in query_features if f.owner not in _QUERY_OWNERS]
+    if leaks:
+        raise ValueError(
+            "expected features of the user or the context in the query tower, received "
+            f"{', '.join(leaks)}: the answer would leak into the question"
+        )
+
+
+def embedding_table(name: str, rows: int, width: int, stddev: float = 0.05) -> tf.Variable:
+    """Returns a variable `[rows, width]`, drawn from a normal distribution."""
+    initial = tf.random.normal([rows, width], stddev=stddev)
+    return tf.Variable(initial, name=name)
+
+
+class FeatureSum(tf.Module):
+    """The sum of the embeddings of several features.
+
+    Args:
+      features: the features, single- or multi-valued.
+      sizes: number of indices of each, by name.
+      width: embedding width.
+      name: name of the module.
+    """
+
+    def __init__(
+        self,
+        features: tuple[out.Output, ...],
+        sizes: Mapping[str, int],
+        width: int,
+        name: str,
+    ) -> None:
+        super().__init__(name=name)
+        self.features = features
+        self.tables = {
+            feature.name: embedding_table(feature.name, sizes[feature.name], width)
+            for feature in features
+        }
+
+    def __call__(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `[batch, width]` for `[batch]` indices (or a ragged batch of them)."""
+        return tf.add_n([self._embed(feature, values) for feature in self.features])
+
+    def _embed(self, feature: out.Output, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        table, indices = self.tables[feature.name], values[feature.name]
+        if not feature.multivalued:
+            return tf.gather(table, indices)
+        vectors = tf.gather(table, indices.values)
+        return tf.math.unsorted_segment_sum(vectors, indices.value_rowids(), indices.nrows())
+
+
+class CandidateTower(tf.Module):
+    """What a movie is: its id's embedding plus those of its features, in two blocks.
+
+    Args:
+      catalogue: the movies; its features are held as constants.
+      sizes: number of indices of each feature, by name.
+      ratings_per_movie: `[movies]` training ratings of each, for the initial bias.
+      config: widths.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        sizes: Mapping[str, int],
+        ratings_per_movie: npt.NDArray[np.int64],
+        config: ModelConfig,
+    ) -> None:
+        super().__init__(name="candidate_tower")
+        width = config.embedding_dim
+        self.features = catalogue_tensors(catalogue)
+        self.ids = embedding_table("movie_id", sizes[out.MOVIE_ID.name], width)
+        self.sides = FeatureSum(CANDIDATE_FEATURES, sizes, width, "movie_features")
+        self.recency_ids = (
+            embedding_table("movie_id_recency", sizes[out.MOVIE_ID.name], width)
+            if config.recency_seconds
+            else None
+        )
+        popularity = np.log1p(ratings_per_movie)
+        bias = (popularity - popularity.mean()).astype(np.float32)
+        self.bias = tf.Variable(bias[:, np.newaxis], name="popularity")
+
+    def __call__(self) -> tf.Tensor:
+        """Returns the vectors of all movies, `[movies, blocks]`."""
+        ids = self.features[out.MOVIE_ID.name]
+        blocks = [tf.gather(self.ids, ids) + self.sides(self.features)]
+        if self.recency_ids is not None:
+            blocks.append(tf.gather(self.recency_ids, ids))
+        return tf.concat([*blocks, self.bias], axis=1)
+
+    def l2(self) -> tf.Tensor:
+        """Returns half the sum of squares of the embedding tables."""
+        tables = [self.ids, *self.sides.tables.values()]
+        if self.recency_ids is not None:
+            tables.append(self.recency_ids)
+        return tf.add_n([tf.nn.l2_loss(table) for table in tables])
+
+
+class QueryTower(tf.Module):
+    """What a user wants: history, the latest of it, and profile.
+
+    Args:
+      movies: number of movie id indices; histories are lists of these.
+      sizes: number of indices of each feature, by name.
+      config: widths and dropout.
+
+    Raises:
+      ValueError: `QUERY_FEATURES` holds a feature of the movie.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], config: ModelConfig) -> None:
+        super().__init__(name="query_tower")
+        check_no_leak(QUERY_FEATURES)
+        self.config = config
+        movies, width = sizes[out.MOVIE_ID.name], config.embedding_dim
+        self.profile = FeatureSum(QUERY_FEATURES, sizes, width, "user_features")
+        self.history = embedding_table("history", movies, width)
+        self.recency: tf.Variable | None = None
+        self.mixture: tf.Variable | None = None
+        if config.recency_seconds:
+            self.recency = embedding_table("recency", movies, width)
+            ones = tf.ones([len(config.recency_seconds), width])
+            self.mixture = tf.Variable(ones, name="recency_mixture")
+
+    def __call__(
+        self,
+        features: Mapping[str, tf.Tensor],
+        history: tf.Tensor,
+        recency: tf.Tensor | None,
+        *,
+        training: bool,
+    ) -> tf.Tensor:
+        """Returns query vectors `[batch, blocks]`.
+
+        Args:
+          features: transformed features of user and context, `[batch]` each.
+          history: `[batch, dim]` pooled history.
+          recency: `[batch, dim]` recency block; None if the model has none.
+          training: whether dropout applies.
+        """
+        rate = self.config.query_dropout if training else 0.0
+        blocks = [tf.nn.dropout(history, rate) + self.profile(features)]
+        if recency is not None:
+            blocks.append(tf.nn.dropout(recency, rate))
+        ones = tf.ones([tf.shape(history)[0], 1])
+        return tf.concat([*blocks, ones], axis=1)
+
+    def recency_of_batch(
+        self, movies: tf.Tensor, segments: tf.Tensor, timestamps: tf.Tensor
+    ) -> tf.Tensor | None:
+        """Returns the recency block `[batch, dim]` of a training batch, if there is one."""
+        if self.recency is None:
+            return None
+        return recency_of_batch(
+            movies,
+            segments,
+            timestamps,
+            self.recency,
+            self.mixture,
+            self.config.recency_seconds,
+            self.config.recency_events,
+        )
+
+    def l2(self) -> tf.Tensor:
+        """Returns half the sum of squares of the embedding tables."""
+        tables = [self.history, *self.profile.tables.values()]
+        if self.recency is not None:
+            tables.append(self.recency)
+        return tf.add_n([tf.nn.l2_loss(table) for table in tables])
+
+
+def catalogue_tensors(catalogue: Catalogue) -> dict[str, tf.Tensor | tf.RaggedTensor]:
+    """Returns the catalogue's features as constants, ragged where multi-valued."""
+    tensors: dict[str, tf.Tensor | tf.RaggedTensor] = {}
+    for name, values in catalogue.features.items():
+        if isinstance(values, list):
+            lengths = [len(row) for row in values]
+            flat = np.concatenate(values) if values else np.zeros(0)
+            tensors[name] = tf.RaggedTensor.from_row_lengths(
+                tf.constant(flat, tf.int64), tf.constant(lengths, tf.int64)
+            )
+        else:
+            tensors[name] = tf.constant(values, tf.int64)
+    return tensors
