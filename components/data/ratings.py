@@ -36,6 +36,15 @@ _TYPES = (pa.int64(), pa.int64(), pa.float32(), pa.int64())
 _STRICT_BYTES = b"0123456789.-\t\r\n"
 # At most 18 digits always fit int64, and numbers of this form never fail to parse.
 _STRICT_ROW = rb"-?\d{1,18}\t-?\d{1,18}\t-?\d{1,18}(?:\.\d{1,18})?\t-?\d{1,18}\r?"
+# The same with residue or quotes around any value: the commonest repair, so worth a way of
+# its own. The odd groups are the quotes, the even ones the values.
+_QUOTED_ROW = re.compile(
+    rb"\t".join(
+        rb"(?:[bB]?([\"']))?(-?\d{1,18}%s)(?(%d)\%d)" % (decimals, group, group)
+        for decimals, group in ((b"", 1), (b"", 3), (rb"(?:\.\d{1,18})?", 5), (b"", 7))
+    )
+    + rb"\r?"
+)
 _OTHER_ROWS = re.compile(rb"^(?!" + _STRICT_ROW + rb"$)[^\n]*", re.MULTILINE)
 
 
@@ -354,6 +363,15 @@ def _parse_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]:
     Raises:
       BadRow: it has another number of columns, or one of them is missing or no number.
     """
+    if quoted := _QUOTED_ROW.fullmatch(data):
+        user, movie, rating, time = quoted.group(2, 4, 6, 8)
+        reasons = [report.QUOTES_REMOVED] if any(quoted.group(1, 3, 5, 7)) else []
+        return (int(user), int(movie), float(rating), int(time)), reasons
+    return _parse_odd_row(data)
+
+
+def _parse_odd_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]:
+    """Returns what `_parse_row` does, for a row of any form."""
     form = files.FORMATS[files.RATINGS]
     raw = data.decode("latin-1").rstrip("\r").split("\t")
     if len(raw) != form.columns:

@@ -121,7 +121,9 @@ class FileReport:
 
     def first_bad(self) -> tuple[str, RowExample] | None:
         """Returns the reason and example of the first bad row, None if there is none."""
-        found = [(reason, example) for reason in self.bad() for example in self.examples[reason]]
+        found = [
+            (reason, example) for reason in self.bad() for example in self.examples.get(reason, ())
+        ]
         return min(found, key=lambda pair: pair[1].sort_key(), default=None)
 
 

@@ -156,6 +156,28 @@ def test_a_repaired_row_is_kept_and_counted(row, reason):
     assert found.file("u.data").examples[reason][0].row == 6
 
 
+QUOTES = st.sampled_from(["{}", "'{}'", '"{}"', "b'{}'", 'b"{}"', " {}", "'{}", "{}.0"])
+
+
+@given(st.tuples(QUOTES, QUOTES, QUOTES, QUOTES))
+@settings(deadline=None, max_examples=50)
+def test_quotes_and_residue_around_any_value_do_not_change_it(quotes):
+    fields = [quote.format(value) for quote, value in zip(quotes, (1, 2, 3, 4), strict=True)]
+    with file_of("\t".join(fields).encode()) as path:
+        chunk, found = read_ratings(path)
+    assert rows_of(chunk) == [(1, 2, 3.0, 4)]
+    quoted = any("'" in quote or '"' in quote for quote in quotes)
+    decimals = any(quotes[i].endswith(".0") for i in (0, 1, 3))
+    assert found.file("u.data").repaired == {
+        reason: 1
+        for reason, repaired in (
+            (report.QUOTES_REMOVED, quoted),
+            (report.DECIMAL_REMOVED, decimals),
+        )
+        if repaired
+    }
+
+
 def test_a_row_that_is_dropped_in_spite_of_its_repair_is_not_counted_as_repaired():
     with file_of(b"'999'\t2\t3\t880000000\n") as path:
         _, found = read_ratings(path)
@@ -235,7 +257,7 @@ def test_ratings_of_users_dropped_by_choice_are_not_bad():
 
 
 @given(st.sets(st.integers(-(2**63) + 1, 2**63 - 1), min_size=1))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_ids_may_be_any_whole_numbers(ids):
     listed = sorted(ids)
     lines = [b"%d\t%d\t3\t880000000" % (i, i) for i in ids]

@@ -119,3 +119,11 @@ def test_a_file_with_no_row_left_is_refused():
     found.drop("u.user", report.INVALID_ZIP, 2, [RowExample(1, "five digits", "'x'")])
     with pytest.raises(InputError, match=r"u.user, row 1: no row is left(.|\n)*2 invalid zip code"):
         found.check()
+
+
+def test_bad_rows_without_an_example_are_refused_all_the_same():
+    found = WranglingReport()
+    found.read("u.data", 10)
+    found.drop("u.data", report.UNKNOWN_MOVIE, 1)
+    with pytest.raises(InputError, match="u.data: unknown movie; 1 of 10 rows are bad"):
+        found.check()
