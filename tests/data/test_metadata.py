@@ -21,31 +21,11 @@ from components.data.titles import normalise_title, title_keys
 from components.errors import InputError
 
 MOVIE_COLUMNS = [
-    "adult",
-    "belongs_to_collection",
-    "budget",
-    "genres",
-    "homepage",
-    "id",
-    "imdb_id",
-    "original_language",
-    "original_title",
-    "overview",
-    "popularity",
-    "poster_path",
-    "production_companies",
-    "production_countries",
-    "release_date",
-    "revenue",
-    "runtime",
-    "spoken_languages",
-    "status",
-    "tagline",
-    "title",
-    "video",
-    "vote_average",
-    "vote_count",
-]
+    "adult", "belongs_to_collection", "budget", "genres", "homepage", "id", "imdb_id",
+    "original_language", "original_title", "overview", "popularity", "poster_path",
+    "production_companies", "production_countries", "release_date", "revenue", "runtime",
+    "spoken_languages", "status", "tagline", "title", "video", "vote_average", "vote_count",
+]  # fmt: skip
 
 
 def film(number, title, date, *, original=None, votes=10, **others):

@@ -1,0 +1,357 @@
+"""The download against a server of our own: good, bad, broken and absent."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import http.server
+import io
+import socket
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from components.data import download as module
+from components.data.download import Archive, cached, download
+from components.errors import InputError
+
+FILES = ("u.data", "u.item")
+CONTENT = {
+    "toy/u.data": b"1\t1\t5\t881250949\n" * 20_000,
+    "toy/u.item": "1|Café (1995)\n".encode("latin-1"),
+    "toy/other": b"not wanted",
+}
+
+
+def zipped(content: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
+        for name, data in content.items():
+            file.writestr(name, data)
+    return buffer.getvalue()
+
+
+GOOD = zipped(CONTENT)
+
+
+def archive_of(data: bytes) -> Archive:
+    return Archive(
+        name="Toy",
+        url="http://nowhere.invalid/toy.zip",
+        md5=hashlib.md5(data).hexdigest(),
+        folder="toy",
+        files=FILES,
+        ratings_md5=hashlib.md5(CONTENT["toy/u.data"]).hexdigest(),
+    )
+
+
+ARCHIVE = archive_of(GOOD)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves what the path says."""
+
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        kind = self.path.strip("/")
+        body = {
+            "good": GOOD,
+            "short": GOOD,
+            "nolength": GOOD[: len(GOOD) // 2],
+            "corrupt": GOOD[:-9] + b"corrupted",
+            "page": b"<html>Please log in</html>",
+            "endless": b"0" * 1_000_000,
+            "custom": self.server.body,
+        }.get(kind)
+        if kind == "silent":
+            time.sleep(3)
+            return
+        if kind == "hangup" or body is None:
+            if body is None and kind != "hangup":
+                self.send_error(404)
+            return
+        self.send_response(200)
+        if kind != "nolength":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if kind == "short" else body)
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture
+def server():
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.requests, httpd.body = [], b""
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield httpd
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MOVIELENS_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def serve(server, cache, monkeypatch):
+    """Makes the download ask for this path of the server."""
+
+    def use(kind):
+        url = f"http://127.0.0.1:{server.server_address[1]}/{kind}"
+        monkeypatch.setenv("MOVIELENS_URL", url)
+        return url
+
+    return use
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+
+def test_a_good_file_is_unpacked_into_the_cache(serve, cache):
+    serve("good")
+    told = []
+    directory = download(ARCHIVE, progress=lambda *args: told.append(args))
+    assert directory == cache / "toy"
+    assert names(cache) == ["toy"]
+    assert names(directory) == sorted(FILES)
+    for name in FILES:
+        assert (directory / name).read_bytes() == CONTENT[f"toy/{name}"]
+    assert told[-1] == ("Downloading Toy", len(GOOD), len(GOOD))
+
+
+def test_a_second_download_is_answered_from_the_cache(serve, server):
+    serve("good")
+    assert download(ARCHIVE) == download(ARCHIVE) == cached(ARCHIVE)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("short", "cut off"),
+        ("nolength", "corrupt"),
+        ("corrupt", f"corrupt: {len(GOOD):,} bytes with MD5"),
+        ("page", "(a web page)"),
+        ("hangup", "cut off"),
+        ("missing", "HTTP 404"),
+    ],
+)
+def test_a_bad_download_says_so_and_leaves_nothing(serve, cache, kind, found):
+    url = serve(kind)
+    with pytest.raises(InputError) as error:
+        download(ARCHIVE)
+    assert found in error.value.found
+    message = str(error.value)
+    assert message.count("\n") <= 4
+    for part in (url, ARCHIVE.md5, "--data-dir", "MOVIELENS_DIR", "--dataset sample"):
+        assert part in message
+    assert names(cache) == []
+    assert cached(ARCHIVE) is None
+
+
+def test_a_bad_download_is_repaired_by_the_next_one(serve):
+    serve("short")
+    with pytest.raises(InputError):
+        download(ARCHIVE)
+    serve("good")
+    assert cached(ARCHIVE) is None
+    assert download(ARCHIVE) == cached(ARCHIVE)
+
+
+def test_a_refused_connection_says_so(cache, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MOVIELENS_URL", f"http://127.0.0.1:{port}/x.zip")
+    with pytest.raises(InputError, match="connection refused"):
+        download(ARCHIVE)
+
+
+def test_a_name_that_does_not_resolve_says_so(cache, monkeypatch):
+    def no_such_name(*_args, **_kwargs):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    with pytest.raises(InputError, match="name cannot be resolved"):
+        download(ARCHIVE)
+
+
+def test_a_name_server_that_never_answers_is_given_up(cache, monkeypatch):
+    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: time.sleep(2))
+    began = time.monotonic()
+    with pytest.raises(InputError, match="no answer in time"):
+        download(ARCHIVE)
+    assert time.monotonic() - began < 1.5
+
+
+def test_a_silent_server_is_given_up(serve, monkeypatch):
+    monkeypatch.setattr(module, "_READ_SECONDS", 0.2)
+    serve("silent")
+    with pytest.raises(InputError, match="no answer in time"):
+        download(ARCHIVE)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "nonsense", "http://"])
+def test_an_address_that_is_none_says_so(cache, monkeypatch, url):
+    monkeypatch.setenv("MOVIELENS_URL", url)
+    with pytest.raises(InputError, match="could not be downloaded"):
+        download(ARCHIVE)
+
+
+def test_a_file_without_end_is_not_stored(serve, cache, monkeypatch):
+    monkeypatch.setattr(module, "_MAX_ARCHIVE_BYTES", 300_000)
+    serve("endless")
+    with pytest.raises(InputError, match="more than 300,000 bytes"):
+        download(ARCHIVE)
+    assert names(cache) == []
+
+
+def test_many_downloads_at_once_end_with_one_whole_directory(serve, cache):
+    serve("good")
+    found, failed = [], []
+
+    def work():
+        try:
+            found.append(download(ARCHIVE))
+        except InputError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert found == [cache / "toy"] * 6
+    assert names(cache) == ["toy"]
+    assert cached(ARCHIVE) == cache / "toy"
+
+
+@pytest.mark.parametrize("harm", ["missing", "changed"])
+def test_a_harmed_cache_is_downloaded_again_and_kept_aside(serve, cache, harm):
+    serve("good")
+    download(ARCHIVE)
+    if harm == "missing":
+        (cache / "toy" / "u.item").unlink()
+    else:
+        (cache / "toy" / "u.data").write_bytes(b"changed")
+    assert cached(ARCHIVE) is None
+    assert download(ARCHIVE) == cached(ARCHIVE)
+    assert names(cache) == ["toy", "toy.damaged-1"]
+
+
+def test_what_a_killed_download_left_behind_is_removed(serve, cache):
+    import os
+
+    left = cache / ".toy.staging-abc"
+    (left / "payload").mkdir(parents=True)
+    (left / "lock").touch()
+    os.utime(left, (0, 0))
+    serve("good")
+    download(ARCHIVE)
+    assert names(cache) == ["toy"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"toy/u.data": b"1"}, "toy/u.item"),
+        ({"u.data": b"1", "u.item": b"1"}, "toy/u.data"),
+        ({"../toy/u.data": b"1", "../toy/u.item": b"1"}, "toy/u.data"),
+    ],
+    ids=["a file missing", "no folder", "a path that leads outside"],
+)
+def test_a_zip_file_of_other_files_is_refused(serve, server, cache, content, problem):
+    server.body = zipped(content)
+    serve("custom")
+    with pytest.raises(InputError, match=f"(?s)could not be unpacked.*{problem}"):
+        download(archive_of(server.body))
+    assert names(cache) == []
+    assert names(cache.parent) in (["cache"], [])
+
+
+def test_only_known_files_come_out_of_a_zip_file(serve, server, cache):
+    server.body = zipped({**CONTENT, "../evil": b"x", "/tmp/evil": b"x", "toy/../../evil": b"x"})
+    serve("custom")
+    directory = download(archive_of(server.body))
+    assert names(directory) == sorted(FILES)
+    assert names(cache) == ["toy"]
+    assert names(cache.parent) == ["cache"]
+
+
+def test_a_link_in_a_zip_file_is_refused(serve, server, cache):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        link = zipfile.ZipInfo("toy/u.data")
+        link.create_system, link.external_attr = 3, 0o120777 << 16
+        file.writestr(link, "/etc/passwd")
+        file.writestr("toy/u.item", b"x")
+    server.body = buffer.getvalue()
+    serve("custom")
+    with pytest.raises(InputError, match="no plain file"):
+        download(archive_of(server.body))
+    assert names(cache) == []
+
+
+@pytest.mark.parametrize("lie", [False, True], ids=["by its own account", "against its account"])
+def test_a_zip_bomb_is_refused(serve, server, cache, monkeypatch, lie):
+    monkeypatch.setattr(module, "_MAX_FILE_BYTES", 100_000)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("toy/u.data", b"0" * 5_000_000)
+        file.writestr("toy/u.item", b"x")
+    body = buffer.getvalue()
+    if lie:
+        body = body.replace((5_000_000).to_bytes(4, "little"), (500).to_bytes(4, "little"))
+    server.body = body
+    serve("custom")
+    with pytest.raises(InputError, match="could not be unpacked"):
+        download(archive_of(body))
+    assert names(cache) == []
+
+
+def test_a_full_disk_is_an_input_error_and_leaves_nothing(serve, cache, monkeypatch):
+    serve("good")
+
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_unpack", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        download(ARCHIVE)
+    assert names(cache) == []
+
+
+def test_a_cache_that_cannot_be_written_is_an_input_error(serve, tmp_path, monkeypatch):
+    serve("good")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MOVIELENS_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    with pytest.raises(InputError, match="cannot be written"):
+        download(ARCHIVE)
+
+
+def test_the_real_archive_is_the_one_of_the_documentation():
+    real = module.ML_100K
+    assert real.url == "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
+    assert real.md5 == "0e33842e24a9c977be4e0107933c0723"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        real.md5 = "another"
+
+
+def test_the_licence_note_says_what_is_forbidden_and_what_to_cite():
+    for part in ("research", "redistributed", "Harper", "Konstan", "10.1145/2827872"):
+        assert part in module.LICENCE_NOTE
