@@ -46,7 +46,9 @@ install_all() {
 
 # The empty variable counts as unset: where it is set, no bytecode would ever be written,
 # and every start of Python would take 9 s longer.
-load_all() { PYTHONDONTWRITEBYTECODE='' "$python" -W ignore requirements/check_imports.py; }
+load_all() {
+    PYTHONDONTWRITEBYTECODE='' TF_CPP_MIN_LOG_LEVEL=3 "$python" -W ignore requirements/check_imports.py
+}
 
 fail() {
     say "$1 failed: $(grep -iE 'error|caused by|no module' "$log" | tail -n 1 | cut -c 1-160)"
