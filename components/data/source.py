@@ -1,0 +1,186 @@
+"""Where a run's data comes from: the user's own, the real data set, or a sample."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from components.data import download, sample
+from components.data.progress import Progress
+from components.data.staging import writable
+from components.errors import InputError
+
+DATASETS = ("auto", "ml-100k", "sample")
+DATA_VARIABLE = "MOVIELENS_DIR"
+METADATA_VARIABLE = "MOVIES_METADATA_DIR"
+
+Name = Literal["ml-100k", "sample", "custom"]
+Origin = Literal["data-dir", "MOVIELENS_DIR", "cache", "download", "generated"]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSource:
+    """The data of a run.
+
+    Attributes:
+      name: "ml-100k" only if the ratings are those of MovieLens-100K, byte for byte.
+      source: how the data was come by.
+      data_dir: directory of `u.data` and its companions.
+      metadata_dir: directory of The Movies Dataset's files, if there is one.
+      seed: of the sample; None for real data.
+      notice: what the user must be told loudly (the data is not what they may think it
+        is, why, and what to do), at the start and at the end; None if there is nothing.
+    """
+
+    name: Name
+    source: Origin
+    data_dir: Path
+    metadata_dir: Path | None = None
+    seed: int | None = None
+    notice: str | None = None
+
+    def to_json(self) -> dict[str, str | int | None]:
+        """Returns the fields as a JSON object, paths as text."""
+        fields = dataclasses.asdict(self)
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in fields.items()
+        }
+
+
+def resolve_source(
+    *,
+    dataset: str,
+    data_dir: Path | None,
+    metadata_dir: Path | None,
+    output_dir: Path,
+    seed: int,
+    sample_ratings: int,
+    say: Callable[[str], None],
+    progress: Progress | None = None,
+) -> DataSource:
+    """Finds, downloads or makes the data of a run.
+
+    "auto" takes the first it can have of: `data_dir`, `$MOVIELENS_DIR`, the cache, a
+    download, a sample. "ml-100k" never ends with a sample, "sample" always. A directory
+    that was asked for is used or refused; there is no falling back from it.
+
+    Args:
+      dataset: one of `DATASETS`.
+      data_dir: the user's own directory of data, in MovieLens-100K's format.
+      metadata_dir: the user's own directory of film metadata; else it is
+        `$MOVIES_METADATA_DIR` (not for the sample, whose films are made up), else
+        `metadata/` in the data directory, else there is none.
+      output_dir: a sample is kept in `data/` under it, and used again.
+      seed: of the sample, 0 or more.
+      sample_ratings: size of the sample.
+      say: told in one line each what takes time, and the notice.
+      progress: told how far downloading or generating is.
+
+    Raises:
+      InputError: wrong or contradicting arguments, a directory that does not exist, data
+        that cannot be had.
+    """
+    if dataset not in DATASETS:
+        raise InputError("unknown dataset", expected=" or ".join(DATASETS), found=dataset)
+    if dataset == "sample" and data_dir is not None:
+        raise InputError(
+            "--data-dir contradicts --dataset sample",
+            found=str(data_dir),
+            action="leave one of the two out",
+        )
+    make_sample = functools.partial(_sample, output_dir, seed, sample_ratings, say, progress)
+    if dataset == "sample":
+        found = make_sample()
+    else:
+        found = _given(data_dir) or _ml_100k(
+            say, progress, otherwise=make_sample if dataset == "auto" else None
+        )
+    return dataclasses.replace(found, metadata_dir=_metadata(metadata_dir, found))
+
+
+def _given(data_dir: Path | None) -> DataSource | None:
+    """Returns the data of the directory the user named, None if they named none."""
+    if data_dir is not None:
+        directory = _existing(data_dir, "--data-dir")
+        return DataSource(_name(directory), "data-dir", directory)
+    if value := os.environ.get(DATA_VARIABLE):
+        directory = _existing(Path(value), f"${DATA_VARIABLE}")
+        return DataSource(_name(directory), "MOVIELENS_DIR", directory)
+    return None
+
+
+def _name(directory: Path) -> Name:
+    return "ml-100k" if download.is_original(directory) else "custom"
+
+
+def _ml_100k(
+    say: Callable[[str], None],
+    progress: Progress | None,
+    otherwise: Callable[[], DataSource] | None,
+) -> DataSource:
+    """Returns MovieLens-100K from cache or network; what `otherwise` makes if that fails."""
+    if (directory := download.cached()) is not None:
+        return DataSource("ml-100k", "cache", directory)
+    say(f"Downloading MovieLens-100K to {download.cache_directory()}")
+    try:
+        return DataSource("ml-100k", "download", download.download(progress=progress))
+    except InputError as error:
+        if otherwise is None:
+            raise
+        notice = _sample_notice(error)
+    say(notice)
+    return dataclasses.replace(otherwise(), notice=notice)
+
+
+def _sample(
+    output_dir: Path,
+    seed: int,
+    ratings: int,
+    say: Callable[[str], None],
+    progress: Progress | None,
+) -> DataSource:
+    directory = output_dir / "data" / f"sample-{ratings}-seed{seed}"
+    if not sample.is_complete(directory):
+        say(f"Generating a sample of {ratings:,} ratings (seed {seed}) in {directory}")
+        if directory.is_dir():
+            # Files were taken out of it; it is ours to make again.
+            with writable(directory):
+                shutil.rmtree(directory)
+        sample.generate_sample(directory, ratings=ratings, seed=seed, progress=progress)
+    return DataSource("sample", "generated", directory, seed=seed)
+
+
+def _sample_notice(error: InputError) -> str:
+    why = error.problem if error.found is None else f"{error.problem}: {error.found}"
+    return (
+        "NOT REAL DATA: this run uses a generated sample; its films, people and ratings are "
+        f"made up. {why[0].upper()}{why[1:]}. For real data give the unpacked MovieLens-100K "
+        f"with --data-dir or ${DATA_VARIABLE}."
+    )
+
+
+def _metadata(given: Path | None, found: DataSource) -> Path | None:
+    if given is not None:
+        return _existing(given, "--metadata-dir")
+    value = os.environ.get(METADATA_VARIABLE)
+    if value and found.name != "sample":
+        return _existing(Path(value), f"${METADATA_VARIABLE}")
+    own = found.data_dir / sample.METADATA_FOLDER
+    return own if own.is_dir() else None
+
+
+def _existing(path: Path, option: str) -> Path:
+    path = path.expanduser()
+    if not path.is_dir():
+        raise InputError(
+            f"{option} is no directory" if path.exists() else f"{option} does not exist",
+            file=str(path),
+            expected="the directory that holds the files",
+            action=f"correct {option}, or leave it out to have the data found for you",
+        )
+    return path.resolve()
