@@ -1,0 +1,110 @@
+"""Reads what ExampleValidator wrote, reports it, and raises when it must not pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+
+from components.errors import AnomaliesError
+from components.gate.anomalies import Anomaly, blocking_anomalies, describe, find_anomalies
+
+ANOMALIES_KEY = "anomalies"
+STATISTICS_KEY = "statistics"
+SCHEMA_KEY = "schema"
+GATE_PASS_KEY = "gate_pass"
+STRICT_KEY = "strict"
+REPORT_PATH_KEY = "report_path"
+ERRORS_KEY = "errors"
+WARNINGS_KEY = "warnings"
+
+REPORT_FILE = "anomalies.json"
+
+# The names under which TFX 1.15 writes what it found, in each split's folder.
+_ANOMALIES_FILE = "SchemaDiff.pb"
+_STATISTICS_FILE = "FeatureStats.pb"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Executor of `AnomalyGate`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Reports the anomalies, and stops the run if one is an error.
+
+        Args:
+          input_dict: `anomalies`, `statistics` and `schema`.
+          output_dict: `gate_pass`.
+          exec_properties: `strict` and, optionally, `report_path`.
+
+        Raises:
+          AnomaliesError: an anomaly has severity ERROR and the gate is strict.
+        """
+        found = self.find(input_dict)
+        blocking = blocking_anomalies(found)
+        gate_pass = artifact_utils.get_single_instance(output_dict[GATE_PASS_KEY])
+        report_path = exec_properties.get(REPORT_PATH_KEY)
+        write_report(Path(gate_pass.uri) / REPORT_FILE, found)
+        if report_path:
+            write_report(Path(report_path), found)
+        if blocking and exec_properties[STRICT_KEY]:
+            raise AnomaliesError(describe(blocking, report_path or None))
+        gate_pass.errors = len(blocking)
+        gate_pass.warnings = len(found) - len(blocking)
+
+    def find(self, input_dict: dict[str, list[types.Artifact]]) -> tuple[Anomaly, ...]:
+        """Returns every anomaly in the input artifacts."""
+        anomalies = artifact_utils.get_single_instance(input_dict[ANOMALIES_KEY])
+        statistics = artifact_utils.get_single_instance(input_dict[STATISTICS_KEY])
+        schema = artifact_utils.get_single_instance(input_dict[SCHEMA_KEY])
+        splits = artifact_utils.decode_split_names(anomalies.split_names)
+        return find_anomalies(
+            anomalies={split: _read_anomalies(anomalies, split) for split in splits},
+            statistics={split: _read_statistics(statistics, split) for split in splits},
+            schema=_read_schema(Path(schema.uri)),
+        )
+
+
+def write_report(path: Path, found: Sequence[Anomaly]) -> None:
+    """Writes every anomaly as JSON; `path` holds the old report or the new, never half."""
+    errors = len(blocking_anomalies(found))
+    document = {
+        ERRORS_KEY: errors,
+        WARNINGS_KEY: len(found) - errors,
+        "anomalies": [anomaly.to_json() for anomaly in found],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(
+        json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    temporary.replace(path)
+
+
+def _read_anomalies(anomalies: types.Artifact, split: str) -> anomalies_pb2.Anomalies:
+    path = Path(artifact_utils.get_split_uri([anomalies], split)) / _ANOMALIES_FILE
+    return anomalies_pb2.Anomalies.FromString(path.read_bytes())
+
+
+def _read_statistics(
+    statistics: types.Artifact, split: str
+) -> statistics_pb2.DatasetFeatureStatisticsList:
+    path = Path(artifact_utils.get_split_uri([statistics], split)) / _STATISTICS_FILE
+    return statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
+
+
+def _read_schema(folder: Path) -> schema_pb2.Schema:
+    """Returns the schema in the one text file of its artifact."""
+    (path,) = (entry for entry in folder.iterdir() if entry.is_file())
+    return text_format.Parse(path.read_text(encoding="utf-8"), schema_pb2.Schema())
