@@ -32,7 +32,7 @@ ACM TiiS 5, 4, Article 19. https://doi.org/10.1145/2827872"""
 
 _CONNECT_SECONDS = 4.0
 _READ_SECONDS = 10.0
-_ANSWER_SECONDS = 12.0
+_ANSWER_SECONDS = 8.0
 """Until the first byte in all: the other two do not cover name look-up and redirections."""
 
 _BLOCK_BYTES = 1 << 16

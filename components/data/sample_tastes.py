@@ -48,7 +48,7 @@ _GENRE_WEIGHTS = np.array(
 _AGE_EDGES = (18, 25, 35, 45, 50, 56)
 
 # Spread of each part of a rating, in stars; together close to MovieLens's 1.1.
-_MEAN_STARS = 2.95
+_MEAN_STARS = 2.85
 _USER_SPREAD = 0.42
 _MOVIE_SPREAD = 0.50
 _TASTE_SPREAD = 0.75

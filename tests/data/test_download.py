@@ -7,6 +7,7 @@ import errno
 import hashlib
 import http.server
 import io
+import os
 import socket
 import threading
 import time
@@ -14,9 +15,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from components.data import download as module
 from components.data.download import Archive, cached, download
+from components.data.progress import progress_bar
 from components.errors import InputError
 
 FILES = ("u.data", "u.item")
@@ -255,8 +258,6 @@ def test_a_harmed_cache_is_downloaded_again_and_kept_aside(serve, cache, harm):
 
 
 def test_what_a_killed_download_left_behind_is_removed(serve, cache):
-    import os
-
     left = cache / ".toy.staging-abc"
     (left / "payload").mkdir(parents=True)
     (left / "lock").touch()
@@ -342,6 +343,17 @@ def test_a_cache_that_cannot_be_written_is_an_input_error(serve, tmp_path, monke
     monkeypatch.setenv("MOVIELENS_CACHE_DIR", str(tmp_path / "file" / "cache"))
     with pytest.raises(InputError, match="cannot be written"):
         download(ARCHIVE)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_drawn_on_a_terminal_only(terminal):
+    output = io.StringIO()
+    with progress_bar(Console(file=output, force_terminal=terminal, width=80)) as progress:
+        progress("Downloading Toy", 0, 0)
+        progress("Downloading Toy", 50, 100)
+        progress("Generating the sample data", 1, 2)
+    assert ("Downloading Toy" in output.getvalue()) is terminal
+    assert bool(output.getvalue()) is terminal
 
 
 def test_the_real_archive_is_the_one_of_the_documentation():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -273,6 +275,27 @@ def test_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="No space left on device"):
         generate_sample(tmp_path / "s", ratings=1_000)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_generation_leaves_no_data_set_and_the_next_one_works(tmp_path):
+    directory = tmp_path / "s"
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from components.data.sample import generate_sample\n"
+        "generate_sample(Path(sys.argv[1]), ratings=20_000_000)\n"
+    )
+    command = [sys.executable, "-c", script, str(directory)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".s.staging-*/payload/u.data")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    assert not directory.exists()
+    for left in tmp_path.iterdir():
+        os.utime(left, (0, 0))
+    generate_sample(directory, ratings=1_000)
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
 def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path):
