@@ -51,7 +51,12 @@ load_all() {
 }
 
 fail() {
-    say "$1 failed: $(grep -iE 'error|caused by|no module' "$log" | tail -n 1 | cut -c 1-160)"
+    reason=$(grep -iE 'error|cause' "$log" | tail -n 1 | cut -c 1-160)
+    # pip calls a package that it could not ask for "not found".
+    if grep -qiE 'connection (broken|refused)|timed out|failed to fetch' "$log"; then
+        reason="the package index did not answer ($reason)"
+    fi
+    say "$1 failed: $reason"
     if grep -qE "command '?[^ ]*(gcc|cc|clang|[gc]\+\+)'? failed" "$log"; then
         say "pyfarmhash is compiled here: get a C++ compiler (on Debian: apt install build-essential)."
     fi

@@ -401,7 +401,10 @@ def test_a_failing_index_gives_two_lines_and_the_log(project):
     done = project.set_up()
     assert done.returncode == 1
     _, what, where = done.stderr.splitlines()[-3:]
-    assert what == "Installing the packages failed: error: Failed to fetch: no such host"
+    assert what == (
+        "Installing the packages failed: the package index did not answer "
+        "(error: Failed to fetch: no such host)"
+    )
     assert ".venv/setup.log" in where
     assert "Resolving" in (project.root / ".venv/setup.log").read_text()
 
