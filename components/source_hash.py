@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TypeVar
+
+from tfx.dsl.components.base import base_component
 
 _PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_PROPERTY = "source_digest"
+_Component = TypeVar("_Component", bound=base_component.BaseComponent)
 _SUFFIXES = frozenset({".py", ".pbtxt"})
 
 
@@ -34,3 +39,17 @@ def source_digest(*packages: str, root: Path = _PROJECT_ROOT) -> str:
                 digest.update(f"{path.relative_to(root)}:{len(content)}\n".encode())
                 digest.update(content)
     return digest.hexdigest()
+
+
+def keyed_by_source(component: _Component, *packages: str) -> _Component:
+    """Makes the hash of the packages a component runs part of its cache key.
+
+    Args:
+      component: a component that has been built.
+      packages: folders of the code it runs, relative to the project's root.
+
+    Returns:
+      The same component.
+    """
+    component.spec.exec_properties[_PROPERTY] = source_digest(*packages)
+    return component

@@ -48,6 +48,7 @@ class Feature:
       kind: what Transform does with it.
       dtype: "string", "int64" or "float32".
       multivalued: True where a row holds a list (of any length) of values.
+      optional: True where a row may lack the value; text is "unknown" instead.
       oov_buckets: hash buckets for values outside of the vocabulary, where there is one.
     """
 
@@ -56,6 +57,7 @@ class Feature:
     kind: Kind
     dtype: str
     multivalued: bool = False
+    optional: bool = False
     oov_buckets: int = 1
 
 
@@ -67,12 +69,16 @@ GENDER = Feature("user_gender", Owner.USER, Kind.GENDER, "string")
 AGE = Feature("raw_user_age", Owner.USER, Kind.AGE, "float32")
 AGE_BUCKET = Feature("bucketized_user_age", Owner.USER, Kind.REPORT_ONLY, "int64")
 OCCUPATION = Feature("user_occupation_text", Owner.USER, Kind.CATEGORY, "string")
-OCCUPATION_LABEL = Feature("user_occupation_label", Owner.USER, Kind.REPORT_ONLY, "int64")
+OCCUPATION_LABEL = Feature(
+    "user_occupation_label", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True
+)
+    "user_occupation_label", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True
+)
 ZIP_CODE = Feature("user_zip_code", Owner.USER, Kind.ZIP_CODE, "string")
 TITLE = Feature("movie_title", Owner.MOVIE, Kind.TITLE, "string")
 GENRES = Feature("movie_genres", Owner.MOVIE, Kind.TAGS, "string", multivalued=True)
-RELEASE_DATE = Feature("release_date", Owner.MOVIE, Kind.REPORT_ONLY, "int64")
-RELEASE_YEAR = Feature("movie_year_release", Owner.MOVIE, Kind.YEAR, "int64")
+RELEASE_DATE = Feature("release_date", Owner.MOVIE, Kind.REPORT_ONLY, "int64", optional=True)
+RELEASE_YEAR = Feature("movie_year_release", Owner.MOVIE, Kind.YEAR, "int64", optional=True)
 DIRECTOR = Feature("director", Owner.MOVIE, Kind.CATEGORY, "string")
 STAR = Feature("star", Owner.MOVIE, Kind.CATEGORY, "string")
 
@@ -111,6 +117,11 @@ RATING_MIN, RATING_MAX = 1.0, 5.0
 def owned_by(*owners: Owner, features: Iterable[Feature] = FEATURES) -> tuple[Feature, ...]:
     """Returns the features that belong to any of `owners`, in table order."""
     return tuple(feature for feature in features if feature.owner in owners)
+
+
+def model_inputs(*owners: Owner) -> tuple[Feature, ...]:
+    """Returns the features of `owners` that Transform makes something of, in table order."""
+    return tuple(f for f in owned_by(*owners) if f.kind is not Kind.REPORT_ONLY)
 
 
 def names(features: Iterable[Feature]) -> tuple[str, ...]:

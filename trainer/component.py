@@ -72,7 +72,6 @@ class Trainer(base_component.BaseComponent):
       transform_graph: the preprocessing graph.
       schema: the curated schema.
       config: hyperparameters.
-      source_digest: hash of the training code, so that the cache sees edits to it.
 
     Outputs: `model` (a SavedModel) and `model_run` (TensorBoard's logs, losses).
     """
@@ -87,7 +86,6 @@ class Trainer(base_component.BaseComponent):
         transform_graph: types.BaseChannel,
         schema: types.BaseChannel,
         config: TrainerConfig,
-        source_digest: str,
     ) -> None:
         spec = TrainerSpec(
             examples=examples,
@@ -97,7 +95,7 @@ class Trainer(base_component.BaseComponent):
             run_fn=RUN_FN,
             train_args=trainer_pb2.TrainArgs(splits=list(config.train.splits)),
             eval_args=trainer_pb2.EvalArgs(splits=[VALIDATION]),
-            custom_config=json_utils.dumps({**config.to_json(), "source_digest": source_digest}),
+            custom_config=json_utils.dumps(config.to_json()),
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),
         )

@@ -83,7 +83,7 @@ def parse_spec(features: Iterable[Feature]) -> dict[str, tf.io.FixedLenFeature]:
     spec = {}
     for feature in features:
         kind = tf.dtypes.as_dtype(feature.dtype)
-        if feature.multivalued or feature is raw.RELEASE_YEAR:
+        if feature.multivalued or feature.optional:
             spec[feature.name] = tf.io.VarLenFeature(kind)
         else:
             spec[feature.name] = tf.io.FixedLenFeature([], kind, defaults[feature.dtype])
@@ -128,7 +128,9 @@ def _arrays(value: tf.Tensor | tf.SparseTensor) -> list[npt.NDArray[Any]]:
 
 def load_catalogue(paths: Sequence[str], transform_output: tft.TFTransformOutput) -> Catalogue:
     """Reads the catalogue's Examples and transforms them."""
-    collected = _read(paths, raw.owned_by(Owner.MOVIE), (raw.MOVIE_ID, raw.TITLE), transform_output)
+    collected = _read(
+        paths, raw.model_inputs(Owner.MOVIE), (raw.MOVIE_ID, raw.TITLE), transform_output
+    )
     ids = np.concatenate(collected.pop("raw/movie_id"))
     titles = np.concatenate(collected.pop("raw/movie_title"))
     order = np.argsort(ids)

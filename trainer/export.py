@@ -32,9 +32,7 @@ PREDICTED_RATING, RANK_ALL, RANK_UNSEEN = "predicted_rating", "rank_all", "rank_
 UNKNOWN_RANK = -1
 """The rank of a movie that the catalogue does not have: a miss."""
 
-_USER_INPUTS: tuple[raw.Feature, ...] = tuple(
-    feature for feature in raw.owned_by(Owner.USER) if feature.kind is not raw.Kind.REPORT_ONLY
-)
+_USER_INPUTS: tuple[raw.Feature, ...] = raw.model_inputs(Owner.USER)
 _WORST = tf.float32.min
 
 
@@ -362,10 +360,8 @@ def _features_of_an_unknown_movie(
 ) -> dict[str, tf.Tensor | tf.RaggedTensor]:
     """Transforms a movie of which nothing is known; its lists are empty."""
     inputs: dict[str, tf.Tensor | tf.SparseTensor] = {}
-    for feature in raw.owned_by(Owner.MOVIE):
-        if feature.kind is raw.Kind.REPORT_ONLY:
-            continue
-        if feature.multivalued or feature is raw.RELEASE_YEAR:
+    for feature in raw.model_inputs(Owner.MOVIE):
+        if feature.multivalued or feature.optional:
             inputs[feature.name] = tf.sparse.from_dense(tf.zeros([1, 0], feature.dtype))
         else:
             inputs[feature.name] = tf.constant([""])

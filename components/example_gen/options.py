@@ -25,7 +25,6 @@ class ExampleGenOptions:
       invalid_zip: keep or drop users whose zip code is not five digits.
       content_digest: hash over the content of all files read. The driver's own
         fingerprint knows sizes and times of modification only, and of `u.*` only.
-      source_digest: hash over the code that reads and cleans them.
       chunk_bytes: bytes of ratings read at a time.
       partition_bytes: bytes of ratings held by one worker at a time, about.
     """
@@ -35,7 +34,6 @@ class ExampleGenOptions:
     split_seed: int
     invalid_zip: InvalidZip
     content_digest: str
-    source_digest: str
     chunk_bytes: int = 16 * 2**20
     partition_bytes: int = 64 * 2**20
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,20 +28,20 @@ _ROWS_PER_BATCH = 16_384
 _COMPRESSION = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 
 
-def _lists(values: Iterable[object], feature: Feature) -> pa.Array:
-    """Lays values out as the one-element (or empty, where missing) lists of a tf.Example."""
+def _lists(values: Iterable[Any], feature: Feature) -> pa.Array:
+    """Lays values out as the lists of a tf.Example; a missing one is no feature at all."""
     rows = [
-        list(value) if feature.multivalued else ([] if _is_missing(value) else [value])  # type: ignore[call-overload]
+        None if _is_missing(value) else value if feature.multivalued else [value]
         for value in values
     ]
-    kind = _ARROW_TYPES[feature.dtype]
     if feature.dtype == "string":
-        rows = [[str(value).encode() for value in row] for row in rows]
-    return pa.array(rows, pa.list_(kind))
+        rows = [None if row is None else [str(value).encode() for value in row] for row in rows]
+    return pa.array(rows, pa.list_(_ARROW_TYPES[feature.dtype]))
 
 
 def _is_missing(value: object) -> bool:
-    return value is None or value is pd.NA or value != value
+    # A NaN is the only value that differs from itself.
+    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
 
 
 def _singletons(values: npt.NDArray[np.generic], kind: pa.DataType) -> pa.Array:

@@ -1,0 +1,177 @@
+"""The pipeline, wired: reads like the diagram in the README, top to bottom."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from tfx.components.evaluator.component import Evaluator
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.schema_gen.component import SchemaGen
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.transform.component import Transform
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
+    LatestBlessedModelStrategy,
+)
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import transform_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components.evaluation.config import Thresholds, build_eval_config
+from components.example_gen import splits
+from components.example_gen.component import MoviesGen, RatingsGen
+from components.example_gen.options import ExampleGenOptions
+from components.gate.component import AnomalyGate
+from components.pusher.component import Pusher
+from components.source_hash import keyed_by_source
+from pipeline.config import PIPELINE_NAME, OutputPaths
+from trainer.component import Trainer
+from trainer.config import TrainerConfig
+
+SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schema" / "schema.pbtxt"
+
+# Other modes start processes that each import TensorFlow again: twice the work at every
+# size tried.
+LOCAL_BEAM_ARGS: tuple[str, ...] = (
+    "--direct_running_mode=in_memory",
+    "--direct_num_workers=1",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineConfig:
+    """Everything the pipeline is built from.
+
+    Attributes:
+      data_dir: folder of the raw files.
+      example_gen: how they are cleaned and split.
+      trainer: hyperparameters.
+      thresholds: what a model must reach to be blessed.
+      paths: where everything goes.
+      cache: reuse results of components whose inputs have not changed.
+      schema_file: the curated schema.
+      beam_args: options of Beam's pipelines.
+    """
+
+    data_dir: Path
+    example_gen: ExampleGenOptions
+    trainer: TrainerConfig
+    thresholds: Thresholds
+    paths: OutputPaths
+    cache: bool = True
+    schema_file: Path = SCHEMA_FILE
+    beam_args: tuple[str, ...] = LOCAL_BEAM_ARGS
+
+
+def create_pipeline(config: PipelineConfig) -> Pipeline:
+    """Builds the pipeline: raw files in, a blessed and pushed model out."""
+    ratings = keyed_by_source(
+        RatingsGen(config.data_dir, config.example_gen),
+        "components/data",
+        "components/example_gen",
+        "schema",
+    )
+    movies = keyed_by_source(
+        MoviesGen(config.data_dir, config.example_gen),
+        "components/data",
+        "components/example_gen",
+        "schema",
+    )
+    statistics = StatisticsGen(examples=ratings.outputs["examples"])
+    inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"])
+    schema = keyed_by_source(ImportSchemaGen(schema_file=str(config.schema_file)), "schema")
+    validator = ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    )
+    gate = keyed_by_source(
+        AnomalyGate(
+            anomalies=validator.outputs["anomalies"],
+            statistics=statistics.outputs["statistics"],
+            schema=schema.outputs["schema"],
+            report_path=str(config.paths.root / "anomalies.json"),
+        ),
+        "components/gate",
+    )
+    transform = keyed_by_source(_transform(config, ratings, schema), "transform", "schema")
+    transform.add_upstream_node(gate)
+    trainer = keyed_by_source(
+        Trainer(
+            examples=ratings.outputs["examples"],
+            movies=movies.outputs["examples"],
+            transform_graph=transform.outputs["transform_graph"],
+            schema=schema.outputs["schema"],
+            config=config.trainer,
+        ),
+        "trainer",
+        "transform",
+        "schema",
+    )
+    baseline = Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("LatestBlessedModel")
+    evaluator = keyed_by_source(
+        Evaluator(
+            examples=ratings.outputs["examples"],
+            model=trainer.outputs["model"],
+            baseline_model=baseline.outputs["model"],
+            eval_config=build_eval_config(config.thresholds),
+            example_splits=[splits.TEST],
+            schema=schema.outputs["schema"],
+            module_path="components.evaluation.extractors",
+        ),
+        "components/evaluation",
+        "schema",
+    )
+    pusher = keyed_by_source(
+        Pusher(
+            model=trainer.outputs["model"],
+            model_blessing=evaluator.outputs["blessing"],
+            serving_model_dir=str(config.paths.serving_model),
+        ),
+        "components/pusher",
+    )
+    return Pipeline(
+        pipeline_name=PIPELINE_NAME,
+        pipeline_root=str(config.paths.pipeline_root),
+        components=[
+            ratings,
+            movies,
+            statistics,
+            inferred_schema,
+            schema,
+            validator,
+            gate,
+            transform,
+            trainer,
+            baseline,
+            evaluator,
+            pusher,
+        ],
+        enable_cache=config.cache,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
+            str(config.paths.metadata)
+        ),
+        beam_pipeline_args=list(config.beam_args),
+    )
+
+
+def _transform(config: PipelineConfig, ratings: RatingsGen, schema: ImportSchemaGen) -> Transform:
+    """Learns vocabularies and quantiles from what is trained on; writes the graph alone.
+
+    The Trainer applies the graph while it reads, so no transformed copy of the data is
+    written; statistics of it are nobody's input.
+    """
+    return Transform(
+        examples=ratings.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn="transform.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=list(config.trainer.train.splits)),
+        materialize=False,
+        disable_statistics=True,
+        disable_analyzer_cache=True,
+    )
