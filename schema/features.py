@@ -72,8 +72,6 @@ OCCUPATION = Feature("user_occupation_text", Owner.USER, Kind.CATEGORY, "string"
 OCCUPATION_LABEL = Feature(
     "user_occupation_label", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True
 )
-    "user_occupation_label", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True
-)
 ZIP_CODE = Feature("user_zip_code", Owner.USER, Kind.ZIP_CODE, "string")
 TITLE = Feature("movie_title", Owner.MOVIE, Kind.TITLE, "string")
 GENRES = Feature("movie_genres", Owner.MOVIE, Kind.TAGS, "string", multivalued=True)
