@@ -15,10 +15,12 @@ from typing import Any, Literal, TypeAlias
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
-from tfx.components.evaluator import constants
 
 from components.evaluation import metrics
 from components.evaluation.config import LOWER_IS_BETTER
+
+BLESSED_FILE = "BLESSED"
+"""The empty file by which the Evaluator blesses a model."""
 
 ThresholdKind: TypeAlias = Literal["value", "change"]
 
@@ -146,7 +148,7 @@ def read_verdict(evaluation_uri: str | Path, blessing_uri: str | Path) -> Verdic
     )
     overall = by_slice.get((), {})
     return Verdict(
-        blessed=(Path(blessing_uri) / constants.BLESSED_FILE_NAME).exists(),
+        blessed=(Path(blessing_uri) / BLESSED_FILE).exists(),
         has_baseline=has_baseline,
         metrics=overall,
         baseline_metrics=baseline_metrics,

@@ -1,0 +1,1 @@
+"""The Pusher: publishes a blessed model as a new version, whole or not at all."""

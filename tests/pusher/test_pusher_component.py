@@ -1,0 +1,131 @@
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from tfx.types import channel, standard_artifacts
+
+from components.pusher import executor
+from components.pusher.component import Pusher
+from components.pusher.publish import tree_digest
+
+EXPORT = """
+    import sys
+    import tensorflow as tf
+
+    class Half(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = tf.Variable(0.5)
+            self.table = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(["a", "b"], [1.0, 2.0]), -1.0
+            )
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])
+        def serve(self, words):
+            return {"score": self.weight * self.table.lookup(words)}
+
+    half = Half()
+    tf.saved_model.save(half, sys.argv[1], signatures={"serving_default": half.serve})
+"""
+
+
+def export(path):
+    """Exports the same small model in a process of its own."""
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(EXPORT), str(path)],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
+    )
+
+
+@pytest.fixture(scope="module")
+def model_uri(tmp_path_factory):
+    uri = tmp_path_factory.mktemp("model")
+    export(uri / "Format-Serving")
+    return uri
+
+
+def run_pusher(model_uri, destination, blessed=None):
+    def artifact(kind, uri=""):
+        made = kind()
+        made.uri = str(uri)
+        return made
+
+    inputs = {"model": [artifact(standard_artifacts.Model, model_uri)]}
+    if blessed is not None:
+        blessing = artifact(standard_artifacts.ModelBlessing)
+        blessing.set_int_custom_property("blessed", blessed)
+        inputs["model_blessing"] = [blessing]
+    pushed_model = artifact(standard_artifacts.PushedModel)
+    executor.Executor().Do(
+        inputs, {"pushed_model": [pushed_model]}, {"serving_model_dir": str(destination)}
+    )
+    return pushed_model
+
+
+def properties(pushed_model):
+    return {
+        "pushed": pushed_model.get_int_custom_property("pushed"),
+        "reason": pushed_model.get_string_custom_property("reason"),
+        "version": pushed_model.get_string_custom_property("pushed_version"),
+        "destination": pushed_model.get_string_custom_property("pushed_destination"),
+    }
+
+
+def test_unblessed_model_is_not_pushed(model_uri, tmp_path):
+    found = properties(run_pusher(model_uri, tmp_path / "serving", blessed=0))
+    assert found == {"pushed": 0, "reason": "not_blessed", "version": "", "destination": ""}
+    assert not (tmp_path / "serving").exists()
+
+
+@pytest.mark.parametrize("blessed", [1, None])
+def test_blessed_model_is_pushed_and_loads_as_it_was(blessed, model_uri, tmp_path):
+    found = properties(run_pusher(model_uri, tmp_path / "serving", blessed))
+    assert found["pushed"] == 1
+    assert found["reason"] == "pushed"
+    assert found["destination"] == str(tmp_path / "serving" / found["version"])
+    loaded = tf.saved_model.load(found["destination"])
+    scores = loaded.signatures["serving_default"](words=tf.constant(["b", "?"]))["score"]
+    assert scores.numpy().tolist() == [1.0, -0.5]
+
+
+def test_the_same_model_is_not_pushed_twice(model_uri, tmp_path):
+    first = properties(run_pusher(model_uri, tmp_path / "serving", blessed=1))
+    second = properties(run_pusher(model_uri, tmp_path / "serving", blessed=1))
+    assert second == {**first, "pushed": 0, "reason": "up_to_date"}
+
+
+def test_the_same_weights_exported_by_another_process_count_as_the_same_model(model_uri, tmp_path):
+    export(tmp_path / "again")
+    assert tree_digest(tmp_path / "again") == tree_digest(model_uri / "Format-Serving")
+
+
+def test_the_component_takes_its_blessing_as_an_option():
+    model = channel.Channel(type=standard_artifacts.Model)
+    blessing = channel.Channel(type=standard_artifacts.ModelBlessing)
+    bare = Pusher(model=model, serving_model_dir="serving")
+    guarded = Pusher(model=model, serving_model_dir="serving", model_blessing=blessing)
+    assert set(bare.inputs) == {"model"}
+    assert set(guarded.inputs) == {"model", "model_blessing"}
+    assert guarded.outputs["pushed_model"].type is standard_artifacts.PushedModel
+    assert guarded.exec_properties == {"serving_model_dir": "serving"}
+
+
+def test_publishing_needs_only_the_standard_library():
+    code = (
+        "import sys; import components.pusher.publish;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('tfx', 'tensorflow', 'numpy')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
