@@ -1,10 +1,9 @@
 """Runs the pipeline on this machine: `python local_runner.py --help`.
 
-Written so that any Python 3.8 or newer can read this file and say what is missing.
+Written so that any Python from 3.6 on can read this file and say what is missing.
 """
 
 import sys
-from importlib import metadata
 from pathlib import Path
 
 PYTHON = (3, 10)
@@ -23,6 +22,8 @@ def what_is_missing(requirements: Path) -> str:
     Returns:
         One sentence, or the empty string where nothing is missing.
     """
+    from importlib import metadata  # not in Python 3.6, which gets as far as the version check
+
     missing, wrong = [], []
     for line in requirements.read_text(encoding="utf-8").splitlines():
         if not line.strip() or line.startswith(("#", "-")):
