@@ -12,14 +12,12 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
-    LatestBlessedModelStrategy,
-)
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import transform_pb2
 from tfx.types import Channel, standard_artifacts
 
+from components.baseline import LatestOtherBlessedModel
 from components.evaluation.config import Thresholds, build_eval_config
 from components.example_gen import splits
 from components.example_gen.component import MoviesGen, RatingsGen
@@ -110,9 +108,10 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "schema",
     )
     baseline = Resolver(
-        strategy_class=LatestBlessedModelStrategy,
+        strategy_class=LatestOtherBlessedModel,
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        candidate=trainer.outputs["model"],
     ).with_id("LatestBlessedModel")
     evaluator = keyed_by_source(
         Evaluator(

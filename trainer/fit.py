@@ -36,12 +36,18 @@ def batch_tensors(
 def training_dataset(
     interactions: Interactions, users: Users, config: TrainConfig
 ) -> tf.data.Dataset:
-    """Returns batches of one epoch; every iteration is shuffled anew, from the seed on."""
-    rng = np.random.default_rng(config.seed)
+    """Returns batches without end: epoch after epoch, each shuffled anew, from the seed on.
+
+    Epochs differ in their number of batches, as whole users are packed in another order.
+    Keras takes the first epoch's number for all and stops training at a shorter one, so
+    the stream must not end.
+    """
 
     def generate() -> Iterator[dict[str, npt.NDArray[Any]]]:
-        for positions, segments in user_batches(interactions, config.batch_size, rng):
-            yield batch_tensors(interactions, users, positions, segments)
+        rng = np.random.default_rng(config.seed)
+        while True:
+            for positions, segments in user_batches(interactions, config.batch_size, rng):
+                yield batch_tensors(interactions, users, positions, segments)
 
     example = batch_tensors(interactions, users, np.zeros(1, np.int64), np.zeros(1, np.int64))
     signature = {name: tf.TensorSpec([None], value.dtype) for name, value in example.items()}
@@ -90,6 +96,7 @@ def fit(
     history = model.fit(
         training_dataset(interactions, users, config),
         epochs=config.epochs,
+        steps_per_epoch=steps,
         verbose=0,
         callbacks=[
             tf.keras.callbacks.TensorBoard(log_dir, write_graph=False),

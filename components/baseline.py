@@ -1,0 +1,42 @@
+"""Which model a new one is compared with: the latest blessed model that is not itself.
+
+The stock strategy takes the latest blessed model, which after a run is the very model
+that was just blessed: a second, identical run would compare it with itself, find the
+comparison new, and evaluate and push again.
+"""
+
+from __future__ import annotations
+
+from tfx import types
+from tfx.dsl.components.common import resolver
+from tfx.dsl.io import fileio
+
+MODEL, BLESSING, CANDIDATE = "model", "model_blessing", "candidate"
+"""Names of the Resolver's channels: all models, all blessings, the model being judged."""
+
+_MODEL_ID, _BLESSED = "current_model_id", "blessed"
+
+
+class LatestOtherBlessedModel(resolver.ResolverStrategy):
+    """Resolves to the latest blessed model other than the candidate, if there is one."""
+
+    def resolve_artifacts(
+        self, store: object, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        """Returns the baseline under "model", nothing under the other channels.
+
+        Args:
+          store: the ML Metadata store; not needed.
+          input_dict: artifacts by the names above.
+        """
+        nothing: dict[str, list[types.Artifact]] = {key: [] for key in input_dict}
+        candidates = {artifact.id for artifact in input_dict.get(CANDIDATE, ())}
+        models = {artifact.id: artifact for artifact in input_dict.get(MODEL, ())}
+        blessings = sorted(input_dict.get(BLESSING, ()), key=lambda artifact: -artifact.id)
+        for blessing in blessings:
+            model = models.get(blessing.get_int_custom_property(_MODEL_ID))
+            if blessing.get_int_custom_property(_BLESSED) != 1 or model is None:
+                continue
+            if model.id not in candidates and fileio.exists(model.uri):
+                return {**nothing, MODEL: [model]}
+        return nothing

@@ -1,0 +1,74 @@
+"""The command line of the local runner. Imports nothing heavy: --help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.errors import InputError
+from pipeline.config import DATASETS, INVALID_ZIPS, SPLITS, RunConfig
+
+_DESCRIPTION = (
+    "Trains a movie recommender on MovieLens: from raw ratings to a validated, evaluated, "
+    "blessed and pushed model."
+)
+_EPILOG = (
+    "exit codes: 0 pushed or up to date, 1 unexpected failure, 2 wrong use or unreadable "
+    "input, 3 anomalies stopped the run, 4 not blessed"
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="local_runner.py", description=_DESCRIPTION, epilog=_EPILOG
+    )
+    add = parser.add_argument
+    add(
+        "--dataset",
+        choices=DATASETS,
+        default="auto",
+        help="auto: real data where it can be had, else a sample (default); "
+        "ml-100k: real data or nothing; sample: generated",
+    )
+    add("--data-dir", type=Path, help="folder of raw files in MovieLens-100K's formats")
+    add("--metadata-dir", type=Path, help="folder of movies_metadata.csv and credits.csv")
+    add("--output-dir", type=Path, default=Path("output"), help="default: output")
+    add(
+        "--split",
+        choices=SPLITS,
+        default="random",
+        help="random: 70/10/20 by user and movie (default); temporal: each user's last 20 %% "
+        "is test",
+    )
+    add(
+        "--invalid-zip",
+        choices=INVALID_ZIPS,
+        default="keep",
+        help="users whose zip code is not five digits: keep them (default) or drop them",
+    )
+    add("--epochs", type=int, help="passes over the training ratings")
+    add("--seed", type=int, default=42, help="of splits, sample and training (default: 42)")
+    add("--sample-ratings", type=int, default=100_000, help="size of the sample (default: 100000)")
+    add("--no-cache", action="store_true", help="run every component again")
+    add("--verbose", action="store_true", help="show the libraries' logs here too")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the pipeline as the arguments say; returns the exit code."""
+    options = vars(_parser().parse_args(arguments))
+    options["cache"] = not options.pop("no_cache")
+    try:
+        config = RunConfig(**options)
+        # Past this point come imports that take seconds.
+        from pipeline.run import run
+
+        return run(config)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted. The next run goes on from here.", file=sys.stderr)
+        return 130

@@ -1,0 +1,74 @@
+"""What a person sees: one line per component while it runs, and a table at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+RAN, CACHED, FAILED = "ran", "cached", "failed"
+
+_MARKS = {RAN: ("✓", "green"), CACHED: ("○", "cyan"), FAILED: ("✗", "red")}
+_NAME_WIDTH = 24
+
+
+class Screen:
+    """Writes to people: a spinner and seconds on a terminal, plain lines elsewhere.
+
+    Args:
+      stream: where to write.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+
+    def say(self, text: str = "", style: str = "") -> None:
+        """Writes a line or several."""
+        self.console.print(Text(text, style=style))
+
+    @contextlib.contextmanager
+    def working(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Shows that something runs; yields a function that says how far it is."""
+        if not self.console.is_terminal:
+            yield lambda _: None
+            return
+        line = _Working(name)
+        with Live(line, console=self.console, transient=True, refresh_per_second=8):
+            yield line.update
+
+    def component(self, name: str, state: str, seconds: float, result: str) -> None:
+        """Writes the line of a component that is done."""
+        mark, color = _MARKS[state]
+        line = Text.assemble(
+            (f"{mark} ", color),
+            f"{name:<{_NAME_WIDTH}}",
+            (f"{state:<7}", color),
+            f"{seconds:6.1f} s  ",
+            result,
+        )
+        self.console.print(line, no_wrap=not self.console.is_terminal)
+
+
+class _Working:
+    """A spinner, a name, the seconds so far, and the latest word of progress."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._start = time.monotonic()
+        self._progress = ""
+        self._spinner = Spinner("dots")
+
+    def update(self, progress: str) -> None:
+        self._progress = progress
+
+    def __rich__(self) -> Spinner:
+        seconds = time.monotonic() - self._start
+        text = f"{self._name:<{_NAME_WIDTH}}{'running':<7}{seconds:6.1f} s  {self._progress}"
+        self._spinner.update(text=Text(text, overflow="ellipsis", no_wrap=True))
+        return self._spinner

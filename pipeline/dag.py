@@ -1,0 +1,156 @@
+"""Runs the pipeline's components one after the other, as TFX's local runner does.
+
+`LocalDagRunner` says nothing of what was cached or how long it took, and takes a cached
+result for good even where its files have been deleted; both need the loop itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx import types
+from tfx.dsl.compiler import compiler
+from tfx.orchestration import metadata
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable.mlmd import execution_lib
+
+from components import progress
+from pipeline.console import CACHED, FAILED, RAN, Screen
+
+Outputs = Mapping[str, Sequence[types.Artifact]]
+
+_DESTINATION = "pushed_destination"
+
+
+@dataclasses.dataclass(frozen=True)
+class ComponentRun:
+    """What became of one component.
+
+    Attributes:
+      name: its id.
+      state: "ran", "cached" or "failed".
+      wall_seconds: time by the clock.
+      cpu_seconds: processor time of this process, all threads.
+      outputs: its artifacts by output name; empty if it failed.
+      error: why it failed.
+    """
+
+    name: str
+    state: str
+    wall_seconds: float
+    cpu_seconds: float
+    outputs: Outputs
+    error: Exception | None = None
+
+
+class DagRunner:
+    """Runs a pipeline's components in order, telling a screen about each.
+
+    Args:
+      pipeline: the pipeline.
+      screen: who watches.
+      describe: says in a few words what came out of a component.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        screen: Screen,
+        describe: Callable[[ComponentRun], str],
+    ) -> None:
+        self._screen = screen
+        self._describe = describe
+        self._ir = compiler.Compiler().compile(pipeline)
+        runtime_parameter_utils.substitute_runtime_parameter(
+            self._ir,
+            {
+                "pipeline-root": pipeline.pipeline_info.pipeline_root,
+                "pipeline-run-id": datetime.datetime.now().isoformat(),
+            },
+        )
+        self._deployment = runner_utils.extract_local_deployment_config(self._ir)
+        connection = self._deployment.metadata_connection_config
+        self._connection = getattr(connection, connection.WhichOneof("connection_config"))
+
+    def run(self) -> Iterator[ComponentRun]:
+        """Yields each component when it is done; a failed one is the last."""
+        for node in self._ir.nodes:
+            run = self._run_node(node.pipeline_node)
+            self._screen.component(run.name, run.state, run.wall_seconds, self._describe(run))
+            yield run
+            if run.error is not None:
+                return
+
+    def _run_node(self, node: Any) -> ComponentRun:  # noqa: ANN401 - a proto without types
+        name = node.node_info.id
+        wall, cpu = time.monotonic(), time.process_time()
+
+        def done(state: str, outputs: Outputs, error: Exception | None = None) -> ComponentRun:
+            return ComponentRun(
+                name, state, time.monotonic() - wall, time.process_time() - cpu, outputs, error
+            )
+
+        with self._screen.working(name) as update, progress.sink(update):
+            try:
+                state, outputs = self._launch(node)
+                if state == CACHED and not _all_there(outputs):
+                    with _without_cache(node):
+                        state, outputs = self._launch(node)
+            except Exception as error:
+                return done(FAILED, {}, error)
+        return done(state, outputs)
+
+    def _launch(self, node: Any) -> tuple[str, Outputs]:  # noqa: ANN401
+        name = node.node_info.id
+        info = launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=metadata.Metadata(self._connection),
+            pipeline_info=self._ir.pipeline_info,
+            pipeline_runtime_spec=self._ir.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(self._deployment, name),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, name),
+        ).launch()
+        if info is None or info.execution_id is None:
+            raise RuntimeError(f"{name} was not run: its inputs are missing; see the log")
+        return self._published(info.execution_id, name)
+
+    def _published(self, execution_id: int, name: str) -> tuple[str, Outputs]:
+        """Returns state and artifacts of an execution from the metadata store."""
+        with metadata.Metadata(self._connection) as handle:
+            [execution] = handle.store.get_executions_by_id([execution_id])
+            outputs = execution_lib.get_output_artifacts(handle, execution_id)
+        state = execution.last_known_state
+        if state == metadata_store_pb2.Execution.CACHED:
+            return CACHED, outputs
+        if state == metadata_store_pb2.Execution.COMPLETE:
+            return RAN, outputs
+        raise RuntimeError(f"{name} ended in state {state}; see the log")
+
+
+def _all_there(outputs: Outputs) -> bool:
+    """Whether the files of cached results, and the version they pushed, still exist."""
+    for artifacts in outputs.values():
+        for artifact in artifacts:
+            pushed = artifact.get_string_custom_property(_DESTINATION)
+            if not Path(artifact.uri).exists() or (pushed and not Path(pushed).exists()):
+                return False
+    return True
+
+
+@contextlib.contextmanager
+def _without_cache(node: Any) -> Iterator[None]:  # noqa: ANN401
+    options = node.execution_options.caching_options
+    before, options.enable_cache = options.enable_cache, False
+    try:
+        yield
+    finally:
+        options.enable_cache = before

@@ -1,0 +1,116 @@
+"""What came out of a component, read from its artifacts: cached or not, the same words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow_data_validation as tfdv
+import tensorflow_transform as tft
+from tfx.types import Artifact, artifact_utils
+
+from components import pusher
+from components.evaluation.verdict import Verdict, read_verdict
+from components.example_gen.executor import REPORT_FILE
+from pipeline.console import FAILED
+from pipeline.dag import ComponentRun
+from transform import outputs as out
+
+
+def describe(run: ComponentRun) -> str:
+    """Returns in a few words what came out of a component."""
+    if run.state == FAILED:
+        return str(run.error).strip().splitlines()[0] if str(run.error).strip() else "see the log"
+    reader = _READERS.get(run.name)
+    return reader(run) if reader else ""
+
+
+def artifact(run: ComponentRun, key: str) -> Artifact:
+    """Returns the one artifact of an output."""
+    return artifact_utils.get_single_instance(list(run.outputs[key]))
+
+
+def wrangling(run: ComponentRun) -> dict[str, Any]:
+    """Returns the report that an ExampleGen wrote beside its artifact."""
+    text = (Path(artifact(run, "examples").uri) / REPORT_FILE).read_text(encoding="utf-8")
+    report: dict[str, Any] = json.loads(text)
+    return report
+
+
+def verdict(run: ComponentRun) -> Verdict:
+    """Returns what the Evaluator found."""
+    return read_verdict(artifact(run, "evaluation").uri, artifact(run, "blessing").uri)
+
+
+def _rows(run: ComponentRun) -> str:
+    rows = wrangling(run)["rows"]
+    return ", ".join(f"{count:,} {name}" for name, count in rows.items())
+
+
+def _statistics(run: ComponentRun) -> str:
+    names = artifact_utils.decode_split_names(artifact(run, "statistics").split_names)
+    return f"of {', '.join(names)}"
+
+
+def _schema(run: ComponentRun) -> str:
+    schema = tfdv.load_schema_text(str(Path(artifact(run, "schema").uri) / "schema.pbtxt"))
+    return f"{len(schema.feature)} features"
+
+
+def _gate(run: ComponentRun) -> str:
+    warnings = artifact(run, "gate_pass").warnings
+    return f"no errors, {warnings or 'no'} warnings"
+
+
+def _transform(run: ComponentRun) -> str:
+    output = tft.TFTransformOutput(artifact(run, "transform_graph").uri)
+    users, movies = (output.vocabulary_size_by_name(f.name) for f in (out.USER_ID, out.MOVIE_ID))
+    return f"vocabularies of {users:,} users, {movies:,} movies"
+
+
+def _trainer(run: ComponentRun) -> str:
+    path = Path(artifact(run, "model_run").uri) / "history.json"
+    losses: Mapping[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
+    return f"{len(losses['rmse'])} epochs, training rmse {losses['rmse'][-1]:.4f}"
+
+
+def _baseline(run: ComponentRun) -> str:
+    found = run.outputs.get("model")
+    return f"model {found[0].id}" if found else "none yet"
+
+
+def _evaluator(run: ComponentRun) -> str:
+    found = verdict(run)
+    word = "blessed" if found.blessed else "not blessed"
+    metrics = found.metrics
+    return (
+        f"{word}: rmse {metrics['rmse']:.3f}, unseen top-10 {metrics['unseen_top_10_accuracy']:.3f}"
+        if metrics
+        else word
+    )
+
+
+def _pusher(run: ComponentRun) -> str:
+    pushed = artifact(run, "pushed_model")
+    reason = pushed.get_string_custom_property(pusher.executor.REASON)
+    version = pushed.get_string_custom_property(pusher.executor.PUSHED_VERSION)
+    return {"pushed": f"version {version}", "up_to_date": f"version {version} is up to date"}.get(
+        reason, "nothing: not blessed"
+    )
+
+
+_READERS: Mapping[str, Callable[[ComponentRun], str]] = {
+    "RatingsGen": _rows,
+    "MoviesGen": _rows,
+    "StatisticsGen": _statistics,
+    "SchemaGen": _schema,
+    "ImportSchemaGen": _schema,
+    "AnomalyGate": _gate,
+    "Transform": _transform,
+    "Trainer": _trainer,
+    "LatestBlessedModel": _baseline,
+    "Evaluator": _evaluator,
+    "Pusher": _pusher,
+}

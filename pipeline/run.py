@@ -1,0 +1,240 @@
+"""A run from start to end: find the data, run the components, say what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.data import download, files, metadata, progress, source
+from components.errors import InputError, PipelineError
+from pipeline import summary as summaries
+from pipeline.config import OutputPaths, RunConfig
+from pipeline.console import Screen
+from pipeline.logs import captured_output
+
+if TYPE_CHECKING:
+    from pipeline.dag import ComponentRun
+    from pipeline.pipeline import PipelineConfig
+
+_logger = logging.getLogger(__name__)
+
+# Set before TensorFlow is imported: its C++ side reads it once.
+_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
+
+
+def run(config: RunConfig) -> int:
+    """Runs the pipeline, prints and writes the summary, and returns the exit code.
+
+    Raises:
+      InputError: the output directory cannot be used; nothing has been written then.
+    """
+    paths = config.paths
+    with _output_directory(paths), captured_output(paths.log, verbose=config.verbose) as stream:
+        screen = Screen(stream)
+        summary = summaries.Summary(options=_as_json(config))
+        try:
+            _run(config, paths, screen, summary)
+        except Exception as error:
+            _logger.exception("The run failed")
+            summary.fail(error, explain(error, paths))
+        with _ignoring_a_full_disk():
+            summary.write(paths.summary)
+        if summary.error:
+            screen.say()
+            screen.say(summary.error, style="bold red")
+        if summary.components:
+            summaries.show(summary, screen, paths)
+        return summary.exit_code
+
+
+def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summaries.Summary) -> None:
+    with progress.progress_bar(screen.console) as bar:
+        data = source.resolve_source(
+            dataset=config.dataset,
+            data_dir=config.data_dir,
+            metadata_dir=config.metadata_dir,
+            output_dir=paths.root,
+            seed=config.seed,
+            sample_ratings=config.sample_ratings,
+            say=lambda text: screen.say(text, style="yellow"),
+            progress=bar,
+        )
+    summary.describe_data(data)
+    files.check_files(data.data_dir)
+    _introduce(data, screen)
+    started = time.process_time()
+    with screen.working("loading TensorFlow and TFX"):
+        os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
+        from pipeline import dag, outcome, pipeline
+    _logger.info("Imports took %.1f CPU seconds", time.process_time() - started)
+    runner = dag.DagRunner(
+        pipeline.create_pipeline(_pipeline_config(config, data, paths)), screen, outcome.describe
+    )
+    for component in runner.run():
+        _take_in(summary, component)
+        if component.error is not None:
+            raise component.error
+
+
+def _introduce(data: source.DataSource, screen: Screen) -> None:
+    screen.say(f"Data: {data.name} ({data.source}), {data.data_dir}")
+    if data.metadata_dir:
+        screen.say(f"Film metadata: {data.metadata_dir}")
+    else:
+        screen.say("Film metadata: none, so directors and stars are unknown")
+    if data.name == "ml-100k":
+        screen.say(download.LICENCE_NOTE, style="dim")
+    screen.say()
+
+
+def _pipeline_config(
+    config: RunConfig, data: source.DataSource, paths: OutputPaths
+) -> PipelineConfig:
+    from components.example_gen.options import ExampleGenOptions
+    from pipeline.pipeline import PipelineConfig
+    from pipeline.thresholds import thresholds_for
+    from trainer.config import TrainConfig, TrainerConfig
+
+    digest = files.file_digest(data.data_dir, files.FILES)
+    if data.metadata_dir is not None:
+        digest += files.file_digest(data.metadata_dir, metadata.FILES)
+    train = TrainConfig(seed=config.seed)
+    if config.epochs is not None:
+        train = dataclasses.replace(train, epochs=config.epochs)
+    return PipelineConfig(
+        data_dir=data.data_dir.resolve(),
+        example_gen=ExampleGenOptions(
+            metadata_dir=str(data.metadata_dir.resolve()) if data.metadata_dir else None,
+            split=config.split,
+            split_seed=config.seed,
+            invalid_zip=config.invalid_zip,
+            content_digest=digest,
+        ),
+        trainer=TrainerConfig(train=train),
+        thresholds=thresholds_for(data.name, config.split),
+        paths=paths,
+        cache=config.cache,
+    )
+
+
+def _take_in(summary: summaries.Summary, run: ComponentRun) -> None:
+    """Adds what a component did to the summary."""
+    from components.pusher import executor as pusher
+    from pipeline import outcome
+    from pipeline.console import FAILED
+
+    summary.components.append(
+        {
+            "name": run.name,
+            "state": run.state,
+            "wall_seconds": round(run.wall_seconds, 3),
+            "cpu_seconds": round(run.cpu_seconds, 3),
+        }
+    )
+    if run.state == FAILED:
+        return
+    if run.name == "RatingsGen":
+        report = outcome.wrangling(run)
+        summary.rows = summaries.rows_of(report)
+        summary.metadata = report["metadata"]
+    elif run.name == "Evaluator":
+        verdict = outcome.verdict(run)
+        summary.metrics = dict(verdict.metrics)
+        summary.thresholds = summaries.thresholds_as_json(verdict.thresholds)
+        summary.reasons = list(verdict.reasons())
+        summary.blessed = verdict.blessed
+    elif run.name == "Pusher":
+        pushed = outcome.artifact(run, "pushed_model")
+        version = pushed.get_string_custom_property(pusher.PUSHED_VERSION)
+        if not summary.blessed:
+            summary.conclude(summaries.NOT_BLESSED)
+            return
+        summary.pushed_version = version
+        summary.pushed_path = pushed.get_string_custom_property(pusher.PUSHED_DESTINATION)
+        new = run.state == "ran" and pushed.get_int_custom_property(pusher.PUSHED)
+        summary.conclude(summaries.PUSHED if new else summaries.UP_TO_DATE)
+
+
+def explain(error: BaseException, paths: OutputPaths) -> str:
+    """Returns what a person is told about a failure: a few lines, never a stack trace."""
+    if isinstance(error, PipelineError):
+        return str(error)
+    if _is_full_disk(error):
+        return str(_disk_full(paths.root))
+    what = (str(error).strip().splitlines() or [""])[0][:300]
+    return f"Unexpected failure: {type(error).__name__}: {what}\n  the detail is in {paths.log}"
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return True
+        # From Beam's workers and from TensorFlow only the text arrives.
+        if "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _disk_full(root: Path) -> InputError:
+    return InputError(
+        "the disk is full",
+        file=str(root),
+        expected="room for artifacts and models",
+        action="free some space, or choose another --output-dir; the next run goes on from here",
+    )
+
+
+@contextlib.contextmanager
+def _ignoring_a_full_disk() -> Iterator[None]:
+    """The summary is lost when the disk is full; what it says is still printed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+
+
+@contextlib.contextmanager
+def _output_directory(paths: OutputPaths) -> Iterator[None]:
+    """Makes the output directory and keeps other runs out of it.
+
+    Raises:
+      InputError: it cannot be written to, or another run is at work in it.
+    """
+    try:
+        paths.root.mkdir(parents=True, exist_ok=True)
+        lock = paths.lock.open("w")
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _disk_full(paths.root) from error
+        raise InputError(
+            "the output directory cannot be written to",
+            file=str(paths.root),
+            found=error.strerror or str(error),
+            action="choose another with --output-dir, or change its permissions",
+        ) from error
+    with lock:
+        try:
+            # Released by the system when the process ends, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                "another run is at work in this output directory",
+                file=str(paths.root),
+                action="wait until it is done, or choose another --output-dir",
+            ) from error
+        yield
+
+
+def _as_json(config: RunConfig) -> dict[str, object]:
+    values = dataclasses.asdict(config)
+    return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}

@@ -1,0 +1,216 @@
+"""What a run came to: for people as a table, for machines as summary.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from components.data.source import DataSource
+from components.errors import AnomaliesError, PipelineError
+from pipeline.config import OutputPaths
+from pipeline.console import Screen
+
+PUSHED, UP_TO_DATE, NOT_BLESSED = "pushed", "up_to_date", "not_blessed"
+ANOMALIES, FAILED = "anomalies", "failed"
+
+EXIT_CODES: Mapping[str, int] = {PUSHED: 0, UP_TO_DATE: 0, FAILED: 1, ANOMALIES: 3, NOT_BLESSED: 4}
+"""Exit code by status; a `PipelineError` brings its own (2 for bad input)."""
+
+
+@dataclasses.dataclass
+class Summary:
+    """Everything there is to know about a run, in JSON's terms.
+
+    Attributes:
+      status: "pushed", "up_to_date", "not_blessed", "anomalies" or "failed".
+      dataset: name, source, seed and folders of the data.
+      options: the command line's options.
+      rows: rows per split, and rows read, dropped and repaired per file and reason.
+      metadata: how many movies found their row in The Movies Dataset.
+      components: name, state, wall_seconds and cpu_seconds of each.
+      metrics: name to value, on the test split's overall slice.
+      thresholds: each with the bound, the value it met and whether it passed.
+      reasons: why the model was not blessed, in words.
+      blessed: whether it was; None if it came to no verdict.
+      pushed_version: the version that serves now; None if there is none.
+      pushed_path: its folder.
+      error: what went wrong, as it was printed.
+      exit_code: the process's exit status.
+    """
+
+    dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    status: str = FAILED
+    rows: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+    components: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    thresholds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    reasons: list[str] = dataclasses.field(default_factory=list)
+    blessed: bool | None = None
+    pushed_version: str | None = None
+    pushed_path: str | None = None
+    error: str | None = None
+    exit_code: int = 1
+
+    def describe_data(self, source: DataSource) -> None:
+        """Takes in where the data comes from."""
+        self.dataset = source.to_json()
+
+    def fail(self, error: BaseException, message: str) -> None:
+        """Takes in why the run ended early, and with which exit code."""
+        self.status = ANOMALIES if isinstance(error, AnomaliesError) else FAILED
+        self.error = message
+        self.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
+
+    def conclude(self, status: str) -> None:
+        """Takes in how the run ended when every component was run."""
+        self.status = status
+        self.exit_code = EXIT_CODES[status]
+
+    def write(self, path: Path) -> None:
+        """Writes the summary, complete or not at all."""
+        partial = path.with_name(f".{path.name}.partial")
+        text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(path)
+
+
+def rows_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns rows per split, and what was read, dropped and repaired, from wrangling.json."""
+    rows: dict[str, Any] = dict(report["rows"])
+    for kind in ("dropped", "repaired"):
+        rows[kind] = {name: file[kind] for name, file in report["files"].items() if file[kind]}
+    rows["read"] = {name: file["rows"] for name, file in report["files"].items()}
+    return rows
+
+
+def show(summary: Summary, screen: Screen, paths: OutputPaths) -> None:
+    """Prints the final table and what to type next."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _lines(summary, paths):
+        table.add_row(name, value)
+    screen.say()
+    screen.console.print(table)
+    screen.say()
+
+
+def _lines(summary: Summary, paths: OutputPaths) -> list[tuple[str, Text | str]]:
+    lines: list[tuple[str, Text | str]] = [("data", _data(summary))]
+    lines += _row_lines(summary)
+    lines += _metric_lines(summary)
+    lines.append(("verdict", _verdict(summary)))
+    lines += [("", reason) for reason in summary.reasons]
+    if summary.pushed_path:
+        lines.append(("serving", f"version {summary.pushed_version} in {summary.pushed_path}"))
+    lines.append(("summary", f"{_short(paths.summary)}, log: {_short(paths.log)}"))
+    lines.append(("next", _next_step(summary, paths)))
+    return lines
+
+
+def _data(summary: Summary) -> Text | str:
+    data = summary.dataset
+    text = f"{data.get('name')} ({data.get('source')}): {data.get('data_dir')}"
+    if data.get("notice"):
+        return Text.assemble(text, "\n", (str(data["notice"]), "bold yellow"))
+    return text
+
+
+def _row_lines(summary: Summary) -> list[tuple[str, Text | str]]:
+    rows = summary.rows
+    splits = [f"{rows[name]:,} {name}" for name in ("train", "validation", "test") if name in rows]
+    lines: list[tuple[str, Text | str]] = [("ratings", ", ".join(splits))] if splits else []
+    for kind in ("dropped", "repaired"):
+        parts = [
+            f"{name}: " + ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+            for name, reasons in rows.get(kind, {}).items()
+        ]
+        if parts or (splits and kind == "dropped"):
+            lines.append((kind, "; ".join(parts) or "nothing"))
+    if summary.metadata.get("movies"):
+        known = summary.metadata
+        lines.append(("metadata", f"{known['matched']:,} of {known['movies']:,} movies found"))
+    return lines
+
+
+_SHOWN = (
+    "rmse",
+    "mae",
+    "top_10_accuracy",
+    "top_100_accuracy",
+    "unseen_top_10_accuracy",
+    "unseen_top_100_accuracy",
+    "unseen_ndcg_at_10",
+)
+
+
+def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
+    lines: list[tuple[str, Text | str]] = []
+    for name in _SHOWN:
+        if name not in summary.metrics:
+            continue
+        line = Text(f"{summary.metrics[name]:.4f}")
+        for threshold in summary.thresholds:
+            if threshold["metric"] == name:
+                line.append(f"   {_bound(threshold)} ", "dim")
+                line.append(*(("✓", "green") if threshold["passed"] else ("✗", "bold red")))
+        lines.append((name, line))
+    return lines
+
+
+def _bound(threshold: Mapping[str, Any]) -> str:
+    lower = threshold["metric"] in ("rmse", "mae")
+    if threshold["kind"] == "value":
+        return f"{'at most' if lower else 'at least'} {threshold['bound']:.4f}"
+    return (
+        f"{'at most' if lower else 'at least'} {threshold['limit']:.4f} "
+        f"(blessed before: {threshold['baseline']:.4f})"
+    )
+
+
+_VERDICTS = {
+    PUSHED: ("blessed and pushed", "bold green"),
+    UP_TO_DATE: ("blessed; what is pushed is up to date", "bold green"),
+    NOT_BLESSED: ("not blessed; nothing was pushed", "bold red"),
+    ANOMALIES: ("stopped: the data has anomalies", "bold red"),
+    FAILED: ("failed", "bold red"),
+}
+
+
+def _verdict(summary: Summary) -> Text:
+    return Text(*_VERDICTS[summary.status])
+
+
+def _next_step(summary: Summary, paths: OutputPaths) -> str:
+    if summary.status in (PUSHED, UP_TO_DATE):
+        return (
+            "tensorflow_model_server --model_name=movielens --rest_api_port=8501 "
+            f"--model_base_path={shlex.quote(str(paths.serving_model))}"
+        )
+    if summary.status == NOT_BLESSED:
+        return "python local_runner.py --epochs 12   (or look at the slices in summary.json)"
+    if summary.status == ANOMALIES:
+        return f"look at {_short(paths.root / 'anomalies.json')}, then fix the data or the schema"
+    return f"look at {_short(paths.log)}"
+
+
+def _short(path: Path) -> str:
+    """A path relative to where the user stands, if it lies below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def thresholds_as_json(thresholds: Sequence[Any]) -> list[dict[str, Any]]:
+    """Returns the verdict's thresholds with the limit each sets, as JSON values."""
+    return [{**dataclasses.asdict(t), "limit": t.limit()} for t in thresholds]
