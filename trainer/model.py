@@ -74,7 +74,9 @@ class MovieRecommender(tfrs.Model):
         movies = self.candidate_tower.features
         movie_id = tf.gather(movies[out.MOVIE_ID.name], movie_row)
         queries = self._queries(inputs, movie_id, training=training)
-        retrieval = self.retrieval_task(queries, self.candidate_tower(), movie_row)
+        retrieval = self.retrieval_task(
+            queries, self.candidate_tower(), movie_row, inputs["segment"]
+        )
         self.retrieval_loss.update_state(retrieval)
 
         movie_features = {name: tf.gather(values, movie_row) for name, values in movies.items()}

@@ -10,9 +10,16 @@ class CatalogueRetrieval(tfrs.tasks.Retrieval):
     """`tfrs.tasks.Retrieval` whose negatives are all movies while there are few enough.
 
     A softmax over the catalogue needs no correction for popularity, no hard negatives and
-    no removal of accidental hits. Above `full_softmax_limit` movies, the batch's other
-    movies are the negatives; their scores are corrected by log-Q (Yi et al., Sampling-bias-
-    corrected neural modeling, 2019) and accidental hits removed.
+    no removal of accidental hits. Above `full_softmax_limit` movies, the movies of the
+    batch stand for the catalogue (of which those without a training rating never come up).
+
+    The stock task divides every column of the batch by its movie's probability, the answer
+    included, as if it too had been drawn. But a batch is made of whole users: the user's
+    own movies are in it for certain and count once, as in the full softmax; those of the
+    others are draws and count 1 / (number of draws × probability), the log-Q correction;
+    draws of the user's own movies are accidental hits. Then the sum under the softmax is
+    that of the full one on average, and in the limit of large batches (for the answer alone:
+    Khrylchenko et al., Correcting the LogQ correction, 2025).
 
     Args:
       probabilities: `[movies]` probability of each movie to be in a batch row.
@@ -22,27 +29,47 @@ class CatalogueRetrieval(tfrs.tasks.Retrieval):
     def __init__(self, probabilities: tf.Tensor, full_softmax_limit: int) -> None:
         self._full = int(probabilities.shape[0]) <= full_softmax_limit
         self._probabilities = tf.constant(probabilities, tf.float32)
-        super().__init__(remove_accidental_hits=not self._full)
+        super().__init__()
 
-    def call(self, queries: tf.Tensor, candidates: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
+    def call(
+        self,
+        queries: tf.Tensor,
+        candidates: tf.Tensor,
+        movie_row: tf.Tensor,
+        segments: tf.Tensor,
+    ) -> tf.Tensor:
         """Returns the mean loss of a batch.
 
         Args:
           queries: `[batch, dim]` query vectors.
           candidates: `[movies, dim]` vectors of the whole catalogue.
           movie_row: `[batch]` the row of the movie to be found.
+          segments: `[batch]` number of each row's user, from 0 on.
         """
         if self._full:
+            answers = movie_row
             logits = tf.matmul(queries, candidates, transpose_b=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(movie_row, logits)
-            return tf.reduce_mean(losses)
-        total = super().call(
-            queries,
-            tf.gather(candidates, movie_row),
-            candidate_ids=movie_row,
-            candidate_sampling_probability=tf.gather(self._probabilities, movie_row),
-            compute_metrics=False,
-            compute_batch_metrics=False,
-        )
-        # The base class sums over the batch.
-        return total / tf.cast(tf.shape(queries)[0], tf.float32)
+        else:
+            answers = tf.range(tf.shape(movie_row)[0])
+            logits = tf.matmul(queries, tf.gather(candidates, movie_row), transpose_b=True)
+            logits = self._corrected(logits, movie_row, segments)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(answers, logits)
+        return tf.reduce_mean(losses)
+
+    def _corrected(self, logits: tf.Tensor, movie_row: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
+        same_user = segments[:, tf.newaxis] == segments[tf.newaxis, :]
+        draws = tf.reduce_sum(tf.cast(~same_user, tf.float32), axis=1, keepdims=True)
+        # Without another user there is nothing to correct, and no logarithm of zero.
+        expected = tf.maximum(draws, 1.0) * tf.gather(self._probabilities, movie_row)
+        hits = ~same_user & _is_users_own(movie_row, segments)
+        corrected = tf.where(same_user, logits, logits - tf.math.log(expected))
+        return tf.where(hits, logits.dtype.min, corrected)
+
+
+def _is_users_own(movie_row: tf.Tensor, segments: tf.Tensor) -> tf.Tensor:
+    """Returns `[batch, batch]` bool: whether the column's movie is one of the row's user."""
+    movies, column = tf.unique(movie_row, tf.int64)
+    pairs = tf.stack([segments, column], axis=1)
+    shape = tf.stack([tf.reduce_max(segments) + 1, tf.size(movies, tf.int64)])
+    owned = tf.scatter_nd(pairs, tf.ones_like(column, tf.int32), shape) > 0
+    return tf.gather(tf.gather(owned, segments), column, axis=1)

@@ -1,0 +1,337 @@
+"""A small world on disk (sample data, Examples, transform graph), models trained on it,
+and slow, independent answers to what the trained model is asked."""
+
+import dataclasses
+import math
+import shutil
+import tempfile
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from google.protobuf import json_format, text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx.components.trainer import fn_args_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils, standard_artifacts
+from tfx_bsl.public import tfxio
+
+from components.data.sample import generate_sample
+from components.example_gen import executor, splits
+from components.example_gen.options import ExampleGenOptions
+from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
+from schema import features as raw
+from trainer import data, export, run
+from trainer.config import ModelConfig, TrainConfig, TrainerConfig
+from transform.preprocessing import preprocessing_fn
+
+USER_FIELDS = (raw.USER_ID, raw.GENDER, raw.AGE, raw.OCCUPATION, raw.ZIP_CODE)
+EMPTY = {"string": "", "float32": 0.0}
+
+# Few decay times and events, and a batch smaller than some histories: every edge is met.
+SMALL = TrainerConfig(
+    model=ModelConfig(embedding_dim=8, recency_events=16, rating_dim=8, hidden_units=8),
+    train=TrainConfig(epochs=2, batch_size=128, learning_rate=0.01, seed=7),
+)
+
+
+# --- data
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Files of a data set, as the components before the Trainer leave them."""
+
+    folder: Path
+    rating_files: dict[str, list[str]]
+    movie_files: list[str]
+    transform_graph: str
+
+
+def make_world(folder, ratings=2_500, seed=11):
+    generate_sample(folder / "raw", ratings=ratings, seed=seed)
+    options = ExampleGenOptions(
+        metadata_dir=str(folder / "raw" / "metadata"),
+        split="random",
+        split_seed=42,
+        invalid_zip="keep",
+        content_digest="",
+    )
+    ratings_files = _generate(executor.RatingsExecutor, folder, "ratings", options)
+    movie_files = _generate(executor.MoviesExecutor, folder, "catalogue", options)
+    analyzed = [path for split in SMALL.train.splits for path in ratings_files[split]]
+    return World(
+        folder=folder,
+        rating_files=ratings_files,
+        movie_files=movie_files["movies"],
+        transform_graph=analyze(analyzed, folder / "transform_graph"),
+    )
+
+
+def _generate(executor_class, folder, name, options):
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(folder / name)
+    context = base_beam_executor.BaseBeamExecutor.Context(
+        beam_pipeline_args=[*LOCAL_BEAM_ARGS, "--setup_file=./setup.py"],
+        tmp_dir=str(folder / "tmp"),
+        unique_id=name,
+    )
+    executor_class(context).Do(
+        {},
+        {"examples": [artifact]},
+        {
+            "input_base": str(folder / "raw"),
+            "custom_config": json_format.MessageToJson(options.to_proto()),
+        },
+    )
+    return {
+        split: sorted(str(path) for path in (Path(artifact.uri) / f"Split-{split}").glob("*.gz"))
+        for split in artifact_utils.decode_split_names(artifact.split_names)
+    }
+
+
+def analyze(paths, target):
+    """Runs TensorFlow Transform's analysis in this process; returns the graph's folder."""
+    schema = text_format.Parse(SCHEMA_FILE.read_text(), schema_pb2.Schema())
+    source = tfxio.TFExampleRecord(paths, schema=schema, telemetry_descriptors=["test"])
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        beam.Pipeline() as pipeline,
+        tft_beam.Context(temp_dir=scratch),
+    ):
+        rows = pipeline | source.BeamSource()
+        graph = (rows, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
+        _ = graph | tft_beam.WriteTransformFn(str(target))
+    return str(target)
+
+
+def read_examples(paths):
+    for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator():
+        yield tf.train.Example.FromString(record)
+
+
+def value(example, feature):
+    """The single value of a feature of a tf.Example, as Python sees it; None if missing."""
+    held = example.features.feature.get(feature.name)
+    if held is None:
+        return None
+    values = getattr(held, held.WhichOneof("kind")).value
+    return values[0] if values else None
+
+
+def to_example(**columns):
+    """Builds a tf.Example; text, whole and other numbers find their kind."""
+    example = tf.train.Example()
+    for name, column in columns.items():
+        values = column if isinstance(column, list) else [column]
+        feature = example.features.feature[name]
+        if isinstance(values[0], str | bytes):
+            encoded = [v.encode() if isinstance(v, str) else v for v in values]
+            feature.bytes_list.value.extend(encoded)
+        elif isinstance(values[0], float):
+            feature.float_list.value.extend(values)
+        else:
+            feature.int64_list.value.extend(values)
+    return example
+
+
+def write_examples(path, examples):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for example in examples:
+            writer.write(example.SerializeToString())
+    return str(path)
+
+
+# --- training
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model that `run_fn` trained and exported, with the objects it was exported from."""
+
+    path: Path
+    run_dir: Path
+    serving: export.ServingModel
+    catalogue: data.Catalogue
+    users: data.Users
+    interactions: data.Interactions
+    transform: tft.TFTransformOutput
+
+
+def train(world, folder, monkeypatch, config=SMALL, rating_files=None):
+    """Calls `run_fn` as the Trainer component does; keeps a hold of what it exported."""
+    arguments = fn_args_utils.FnArgs(
+        transform_graph_path=world.transform_graph,
+        serving_model_dir=str(folder / "model"),
+        model_run_dir=str(folder / "run"),
+        custom_config=config.to_json(),
+    )
+    arguments.rating_files = rating_files or world.rating_files
+    arguments.movie_files = world.movie_files
+    (folder / "run").mkdir(parents=True)
+    kept = {}
+
+    class Recorded(export.ServingModel):
+        def __init__(self, model, transform_output, catalogue, users, interactions):
+            super().__init__(model, transform_output, catalogue, users, interactions)
+            kept.update(
+                catalogue=catalogue,
+                users=users,
+                interactions=interactions,
+                transform=transform_output,
+            )
+            kept["serving"] = self
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "ServingModel", Recorded)
+        run.run_fn(arguments)
+    return Trained(path=folder / "model", run_dir=folder / "run", **kept)
+
+
+def copy_of(path, target):
+    shutil.copytree(path, target)
+    return target
+
+
+# --- asking
+
+
+def user_inputs(*profiles, timestamp=0):
+    """Inputs of `recommend` and `rank` for profiles given by column name, else empty."""
+    columns = {
+        feature.name: tf.constant(
+            [profile.get(feature.name, EMPTY[feature.dtype]) for profile in profiles],
+            feature.dtype,
+            [len(profiles)],
+        )
+        for feature in USER_FIELDS
+    }
+    times = timestamp if isinstance(timestamp, list) else [timestamp] * len(profiles)
+    return columns | {raw.TIMESTAMP.name: tf.constant(times, tf.int64, [len(profiles)])}
+
+
+def recommend(model, *profiles, k=10, exclude=None, exclude_seen=True, timestamp=0):
+    exclude = exclude or [[] for _ in profiles]
+    width = max((len(ids) for ids in exclude), default=0)
+    padded = [[*ids, *[""] * (width - len(ids))] for ids in exclude]
+    answer = model.signatures["recommend"](
+        **user_inputs(*profiles, timestamp=timestamp),
+        k=tf.constant(k, tf.int32),
+        exclude_movie_ids=tf.constant(padded, tf.string, [len(profiles), width]),
+        exclude_seen=tf.constant(exclude_seen),
+    )
+    return {name: tensor.numpy() for name, tensor in answer.items()}
+
+
+def rank(model, *profiles, movies, timestamp=0):
+    answer = model.signatures["rank"](
+        **user_inputs(*profiles, timestamp=timestamp),
+        movie_ids=tf.constant(movies, tf.string, [len(profiles), len(movies[0]) if movies else 0]),
+    )
+    return {name: tensor.numpy() for name, tensor in answer.items()}
+
+
+def predict(model, *examples):
+    serialized = [example.SerializeToString() for example in examples]
+    answer = model.signatures["serving_default"](
+        examples=tf.constant(serialized, tf.string, [len(examples)])
+    )
+    return {name: tensor.numpy() for name, tensor in answer.items()}
+
+
+# --- the oracle
+
+
+class Oracle:
+    """Scores and stars from the trained variables, one pair at a time, in plain Python."""
+
+    def __init__(self, trained):
+        self.trained = trained
+        self.tower = trained.serving.query_tower
+        self.config = SMALL.model
+        self.catalogue = trained.catalogue
+        self.candidates = trained.serving.candidates.numpy().astype(np.float64)
+        self.movies = {movie: row for row, movie in enumerate(trained.catalogue.ids.tolist())}
+        self.known_users = {user: row for row, user in enumerate(trained.users.ids.tolist())}
+        self.vocabulary = np.asarray(trained.catalogue.features["movie_id_index"])
+
+    def history(self, user):
+        """(time, movie row) of each training rating of a user, by time."""
+        row = self.known_users.get(user)
+        held = self.trained.interactions
+        return sorted(
+            (int(time), int(movie))
+            for time, movie, owner in zip(
+                held.timestamp, held.movie_row, held.user_row, strict=True
+            )
+            if owner == row
+        )
+
+    def profile(self, profile, timestamp):
+        """Transformed features of user and context, by the transform graph, run eagerly."""
+        inputs = {
+            feature.name: tf.constant([profile.get(feature.name, EMPTY[feature.dtype])])
+            for feature in USER_FIELDS
+        }
+        inputs[raw.TIMESTAMP.name] = tf.constant([timestamp], tf.int64)
+        layer = self.trained.transform.transform_features_layer()
+        return {name: int(tensor[0]) for name, tensor in layer(inputs).items()}
+
+    def query(self, user, profile, timestamp):
+        history = self.history(user)
+        table = self.tower.history.numpy().astype(np.float64)
+        taste = sum((table[self.vocabulary[row]] for _, row in history), np.zeros(table.shape[1]))
+        taste = taste / math.sqrt(len(history) + 1)
+        for name, index in self.profile(profile, timestamp).items():
+            if name in self.tower.profile.tables:
+                taste = taste + self.tower.profile.tables[name].numpy()[index]
+        earlier = [event for event in history if event[0] < timestamp]
+        latest = [
+            (timestamp - time, self.vocabulary[row])
+            for time, row in earlier[-self.config.recency_events :]
+        ]
+        recency = slow_recency(
+            latest,
+            self.tower.recency.numpy(),
+            self.tower.mixture.numpy(),
+            self.config.recency_seconds,
+        )
+        return np.concatenate([taste, recency, [1.0]])
+
+    def scores(self, user, profile, timestamp):
+        return self.candidates @ self.query(user, profile, timestamp)
+
+    def stars(self, profile, timestamp, row):
+        """The rating model's answer for a movie of the catalogue, called for one pair."""
+        features = {
+            name: tf.constant([index], tf.int64)
+            for name, index in self.profile(profile, timestamp).items()
+        }
+        movie = {
+            name: (
+                tf.ragged.constant([values[row].tolist()], dtype=tf.int64)
+                if isinstance(values, list)
+                else tf.constant([values[row]], tf.int64)
+            )
+            for name, values in self.catalogue.features.items()
+        }
+        predicted = self.trained.serving.rating_model(features, movie, training=False)
+        return min(max(float(predicted[0]), 1.0), 5.0)
+
+
+def slow_recency(events, table, mixture, decays):
+    """Recency block of (seconds before the query, table index) events: the formula, in loops."""
+    total = np.zeros(table.shape[1])
+    for number, decay in enumerate(decays):
+        weights = [math.exp(-seconds / decay) for seconds, _ in events]
+        norm = math.sqrt(sum(weights) + 0.5)
+        for weight, (_, index) in zip(weights, events, strict=True):
+            total += weight / norm * table[index].astype(np.float64) * mixture[number]
+    return total
+
+
+SPLITS = splits.SPLITS
