@@ -10,6 +10,6 @@ for name in (
     "tfx.components",
     "tfx.orchestration.local.local_dag_runner",
     "rich.progress",
-    "pooch",
+    "requests",
 ):
     importlib.import_module(name)
