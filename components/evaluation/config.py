@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 
 import tensorflow_model_analysis as tfma
@@ -91,15 +90,11 @@ class Thresholds:
         }
 
 
-def build_eval_config(thresholds: Thresholds, source_digest: str = "") -> tfma.EvalConfig:
+def build_eval_config(thresholds: Thresholds) -> tfma.EvalConfig:
     """Returns the Evaluator's configuration.
 
     Without a baseline the Evaluator drops the change thresholds by itself; with one it
     adds a second model under the name `tfma.BASELINE_KEY`.
-
-    Args:
-      thresholds: what a model must reach.
-      source_digest: a digest of the code that evaluates, for the Evaluator's cache.
 
     Raises:
       ValueError: every threshold is off. The Evaluator then writes no blessing at all.
@@ -125,7 +120,6 @@ def build_eval_config(thresholds: Thresholds, source_digest: str = "") -> tfma.E
                     tfma.MetricConfig(
                         class_name=metrics.RecommenderMetrics.__name__,
                         module=metrics.RecommenderMetrics.__module__,
-                        config=json.dumps({"source_digest": source_digest}),
                     )
                 ],
                 per_slice_thresholds=per_slice,

@@ -151,20 +151,10 @@ class RecommenderMetrics(tfma.metrics.Metric):
     A TFMA metric class is usually one metric; this one yields many keys because each
     further combiner is paid for again in every slice. Thresholds therefore go by metric
     name into `MetricsSpec.per_slice_thresholds` (see `components.evaluation.config`).
-
-    Args:
-      name: name of the whole; the metrics keep their own.
-      source_digest: changes nothing here. It is part of the metric's configuration, so
-        the Evaluator's cache forgets its results when the source of these metrics changes.
     """
 
-    def __init__(self, name: str = "recommender_metrics", source_digest: str = "") -> None:
+    def __init__(self, name: str = "recommender_metrics") -> None:
         super().__init__(_computations, name=name)
-        self.source_digest = source_digest
-
-    def get_config(self) -> dict[str, str]:
-        """Returns what it takes to build the same metric again."""
-        return {"name": self.name, "source_digest": self.source_digest}
 
 
 def _computations(

@@ -132,6 +132,14 @@ def model_artifact(uri):
     return artifact
 
 
+def schema_artifact(uri, text):
+    Path(uri).mkdir(parents=True)
+    (Path(uri) / "schema.pbtxt").write_text(text)
+    artifact = standard_artifacts.Schema()
+    artifact.uri = str(uri)
+    return artifact
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
     evaluation: Path
@@ -146,6 +154,7 @@ def run_evaluator(
     model,
     baseline=None,
     module_path="components.evaluation.extractors",
+    schema=None,
 ):
     """Runs the stock Evaluator's executor and returns where its outputs are."""
     evaluation = standard_artifacts.ModelEvaluation()
@@ -155,6 +164,8 @@ def run_evaluator(
     inputs = {"examples": [examples_artifact(examples)], "model": [model_artifact(model)]}
     if baseline is not None:
         inputs["baseline_model"] = [model_artifact(baseline)]
+    if schema is not None:
+        inputs["schema"] = [schema_artifact(Path(folder) / "schema", schema)]
     context = executor.Executor.Context(
         beam_pipeline_args=BEAM_ARGS, tmp_dir=str(Path(folder) / "tmp"), unique_id="1"
     )

@@ -95,6 +95,23 @@ def test_metrics_are_the_same_under_tfmas_own_extractors(evaluate):
     assert_metrics_equal(fixtures.load_metrics(evaluated.evaluation), expected)
 
 
+# Of every sort that a schema makes: one value, perhaps one, any number.
+SCHEMA = """
+    feature { name: "user_rating" type: FLOAT presence { min_fraction: 1.0 } shape { } }
+    feature { name: "user_gender" type: BYTES presence { min_fraction: 1.0 } shape { } }
+    feature { name: "bucketized_user_age" type: INT value_count { min: 1 max: 1 } }
+    feature { name: "user_occupation_text" type: BYTES presence { min_fraction: 1.0 } shape {
+      dim { size: 1 } } }
+    feature { name: "movie_genres" type: BYTES value_count { min: 0 } }
+"""
+
+
+def test_metrics_are_the_same_when_features_are_read_by_a_schema(evaluate):
+    evaluated = evaluate(LENIENT, schema=SCHEMA)
+    expected = {key: expected_metrics(rows) for key, rows in rows_by_slice(ROWS).items()}
+    assert_metrics_equal(fixtures.load_metrics(evaluated.evaluation), expected)
+
+
 def test_a_first_model_is_blessed_on_value_thresholds_alone(evaluate):
     thresholds = dataclasses.replace(LENIENT, rmse_worsening=0.0, unseen_top_10_worsening=0.0)
     evaluated = evaluate(thresholds)
