@@ -10,6 +10,7 @@ all of them; metrics are derived once per slice, when the sums are complete.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
@@ -34,6 +35,13 @@ UNKNOWN_RANK = -1
 """The rank of a movie that is not in the model's catalogue."""
 
 EXAMPLE_COUNT = "example_count"
+
+ALMOST_ZERO = sys.float_info.min
+"""What TFMA is given for a metric of exactly 0; readers turn it back.
+
+TFMA divides by the baseline's value even for absolute change thresholds: after a
+baseline of 0 every later model would compare as not a number, and never be blessed.
+"""
 
 _PREFIXES: tuple[str, ...] = ("", "unseen_")  # of the metrics over rank_all, rank_unseen
 _RANK_METRICS: tuple[str, ...] = (
@@ -194,7 +202,10 @@ class _SumsCombiner(beam.CombineFn):  # type: ignore[misc, unused-ignore]
 
     def extract_output(self, accumulator: Sums) -> dict[tfma.metrics.MetricKey, float]:
         values = metrics_from_sums(accumulator)
-        return {_metric_key(name, self._model_name): value for name, value in values.items()}
+        return {
+            _metric_key(name, self._model_name): value or ALMOST_ZERO
+            for name, value in values.items()
+        }
 
 
 def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Rows:

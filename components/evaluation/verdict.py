@@ -183,9 +183,10 @@ def _load_metrics(evaluation_uri: str | Path, model_name: str) -> dict[SliceKey,
 def _plain_metrics(by_output: Mapping[str, Any]) -> dict[str, float]:
     """Returns our metrics out of TFMA's {output: {sub key: {name: {type: value}}}}."""
     values = by_output[""][""]
-    return {
+    found = {
         name: float(values[name]["doubleValue"]) for name in metrics.METRIC_NAMES if name in values
     }
+    return {name: 0.0 if v == metrics.ALMOST_ZERO else v for name, v in found.items()}
 
 
 def _slice_metrics(by_slice: Mapping[SliceKey, Mapping[str, float]]) -> tuple[SliceMetrics, ...]:

@@ -28,6 +28,7 @@ def workspace(tmp_path_factory):
     fixtures.write_examples(folder / "examples", ROWS)
     fixtures.export_model(folder / "model")
     fixtures.export_model(folder / "equal")
+    fixtures.export_model(folder / "hopeless", rank_shift=1000)
     fixtures.export_model(folder / "worse", rating_shift=0.5, rank_shift=3)
     return folder
 
@@ -204,6 +205,14 @@ def test_an_equal_model_passes_even_without_any_allowed_worsening(evaluate):
     strict = dataclasses.replace(CHANGES, rmse_worsening=0.0, unseen_top_10_worsening=0.0)
     evaluated = evaluate(strict, model="equal", baseline="model")
     assert read_verdict(evaluated.evaluation, evaluated.blessing).blessed
+
+
+@pytest.mark.parametrize("model", ["model", "hopeless"])
+def test_a_blessed_model_that_ranks_nothing_well_can_be_followed(evaluate, model):
+    evaluated = evaluate(CHANGES, model=model, baseline="hopeless")
+    verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
+    assert verdict.blessed
+    assert verdict.baseline_metrics["unseen_top_10_accuracy"] == 0.0
 
 
 def test_slices_with_a_baseline_are_those_of_the_candidate(evaluate):
