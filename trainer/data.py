@@ -127,10 +127,16 @@ def _arrays(value: tf.Tensor | tf.SparseTensor) -> list[npt.NDArray[Any]]:
 
 
 def load_catalogue(paths: Sequence[str], transform_output: tft.TFTransformOutput) -> Catalogue:
-    """Reads the catalogue's Examples and transforms them."""
+    """Reads the catalogue's Examples and transforms them.
+
+    Raises:
+      ValueError: there are none.
+    """
     collected = _read(
         paths, raw.model_inputs(Owner.MOVIE), (raw.MOVIE_ID, raw.TITLE), transform_output
     )
+    if not collected:
+        raise ValueError(f"expected Examples of movies, received none in {len(paths)} files")
     ids = np.concatenate(collected.pop("raw/movie_id"))
     titles = np.concatenate(collected.pop("raw/movie_title"))
     order = np.argsort(ids)
@@ -152,13 +158,15 @@ def load_interactions(
     Raises:
       ValueError: there are none, or one is of a movie that the catalogue does not have.
     """
-    if not paths:
-        raise ValueError("expected Examples of ratings to train on, received no file")
     keep = (raw.USER_ID, raw.MOVIE_ID, raw.RATING, raw.TIMESTAMP)
     owned = raw.owned_by(Owner.USER, Owner.CONTEXT)
     collected = _read(
         paths, [f for f in owned if f.kind is not raw.Kind.REPORT_ONLY], keep, transform_output
     )
+    if not collected:
+        raise ValueError(
+            f"expected Examples of ratings to train on, received none in {len(paths)} files"
+        )
     columns = {name: np.concatenate(values) for name, values in collected.items()}
     user_ids, first, user_row = np.unique(
         columns["raw/user_id"], return_index=True, return_inverse=True

@@ -1,0 +1,285 @@
+"""Reading Examples into arrays, and cutting the arrays into batches."""
+
+import bisect
+import datetime
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import trainer_fixtures as fixtures
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schema import features as raw
+from trainer import data
+
+pytestmark = pytest.mark.xdist_group("trainer")
+
+
+@pytest.fixture(scope="module")
+def transform_output(world):
+    return tft.TFTransformOutput(world.transform_graph)
+
+
+@pytest.fixture(scope="module")
+def catalogue(world, transform_output):
+    return data.load_catalogue(world.movie_files, transform_output)
+
+
+@pytest.fixture(scope="module")
+def rated(world, transform_output, catalogue):
+    """The training split, as arrays and as the Examples themselves."""
+    interactions, users = data.load_interactions(
+        world.rating_files["train"], transform_output, catalogue
+    )
+    return interactions, users, list(fixtures.read_examples(world.rating_files["train"]))
+
+
+def position(transform_output, name, value):
+    """Where a value stands in a vocabulary; the one after the last if it does not."""
+    words = [word.decode() for word in transform_output.vocabulary_by_name(name)]
+    return words.index(value) if value in words else len(words)
+
+
+# --- the catalogue
+
+
+def test_catalogue_holds_every_movie_once_by_id(world, catalogue):
+    examples = list(fixtures.read_examples(world.movie_files))
+    assert catalogue.ids.tolist() == sorted(fixtures.value(e, raw.MOVIE_ID) for e in examples)
+    titles = {fixtures.value(e, raw.MOVIE_ID): fixtures.value(e, raw.TITLE) for e in examples}
+    assert dict(zip(catalogue.ids.tolist(), catalogue.titles.tolist(), strict=True)) == titles
+
+
+def test_catalogue_features_are_those_of_each_movie(world, catalogue, transform_output):
+    rows = {movie: row for row, movie in enumerate(catalogue.ids.tolist())}
+    for example in fixtures.read_examples(world.movie_files):
+        row = rows[fixtures.value(example, raw.MOVIE_ID)]
+        movie_id = fixtures.value(example, raw.MOVIE_ID).decode()
+        genres = [g.decode() for g in example.features.feature["movie_genres"].bytes_list.value]
+        title = fixtures.value(example, raw.TITLE).decode()
+        words = re.findall(r"[^\W_]+", re.sub(r"\(\d{4}\)\s*$", "", title).lower())
+        expected = {
+            "movie_id_index": position(transform_output, "movie_id_index", movie_id),
+            "genre_indices": [position(transform_output, "genre_indices", g) for g in genres],
+            "title_word_indices": [
+                position(transform_output, "title_word_indices", word) for word in words
+            ],
+            **{
+                name: position(
+                    transform_output, name, fixtures.value(example, feature).decode().lower()
+                )
+                for name, feature in (("director_index", raw.DIRECTOR), ("star_index", raw.STAR))
+            },
+        }
+        for name, values in expected.items():
+            found = catalogue.features[name][row]
+            assert np.asarray(found).tolist() == values, (name, movie_id)
+        has_year = fixtures.value(example, raw.RELEASE_YEAR) is not None
+        assert (catalogue.features["release_year_bucket"][row] > 0) == has_year
+
+
+def test_later_films_are_in_no_earlier_bucket(world, catalogue):
+    years = {
+        fixtures.value(e, raw.MOVIE_ID): fixtures.value(e, raw.RELEASE_YEAR)
+        for e in fixtures.read_examples(world.movie_files)
+    }
+    buckets = catalogue.features["release_year_bucket"]
+    known = sorted(
+        (years[movie], buckets[row])
+        for row, movie in enumerate(catalogue.ids.tolist())
+        if years[movie] is not None
+    )
+    assert [bucket for _, bucket in known] == sorted(bucket for _, bucket in known)
+
+
+def test_an_empty_catalogue_is_refused(tmp_path, transform_output):
+    nothing = fixtures.write_examples(tmp_path / "none.gz", [])
+    with pytest.raises(ValueError, match="expected Examples of movies"):
+        data.load_catalogue([nothing], transform_output)
+    with pytest.raises(ValueError, match="expected Examples of movies"):
+        data.load_catalogue([], transform_output)
+
+
+# --- the ratings
+
+
+def test_every_rating_is_read_once(rated, catalogue):
+    interactions, users, examples = rated
+    found = zip(
+        users.ids[interactions.user_row].tolist(),
+        catalogue.ids[interactions.movie_row].tolist(),
+        interactions.rating.tolist(),
+        interactions.timestamp.tolist(),
+        strict=True,
+    )
+    columns = (raw.USER_ID, raw.MOVIE_ID, raw.RATING, raw.TIMESTAMP)
+    expected = [tuple(fixtures.value(e, column) for column in columns) for e in examples]
+    assert len(interactions) == len(examples)
+    assert sorted(found) == sorted(expected)
+
+
+def test_ratings_are_by_user_and_of_each_user_by_time(rated):
+    interactions, users, _ = rated
+    assert (np.diff(interactions.user_row) >= 0).all()
+    assert interactions.offsets[0] == 0
+    assert interactions.offsets[-1] == len(interactions)
+    for user in range(len(users.ids)):
+        own = slice(interactions.offsets[user], interactions.offsets[user + 1])
+        assert set(interactions.user_row[own]) == {user}
+        assert (np.diff(interactions.timestamp[own]) >= 0).all()
+
+
+def test_context_belongs_to_its_rating(rated):
+    interactions, _, _ = rated
+    moments = [
+        datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc)
+        for seconds in interactions.timestamp
+    ]
+    assert interactions.context["hour_of_day"].tolist() == [m.hour for m in moments]
+    assert interactions.context["day_of_week"].tolist() == [m.weekday() for m in moments]
+    order = np.argsort(interactions.timestamp)
+    assert (np.diff(interactions.context["time_bucket"][order]) >= 0).all()
+
+
+def test_user_features_are_those_of_each_user(rated, transform_output):
+    _, users, examples = rated
+    assert users.ids.tolist() == sorted({fixtures.value(e, raw.USER_ID) for e in examples})
+    by_user = {fixtures.value(e, raw.USER_ID): e for e in examples}
+    for row, user in enumerate(users.ids.tolist()):
+        example = by_user[user]
+        zip_code = fixtures.value(example, raw.ZIP_CODE).decode()
+        prefix = zip_code[:3] if re.fullmatch(r"[0-9]{5}", zip_code) else "unknown"
+        gender = {b"Female": 1, b"Male": 2}[fixtures.value(example, raw.GENDER)]
+        occupation = fixtures.value(example, raw.OCCUPATION).decode()
+        age = fixtures.value(example, raw.AGE)
+        expected = {
+            "user_id_index": position(transform_output, "user_id_index", user.decode()),
+            "gender_index": gender,
+            "age_bucket_index": bisect.bisect_right(raw.AGE_BUCKETS, age),
+            "occupation_index": position(transform_output, "occupation_index", occupation),
+            "zip_prefix_index": position(transform_output, "zip_prefix_index", prefix),
+        }
+        assert {name: users.features[name][row] for name in expected} == expected
+
+
+def test_the_order_of_files_and_rows_does_not_matter(rated, world, catalogue, tmp_path):
+    interactions, _, examples = rated
+    half = len(examples) // 2
+    files = [
+        fixtures.write_examples(tmp_path / "1.gz", examples[::-1][:half]),
+        fixtures.write_examples(tmp_path / "0.gz", examples[::-1][half:]),
+    ]
+    again, _ = data.load_interactions(
+        files, tft.TFTransformOutput(world.transform_graph), catalogue
+    )
+    for name in ("user_row", "movie_row", "rating", "timestamp", "offsets"):
+        assert (getattr(again, name) == getattr(interactions, name)).all()
+    for name, values in interactions.context.items():
+        assert (again.context[name] == values).all()
+
+
+@pytest.mark.parametrize("files", [0, 1])
+def test_no_ratings_are_refused(files, tmp_path, transform_output, catalogue):
+    paths = [fixtures.write_examples(tmp_path / f"{n}.gz", []) for n in range(files)]
+    with pytest.raises(ValueError, match="expected Examples of ratings to train on, received"):
+        data.load_interactions(paths, transform_output, catalogue)
+
+
+def test_an_empty_shard_beside_others_is_passed_over(rated, world, catalogue, tmp_path):
+    nothing = fixtures.write_examples(tmp_path / "none.gz", [])
+    interactions, _ = data.load_interactions(
+        [nothing, *world.rating_files["train"]],
+        tft.TFTransformOutput(world.transform_graph),
+        catalogue,
+    )
+    assert len(interactions) == len(rated[0])
+
+
+def test_a_rating_of_a_movie_outside_of_the_catalogue_is_refused(
+    tmp_path, transform_output, catalogue
+):
+    stray = fixtures.to_example(
+        user_id="1", movie_id="no-such-film", user_rating=3.0, timestamp=880_000_000
+    )
+    path = fixtures.write_examples(tmp_path / "stray.gz", [stray])
+    with pytest.raises(ValueError, match=r"expected movies of the catalogue .*'no-such-film'"):
+        data.load_interactions([path], transform_output, catalogue)
+
+
+@pytest.mark.parametrize("known", [[b"1"], [b"1", b"22"]])
+def test_an_unknown_id_is_named(known):
+    known_ids = np.array(known, np.bytes_)
+    with pytest.raises(ValueError, match="received '333'"):
+        data.rows_of(known_ids, np.array([*known, b"333"]))
+
+
+@given(known=st.sets(st.binary(min_size=1, max_size=4).filter(lambda b: b[-1:] != b"\0")))
+def test_every_known_id_has_its_row(known):
+    ids = np.array(sorted(known), np.bytes_)
+    assert data.rows_of(ids, ids).tolist() == list(range(len(ids)))
+
+
+def test_parsing_gives_a_missing_feature_an_empty_value():
+    empty = tf.constant([tf.train.Example().SerializeToString()])
+    parsed = tf.io.parse_example(empty, data.parse_spec(raw.FEATURES))
+    assert parsed["user_id"].numpy().tolist() == [b""]
+    assert parsed["raw_user_age"].numpy().tolist() == [0.0]
+    assert parsed["timestamp"].numpy().tolist() == [0]
+    assert parsed["movie_genres"].dense_shape.numpy().tolist() == [1, 0]
+
+
+# --- batches
+
+
+def interactions_of(lengths):
+    """Interactions of users with so many ratings each; only their number matters."""
+    total = sum(lengths)
+    zeros = np.zeros(total, np.int64)
+    return data.Interactions(
+        user_row=np.repeat(np.arange(len(lengths)), lengths),
+        movie_row=zeros,
+        rating=np.zeros(total, np.float32),
+        timestamp=zeros,
+        context={},
+        offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=15),
+    batch_size=st.integers(1, 40),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_batches_cover_every_rating_once_and_keep_users_whole(lengths, batch_size, seed):
+    interactions = interactions_of(lengths)
+    batches = list(data.user_batches(interactions, batch_size, np.random.default_rng(seed)))
+    covered = np.concatenate([positions for positions, _ in batches])
+    assert sorted(covered) == list(range(sum(lengths)))
+    for positions, segments in batches:
+        assert 0 < len(positions) <= batch_size
+        # A piece is a run of one user's ratings in order of time; its numbers count from 0 on.
+        assert segments[0] == 0
+        steps = np.diff(segments)
+        assert set(steps.tolist()) <= {0, 1}
+        users = interactions.user_row[positions]
+        for piece in range(segments[-1] + 1):
+            own = segments == piece
+            assert len(set(users[own])) == 1
+            assert (np.diff(positions[own]) == 1).all()
+            user = users[own][0]
+            assert own.sum() == lengths[user] or lengths[user] > batch_size
+
+
+def test_epochs_are_shuffled_differently_and_a_seed_repeats_them():
+    interactions = interactions_of([3] * 50)
+    rng = np.random.default_rng(1)
+    epochs = [
+        np.concatenate([p for p, _ in data.user_batches(interactions, 30, source)]).tolist()
+        for source in (rng, rng, np.random.default_rng(1))
+    ]
+    assert epochs[0] != epochs[1]
+    assert epochs[0] == epochs[2]

@@ -1,0 +1,219 @@
+"""Pooled history and recency against loops over the formula, row by row."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trainer_fixtures import slow_recency
+
+from trainer.history import mean_history, pooled_history, recency_of_batch, recency_of_events
+
+DECAYS = (30.0, 4_000.0)
+INDICES, DIM = 12, 3
+TABLE = np.random.default_rng(1).normal(size=[INDICES, DIM]).astype(np.float32)
+MIXTURE = np.random.default_rng(2).normal(size=[len(DECAYS), DIM]).astype(np.float32)
+
+# A user is a list of (seconds since the rating before, movie, kept); 0 seconds is a tie.
+RATINGS = st.tuples(
+    st.sampled_from([0, 0, 1, 7, 60, 5_000, 10**7]), st.integers(0, INDICES - 1), st.booleans()
+)
+USERS = st.lists(st.lists(RATINGS, min_size=1, max_size=13), min_size=1, max_size=5)
+EVENTS = st.integers(1, 20)
+SLOW = settings(max_examples=60, deadline=None)
+
+
+def columns(users, start=880_000_000):
+    """(movies, segments, timestamps, kept) of a batch of whole users, by time."""
+    rows = []
+    for number, user in enumerate(users):
+        time = start
+        for gap, movie, kept in user:
+            time += gap
+            rows.append((movie, number, time, float(kept)))
+    movies, segments, times, kept = zip(*rows, strict=True)
+    return np.array(movies), np.array(segments), np.array(times), np.float32(kept)
+
+
+def batch_recency(movies, segments, times, events):
+    answer = recency_of_batch(
+        tf.constant(movies, tf.int64),
+        tf.constant(segments, tf.int64),
+        tf.constant(times, tf.int64),
+        tf.constant(TABLE),
+        tf.constant(MIXTURE),
+        DECAYS,
+        events,
+    )
+    return answer.numpy()
+
+
+# --- pooled history
+
+
+@SLOW
+@given(users=USERS)
+def test_history_is_every_kept_rating_of_the_user_but_the_rows_own(users):
+    movies, segments, _, kept = columns(users)
+    found = pooled_history(
+        tf.constant(movies, tf.int64),
+        tf.constant(segments, tf.int64),
+        tf.constant(kept),
+        tf.constant(TABLE),
+    )
+    for row in range(len(movies)):
+        others = [
+            TABLE[movies[other]]
+            for other in range(len(movies))
+            if other != row and segments[other] == segments[row] and kept[other]
+        ]
+        expected = sum(others, np.zeros(DIM)) / math.sqrt(len(others) + 1)
+        np.testing.assert_allclose(found[row], expected, atol=1e-5)
+
+
+@SLOW
+@given(users=USERS, other=st.integers(0, INDICES - 1))
+def test_a_rows_own_movie_does_not_change_its_history(users, other):
+    movies, segments, _, kept = columns(users)
+    for row in (0, len(movies) - 1):
+        changed = movies.copy()
+        changed[row] = other
+        first, second = (
+            pooled_history(
+                tf.constant(ids, tf.int64),
+                tf.constant(segments, tf.int64),
+                tf.constant(kept),
+                tf.constant(TABLE),
+            )[row]
+            for ids in (movies, changed)
+        )
+        np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_training_and_serving_pool_the_same_history_alike():
+    """A row's history without its movie equals that of a user who never rated it."""
+    movies = np.array([3, 5, 7, 9])
+    table = tf.constant(TABLE)
+    trained = pooled_history(
+        tf.constant(movies, tf.int64), tf.zeros(4, tf.int64), tf.ones(4), table
+    )
+    served = mean_history(tf.constant(TABLE[[3, 5, 9]].sum(0, keepdims=True)), tf.constant([3.0]))
+    np.testing.assert_allclose(trained[2], served[0], atol=1e-6)
+
+
+def test_an_empty_history_is_zero():
+    assert not mean_history(tf.zeros([1, DIM]), tf.zeros([1])).numpy().any()
+
+
+# --- recency
+
+
+@SLOW
+@given(users=USERS, events=EVENTS)
+def test_recency_equals_its_formula_over_the_strictly_earlier_rows_of_the_window(users, events):
+    movies, segments, times, _ = columns(users)
+    found = batch_recency(movies, segments, times, events)
+    for row in range(len(movies)):
+        window = [
+            (int(times[row] - times[back]), movies[back])
+            for back in range(max(0, row - events), row)
+            if segments[back] == segments[row] and times[back] < times[row]
+        ]
+        expected = slow_recency(window, TABLE, MIXTURE, DECAYS)
+        np.testing.assert_allclose(found[row], expected, atol=1e-4)
+
+
+@SLOW
+@given(users=USERS, events=EVENTS, data=st.data())
+def test_recency_sees_neither_its_own_movie_nor_ties_nor_the_future(users, events, data):
+    movies, segments, times, _ = columns(users)
+    row = data.draw(st.integers(0, len(movies) - 1))
+    changed = movies.copy()
+    changed[(segments == segments[row]) & (times >= times[row])] = data.draw(
+        st.integers(0, INDICES - 1)
+    )
+    np.testing.assert_array_equal(
+        batch_recency(movies, segments, times, events)[row],
+        batch_recency(changed, segments, times, events)[row],
+    )
+
+
+@SLOW
+@given(users=USERS, events=EVENTS, data=st.data())
+def test_recency_of_a_user_does_not_depend_on_the_others_in_the_batch(users, events, data):
+    number = data.draw(st.integers(0, len(users) - 1))
+    movies, segments, times, _ = columns(users)
+    alone = columns([users[number]])
+    np.testing.assert_allclose(
+        batch_recency(movies, segments, times, events)[segments == number],
+        batch_recency(*alone[:3], events),
+        atol=1e-5,
+    )
+
+
+def served_recency(movies, times, now, events):
+    """The recency block as the exported model asks for it: the latest earlier events."""
+    earlier = [(movie, time) for movie, time in zip(movies, times, strict=True) if time < now]
+    latest = earlier[::-1][:events]
+    padding = events - len(latest)
+    ids = [movie for movie, _ in latest] + [0] * padding
+    seconds = [float(now - time) for _, time in latest] + [0.0] * padding
+    there = [True] * len(latest) + [False] * padding
+    answer = recency_of_events(
+        tf.constant([ids], tf.int64),
+        tf.constant([seconds]),
+        tf.constant([there]),
+        tf.constant(TABLE),
+        tf.constant(MIXTURE),
+        DECAYS,
+    )
+    return answer.numpy()[0]
+
+
+@SLOW
+@given(
+    gaps=st.lists(st.integers(1, 10_000), min_size=1, max_size=30), events=EVENTS, data=st.data()
+)
+def test_serving_agrees_with_training_for_a_user_without_ties(gaps, events, data):
+    """Also for histories longer than the window: both look at the latest `events` ratings."""
+    movies = np.array(data.draw(st.lists(
+        st.integers(0, INDICES - 1), min_size=len(gaps), max_size=len(gaps)
+    )))  # fmt: skip
+    times = np.cumsum(gaps)
+    trained = batch_recency(movies, np.zeros_like(movies), times, events)
+    for row in range(len(movies)):
+        served = served_recency(movies, times, times[row], events)
+        np.testing.assert_allclose(trained[row], served, atol=1e-5)
+
+
+@SLOW
+@given(users=st.lists(st.lists(RATINGS, min_size=1, max_size=13), min_size=1, max_size=1))
+def test_serving_agrees_with_training_for_ties_within_the_window(users):
+    movies, segments, times, _ = columns(users)
+    events = len(movies)
+    trained = batch_recency(movies, segments, times, events)
+    for row in range(len(movies)):
+        served = served_recency(movies, times, times[row], events)
+        np.testing.assert_allclose(trained[row], served, atol=1e-5)
+
+
+def test_ties_take_places_in_the_training_window_alone():
+    """The one difference between the two: of two earlier ratings, training saw one less."""
+    movies, times = np.array([1, 2, 3, 4]), np.array([10, 20, 30, 30])
+    trained = batch_recency(movies, np.zeros_like(movies), times, events=2)[3]
+    np.testing.assert_allclose(trained, slow_recency([(10, 2)], TABLE, MIXTURE, DECAYS), atol=1e-5)
+    served = served_recency(movies, times, 30, events=2)
+    both = slow_recency([(10, 2), (20, 1)], TABLE, MIXTURE, DECAYS)
+    np.testing.assert_allclose(served, both, atol=1e-5)
+
+
+def test_a_user_without_earlier_events_has_zero_recency():
+    assert not served_recency([], [], 100, events=4).any()
+    assert not batch_recency(np.array([1]), np.array([0]), np.array([5]), 4).any()
+
+
+def test_an_event_long_ago_weighs_nothing_and_overflows_nothing():
+    recency = batch_recency(np.array([1, 2]), np.array([0, 0]), np.array([0, 2**40]), 4)
+    assert np.isfinite(recency).all()
+    np.testing.assert_allclose(recency[1], 0.0)
