@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import tensorflow as tf
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_component_specs
@@ -26,6 +27,7 @@ from components.data import files, ratings, report, tables
 from components.data.metadata import MetadataMatch, join_metadata
 from components.data.ratings import RatingsChunk
 from components.data.report import WranglingReport
+from components.errors import InputError
 from components.example_gen import records, splits
 from components.example_gen.options import ExampleGenOptions
 from schema import features as raw
@@ -35,6 +37,26 @@ REPORT_FILE = "wrangling.json"
 """Beside the splits of the artifact: rows read, dropped and repaired, by file and reason."""
 
 _REPORTS = "reports"
+_ERRORS = "errors"
+
+_Process = Callable[[Any, Any], Iterator[Any]]
+
+
+def _errors_as_data(process: _Process) -> _Process:
+    """Makes a DoFn's method hand on an InputError as an output of its own.
+
+    Raised, it would be tried again in vain and arrive as text in a RuntimeError, with the
+    stack traces of Beam around it.
+    """
+
+    @functools.wraps(process)
+    def guarded(self: beam.DoFn, element: Any) -> Iterator[Any]:  # noqa: ANN401
+        try:
+            yield from process(self, element)
+        except InputError as error:
+            yield beam.pvalue.TaggedOutput(_ERRORS, vars(error))
+
+    return guarded
 
 
 class _Tables:
@@ -64,6 +86,7 @@ class _ReadChunk(beam.DoFn):
         self._options = options
         self._partitions = partitions
 
+    @_errors_as_data
     def process(self, element: tuple[int, int]) -> Iterator[Any]:
         known = _read_tables(self._data_dir, self._options)
         chunk, found = ratings.read_ratings_chunk(
@@ -93,6 +116,7 @@ class _WritePartition(beam.DoFn):
         self._folders = folders
         self._shards = shards
 
+    @_errors_as_data
     def process(self, element: tuple[int, Iterable[RatingsChunk]]) -> Iterator[Any]:
         shard, chunks = element
         whole = RatingsChunk(*(np.concatenate(column) for column in zip(*chunks, strict=True)))
@@ -141,7 +165,8 @@ class _Executor(base_beam_executor.BaseBeamExecutor):
         """Reads the raw files and writes the artifact's splits and its report.
 
         Raises:
-          InputError: the files cannot be read, or are too dirty to trust.
+          InputError: the files cannot be read, or are too dirty to trust, or the artifact
+            cannot be written.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         options = ExampleGenOptions.from_json(exec_properties["custom_config"])
@@ -151,7 +176,13 @@ class _Executor(base_beam_executor.BaseBeamExecutor):
         examples.split_names = artifact_utils.encode_split_names(list(self.split_names))
         data_dir = exec_properties["input_base"]
         folders = [artifact_utils.get_split_uri([examples], name) for name in self.split_names]
-        summary = self.write(data_dir, options, folders, examples.uri)
+        try:
+            summary = self.write(data_dir, options, folders, examples.uri)
+        except Exception:
+            # Shards that were written look complete each; without the others they are not.
+            for folder in filter(tf.io.gfile.exists, folders):
+                tf.io.gfile.rmtree(folder)
+            raise
         _write_json(str(Path(examples.uri) / REPORT_FILE), summary)
         rows = ", ".join(f"{count:,} {name}" for name, count in summary["rows"].items())
         progress.report(rows)
@@ -186,7 +217,7 @@ class RatingsExecutor(_Executor):
                 | "Spread" >> beam.Reshuffle()
                 | "ReadChunk"
                 >> beam.ParDo(_ReadChunk(data_dir, options, shards)).with_outputs(
-                    _REPORTS, main="ratings"
+                    _REPORTS, _ERRORS, main="ratings"
                 )
             )
             written = (
@@ -194,7 +225,7 @@ class RatingsExecutor(_Executor):
                 | "ByUser" >> beam.GroupByKey()
                 | "WritePartition"
                 >> beam.ParDo(_WritePartition(data_dir, options, folders, shards)).with_outputs(
-                    _REPORTS, main="rows"
+                    _REPORTS, _ERRORS, main="rows"
                 )
             )
             found = (
@@ -202,6 +233,7 @@ class RatingsExecutor(_Executor):
                 | "Reports" >> beam.Flatten()
                 | "MergeReports" >> beam.CombineGlobally(_merge_reports)
             )
+            errors = (read[_ERRORS], written[_ERRORS]) | "Errors" >> beam.Flatten()
             rows = (
                 written["rows"]
                 | "RowsPerSplit" >> beam.CombinePerKey(sum)
@@ -212,11 +244,12 @@ class RatingsExecutor(_Executor):
                 | "Once" >> beam.Create([collected])
                 | "Collect"
                 >> beam.Map(
-                    lambda target, found, rows: _write_json(
-                        target, {"rows": rows, **found.to_json()}
+                    lambda target, found, rows, errors: _write_json(
+                        target, {"rows": rows, "errors": errors, **found.to_json()}
                     ),
                     found=beam.pvalue.AsSingleton(found),
                     rows=beam.pvalue.AsSingleton(rows),
+                    errors=beam.pvalue.AsList(errors),
                 )
             )
         return _finish(collected, known)
@@ -227,7 +260,11 @@ def _finish(collected: str, known: _Tables) -> dict[str, Any]:
     with Path(collected).open(encoding="utf-8") as file:
         value = json.load(file)
     Path(collected).unlink()
+    if value["errors"]:
+        # Each chunk may have failed, and they come in any order.
+        raise min((InputError(**error) for error in value["errors"]), key=str)
     found = WranglingReport.from_json(value)
+    found.read(files.RATINGS, 0)  # an empty file has no chunk that could report it
     found.check()
     found.merge(known.user_report).merge(known.movie_report)
     rows = {name: value["rows"].get(name, 0) for name in splits.SPLITS}

@@ -7,6 +7,7 @@ Arrow, and encoded by tfx_bsl's C++ coder.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow as pa
 import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
+from components.data import staging
 from components.data.ratings import RatingsChunk
 from schema import features as raw
 from schema.features import Feature, Owner
@@ -113,11 +115,24 @@ def write_shard(folder: str, shard: int, shards: int, examples: Iterable[bytes])
 
     The name appears only when the file is complete, so a worker that is killed and
     started again leaves nothing half-written behind.
+
+    Raises:
+      InputError: the disk is full, or the folder is not writable.
     """
     name = f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
-    tf.io.gfile.makedirs(folder)
     partial = str(Path(folder) / f".{name}.partial")
-    with tf.io.TFRecordWriter(partial, _COMPRESSION) as writer:
-        for example in examples:
-            writer.write(example)
-    tf.io.gfile.rename(partial, str(Path(folder) / name), overwrite=True)
+    with staging.writable(Path(folder)), _os_errors():
+        tf.io.gfile.makedirs(folder)
+        with tf.io.TFRecordWriter(partial, _COMPRESSION) as writer:
+            for example in examples:
+                writer.write(example)
+        tf.io.gfile.rename(partial, str(Path(folder) / name), overwrite=True)
+
+
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    """Turns TensorFlow's errors about the disk into the OSErrors that they once were."""
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
+        raise OSError(error.message) from error
