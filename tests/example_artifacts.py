@@ -61,7 +61,8 @@ class Written:
 
     def serialized(self, split):
         files = sorted(str(path) for path in (self.folder / f"Split-{split}").glob("*.gz"))
-        return list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
+        batches = tf.data.TFRecordDataset(files, "GZIP").batch(8192)
+        return [record for batch in batches.as_numpy_iterator() for record in batch.tolist()]
 
     def rows(self, split):
         """Returns {feature: list of values} of each record, features that are there only."""

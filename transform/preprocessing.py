@@ -90,8 +90,8 @@ def state_index(zip_code: tf.Tensor) -> tf.Tensor:
 def gender_index(values: tf.Tensor) -> tf.Tensor:
     """Maps every spelling of a gender to 1 (Female) or 2 (Male), anything else to 0."""
     values = clean_text(values)
-    female = tf.strings.regex_full_match(values, r"female|f|woman|false|0")
-    male = tf.strings.regex_full_match(values, r"male|m|man|true|1")
+    female = tf.strings.regex_full_match(values, r"female|f|woman|false|0(\.0)?")
+    male = tf.strings.regex_full_match(values, r"male|m|man|true|t|1(\.0)?")
     return tf.cast(female, tf.int64) + 2 * tf.cast(male, tf.int64)
 
 
