@@ -81,6 +81,11 @@ def recency_of_batch(
     that length, each compared with itself and the block before: the work grows with the
     batch, not with its square.
 
+    The exported model looks at the latest `events` that are strictly earlier. The two agree
+    unless a rating has more than `events` before it and ties with some of them (ties take
+    places here, so the oldest events drop out) or starts a later piece of a user who has
+    more ratings than a batch (the pieces before are not seen here).
+
     Args:
       movies: `[batch]` index in `table` of each row's movie.
       segments: `[batch]` ascending number of each row's user.

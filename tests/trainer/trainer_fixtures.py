@@ -20,7 +20,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx_bsl.public import tfxio
 
 from components.data.sample import generate_sample
-from components.example_gen import executor, splits
+from components.example_gen import executor
 from components.example_gen.options import ExampleGenOptions
 from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
 from schema import features as raw
@@ -120,6 +120,10 @@ def value(example, feature):
         return None
     values = getattr(held, held.WhichOneof("kind")).value
     return values[0] if values else None
+
+
+def as_text(held):
+    return held.decode() if isinstance(held, bytes) else held
 
 
 def to_example(**columns):
@@ -332,6 +336,3 @@ def slow_recency(events, table, mixture, decays):
         for weight, (_, index) in zip(weights, events, strict=True):
             total += weight / norm * table[index].astype(np.float64) * mixture[number]
     return total
-
-
-SPLITS = splits.SPLITS

@@ -1,0 +1,439 @@
+"""The exported model's three signatures, loaded from disk, against the oracle."""
+
+import numpy as np
+import pytest
+import trainer_fixtures as fixtures
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schema import features as raw
+
+pytestmark = pytest.mark.xdist_group("trainer")
+
+NOW = 4_000_000_000
+"""A time after every rating: nothing is recent, all of the history is earlier."""
+
+STRANGER = {
+    "user_id": "nobody",
+    "user_gender": "f",
+    "raw_user_age": 31.0,
+    "user_occupation_text": "Writer",
+    "user_zip_code": "94110",
+}
+
+
+def known(trained, number):
+    return {"user_id": trained.users.ids[number].decode()}
+
+
+@pytest.fixture(scope="module")
+def profiles(world):
+    """Each training user's profile, as the raw Examples have it."""
+    found = {}
+    for split in fixtures.SMALL.train.splits:
+        for example in fixtures.read_examples(world.rating_files[split]):
+            found[fixtures.value(example, raw.USER_ID)] = {
+                feature.name: fixtures.as_text(fixtures.value(example, feature))
+                for feature in fixtures.USER_FIELDS
+            }
+    return found
+
+
+@pytest.fixture(scope="module")
+def test_rows(world):
+    return list(fixtures.read_examples(world.rating_files["test"]))
+
+
+def middle_times(oracle, user):
+    """Times at, between and around a user's events, so that some are recent."""
+    times = [time for time, _ in oracle.history(user)]
+    return [times[0] - 5, times[0], times[len(times) // 2] + 1, times[-1] + 60, NOW]
+
+
+# --- serving_default
+
+
+def assert_rank(found, scores, row, hidden):
+    """The rank is 1 + the movies not hidden that score as high; nearly equal ones may swap."""
+    margins = [
+        scores[other] - scores[row]
+        for other in range(len(scores))
+        if other != row and other not in hidden
+    ]
+    low = 1 + sum(margin > 1e-4 for margin in margins)
+    high = 1 + sum(margin > -1e-4 for margin in margins)
+    assert low <= found <= high
+
+
+def test_ranks_and_stars_equal_the_oracles(model, oracle, test_rows):
+    rows = test_rows[::25]
+    found = fixtures.predict(model, *rows)
+    for number, example in enumerate(rows):
+        user, time = fixtures.value(example, raw.USER_ID), fixtures.value(example, raw.TIMESTAMP)
+        profile = {
+            feature.name: fixtures.as_text(fixtures.value(example, feature))
+            for feature in fixtures.USER_FIELDS
+        }
+        row = oracle.movies[fixtures.value(example, raw.MOVIE_ID)]
+        scores = oracle.scores(user, profile, time)
+        seen = {movie for _, movie in oracle.history(user)}
+        assert_rank(found["rank_all"][number], scores, row, set())
+        assert_rank(found["rank_unseen"][number], scores, row, seen)
+        stars = oracle.stars(profile, time, row)
+        assert found["predicted_rating"][number] == pytest.approx(stars, abs=1e-4)
+
+
+def test_a_training_movie_is_ranked_among_the_unseen_ones_and_itself(
+    model, oracle, trained, profiles
+):
+    user = trained.users.ids[3]
+    history = {movie for _, movie in oracle.history(user)}
+    scores = oracle.scores(user, profiles[user], NOW)
+    examples = [
+        fixtures.to_example(user_id=user, movie_id=trained.catalogue.ids[row], timestamp=NOW)
+        for row in history
+    ]
+    found = fixtures.predict(model, *examples)
+    for number, row in enumerate(history):
+        assert_rank(found["rank_all"][number], scores, row, set())
+        assert_rank(found["rank_unseen"][number], scores, row, history)
+
+
+def test_without_a_history_every_movie_is_unseen(model, oracle, trained):
+    examples = [
+        fixtures.to_example(user_id="nobody", movie_id=movie, timestamp=NOW)
+        for movie in trained.catalogue.ids.tolist()
+    ]
+    scores = oracle.scores(b"nobody", {"user_id": "nobody"}, NOW)
+    found = fixtures.predict(model, *examples)
+    for row, rank in enumerate(found["rank_all"]):
+        assert_rank(rank, scores, row, set())
+    assert (found["rank_unseen"] == found["rank_all"]).all()
+
+
+def test_ties_count_against_the_movie(trained):
+    serving = trained.serving
+    before = serving.candidates.numpy()
+    try:
+        serving.candidates.assign(np.ones_like(before))
+        movie = trained.catalogue.ids[0]
+        example = fixtures.to_example(user_id="nobody", movie_id=movie, timestamp=NOW)
+        found = serving.predict_examples([example.SerializeToString()])
+        assert int(found["rank_all"][0]) == len(before)
+        known_user = trained.users.ids[0]
+        example = fixtures.to_example(user_id=known_user, movie_id=movie, timestamp=NOW)
+        found = serving.predict_examples([example.SerializeToString()])
+        held = trained.interactions
+        seen = set(held.movie_row[held.user_row == 0].tolist()) - {0}
+        assert int(found["rank_unseen"][0]) == len(before) - len(seen)
+    finally:
+        serving.candidates.assign(before)
+
+
+def test_scores_that_are_no_numbers_rank_last(trained):
+    serving = trained.serving
+    before = serving.candidates.numpy()
+    try:
+        serving.candidates.assign(np.full_like(before, np.nan))
+        example = fixtures.to_example(
+            user_id="nobody", movie_id=trained.catalogue.ids[0], timestamp=NOW
+        )
+        found = serving.predict_examples([example.SerializeToString()])
+        assert int(found["rank_all"][0]) == len(before)
+    finally:
+        serving.candidates.assign(before)
+
+
+@pytest.mark.parametrize("movie", ["no-such-film", "", " 1"])
+def test_an_unknown_movie_has_rank_minus_one_and_stars(model, trained, movie):
+    example = fixtures.to_example(
+        user_id=trained.users.ids[0], movie_id=movie, timestamp=880_000_000
+    )
+    found = fixtures.predict(model, example)
+    assert found["rank_all"].tolist() == [-1]
+    assert found["rank_unseen"].tolist() == [-1]
+    assert 1.0 <= found["predicted_rating"][0] <= 5.0
+
+
+def test_an_example_without_any_feature_gets_an_answer(model):
+    empty = fixtures.to_example()
+    hollow = fixtures.to_example()
+    for feature in (*fixtures.USER_FIELDS, raw.MOVIE_ID, raw.TIMESTAMP):
+        # There, but without a value: what TFX writes for a missing one.
+        hollow.features.feature[feature.name].SetInParent()
+    found = fixtures.predict(model, empty, hollow)
+    assert found["rank_all"].tolist() == [-1, -1]
+    assert np.isfinite(found["predicted_rating"]).all()
+
+
+def test_no_examples_get_no_answers(model):
+    assert {name: values.shape for name, values in fixtures.predict(model).items()} == {
+        "predicted_rating": (0,),
+        "rank_all": (0,),
+        "rank_unseen": (0,),
+    }
+
+
+def test_the_label_does_not_change_an_answer(model, test_rows):
+    labelled = test_rows[:20]
+    bare = []
+    for example in labelled:
+        copy = fixtures.to_example()
+        copy.CopyFrom(example)
+        del copy.features.feature[raw.RATING.name]
+        bare.append(copy)
+    first, second = fixtures.predict(model, *labelled), fixtures.predict(model, *bare)
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name])
+
+
+# --- recommend
+
+
+def check_recommendations(answer, row, oracle, profile, time, k, excluded, exclude_seen):
+    """Compares one row of an answer with a full sort by the oracle."""
+    user = profile["user_id"].encode()
+    scores = oracle.scores(user, profile, time)
+    hidden = {oracle.movies[movie] for movie in excluded if movie in oracle.movies}
+    if exclude_seen:
+        hidden |= {movie for _, movie in oracle.history(user)}
+    allowed = [movie for movie in range(len(scores)) if movie not in hidden]
+    count = answer["count"][row]
+    assert count == min(max(k, 0), len(allowed))
+    ids = answer["movie_id"][row]
+    found = [oracle.movies[movie] for movie in ids[:count]]
+    assert len(set(found)) == count
+    assert not hidden & set(found)
+    expected = sorted((scores[movie] for movie in allowed), reverse=True)[:count]
+    np.testing.assert_allclose(answer["score"][row][:count], expected, atol=1e-4)
+    np.testing.assert_allclose(answer["score"][row][:count], scores[found], atol=1e-4)
+    titles = oracle.catalogue.titles[found].tolist()
+    assert answer["movie_title"][row][:count].tolist() == titles
+    assert set(ids[count:]) <= {b""}
+    assert set(answer["movie_title"][row][count:]) <= {b""}
+    assert (answer["score"][row][count:] < -1e38).all()
+    assert (answer["predicted_rating"][row][count:] == 0).all()
+
+
+def test_recommendations_equal_the_oracles_at_any_time(model, oracle, trained, profiles):
+    user = trained.users.ids[5]
+    for time in middle_times(oracle, user):
+        answer = fixtures.recommend(model, {"user_id": user.decode()}, timestamp=time)
+        check_recommendations(answer, 0, oracle, profiles[user], time, 10, [], True)
+
+
+def test_recommended_stars_are_those_of_rank(model, trained):
+    profile = known(trained, 4)
+    answer = fixtures.recommend(model, profile, timestamp=NOW)
+    ranked = fixtures.rank(model, profile, movies=[answer["movie_id"][0].tolist()], timestamp=NOW)
+    np.testing.assert_allclose(
+        answer["predicted_rating"][0], ranked["predicted_rating"][0], atol=1e-5
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_excluded_or_seen_movie_is_ever_recommended(model, oracle, trained, profiles, data):
+    ids = [movie.decode() for movie in trained.catalogue.ids.tolist()]
+    one_id = st.one_of(st.sampled_from(ids), st.sampled_from(["", "no-such-film", "-1"]))
+    some_ids = st.lists(one_id, max_size=40)
+    # Long lists leave fewer than k.
+    most_ids = st.sets(st.sampled_from(ids), max_size=8).map(lambda kept: sorted({*ids} - kept))
+    users = [user.decode() for user in trained.users.ids.tolist()]
+    batch = data.draw(st.lists(
+        st.tuples(st.sampled_from([*users, "nobody", ""]), st.one_of(some_ids, most_ids)),
+        min_size=1, max_size=3,
+    ))  # fmt: skip
+    k = data.draw(st.sampled_from([-1, 0, 1, 5, 50, len(ids), len(ids) + 100]))
+    exclude_seen = data.draw(st.booleans())
+    answer = fixtures.recommend(
+        model,
+        *({"user_id": user} for user, _ in batch),
+        k=k,
+        exclude=[excluded for _, excluded in batch],
+        exclude_seen=exclude_seen,
+        timestamp=NOW,
+    )
+    assert answer["movie_id"].shape == (len(batch), max(answer["count"]))
+    for row, (user, excluded) in enumerate(batch):
+        profile = profiles.get(user.encode(), {"user_id": user})
+        excluded = [movie.encode() for movie in excluded]
+        check_recommendations(answer, row, oracle, profile, NOW, k, excluded, exclude_seen)
+
+
+def test_seen_movies_come_back_when_asked_for(model, oracle, trained, profiles):
+    user = trained.users.ids[0]
+    everything = fixtures.recommend(
+        model, {"user_id": user.decode()}, k=10**6, exclude_seen=False, timestamp=NOW
+    )
+    assert everything["count"][0] == len(trained.catalogue.ids)
+    check_recommendations(everything, 0, oracle, profiles[user], NOW, 10**6, [], False)
+
+
+def test_only_the_training_history_counts_as_seen(model, trained, test_rows):
+    user = trained.users.ids[2]
+    tested = {
+        fixtures.value(e, raw.MOVIE_ID) for e in test_rows if fixtures.value(e, raw.USER_ID) == user
+    }
+    assert tested
+    answer = fixtures.recommend(model, {"user_id": user.decode()}, k=10**6)
+    assert tested <= set(answer["movie_id"][0])
+
+
+def test_nothing_left_gives_an_empty_row(model, trained):
+    ids = [movie.decode() for movie in trained.catalogue.ids.tolist()]
+    answer = fixtures.recommend(model, STRANGER, k=5, exclude=[ids])
+    assert answer["count"].tolist() == [0]
+    assert answer["movie_id"].shape == (1, 0)
+
+
+def test_no_users_get_no_recommendations(model):
+    answer = fixtures.recommend(model)
+    assert answer["count"].shape == (0,)
+    assert answer["movie_id"].shape[0] == 0
+
+
+# --- rank
+
+
+def test_stars_equal_the_oracles(model, oracle, trained, profiles):
+    user = trained.users.ids[1]
+    movies = trained.catalogue.ids[[0, 7, 30]].tolist()
+    times = [880_000_000, NOW]
+    asked = [{"user_id": user.decode()}, STRANGER]
+    answer = fixtures.rank(model, *asked, movies=[movies, movies[::-1]], timestamp=times)
+    for row, (profile, order) in enumerate([(profiles[user], movies), (STRANGER, movies[::-1])]):
+        expected = [oracle.stars(profile, times[row], oracle.movies[movie]) for movie in order]
+        np.testing.assert_allclose(answer["predicted_rating"][row], expected, atol=1e-4)
+        titles = [trained.catalogue.titles[oracle.movies[movie]] for movie in order]
+        assert answer["movie_title"][row].tolist() == titles
+        assert answer["movie_id"][row].tolist() == order
+
+
+def test_unknown_movies_get_stars_and_no_title(model, trained):
+    answer = fixtures.rank(model, known(trained, 0), movies=[["no-such-film", "", "1"]])
+    assert answer["movie_title"][0].tolist()[:2] == [b"", b""]
+    assert answer["movie_title"][0][2] != b""
+    assert ((answer["predicted_rating"] >= 1) & (answer["predicted_rating"] <= 5)).all()
+
+
+@pytest.mark.parametrize(("users", "movies"), [(0, 0), (1, 0)])
+def test_nothing_to_rank_gives_empty_answers(model, users, movies):
+    answer = fixtures.rank(model, *[STRANGER] * users, movies=[[]] * users)
+    assert answer["predicted_rating"].shape == (users, movies)
+
+
+# --- whoever asks
+
+
+PROFILES = st.fixed_dictionaries(
+    {
+        "user_id": st.one_of(st.sampled_from(["", "1", "7", "nobody", " 1 "]), st.text(max_size=9)),
+        "user_gender": st.one_of(st.sampled_from(["", "Male", "f", "x"]), st.text(max_size=9)),
+        "raw_user_age": st.one_of(
+            st.sampled_from([0.0, -3.0, 0.4, 25.0, 1e30]), st.floats(width=32)
+        ),
+        "user_occupation_text": st.one_of(st.sampled_from(["", "writer"]), st.text(max_size=9)),
+        "user_zip_code": st.one_of(
+            st.sampled_from(["", "00000", "94110", "V1X3A", "9411O"]), st.text(max_size=9)
+        ),
+    }
+)
+TIMES = st.one_of(st.sampled_from([0, -1, 1, 880_000_000, NOW]), st.integers(-(2**62), 2**62))
+
+
+@settings(max_examples=60, deadline=None)
+@given(asked=st.lists(st.tuples(PROFILES, TIMES), min_size=1, max_size=4))
+def test_any_profile_gets_a_sensible_answer(model, trained, asked):
+    profiles, times = [profile for profile, _ in asked], [time for _, time in asked]
+    movies = [["1", "", "no-such-film"]] * len(asked)
+    ranked = fixtures.rank(model, *profiles, movies=movies, timestamp=times)
+    stars = ranked["predicted_rating"]
+    assert ((stars >= 1) & (stars <= 5)).all()
+    answer = fixtures.recommend(model, *profiles, k=5, timestamp=times)
+    assert answer["count"].tolist() == [5] * len(asked)
+    assert np.isfinite(answer["score"]).all()
+    stars = answer["predicted_rating"]
+    assert ((stars >= 1) & (stars <= 5)).all()
+    examples = [
+        fixtures.to_example(movie_id="1", timestamp=time, **profile) for profile, time in asked
+    ]
+    found = fixtures.predict(model, *examples)
+    assert (found["rank_all"] >= 1).all()
+    assert (found["rank_all"] <= len(trained.catalogue.ids)).all()
+    np.testing.assert_allclose(
+        found["predicted_rating"], ranked["predicted_rating"][:, 0], atol=1e-5
+    )
+
+
+def test_a_known_user_need_not_repeat_the_profile(model, trained, profiles):
+    """Each field left empty, alone or with all others, is taken from the stored profile."""
+    for user in trained.users.ids[:6].tolist():
+        full = profiles[user]
+        bare = {"user_id": user.decode()}
+        asked = [full, bare, *({**full, name: ""} for name in full if isinstance(full[name], str))]
+        asked = [profile if profile["user_id"] else full for profile in asked]
+        asked.append({**full, "raw_user_age": 0.0})
+        asked.append({**full, "user_gender": "  "})
+        answer = fixtures.recommend(model, *asked, timestamp=880_000_000)
+        ranked = fixtures.rank(
+            model, *asked, movies=[["1", "2"]] * len(asked), timestamp=880_000_000
+        )
+        for values in (answer["score"], ranked["predicted_rating"]):
+            np.testing.assert_allclose(values, np.tile(values[:1], [len(asked), 1]), atol=1e-5)
+
+
+def test_what_is_said_about_a_known_user_outweighs_the_stored_profile(model, oracle, trained):
+    user = trained.users.ids[0].decode()
+    said = {**STRANGER, "user_id": user}
+    answer = fixtures.recommend(model, said, timestamp=NOW)
+    check_recommendations(answer, 0, oracle, said, NOW, 10, [], True)
+
+
+def test_time_zero_means_now(model, trained):
+    """At time 0 no event would be earlier; now, all of them are, long ago."""
+    user = trained.users.ids[0]
+    last = int(trained.interactions.timestamp[trained.interactions.offsets[1] - 1])
+    asked = {"user_id": user.decode()}
+    at = {
+        time: fixtures.recommend(model, asked, k=10**6, timestamp=time)["score"]
+        for time in (0, -7, NOW, last + 5)
+    }
+    np.testing.assert_allclose(at[0], at[NOW], atol=1e-5)
+    np.testing.assert_allclose(at[0], at[-7], atol=1e-5)
+    assert np.abs(at[0] - at[last + 5]).max() > 1e-3
+
+
+def test_each_row_of_a_batch_is_answered_as_if_alone(model, trained):
+    asked = [known(trained, 0), STRANGER, {}, known(trained, 9)]
+    times = [880_000_000, NOW, 1, 0]
+    exclude = [["1", "2"], [], ["3"], []]
+    together = fixtures.recommend(model, *asked, k=7, exclude=exclude, timestamp=times)
+    for row, profile in enumerate(asked):
+        alone = fixtures.recommend(
+            model, profile, k=7, exclude=[exclude[row]], timestamp=times[row]
+        )
+        np.testing.assert_allclose(together["score"][row], alone["score"][0], atol=1e-5)
+        np.testing.assert_allclose(
+            np.sort(together["predicted_rating"][row]),
+            np.sort(alone["predicted_rating"][0]),
+            atol=1e-4,
+        )
+        assert together["movie_id"][row].tolist() == alone["movie_id"][0].tolist()
+
+
+def test_signatures_take_and_give_what_the_design_says(model):
+    assert set(model.signatures) == {"serving_default", "recommend", "rank"}
+    user = {feature.name for feature in fixtures.USER_FIELDS} | {"timestamp"}
+    expected = {
+        "serving_default": ({"examples"}, {"predicted_rating", "rank_all", "rank_unseen"}),
+        "recommend": (
+            user | {"k", "exclude_movie_ids", "exclude_seen"},
+            {"movie_id", "movie_title", "score", "predicted_rating", "count"},
+        ),
+        "rank": (user | {"movie_ids"}, {"movie_id", "movie_title", "predicted_rating"}),
+    }
+    for name, (inputs, outputs) in expected.items():
+        signature = model.signatures[name]
+        assert set(signature.structured_input_signature[1]) == inputs
+        assert set(signature.structured_outputs) == outputs
