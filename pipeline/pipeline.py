@@ -36,6 +36,8 @@ SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schema" / "schema.pbtxt"
 LOCAL_BEAM_ARGS: tuple[str, ...] = (
     "--direct_running_mode=in_memory",
     "--direct_num_workers=1",
+    # Else TFX packs its own sources in a child process for every component that uses Beam.
+    f"--setup_file={SCHEMA_FILE.parent.parent / 'setup.py'}",
 )
 
 

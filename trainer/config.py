@@ -23,16 +23,17 @@ class ModelConfig:
       l2_retrieval: L2 penalty on the tables of the retrieval towers.
       full_softmax_limit: largest catalogue that is scored whole in the retrieval loss;
         above it the batch's movies are the negatives, corrected by log-Q.
-      rating_dim: width of the rating head's id embeddings.
-      feature_dim: width of the rating head's embedding of any other feature.
+      rating_dim: width of the rating head's vectors of users and movies.
+      time_dim: width of its embedding of time.
+      components: principal components of the training interactions it is given.
       cross_projection: rank of the cross layer's kernel.
       hidden_units: units of the dense layer after the cross.
-      rating_dropout: dropout on user embedding, movie embedding and hidden layer.
+      rating_dropout: dropout on user vector, movie vector and hidden layer.
       rating_range: the head corrects the biases by at most this many stars.
       l2_rating: L2 penalty on the rating head's embeddings.
     """
 
-    embedding_dim: int = 64
+    embedding_dim: int = 32
     recency_seconds: tuple[float, ...] = (30.0, 400.0, 40_000.0)
     recency_events: int = 64
     history_dropout: float = 0.6
@@ -40,10 +41,11 @@ class ModelConfig:
     l2_retrieval: float = 2e-4
     full_softmax_limit: int = 20_000
     rating_dim: int = 32
-    feature_dim: int = 8
+    time_dim: int = 8
+    components: int = 8
     cross_projection: int = 32
     hidden_units: int = 64
-    rating_dropout: tuple[float, float, float] = (0.4, 0.4, 0.2)
+    rating_dropout: tuple[float, float, float] = (0.2, 0.2, 0.2)
     rating_range: float = 2.0
     l2_rating: float = 1e-3
 
@@ -65,7 +67,7 @@ class TrainConfig:
 
     epochs: int = 8
     batch_size: int = 1024
-    learning_rate: float = 6e-3
+    learning_rate: float = 5e-3
     retrieval_weight: float = 1.0
     rating_weight: float = 2.0
     splits: tuple[str, ...] = (TRAIN, VALIDATION)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
+import scipy.sparse.linalg
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
@@ -14,62 +16,107 @@ from trainer.data import Interactions
 from trainer.towers import FeatureSum, embedding_table
 from transform import outputs as out
 
-USER_SHRINKAGE, MOVIE_SHRINKAGE = 10.0, 5.0
-"""Ratings' worth of doubt in the biases of users and movies."""
+USER_SHRINKAGE, MOVIE_SHRINKAGE, TIME_SHRINKAGE = 10.0, 5.0, 20.0
+"""Ratings' worth of doubt in the biases of users, movies and times."""
 
-_SIDE_FEATURES: tuple[out.Output, ...] = (
-    out.AGE_BUCKET,
-    out.GENDER,
-    out.OCCUPATION,
+_USER_FEATURES: tuple[out.Output, ...] = (out.AGE_BUCKET, out.GENDER, out.OCCUPATION)
+_MOVIE_FEATURES: tuple[out.Output, ...] = (
+    out.GENRES,
     out.RELEASE_YEAR,
-    out.TIME_BUCKET,
-    out.HOUR_OF_DAY,
-    out.DAY_OF_WEEK,
+    out.DIRECTOR,
+    out.STAR,
 )
-_MOVIE_LISTS: tuple[out.Output, ...] = (out.GENRES, out.DIRECTOR, out.STAR)
+_TIME_FEATURES: tuple[out.Output, ...] = (out.TIME_BUCKET, out.HOUR_OF_DAY, out.DAY_OF_WEEK)
 
 
 def baseline_biases(
+    indices: Sequence[npt.NDArray[np.int64]],
+    rating: npt.NDArray[np.float32],
+    sizes: Sequence[int],
+    shrinkage: Sequence[float],
+    sweeps: int = 10,
+) -> tuple[float, list[npt.NDArray[np.float32]]]:
+    """Fits rating = mean + one bias per grouping, by alternating least squares.
+
+    Koren, Bell: Advances in Collaborative Filtering (2015), section 3.2.1.
+
+    Args:
+      indices: for each grouping (by user, by movie, ...) `[ratings]` indices.
+      rating: `[ratings]` stars.
+      sizes: for each grouping the number of indices; those without ratings get 0.
+      shrinkage: for each grouping how many ratings' worth of doubt pull a bias to 0.
+      sweeps: alternations.
+
+    Returns:
+      The mean and, for each grouping, its biases `[size]`, in stars.
+    """
+    mean = float(rating.mean())
+    biases = [np.zeros(size) for size in sizes]
+    counts = [
+        np.bincount(index, minlength=size) + doubt
+        for index, size, doubt in zip(indices, sizes, shrinkage, strict=True)
+    ]
+    rest = rating.astype(np.float64) - mean
+    for _ in range(sweeps):
+        for position, index in enumerate(indices):
+            rest += biases[position][index]
+            biases[position] = np.bincount(index, rest, sizes[position]) / counts[position]
+            rest -= biases[position][index]
+    return mean, [bias.astype(np.float32) for bias in biases]
+
+
+def principal_components(
     user_index: npt.NDArray[np.int64],
     movie_index: npt.NDArray[np.int64],
-    rating: npt.NDArray[np.float32],
     users: int,
     movies: int,
-    sweeps: int = 10,
-) -> tuple[float, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Fits rating ≈ mean + user's bias + movie's bias by alternating least squares.
+    count: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Returns what users and movies are like by who watched what, whatever the stars.
 
-    Koren, Bell: Advances in Collaborative Filtering (2015), section 3.2.1, with the
-    shrinkage given above.
+    The leading singular vectors of the 0/1 matrix of training interactions, each pair
+    weighted by 1 / sqrt(ratings of the user x ratings of the movie) so that the first
+    ones are not activity and popularity alone; scaled to unit variance.
 
     Args:
       user_index: `[ratings]`, below `users`.
       movie_index: `[ratings]`, below `movies`.
-      rating: `[ratings]` stars.
-      users: number of user indices; those without ratings get 0.
-      movies: number of movie indices; those without ratings get 0.
-      sweeps: alternations.
+      users: number of user indices; those without ratings get zeros.
+      movies: number of movie indices; those without ratings get zeros.
+      count: how many components; fewer come out of smaller matrices, padded with zeros.
 
     Returns:
-      The mean, biases `[users]` and biases `[movies]`, in stars.
+      `[users, count]` and `[movies, count]`.
     """
-    mean = float(rating.mean())
-    user_bias, movie_bias = np.zeros(users), np.zeros(movies)
-    user_count = np.bincount(user_index, minlength=users) + USER_SHRINKAGE
-    movie_count = np.bincount(movie_index, minlength=movies) + MOVIE_SHRINKAGE
-    for _ in range(sweeps):
-        rest = rating - mean - user_bias[user_index]
-        movie_bias = np.bincount(movie_index, rest, movies) / movie_count
-        rest = rating - mean - movie_bias[movie_index]
-        user_bias = np.bincount(user_index, rest, users) / user_count
-    return mean, user_bias.astype(np.float32), movie_bias.astype(np.float32)
+    matrix = scipy.sparse.csr_matrix(
+        (np.ones(len(user_index)), (user_index, movie_index)), (users, movies)
+    )
+    matrix.data[:] = 1.0
+    by_user = 1.0 / np.sqrt(np.maximum(matrix.sum(axis=1).A1, 1.0))
+    by_movie = 1.0 / np.sqrt(np.maximum(matrix.sum(axis=0).A1, 1.0))
+    matrix = scipy.sparse.diags(by_user) @ matrix @ scipy.sparse.diags(by_movie)
+    possible = min(count, min(matrix.shape) - 1)
+    start = np.random.default_rng(0).standard_normal(min(matrix.shape))
+    left, values, right = scipy.sparse.linalg.svds(matrix, k=possible, v0=start)
+    order = np.argsort(-values)
+    pads = ((0, 0), (0, count - possible))
+    return (
+        np.pad(_unit_variance(left[:, order]), pads),
+        np.pad(_unit_variance(right[order].T), pads),
+    )
+
+
+def _unit_variance(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    scale = np.sqrt(np.mean(columns**2, axis=0))
+    return (columns / np.maximum(scale, 1e-12)).astype(np.float32)
 
 
 class RatingModel(tf.Module):
-    """Stars = mean + user's bias + movie's bias + range · tanh(deep & cross network).
+    """Stars = mean + biases of user, movie and time + range x tanh(deep & cross network).
 
-    The network's input holds the embeddings of user and movie, their product, and those
-    of the other features; `tfrs.layers.dcn.Cross` learns which of them matter together.
+    A user's vector is the sum of the embeddings of the id and the profile and of a
+    projection of the principal components; a movie's likewise. The network's input are
+    both, their product and the time; `tfrs.layers.dcn.Cross` learns what matters together.
 
     Args:
       sizes: number of indices of each feature, by name.
@@ -89,22 +136,36 @@ class RatingModel(tf.Module):
     ) -> None:
         super().__init__(name="rating_model")
         users, movies = sizes[out.USER_ID.name], sizes[out.MOVIE_ID.name]
-        mean, user_bias, movie_bias = baseline_biases(
-            user_index, movie_index, interactions.rating, users, movies
+        time_index = interactions.context[out.TIME_BUCKET.name]
+        mean, biases = baseline_biases(
+            [user_index, movie_index, time_index],
+            interactions.rating,
+            [users, movies, sizes[out.TIME_BUCKET.name]],
+            [USER_SHRINKAGE, MOVIE_SHRINKAGE, TIME_SHRINKAGE],
         )
+        user_parts, movie_parts = principal_components(
+            user_index, movie_index, users, movies, config.components
+        )
+        width = config.rating_dim
         self.config = config
         self.mean = tf.constant(mean, tf.float32)
-        self.user_bias = tf.Variable(user_bias[:, np.newaxis], name="user_bias")
-        self.movie_bias = tf.Variable(movie_bias[:, np.newaxis], name="movie_bias")
-        self.users = _ids_without_history("rating_user", user_index, users, config.rating_dim)
-        self.movies = _ids_without_history("rating_movie", movie_index, movies, config.rating_dim)
-        self.sides = [
-            FeatureSum((feature,), sizes, config.feature_dim, f"rating_{feature.name}")
-            for feature in (*_SIDE_FEATURES, *_MOVIE_LISTS)
-        ]
+        self.user_bias, self.movie_bias, self.time_bias = (
+            tf.Variable(bias[:, np.newaxis], name=name)
+            for bias, name in zip(biases, ("user_bias", "movie_bias", "time_bias"), strict=True)
+        )
+        self.users = _ids_without_history("rating_user", user_index, users, width)
+        self.movies = _ids_without_history("rating_movie", movie_index, movies, width)
+        self.profile = FeatureSum(_USER_FEATURES, sizes, width, "rating_profile")
+        self.film = FeatureSum(_MOVIE_FEATURES, sizes, width, "rating_film")
+        self.time = FeatureSum(_TIME_FEATURES, sizes, config.time_dim, "rating_time")
+        self.user_components = tf.Variable(user_parts, trainable=False, name="user_components")
+        self.movie_components = tf.Variable(movie_parts, trainable=False, name="movie_components")
+        self.user_projection = tf.keras.layers.Dense(width, use_bias=False)
+        self.movie_projection = tf.keras.layers.Dense(width, use_bias=False)
         self.cross = tfrs.layers.dcn.Cross(projection_dim=config.cross_projection)
         self.hidden = tf.keras.layers.Dense(config.hidden_units, activation="relu")
-        self.head = tf.keras.layers.Dense(1)
+        # From zero on: the biases are a good start that random weights would only spoil.
+        self.head = tf.keras.layers.Dense(1, kernel_initializer="zeros")
 
     def __call__(
         self,
@@ -123,28 +184,40 @@ class RatingModel(tf.Module):
         drop_user, drop_movie, drop_hidden = self.config.rating_dropout if training else (0, 0, 0)
         user_id = user_features[out.USER_ID.name]
         movie_id = movie_features[out.MOVIE_ID.name]
-        user = tf.gather(self.users, user_id)
-        movie = tf.gather(self.movies, movie_id)
-        values = {**user_features, **movie_features}
+        user = (
+            tf.gather(self.users, user_id)
+            + self.profile(user_features)
+            + self.user_projection(tf.gather(self.user_components, user_id))
+        )
+        movie = (
+            tf.gather(self.movies, movie_id)
+            + self.film(movie_features)
+            + self.movie_projection(tf.gather(self.movie_components, movie_id))
+        )
+        # The product is kept whole: with dropout on it as well, tastes are hardly learned.
         inputs = tf.concat(
             [
                 tf.nn.dropout(user, drop_user),
                 tf.nn.dropout(movie, drop_movie),
                 user * movie,
-                *(side(values) for side in self.sides),
+                self.time(user_features),
             ],
             axis=1,
         )
         hidden = tf.nn.dropout(self.hidden(self.cross(inputs)), drop_hidden)
-        bias = tf.gather(self.user_bias, user_id) + tf.gather(self.movie_bias, movie_id)
+        bias = (
+            tf.gather(self.user_bias, user_id)
+            + tf.gather(self.movie_bias, movie_id)
+            + tf.gather(self.time_bias, user_features[out.TIME_BUCKET.name])
+        )
         correction = self.config.rating_range * tf.tanh(self.head(hidden))
         return tf.squeeze(self.mean + bias + correction, axis=1)
 
     def l2(self) -> tf.Tensor:
         """Returns half the sum of squares of the embedding tables."""
         tables = [self.users, self.movies]
-        for side in self.sides:
-            tables.extend(side.tables.values())
+        for features in (self.profile, self.film, self.time):
+            tables.extend(features.tables.values())
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
 
 
