@@ -96,13 +96,18 @@ def principal_components(
     by_movie = 1.0 / np.sqrt(np.maximum(matrix.sum(axis=0).A1, 1.0))
     matrix = scipy.sparse.diags(by_user) @ matrix @ scipy.sparse.diags(by_movie)
     possible = min(count, min(matrix.shape) - 1)
+    if possible < 1:
+        return np.zeros([users, count], np.float32), np.zeros([movies, count], np.float32)
     start = np.random.default_rng(0).standard_normal(min(matrix.shape))
     left, values, right = scipy.sparse.linalg.svds(matrix, k=possible, v0=start)
+    # The largest singular value is 1. Vectors of those near 0 are arbitrary: noise, also for
+    # users and movies without ratings.
     order = np.argsort(-values)
+    real = (values > 1e-6)[order]
     pads = ((0, 0), (0, count - possible))
     return (
-        np.pad(_unit_variance(left[:, order]), pads),
-        np.pad(_unit_variance(right[order].T), pads),
+        np.pad(_unit_variance(left[:, order] * real), pads),
+        np.pad(_unit_variance(right[order].T * real), pads),
     )
 
 

@@ -1,0 +1,145 @@
+"""Nothing from validation, test or the candidate reaches a query."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import trainer_fixtures as fixtures
+
+from schema import features as raw
+from schema.features import Owner
+from trainer import run, towers
+from transform import outputs as out
+
+pytestmark = pytest.mark.xdist_group("trainer")
+
+TIMES = (880_000_000, 1_264_888_700, 4_000_000_000)
+
+
+@pytest.fixture(scope="module")
+def planted(world, trained, tmp_path_factory):
+    """Ratings that would turn every model around: one user rates all movies, a new one too."""
+    first = next(fixtures.read_examples(world.rating_files["train"]))
+    rows = []
+    for user in (fixtures.value(first, raw.USER_ID), b"marker"):
+        for number, movie in enumerate(trained.catalogue.ids.tolist()):
+            row = fixtures.to_example()
+            row.CopyFrom(first)
+            row.features.feature["user_id"].bytes_list.value[:] = [user]
+            row.features.feature["movie_id"].bytes_list.value[:] = [movie]
+            row.features.feature["user_rating"].float_list.value[:] = [1.0]
+            row.features.feature["timestamp"].int64_list.value[:] = [1_264_888_000 + number]
+            rows.append(row)
+    path = tmp_path_factory.mktemp("planted") / "marker.gz"
+    return fixtures.write_examples(path, rows)
+
+
+@pytest.fixture(scope="module")
+def retrain(world, tmp_path_factory):
+    def train(rating_files):
+        config = dataclasses.replace(
+            fixtures.SMALL, train=dataclasses.replace(fixtures.SMALL.train, splits=("train",))
+        )
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            folder = tmp_path_factory.mktemp("retrained")
+            return fixtures.train(world, folder, monkeypatch, config, rating_files)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def twin(world, planted, retrain):
+    """Trained on the ratings of `trained`, with the marker in validation and test."""
+    fitted = world.rating_files["train"] + world.rating_files["validation"]
+    return retrain({"train": fitted, "validation": [planted], "test": [planted]})
+
+
+@pytest.fixture(scope="module")
+def poisoned(world, planted, retrain):
+    """The same with the marker among the ratings that are fitted."""
+    fitted = world.rating_files["train"] + world.rating_files["validation"]
+    return retrain({"train": [*fitted, planted], "validation": [planted], "test": [planted]})
+
+
+def answers(model, movies):
+    """Scores and stars of every movie for some users at some times, and what is unseen."""
+    users = ["1", "2", "17", "nobody", "marker"]
+    asked = [{"user_id": user} for user in users for _ in TIMES]
+    times = [*TIMES] * len(users)
+    everything = fixtures.recommend(
+        model, *asked, k=len(movies), exclude_seen=False, timestamp=times
+    )
+    order = np.argsort(everything["movie_id"], axis=1)
+    unseen = fixtures.recommend(model, *asked, k=len(movies), timestamp=times)
+    ranked = fixtures.rank(model, *asked, movies=[movies] * len(asked), timestamp=times)
+    return {
+        "scores": np.take_along_axis(everything["score"], order, axis=1),
+        "stars": ranked["predicted_rating"],
+        "unseen": unseen["count"],
+    }
+
+
+@pytest.fixture(scope="module")
+def clean_answers(model, trained):
+    return answers(model, trained.catalogue.ids.tolist())
+
+
+def answers_of(trained):
+    return answers(tf.saved_model.load(str(trained.path)), trained.catalogue.ids.tolist())
+
+
+def test_ratings_of_validation_and_test_change_no_answer(clean_answers, twin):
+    found = answers_of(twin)
+    for name, values in clean_answers.items():
+        # The same seed twice differs by the order of sums in several threads.
+        np.testing.assert_allclose(found[name], values, atol=0.02, err_msg=name)
+
+
+def test_the_same_ratings_among_the_fitted_ones_change_answers(clean_answers, poisoned):
+    """Shows that the marker of the test before is one that a leak would make visible."""
+    found = answers_of(poisoned)
+    for name, values in clean_answers.items():
+        assert np.abs(found[name] - values).mean() > 0.1, name
+
+
+def test_the_same_seed_and_ratings_give_nearly_the_same_losses(trained, twin):
+    first, second = (
+        json.loads((one.run_dir / run.HISTORY_FILE).read_text()) for one in (trained, twin)
+    )
+    assert set(first) == set(second)
+    for name, losses in first.items():
+        np.testing.assert_allclose(losses, second[name], rtol=1e-3, err_msg=name)
+
+
+# --- the candidate
+
+
+LEAKING = [output for output in out.OUTPUTS if output.owner in (Owner.MOVIE, Owner.LABEL)]
+
+
+@pytest.mark.parametrize("leak", LEAKING, ids=lambda output: output.name)
+def test_a_query_tower_given_a_movies_feature_is_refused(leak):
+    with pytest.raises(ValueError, match=f"in the query tower, received {leak.name}: .* leak"):
+        towers.check_no_leak((*towers.QUERY_FEATURES, leak))
+
+
+def test_a_query_tower_given_the_rating_is_refused():
+    label = out.Output("stars", raw.RATING, fixed_size=5)
+    with pytest.raises(ValueError, match="received stars"):
+        towers.check_no_leak((label,))
+
+
+def test_features_of_user_and_time_are_welcome_in_a_query_tower():
+    towers.check_no_leak(out.owned_by(Owner.USER, Owner.CONTEXT))
+
+
+def test_no_leaking_query_tower_can_be_built(monkeypatch):
+    monkeypatch.setattr(towers, "QUERY_FEATURES", (*towers.QUERY_FEATURES, out.GENRES))
+    with pytest.raises(ValueError, match="received genre_indices"):
+        towers.QueryTower({}, fixtures.SMALL.model)
+
+
+def test_every_feature_of_the_candidate_tower_is_the_movies():
+    assert {feature.owner for feature in towers.CANDIDATE_FEATURES} == {Owner.MOVIE}

@@ -1,0 +1,162 @@
+"""What run_fn reads, reports, writes and refuses; its configuration; its component."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import trainer_fixtures as fixtures
+from tfx import types
+from tfx.types import artifact_utils, standard_artifacts
+
+from components import progress
+from trainer import run
+from trainer.component import Executor, Trainer
+from trainer.config import ModelConfig, TrainConfig, TrainerConfig
+
+pytestmark = pytest.mark.xdist_group("trainer")
+
+
+def changed(**values):
+    return dataclasses.replace(
+        fixtures.SMALL, train=dataclasses.replace(fixtures.SMALL.train, **values)
+    )
+
+
+# --- run_fn
+
+
+def test_losses_of_every_epoch_are_written_beside_the_logs(trained):
+    losses = json.loads((trained.run_dir / run.HISTORY_FILE).read_text())
+    assert {"rmse", "retrieval_loss", "loss"} <= set(losses)
+    for series in losses.values():
+        assert len(series) == fixtures.SMALL.train.epochs
+        assert np.isfinite(series).all()
+    assert losses["retrieval_loss"][-1] < losses["retrieval_loss"][0]
+    assert list(trained.run_dir.rglob("events.out.tfevents.*"))
+
+
+def test_the_splits_of_the_configuration_are_fitted(trained, world):
+    rows = sum(
+        1
+        for split in fixtures.SMALL.train.splits
+        for _ in fixtures.read_examples(world.rating_files[split])
+    )
+    assert len(trained.interactions) == rows
+
+
+def test_one_epoch_is_reported_at_a_time(world, tmp_path, monkeypatch):
+    reports = []
+    with progress.sink(reports.append):
+        fixtures.train(world, tmp_path, monkeypatch, changed(epochs=1))
+    assert reports[0] == "reading ratings"
+    assert reports[1].startswith("epoch 1 of 1: retrieval loss ")
+    assert reports[-2] == "exporting"
+    assert reports[-1].startswith("1 epochs on ")
+
+
+def test_a_learning_rate_that_explodes_is_named_and_nothing_is_exported(
+    world, tmp_path, monkeypatch
+):
+    config = changed(learning_rate=1e20, epochs=3)
+    with pytest.raises(ValueError, match=r"expected finite losses.*lower the learning rate"):
+        fixtures.train(world, tmp_path, monkeypatch, config)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_missing_split_is_named(world, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="expected splits train, tomorrow, received train, "):
+        fixtures.train(world, tmp_path, monkeypatch, changed(splits=("train", "tomorrow")))
+
+
+# --- configuration
+
+
+CHANGED = TrainerConfig(
+    model=ModelConfig(recency_seconds=(), rating_dropout=(0.1, 0.2, 0.3), embedding_dim=3),
+    train=TrainConfig(splits=("train",), seed=1, learning_rate=1e-5),
+)
+
+
+@pytest.mark.parametrize("config", [TrainerConfig(), fixtures.SMALL, CHANGED])
+def test_a_configuration_survives_json(config):
+    assert TrainerConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+@pytest.mark.parametrize("part", ["model", "train"])
+def test_an_unknown_name_in_the_configuration_is_refused(part):
+    value = TrainerConfig().to_json()
+    value[part]["depht"] = 3
+    with pytest.raises(TypeError, match="depht"):
+        TrainerConfig.from_json(value)
+
+
+# --- the component
+
+
+def examples(uri, files):
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(uri)
+    artifact.split_names = artifact_utils.encode_split_names(sorted(files))
+    for split, names in files.items():
+        folder = uri / f"Split-{split}"
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).touch()
+    return artifact
+
+
+def artifact_at(kind, uri):
+    artifact = kind()
+    artifact.uri = str(uri)
+    return artifact
+
+
+def test_the_component_names_its_function_splits_and_configuration():
+    component = Trainer(
+        examples=types.Channel(type=standard_artifacts.Examples),
+        movies=types.Channel(type=standard_artifacts.Examples),
+        transform_graph=types.Channel(type=standard_artifacts.TransformGraph),
+        schema=types.Channel(type=standard_artifacts.Schema),
+        config=CHANGED,
+    )
+    properties = component.exec_properties
+    assert properties["run_fn"] == f"{run.run_fn.__module__}.{run.run_fn.__name__}"
+    assert json.loads(properties["train_args"])["splits"] == list(CHANGED.train.splits)
+    assert TrainerConfig.from_json(json.loads(properties["custom_config"])) == CHANGED
+    assert "movies" in component.inputs
+
+
+def test_the_executor_hands_over_every_split_and_the_catalogue(tmp_path):
+    files = {"train": ["b.gz", "a.gz"], "validation": ["c.gz"], "test": ["d.gz"]}
+    schema = artifact_at(standard_artifacts.Schema, tmp_path / "schema")
+    (tmp_path / "schema").mkdir()
+    (tmp_path / "schema" / "schema.pbtxt").touch()
+    arguments = Executor()._GetFnArgs(
+        {
+            "examples": [examples(tmp_path / "ratings", files)],
+            "movies": [examples(tmp_path / "movies", {"movies": ["m.gz"]})],
+            "transform_graph": [artifact_at(standard_artifacts.TransformGraph, tmp_path / "graph")],
+            "schema": [schema],
+        },
+        {
+            "model": [artifact_at(standard_artifacts.Model, tmp_path / "model")],
+            "model_run": [artifact_at(standard_artifacts.ModelRun, tmp_path / "run")],
+        },
+        {
+            "train_args": json.dumps({"splits": ["train"]}),
+            "eval_args": json.dumps({"splits": ["validation"]}),
+            "custom_config": json.dumps(CHANGED.to_json()),
+        },
+    )
+    folder = tmp_path / "ratings"
+    assert arguments.rating_files == {
+        "train": [str(folder / "Split-train" / name) for name in ("a.gz", "b.gz")],
+        "validation": [str(folder / "Split-validation" / "c.gz")],
+        "test": [str(folder / "Split-test" / "d.gz")],
+    }
+    assert arguments.movie_files == [str(tmp_path / "movies" / "Split-movies" / "m.gz")]
+    assert TrainerConfig.from_json(arguments.custom_config) == CHANGED
+    assert arguments.transform_graph_path == str(tmp_path / "graph")
+    assert arguments.serving_model_dir == str(tmp_path / "model" / "Format-Serving")
+    assert arguments.model_run_dir == str(tmp_path / "run")
