@@ -16,7 +16,12 @@ from components.example_gen.executor import MoviesExecutor, RatingsExecutor
 from components.example_gen.options import ExampleGenOptions
 from schema import features as raw
 
-BEAM_ARGS = ("--direct_running_mode=in_memory", "--direct_num_workers=1")
+BEAM_ARGS = (
+    "--direct_running_mode=in_memory",
+    "--direct_num_workers=1",
+    # Else TFX packs its own sources in a child process for every executor, which takes longest.
+    f"--setup_file={Path(__file__).resolve().parent.parent / 'setup.py'}",
+)
 GENRES = ("unknown", "Action", "Comedy")
 
 needs_real_data = pytest.mark.skipif(
