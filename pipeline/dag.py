@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from components import progress
 from pipeline.console import CACHED, FAILED, RAN, Screen
 
 Outputs = Mapping[str, Sequence[types.Artifact]]
+
+_logger = logging.getLogger(__name__)
 
 _DESTINATION = "pushed_destination"
 
@@ -93,6 +96,7 @@ class DagRunner:
     def _run_node(self, node: Any) -> ComponentRun:  # noqa: ANN401 - a proto without types
         name = node.node_info.id
         wall, cpu = time.monotonic(), time.process_time()
+        _logger.info("Component %s started", name)
 
         def done(state: str, outputs: Outputs, error: Exception | None = None) -> ComponentRun:
             return ComponentRun(
