@@ -21,7 +21,7 @@ RATINGS = st.tuples(
 )
 USERS = st.lists(st.lists(RATINGS, min_size=1, max_size=13), min_size=1, max_size=5)
 EVENTS = st.integers(1, 20)
-SLOW = settings(max_examples=60, deadline=None)
+SLOW = settings(max_examples=40, deadline=None)
 
 
 def columns(users, start=880_000_000):

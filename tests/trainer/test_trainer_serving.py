@@ -426,7 +426,7 @@ def test_signatures_take_and_give_what_the_design_says(model):
     assert set(model.signatures) == {"serving_default", "recommend", "rank"}
     user = {feature.name for feature in fixtures.USER_FIELDS} | {"timestamp"}
     expected = {
-        "serving_default": ({"examples"}, {"predicted_rating", "rank_all", "rank_unseen"}),
+        "serving_default": ({"examples"}, {"predicted_rating", "rank_all", "rank_unseen", "rank_popularity"}),
         "recommend": (
             user | {"k", "exclude_movie_ids", "exclude_seen"},
             {"movie_id", "movie_title", "score", "predicted_rating", "count"},

@@ -19,6 +19,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx_bsl.public import tfxio
 
+from components import progress
 from components.data.sample import generate_sample
 from components.example_gen import executor
 from components.example_gen.options import ExampleGenOptions
@@ -164,6 +165,7 @@ class Trained:
     users: data.Users
     interactions: data.Interactions
     transform: tft.TFTransformOutput
+    reports: list[str]
 
 
 def train(world, folder, monkeypatch, config=SMALL, rating_files=None):
@@ -177,7 +179,7 @@ def train(world, folder, monkeypatch, config=SMALL, rating_files=None):
     arguments.rating_files = rating_files or world.rating_files
     arguments.movie_files = world.movie_files
     (folder / "run").mkdir(parents=True)
-    kept = {}
+    kept = {"reports": []}
 
     class Recorded(export.ServingModel):
         def __init__(self, model, transform_output, catalogue, users, interactions):
@@ -190,7 +192,7 @@ def train(world, folder, monkeypatch, config=SMALL, rating_files=None):
             )
             kept["serving"] = self
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, progress.sink(kept["reports"].append):
         patch.setattr(export, "ServingModel", Recorded)
         run.run_fn(arguments)
     return Trained(path=folder / "model", run_dir=folder / "run", **kept)
