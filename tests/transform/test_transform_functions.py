@@ -114,7 +114,8 @@ def test_what_is_no_gender_is_unknown(values):
     assert preprocessing.gender_index(tf.constant(values)).numpy().tolist() == expected
 
 
-@given(st.lists(st.floats(-10, 200, width=32), min_size=1))
+# TensorFlow takes subnormal numbers for zero, which no age comes near.
+@given(st.lists(st.floats(-10, 200, width=32, allow_subnormal=False), min_size=1))
 @example([0.0, 0.5, 1.0, 17.99, 18.0, 24.0, 25.0, 55.0, 56.0, 120.0, -1.0])
 @relaxed
 def test_the_age_bucket_is_the_one_that_the_evaluation_is_sliced_by(ages):
