@@ -93,14 +93,24 @@ def rows_of(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def show(summary: Summary, screen: Screen, paths: OutputPaths) -> None:
-    """Prints the final table and what to type next."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _lines(summary, paths):
-        table.add_row(name, value)
+    """Prints the final table and what to type next, which no line break of ours divides."""
+    lines = _lines(summary, paths)
+    width = max(len(name) for name, _ in lines)
+    *facts, (label, command) = lines
     screen.say()
-    screen.console.print(table)
+    if screen.console.is_terminal:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(style="bold", no_wrap=True, min_width=width)
+        table.add_column(overflow="fold")
+        for name, value in facts:
+            table.add_row(name, value)
+        screen.console.print(table)
+    else:
+        for name, value in facts:
+            for number, line in enumerate(str(value).splitlines()):
+                screen.say(f"{'' if number else name:<{width + 2}}{line}")
+    text = Text.assemble((f"{label:<{width + 2}}", "bold"), command)
+    screen.console.print(text, soft_wrap=True)
     screen.say()
 
 
@@ -150,6 +160,10 @@ _SHOWN = (
     "unseen_top_10_accuracy",
     "unseen_top_100_accuracy",
     "unseen_ndcg_at_10",
+    "popularity_top_10_accuracy",
+    "popularity_top_100_accuracy",
+    "r_squared",
+    "unseen_top_100_lift",
 )
 
 

@@ -26,7 +26,8 @@ from trainer.history import mean_history, recency_of_events
 from trainer.model import MovieRecommender
 from transform import outputs as out
 
-PREDICTED_RATING, RANK_ALL, RANK_UNSEEN = "predicted_rating", "rank_all", "rank_unseen"
+PREDICTED_RATING = "predicted_rating"
+RANK_ALL, RANK_UNSEEN, RANK_POPULARITY = "rank_all", "rank_unseen", "rank_popularity"
 """Outputs of `serving_default`; the Evaluator's metrics are made from them."""
 
 UNKNOWN_RANK = -1
@@ -88,6 +89,8 @@ class ServingModel(tf.Module):
         self.history = _constant(mean_history(totals, counts.astype(np.float32)), "history")
         self.history_movies = _constant(interactions.movie_row.astype(np.int32), "history_movies")
         self.history_times = _constant(interactions.timestamp, "history_times")
+        popularity = np.bincount(interactions.movie_row, minlength=self._movies)
+        self.popularity = _constant(popularity.astype(np.int64), "popularity")
         self.history_starts = _constant(interactions.offsets.astype(np.int64), "history_starts")
         self.history_ends = _constant(
             np.append(interactions.offsets[1:], interactions.offsets[-1]).astype(np.int64),
@@ -188,7 +191,8 @@ class ServingModel(tf.Module):
         Returns:
           `predicted_rating` `[batch]` stars; `rank_all` and `rank_unseen` `[batch]` int64:
           the movie's rank from 1 on among all movies, and among those not in the user's
-          training history. Ties count against the movie. A movie that is not in the
+          training history; `rank_popularity` the latter by number of training ratings,
+          to compare with. Ties count against the movie. A movie that is not in the
           catalogue has rank -1.
         """
         inputs = (*_USER_INPUTS, raw.TIMESTAMP, raw.MOVIE_ID)
@@ -203,12 +207,16 @@ class ServingModel(tf.Module):
         own = tf.gather(scores, column, batch_dims=1)[:, tf.newaxis]
         # "Not below" rather than "at or above": a score that is no number beats nobody.
         not_below = ~(scores < own)
+        as_popular = (
+            self.popularity[tf.newaxis] >= tf.gather(self.popularity, column)[:, tf.newaxis]
+        )
         others_seen = self._seen(user_row) & ~tf.one_hot(column, self._movies, True, False)
         known = movie_row < self._movies
         return {
             PREDICTED_RATING: self._stars(features, movie_row),
             RANK_ALL: _count(not_below, known),
             RANK_UNSEEN: _count(not_below & ~others_seen, known),
+            RANK_POPULARITY: _count(as_popular & ~others_seen, known),
         }
 
     def recommend(

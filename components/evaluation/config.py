@@ -36,6 +36,8 @@ class Thresholds:
       max_rmse: highest RMSE, in stars.
       min_unseen_top_10_accuracy: lowest share of rows in the top 10 among unseen movies.
       min_unseen_top_100_accuracy: the same for the top 100.
+      min_r_squared: lowest share of the ratings' variance explained, below 1.
+      min_unseen_top_100_lift: lowest ratio of the top-100 share to that of popularity.
       rmse_worsening: how far RMSE may rise above the baseline's, in stars.
       unseen_top_10_worsening: how far the share may fall below the baseline's.
       unseen_top_100_worsening: the same for the top 100.
@@ -47,6 +49,8 @@ class Thresholds:
     max_rmse: float | None = 0.92
     min_unseen_top_10_accuracy: float | None = 0.17
     min_unseen_top_100_accuracy: float | None = 0.62
+    min_r_squared: float | None = None
+    min_unseen_top_100_lift: float | None = None
     rmse_worsening: float | None = 0.005
     unseen_top_10_worsening: float | None = 0.01
     unseen_top_100_worsening: float | None = 0.01
@@ -69,6 +73,8 @@ class Thresholds:
                 "rmse": self.max_rmse,
                 "unseen_top_10_accuracy": self.min_unseen_top_10_accuracy,
                 "unseen_top_100_accuracy": self.min_unseen_top_100_accuracy,
+                "r_squared": self.min_r_squared,
+                "unseen_top_100_lift": self.min_unseen_top_100_lift,
             }
         )
 

@@ -29,6 +29,8 @@ NDCG_K = 10
 PREDICTED_RATING = "predicted_rating"
 RANK_ALL = "rank_all"
 RANK_UNSEEN = "rank_unseen"
+RANK_POPULARITY = "rank_popularity"
+RANKS: tuple[str, ...] = (RANK_ALL, RANK_UNSEEN, RANK_POPULARITY)
 """Output names of the `serving_default` signature."""
 
 UNKNOWN_RANK = -1
@@ -43,27 +45,41 @@ TFMA divides by the baseline's value even for absolute change thresholds: after 
 baseline of 0 every later model would compare as not a number, and never be blessed.
 """
 
-_PREFIXES: tuple[str, ...] = ("", "unseen_")  # of the metrics over rank_all, rank_unseen
+_PREFIXES: tuple[str, ...] = ("", "unseen_", "popularity_")
+"""Of the metrics over each of `RANKS`."""
+
 _RANK_METRICS: tuple[str, ...] = (
     *(f"top_{k}_accuracy" for k in TOP_KS),
     "mrr",
     f"ndcg_at_{NDCG_K}",
 )
 
-METRIC_NAMES: tuple[str, ...] = (
-    EXAMPLE_COUNT,
+LIFT_KS: tuple[int, ...] = (10, 100)
+"""The cut-offs at which the model is compared with popularity."""
+
+_MEANS: tuple[str, ...] = (
     "rmse",
     "mae",
     *(prefix + name for prefix in _PREFIXES for name in _RANK_METRICS),
 )
-"""Every metric of `RecommenderMetrics`, in the order in which people read them."""
+METRIC_NAMES: tuple[str, ...] = (
+    EXAMPLE_COUNT,
+    *_MEANS,
+    "r_squared",
+    *(f"unseen_top_{k}_lift" for k in LIFT_KS),
+)
+"""Every metric of `RecommenderMetrics`, in the order in which people read them.
+
+`r_squared` is the share of the ratings' variance that the model explains; 0 is what
+predicting the mean reaches. `unseen_top_k_lift` is how many times as often as the most
+popular unseen movies the model finds the true one: 1 is no better than popularity.
+"""
 
 Sums: TypeAlias = npt.NDArray[np.float64]
-"""Sums over rows, `[len(METRIC_NAMES)]`, aligned with `METRIC_NAMES`.
-
-A metric's sum is over its row values: 1, squared error, absolute error, then hits,
-reciprocal ranks and gains for each kind of rank.
+"""Sums over rows, `[SUMS]`: 1, squared error, absolute error, then hits, reciprocal ranks
+and gains for each kind of rank, then rating and squared rating.
 """
+SUMS = 1 + len(_MEANS) + 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,18 +91,20 @@ class Rows:
       predicted_ratings: predicted ratings in stars, `[rows]`, not yet clipped.
       rank_all: rank of the true movie among all movies, `[rows]`.
       rank_unseen: the same among the movies that the user has not rated in training.
+      rank_popularity: the same by number of training ratings instead of the model's score.
     """
 
     ratings: npt.NDArray[np.float64]
     predicted_ratings: npt.NDArray[np.float64]
     rank_all: npt.NDArray[np.float64]
     rank_unseen: npt.NDArray[np.float64]
+    rank_popularity: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
         sizes = {field.name: getattr(self, field.name).shape for field in dataclasses.fields(self)}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"expected one value per row in each column, received shapes {sizes}")
-        for name in (RANK_ALL, RANK_UNSEEN):
+        for name in RANKS:
             ranks = getattr(self, name)
             wrong = ranks[(ranks < 1) & (ranks != UNKNOWN_RANK)]
             if wrong.size:
@@ -98,11 +116,11 @@ class Rows:
 
 def zero_sums() -> Sums:
     """Returns the sums over no rows."""
-    return np.zeros(len(METRIC_NAMES), dtype=np.float64)
+    return np.zeros(SUMS, dtype=np.float64)
 
 
 def sum_rows(rows: Rows) -> Sums:
-    """Returns the sums over `rows`, aligned with `METRIC_NAMES`.
+    """Returns the sums over `rows`, as `Sums` says.
 
     Predicted ratings are clipped to the scale of stars first: a model is never
     punished for confidence beyond what the scale can express, and serving clips too.
@@ -116,6 +134,9 @@ def sum_rows(rows: Rows) -> Sums:
             np.sum(np.abs(errors)),
             *_rank_sums(rows.rank_all),
             *_rank_sums(rows.rank_unseen),
+            *_rank_sums(rows.rank_popularity),
+            np.sum(rows.ratings),
+            np.sum(rows.ratings**2),
         ],
         dtype=np.float64,
     )
@@ -132,9 +153,18 @@ def metrics_from_sums(sums: Sums) -> dict[str, float]:
     """
     count = float(sums[0])
     means = sums / count if count else np.full_like(sums, np.nan)
-    metrics = dict(zip(METRIC_NAMES, means.tolist(), strict=True))
-    metrics[EXAMPLE_COUNT] = count
-    metrics["rmse"] = float(np.sqrt(metrics["rmse"]))
+    metrics = {EXAMPLE_COUNT: count}
+    metrics |= dict(zip(_MEANS, means[1:-2].tolist(), strict=True))
+    label_mean, label_square_mean = means[-2:].tolist()
+    variance = label_square_mean - label_mean**2
+    squared_error = metrics["rmse"]
+    metrics["rmse"] = float(np.sqrt(squared_error))
+    # Where all ratings are alike there is nothing to explain; without rows nothing is known.
+    metrics["r_squared"] = 0.0 if variance <= 0 else 1.0 - squared_error / variance
+    for k in LIFT_KS:
+        # No hit at all is taken for one: the lift stays finite.
+        reference = max(metrics[f"popularity_top_{k}_accuracy"], 1.0 / max(count, 1.0))
+        metrics[f"unseen_top_{k}_lift"] = metrics[f"unseen_top_{k}_accuracy"] / reference
     return metrics
 
 
@@ -221,7 +251,7 @@ def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Row
         raise ValueError("expected a label on every row to evaluate, received none")
     if not isinstance(predictions, Mapping):
         raise ValueError(f"expected a dict of outputs, received {type(predictions).__name__}")
-    missing = {PREDICTED_RATING, RANK_ALL, RANK_UNSEEN} - set(predictions)
+    missing = {PREDICTED_RATING, *RANKS} - set(predictions)
     if missing:
         raise ValueError(
             f"serving_default must return {sorted(missing)}, received {sorted(predictions)}"
@@ -231,6 +261,7 @@ def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Row
         predicted_ratings=_flat(predictions[PREDICTED_RATING]),
         rank_all=_flat(predictions[RANK_ALL]),
         rank_unseen=_flat(predictions[RANK_UNSEEN]),
+        rank_popularity=_flat(predictions[RANK_POPULARITY]),
     )
 
 

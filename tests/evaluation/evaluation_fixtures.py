@@ -31,6 +31,7 @@ class Row:
     predicted: float
     rank_all: int
     rank_unseen: int
+    rank_popularity: int = 20
     gender: str = "Male"
     age: int | None = 25
     occupation: str = "student"
@@ -45,6 +46,7 @@ def random_rows(count, seed=0, movies=300):
             predicted=float(rating + random.uniform(-1.0, 1.0)),
             rank_all=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
             rank_unseen=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
+            rank_popularity=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
             gender=str(random.choice(GENDERS)),
             age=int(random.choice(features.AGE_BUCKETS)),
             occupation=str(random.choice(OCCUPATIONS)),
@@ -71,7 +73,7 @@ def to_example(row):
         features.GENRES.name: texts(*OCCUPATIONS[: row.rank_all % 3]),
         features.TITLE.name: texts("A Title"),
         "answer_predicted": floats(row.predicted),
-        "answer_ranks": int64s(row.rank_all, row.rank_unseen),
+        "answer_ranks": int64s(row.rank_all, row.rank_unseen, row.rank_popularity),
     }
     return tf.train.Example(features=tf.train.Features(feature=columns))
 
@@ -90,7 +92,7 @@ class AnswerModel(tf.Module):
             examples,
             {
                 "answer_predicted": tf.io.FixedLenFeature([], tf.float32),
-                "answer_ranks": tf.io.FixedLenFeature([2], tf.int64),
+                "answer_ranks": tf.io.FixedLenFeature([3], tf.int64),
             },
         )
         ranks = parsed["answer_ranks"]
@@ -99,6 +101,7 @@ class AnswerModel(tf.Module):
             "predicted_rating": parsed["answer_predicted"] + self.rating_shift,
             "rank_all": shifted[:, 0],
             "rank_unseen": shifted[:, 1],
+            "rank_popularity": ranks[:, 2],
         }
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import tensorflow_model_analysis as tfma
 
@@ -54,7 +56,7 @@ def test_a_threshold_that_is_off_leaves_no_trace():
 
 
 def test_a_configuration_without_thresholds_is_refused():
-    off = config.Thresholds(None, None, None, None, None, None)
+    off = config.Thresholds(*[None] * len(dataclasses.fields(config.Thresholds)))
     with pytest.raises(ValueError, match="at least one threshold"):
         config.build_eval_config(off)
 

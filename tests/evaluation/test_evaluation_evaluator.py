@@ -58,13 +58,22 @@ def expected_metrics(rows, rating_shift=0.0, rank_shift=0):
         "rmse": np.sqrt(np.mean(errors**2)),
         "mae": np.mean(np.abs(errors)),
     }
-    for prefix, name in (("", "rank_all"), ("unseen_", "rank_unseen")):
+    for prefix, name in (
+        ("", "rank_all"),
+        ("unseen_", "rank_unseen"),
+        ("popularity_", "rank_popularity"),
+    ):
         ranks = np.array([getattr(row, name) for row in rows], dtype=np.float64)
-        ranks = np.where(ranks == -1, np.inf, ranks + rank_shift)
+        shift = 0 if prefix == "popularity_" else rank_shift
+        ranks = np.where(ranks == -1, np.inf, ranks + shift)
         for k in (1, 5, 10, 50, 100):
             found[f"{prefix}top_{k}_accuracy"] = np.mean(ranks <= k)
         found[f"{prefix}mrr"] = np.mean(1 / ranks)
         found[f"{prefix}ndcg_at_10"] = np.mean(np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0))
+    found["r_squared"] = 1 - np.mean(errors**2) / np.var(rating) if np.var(rating) else 0.0
+    for k in (10, 100):
+        popular = max(found[f"popularity_top_{k}_accuracy"], 1 / len(rows))
+        found[f"unseen_top_{k}_lift"] = found[f"unseen_top_{k}_accuracy"] / popular
     return found
 
 
