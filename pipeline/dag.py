@@ -43,6 +43,8 @@ class ComponentRun:
       state: "ran", "cached" or "failed".
       wall_seconds: time by the clock.
       cpu_seconds: processor time of this process, all threads.
+      peak_memory_mb: most memory the process held meanwhile, in MiB; None where the
+        system does not tell.
       outputs: its artifacts by output name; empty if it failed.
       error: why it failed.
     """
@@ -51,6 +53,7 @@ class ComponentRun:
     state: str
     wall_seconds: float
     cpu_seconds: float
+    peak_memory_mb: float | None
     outputs: Outputs
     error: Exception | None = None
 
@@ -96,11 +99,18 @@ class DagRunner:
     def _run_node(self, node: Any) -> ComponentRun:  # noqa: ANN401 - a proto without types
         name = node.node_info.id
         wall, cpu = time.monotonic(), time.process_time()
+        _reset_peak_memory()
         _logger.info("Component %s started", name)
 
         def done(state: str, outputs: Outputs, error: Exception | None = None) -> ComponentRun:
             return ComponentRun(
-                name, state, time.monotonic() - wall, time.process_time() - cpu, outputs, error
+                name,
+                state,
+                time.monotonic() - wall,
+                time.process_time() - cpu,
+                _peak_memory_mb(),
+                outputs,
+                error,
             )
 
         with self._screen.working(name) as update, progress.sink(update):
@@ -148,6 +158,21 @@ def _all_there(outputs: Outputs) -> bool:
             if not Path(artifact.uri).exists() or (pushed and not Path(pushed).exists()):
                 return False
     return True
+
+
+def _reset_peak_memory() -> None:
+    """Starts measuring peak memory anew (Linux: proc(5), clear_refs)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_memory_mb() -> float | None:
+    """Returns the most memory held since the reset, from the kernel's VmHWM in KiB."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return None
 
 
 @contextlib.contextmanager

@@ -74,7 +74,7 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
     with screen.working("loading TensorFlow and TFX"):
         os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
         from pipeline import dag, outcome, pipeline
-    _logger.info("Imports took %.1f CPU seconds", time.process_time() - started)
+    summary.import_cpu_seconds = round(time.process_time() - started, 3)
     runner = dag.DagRunner(
         pipeline.create_pipeline(_pipeline_config(config, data, paths)), screen, outcome.describe
     )
@@ -137,6 +137,7 @@ def _take_in(summary: summaries.Summary, run: ComponentRun) -> None:
             "state": run.state,
             "wall_seconds": round(run.wall_seconds, 3),
             "cpu_seconds": round(run.cpu_seconds, 3),
+            "peak_memory_mb": run.peak_memory_mb and round(run.peak_memory_mb, 1),
         }
     )
     if run.state == FAILED:

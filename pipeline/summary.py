@@ -34,7 +34,8 @@ class Summary:
       options: the command line's options.
       rows: rows per split, and rows read, dropped and repaired per file and reason.
       metadata: how many movies found their row in The Movies Dataset.
-      components: name, state, wall_seconds and cpu_seconds of each.
+      import_cpu_seconds: processor time of loading TensorFlow, Beam and TFX.
+      components: name, state, wall_seconds, cpu_seconds and peak_memory_mb of each.
       metrics: name to value, on the test split's overall slice.
       thresholds: each with the bound, the value it met and whether it passed.
       reasons: why the model was not blessed, in words.
@@ -50,6 +51,7 @@ class Summary:
     status: str = FAILED
     rows: dict[str, Any] = dataclasses.field(default_factory=dict)
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+    import_cpu_seconds: float | None = None
     components: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     thresholds: list[dict[str, Any]] = dataclasses.field(default_factory=list)

@@ -10,6 +10,7 @@ from schema import features as raw
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
+RANKS = ("rank_all", "rank_unseen", "rank_popularity")
 NOW = 4_000_000_000
 """A time after every rating: nothing is recent, all of the history is earlier."""
 
@@ -111,6 +112,17 @@ def test_without_a_history_every_movie_is_unseen(model, oracle, trained):
     assert (found["rank_unseen"] == found["rank_all"]).all()
 
 
+def test_popularity_ranks_by_training_ratings_among_the_unseen(model, oracle, trained, test_rows):
+    rows = test_rows[::25]
+    rated = np.bincount(trained.interactions.movie_row, minlength=len(trained.catalogue.ids))
+    found = fixtures.predict(model, *rows)["rank_popularity"]
+    for number, example in enumerate(rows):
+        row = oracle.movies[fixtures.value(example, raw.MOVIE_ID)]
+        seen = {movie for _, movie in oracle.history(fixtures.value(example, raw.USER_ID))}
+        as_popular = [m for m in range(len(rated)) if rated[m] >= rated[row] and m not in seen]
+        assert found[number] == len(as_popular)
+
+
 def test_ties_count_against_the_movie(trained):
     serving = trained.serving
     before = serving.candidates.numpy()
@@ -150,8 +162,7 @@ def test_an_unknown_movie_has_rank_minus_one_and_stars(model, trained, movie):
         user_id=trained.users.ids[0], movie_id=movie, timestamp=880_000_000
     )
     found = fixtures.predict(model, example)
-    assert found["rank_all"].tolist() == [-1]
-    assert found["rank_unseen"].tolist() == [-1]
+    assert [found[name].tolist() for name in RANKS] == [[-1]] * 3
     assert 1.0 <= found["predicted_rating"][0] <= 5.0
 
 
@@ -167,10 +178,9 @@ def test_an_example_without_any_feature_gets_an_answer(model):
 
 
 def test_no_examples_get_no_answers(model):
-    assert {name: values.shape for name, values in fixtures.predict(model).items()} == {
-        "predicted_rating": (0,),
-        "rank_all": (0,),
-        "rank_unseen": (0,),
+    found = fixtures.predict(model)
+    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(RANKS, (0,)) | {
+        "predicted_rating": (0,)
     }
 
 
@@ -426,7 +436,10 @@ def test_signatures_take_and_give_what_the_design_says(model):
     assert set(model.signatures) == {"serving_default", "recommend", "rank"}
     user = {feature.name for feature in fixtures.USER_FIELDS} | {"timestamp"}
     expected = {
-        "serving_default": ({"examples"}, {"predicted_rating", "rank_all", "rank_unseen", "rank_popularity"}),
+        "serving_default": (
+            {"examples"},
+            {"predicted_rating", "rank_all", "rank_unseen", "rank_popularity"},
+        ),
         "recommend": (
             user | {"k", "exclude_movie_ids", "exclude_seen"},
             {"movie_id", "movie_title", "score", "predicted_rating", "count"},
