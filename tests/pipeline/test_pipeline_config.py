@@ -1,0 +1,137 @@
+"""What a person can ask for, and what --help says of it."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.errors import InputError
+from pipeline import cli
+from pipeline.config import RunConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+OPTIONS = (
+    "--dataset {auto,ml-100k,sample}",
+    "--data-dir",
+    "--metadata-dir",
+    "--output-dir",
+    "--split {random,temporal}",
+    "--invalid-zip {keep,drop}",
+    "--epochs",
+    "--seed",
+    "--no-cache",
+    "--verbose",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("epochs", 0, "--epochs"),
+        ("epochs", -3, "--epochs"),
+        ("seed", -1, "--seed"),
+        ("sample_ratings", 999, "--sample-ratings"),
+    ],
+)
+def test_number_out_of_range_is_refused_by_the_option_it_came_from(name, value, option):
+    with pytest.raises(InputError) as refused:
+        RunConfig(**{name: value})
+    message = str(refused.value)
+    assert option in message
+    assert str(value) in message
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("epochs", 1), ("seed", 0), ("sample_ratings", 1000)])
+def test_least_number_is_allowed(name, value):
+    assert getattr(RunConfig(**{name: value}), name) == value
+
+
+def test_configuration_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RunConfig().seed = 1
+
+
+def test_everything_lies_under_the_output_directory(tmp_path):
+    paths = RunConfig(output_dir=tmp_path / "x").paths
+    places = (paths.pipeline_root, paths.metadata, paths.serving_model, paths.summary, paths.log)
+    assert [place.relative_to(tmp_path / "x").as_posix() for place in places] == [
+        "pipeline_root",
+        "metadata.sqlite",
+        "serving_model",
+        "summary.json",
+        "run.log",
+    ]
+
+
+def test_paths_stay_where_they_were_when_the_working_directory_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = RunConfig().paths
+    monkeypatch.chdir("/")
+    assert before.root == tmp_path / "output"
+
+
+def test_help_is_short_complete_and_quick():
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "local_runner.py"), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"COLUMNS": "80"},
+        timeout=30,
+    )
+    assert run.stderr == ""
+    assert len(run.stdout.splitlines()) <= 42
+    text = " ".join(run.stdout.split())
+    for option in OPTIONS:
+        assert option in text
+    for code in ("0 pushed or up to date", "1 unexpected", "2 wrong use", "3 anom", "4 not bl"):
+        assert code in text
+
+
+def test_every_field_of_the_configuration_is_an_option(monkeypatch):
+    asked = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 7)
+    code = cli.main(
+        ["--dataset", "sample", "--data-dir", "d", "--metadata-dir", "m", "--output-dir", "o"]
+        + ["--split", "temporal", "--invalid-zip", "drop", "--epochs", "3", "--seed", "5"]
+        + ["--sample-ratings", "2000", "--no-cache", "--verbose"]
+    )
+    assert code == 7
+    assert asked == [
+        RunConfig(
+            dataset="sample",
+            data_dir=Path("d"),
+            metadata_dir=Path("m"),
+            output_dir=Path("o"),
+            split="temporal",
+            invalid_zip="drop",
+            epochs=3,
+            seed=5,
+            sample_ratings=2000,
+            cache=False,
+            verbose=True,
+        )
+    ]
+
+
+def test_defaults_of_the_options_are_those_of_the_configuration(monkeypatch):
+    asked = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 0)
+    cli.main([])
+    assert asked == [RunConfig()]
+
+
+def test_interrupt_is_no_stack_trace(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.run.run", interrupted)
+    assert cli.main([]) == 130
+    told = capsys.readouterr()
+    assert "next run goes on" in told.err
+    assert told.out == ""

@@ -1,0 +1,307 @@
+"""The whole product on a small sample, run after run on one output directory.
+
+Each fixture is a run that follows on the one before it; the tests look at what it left.
+"""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from pipeline_fixtures import CACHEABLE, CACHED, COMPLETE, COMPONENTS, SMALL
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_end_to_end")]
+
+ONE_EPOCH = (*SMALL, "--epochs", "1")
+TWO_EPOCHS = (*SMALL, "--epochs", "2")
+
+SUMMARY_TYPES = {
+    "status": str,
+    "dataset": dict,
+    "rows": dict,
+    "components": list,
+    "metrics": dict,
+    "thresholds": list,
+    "blessed": bool,
+    "pushed_version": str,
+    "pushed_path": str,
+}
+METRICS = {"rmse", "mae"} | {
+    f"{prefix}{name}"
+    for prefix in ("", "unseen_")
+    for name in (*(f"top_{k}_accuracy" for k in (1, 5, 10, 50, 100)), "mrr", "ndcg_at_10")
+}
+
+
+@pytest.fixture(scope="module")
+def first(project, output):
+    return project.run_cold(*ONE_EPOCH, output=output)
+
+
+@pytest.fixture(scope="module")
+def second(first, project, output):
+    """The same command again."""
+    assert first.code == 0, first.out + first.err
+    return project.run_cold(*ONE_EPOCH, output=output)
+
+
+@pytest.fixture(scope="module")
+def too_strict(second, project, output):
+    """A bound that no model reaches."""
+    return project.run(*ONE_EPOCH, output=output, thresholds={"max_rmse": 0.01})
+
+
+@pytest.fixture(scope="module")
+def uncached_and_intruder(too_strict, project, output):
+    """Everything again, and another run that is started in the midst of it."""
+    run = project.start(*ONE_EPOCH, "--no-cache", output=output)
+    run.wait_for_start_of("StatisticsGen")
+    intruder = project.run_cold(*ONE_EPOCH, output=output)
+    return run.wait(), intruder
+
+
+@pytest.fixture(scope="module")
+def uncached(uncached_and_intruder):
+    return uncached_and_intruder[0]
+
+
+@pytest.fixture(scope="module")
+def intruder(uncached_and_intruder):
+    return uncached_and_intruder[1]
+
+
+@pytest.fixture(scope="module")
+def changed(uncached, project, output):
+    """Another number of epochs, which concerns the Trainer and what follows it."""
+    return project.run(*TWO_EPOCHS, output=output)
+
+
+@pytest.fixture(scope="module")
+def without_statistics(changed, project, output):
+    """The artifacts of one component were deleted."""
+    shutil.rmtree(output / "pipeline_root" / "StatisticsGen" / "statistics")
+    return project.run(*TWO_EPOCHS, output=output)
+
+
+@pytest.fixture(scope="module")
+def without_serving_model(without_statistics, project, output):
+    """The pushed versions were deleted."""
+    shutil.rmtree(output / "serving_model")
+    return project.run(*TWO_EPOCHS, output=output)
+
+
+# --- the first run
+
+
+def test_first_run_pushes_a_version(first):
+    assert first.code == 0, first.out + first.err
+    assert first.summary["status"] == "pushed"
+    assert first.summary["blessed"] is True
+    assert list(first.versions) == [first.summary["pushed_version"]]
+
+
+def test_everything_a_run_makes_lies_in_the_output_directory(first, output, project):
+    expected = {"pipeline_root", "metadata.sqlite", "serving_model", "summary.json", "run.log"}
+    assert expected <= {path.name for path in output.iterdir()}
+    assert first.summary["pushed_path"] == str(
+        output / "serving_model" / first.summary["pushed_version"]
+    )
+    beside = {path.name for path in project.scratch.iterdir() if path.is_dir()}
+    assert beside <= {"project", "output", "tmp"}
+
+
+def test_summary_has_every_key_in_its_type(first):
+    summary = first.summary
+    for key, kind in SUMMARY_TYPES.items():
+        assert isinstance(summary[key], kind), key
+    assert summary["dataset"]["name"] == "sample"
+    assert summary["dataset"]["source"] == "generated"
+    assert summary["dataset"]["seed"] == 42
+    for threshold in summary["thresholds"]:
+        assert threshold["metric"] in summary["metrics"]
+        assert threshold["passed"] is True
+
+
+def test_summary_counts_rows_per_split_and_drop_reason(first):
+    rows = first.summary["rows"]
+    kept = rows["train"] + rows["validation"] + rows["test"]
+    dropped = sum(rows["dropped"]["u.data"].values())
+    assert dropped > 0
+    assert kept + dropped == rows["read"]["u.data"]
+
+
+def test_metrics_are_flat_and_named_as_documented(first):
+    metrics = first.summary["metrics"]
+    assert set(metrics) >= METRICS
+    assert all(isinstance(value, float) for value in metrics.values())
+    assert 0 < metrics["rmse"] < 5
+    assert all(0 <= metrics[name] <= 1 for name in METRICS - {"rmse", "mae"})
+
+
+def test_summary_times_every_component(first):
+    assert [c["name"] for c in first.summary["components"]] == list(COMPONENTS)
+    for component in first.summary["components"]:
+        assert component["state"] == "ran"
+        assert component["wall_seconds"] > 0
+        assert component["cpu_seconds"] > 0
+
+
+def test_each_component_has_one_plain_line_on_stdout(first):
+    lines = [line for line in first.out.splitlines() if line.startswith(("✓", "○", "✗"))]
+    assert [line.split()[1:3] for line in lines] == [[name, "ran"] for name in COMPONENTS]
+    assert "\x1b" not in first.out
+    assert "\r" not in first.out
+
+
+def test_chatter_of_libraries_is_in_the_log_and_nowhere_else(first):
+    assert first.err == ""
+    assert first.message == []
+    for sign in ("tensorflow:", "absl", "WARNING", " I tfx", "MetadataStore", "Traceback"):
+        assert sign not in first.out
+    assert first.log.count("\n") > 100
+    assert "MetadataStore" in first.log or "absl" in first.log
+    assert "Component Transform started" in first.log
+
+
+def test_table_ends_with_the_next_thing_to_type_on_one_line(first, output):
+    command = "tensorflow_model_server --model_name=movielens --rest_api_port=8501"
+    assert f"{command} --model_base_path={output / 'serving_model'}\n" in first.out
+
+
+def test_pushed_version_loads_in_a_fresh_process(first, output):
+    version = output / "serving_model" / first.summary["pushed_version"]
+    code = (
+        "import sys, tensorflow as tf\n"
+        "print(*sorted(tf.saved_model.load(sys.argv[1]).signatures))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code, str(version)], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == ["rank", "recommend", "serving_default"]
+
+
+def test_every_component_of_the_first_run_executes_once(first):
+    assert first.executions == {(name, COMPLETE): 1 for name in COMPONENTS}
+
+
+# --- again
+
+
+def test_second_run_is_all_cached(second):
+    assert second.code == 0, second.out + second.err
+    assert second.ran <= {"LatestBlessedModel"}
+    for name in CACHEABLE:
+        assert second.executions[name, COMPLETE] == 1, name
+        assert second.executions[name, CACHED] == 1, name
+
+
+def test_second_run_is_up_to_date_and_pushes_nothing(first, second):
+    assert second.summary["status"] == "up_to_date"
+    assert second.summary["pushed_version"] == first.summary["pushed_version"]
+    assert second.versions == first.versions
+
+
+def test_second_run_says_the_same_of_the_model(first, second):
+    for key in ("metrics", "thresholds", "rows", "metadata", "blessed", "dataset"):
+        assert second.summary[key] == first.summary[key], key
+
+
+# --- not blessed
+
+
+def test_model_below_a_bound_is_not_blessed_and_not_pushed(first, too_strict):
+    assert too_strict.code == 4
+    assert too_strict.summary["status"] == "not_blessed"
+    assert too_strict.summary["blessed"] is False
+    assert too_strict.ran <= {"LatestBlessedModel", "Evaluator", "Pusher"}
+    assert too_strict.versions == first.versions
+
+
+def test_verdict_names_the_missed_bound_and_the_value(too_strict):
+    [missed] = [t for t in too_strict.summary["thresholds"] if not t["passed"]]
+    assert (missed["metric"], missed["kind"], missed["bound"]) == ("rmse", "value", 0.01)
+    assert missed["value"] == too_strict.summary["metrics"]["rmse"]
+    [reason] = [r for r in too_strict.summary["reasons"] if "rmse" in r]
+    assert "0.01" in reason
+    assert reason in " ".join(too_strict.out.split())
+    assert "not blessed" in too_strict.out
+
+
+# --- without the cache, and two at once
+
+
+def test_no_cache_runs_every_component_again(uncached):
+    assert uncached.code == 0, uncached.out
+    assert uncached.ran == set(COMPONENTS)
+
+
+def test_model_made_again_is_not_pushed_again(first, uncached):
+    """The same data, code and seed give the same model, byte for byte."""
+    assert uncached.summary["status"] == "up_to_date"
+    assert uncached.versions == first.versions
+
+
+def test_refused_run_does_not_disturb_the_one_at_work(uncached, intruder):
+    for name in COMPONENTS:
+        assert uncached.log.count(f"Component {name} started") == 1
+    assert uncached.log.startswith(intruder.log[:500])
+
+
+def test_second_run_on_one_output_directory_is_refused_at_once(intruder, output):
+    assert intruder.code == 2
+    assert intruder.seconds < 20
+    assert "another run" in intruder.err
+    assert str(output) in intruder.err
+    assert len(intruder.err.splitlines()) <= 6
+    assert intruder.out == ""
+
+
+# --- a change
+
+
+def test_other_epochs_run_trainer_and_what_follows(changed):
+    assert changed.code == 0, changed.out
+    assert changed.ran == {"Trainer", "LatestBlessedModel", "Evaluator", "Pusher"}
+
+
+def test_changed_model_is_compared_with_the_one_blessed_before(first, changed):
+    changes = {t["metric"]: t for t in changed.summary["thresholds"] if t["kind"] == "change"}
+    assert set(changes) == {"rmse", "unseen_top_10_accuracy", "unseen_top_100_accuracy"}
+    for metric, threshold in changes.items():
+        assert threshold["baseline"] == pytest.approx(first.summary["metrics"][metric])
+        assert threshold["value"] == changed.summary["metrics"][metric]
+    assert "blessed before" in changed.out
+
+
+def test_changed_model_becomes_a_new_version_and_the_old_one_stays(first, changed):
+    assert changed.summary["status"] == "pushed"
+    [old] = first.versions
+    [new] = set(changed.versions) - {old}
+    assert changed.versions[old] == first.versions[old]
+    assert int(new) > int(old)
+    assert changed.summary["pushed_version"] == new
+
+
+# --- things deleted
+
+
+def test_deleted_artifacts_are_made_again_and_nothing_that_did_not_need_them(without_statistics):
+    assert without_statistics.code == 0, without_statistics.out
+    assert "StatisticsGen" in without_statistics.ran
+    assert without_statistics.ran <= {
+        "StatisticsGen",
+        "ExampleValidator",
+        "SchemaGen",
+        "AnomalyGate",
+        "LatestBlessedModel",
+    }
+    assert without_statistics.summary["status"] == "up_to_date"
+
+
+def test_deleted_version_is_pushed_again_from_the_same_model(changed, without_serving_model):
+    run = without_serving_model
+    assert run.code == 0, run.out
+    assert run.summary["status"] == "pushed"
+    assert run.ran == {"LatestBlessedModel", "Pusher"}
+    [digest] = run.versions.values()
+    assert digest == changed.versions[changed.summary["pushed_version"]]

@@ -1,0 +1,138 @@
+"""A run killed in each component, one after the other, in one output directory; then edits."""
+
+import re
+
+import pytest
+from pipeline_fixtures import CACHEABLE, CACHED, COMPONENTS, RUNNING, SMALL
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_kill_and_edit")]
+
+ARGUMENTS = (*SMALL, "--epochs", "1")
+
+SECONDS_IN = {"StatisticsGen": 0.5, "Transform": 2.0, "Trainer": 3.0, "Evaluator": 1.5}
+"""How long a component that takes a while is at work before it is killed."""
+
+
+@pytest.fixture(scope="module")
+def killed(project, output):
+    """Runs by the component they were killed in."""
+    results = {}
+    for name in COMPONENTS:
+        run = project.start(*ARGUMENTS, output=output)
+        run.wait_for_start_of(name, SECONDS_IN.get(name, 0.0))
+        results[name] = run.kill()
+    return results
+
+
+@pytest.fixture(scope="module")
+def resumed(killed, project, output):
+    """The run that follows on those killed, and is left alone."""
+    return project.run(*ARGUMENTS, output=output)
+
+
+@pytest.fixture(scope="module")
+def untouched(resumed, project, output):
+    assert resumed.code == 0, resumed.out
+    return project.run(*ARGUMENTS, output=output)
+
+
+@pytest.fixture(scope="module")
+def trainer_edited(untouched, project, output):
+    add_comment(project, "trainer/fit.py")
+    return project.run(*ARGUMENTS, output=output)
+
+
+@pytest.fixture(scope="module")
+def transform_edited(trainer_edited, project, output):
+    """In a process of its own, as after a real edit."""
+    add_comment(project, "transform/preprocessing.py")
+    return project.run_cold(*ARGUMENTS, output=output)
+
+
+@pytest.fixture(scope="module")
+def schema_edited(transform_edited, project, output):
+    """Killed once it has shown what it does with the schema."""
+    add_comment(project, "schema/schema.pbtxt")
+    run = project.start(*ARGUMENTS, output=output)
+    run.wait_for_start_of("StatisticsGen")
+    return run.kill()
+
+
+def add_comment(project, name):
+    with (project.root / name).open("a", encoding="utf-8") as file:
+        file.write("\n# An edit.\n")
+
+
+def lines(run):
+    """State by component, as printed before the run ended."""
+    return dict(re.findall(r"^[✓○✗] (\w+) +(\w+) ", run.out, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_run_killed_in_a_component_keeps_what_was_done_before(killed, name):
+    run = killed[name]
+    assert run.code == -9, run.out
+    place = COMPONENTS.index(name)
+    done = lines(run)
+    assert set(COMPONENTS[:place]) <= set(done)
+    for earlier in COMPONENTS[: max(place - 1, 0)]:
+        if earlier in CACHEABLE:
+            assert done[earlier] == "cached", earlier
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_killed_run_leaves_no_version_or_a_whole_one(killed, resumed, name):
+    versions = killed[name].versions
+    if name != "Pusher":
+        assert versions == {}
+    assert set(versions.items()) <= set(resumed.versions.items())
+
+
+def test_some_runs_were_killed_at_work(killed):
+    """Else the test above proves little: the store knows of executions that never ended."""
+    for name in SECONDS_IN:
+        assert killed[name].executions[name, RUNNING] > 0, name
+
+
+def test_next_run_goes_on_and_pushes_one_version(resumed):
+    assert resumed.code == 0, resumed.out
+    assert resumed.summary["status"] in ("pushed", "up_to_date")
+    assert resumed.ran <= {"LatestBlessedModel", "Evaluator", "Pusher"}
+    assert list(resumed.versions) == [resumed.summary["pushed_version"]]
+    assert "Traceback" not in resumed.out + resumed.err
+
+
+def test_nothing_unfinished_lies_beside_the_version(resumed, output):
+    assert [path.name for path in (output / "serving_model").iterdir()] == list(resumed.versions)
+
+
+def test_run_after_that_is_all_cached(untouched):
+    assert untouched.ran <= {"LatestBlessedModel"}
+    assert untouched.summary["status"] == "up_to_date"
+    assert all(untouched.executions[name, CACHED] for name in CACHEABLE)
+
+
+def test_edit_of_the_trainer_runs_it_and_what_depends_on_it(trainer_edited):
+    assert trainer_edited.code == 0, trainer_edited.out
+    assert trainer_edited.ran == {"Trainer", "LatestBlessedModel", "Evaluator", "Pusher"}
+
+
+def test_edit_of_the_preprocessing_runs_it_and_what_depends_on_it(transform_edited):
+    assert transform_edited.code == 0, transform_edited.out + transform_edited.err
+    assert transform_edited.ran == {
+        "Transform",
+        "Trainer",
+        "LatestBlessedModel",
+        "Evaluator",
+        "Pusher",
+    }
+
+
+def test_comment_that_changes_no_model_pushes_nothing(resumed, trainer_edited, transform_edited):
+    for run in (trainer_edited, transform_edited):
+        assert run.summary["status"] == "up_to_date"
+        assert run.versions == resumed.versions
+
+
+def test_edited_schema_is_imported_again(schema_edited):
+    assert lines(schema_edited)["ImportSchemaGen"] == "ran"
