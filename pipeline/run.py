@@ -44,7 +44,8 @@ def run(config: RunConfig) -> int:
             _run(config, paths, screen, summary)
         except Exception as error:
             _logger.exception("The run failed")
-            summary.fail(error, explain(error, paths))
+            problem = what_to_tell(error, paths)
+            summary.fail(problem, explain(problem, paths))
         with _ignoring_a_full_disk():
             summary.write(paths.summary)
         if summary.error:
@@ -164,22 +165,30 @@ def _take_in(summary: summaries.Summary, run: ComponentRun) -> None:
         summary.conclude(summaries.PUSHED if new else summaries.UP_TO_DATE)
 
 
+def what_to_tell(error: Exception, paths: OutputPaths) -> Exception:
+    """Returns the error that a person is told of: a full disk by its name, however it came."""
+    if isinstance(error, PipelineError) or not _is_full_disk(error):
+        return error
+    return _disk_full(paths.root)
+
+
 def explain(error: BaseException, paths: OutputPaths) -> str:
     """Returns what a person is told about a failure: a few lines, never a stack trace."""
     if isinstance(error, PipelineError):
         return str(error)
-    if _is_full_disk(error):
-        return str(_disk_full(paths.root))
     what = (str(error).strip().splitlines() or [""])[0][:300]
     return f"Unexpected failure: {type(error).__name__}: {what}\n  the detail is in {paths.log}"
+
+
+# From Beam's workers, TensorFlow and the metadata store's SQLite only the text arrives.
+_SIGNS_OF_A_FULL_DISK = ("No space left on device", "database or disk is full")
 
 
 def _is_full_disk(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             return True
-        # From Beam's workers and from TensorFlow only the text arrives.
-        if "No space left on device" in str(error):
+        if any(sign in str(error) for sign in _SIGNS_OF_A_FULL_DISK):
             return True
         error = error.__cause__ or error.__context__
     return False

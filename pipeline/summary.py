@@ -185,6 +185,8 @@ def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
 
 def _bound(threshold: Mapping[str, Any]) -> str:
     lower = threshold["metric"] in ("rmse", "mae")
+    if threshold["limit"] is None:
+        return "no limit: it could not be computed"
     if threshold["kind"] == "value":
         return f"{'at most' if lower else 'at least'} {threshold['bound']:.4f}"
     return (
