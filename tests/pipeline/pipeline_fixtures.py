@@ -286,6 +286,9 @@ def executions(output: Path) -> Counter:
     if not store.is_file():
         return Counter()
     with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as database:
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        if ("Association",) not in tables.fetchall():
+            return Counter()
         rows = database.execute(
             "SELECT Context.name, Execution.last_known_state FROM Execution"
             " JOIN Association ON Association.execution_id = Execution.id"

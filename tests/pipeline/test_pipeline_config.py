@@ -96,11 +96,11 @@ def test_help_is_short_complete_and_quick():
 def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     asked = []
     monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 7)
-    code = cli.main(
-        ["--dataset", "sample", "--data-dir", "d", "--metadata-dir", "m", "--output-dir", "o"]
-        + ["--split", "temporal", "--invalid-zip", "drop", "--epochs", "3", "--seed", "5"]
-        + ["--sample-ratings", "2000", "--no-cache", "--verbose"]
+    line = (
+        "--dataset sample --data-dir d --metadata-dir m --output-dir o --split temporal"
+        " --invalid-zip drop --epochs 3 --seed 5 --sample-ratings 2000 --no-cache --verbose"
     )
+    code = cli.main(line.split())
     assert code == 7
     assert asked == [
         RunConfig(

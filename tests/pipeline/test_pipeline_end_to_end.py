@@ -171,8 +171,7 @@ def test_table_ends_with_the_next_thing_to_type_on_one_line(first, output):
 def test_pushed_version_loads_in_a_fresh_process(first, output):
     version = output / "serving_model" / first.summary["pushed_version"]
     code = (
-        "import sys, tensorflow as tf\n"
-        "print(*sorted(tf.saved_model.load(sys.argv[1]).signatures))"
+        "import sys, tensorflow as tf\nprint(*sorted(tf.saved_model.load(sys.argv[1]).signatures))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", code, str(version)], capture_output=True, text=True, check=True

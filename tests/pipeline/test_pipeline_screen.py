@@ -1,0 +1,370 @@
+"""What a person sees: plain lines, a spinner on a terminal, and the final table."""
+
+import dataclasses
+import errno
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from components import progress
+from components.errors import AnomaliesError, InputError
+from pipeline import run as runs
+from pipeline import summary as summaries
+from pipeline.config import OutputPaths
+from pipeline.console import CACHED, FAILED, RAN, Screen
+from pipeline.logs import captured_output
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = Path(__file__).parent / "golden"
+PATHS = OutputPaths(Path("/data/output"))
+
+
+# --- lines
+
+
+@pytest.fixture
+def terminal():
+    """A pseudo-terminal: a stream to write to, and a function that ends it and reads it all."""
+    ours, theirs = pty.openpty()
+    stream = os.fdopen(theirs, "w", encoding="utf-8")
+    read = bytearray()
+
+    def drain():
+        while True:
+            try:
+                data = os.read(ours, 4096)
+            except OSError:
+                return
+            if not data:
+                return
+            read.extend(data)
+
+    thread = threading.Thread(target=drain, daemon=True)
+    thread.start()
+
+    def finish():
+        stream.close()
+        thread.join(5)
+        os.close(ours)
+        return read.decode()
+
+    return stream, finish
+
+
+def test_plain_line_says_state_seconds_and_result():
+    stream = io.StringIO()
+    screen = Screen(stream)
+    with screen.working("Trainer") as update:
+        update("epoch 1 of 2")
+    screen.component("Trainer", RAN, 12.34, "2 epochs")
+    screen.component("Evaluator", CACHED, 0.04, "blessed")
+    screen.component("Pusher", FAILED, 100.0, "no space")
+    assert stream.getvalue().splitlines() == [
+        "✓ Trainer                 ran      12.3 s  2 epochs",
+        "○ Evaluator               cached    0.0 s  blessed",
+        "✗ Pusher                  failed  100.0 s  no space",
+    ]
+
+
+def test_plain_lines_are_never_wrapped_nor_taken_for_markup():
+    stream = io.StringIO()
+    Screen(stream).component("RatingsGen", RAN, 1.0, "[bold]x[/bold] " * 40)
+    assert stream.getvalue().count("\n") == 1
+    assert stream.getvalue().count("[bold]") == 40
+
+
+def test_terminal_shows_a_spinner_with_name_and_progress_and_then_only_the_line(
+    terminal, monkeypatch
+):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    stream, finish = terminal
+    screen = Screen(stream)
+    with screen.working("Trainer") as update, progress.sink(update):
+        progress.report("epoch 3 of 9")
+        time.sleep(0.4)
+    screen.component("Trainer", RAN, 1.0, "done")
+    shown = finish()
+    running, last = shown[: shown.rindex("Trainer")], shown[shown.rindex("Trainer") :]
+    assert "running" in running
+    assert "epoch 3 of 9" in running
+    assert any(frame in running for frame in "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+    assert "\x1b[2K" in running  # the spinner's line is erased
+    assert "done" in last
+    assert "running" not in last
+
+
+# --- the table
+
+
+def summary(**changes):
+    """What a run on a small sample comes to."""
+    metrics = {"example_count": 208.0, "rmse": 0.97197, "mae": 0.77697, "top_10_accuracy": 0.19231}
+    metrics |= {"unseen_top_10_accuracy": 0.33654, "unseen_top_100_accuracy": 0.99038}
+    found = summaries.Summary(
+        dataset={
+            "name": "sample",
+            "source": "generated",
+            "data_dir": "/data/output/data/sample-1000-seed42",
+            "metadata_dir": None,
+            "seed": 42,
+            "notice": None,
+        },
+        status=summaries.PUSHED,
+        rows={
+            "train": 69500,
+            "validation": 9500,
+            "test": 20800,
+            "dropped": {"u.data": {"rating out of range": 1}, "u.user": {"exact duplicate": 2}},
+            "repaired": {"u.item": {"quotes or byte-string residue removed": 2}},
+            "read": {"u.data": 99801, "u.user": 41, "u.item": 120},
+        },
+        metadata={"movies": 1682, "matched": 1600},
+        components=[{"name": "Pusher", "state": "ran", "wall_seconds": 0.1, "cpu_seconds": 0.1}],
+        metrics=metrics,
+        thresholds=[
+            threshold("rmse", "value", bound=1.1, value=0.97197, limit=1.1),
+            threshold("rmse", "change", bound=0.005, value=0.97197, baseline=0.98, limit=0.985),
+        ],
+        blessed=True,
+        pushed_version="1700000000",
+        pushed_path="/data/output/serving_model/1700000000",
+        exit_code=0,
+    )
+    return dataclasses.replace(found, **changes)
+
+
+def threshold(metric, kind, *, bound, value, limit, baseline=None, passed=True):
+    return {
+        "metric": metric,
+        "kind": kind,
+        "bound": bound,
+        "value": value,
+        "baseline": baseline,
+        "passed": passed,
+        "limit": limit,
+    }
+
+
+def not_blessed():
+    return summary(
+        status=summaries.NOT_BLESSED,
+        dataset=summary().dataset | {"notice": "NOT REAL DATA: this run uses a sample."},
+        thresholds=[
+            threshold("rmse", "value", bound=0.92, value=0.97197, limit=0.92, passed=False),
+            threshold("unseen_top_10_accuracy", "value", bound=0.17, value=0.33654, limit=0.17),
+        ],
+        reasons=["rmse 0.9720 is above the allowed 0.9200"],
+        blessed=False,
+        pushed_version=None,
+        pushed_path=None,
+        exit_code=4,
+    )
+
+
+def shown(value):
+    stream = io.StringIO()
+    summaries.show(value, Screen(stream), PATHS)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("blessed", summary()), ("not_blessed", not_blessed())]
+)
+def test_final_table(golden, name, value):
+    golden(GOLDEN / f"summary_{name}.txt", shown(value))
+
+
+def test_table_of_a_run_that_stopped_early_is_short_and_says_where_to_look():
+    text = shown(
+        summaries.Summary(
+            status=summaries.ANOMALIES, dataset=summary().dataset, rows=summary().rows, exit_code=3
+        )
+    )
+    assert "stopped: the data has anomalies" in text
+    assert "anomalies.json" in text
+    assert "rmse" not in text
+
+
+def test_threshold_that_could_not_be_computed_is_shown_without_numbers():
+    broken = [threshold("rmse", "change", bound=0.005, value=0.9, limit=None, passed=False)]
+    assert "✗" in shown(summary(thresholds=broken))
+
+
+def test_next_command_is_one_line_on_a_narrow_terminal_too(terminal, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "50")
+    stream, finish = terminal
+    summaries.show(summary(), Screen(stream), PATHS)
+    command = "--rest_api_port=8501 --model_base_path=/data/output/serving_model"
+    assert command in finish()
+
+
+def test_summary_for_machines_is_json_and_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "summary.json"
+    path.write_text("old")
+    summary().write(path)
+    assert json.loads(path.read_text())["status"] == "pushed"
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("pushed", 0), ("up_to_date", 0), ("failed", 1), ("anomalies", 3), ("not_blessed", 4)],
+)
+def test_exit_code_of_each_status(status, code):
+    found = summaries.Summary()
+    found.conclude(status)
+    assert (found.status, found.exit_code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (InputError("bad"), "failed", 2),
+        (AnomaliesError("odd"), "anomalies", 3),
+        (ValueError("oh"), "failed", 1),
+    ],
+)
+def test_exit_code_of_each_kind_of_failure(error, status, code):
+    found = summaries.Summary()
+    found.fail(error, "text")
+    assert (found.status, found.exit_code, found.error) == (status, code, "text")
+
+
+# --- messages
+
+
+BEAM_ERROR = (
+    "Traceback (most recent call last):\n  File x\nOSError: [Errno 28] No space left on device: "
+    "'/data/x' [while running 'WriteSplit[train]/Write']"
+)
+
+
+def chained():
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("the writer gave up") from error
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError(BEAM_ERROR),
+        RuntimeError("Error when executing query: database or disk is full query: INSERT"),
+        chained(),
+    ],
+    ids=["itself", "from a Beam worker", "from the metadata store", "as a cause"],
+)
+def test_full_disk_is_explained_however_it_arrives(error):
+    problem = runs.what_to_tell(error, PATHS)
+    message = runs.explain(problem, PATHS)
+    assert problem.exit_code == 2
+    assert "the disk is full" in message
+    assert "/data/output" in message
+    assert "Traceback" not in message
+
+
+def test_full_disk_that_a_component_has_explained_is_left_as_it_is():
+    error = InputError("no space left to push the model")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert runs.what_to_tell(error, PATHS) is error
+
+
+def test_other_failure_is_left_as_it_is():
+    error = ValueError("odd")
+    assert runs.what_to_tell(error, PATHS) is error
+
+
+def test_error_for_people_is_told_as_it_is():
+    assert runs.explain(InputError("odd", file="u.data", row=3), PATHS) == "u.data, row 3: odd"
+
+
+@pytest.mark.parametrize("text", ["", "one\ntwo\nthree", "x" * 5000])
+def test_unexpected_failure_is_two_lines_that_name_the_log(text):
+    message = runs.explain(ValueError(text), PATHS)
+    assert len(message.splitlines()) == 2
+    assert len(message) < 500
+    assert message.startswith("Unexpected failure: ValueError")
+    assert str(PATHS.log) in message
+
+
+# --- the log
+
+
+def capture(tmp_path, code, *, verbose):
+    """Runs code under `captured_output` in a process of its own."""
+    program = (
+        "import logging, os, sys\nfrom pathlib import Path\n"
+        "from pipeline.logs import captured_output\n"
+        f"with captured_output(Path({str(tmp_path / 'run.log')!r}), verbose={verbose}) as people:\n"
+        + "".join(f"    {line}\n" for line in code)
+        + "print('after')\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    return run, (tmp_path / "run.log").read_text()
+
+
+NOISE = (
+    "os.write(1, b'from C to stdout\\n')",
+    "os.write(2, b'from C to stderr\\n')",
+    "print('printed')",
+    "print('printed too', file=sys.stderr)",
+    "logging.getLogger('tfx.x').info('logged')",
+    "import warnings; warnings.warn('beware')",
+    "people.write('for people\\n')",
+)
+HEARD = ("from C to stdout", "from C to stderr", "printed", "printed too", "logged", "beware")
+
+
+def test_everything_libraries_write_lands_in_the_log(tmp_path):
+    run, log = capture(tmp_path, NOISE, verbose=False)
+    assert run.stdout == "for people\nafter\n"
+    assert run.stderr == ""
+    for word in HEARD:
+        assert word in log
+    assert "I tfx.x: logged" in log
+    assert "for people" not in log
+
+
+def test_verbose_shows_it_as_well(tmp_path):
+    run, log = capture(tmp_path, NOISE, verbose=True)
+    assert run.stdout == "for people\nafter\n"
+    for word in HEARD:
+        assert word in run.stderr
+        assert word in log
+
+
+def test_failure_in_the_midst_restores_the_streams(tmp_path):
+    code = ("print('before')", "raise SystemExit('gone')")
+    run, log = capture(tmp_path, code, verbose=True)
+    assert run.returncode == 1
+    assert run.stderr.endswith("gone\n")
+    assert "gone" not in log
+
+
+def test_log_is_written_anew(tmp_path):
+    (tmp_path / "run.log").write_text("of an earlier run")
+    _, log = capture(tmp_path, ("print('new')",), verbose=False)
+    assert log == "new\n"
+
+
+def test_log_that_cannot_be_opened_leaves_the_streams_alone(tmp_path, capfd):
+    with pytest.raises(OSError, match="directory"), captured_output(tmp_path, verbose=False):
+        pass
+    print("still here")
+    assert capfd.readouterr().out == "still here\n"
