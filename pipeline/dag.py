@@ -1,7 +1,7 @@
 """Runs the pipeline's components one after the other, as TFX's local runner does.
 
 `LocalDagRunner` says nothing of what was cached or how long it took, and takes a cached
-result for good even where its files have been deleted; both need the loop itself.
+push for good even where the version it pushed has been deleted; both need the loop itself.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.pipeline import Pipeline
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.types import standard_artifacts
 
 from components import progress
 from pipeline.console import CACHED, FAILED, RAN, Screen
@@ -115,10 +116,9 @@ class DagRunner:
 
         with self._screen.working(name) as update, progress.sink(update):
             try:
-                state, outputs = self._launch(node)
-                if state == CACHED and not _all_there(outputs):
-                    with _without_cache(node):
-                        state, outputs = self._launch(node)
+                # Asked beforehand: a node that was found in the cache is done for this run.
+                with _without_cache(node) if self._lost_a_push(node) else contextlib.nullcontext():
+                    state, outputs = self._launch(node)
             except Exception as error:
                 return done(FAILED, {}, error)
         return done(state, outputs)
@@ -137,6 +137,19 @@ class DagRunner:
             raise RuntimeError(f"{name} was not run: its inputs are missing; see the log")
         return self._published(info.execution_id, name)
 
+    def _lost_a_push(self, node: Any) -> bool:  # noqa: ANN401
+        """Whether a version that the node pushed, in whichever run, has been deleted since.
+
+        TFX looks whether the files of cached artifacts still exist; a pushed version is none.
+        """
+        kinds = {output.artifact_spec.type.name for output in node.outputs.outputs.values()}
+        if standard_artifacts.PushedModel.TYPE_NAME not in kinds:
+            return False
+        with metadata.Metadata(self._connection) as handle:
+            pushes = handle.store.get_artifacts_by_type(standard_artifacts.PushedModel.TYPE_NAME)
+        versions = {push.custom_properties[_DESTINATION].string_value for push in pushes}
+        return any(version and not Path(version).exists() for version in versions)
+
     def _published(self, execution_id: int, name: str) -> tuple[str, Outputs]:
         """Returns state and artifacts of an execution from the metadata store."""
         with metadata.Metadata(self._connection) as handle:
@@ -148,16 +161,6 @@ class DagRunner:
         if state == metadata_store_pb2.Execution.COMPLETE:
             return RAN, outputs
         raise RuntimeError(f"{name} ended in state {state}; see the log")
-
-
-def _all_there(outputs: Outputs) -> bool:
-    """Whether the files of cached results, and the version they pushed, still exist."""
-    for artifacts in outputs.values():
-        for artifact in artifacts:
-            pushed = artifact.get_string_custom_property(_DESTINATION)
-            if not Path(artifact.uri).exists() or (pushed and not Path(pushed).exists()):
-                return False
-    return True
 
 
 def _reset_peak_memory() -> None:
