@@ -1,6 +1,6 @@
-"""Which model a new one is compared with: the latest blessed model that is not itself.
+"""What something new is compared with: the latest of its kind that is not itself.
 
-The stock strategy takes the latest blessed model, which after a run is the very model
+For models the stock strategy takes the latest blessed model, which after a run is the very model
 that was just blessed: a second, identical run would compare it with itself, find the
 comparison new, and evaluate and push again.
 """
@@ -11,6 +11,7 @@ from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 
+STATISTICS = "statistics"
 MODEL, BLESSING, CANDIDATE = "model", "model_blessing", "candidate"
 """Names of the Resolver's channels: all models, all blessings, the model being judged."""
 
@@ -40,3 +41,25 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
             if model.id not in candidates and fileio.exists(model.uri):
                 return {**nothing, MODEL: [model]}
         return nothing
+
+
+class LatestOtherStatistics(resolver.ResolverStrategy):
+    """Resolves to the statistics of the run before, if there was one with other data."""
+
+    def resolve_artifacts(
+        self, store: object, input_dict: dict[str, list[types.Artifact]]
+    ) -> dict[str, list[types.Artifact]]:
+        """Returns the latest statistics but the candidate's under "statistics".
+
+        Args:
+          store: the ML Metadata store; not needed.
+          input_dict: all statistics under "statistics", this run's under "candidate".
+        """
+        own = {artifact.id for artifact in input_dict.get(CANDIDATE, ())}
+        others = [
+            artifact
+            for artifact in input_dict.get(STATISTICS, ())
+            if artifact.id not in own and fileio.exists(artifact.uri)
+        ]
+        latest = sorted(others, key=lambda artifact: artifact.id)[-1:]
+        return {**{key: [] for key in input_dict}, STATISTICS: latest}

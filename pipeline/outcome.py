@@ -61,7 +61,13 @@ def _schema(run: ComponentRun) -> str:
 
 def _gate(run: ComponentRun) -> str:
     warnings = artifact(run, "gate_pass").warnings
-    return f"no errors, {warnings or 'no'} warnings"
+    more = ": see anomalies.json" if warnings else ""
+    return f"no errors, {warnings or 'no'} warnings{more}"
+
+
+def _previous(run: ComponentRun) -> str:
+    found = run.outputs.get("statistics")
+    return f"statistics {found[0].id}, to find drift" if found else "none: no run with other data"
 
 
 def _transform(run: ComponentRun) -> str:
@@ -107,6 +113,7 @@ _READERS: Mapping[str, Callable[[ComponentRun], str]] = {
     "StatisticsGen": _statistics,
     "SchemaGen": _schema,
     "ImportSchemaGen": _schema,
+    "PreviousStatistics": _previous,
     "AnomalyGate": _gate,
     "Transform": _transform,
     "Trainer": _trainer,

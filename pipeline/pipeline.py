@@ -17,7 +17,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import transform_pb2
 from tfx.types import Channel, standard_artifacts
 
-from components.baseline import LatestOtherBlessedModel
+from components.baseline import LatestOtherBlessedModel, LatestOtherStatistics
 from components.evaluation.config import Thresholds, build_eval_config
 from components.example_gen import splits
 from components.example_gen.component import MoviesGen, RatingsGen
@@ -86,11 +86,17 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     validator = ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     )
+    previous = Resolver(
+        strategy_class=LatestOtherStatistics,
+        statistics=Channel(type=standard_artifacts.ExampleStatistics),
+        candidate=statistics.outputs["statistics"],
+    ).with_id("PreviousStatistics")
     gate = keyed_by_source(
         AnomalyGate(
             anomalies=validator.outputs["anomalies"],
             statistics=statistics.outputs["statistics"],
             schema=schema.outputs["schema"],
+            previous_statistics=previous.outputs["statistics"],
             report_path=str(config.paths.root / "anomalies.json"),
         ),
         "components/gate",
@@ -146,6 +152,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             inferred_schema,
             schema,
             validator,
+            previous,
             gate,
             transform,
             trainer,

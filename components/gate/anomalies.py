@@ -7,6 +7,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 WHOLE_DATA_SET = "(whole data set)"
@@ -81,6 +82,50 @@ def find_anomalies(
         for feature, info in sorted(findings.anomaly_info.items()):
             found.append(_to_anomaly(split, feature, info, schema, by_feature.get(feature)))
     return tuple(found)
+
+
+def find_changes(
+    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
+    previous: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
+    schema: schema_pb2.Schema,
+) -> tuple[Anomaly, ...]:
+    """Returns drift and skew beyond the schema's comparators, as warnings.
+
+    Drift: a split differs from the same split of the run before. Skew: the first split
+    differs from the last, as training data may from what is met later. Neither makes
+    data wrong, so neither stops a run.
+
+    Args:
+      statistics: this run's, by split, in order.
+      previous: the run before's, by split; empty if there was none.
+      schema: its `drift_comparator` and `skew_comparator` set the limits.
+    """
+    found: list[Anomaly] = []
+    for split, current in statistics.items():
+        if split in previous:
+            drift = tfdv.validate_statistics(current, schema, previous_statistics=previous[split])
+            found += _compared(f"{split} since the last run", drift, schema)
+    if len(statistics) > 1:
+        (first, here), *_, (last, there) = statistics.items()
+        skew = tfdv.validate_statistics(here, schema, serving_statistics=there)
+        found += _compared(f"{first} against {last}", skew, schema)
+    return tuple(found)
+
+
+def _compared(
+    where: str, findings: anomalies_pb2.Anomalies, schema: schema_pb2.Schema
+) -> list[Anomaly]:
+    """Returns what the comparators alone found; the rest is known from the validator."""
+    types = anomalies_pb2.AnomalyInfo.Type
+    compared = []
+    for feature, info in sorted(findings.anomaly_info.items()):
+        reasons = [r for r in info.reason if types.Name(r.type).startswith("COMPARATOR")]
+        if reasons:
+            only = anomalies_pb2.AnomalyInfo(
+                severity=anomalies_pb2.AnomalyInfo.WARNING, reason=reasons
+            )
+            compared.append(_to_anomaly(where, feature, only, schema))
+    return compared
 
 
 def blocking_anomalies(anomalies: Sequence[Anomaly]) -> tuple[Anomaly, ...]:

@@ -40,6 +40,9 @@ class AnomalyGateSpec(component_spec.ComponentSpec):
         executor.STATISTICS_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.ExampleStatistics
         ),
+        executor.PREVIOUS_STATISTICS_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.ExampleStatistics, optional=True
+        ),
         executor.SCHEMA_KEY: component_spec.ChannelParameter(type=standard_artifacts.Schema),
     }
     OUTPUTS = {  # noqa: RUF012
@@ -61,6 +64,7 @@ class AnomalyGate(base_component.BaseComponent):
         anomalies: types.BaseChannel,
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
+        previous_statistics: types.BaseChannel | None = None,
         strict: bool = True,
         report_path: str | None = None,
     ) -> None:
@@ -70,6 +74,7 @@ class AnomalyGate(base_component.BaseComponent):
           anomalies: `ExampleAnomalies` of ExampleValidator.
           statistics: the `ExampleStatistics` they were found in, for example values.
           schema: the `Schema` they were found against, for advice.
+          previous_statistics: the `ExampleStatistics` of the run before, to find drift.
           strict: False reports anomalies of severity ERROR and lets them pass.
           report_path: a file for a copy of `anomalies.json`. TFX removes the outputs of
             an execution that fails, so without it a failed gate leaves its message only.
@@ -78,6 +83,7 @@ class AnomalyGate(base_component.BaseComponent):
             spec=AnomalyGateSpec(
                 anomalies=anomalies,
                 statistics=statistics,
+                previous_statistics=previous_statistics,
                 schema=schema,
                 strict=int(strict),
                 report_path=report_path,

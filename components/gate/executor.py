@@ -14,10 +14,17 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from components.errors import AnomaliesError
-from components.gate.anomalies import Anomaly, blocking_anomalies, describe, find_anomalies
+from components.gate.anomalies import (
+    Anomaly,
+    blocking_anomalies,
+    describe,
+    find_anomalies,
+    find_changes,
+)
 
 ANOMALIES_KEY = "anomalies"
 STATISTICS_KEY = "statistics"
+PREVIOUS_STATISTICS_KEY = "previous_statistics"
 SCHEMA_KEY = "schema"
 GATE_PASS_KEY = "gate_pass"
 STRICT_KEY = "strict"
@@ -44,7 +51,7 @@ class Executor(base_executor.BaseExecutor):
         """Reports the anomalies, and stops the run if one is an error.
 
         Args:
-          input_dict: `anomalies`, `statistics` and `schema`.
+          input_dict: `anomalies`, `statistics` and `schema`; `previous_statistics` if any.
           output_dict: `gate_pass`.
           exec_properties: `strict` and, optionally, `report_path`.
 
@@ -69,11 +76,14 @@ class Executor(base_executor.BaseExecutor):
         statistics = artifact_utils.get_single_instance(input_dict[STATISTICS_KEY])
         schema = artifact_utils.get_single_instance(input_dict[SCHEMA_KEY])
         splits = artifact_utils.decode_split_names(anomalies.split_names)
-        return find_anomalies(
+        curated = _read_schema(Path(schema.uri))
+        current = {split: _read_statistics(statistics, split) for split in splits}
+        found = find_anomalies(
             anomalies={split: _read_anomalies(anomalies, split) for split in splits},
-            statistics={split: _read_statistics(statistics, split) for split in splits},
-            schema=_read_schema(Path(schema.uri)),
+            statistics=current,
+            schema=curated,
         )
+        return found + find_changes(current, _read_previous(input_dict), curated)
 
 
 def write_report(path: Path, found: Sequence[Anomaly]) -> None:
@@ -102,6 +112,17 @@ def _read_statistics(
 ) -> statistics_pb2.DatasetFeatureStatisticsList:
     path = Path(artifact_utils.get_split_uri([statistics], split)) / _STATISTICS_FILE
     return statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
+
+
+def _read_previous(
+    input_dict: dict[str, list[types.Artifact]],
+) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
+    """Returns the statistics of the run before by split; none if there was none."""
+    return {
+        split: _read_statistics(previous, split)
+        for previous in input_dict.get(PREVIOUS_STATISTICS_KEY, ())[:1]
+        for split in artifact_utils.decode_split_names(previous.split_names)
+    }
 
 
 def _read_schema(folder: Path) -> schema_pb2.Schema:

@@ -12,6 +12,7 @@ from components.gate.anomalies import (
     blocking_anomalies,
     describe,
     find_anomalies,
+    find_changes,
 )
 
 
@@ -106,6 +107,33 @@ def test_drift_from_earlier_data_is_named_with_its_comparator():
     assert anomaly.kinds == ("COMPARATOR_L_INFTY_HIGH",)
     assert "0.5" in anomaly.description
     assert "threshold in drift_comparator" in anomaly.remedy
+
+
+MEN_ONLY = {**fixtures.GOOD, "user_gender": ["Male"] * 20}
+
+
+def changes(splits, previous):
+    return find_changes(
+        {name: fixtures.statistics_of(columns) for name, columns in splits.items()},
+        {name: fixtures.statistics_of(columns) for name, columns in previous.items()},
+        fixtures.SCHEMA,
+    )
+
+
+def test_drift_since_the_run_before_is_a_warning_and_does_not_block():
+    found = changes({"train": MEN_ONLY}, {"train": fixtures.GOOD})
+    assert [(a.split, a.feature, a.severity) for a in found] == [
+        ("train since the last run", "user_gender", Severity.WARNING)
+    ]
+    assert blocking_anomalies(found) == ()
+
+
+def test_the_same_data_again_does_not_drift():
+    assert changes({"train": fixtures.GOOD}, {"train": fixtures.GOOD}) == ()
+
+
+def test_only_comparators_speak_of_change_not_what_the_validator_found_already():
+    assert changes({"train": fixtures.HIGH_RATING}, {}) == ()
 
 
 def test_warnings_are_found_and_do_not_block():

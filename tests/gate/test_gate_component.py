@@ -56,6 +56,22 @@ def test_an_anomaly_in_any_split_stops_the_run_with_exit_code_3(tmp_path):
     assert anomaly["severity"] == "error"
 
 
+def test_drift_from_the_statistics_of_the_run_before_is_reported(tmp_path):
+    men = {**fixtures.GOOD, "user_gender": ["Male"] * 20}
+    inputs = fixtures.inputs(tmp_path / "now", {"train": men})
+    before = fixtures.inputs(tmp_path / "before", {"train": fixtures.GOOD})
+    gate_pass = GatePass()
+    gate_pass.uri = str(tmp_path / "gate_pass")
+    executor.Executor().Do(
+        {**inputs, "previous_statistics": before["statistics"]},
+        {"gate_pass": [gate_pass]},
+        {"strict": 1, "report_path": None},
+    )
+    assert (gate_pass.errors, gate_pass.warnings) == (0, 1)
+    [drift] = read_report(Path(gate_pass.uri) / "anomalies.json")["anomalies"]
+    assert drift["split"] == "train since the last run"
+
+
 def test_a_gate_that_is_not_strict_reports_and_lets_pass(tmp_path):
     gate_pass = run_gate(tmp_path, {"train": fixtures.HIGH_RATING}, strict=0)
     assert gate_pass.errors == 1

@@ -29,6 +29,7 @@ COMPONENTS = (
     "RatingsGen",
     "StatisticsGen",
     "ExampleValidator",
+    "PreviousStatistics",
     "SchemaGen",
     "AnomalyGate",
     "Transform",
@@ -39,8 +40,10 @@ COMPONENTS = (
 )
 """In the order they run in."""
 
-CACHEABLE = tuple(name for name in COMPONENTS if name != "LatestBlessedModel")
-"""Every component but the one that only looks things up, each time anew."""
+RESOLVERS = frozenset({"PreviousStatistics", "LatestBlessedModel"})
+"""They only look things up, each time anew, so they are never cached."""
+
+CACHEABLE = tuple(name for name in COMPONENTS if name not in RESOLVERS)
 
 SMALL = ("--dataset", "sample", "--sample-ratings", "1000")
 
@@ -256,6 +259,11 @@ class WarmRun:
     def kill(self) -> Result:
         """Ends the run's process group as `kill -9` does."""
         os.killpg(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def interrupt(self) -> Result:
+        """Ends the run as Ctrl-C does."""
+        os.killpg(self.pid, signal.SIGINT)
         return self.wait()
 
 

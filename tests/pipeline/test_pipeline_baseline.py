@@ -3,7 +3,14 @@
 import pytest
 from tfx.types import standard_artifacts
 
-from components.baseline import BLESSING, CANDIDATE, MODEL, LatestOtherBlessedModel
+from components.baseline import (
+    BLESSING,
+    CANDIDATE,
+    MODEL,
+    STATISTICS,
+    LatestOtherBlessedModel,
+    LatestOtherStatistics,
+)
 
 
 def model(number, folder, *, files=True):
@@ -58,3 +65,27 @@ def test_baseline_is_the_latest_blessed_model_but_the_candidate(
 
 def test_no_input_at_all_is_no_baseline():
     assert LatestOtherBlessedModel().resolve_artifacts(None, {}) in ({}, {MODEL: []})
+
+
+def statistics(number, folder, *, files=True):
+    artifact = standard_artifacts.ExampleStatistics()
+    artifact.id = number
+    artifact.uri = str(folder / str(number))
+    if files:
+        (folder / str(number)).mkdir(parents=True)
+    return artifact
+
+
+def test_statistics_are_compared_with_the_latest_that_are_not_their_own(tmp_path):
+    first, second, gone = (statistics(n, tmp_path, files=n != 3) for n in (1, 2, 3))
+    for candidate, expected in ((second, [1]), (first, [2])):
+        found = LatestOtherStatistics().resolve_artifacts(
+            None, {STATISTICS: [second, gone, first], CANDIDATE: [candidate]}
+        )
+        assert [artifact.id for artifact in found[STATISTICS]] == expected
+
+
+def test_the_first_statistics_have_nothing_to_be_compared_with(tmp_path):
+    own = statistics(1, tmp_path)
+    found = LatestOtherStatistics().resolve_artifacts(None, {STATISTICS: [own], CANDIDATE: [own]})
+    assert found[STATISTICS] == []
