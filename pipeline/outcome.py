@@ -11,9 +11,9 @@ import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
 from tfx.types import Artifact, artifact_utils
 
-from components import pusher
 from components.evaluation.verdict import Verdict, read_verdict
 from components.example_gen.executor import REPORT_FILE
+from components.pusher import executor as pusher
 from pipeline.console import FAILED
 from pipeline.dag import ComponentRun
 from transform import outputs as out
@@ -100,8 +100,8 @@ def _evaluator(run: ComponentRun) -> str:
 
 def _pusher(run: ComponentRun) -> str:
     pushed = artifact(run, "pushed_model")
-    reason = pushed.get_string_custom_property(pusher.executor.REASON)
-    version = pushed.get_string_custom_property(pusher.executor.PUSHED_VERSION)
+    reason = pushed.get_string_custom_property(pusher.REASON)
+    version = pushed.get_string_custom_property(pusher.PUSHED_VERSION)
     return {"pushed": f"version {version}", "up_to_date": f"version {version} is up to date"}.get(
         reason, "nothing: not blessed"
     )

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,12 +49,11 @@ def run(config: RunConfig) -> int:
             summary.fail(problem, explain(problem, paths))
         with _ignoring_a_full_disk():
             summary.write(paths.summary)
-        if summary.error:
-            screen.say()
-            screen.say(summary.error, style="bold red")
         if summary.components:
             summaries.show(summary, screen, paths)
-        return summary.exit_code
+    if summary.error:
+        print(summary.error, file=sys.stderr)
+    return summary.exit_code
 
 
 def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summaries.Summary) -> None:
@@ -149,8 +149,10 @@ def _take_in(summary: summaries.Summary, run: ComponentRun) -> None:
         summary.metadata = report["metadata"]
     elif run.name == "Evaluator":
         verdict = outcome.verdict(run)
-        summary.metrics = dict(verdict.metrics)
+        document = verdict.to_json()
+        summary.metrics = document["metrics"]
         summary.thresholds = summaries.thresholds_as_json(verdict.thresholds)
+        summary.slices = document["slices"]
         summary.reasons = list(verdict.reasons())
         summary.blessed = verdict.blessed
     elif run.name == "Pusher":

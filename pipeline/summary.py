@@ -37,6 +37,7 @@ class Summary:
       import_cpu_seconds: processor time of loading TensorFlow, Beam and TFX.
       components: name, state, wall_seconds, cpu_seconds and peak_memory_mb of each.
       metrics: name to value, on the test split's overall slice.
+      slices: feature, value and metrics of every slice of the test split.
       thresholds: each with the bound, the value it met and whether it passed.
       reasons: why the model was not blessed, in words.
       blessed: whether it was; None if it came to no verdict.
@@ -54,6 +55,7 @@ class Summary:
     import_cpu_seconds: float | None = None
     components: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    slices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     thresholds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     reasons: list[str] = dataclasses.field(default_factory=list)
     blessed: bool | None = None
@@ -215,7 +217,7 @@ def _next_step(summary: Summary, paths: OutputPaths) -> str:
             f"--model_base_path={shlex.quote(str(paths.serving_model))}"
         )
     if summary.status == NOT_BLESSED:
-        return "python local_runner.py --epochs 12   (or look at the slices in summary.json)"
+        return f"look at the slices in {_short(paths.summary)}; try other --epochs"
     if summary.status == ANOMALIES:
         return f"look at {_short(paths.root / 'anomalies.json')}, then fix the data or the schema"
     return f"look at {_short(paths.log)}"
