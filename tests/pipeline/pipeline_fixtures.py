@@ -17,6 +17,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -293,16 +294,20 @@ def executions(output: Path) -> Counter:
     store = output / "metadata.sqlite"
     if not store.is_file():
         return Counter()
-    with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as database:
-        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        if ("Association",) not in tables.fetchall():
-            return Counter()
-        rows = database.execute(
-            "SELECT Context.name, Execution.last_known_state FROM Execution"
-            " JOIN Association ON Association.execution_id = Execution.id"
-            " JOIN Context ON Context.id = Association.context_id"
-            " JOIN Type ON Type.id = Context.type_id WHERE Type.name = 'node'"
-        ).fetchall()
+    with tempfile.TemporaryDirectory() as folder:
+        # A copy: opening the store would mend what a killed run left, as the next run must.
+        for path in output.glob("metadata.sqlite*"):
+            shutil.copy2(path, folder)
+        with contextlib.closing(sqlite3.connect(Path(folder) / store.name)) as database:
+            tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if ("Association",) not in tables.fetchall():
+                return Counter()
+            rows = database.execute(
+                "SELECT Context.name, Execution.last_known_state FROM Execution"
+                " JOIN Association ON Association.execution_id = Execution.id"
+                " JOIN Context ON Context.id = Association.context_id"
+                " JOIN Type ON Type.id = Context.type_id WHERE Type.name = 'node'"
+            ).fetchall()
     return Counter((name.split(".")[-1], state) for name, state in rows)
 
 

@@ -1,6 +1,7 @@
 """The pipeline as TFX compiles it, and what it is built from."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def describe(node):
     lines = [f"{node.node_info.id} ({node.node_info.type.name})"]
     lines += [f"  after    {name}" for name in sorted(node.upstream_nodes)]
     for key, value in sorted(node.inputs.inputs.items()):
+        # TFX numbers the inputs that it names itself.
+        key = re.sub(r"_\d+$", "", key)
         for channel in value.channels:
             producer = channel.producer_node_query.id or "any run before"
             output = channel.output_key or "any"
