@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ class Summary:
       metadata: how many movies found their row in The Movies Dataset.
       import_cpu_seconds: processor time of loading TensorFlow, Beam and TFX.
       components: name, state, wall_seconds, cpu_seconds and peak_memory_mb of each.
-      metrics: name to value, on the test split's overall slice.
+      metrics: name to value, on the test split's overall slice; None if it is no number.
       slices: feature, value and metrics of every slice of the test split.
       thresholds: each with the bound, the value it met and whether it passed.
       reasons: why the model was not blessed, in words.
@@ -54,7 +55,7 @@ class Summary:
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
     import_cpu_seconds: float | None = None
     components: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, float | None] = dataclasses.field(default_factory=dict)
     slices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     thresholds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     reasons: list[str] = dataclasses.field(default_factory=list)
@@ -176,7 +177,8 @@ def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
     for name in _SHOWN:
         if name not in summary.metrics:
             continue
-        line = Text(f"{summary.metrics[name]:.4f}")
+        value = summary.metrics[name]
+        line = Text("could not be computed" if value is None else f"{value:.4f}")
         for threshold in summary.thresholds:
             if threshold["metric"] == name:
                 line.append(f"   {_bound(threshold)} ", "dim")
@@ -232,5 +234,13 @@ def _short(path: Path) -> str:
 
 
 def thresholds_as_json(thresholds: Sequence[Any]) -> list[dict[str, Any]]:
-    """Returns the verdict's thresholds with the limit each sets, as JSON values."""
-    return [{**dataclasses.asdict(t), "limit": t.limit()} for t in thresholds]
+    """Returns the verdict's thresholds with the limit each sets; null for what is no number."""
+    found = [{**dataclasses.asdict(t), "limit": t.limit()} for t in thresholds]
+    return [
+        {key: None if _is_nan(value) else value for key, value in fields.items()}
+        for fields in found
+    ]
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)

@@ -4,8 +4,10 @@ import dataclasses
 import errno
 import io
 import json
+import math
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ import pytest
 
 from components import progress
 from components.errors import AnomaliesError, InputError
+from components.evaluation.verdict import ThresholdResult
 from pipeline import run as runs
 from pipeline import summary as summaries
 from pipeline.config import OutputPaths
@@ -196,6 +199,21 @@ def test_table_of_a_run_that_stopped_early_is_short_and_says_where_to_look():
 def test_threshold_that_could_not_be_computed_is_shown_without_numbers():
     broken = [threshold("rmse", "change", bound=0.005, value=0.9, limit=None, passed=False)]
     assert "✗" in shown(summary(thresholds=broken))
+
+
+def test_metric_that_is_no_number_is_shown_as_such():
+    text = shown(summary(metrics=summary().metrics | {"rmse": None}, thresholds=[]))
+    assert re.search(r"^rmse +could not be computed$", text, re.MULTILINE)
+
+
+def test_threshold_of_a_metric_that_is_no_number_is_valid_json():
+    result = ThresholdResult(
+        "rmse", "change", bound=0.01, value=math.nan, baseline=math.nan, passed=False
+    )
+    [found] = summaries.thresholds_as_json([result])
+    assert (found["value"], found["baseline"], found["limit"]) == (None, None, None)
+    assert (found["bound"], found["passed"]) == (0.01, False)
+    assert "no limit" in shown(summary(thresholds=[found]))
 
 
 def test_next_command_is_one_line_on_a_narrow_terminal_too(terminal, monkeypatch):
