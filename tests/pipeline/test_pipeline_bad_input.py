@@ -474,3 +474,13 @@ def test_output_directory_of_a_run_that_failed_is_fine_for_the_next(project, ser
     assert first.summary["error"] == again.summary["error"]
     assert again.states["RatingsGen" if "RatingsGen" in again.states else "MoviesGen"] == "failed"
     assert good_row != rows(raw / "u.user")[20]
+
+
+def test_verbose_shows_the_log_and_still_ends_with_the_message(project, served, raw):
+    replace_rows(raw / "u.user", lambda f: [*f[:3], "astronaut", f[4]])
+    result = project.run("--data-dir", raw, "--verbose", output=served)
+    assert result.code == 2
+    assert "Component ImportSchemaGen started" in result.err
+    assert "Component ImportSchemaGen started" in result.log
+    assert "Component" not in result.out
+    assert result.err.endswith(result.summary["error"] + "\n")
