@@ -27,6 +27,7 @@ from tfx.types import standard_artifacts
 
 from components import progress
 from pipeline.console import CACHED, FAILED, RAN, Screen
+from pipeline.lean import release_memory, remember_signatures
 
 Outputs = Mapping[str, Sequence[types.Artifact]]
 
@@ -74,6 +75,7 @@ class DagRunner:
         screen: Screen,
         describe: Callable[[ComponentRun], str],
     ) -> None:
+        remember_signatures()
         self._screen = screen
         self._describe = describe
         self._ir = compiler.Compiler().compile(pipeline)
@@ -99,6 +101,7 @@ class DagRunner:
 
     def _run_node(self, node: Any) -> ComponentRun:  # noqa: ANN401 - a proto without types
         name = node.node_info.id
+        release_memory()
         wall, cpu = time.monotonic(), time.process_time()
         _reset_peak_memory()
         _logger.info("Component %s started", name)

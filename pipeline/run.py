@@ -70,6 +70,8 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
         )
     summary.describe_data(data)
     files.check_files(data.data_dir)
+    if data.metadata_dir is not None:
+        metadata.check_metadata_files(data.metadata_dir)
     _introduce(data, screen)
     started = time.process_time()
     with screen.working("loading TensorFlow and TFX"):

@@ -42,7 +42,7 @@ class Summary:
       thresholds: each with the bound, the value it met and whether it passed.
       reasons: why the model was not blessed, in words.
       blessed: whether it was; None if it came to no verdict.
-      pushed_version: the version that serves now; None if there is none.
+      pushed_version: the version this run pushed, or found up to date; None if neither.
       pushed_path: its folder.
       error: what went wrong, as it was printed.
       exit_code: the process's exit status.

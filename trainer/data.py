@@ -101,6 +101,8 @@ def _read(
     spec = parse_spec({*features, *keep})
     wanted = {output.name for output in out.OUTPUTS if output.source in features}
 
+    # Nothing in it depends on a tensor's value: translating it would only cost seconds.
+    @tf.autograph.experimental.do_not_convert
     def convert(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         parsed = tf.io.parse_example(serialized, spec)
         transformed = layer({feature.name: parsed[feature.name] for feature in features})

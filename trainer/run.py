@@ -50,6 +50,8 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     serving = export.ServingModel(model, transform_output, catalogue, users, interactions)
     export.export(serving, fn_args.serving_model_dir)
     _write_history(fn_args.model_run_dir, losses)
+    # Graphs of the training stay in Keras's global state, and memory with them.
+    tf.keras.backend.clear_session()
     progress.report(
         f"{config.train.epochs} epochs on {len(interactions):,} ratings, "
         f"training rmse {losses['rmse'][-1]:.3f}"

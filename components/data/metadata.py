@@ -148,7 +148,7 @@ def join_metadata(
     if metadata_dir is None:
         joined = _with_credits(movies, [None] * len(movies), {})
         return joined, MetadataMatch(len(movies), unmatched_titles=tuple(titles[:3]))
-    _check_files(metadata_dir)
+    check_metadata_files(metadata_dir)
     released = movies[features.RELEASE_YEAR.name].astype("Int64")
     years = [_years(*pair) for pair in zip(titles, released.fillna(0), strict=True)]
     report = WranglingReport()
@@ -172,7 +172,12 @@ def join_metadata(
     return joined, match
 
 
-def _check_files(directory: Path) -> None:
+def check_metadata_files(directory: Path) -> None:
+    """Looks whether both files are there, before anything slow is done.
+
+    Raises:
+      InputError: the directory or one of `FILES` is missing.
+    """
     if not directory.is_dir():
         raise InputError(
             "no such directory of film metadata",

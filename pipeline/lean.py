@@ -1,0 +1,50 @@
+"""Two savings for a process that runs many Beam pipelines and trains in between."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_BEAM = "apache_beam"
+
+
+def remember_signatures() -> None:
+    """Lets Beam inspect each function once instead of at every use.
+
+    For its type hints Beam asks for the signature of a DoFn's methods again and again while
+    it builds and runs a pipeline; that is 14 % of Transform's processor time (three pairs
+    of runs: 21.3 and 18.4, 19.7 and 16.9, 18.0 and 15.2 seconds). A signature depends on
+    the function, and whether it is bound, alone.
+    """
+    from apache_beam.typehints import decorators
+
+    original = decorators.get_signature
+    if hasattr(original, "remembered"):
+        return
+    remembered: dict[Any, inspect.Signature] = {}
+
+    def get_signature(func: Callable[..., Any]) -> inspect.Signature:
+        key = (getattr(func, "__func__", func), hasattr(func, "__self__"))
+        try:
+            if key not in remembered:
+                remembered[key] = original(func)
+            return remembered[key]
+        except TypeError:  # a callable that cannot be hashed
+            return original(func)
+
+    get_signature.remembered = remembered  # type: ignore[attr-defined]
+    for name, module in list(sys.modules.items()):
+        if name.startswith(_BEAM) and getattr(module, "get_signature", None) is original:
+            module.get_signature = get_signature  # type: ignore[attr-defined]
+
+
+def release_memory() -> None:
+    """Gives memory that a component no longer uses back to the system, where glibc can."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
