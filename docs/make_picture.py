@@ -56,7 +56,10 @@ def draw(text: str, path: Path) -> None:
             for match in re.finditer(pattern, line):
                 styled.stylize(style, *match.span())
         console.print(styled)
-    console.save_svg(str(path), title="MovieLens recommender pipeline")
+    picture = console.export_svg(title="MovieLens recommender pipeline")
+    # Rich would have the font fetched from the network.
+    picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL)
+    path.write_text(picture, encoding="utf-8")
 
 
 if __name__ == "__main__":

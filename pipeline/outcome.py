@@ -59,6 +59,11 @@ def _schema(run: ComponentRun) -> str:
     return f"{len(schema.feature)} features"
 
 
+def _validator(run: ComponentRun) -> str:
+    names = artifact_utils.decode_split_names(artifact(run, "anomalies").split_names)
+    return f"{', '.join(names)} against the curated schema"
+
+
 def _gate(run: ComponentRun) -> str:
     warnings = artifact(run, "gate_pass").warnings
     more = ": see anomalies.json" if warnings else ""
@@ -114,6 +119,7 @@ _READERS: Mapping[str, Callable[[ComponentRun], str]] = {
     "SchemaGen": _schema,
     "ImportSchemaGen": _schema,
     "PreviousStatistics": _previous,
+    "ExampleValidator": _validator,
     "AnomalyGate": _gate,
     "Transform": _transform,
     "Trainer": _trainer,
