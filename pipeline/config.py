@@ -99,6 +99,11 @@ class OutputPaths:
         return self.root / "summary.json"
 
     @property
+    def anomalies(self) -> Path:
+        """What the gate found, also where it stopped the run."""
+        return self.root / "anomalies.json"
+
+    @property
     def log(self) -> Path:
         """Everything the libraries say."""
         return self.root / "run.log"

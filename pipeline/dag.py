@@ -1,7 +1,7 @@
 """Runs the pipeline's components one after the other, as TFX's local runner does.
 
-`LocalDagRunner` says nothing of what was cached or how long it took, and takes a cached
-push for good even where the version it pushed has been deleted; both need the loop itself.
+`LocalDagRunner` says nothing of what was cached or how long it took; that needs the loop
+itself.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.types import standard_artifacts
 
 from components import progress
+from components.pusher import executor as pusher
+from components.pusher.publish import Reason
 from pipeline.console import CACHED, FAILED, RAN, Screen
 from pipeline.lean import release_memory, remember_signatures
 
 Outputs = Mapping[str, Sequence[types.Artifact]]
 
 _logger = logging.getLogger(__name__)
-
-_DESTINATION = "pushed_destination"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +86,11 @@ class DagRunner:
                 "pipeline-run-id": datetime.datetime.now().isoformat(),
             },
         )
+        for node in self._ir.nodes:
+            if _makes_a_push(node.pipeline_node):
+                # What is served can change between runs without any input of the Pusher
+                # doing so: a version deleted, another model pushed. It looks every time.
+                node.pipeline_node.execution_options.caching_options.enable_cache = False
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         connection = self._deployment.metadata_connection_config
         self._connection = getattr(connection, connection.WhichOneof("connection_config"))
@@ -119,9 +124,7 @@ class DagRunner:
 
         with self._screen.working(name) as update, progress.sink(update):
             try:
-                # Asked beforehand: a node that was found in the cache is done for this run.
-                with _without_cache(node) if self._lost_a_push(node) else contextlib.nullcontext():
-                    state, outputs = self._launch(node)
+                state, outputs = self._launch(node)
             except Exception as error:
                 return done(FAILED, {}, error)
         return done(state, outputs)
@@ -140,24 +143,13 @@ class DagRunner:
             raise RuntimeError(f"{name} was not run: its inputs are missing; see the log")
         return self._published(info.execution_id, name)
 
-    def _lost_a_push(self, node: Any) -> bool:  # noqa: ANN401
-        """Whether a version that the node pushed, in whichever run, has been deleted since.
-
-        TFX looks whether the files of cached artifacts still exist; a pushed version is none.
-        """
-        kinds = {output.artifact_spec.type.name for output in node.outputs.outputs.values()}
-        if standard_artifacts.PushedModel.TYPE_NAME not in kinds:
-            return False
-        with metadata.Metadata(self._connection) as handle:
-            pushes = handle.store.get_artifacts_by_type(standard_artifacts.PushedModel.TYPE_NAME)
-        versions = {push.custom_properties[_DESTINATION].string_value for push in pushes}
-        return any(version and not Path(version).exists() for version in versions)
-
     def _published(self, execution_id: int, name: str) -> tuple[str, Outputs]:
         """Returns state and artifacts of an execution from the metadata store."""
         with metadata.Metadata(self._connection) as handle:
             [execution] = handle.store.get_executions_by_id([execution_id])
             outputs = execution_lib.get_output_artifacts(handle, execution_id)
+        if _found_up_to_date(outputs):
+            return CACHED, outputs
         state = execution.last_known_state
         if state == metadata_store_pb2.Execution.CACHED:
             return CACHED, outputs
@@ -181,11 +173,17 @@ def _peak_memory_mb() -> float | None:
     return None
 
 
-@contextlib.contextmanager
-def _without_cache(node: Any) -> Iterator[None]:  # noqa: ANN401
-    options = node.execution_options.caching_options
-    before, options.enable_cache = options.enable_cache, False
-    try:
-        yield
-    finally:
-        options.enable_cache = before
+def _makes_a_push(node: Any) -> bool:  # noqa: ANN401
+    kinds = {output.artifact_spec.type.name for output in node.outputs.outputs.values()}
+    return standard_artifacts.PushedModel.TYPE_NAME in kinds
+
+
+def _found_up_to_date(outputs: Outputs) -> bool:
+    """Whether a Pusher looked and had nothing to do, which to people is as good as cached."""
+    reasons = {
+        artifact.get_string_custom_property(pusher.REASON)
+        for artifacts in outputs.values()
+        for artifact in artifacts
+        if artifact.type_name == standard_artifacts.PushedModel.TYPE_NAME
+    }
+    return reasons == {Reason.UP_TO_DATE.value}

@@ -72,7 +72,7 @@ def _gate(run: ComponentRun) -> str:
 
 def _previous(run: ComponentRun) -> str:
     found = run.outputs.get("statistics")
-    return f"statistics {found[0].id}, to find drift" if found else "none: no run with other data"
+    return f"statistics {found[0].id}, to find drift" if found else "none: no earlier run"
 
 
 def _transform(run: ComponentRun) -> str:

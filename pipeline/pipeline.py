@@ -17,13 +17,13 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import transform_pb2
 from tfx.types import Channel, standard_artifacts
 
-from components.baseline import LatestOtherBlessedModel, LatestOtherStatistics
 from components.evaluation.config import Thresholds, build_eval_config
 from components.example_gen import splits
 from components.example_gen.component import MoviesGen, RatingsGen
 from components.example_gen.options import ExampleGenOptions
 from components.gate.component import AnomalyGate
 from components.pusher.component import Pusher
+from components.resolvers import LatestOtherBlessedModel, LatestOtherStatistics
 from components.source_hash import keyed_by_source
 from pipeline.config import PIPELINE_NAME, OutputPaths
 from trainer.component import Trainer
@@ -49,6 +49,7 @@ class PipelineConfig:
       data_dir: folder of the raw files.
       example_gen: how they are cleaned and split.
       trainer: hyperparameters.
+      protocol: data set and split in words; models are compared within one protocol.
       thresholds: what a model must reach to be blessed.
       paths: where everything goes.
       cache: reuse results of components whose inputs have not changed.
@@ -59,6 +60,7 @@ class PipelineConfig:
     data_dir: Path
     example_gen: ExampleGenOptions
     trainer: TrainerConfig
+    protocol: str
     thresholds: Thresholds
     paths: OutputPaths
     cache: bool = True
@@ -97,7 +99,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             statistics=statistics.outputs["statistics"],
             schema=schema.outputs["schema"],
             previous_statistics=previous.outputs["statistics"],
-            report_path=str(config.paths.root / "anomalies.json"),
+            report_path=str(config.paths.anomalies),
         ),
         "components/gate",
     )
@@ -110,6 +112,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             transform_graph=transform.outputs["transform_graph"],
             schema=schema.outputs["schema"],
             config=config.trainer,
+            protocol=config.protocol,
         ),
         "trainer",
         "transform",

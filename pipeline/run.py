@@ -8,6 +8,7 @@ import errno
 import fcntl
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ def run(config: RunConfig) -> int:
     """
     paths = config.paths
     with _output_directory(paths), captured_output(paths.log, verbose=config.verbose) as stream:
+        # Nobody may take an earlier run's summary for that of this one, however it ends.
+        paths.summary.unlink(missing_ok=True)
         screen = Screen(stream)
         summary = summaries.Summary(options=_as_json(config))
         try:
@@ -82,7 +85,7 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
         pipeline.create_pipeline(_pipeline_config(config, data, paths)), screen, outcome.describe
     )
     for component in runner.run():
-        _take_in(summary, component)
+        _take_in(summary, component, paths)
         if component.error is not None:
             raise component.error
 
@@ -122,14 +125,19 @@ def _pipeline_config(
             content_digest=digest,
         ),
         trainer=TrainerConfig(train=train),
+        protocol=(
+            f"{data.name}, {config.split} split, seed {config.seed}, "
+            f"invalid zip {config.invalid_zip}"
+        ),
         thresholds=thresholds_for(data.name, config.split),
         paths=paths,
         cache=config.cache,
     )
 
 
-def _take_in(summary: summaries.Summary, run: ComponentRun) -> None:
+def _take_in(summary: summaries.Summary, run: ComponentRun, paths: OutputPaths) -> None:
     """Adds what a component did to the summary."""
+    from components.gate import executor as gate
     from components.pusher import executor as pusher
     from pipeline import outcome
     from pipeline.console import FAILED
@@ -145,6 +153,10 @@ def _take_in(summary: summaries.Summary, run: ComponentRun) -> None:
     )
     if run.state == FAILED:
         return
+    if run.name == "AnomalyGate":
+        # A gate that is cached wrote its copy in another run, perhaps over other data.
+        found = Path(outcome.artifact(run, "gate_pass").uri) / gate.REPORT_FILE
+        shutil.copyfile(found, paths.anomalies)
     if run.name == "RatingsGen":
         report = outcome.wrangling(run)
         summary.rows = summaries.rows_of(report)
@@ -165,7 +177,7 @@ def _take_in(summary: summaries.Summary, run: ComponentRun) -> None:
             return
         summary.pushed_version = version
         summary.pushed_path = pushed.get_string_custom_property(pusher.PUSHED_DESTINATION)
-        new = run.state == "ran" and pushed.get_int_custom_property(pusher.PUSHED)
+        new = pushed.get_int_custom_property(pusher.PUSHED)
         summary.conclude(summaries.PUSHED if new else summaries.UP_TO_DATE)
 
 

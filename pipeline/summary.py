@@ -221,7 +221,7 @@ def _next_step(summary: Summary, paths: OutputPaths) -> str:
     if summary.status == NOT_BLESSED:
         return f"look at the slices in {_short(paths.summary)}; try other --epochs"
     if summary.status == ANOMALIES:
-        return f"look at {_short(paths.root / 'anomalies.json')}, then fix the data or the schema"
+        return f"look at {_short(paths.anomalies)}, then fix the data or the schema"
     return f"look at {_short(paths.log)}"
 
 

@@ -131,6 +131,7 @@ def keys(tmp_path_factory):
         data_dir=folder,
         example_gen=options(),
         trainer=TrainerConfig(),
+        protocol="sample, random split",
         thresholds=Thresholds(),
         paths=OutputPaths(folder),
     )

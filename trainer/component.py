@@ -19,7 +19,7 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
-from components.example_gen.splits import VALIDATION
+from components.example_gen.splits import PROTOCOL, VALIDATION
 from trainer.config import TrainerConfig
 
 MOVIES_KEY = "movies"
@@ -37,6 +37,18 @@ class TrainerSpec(standard_component_specs.TrainerSpec):
 
 class Executor(tfx_executor.GenericExecutor):
     """Calls `run_fn` with the files of every split of ratings, and of the catalogue."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Trains, and writes the protocol on the model."""
+        super().Do(input_dict, output_dict, exec_properties)
+        config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
+        model = artifact_utils.get_single_instance(output_dict[standard_component_specs.MODEL_KEY])
+        model.set_string_custom_property(PROTOCOL, config[PROTOCOL])
 
     def _GetFnArgs(
         self,
@@ -72,6 +84,8 @@ class Trainer(base_component.BaseComponent):
       transform_graph: the preprocessing graph.
       schema: the curated schema.
       config: hyperparameters.
+      protocol: data set and split in words. A model of another protocol has been fitted
+        on rows that are test in this one, so it is no baseline for it.
 
     Outputs: `model` (a SavedModel) and `model_run` (TensorBoard's logs, losses).
     """
@@ -86,6 +100,7 @@ class Trainer(base_component.BaseComponent):
         transform_graph: types.BaseChannel,
         schema: types.BaseChannel,
         config: TrainerConfig,
+        protocol: str,
     ) -> None:
         spec = TrainerSpec(
             examples=examples,
@@ -95,7 +110,7 @@ class Trainer(base_component.BaseComponent):
             run_fn=RUN_FN,
             train_args=trainer_pb2.TrainArgs(splits=list(config.train.splits)),
             eval_args=trainer_pb2.EvalArgs(splits=[VALIDATION]),
-            custom_config=json_utils.dumps(config.to_json()),
+            custom_config=json_utils.dumps({**config.to_json(), PROTOCOL: protocol}),
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),
         )

@@ -19,6 +19,8 @@ class ModelConfig:
       recency_events: how many of a user's latest events the recency block looks at.
       history_dropout: upper end of the uniform share of a user's history left out of a
         training batch, so that short histories are learned from too.
+      context_dropout: share of training rows that see no recency block, and of those that
+        see no time: a query may come long after the last rating.
       query_dropout: dropout on the history and the recency block.
       l2_retrieval: L2 penalty on the tables of the retrieval towers.
       full_softmax_limit: largest catalogue that is scored whole in the retrieval loss;
@@ -37,6 +39,7 @@ class ModelConfig:
     recency_seconds: tuple[float, ...] = (30.0, 400.0, 40_000.0)
     recency_events: int = 64
     history_dropout: float = 0.6
+    context_dropout: float = 0.3
     query_dropout: float = 0.3
     l2_retrieval: float = 2e-4
     full_softmax_limit: int = 20_000

@@ -89,6 +89,7 @@ class ServingModel(tf.Module):
         self.history = _constant(mean_history(totals, counts.astype(np.float32)), "history")
         self.history_movies = _constant(interactions.movie_row.astype(np.int32), "history_movies")
         self.history_times = _constant(interactions.timestamp, "history_times")
+        self.last_time = _constant(interactions.timestamp.max(), "last_time")
         popularity = np.bincount(interactions.movie_row, minlength=self._movies)
         self.popularity = _constant(popularity.astype(np.int64), "popularity")
         self.history_starts = _constant(interactions.offsets.astype(np.int64), "history_starts")
@@ -107,9 +108,18 @@ class ServingModel(tf.Module):
     def _query_features(
         self, user_row: tf.Tensor, values: Mapping[str, tf.Tensor], timestamp: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Transforms user and context; what is left empty is taken from a known profile."""
+        """Transforms user and context; what is left empty is taken from a known profile.
+
+        A time after the last training rating is an unknown one: its bucket would be that of
+        whoever rated last.
+        """
         transformed = self.transform({**values, raw.TIMESTAMP.name: timestamp})
         features = {feature.name: transformed[feature.name] for feature in _QUERY_OUTPUTS}
+        bucket = features[out.TIME_BUCKET.name]
+        later = timestamp > self.last_time
+        features[out.TIME_BUCKET.name] = tf.where(
+            later, tf.cast(out.UNKNOWN_TIME, tf.int64), bucket
+        )
         known = user_row < self._users
         for feature in out.owned_by(Owner.USER):
             given = _is_given(values[feature.source.name])

@@ -17,6 +17,9 @@ from transform import us_states
 TIME_BUCKETS = 1000
 """Quantile buckets of the rating's time: fine enough to tell one sitting from the next."""
 
+UNKNOWN_TIME = TIME_BUCKETS
+"""The bucket of a time after the training's: Transform never gives it, the model does."""
+
 RELEASE_YEAR_BUCKETS = 16
 """Quantile buckets of the release year, over ratings; 0 is kept for an unknown year."""
 
@@ -73,7 +76,7 @@ AGE_BUCKET = Output("age_bucket_index", raw.AGE, fixed_size=len(raw.AGE_BUCKETS)
 OCCUPATION = _vocabulary(raw.OCCUPATION, "occupation_index")
 ZIP_PREFIX = _vocabulary(raw.ZIP_CODE, "zip_prefix_index")
 STATE = Output("state_index", raw.ZIP_CODE, fixed_size=len(us_states.STATES) + 1)
-TIME_BUCKET = Output("time_bucket", raw.TIMESTAMP, fixed_size=TIME_BUCKETS)
+TIME_BUCKET = Output("time_bucket", raw.TIMESTAMP, fixed_size=TIME_BUCKETS + 1)
 HOUR_OF_DAY = Output("hour_of_day", raw.TIMESTAMP, fixed_size=24)
 DAY_OF_WEEK = Output("day_of_week", raw.TIMESTAMP, fixed_size=7)
 MOVIE_ID = _vocabulary(raw.MOVIE_ID, "movie_id_index")

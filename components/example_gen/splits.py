@@ -17,6 +17,9 @@ SPLITS: tuple[str, ...] = (TRAIN, VALIDATION, TEST)
 SHARES: tuple[float, ...] = (0.7, 0.1, 0.2)
 """Share of the ratings in each of `SPLITS`."""
 
+PROTOCOL = "evaluation_protocol"
+"""Custom property of a model: the data and the splits it was fitted on, in words."""
+
 SplitKind = Literal["random", "temporal"]
 
 _IntArray = npt.NDArray[np.int64]

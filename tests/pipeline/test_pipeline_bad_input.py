@@ -333,7 +333,7 @@ def test_credits_full_of_broken_literals_are_refused(refused, raw):
 
 def test_missing_metadata_file_is_named(refused, raw):
     (raw / METADATA_FOLDER / "credits.csv").unlink()
-    refused("--data-dir", raw, words=["credits.csv", "No such file"])
+    refused("--data-dir", raw, words=["missing: credits.csv", "what to do"])
 
 
 # --- anomalies, and rows that are only counted on the way to them

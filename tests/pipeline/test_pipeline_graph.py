@@ -29,6 +29,7 @@ def configuration(**changes):
             content_digest="0",
         ),
         trainer=TrainerConfig(train=TrainConfig(seed=42)),
+        protocol="sample, random split",
         thresholds=Thresholds(),
         paths=OutputPaths(Path("/data/output")),
     )

@@ -117,6 +117,7 @@ def test_the_component_names_its_function_splits_and_configuration():
         transform_graph=types.Channel(type=standard_artifacts.TransformGraph),
         schema=types.Channel(type=standard_artifacts.Schema),
         config=CHANGED,
+        protocol="sample, random split",
     )
     properties = component.exec_properties
     assert properties["run_fn"] == f"{run.run_fn.__module__}.{run.run_fn.__name__}"

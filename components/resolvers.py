@@ -11,6 +11,8 @@ from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 
+from components.example_gen.splits import PROTOCOL
+
 STATISTICS = "statistics"
 MODEL, BLESSING, CANDIDATE = "model", "model_blessing", "candidate"
 """Names of the Resolver's channels: all models, all blessings, the model being judged."""
@@ -19,7 +21,11 @@ _MODEL_ID, _BLESSED = "current_model_id", "blessed"
 
 
 class LatestOtherBlessedModel(resolver.ResolverStrategy):
-    """Resolves to the latest blessed model other than the candidate, if there is one."""
+    """Resolves to the latest other blessed model of the candidate's protocol, if any.
+
+    A model that was fitted on another split has seen rows that are test now: compared
+    with it, an honest model would look worse than it is.
+    """
 
     def resolve_artifacts(
         self, store: object, input_dict: dict[str, list[types.Artifact]]
@@ -32,19 +38,26 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
         """
         nothing: dict[str, list[types.Artifact]] = {key: [] for key in input_dict}
         candidates = {artifact.id for artifact in input_dict.get(CANDIDATE, ())}
+        protocols = {_protocol(artifact) for artifact in input_dict.get(CANDIDATE, ())}
         models = {artifact.id: artifact for artifact in input_dict.get(MODEL, ())}
         blessings = sorted(input_dict.get(BLESSING, ()), key=lambda artifact: -artifact.id)
         for blessing in blessings:
             model = models.get(blessing.get_int_custom_property(_MODEL_ID))
             if blessing.get_int_custom_property(_BLESSED) != 1 or model is None:
                 continue
-            if model.id not in candidates and fileio.exists(model.uri):
+            if candidates and (model.id in candidates or _protocol(model) not in protocols):
+                continue
+            if fileio.exists(model.uri):
                 return {**nothing, MODEL: [model]}
         return nothing
 
 
+def _protocol(model: types.Artifact) -> str:
+    return str(model.get_string_custom_property(PROTOCOL))
+
+
 class LatestOtherStatistics(resolver.ResolverStrategy):
-    """Resolves to the statistics of the run before, if there was one with other data."""
+    """Resolves to the latest statistics of an earlier run, if there was one."""
 
     def resolve_artifacts(
         self, store: object, input_dict: dict[str, list[types.Artifact]]

@@ -3,7 +3,7 @@
 import pytest
 from tfx.types import standard_artifacts
 
-from components.baseline import (
+from components.resolvers import (
     BLESSING,
     CANDIDATE,
     MODEL,
@@ -61,6 +61,17 @@ def test_baseline_is_the_latest_blessed_model_but_the_candidate(
     assert [artifact.id for artifact in found[MODEL]] == ([] if expected is None else [expected])
     assert found[BLESSING] == []
     assert found[CANDIDATE] == []
+
+
+def test_a_model_of_another_split_is_no_baseline_since_it_has_seen_what_is_test_now(tmp_path):
+    models = [model(number, tmp_path) for number in (1, 2, 3)]
+    for artifact, protocol in zip(models, ("random", "temporal", "random"), strict=True):
+        artifact.set_string_custom_property("evaluation_protocol", protocol)
+    found = LatestOtherBlessedModel().resolve_artifacts(
+        None,
+        {MODEL: models, BLESSING: [blessing(11, 1), blessing(12, 2)], CANDIDATE: [models[2]]},
+    )
+    assert [artifact.id for artifact in found[MODEL]] == [1]
 
 
 def test_no_input_at_all_is_no_baseline():
