@@ -27,6 +27,7 @@ from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
 from schema import features as raw
 from trainer import data, export, run
 from trainer.config import ModelConfig, TrainConfig, TrainerConfig
+from transform.outputs import UNKNOWN_TIME
 from transform.preprocessing import preprocessing_fn
 
 USER_FIELDS = (raw.USER_ID, raw.GENDER, raw.AGE, raw.OCCUPATION, raw.ZIP_CODE)
@@ -285,7 +286,10 @@ class Oracle:
         }
         inputs[raw.TIMESTAMP.name] = tf.constant([timestamp], tf.int64)
         layer = self.trained.transform.transform_features_layer()
-        return {name: int(tensor[0]) for name, tensor in layer(inputs).items()}
+        indices = {name: int(tensor[0]) for name, tensor in layer(inputs).items()}
+        if timestamp > max(self.trained.interactions.timestamp):
+            indices["time_bucket"] = UNKNOWN_TIME
+        return indices
 
     def query(self, user, profile, timestamp):
         history = self.history(user)
