@@ -15,9 +15,16 @@ if ! uv --version >/dev/null 2>&1; then
     uv=$tool/bin/uv
 fi
 
-for kind in runtime dev; do
+compile() {
+    kind=$1
+    shift
     "$uv" pip compile --quiet --python-version 3.10 --exclude-newer 2025-09-01 \
         --generate-hashes --no-strip-extras --no-emit-index-url \
         --custom-compile-command "make lock" "$@" \
         "requirements/$kind.in" -o "requirements/$kind.txt"
-done
+}
+
+compile runtime "$@"
+compile dev "$@"
+# For a machine that only serves: the same versions, without the pipeline's packages.
+compile serving -c requirements/runtime.txt "$@"
