@@ -11,8 +11,8 @@ import dataclasses
 import tensorflow_transform as tft
 
 from schema import features as raw
+from schema import us_states
 from schema.features import Owner
-from transform import us_states
 
 TIME_BUCKETS = 1000
 """Quantile buckets of the rating's time: fine enough to tell one sitting from the next."""

@@ -14,8 +14,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from schema import features as raw
+from schema import us_states
 from transform import outputs as out
-from transform import us_states
 
 _SECONDS_PER_HOUR = 3600
 _SECONDS_PER_DAY = 24 * _SECONDS_PER_HOUR

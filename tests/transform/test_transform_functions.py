@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from components.data import wrangling
 from schema import features as raw
-from transform import outputs, preprocessing, us_states
+from schema import us_states
+from transform import outputs, preprocessing
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs",)), max_size=12)
 TEXTS = st.lists(TEXT, min_size=1, max_size=20)
