@@ -16,6 +16,7 @@ from components.example_gen.executor import REPORT_FILE
 from components.pusher import executor as pusher
 from pipeline.console import FAILED
 from pipeline.dag import ComponentRun
+from trainer.config import HISTORY_FILE
 from transform import outputs as out
 
 
@@ -82,7 +83,7 @@ def _transform(run: ComponentRun) -> str:
 
 
 def _trainer(run: ComponentRun) -> str:
-    path = Path(artifact(run, "model_run").uri) / "history.json"
+    path = Path(artifact(run, "model_run").uri) / HISTORY_FILE
     losses: Mapping[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
     return f"{len(losses['rmse'])} epochs, training rmse {losses['rmse'][-1]:.4f}"
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from components.data.source import DataSource
 from components.errors import AnomaliesError, PipelineError
+from components.evaluation.config import LOWER_IS_BETTER
 from pipeline.config import OutputPaths
 from pipeline.console import Screen
 
@@ -188,7 +189,7 @@ def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
 
 
 def _bound(threshold: Mapping[str, Any]) -> str:
-    lower = threshold["metric"] in ("rmse", "mae")
+    lower = threshold["metric"] in LOWER_IS_BETTER
     if threshold["limit"] is None:
         return "no limit: it could not be computed"
     if threshold["kind"] == "value":

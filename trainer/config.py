@@ -8,6 +8,9 @@ from typing import Any
 
 from components.example_gen.splits import TRAIN, VALIDATION
 
+HISTORY_FILE = "history.json"
+"""Losses per epoch, in the model run's folder beside TensorBoard's logs."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:

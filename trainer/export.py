@@ -20,18 +20,18 @@ import tensorflow_transform as tft
 
 from schema import features as raw
 from schema.features import Owner
+from schema.predictions import (
+    PREDICTED_RATING,
+    RANK_ALL,
+    RANK_POPULARITY,
+    RANK_UNSEEN,
+    UNKNOWN_RANK,
+)
 from trainer.config import ModelConfig
-from trainer.data import Catalogue, IntArray, Interactions, Users, parse_spec
+from trainer.data import Catalogue, IntArray, Interactions, Users
 from trainer.history import mean_history, recency_of_events
 from trainer.model import MovieRecommender
 from transform import outputs as out
-
-PREDICTED_RATING = "predicted_rating"
-RANK_ALL, RANK_UNSEEN, RANK_POPULARITY = "rank_all", "rank_unseen", "rank_popularity"
-"""Outputs of `serving_default`; the Evaluator's metrics are made from them."""
-
-UNKNOWN_RANK = -1
-"""The rank of a movie that the catalogue does not have: a miss."""
 
 _USER_INPUTS: tuple[raw.Feature, ...] = raw.model_inputs(Owner.USER)
 _WORST = tf.float32.min
@@ -205,8 +205,7 @@ class ServingModel(tf.Module):
           to compare with. Ties count against the movie. A movie that is not in the
           catalogue has rank -1.
         """
-        inputs = (*_USER_INPUTS, raw.TIMESTAMP, raw.MOVIE_ID)
-        values = tf.io.parse_example(examples, parse_spec(inputs))
+        values = _parse_single_values(examples, (*_USER_INPUTS, raw.TIMESTAMP, raw.MOVIE_ID))
         movie_row = self._movie_rows.lookup(values.pop(raw.MOVIE_ID.name))
         timestamp = _or_now(values.pop(raw.TIMESTAMP.name))
         user_row = self._user_rows.lookup(values[raw.USER_ID.name])
@@ -253,6 +252,7 @@ class ServingModel(tf.Module):
         """
         timestamp = _or_now(timestamp)
         user_row = self._user_rows.lookup(values[raw.USER_ID.name])
+        exclude_movie_ids = _checked(exclude_movie_ids, user_row, "exclude_movie_ids")
         features = self._query_features(user_row, values, timestamp)
         queries = self._queries(user_row, features, timestamp)
         scores = tf.matmul(queries, self.candidates, transpose_b=True)
@@ -289,6 +289,7 @@ class ServingModel(tf.Module):
         """
         timestamp = _or_now(timestamp)
         user_row = self._user_rows.lookup(values[raw.USER_ID.name])
+        movie_ids = _checked(movie_ids, user_row, "movie_ids")
         features = self._query_features(user_row, values, timestamp)
         rows = self._movie_rows.lookup(movie_ids)
         return {
@@ -392,6 +393,31 @@ def _features_of_an_unknown_movie(
         )
         for output in out.owned_by(Owner.MOVIE)
     }
+
+
+def _parse_single_values(
+    examples: tf.Tensor, features: tuple[raw.Feature, ...]
+) -> dict[str, tf.Tensor]:
+    """Parses `[batch]` values of each feature: the first one, or an empty one if there is none."""
+    kinds = {feature.name: tf.dtypes.as_dtype(feature.dtype) for feature in features}
+    spec = {name: tf.io.VarLenFeature(kind) for name, kind in kinds.items()}
+    return {
+        name: tf.pad(tf.sparse.to_dense(values), [[0, 0], [0, 1]])[:, 0]
+        if kinds[name] != tf.string
+        else tf.pad(tf.sparse.to_dense(values), [[0, 0], [0, 1]], constant_values="")[:, 0]
+        for name, values in tf.io.parse_example(examples, spec).items()
+    }
+
+
+def _checked(lists: tf.Tensor, user_row: tf.Tensor, name: str) -> tf.Tensor:
+    """Returns the lists; without this an operation deep in the graph would say what is wrong."""
+    one_each = tf.debugging.assert_equal(
+        tf.shape(lists)[0],
+        tf.shape(user_row)[0],
+        f"expected {name} to have one list for each user_id",
+    )
+    with tf.control_dependencies([one_each] if one_each is not None else []):
+        return tf.identity(lists)
 
 
 def _is_given(values: tf.Tensor) -> tf.Tensor:

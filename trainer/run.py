@@ -12,12 +12,9 @@ from tfx.components.trainer import fn_args_utils
 
 from components import progress
 from trainer import data, export, fit
-from trainer.config import TrainerConfig
+from trainer.config import HISTORY_FILE, TrainerConfig
 from trainer.model import MovieRecommender
 from transform import outputs as out
-
-HISTORY_FILE = "history.json"
-"""Losses per epoch, in the model run's folder beside TensorBoard's logs."""
 
 
 def run_fn(fn_args: fn_args_utils.FnArgs) -> None:

@@ -147,7 +147,6 @@ class QueryTower(tf.Module):
     """What a user wants: history, the latest of it, and profile.
 
     Args:
-      movies: number of movie id indices; histories are lists of these.
       sizes: number of indices of each feature, by name.
       config: widths and dropout.
 

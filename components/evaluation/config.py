@@ -62,6 +62,11 @@ class Thresholds:
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise ValueError(f"{name} must be a share from 0 to 1, received {share}")
+        if self.min_r_squared is not None and not self.min_r_squared < 1:
+            raise ValueError(f"min_r_squared must be below 1, received {self.min_r_squared}")
+        lift = self.min_unseen_top_100_lift
+        if lift is not None and not lift >= 0:
+            raise ValueError(f"min_unseen_top_100_lift must be 0 or more, received {lift}")
         for name, allowed in self._worsenings().items():
             if allowed is not None and not allowed >= 0:
                 raise ValueError(f"{name} must be 0 or more, received {allowed}")

@@ -20,21 +20,19 @@ import numpy.typing as npt
 import tensorflow_model_analysis as tfma
 
 from schema import features
+from schema.predictions import (
+    PREDICTED_RATING,
+    RANK_ALL,
+    RANK_POPULARITY,
+    RANK_UNSEEN,
+    RANKS,
+    UNKNOWN_RANK,
+)
 
 TOP_KS: tuple[int, ...] = (1, 5, 10, 50, 100)
 """The cut-offs of `top_k_accuracy`."""
 
 NDCG_K = 10
-
-PREDICTED_RATING = "predicted_rating"
-RANK_ALL = "rank_all"
-RANK_UNSEEN = "rank_unseen"
-RANK_POPULARITY = "rank_popularity"
-RANKS: tuple[str, ...] = (RANK_ALL, RANK_UNSEEN, RANK_POPULARITY)
-"""Output names of the `serving_default` signature."""
-
-UNKNOWN_RANK = -1
-"""The rank of a movie that is not in the model's catalogue."""
 
 EXAMPLE_COUNT = "example_count"
 

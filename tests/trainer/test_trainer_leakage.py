@@ -10,7 +10,8 @@ import trainer_fixtures as fixtures
 
 from schema import features as raw
 from schema.features import Owner
-from trainer import run, towers
+from trainer import towers
+from trainer.config import HISTORY_FILE
 from transform import outputs as out
 
 pytestmark = pytest.mark.xdist_group("trainer")
@@ -106,7 +107,7 @@ def test_the_same_ratings_among_the_fitted_ones_change_answers(clean_answers, po
 
 def test_the_same_seed_and_ratings_give_nearly_the_same_losses(trained, twin):
     first, second = (
-        json.loads((one.run_dir / run.HISTORY_FILE).read_text()) for one in (trained, twin)
+        json.loads((one.run_dir / HISTORY_FILE).read_text()) for one in (trained, twin)
     )
     assert set(first) == set(second)
     for name, losses in first.items():

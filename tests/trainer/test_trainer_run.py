@@ -11,7 +11,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from trainer import run
 from trainer.component import Executor, Trainer
-from trainer.config import ModelConfig, TrainConfig, TrainerConfig
+from trainer.config import HISTORY_FILE, ModelConfig, TrainConfig, TrainerConfig
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -26,7 +26,7 @@ def changed(**values):
 
 
 def test_losses_of_every_epoch_are_written_beside_the_logs(trained):
-    losses = json.loads((trained.run_dir / run.HISTORY_FILE).read_text())
+    losses = json.loads((trained.run_dir / HISTORY_FILE).read_text())
     assert {"rmse", "retrieval_loss", "loss"} <= set(losses)
     for series in losses.values():
         assert len(series) == fixtures.SMALL.train.epochs

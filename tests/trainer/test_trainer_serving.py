@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import trainer_fixtures as fixtures
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -177,6 +178,19 @@ def test_an_example_without_any_feature_gets_an_answer(model):
     assert np.isfinite(found["predicted_rating"]).all()
 
 
+def test_of_an_empty_list_or_several_values_the_first_or_none_counts(model, trained):
+    user, movie = trained.users.ids[0], trained.catalogue.ids[3]
+    plain = fixtures.to_example(user_id=user, movie_id=movie, timestamp=880_000_000)
+    twice = fixtures.to_example(user_id=user, movie_id=movie, timestamp=880_000_000)
+    twice.features.feature["movie_id"].bytes_list.value.append(b"another")
+    hollow = fixtures.to_example(user_id=user, movie_id=movie, timestamp=880_000_000)
+    hollow.features.feature["user_gender"].bytes_list.SetInParent()
+    hollow.features.feature["raw_user_age"].float_list.SetInParent()
+    found = fixtures.predict(model, plain, twice, hollow)
+    for values in found.values():
+        np.testing.assert_allclose(values, values[0], rtol=1e-6)
+
+
 def test_no_examples_get_no_answers(model):
     found = fixtures.predict(model)
     assert {name: values.shape for name, values in found.items()} == dict.fromkeys(RANKS, (0,)) | {
@@ -301,6 +315,18 @@ def test_no_users_get_no_recommendations(model):
     answer = fixtures.recommend(model)
     assert answer["count"].shape == (0,)
     assert answer["movie_id"].shape[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("ask", "name"),
+    [
+        (fixtures.recommend, "exclude"),
+        (fixtures.rank, "movies"),
+    ],
+)
+def test_lists_that_do_not_fit_the_users_are_refused(model, ask, name):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="to have one list for each user_id"):
+        ask(model, STRANGER, STRANGER, **{name: [["1"]]})
 
 
 # --- rank

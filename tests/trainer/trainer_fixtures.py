@@ -228,7 +228,7 @@ def recommend(model, *profiles, k=10, exclude=None, exclude_seen=True, timestamp
     answer = model.signatures["recommend"](
         **user_inputs(*profiles, timestamp=timestamp),
         k=tf.constant(k, tf.int32),
-        exclude_movie_ids=tf.constant(padded, tf.string, [len(profiles), width]),
+        exclude_movie_ids=tf.constant(padded, tf.string, [len(exclude), width]),
         exclude_seen=tf.constant(exclude_seen),
     )
     return {name: tensor.numpy() for name, tensor in answer.items()}
@@ -237,7 +237,7 @@ def recommend(model, *profiles, k=10, exclude=None, exclude_seen=True, timestamp
 def rank(model, *profiles, movies, timestamp=0):
     answer = model.signatures["rank"](
         **user_inputs(*profiles, timestamp=timestamp),
-        movie_ids=tf.constant(movies, tf.string, [len(profiles), len(movies[0]) if movies else 0]),
+        movie_ids=tf.constant(movies, tf.string, [len(movies), len(movies[0]) if movies else 0]),
     )
     return {name: tensor.numpy() for name, tensor in answer.items()}
 
