@@ -15,7 +15,7 @@ from rich.text import Text
 
 from components.data.source import DataSource
 from components.errors import AnomaliesError, PipelineError
-from components.evaluation.config import LOWER_IS_BETTER
+from components.evaluation.directions import LOWER_IS_BETTER
 from pipeline.config import OutputPaths
 from pipeline.console import Screen
 

@@ -9,6 +9,7 @@ import tensorflow_model_analysis as tfma
 from google.protobuf import wrappers_pb2
 
 from components.evaluation import metrics
+from components.evaluation.directions import LOWER_IS_BETTER
 from schema import features
 
 SIGNATURE = "serving_default"
@@ -19,9 +20,6 @@ SLICE_FEATURES: tuple[features.Feature, ...] = (
     features.OCCUPATION,
 )
 """The raw features that results are sliced by."""
-
-LOWER_IS_BETTER: frozenset[str] = frozenset({"rmse", "mae"})
-"""The metrics of which less is better; of all others more is."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
 from components.evaluation import metrics
-from components.evaluation.config import LOWER_IS_BETTER
+from components.evaluation.directions import LOWER_IS_BETTER
 
 BLESSED_FILE = "BLESSED"
 """The empty file by which the Evaluator blesses a model."""

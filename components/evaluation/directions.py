@@ -1,0 +1,6 @@
+"""Which way is better, for each metric; light enough for who only prints them."""
+
+from __future__ import annotations
+
+LOWER_IS_BETTER: frozenset[str] = frozenset({"rmse", "mae", "untimed_rmse"})
+"""The metrics of which less is better; of all others more is."""
