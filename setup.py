@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
-TOP_LEVEL = ("components", "pipeline", "schema", "trainer", "transform")
+TOP_LEVEL = ("components", "pipeline", "schema", "serving", "trainer", "transform")
 DATA_FILES = ("pbtxt", "json", "csv", "txt", "html", "css", "js", "svg")
 
 
@@ -25,5 +25,5 @@ setup(
     ),
     package_data={"": [f"**/*.{ending}" for ending in DATA_FILES]},
     install_requires=requirements("runtime"),
-    extras_require={"dev": requirements("dev")},
+    extras_require={"dev": requirements("dev"), "serving": requirements("serving")},
 )

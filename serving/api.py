@@ -1,0 +1,353 @@
+"""The API of our own: `/api/…`, described by an OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from serving import limits, shapes
+from serving.errors import InvalidInput, NotFound, RequestError, shorten
+from serving.metrics import CONTENT_TYPE
+from serving.recommender import Person, Recommender, Scored
+from serving.service import Recommended, Service, Wish
+from serving.wire import error_body, error_headers
+
+_DESCRIPTION = """
+Recommendations of movies from the model that the pipeline pushed last. Every answer names the
+version of the model that gave it; every error is `{"error": "what is wrong"}`.
+
+Beside this API the server speaks TensorFlow Serving's:
+`GET /v1/models/movielens`, `GET /v1/models/movielens/metadata`,
+`POST /v1/models/movielens:predict`
+([its documentation](https://www.tensorflow.org/tfx/serving/api_rest)).
+"""
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": shapes.Error, "description": "Malformed request"},
+    401: {"model": shapes.Error, "description": "The token is missing or wrong"},
+    404: {"model": shapes.Error, "description": "There is no such user, movie or ability"},
+    408: {"model": shapes.Error, "description": "The request took too long to arrive"},
+    413: {"model": shapes.Error, "description": "The body is too long"},
+    422: {"model": shapes.Error, "description": "A value is not what is expected"},
+    503: {"model": shapes.Error, "description": "Busy, or no model yet; see Retry-After"},
+    504: {"model": shapes.Error, "description": "No answer within the deadline"},
+}
+
+MovieId = Annotated[
+    str, Path(min_length=1, max_length=limits.MAX_ID, description="A movie's id.", examples=["50"])
+]
+UserId = Annotated[
+    str, Path(min_length=1, max_length=limits.MAX_ID, description="A user's id.", examples=["42"])
+]
+
+
+def make_api(service: Service, lifespan: Any = None) -> FastAPI:
+    """Returns the application of `/api`, `/healthz`, `/readyz`, `/metrics`, `/openapi.json`."""
+    app = FastAPI(
+        title="MovieLens recommender",
+        version="1",
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        responses=_ERRORS,
+        separate_input_output_schemas=False,
+        # The messages of 422 are ours, not FastAPI's.
+        generate_unique_id_function=lambda route: route.name,
+    )
+    _add_errors(app)
+    _add_recommendations(app, service)
+    _add_movies(app, service)
+    _add_facts(app, service)
+    _add_health(app, service)
+    return app
+
+
+# -- recommendations and stars -----------------------------------------------------------------
+
+
+def _add_recommendations(app: FastAPI, service: Service) -> None:
+    @app.get(
+        "/api/users/{user_id}/recommendations",
+        tags=["recommendations"],
+        response_model=shapes.Recommendations,
+    )
+    async def recommend_to_user(
+        user_id: UserId, query: Annotated[shapes.UserQuery, Query()]
+    ) -> Response:
+        """Recommends movies to a user whom the model knows."""
+        with service.versions.lease() as model:
+            _check_user(model, user_id)
+            person = Person(user_id, timestamp=query.timestamp)
+            found = await service.recommend(model, person, _wish(query))
+            return _recommendations(model, user_id, found)
+
+    @app.post(
+        "/api/recommendations", tags=["recommendations"], response_model=shapes.Recommendations
+    )
+    async def recommend_to_person(question: shapes.Question) -> Response:
+        """Recommends movies to anybody: by profile, by films liked lately, or both."""
+        with service.versions.lease() as model:
+            person = _person(model, question)
+            found = await service.recommend(model, person, _wish(question))
+            return _recommendations(model, question.user_id, found)
+
+    @app.post("/api/ratings/predict", tags=["recommendations"], response_model=shapes.Ratings)
+    async def predict_ratings(question: shapes.RatingQuestion) -> Response:
+        """Predicts the stars that somebody would give to movies."""
+        with service.versions.lease() as model:
+            person = _person(model, question)
+            _check_movies(model, question.movie_ids, "movie_ids")
+            stars = await service.rate(model, person, question.movie_ids)
+            ratings = [
+                {"movie_id": movie.movie_id, "title": movie.title, "stars": round(movie.stars, 4)}
+                for movie in stars
+            ]
+            return _json({"model_version": model.version, "ratings": ratings})
+
+
+def _wish(query: shapes.Wishes) -> Wish:
+    return Wish(query.k, tuple(query.exclude), query.include_seen, query.reasons)
+
+
+def _person(model: Recommender, who: shapes.Who) -> Person:
+    if who.user_id:
+        _check_user(model, who.user_id)
+    _check_movies(model, [film.movie_id for film in who.liked], "liked")
+    return Person(
+        who.user_id,
+        who.age,
+        who.gender,
+        who.occupation,
+        who.zip_code,
+        who.timestamp,
+        tuple(film.movie_id for film in who.liked),
+        tuple(film.timestamp for film in who.liked),
+    )
+
+
+def _check_user(model: Recommender, user_id: str) -> None:
+    if model.users.knows(user_id) is False:
+        raise NotFound(
+            f"Version {model.version} of the model knows no user {shorten(user_id)}."
+            " POST /api/recommendations recommends to somebody unknown."
+        )
+
+
+def _check_movies(model: Recommender, movie_ids: Sequence[str], where: str) -> None:
+    for movie_id in movie_ids:
+        if model.catalogue.get(movie_id) is None:
+            raise NotFound(
+                f"Expected the ids of movies in {where!r}, found {shorten(movie_id)}."
+                " GET /api/movies?query=… finds ids."
+            )
+
+
+def _recommendations(model: Recommender, user_id: str, found: Sequence[Recommended]) -> Response:
+    return _json(
+        {
+            "model_version": model.version,
+            "user_id": user_id,
+            "recommendations": [_recommendation(model, one) for one in found],
+        }
+    )
+
+
+def _recommendation(model: Recommender, one: Recommended) -> dict[str, Any]:
+    return {
+        **_movie(model, one.movie),
+        "stars": round(one.movie.stars, 4),
+        "score": round(one.movie.score, 6),
+        "reasons": [
+            {
+                "movie_id": reason.movie_id,
+                "title": reason.title,
+                "contribution": round(reason.contribution, 6),
+            }
+            for reason in one.reasons
+        ],
+    }
+
+
+# -- movies ------------------------------------------------------------------------------------
+
+
+def _add_movies(app: FastAPI, service: Service) -> None:
+    @app.get("/api/movies", tags=["movies"], response_model=shapes.Movies)
+    async def find_movies(query: Annotated[shapes.MovieQuery, Query()]) -> Response:
+        """Finds movies by the words of their titles; without a query, the most rated ones."""
+        with service.versions.lease() as model:
+            found, total = model.catalogue.search(query.query, query.limit)
+            movies = [_movie(model, Scored(movie.movie_id, movie.title)) for movie in found]
+            return _json({"model_version": model.version, "total": total, "movies": movies})
+
+    @app.get("/api/movies/{movie_id}", tags=["movies"], response_model=shapes.OneMovie)
+    async def get_movie(movie_id: MovieId) -> Response:
+        """Says what is known of a movie."""
+        with service.versions.lease() as model:
+            _check_movie(model, movie_id)
+            movie = _movie(model, Scored(movie_id, ""))
+            return _json({"model_version": model.version, "movie": movie})
+
+    @app.get("/api/movies/{movie_id}/similar", tags=["movies"], response_model=shapes.SimilarMovies)
+    async def find_similar_movies(
+        movie_id: MovieId, query: Annotated[shapes.SimilarQuery, Query()]
+    ) -> Response:
+        """Finds movies that are liked by the same people."""
+        with service.versions.lease() as model:
+            _check_movie(model, movie_id)
+            found = await service.similar(model, movie_id, query.k)
+            movies = [
+                {**_movie(model, movie), "similarity": round(movie.score, 6)} for movie in found
+            ]
+            return _json({"model_version": model.version, "movie_id": movie_id, "movies": movies})
+
+
+def _check_movie(model: Recommender, movie_id: str) -> None:
+    if model.catalogue.get(movie_id) is None:
+        raise NotFound(
+            f"There is no movie with the id {shorten(movie_id)}. GET /api/movies?query=… finds ids."
+        )
+
+
+def _movie(model: Recommender, scored: Scored) -> dict[str, Any]:
+    movie = model.movie(scored.movie_id, scored.title)
+    return {
+        "movie_id": movie.movie_id,
+        "title": movie.title,
+        "year": movie.year,
+        "genres": movie.genres,
+    }
+
+
+# -- the model and its users -------------------------------------------------------------------
+
+
+def _add_facts(app: FastAPI, service: Service) -> None:
+    @app.get("/api/model", tags=["model"], response_model=shapes.ModelFacts)
+    async def describe_model() -> Response:
+        """Says which version answers, how good it was and what it knows."""
+        with service.versions.lease() as model:
+            quality = service.quality(model.version)
+            return _json(
+                {
+                    "model_version": model.version,
+                    "dataset": quality.dataset,
+                    "metrics": quality.metrics,
+                    "movies": len(model.catalogue),
+                    "users": model.users.count,
+                    "occupations": model.occupations,
+                    "abilities": {
+                        "similar": model.finds_similar,
+                        "reasons": model.gives_reasons,
+                        "liked": model.takes_recent_movies,
+                    },
+                }
+            )
+
+    @app.get("/api/users", tags=["model"], response_model=shapes.UserIds)
+    async def list_users(query: Annotated[shapes.PrefixQuery, Query()]) -> Response:
+        """Lists users whom the model knows, by the beginning of their id."""
+        with service.versions.lease() as model:
+            ids = model.users.beginning_with(query.prefix, query.limit)
+            return _json(
+                {"model_version": model.version, "total": model.users.count, "user_ids": ids}
+            )
+
+
+# -- health ------------------------------------------------------------------------------------
+
+
+def _add_health(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", tags=["operation"], response_model=shapes.Health)
+    async def healthz() -> Response:
+        """Answers as long as the server runs."""
+        return _json({"status": "ok"})
+
+    @app.get(
+        "/readyz",
+        tags=["operation"],
+        response_model=shapes.Ready,
+        responses={503: {"model": shapes.Ready, "description": "No model yet"}},
+    )
+    async def readyz() -> Response:
+        """Answers 200 once a version of the model answers."""
+        versions = service.versions
+        if versions.ready:
+            return _json({"status": "ready", "model_version": versions.current.version})
+        return _json({"status": "no version is loaded", "model_version": None}, 503)
+
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' format"}},
+    )
+    async def metrics() -> Response:
+        """Gives the server's counters to Prometheus."""
+        return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+
+# -- errors ------------------------------------------------------------------------------------
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(RequestError)
+    async def own(request: Request, error: RequestError) -> Response:
+        return _error(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return _error(_explain(error))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        answer = _error(RequestError(error.status_code, _http_message(request, error)))
+        answer.headers.update(error.headers or {})
+        return answer
+
+
+def _http_message(request: Request, error: HTTPException) -> str:
+    if error.status_code == 404:
+        return "There is nothing at this path. /docs shows what there is."
+    if error.status_code == 405:
+        return f"{request.method} is not for this path. /docs shows what is."
+    return str(error.detail)
+
+
+_MOST_PROBLEMS = 5
+
+
+def _explain(error: RequestValidationError) -> RequestError:
+    """Says in one line what is wrong with a request's values."""
+    problems = error.errors()
+    if any(problem["type"] == "json_invalid" for problem in problems):
+        reason = problems[0].get("ctx", {}).get("error", "")
+        return InvalidInput(f"Expected a body of JSON, found something else: {reason}.")
+    texts = [_problem(problem) for problem in problems[:_MOST_PROBLEMS]]
+    if len(problems) > _MOST_PROBLEMS:
+        texts.append(f"and {len(problems) - _MOST_PROBLEMS} more")
+    return RequestError(422, "; ".join(texts) + ".")
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    where = ".".join(shorten(part).strip("'") for part in problem["loc"][1:])
+    place = f"{problem['loc'][0]} {where}".strip()
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: not known here"
+    if problem["type"] == "missing":
+        return f"{place}: missing"
+    return f"{place}: {problem['msg']}, found {shorten(problem.get('input'))}"
+
+
+def _error(error: RequestError) -> Response:
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+    return Response(error_body(error.message), error.status, headers, "application/json")
+
+
+def _json(document: dict[str, Any], status: int = 200) -> Response:
+    return Response(orjson.dumps(document), status, media_type="application/json")

@@ -1,0 +1,165 @@
+"""Calls of the model's signatures, and how several of them become one.
+
+TensorFlow takes hardly longer for 16 users than for one, so calls that wait at the same time
+are run together. What a call gets back does not depend on the company it was in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serving.errors import InvalidInput
+from serving.model import Arrays, ServedModel, Signature
+
+Array = np.ndarray[Any, Any]
+_LARGEST = "k"
+"""The scalar of which a merged call takes the largest; every other must be equal."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a signature.
+
+    Args:
+      model: the version to ask.
+      signature: the name of the signature.
+      inputs: an array for each of its inputs.
+    """
+
+    model: ServedModel
+    signature: str
+    inputs: Arrays
+
+    @property
+    def rows(self) -> int:
+        """The number of rows, 1 where the inputs have none."""
+        return max((len(value) for value in self.inputs.values() if np.ndim(value)), default=1)
+
+    def group(self) -> Hashable:
+        """Calls with equal groups may be run together."""
+        if self.signature not in _TRIMS:
+            return id(self)
+        scalars = tuple(
+            (name, value.item())
+            for name, value in self.inputs.items()
+            if not np.ndim(value) and name != _LARGEST
+        )
+        return (id(self.model), self.signature, scalars)
+
+
+def check(call: Call) -> None:
+    """Checks what TensorFlow would only find out while it runs the call, and maybe others.
+
+    Raises:
+      InvalidInput: if the inputs do not have the same number of rows.
+    """
+    if call.signature not in _TRIMS:
+        return
+    rows = {name: len(value) for name, value in call.inputs.items() if np.ndim(value)}
+    if len(set(rows.values())) > 1:
+        found = ", ".join(f"{name}: {count}" for name, count in rows.items())
+        raise InvalidInput(
+            f"Expected the same number of rows in every input of {call.signature!r}, found {found}."
+        )
+
+
+def run_together(calls: Sequence[Call]) -> list[dict[str, Array] | InvalidInput]:
+    """Runs calls of one group in one go.
+
+    Returns:
+      For each call its outputs, or what is wrong with its inputs.
+    """
+    signature = calls[0].model.signatures[calls[0].signature]
+    if len(calls) == 1:
+        return [_run_alone(signature, calls[0])]
+    try:
+        merged = signature(_merge(calls))
+    except InvalidInput:
+        # One of them is at fault. The others get their answers.
+        return [_run_alone(signature, call) for call in calls]
+    return _split(calls, merged)
+
+
+def _run_alone(signature: Signature, call: Call) -> dict[str, Array] | InvalidInput:
+    try:
+        return signature(call.inputs)
+    except InvalidInput as error:
+        return error
+
+
+def _merge(calls: Sequence[Call]) -> dict[str, Array]:
+    merged: dict[str, Array] = {}
+    for name, first in calls[0].inputs.items():
+        values = [call.inputs[name] for call in calls]
+        if np.ndim(first) == 0:
+            merged[name] = np.max(np.stack(values))
+        elif np.ndim(first) == 1:
+            merged[name] = np.concatenate(values)
+        else:
+            merged[name] = _stack_padded(values)
+    return merged
+
+
+def _stack_padded(values: Sequence[Array]) -> Array:
+    """Stacks `[rows, any]` arrays; shorter rows are filled up with what the model ignores."""
+    columns = max(value.shape[1] for value in values)
+    if all(value.shape[1] == columns for value in values):
+        return np.concatenate(values)
+    filler: Any = b"" if values[0].dtype == object else 0
+    rows = sum(len(value) for value in values)
+    stacked = np.full((rows, columns), filler, values[0].dtype)
+    start = 0
+    for value in values:
+        stacked[start : start + len(value), : value.shape[1]] = value
+        start += len(value)
+    return stacked
+
+
+def _split(
+    calls: Sequence[Call], merged: Mapping[str, Array]
+) -> list[dict[str, Array] | InvalidInput]:
+    trim = _TRIMS[calls[0].signature]
+    answers: list[dict[str, Array] | InvalidInput] = []
+    start = 0
+    for call in calls:
+        end = start + call.rows
+        own = {name: value[start:end] for name, value in merged.items()}
+        answers.append(trim(call.inputs, own))
+        start = end
+    return answers
+
+
+def _trim_to_count(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Array]:
+    """Leaves the columns that the call would have got alone: its own k, its longest row."""
+    counts = np.minimum(outputs["count"], inputs[_LARGEST])
+    longest = int(counts.max(initial=0))
+    trimmed = {name: value[:, :longest] for name, value in outputs.items() if value.ndim > 1}
+    return {**trimmed, "count": counts}
+
+
+def _trim_to_movies(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Array]:
+    columns = inputs["movie_ids"].shape[1]
+    return {name: value[:, :columns] for name, value in outputs.items()}
+
+
+def _trim_to_reasons(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Array]:
+    columns, reasons = inputs["movie_ids"].shape[1], int(inputs[_LARGEST])
+    return {name: value[:, :columns, :reasons] for name, value in outputs.items()}
+
+
+def _trim_nothing(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Array]:
+    return outputs
+
+
+_TRIMS: Mapping[str, Callable[[Arrays, dict[str, Array]], dict[str, Array]]] = {
+    "serving_default": _trim_nothing,
+    "recommend": _trim_to_count,
+    "rank": _trim_to_movies,
+    "similar": _trim_to_count,
+    "explain": _trim_to_reasons,
+}
+"""The signatures of which rows are independent, and what to cut off after a merged call."""

@@ -1,0 +1,181 @@
+"""What is known beside the model: its movies, to search in, and its users."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving.errors import ModelError
+
+ASSETS = "assets.extra"
+_WORDS = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Movie:
+    """A movie of the catalogue.
+
+    Args:
+      movie_id: its id.
+      title: its title, with the year if the data has it there.
+      year: of its release, if known.
+      genres: their names, none if not known.
+      ratings: how many training ratings it has, if known.
+    """
+
+    movie_id: str
+    title: str
+    year: int | None = None
+    genres: tuple[str, ...] = ()
+    ratings: int | None = None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    movie: Movie
+    folded: str
+    words: tuple[str, ...]
+
+
+class Catalogue:
+    """Every movie that can be recommended, in the model's order."""
+
+    def __init__(self, movies: Iterable[Movie]) -> None:
+        self.movies: dict[str, Movie] = {movie.movie_id: movie for movie in movies}
+        # Most rated first, so that among equally good matches the well-known comes first.
+        by_ratings = sorted(self.movies.values(), key=lambda movie: -(movie.ratings or 0))
+        self._entries = [_entry(movie) for movie in by_ratings]
+
+    def __len__(self) -> int:
+        return len(self.movies)
+
+    def get(self, movie_id: str) -> Movie | None:
+        """Returns the movie with this id, if there is one."""
+        return self.movies.get(movie_id)
+
+    def search(self, query: str, limit: int) -> tuple[list[Movie], int]:
+        """Finds movies by words of their titles, whatever the case and accents.
+
+        Args:
+          query: words, each the beginning of a word of the title, in any order; the last
+            resort is that the title contains the query. Nothing finds everything.
+          limit: how many movies at most.
+
+        Returns:
+          The movies, titles that begin with the query first and then the most rated
+          first, and how many there are in all.
+        """
+        folded = fold(query).strip()
+        words = _WORDS.findall(folded)
+        if not words:
+            found = [] if folded else self._entries
+            return [entry.movie for entry in found[:limit]], len(found)
+        start = " ".join(words)
+        begins, others = [], []
+        for entry in self._entries:
+            if entry.folded.startswith(start):
+                begins.append(entry.movie)
+            elif all(_begins_a_word(word, entry.words) for word in words) or start in entry.folded:
+                others.append(entry.movie)
+        return (begins + others)[:limit], len(begins) + len(others)
+
+
+@dataclass(frozen=True)
+class Users:
+    """The users whom the model knows, if it says so.
+
+    Args:
+      count: how many; None if the model does not say.
+      ids: their ids, in the model's order.
+    """
+
+    count: int | None = None
+    ids: Sequence[str] = ()
+    _known: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @classmethod
+    def of(cls, ids: Sequence[str]) -> Users:
+        """The users with these ids."""
+        return cls(len(ids), tuple(ids), frozenset(ids))
+
+    def knows(self, user_id: str) -> bool | None:
+        """Tells whether a user is known; None if the model does not say."""
+        return None if self.count is None else user_id in self._known
+
+    def beginning_with(self, prefix: str, limit: int) -> list[str]:
+        """Returns the first ids that begin with a prefix."""
+        found: list[str] = []
+        for user_id in self.ids:
+            if len(found) >= limit:
+                break
+            if user_id.startswith(prefix):
+                found.append(user_id)
+        return found
+
+
+def fold(text: str) -> str:
+    """Returns the text in lower case and without accents."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+def read_catalogue(version_dir: Path) -> Catalogue | None:
+    """Reads the movies that a model brings along; None if it brings none.
+
+    Raises:
+      ModelError: if the file is there and no list of movies.
+    """
+    path = version_dir / ASSETS / "catalogue.json"
+    try:
+        rows = json.loads(path.read_bytes())
+        return Catalogue(
+            Movie(
+                str(row["movie_id"]),
+                str(row["title"]),
+                None if row.get("year") is None else int(row["year"]),
+                tuple(str(genre) for genre in row.get("genres", ())),
+                None if row.get("ratings") is None else int(row["ratings"]),
+            )
+            for row in rows
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError("DATA_LOSS", f"{ASSETS}/{path.name} cannot be read: {error!r}") from error
+
+
+def read_users(version_dir: Path) -> Users:
+    """Reads the users that a model knows; of unknown number if it does not say.
+
+    Raises:
+      ModelError: if the file is there and no list of users.
+    """
+    path = version_dir / ASSETS / "users.json"
+    try:
+        return Users.of([str(user_id) for user_id in json.loads(path.read_bytes())["ids"]])
+    except FileNotFoundError:
+        return Users()
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError("DATA_LOSS", f"{ASSETS}/{path.name} cannot be read: {error!r}") from error
+
+
+def read_occupations(version_dir: Path) -> tuple[str, ...]:
+    """Reads the occupations that a model was trained with; none if it does not say."""
+    path = version_dir / "assets" / "occupation_index"
+    try:
+        return tuple(sorted(path.read_text(encoding="utf-8").split("\n")[:-1]))
+    except (OSError, UnicodeDecodeError):
+        return ()
+
+
+def _entry(movie: Movie) -> _Entry:
+    words = tuple(_WORDS.findall(fold(movie.title)))
+    return _Entry(movie, " ".join(words), words)
+
+
+def _begins_a_word(start: str, words: Sequence[str]) -> bool:
+    return any(word.startswith(start) for word in words)

@@ -1,0 +1,241 @@
+"""The command line of `python -m serving`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import uvicorn
+
+from serving.application import make_application
+from serving.batching import BatchingOptions
+from serving.config import LOOPBACK_HOSTS, MODEL_NAME, Config, is_loopback
+from serving.connection import connections
+from serving.events import Log
+from serving.recommender import Recommender
+from serving.service import Service
+from serving.versions import versions_in
+
+TOKEN_VARIABLE = "SERVING_TOKEN"
+_BACKLOG = 512
+_NO_MODEL = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until it is told to stop.
+
+    Returns:
+      The exit code: 0 after being stopped, 1 if the port or an option cannot be used, 2 if
+      there is no model to serve.
+    """
+    arguments = _parser().parse_args(argv)
+    config = _config(arguments)
+    if not arguments.wait and not _has_versions(config.model_dir):
+        print(_nothing_pushed(config.model_dir), file=sys.stderr)
+        return _NO_MODEL
+    log = Log(sys.stderr.buffer, requests=arguments.access_log)
+    listener = _listen(config)
+    _warn(config, log)
+    announce = _Announcement(config, listener, _started())
+    service = Service(config, log, announce.ready)
+    # uvicorn raises the signal that stopped it once more, when everything is closed.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda number, frame: None)
+    server = uvicorn.Server(_uvicorn(config, service))
+    server.run(sockets=[listener])
+    log.info("stopped")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving",
+        description="Serve the newest pushed model: a page, an API, TensorFlow Serving's API.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model-dir", type=Path, default=Path("output/serving_model"), metavar="DIR",
+        help="the directory with a subfolder per pushed version")  # fmt: skip
+    add("--summary", type=Path, metavar="FILE",
+        help="summary.json of the run (default: beside the model directory)")  # fmt: skip
+    add("--model-name", default=MODEL_NAME, metavar="NAME", help="the name in /v1/models/NAME")
+    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one")
+    add("--port", type=_number(int, 0, 65_535), default=8501, help="0 takes a free one")
+    add("--token-file", type=Path, metavar="FILE",
+        help=f"require the bearer token in this file (or in ${TOKEN_VARIABLE})")  # fmt: skip
+    add("--cors-origin", action="append", default=[], metavar="ORIGIN",
+        help="let pages of this origin call; may be given several times")  # fmt: skip
+    add("--allow-host", action="append", default=[], metavar="NAME",
+        help="also answer requests to this host name (on loopback: localhost only)")  # fmt: skip
+    add("--wait", action="store_true", help="wait for a first version rather than exit")
+    add("--max-batch", type=_number(int, 1, 1024), default=BatchingOptions.max_rows, metavar="N",
+        help="rows that TensorFlow computes together; 1 turns batching off")  # fmt: skip
+    add("--batch-delay", type=_number(float, 0, 1000), default=BatchingOptions.delay_ms,
+        metavar="MS", help="how long a request waits for company")  # fmt: skip
+    add("--queue", type=_number(int, 1, 100_000), default=BatchingOptions.queue_size, metavar="N",
+        help="calls that may wait; a further one is answered 503")  # fmt: skip
+    add("--deadline", type=_number(float, 0.01, 600), metavar="S",
+        default=BatchingOptions.deadline_seconds, help="when to give up on a call")  # fmt: skip
+    add("--read-timeout", type=_number(float, 0.1, 600), default=Config.read_seconds, metavar="S",
+        help="how long a client may take to send a head or a body")  # fmt: skip
+    add("--threads", type=_number(int, 1, 256), default=Config.threads, metavar="N",
+        help="threads of TensorFlow for one call")  # fmt: skip
+    add("--poll", type=_number(float, 0.05, 3600), default=Config.poll_seconds, metavar="S",
+        help="how often to look for new versions")  # fmt: skip
+    add("--access-log", action=argparse.BooleanOptionalAction, default=not sys.stderr.isatty(),
+        help="one line per request on stderr")  # fmt: skip
+    return parser
+
+
+def _number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected {least:g} to {most:g}, found {text}")
+        return value
+
+    parse.__name__ = "number"
+    return parse
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    allowed = tuple(arguments.allow_host)
+    if is_loopback(arguments.host):
+        # A page of anybody's could otherwise reach the server by a name that resolves to it.
+        allowed = (*LOOPBACK_HOSTS, *allowed)
+    return Config(
+        model_dir=arguments.model_dir,
+        summary=arguments.summary or arguments.model_dir.parent / "summary.json",
+        name=arguments.model_name,
+        host=arguments.host,
+        port=arguments.port,
+        token=_token(arguments.token_file),
+        cors_origins=tuple(arguments.cors_origin),
+        allowed_hosts=allowed,
+        batching=BatchingOptions(
+            max_rows=arguments.max_batch,
+            queue_size=arguments.queue,
+            delay_ms=arguments.batch_delay,
+            deadline_seconds=arguments.deadline,
+        ),
+        threads=arguments.threads,
+        poll_seconds=arguments.poll,
+        read_seconds=arguments.read_timeout,
+    )
+
+
+def _token(path: Path | None) -> str:
+    if path is None:
+        return os.environ.get(TOKEN_VARIABLE, "")
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        _quit(f"Expected a token in --token-file {path}, but it cannot be read: {error}.")
+    if not token:
+        _quit(f"Expected a token in --token-file {path}, found nothing. Write one into it.")
+    return token
+
+
+def _has_versions(model_dir: Path) -> bool:
+    try:
+        return bool(versions_in(model_dir))
+    except OSError as error:
+        _quit(f"Expected --model-dir to be a directory that can be read: {error}.")
+
+
+def _nothing_pushed(model_dir: Path) -> str:
+    return (
+        f"No model has been pushed to {model_dir} yet: expected a subfolder per version there.\n"
+        "Run 'make run' first (or 'python local_runner.py'), or name another directory with"
+        " --model-dir, or let the server wait for a first version with --wait."
+    )
+
+
+def _listen(config: Config) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    host = config.host.strip("[]")
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, config.port))
+    except OSError as error:
+        listener.close()
+        _quit(
+            f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}."
+            " Choose others with --host and --port."
+        )
+    return listener
+
+
+def _warn(config: Config, log: Log) -> None:
+    if not is_loopback(config.host) and not config.token:
+        log.warning(
+            "everybody who can reach this address may use the server;"
+            f" --token-file or ${TOKEN_VARIABLE} asks for a token",
+            host=config.host,
+        )
+
+
+def _uvicorn(config: Config, service: Service) -> uvicorn.Config:
+    # Its own lines say nothing that the log does not.
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())
+    return uvicorn.Config(
+        make_application(service),
+        http=connections(config.read_seconds),
+        ws="none",
+        loop="uvloop",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        limit_concurrency=config.max_connections,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=config.shutdown_seconds,
+    )
+
+
+class _Announcement:
+    """Tells a person where to go, as soon as there is something to see."""
+
+    def __init__(self, config: Config, listener: socket.socket, started: float) -> None:
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        self._url = f"http://{host}:{listener.getsockname()[1]}"
+        self._started = started
+        self._done = False
+
+    def ready(self, recommender: Recommender) -> None:
+        """Says so once."""
+        if self._done:
+            return
+        self._done = True
+        print(
+            f"Ready: {self._url} serves version {recommender.version},"
+            f" {len(recommender.catalogue):,} movies, after"
+            f" {time.time() - self._started:.1f} s. API: {self._url}/docs. Ctrl-C stops it.",
+            flush=True,
+        )
+
+
+def _started() -> float:
+    """When this process started, in unix seconds."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        return time.time() - uptime + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return time.time()
+
+
+def _quit(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise SystemExit(1)

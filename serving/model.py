@@ -1,0 +1,244 @@
+"""One version of the model: a SavedModel in a TensorFlow session.
+
+A session rather than `tf.saved_model.load`, as in TensorFlow Serving: a call costs half the
+processor time (1.3 instead of 2.7 ms for one user), loading a third, and closing it gives
+its memory back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.errors import InvalidInput, ModelError
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
+_SERVE_TAG = "serve"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a signature.
+
+    Args:
+      name: its name in the signature.
+      dtype: its numpy type; `object` for strings.
+      shape: its size per dimension, None where any; None as a whole if the rank is unknown.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...] | None
+
+    @property
+    def rank(self) -> int | None:
+        """Its number of dimensions, if known."""
+        return None if self.shape is None else len(self.shape)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One of the model's functions: what goes in, what comes out, and the function."""
+
+    name: str
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    function: Callable[..., list[Any]]
+
+    def __call__(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+        """Runs it.
+
+        Raises:
+          InvalidInput: if TensorFlow cannot take the values.
+        """
+        from tensorflow.python.framework import errors_impl
+
+        try:
+            values = self.function(*(inputs[name] for name in self.inputs))
+        except (errors_impl.InvalidArgumentError, ValueError, TypeError) as error:
+            raise InvalidInput(_first_line(error)) from error
+        return dict(zip(self.outputs, values, strict=True))
+
+
+class RetiredError(Exception):
+    """The model is no longer served."""
+
+
+class ServedModel:
+    """A loaded version. Close it when it is no longer served.
+
+    Args:
+      version: its number.
+      path: where it was loaded from.
+      signatures: its functions.
+      signature_defs: what it says about them, as protocol buffers.
+      close: frees what it holds.
+    """
+
+    def __init__(
+        self,
+        version: int,
+        path: Path,
+        signatures: Mapping[str, Signature],
+        signature_defs: Mapping[str, Any],
+        close: Callable[[], None],
+    ) -> None:
+        self.version = version
+        self.path = path
+        self.signatures = signatures
+        self.signature_defs = signature_defs
+        self._close = close
+        self._lock = threading.Lock()
+        self._leases = 0
+        self._retired = False
+
+    def accepts(self, signature: str, name: str) -> bool:
+        """Tells whether a signature exists and has the input."""
+        return signature in self.signatures and name in self.signatures[signature].inputs
+
+    @contextlib.contextmanager
+    def lease(self) -> Iterator[ServedModel]:
+        """Keeps the model open while it is used, even if it is retired meanwhile.
+
+        Raises:
+          RetiredError: if it is retired already.
+        """
+        with self._lock:
+            if self._retired:
+                raise RetiredError(self.version)
+            self._leases += 1
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._leases -= 1
+                last = self._retired and self._leases == 0
+            if last:
+                self._release()
+
+    def retire(self) -> None:
+        """Closes the model, as soon as nobody uses it any more."""
+        with self._lock:
+            if self._retired:
+                return
+            self._retired = True
+            unused = self._leases == 0
+        if unused:
+            self._release()
+
+    def _release(self) -> None:
+        # In a thread of its own: the last one to use it may be the event loop.
+        # Not a daemon: TensorFlow must not be at work when the interpreter ends.
+        threading.Thread(target=self._free, name=f"close-{self.version}").start()
+
+    def _free(self) -> None:
+        self.signatures = {}
+        self._close()
+        give_memory_back()
+
+
+def load(path: Path, version: int, threads: int = 1) -> ServedModel:
+    """Loads a SavedModel.
+
+    Args:
+      path: its folder.
+      version: its number.
+      threads: how many threads one operation, and the operations of one call, may use.
+
+    Returns:
+      The model with one callable per signature.
+
+    Raises:
+      ModelError: if TensorFlow cannot read it.
+    """
+    from tensorflow.core.protobuf import config_pb2
+    from tensorflow.python.client import session as tf_session
+    from tensorflow.python.framework import ops
+    from tensorflow.python.saved_model import loader_impl
+
+    # It warns of tf.saved_model.load being newer, at every load.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    graph = ops.Graph()
+    config = config_pb2.ConfigProto(
+        intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
+    )
+    session = tf_session.Session(graph=graph, config=config)
+    try:
+        with graph.as_default():
+            meta_graph = loader_impl.load(session, [_SERVE_TAG], str(path))
+            definitions = dict(meta_graph.signature_def)
+            signatures = {
+                name: _signature(name, definition, session)
+                for name, definition in sorted(definitions.items())
+                if name not in INTERNAL_SIGNATURES
+            }
+        graph.finalize()
+    except Exception as error:
+        session.close()
+        raise ModelError(_code(error), f"cannot be loaded: {_first_line(error)}") from error
+    return ServedModel(version, path, signatures, definitions, session.close)
+
+
+def _signature(name: str, definition: Any, session: Any) -> Signature:
+    inputs, outputs = sorted(definition.inputs), sorted(definition.outputs)
+    function = session.make_callable(
+        [definition.outputs[output].name for output in outputs],
+        feed_list=[definition.inputs[given].name for given in inputs],
+    )
+    return Signature(
+        name,
+        {given: _tensor(given, definition.inputs[given]) for given in inputs},
+        {output: _tensor(output, definition.outputs[output]) for output in outputs},
+        function,
+    )
+
+
+def _tensor(name: str, info: Any) -> Tensor:
+    from tensorflow.python.framework import dtypes
+
+    shape = None
+    if not info.tensor_shape.unknown_rank:
+        shape = tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
+    return Tensor(name, np.dtype(dtypes.as_dtype(info.dtype).as_numpy_dtype), shape)
+
+
+def _code(error: Exception) -> str:
+    """TensorFlow's name for the kind of error."""
+    if isinstance(error, OSError):
+        return "NOT_FOUND"
+    number = getattr(error, "error_code", None)
+    if number is None:
+        return "INVALID_ARGUMENT"
+    from tensorflow.core.protobuf import error_codes_pb2
+
+    return str(error_codes_pb2.Code.Name(number))
+
+
+def _first_line(error: BaseException) -> str:
+    text = getattr(error, "message", None) or str(error) or type(error).__name__
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    # Graph execution errors put the cause between a heading and the graph's inner names.
+    cause = next((line for line in lines if not line.startswith(_HEADINGS)), type(error).__name__)
+    return cause.split(" [[", 1)[0][:300]
+
+
+_HEADINGS = ("Graph execution error", "Detected at node", "Node:", "[[")
+
+
+def give_memory_back() -> None:
+    """Returns memory that is no longer used to the system, where glibc can."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,272 @@
+"""The model's signatures in the application's terms: who asks, and what the answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serving.calls import Array, Call
+from serving.catalogue import Catalogue, Movie, Users, read_catalogue, read_occupations, read_users
+from serving.errors import ModelError
+from serving.model import ServedModel
+
+REQUIRED_SIGNATURES = ("recommend", "rank")
+_EVERYTHING = 1_000_000
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who asks. What is left empty is taken from the profile that the model knows.
+
+    Args:
+      user_id: a user's id; empty for somebody unknown.
+      age: in years.
+      gender: as in the training data.
+      occupation: as in the training data.
+      zip_code: as in the training data.
+      timestamp: unix seconds of the query; 0 means now.
+      recent_movie_ids: films liked lately, which the training data does not have.
+      recent_timestamps: when, in unix seconds; 0 means at the time of the query.
+    """
+
+    user_id: str = ""
+    age: float = 0.0
+    gender: str = ""
+    occupation: str = ""
+    zip_code: str = ""
+    timestamp: int = 0
+    recent_movie_ids: tuple[str, ...] = ()
+    recent_timestamps: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A movie and what the model says of it.
+
+    Args:
+      movie_id: its id.
+      title: its title; empty if the model does not know the movie.
+      score: of the retrieval or the similarity; only their order means something.
+      stars: the predicted rating, where one is predicted.
+    """
+
+    movie_id: str
+    title: str
+    score: float = 0.0
+    stars: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A film of somebody's history that speaks for a recommendation, and how much."""
+
+    movie_id: str
+    title: str
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """A version of the model with its catalogue and its users."""
+
+    model: ServedModel
+    catalogue: Catalogue
+    users: Users
+    occupations: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """The version, as answers name it."""
+        return str(self.model.version)
+
+    @property
+    def takes_recent_movies(self) -> bool:
+        """Whether films liked lately count."""
+        return self.model.accepts("recommend", "recent_movie_ids")
+
+    @property
+    def finds_similar(self) -> bool:
+        """Whether it knows which movies resemble one another."""
+        return "similar" in self.model.signatures
+
+    @property
+    def gives_reasons(self) -> bool:
+        """Whether it can say why."""
+        return "explain" in self.model.signatures
+
+    def movie(self, movie_id: str, title: str) -> Movie:
+        """Returns what is known of a movie."""
+        return self.catalogue.get(movie_id) or Movie(movie_id, title)
+
+    # -- calls -----------------------------------------------------------------------------
+
+    def recommend(
+        self, people: Sequence[Person], k: int, exclude: Sequence[Sequence[str]], seen: bool
+    ) -> Call:
+        """The call for the k best movies of each person.
+
+        Args:
+          people: who asks.
+          k: how many movies at most.
+          exclude: for each person the ids that may not be recommended.
+          seen: whether movies of a known user's history may be recommended.
+        """
+        inputs = self._people("recommend", people)
+        inputs["k"] = np.asarray(k, np.int32)
+        inputs["exclude_movie_ids"] = _ragged(exclude, b"")
+        inputs["exclude_seen"] = np.asarray(not seen)
+        return Call(self.model, "recommend", inputs)
+
+    def rank(self, people: Sequence[Person], movie_ids: Sequence[Sequence[str]]) -> Call:
+        """The call for the stars that each person would give to given movies."""
+        inputs = self._people("rank", people)
+        inputs["movie_ids"] = _ragged(movie_ids, b"")
+        return Call(self.model, "rank", inputs)
+
+    def similar(self, movie_ids: Sequence[str], k: int) -> Call:
+        """The call for the k movies that resemble each movie most."""
+        inputs = {"movie_id": _strings(movie_ids), "k": np.asarray(k, np.int32)}
+        return Call(self.model, "similar", inputs)
+
+    def explain(self, people: Sequence[Person], movie_ids: Sequence[Sequence[str]], k: int) -> Call:
+        """The call for the k films of each person's history that speak most for each movie."""
+        inputs = self._people("explain", people)
+        inputs["movie_ids"] = _ragged(movie_ids, b"")
+        inputs["k"] = np.asarray(k, np.int32)
+        return Call(self.model, "explain", inputs)
+
+    def _people(self, signature: str, people: Sequence[Person]) -> dict[str, Array]:
+        inputs: dict[str, Array] = {
+            "user_id": _strings([person.user_id for person in people]),
+            "raw_user_age": np.array([person.age for person in people], np.float32),
+            "user_gender": _strings([person.gender for person in people]),
+            "user_occupation_text": _strings([person.occupation for person in people]),
+            "user_zip_code": _strings([person.zip_code for person in people]),
+            "timestamp": np.array([person.timestamp for person in people], np.int64),
+        }
+        if self.model.accepts(signature, "recent_movie_ids"):
+            inputs["recent_movie_ids"] = _ragged([p.recent_movie_ids for p in people], b"")
+            inputs["recent_timestamps"] = _ragged([p.recent_timestamps for p in people], 0)
+        return inputs
+
+
+# -- answers -----------------------------------------------------------------------------------
+
+
+def recommended(outputs: Mapping[str, Array], row: int = 0) -> list[Scored]:
+    """Reads a row of what `recommend` says: best first."""
+    count = int(outputs["count"][row])
+    columns = (
+        outputs[name][row, :count].tolist()
+        for name in ("movie_id", "movie_title", "score", "predicted_rating")
+    )
+    return [
+        Scored(movie_id.decode(), title.decode(), score, stars)
+        for movie_id, title, score, stars in zip(*columns, strict=True)
+    ]
+
+
+def ranked(outputs: Mapping[str, Array], row: int = 0) -> list[Scored]:
+    """Reads a row of what `rank` says: in the order of the question."""
+    columns = (
+        outputs[name][row].tolist() for name in ("movie_id", "movie_title", "predicted_rating")
+    )
+    return [
+        Scored(movie_id.decode(), title.decode(), stars=stars)
+        for movie_id, title, stars in zip(*columns, strict=True)
+    ]
+
+
+def resembling(outputs: Mapping[str, Array], row: int = 0) -> list[Scored]:
+    """Reads a row of what `similar` says: the most similar first."""
+    count = int(outputs["count"][row])
+    columns = (
+        outputs[name][row, :count].tolist() for name in ("movie_id", "movie_title", "similarity")
+    )
+    return [
+        Scored(movie_id.decode(), title.decode(), similarity)
+        for movie_id, title, similarity in zip(*columns, strict=True)
+    ]
+
+
+def reasons(outputs: Mapping[str, Array], row: int = 0) -> list[list[Reason]]:
+    """Reads a row of what `explain` says: for each movie its reasons, the strongest first."""
+    columns = (
+        outputs[name][row].tolist()
+        for name in ("because_movie_id", "because_movie_title", "contribution")
+    )
+    return [
+        [
+            Reason(movie_id.decode(), title.decode(), contribution)
+            for movie_id, title, contribution in zip(*of_movie, strict=True)
+            if movie_id
+        ]
+        for of_movie in zip(*columns, strict=True)
+    ]
+
+
+# -- making one --------------------------------------------------------------------------------
+
+
+def make_recommender(model: ServedModel) -> Recommender:
+    """Joins a model with its catalogue and users; a model without a catalogue is asked for it.
+
+    Raises:
+      ModelError: if a signature or one of its inputs is missing, or a file cannot be read.
+    """
+    _check_signatures(model)
+    users = read_users(model.path)
+    occupations = read_occupations(model.path)
+    catalogue = read_catalogue(model.path)
+    if catalogue is not None:
+        return Recommender(model, catalogue, users, occupations)
+    everything = Recommender(model, Catalogue(()), users)
+    call = everything.recommend([Person()], _EVERYTHING, [()], seen=True)
+    outputs = model.signatures[call.signature](call.inputs)
+    movies = (Movie(scored.movie_id, scored.title) for scored in recommended(outputs))
+    return Recommender(model, Catalogue(movies), users, occupations)
+
+
+def _check_signatures(model: ServedModel) -> None:
+    for name in REQUIRED_SIGNATURES:
+        if name not in model.signatures:
+            found = ", ".join(model.signatures) or "none"
+            raise ModelError(
+                "INVALID_ARGUMENT", f"has no signature {name!r}; its signatures: {found}"
+            )
+    recommender = Recommender(model, Catalogue(()), Users())
+    calls = [
+        recommender.recommend([Person()], 1, [()], seen=True),
+        recommender.rank([Person()], [("",)]),
+    ]
+    if recommender.finds_similar:
+        calls.append(recommender.similar([""], 1))
+    if recommender.gives_reasons:
+        calls.append(recommender.explain([Person()], [("",)], 1))
+    for call in calls:
+        expected = set(model.signatures[call.signature].inputs)
+        if expected != set(call.inputs):
+            differing = ", ".join(sorted(expected ^ set(call.inputs)))
+            raise ModelError(
+                "INVALID_ARGUMENT",
+                f"signature {call.signature!r} does not take what this server gives: {differing}",
+            )
+
+
+def _strings(values: Sequence[str]) -> Array:
+    array = np.empty(len(values), object)
+    array[:] = [value.encode() for value in values]
+    return array
+
+
+def _ragged(rows: Sequence[Sequence[Any]], filler: Any) -> Array:
+    """Lays rows of strings or integers out as `[rows, longest, at least 1]`."""
+    columns = max((len(row) for row in rows), default=0) or 1
+    array = np.full((len(rows), columns), filler, object if filler == b"" else np.int64)
+    for index, row in enumerate(rows):
+        if row:
+            array[index, : len(row)] = [v.encode() if isinstance(v, str) else v for v in row]
+    return array

@@ -1,0 +1,74 @@
+"""TensorFlow Serving's REST API over HTTP: `/v1/models/…`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from serving import tfserving
+from serving.errors import NotFound, RequestError
+from serving.service import Service
+from serving.wire import answer, error_answer, read_body
+
+PREFIX = "/v1/"
+_ROUTES = {
+    "predict": "/v1/models/{model}:predict",
+    "classify": "/v1/models/{model}:classify",
+    "regress": "/v1/models/{model}:regress",
+    "metadata": "/v1/models/{model}/metadata",
+    "status": "/v1/models/{model}",
+}
+
+
+class RestApi:
+    """An ASGI application for the paths below `/v1/`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        scope["route_path"] = "/v1"
+        try:
+            target = tfserving.parse_path(scope["method"], scope["path"])
+            scope["route_path"] = _ROUTES[target.verb]
+            if target.verb == "status":
+                body = self._status(target)
+            else:
+                body = await self._ask(target, receive)
+        except RequestError as error:
+            await error_answer(send, error)
+        else:
+            await answer(send, 200, body)
+
+    def _status(self, target: tfserving.Target) -> bytes:
+        versions = self._service.versions
+        served = versions.current.model.version if versions.ready else None
+        document = tfserving.status_answer(
+            target, self._service.config.name, versions.statuses(), served
+        )
+        return _pretty(document)
+
+    async def _ask(self, target: tfserving.Target, receive: Receive) -> bytes:
+        name = self._service.config.name
+        if target.model != name:
+            raise NotFound(
+                f"Servable not found for request: Latest({target.model[:100]})."
+                f" This server has {name!r}."
+            )
+        with self._service.versions.lease() as recommender:
+            model = recommender.model
+            tfserving.check_target(target, name, model)
+            if target.verb == "metadata":
+                return _pretty(tfserving.metadata_answer(name, model))
+            if target.verb != "predict":
+                tfserving.refuse_verb(target.verb, model)
+            question = tfserving.read_predict(await read_body(receive), model)
+            outputs = await self._service.run(question.call)
+            return tfserving.write_predict(outputs, question.by_row)
+
+
+def _pretty(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

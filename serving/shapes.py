@@ -1,0 +1,230 @@
+"""The questions and answers of our own API: their fields, their limits, their documentation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving import limits
+
+Id = Annotated[str, Field(min_length=1, max_length=limits.MAX_ID)]
+Text = Annotated[str, Field(max_length=limits.MAX_TEXT)]
+Time = Annotated[
+    int, Field(ge=0, le=limits.MAX_TIME, strict=False, description="Unix seconds; 0 means now.")
+]
+K = Annotated[int, Field(ge=1, le=limits.MAX_K, description="How many movies at most.")]
+
+
+class _Strict(BaseModel):
+    """Refuses what it does not know: a misspelt field would go unnoticed otherwise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+# -- questions ---------------------------------------------------------------------------------
+
+
+class Wishes(_Strict):
+    """What is wanted."""
+
+    k: K = 10
+    exclude: list[Id] = Field(
+        [],
+        max_length=limits.MAX_LIST,
+        description="Ids of movies that may not be recommended; unknown ones exclude nothing.",
+    )
+    include_seen: bool = Field(False, description="Also recommend movies that were rated already.")
+    reasons: int = Field(
+        0, ge=0, le=limits.MAX_REASONS, description="Films to name as reasons for each movie."
+    )
+
+
+class UserQuery(Wishes):
+    """What is wanted by a known user."""
+
+    timestamp: Time = 0
+
+
+class LikedFilm(_Strict):
+    """A film that somebody liked lately."""
+
+    movie_id: Id
+    timestamp: Time = Field(0, description="When, in unix seconds; 0 means just now.")
+
+
+class Who(_Strict):
+    """Who asks. Whatever is left out is taken from a known user's profile, or unknown."""
+
+    user_id: str = Field("", max_length=limits.MAX_ID, description="A known user, if any.")
+    age: float = Field(
+        0, ge=0, le=limits.MAX_AGE, allow_inf_nan=False, description="In years; 0 is unknown."
+    )
+    gender: Text = Field("", examples=["Female"])
+    occupation: Text = Field("", examples=["librarian"])
+    zip_code: Text = Field("", examples=["94110"])
+    timestamp: Time = 0
+    liked: list[LikedFilm] = Field(
+        [], max_length=limits.MAX_LIST, description="Films liked lately, the model's ids."
+    )
+
+
+class Question(Who, Wishes):
+    """Who asks, and what is wanted."""
+
+
+class RatingQuestion(Who):
+    """Who would rate, and what."""
+
+    movie_ids: list[Id] = Field(min_length=1, max_length=limits.MAX_LIST)
+
+
+class MovieQuery(_Strict):
+    """A search."""
+
+    query: Text = Field("", description="Words of the title, or their beginnings.")
+    limit: int = Field(20, ge=1, le=limits.MAX_K)
+
+
+class SimilarQuery(_Strict):
+    """How many."""
+
+    k: K = 10
+
+
+class PrefixQuery(_Strict):
+    """Which users."""
+
+    prefix: str = Field("", max_length=limits.MAX_ID, description="How their ids begin.")
+    limit: int = Field(20, ge=1, le=limits.MAX_K)
+
+
+# -- answers -----------------------------------------------------------------------------------
+
+
+class Error(_Answer):
+    """What is wrong, and what to do."""
+
+    error: str
+
+
+class Movie(_Answer):
+    """A movie."""
+
+    movie_id: str
+    title: str
+    year: int | None = Field(description="Of its release, if known.")
+    genres: list[str]
+
+
+class Reason(_Answer):
+    """A film of the person's history that speaks for a recommendation."""
+
+    movie_id: str
+    title: str
+    contribution: float = Field(description="Its share in the score.")
+
+
+class Recommendation(Movie):
+    """A recommended movie."""
+
+    stars: float = Field(description="The predicted rating.")
+    score: float = Field(description="What the order is by; comparable within one answer.")
+    reasons: list[Reason]
+
+
+class Recommendations(_Answer):
+    """Recommended movies, the best first."""
+
+    model_version: str
+    user_id: str
+    recommendations: list[Recommendation]
+
+
+class Rating(_Answer):
+    """A predicted rating."""
+
+    movie_id: str
+    title: str
+    stars: float
+
+
+class Ratings(_Answer):
+    """Predicted ratings, in the order of the question."""
+
+    model_version: str
+    ratings: list[Rating]
+
+
+class Movies(_Answer):
+    """Movies that were found, and how many there are in all."""
+
+    model_version: str
+    total: int
+    movies: list[Movie]
+
+
+class OneMovie(_Answer):
+    """One movie."""
+
+    model_version: str
+    movie: Movie
+
+
+class SimilarMovie(Movie):
+    """A similar movie."""
+
+    similarity: float = Field(description="Between -1 and 1.")
+
+
+class SimilarMovies(_Answer):
+    """Movies that resemble one, the most similar first."""
+
+    model_version: str
+    movie_id: str
+    movies: list[SimilarMovie]
+
+
+class Abilities(_Answer):
+    """What the served version can do."""
+
+    similar: bool
+    reasons: bool
+    liked: bool
+
+
+class ModelFacts(_Answer):
+    """The version that answers."""
+
+    model_version: str
+    dataset: str = Field(description="What it was trained on; empty if not known.")
+    metrics: dict[str, float] = Field(description="On the test split; empty if not known.")
+    movies: int
+    users: int | None
+    occupations: list[str]
+    abilities: Abilities
+
+
+class UserIds(_Answer):
+    """Users."""
+
+    model_version: str
+    total: int | None
+    user_ids: list[str]
+
+
+class Health(_Answer):
+    """The server runs."""
+
+    status: str
+
+
+class Ready(_Answer):
+    """Whether a version answers, and which."""
+
+    status: str
+    model_version: str | None
