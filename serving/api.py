@@ -316,6 +316,8 @@ def _http_message(request: Request, error: HTTPException) -> str:
         return "There is nothing at this path. /docs shows what there is."
     if error.status_code == 405:
         return f"{request.method} is not for this path. /docs shows what is."
+    if error.status_code == 400:
+        return "Expected a body of JSON in UTF-8 that is not nested hundreds of levels deep."
     return str(error.detail)
 
 

@@ -1,0 +1,203 @@
+"""Our own API, over real HTTP, with a model that the pipeline pushed."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("serving")
+
+
+def recommend(client, user_id, **params):
+    answer = client.get(f"/api/users/{user_id}/recommendations", params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ids(answer):
+    return [movie["movie_id"] for movie in answer["recommendations"]]
+
+
+def test_known_user_gets_k_movies_of_the_catalogue_best_first(client, user_ids, catalogue):
+    answer = recommend(client, user_ids[0], k=7)
+    titles = {movie["movie_id"]: movie["title"] for movie in catalogue}
+    assert len(answer["recommendations"]) == 7
+    assert len(set(ids(answer))) == 7
+    for movie in answer["recommendations"]:
+        assert movie["title"] == titles[movie["movie_id"]]
+        assert 1 <= movie["stars"] <= 5
+    scores = [movie["score"] for movie in answer["recommendations"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_excluded_movies_are_left_out_and_the_next_best_moves_up(client, user_ids):
+    best = ids(recommend(client, user_ids[0], k=10))
+    without = ids(recommend(client, user_ids[0], k=9, exclude=[best[0]]))
+    assert without == best[1:]
+
+
+def test_seen_movies_come_back_only_when_asked_for(client, user_ids, catalogue):
+    unseen = set(ids(recommend(client, user_ids[0], k=100)))
+    everything = set(ids(recommend(client, user_ids[0], k=100, include_seen=True)))
+    assert everything - unseen
+
+
+def test_answers_name_the_version(client, user_ids, version_dir):
+    for path in (
+        f"/api/users/{user_ids[0]}/recommendations",
+        "/api/movies",
+        "/api/movies/1",
+        "/api/movies/1/similar",
+        "/api/model",
+        "/api/users",
+        "/readyz",
+    ):
+        assert client.get(path).json()["model_version"] == version_dir.name, path
+
+
+def test_unknown_user_is_told_where_to_go(client):
+    answer = client.get("/api/users/nobody/recommendations")
+    assert answer.status_code == 404
+    assert "knows no user 'nobody'" in answer.json()["error"]
+    assert "POST /api/recommendations" in answer.json()["error"]
+
+
+def test_somebody_unknown_gets_recommendations_by_profile_and_by_liked_films(client, catalogue):
+    profile = {"age": 30, "gender": "Female", "occupation": "librarian", "zip_code": "94110"}
+    liked = [{"movie_id": movie["movie_id"]} for movie in catalogue[:5]]
+    by_profile = client.post("/api/recommendations", json=profile).json()
+    by_films = client.post("/api/recommendations", json={"liked": liked}).json()
+    assert len(ids(by_profile)) == len(ids(by_films)) == 10
+    assert ids(by_profile) != ids(by_films)
+    assert not set(ids(by_films)) & {film["movie_id"] for film in liked}
+
+
+def test_liked_films_are_named_as_reasons(client, catalogue):
+    liked = [{"movie_id": movie["movie_id"]} for movie in catalogue[:8]]
+    answer = client.post("/api/recommendations", json={"liked": liked, "reasons": 2}).json()
+    named = {
+        reason["movie_id"] for movie in answer["recommendations"] for reason in movie["reasons"]
+    }
+    assert named
+    assert named <= {film["movie_id"] for film in liked}
+
+
+def test_posting_a_known_user_equals_getting_one(client, user_ids):
+    got = recommend(client, user_ids[1], k=5)
+    posted = client.post("/api/recommendations", json={"user_id": user_ids[1], "k": 5}).json()
+    assert got == posted
+
+
+def test_stars_come_in_the_order_of_the_question_and_equal_the_recommended_ones(client, user_ids):
+    found = recommend(client, user_ids[0], k=5)["recommendations"]
+    question = {"user_id": user_ids[0], "movie_ids": [movie["movie_id"] for movie in found][::-1]}
+    ratings = client.post("/api/ratings/predict", json=question).json()["ratings"]
+    assert [rating["movie_id"] for rating in ratings] == question["movie_ids"]
+    expected = [movie["stars"] for movie in found[::-1]]
+    assert [rating["stars"] for rating in ratings] == pytest.approx(expected, abs=1e-3)
+
+
+def test_search_finds_by_beginnings_of_words_in_any_case(client, catalogue):
+    movie = catalogue[3]
+    words = [word for word in movie["title"].split() if word.isalpha()]
+    query = " ".join(word[:4].upper() for word in reversed(words))
+    answer = client.get("/api/movies", params={"query": query, "limit": 100}).json()
+    assert movie["movie_id"] in [found["movie_id"] for found in answer["movies"]]
+    assert answer["total"] >= len(answer["movies"])
+
+
+def test_similar_movies_do_not_hold_the_movie_itself(client, catalogue):
+    movie_id = catalogue[0]["movie_id"]
+    found = client.get(f"/api/movies/{movie_id}/similar", params={"k": 5}).json()["movies"]
+    assert len(found) == 5
+    assert movie_id not in [movie["movie_id"] for movie in found]
+    values = [movie["similarity"] for movie in found]
+    assert values == sorted(values, reverse=True)
+
+
+def test_model_says_how_good_it_was(client, pushed):
+    metrics = json.loads((pushed / "summary.json").read_text())["metrics"]
+    assert client.get("/api/model").json()["metrics"]["rmse"] == pytest.approx(metrics["rmse"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "says"),
+    [
+        ("GET", "/api/users/1/recommendations?k=0", None, 422, "query k"),
+        ("GET", "/api/users/1/recommendations?k=101", None, 422, "less than or equal to 100"),
+        ("GET", "/api/users/1/recommendations?k=ten", None, 422, "found 'ten'"),
+        ("GET", "/api/users/1/recommendations?kk=1", None, 422, "query kk: not known here"),
+        ("GET", "/api/movies?limit=1000", None, 422, "query limit"),
+        ("GET", f"/api/movies?query={'x' * 201}", None, 422, "at most 200"),
+        ("GET", "/api/movies/99999999", None, 404, "no movie with the id '99999999'"),
+        ("POST", "/api/recommendations", b"{", 400, "Expected a body of JSON"),
+        pytest.param("POST", "/api/recommendations", b"[" * 100_000, 400, "not nested", id="deep"),
+        ("POST", "/api/recommendations", b'{"age": NaN}', 422, "body age"),
+        ("POST", "/api/recommendations", b'{"age": -1}', 422, "body age"),
+        ("POST", "/api/recommendations", b'{"gendre": "F"}', 422, "body gendre: not known here"),
+        ("POST", "/api/recommendations", b'{"liked": [{"movie_id": "no"}]}', 404, "'liked'"),
+        ("POST", "/api/recommendations", b'{"user_id": "no"}', 404, "knows no user"),
+        ("POST", "/api/recommendations", b'"\\ud800"', 422, "body"),
+        ("POST", "/api/recommendations", b'{"zip_code": "\\ud800"}', 422, "zip_code"),
+        ("POST", "/api/ratings/predict", b"{}", 422, "body movie_ids: missing"),
+        ("POST", "/api/ratings/predict", b'{"movie_ids": []}', 422, "movie_ids"),
+        ("POST", "/api/ratings/predict", b'{"movie_ids": ["no"]}', 404, "movie_ids"),
+        ("DELETE", "/api/movies", None, 405, "DELETE is not for this path"),
+        ("GET", "/../../etc/passwd", None, 404, "nothing at this path"),
+        ("GET", "/static/../serving/cli.py", None, 404, ""),
+        ("GET", "/static/%2e%2e/cli.py", None, 404, "no such file"),
+    ],
+)
+def test_malformed_requests_are_told_what_is_wrong(client, method, path, body, status, says):
+    headers = {"content-type": "application/json"} if body else {}
+    answer = client.request(method, path, content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error"}
+    assert says in answer.json()["error"]
+    assert "Traceback" not in answer.text
+
+
+def test_too_long_a_body_is_refused(client):
+    answer = client.post("/api/recommendations", content=b" " * (1 << 20) + b"{}")
+    assert answer.status_code == 413
+    chunks = (b" " * (1 << 18) for _ in range(8))
+    try:
+        answer = client.post("/v1/models/movielens:predict", content=chunks)
+    except OSError:
+        return  # Refused while it was still being sent.
+    assert answer.status_code == 413
+
+
+def test_every_answer_has_a_request_id_and_security_headers(client):
+    for path in ("/", "/api/movies", "/nothing", "/v1/models/movielens", "/static/app.js"):
+        headers = client.get(path).headers
+        assert headers["x-request-id"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert "access-control-allow-origin" not in headers
+    assert client.get("/", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    assert client.get("/", headers={"x-request-id": "a b"}).headers["x-request-id"] != "a b"
+
+
+def test_metrics_count_requests_by_route(client):
+    client.get("/api/movies/1")
+    text = client.get("/metrics").text
+    assert 'http_requests_total{method="GET",route="/api/movies/{movie_id}",status="200"}' in text
+    assert "serving_model_version " in text
+    assert "http_request_duration_seconds_bucket" in text
+
+
+def test_documentation_needs_nothing_from_elsewhere(client):
+    page = client.get("/docs").text
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "SwaggerUIBundle" in client.get("/static/swagger-ui-bundle.js").text
+    document = client.get("/openapi.json").json()
+    assert "/api/recommendations" in document["paths"]
+
+
+def test_page_files_are_sent_compressed_and_once(client):
+    first = client.get("/static/app.js")
+    assert first.headers["content-encoding"] == "gzip"
+    again = client.get("/static/app.js", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304
