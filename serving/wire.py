@@ -51,6 +51,9 @@ def error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
         headers.append((b"retry-after", str(error.retry_after).encode("ascii")))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if error.status in (408, 413):
+        # The rest of the body is not waited for.
+        headers.append((b"connection", b"close"))
     return headers
 
 

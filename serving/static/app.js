@@ -1,2 +1,320 @@
+// The page: asks the API of the same server and shows what it says. Text is only ever set as
+// text, never as HTML, so that a title can hold what it likes.
 "use strict";
-// // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // // 
+
+const PAGE_SIZE = 12;
+const MOST = 100;
+const TYPING_MS = 150;
+const FOUND = 8;
+
+const state = {
+  liked: new Map(), // movie_id -> title
+  hidden: new Set(),
+  shown: PAGE_SIZE,
+  asked: 0, // the number of the latest question: older answers come too late
+};
+
+const byId = (id) => document.getElementById(id);
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+// -- asking the server ------------------------------------------------------------------------
+
+class ServerError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function ask(path, body) {
+  const headers = {};
+  const token = sessionStorage.getItem("token");
+  if (token) headers.authorization = `Bearer ${token}`;
+  if (body) headers["content-type"] = "application/json";
+  let answer;
+  try {
+    answer = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) });
+  } catch {
+    throw new ServerError(0, "The server does not answer. Is it still running?");
+  }
+  const document = await answer.json().catch(() => ({}));
+  if (answer.status === 401) askForToken();
+  if (!answer.ok) throw new ServerError(answer.status, document.error || `The server answered ${answer.status}.`);
+  return document;
+}
+
+function askForToken() {
+  const dialog = byId("ask-token");
+  if (!dialog.open) dialog.showModal();
+}
+
+function afterPause(action) {
+  let timer;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(action, TYPING_MS);
+  };
+}
+
+// -- recommendations --------------------------------------------------------------------------
+
+function isKnown() {
+  return document.querySelector("input[name=kind]:checked").value === "known";
+}
+
+function question() {
+  const asked = {
+    k: state.shown,
+    reasons: 2,
+    include_seen: !byId("hide-seen").checked,
+    exclude: [...state.hidden],
+    liked: [...state.liked.keys()].map((movie_id) => ({ movie_id })),
+  };
+  if (isKnown()) return { ...asked, user_id: byId("user").value.trim() };
+  return {
+    ...asked,
+    age: Number(byId("age").value) || 0,
+    gender: byId("gender").value,
+    occupation: byId("occupation").value,
+    zip_code: byId("zip").value.trim(),
+  };
+}
+
+async function recommend() {
+  const number = ++state.asked;
+  byId("recommendations").classList.add("waiting");
+  try {
+    const answer = await ask("/api/recommendations", question());
+    if (number === state.asked) show(answer);
+  } catch (error) {
+    if (number === state.asked) showError(error);
+  } finally {
+    if (number === state.asked) byId("recommendations").classList.remove("waiting");
+  }
+}
+
+function show(answer) {
+  const films = answer.recommendations;
+  byId("error").hidden = true;
+  byId("recommendations").replaceChildren(...films.map(card));
+  byId("more").hidden = films.length < state.shown || state.shown >= MOST;
+  const whom = isKnown() && answer.user_id ? `user ${answer.user_id}` : "you";
+  byId("status").textContent = films.length
+    ? `${films.length} films for ${whom}.`
+    : `There is nothing left to recommend to ${whom}.`;
+}
+
+function showError(error) {
+  byId("error").textContent = error.message;
+  byId("error").hidden = false;
+  byId("status").textContent = "";
+  byId("recommendations").replaceChildren();
+  byId("more").hidden = true;
+}
+
+function card(film) {
+  const label = film.title;
+  const parts = [
+    element("h3", { textContent: film.title }),
+    element("p", { className: "stars" },
+      element("span", { textContent: `★ ${film.stars.toFixed(1)}`, ariaHidden: "true" }),
+      element("span", { className: "visually-hidden", textContent: `Predicted: ${film.stars.toFixed(1)} stars` })),
+  ];
+  if (film.genres.length) parts.push(element("p", { className: "genres", textContent: film.genres.join(", ") }));
+  if (film.reasons.length) parts.push(element("p", { className: "why", textContent: why(film.reasons) }));
+  parts.push(element("div", { className: "actions" },
+    button("Liked it", `I liked ${label}`, () => like(film)),
+    button("Not this", `Do not recommend ${label}`, () => hide(film)),
+    button("Similar", `Films similar to ${label}`, () => showSimilar(film))));
+  const item = element("li", { className: "film" }, ...parts);
+  item.dataset.id = film.movie_id;
+  return item;
+}
+
+function why(reasons) {
+  return `Because you liked ${reasons.map((reason) => reason.title).join(" and ")}`;
+}
+
+function button(text, label, action) {
+  const made = element("button", { type: "button", textContent: text, onclick: action });
+  made.setAttribute("aria-label", label);
+  return made;
+}
+
+function hide(film) {
+  state.hidden.add(film.movie_id);
+  byId("films").focus();
+  recommend();
+}
+
+async function showSimilar(film) {
+  byId("similar-title").textContent = `Similar to ${film.title}`;
+  byId("similar-films").replaceChildren();
+  byId("similar-error").hidden = true;
+  byId("similar").showModal();
+  try {
+    const answer = await ask(`/api/movies/${encodeURIComponent(film.movie_id)}/similar?k=10`);
+    byId("similar-films").replaceChildren(...answer.movies.map(similarFilm));
+  } catch (error) {
+    byId("similar-error").textContent = error.message;
+    byId("similar-error").hidden = false;
+  }
+}
+
+function similarFilm(film) {
+  const genres = film.genres.length ? ` · ${film.genres.join(", ")}` : "";
+  return element("li", { textContent: film.title + genres });
+}
+
+// -- liked films ------------------------------------------------------------------------------
+
+function like(film) {
+  state.liked.set(film.movie_id, film.title);
+  showLiked();
+  byId("films").focus();
+  recommend();
+}
+
+function showLiked() {
+  byId("liked-title").hidden = state.liked.size === 0;
+  byId("liked").replaceChildren(...[...state.liked].map(([id, title]) => {
+    const remove = button(`${title} ✕`, `Remove ${title} from the films you liked`, () => {
+      state.liked.delete(id);
+      showLiked();
+      byId("search").focus();
+      recommend();
+    });
+    return element("li", {}, remove);
+  }));
+}
+
+// -- search -----------------------------------------------------------------------------------
+
+async function search() {
+  const query = byId("search").value.trim();
+  if (!query) return clearFound();
+  try {
+    const answer = await ask(`/api/movies?limit=${FOUND}&query=${encodeURIComponent(query)}`);
+    if (query === byId("search").value.trim()) showFound(answer);
+  } catch (error) {
+    byId("found-count").textContent = error.message;
+  }
+}
+
+function showFound(answer) {
+  byId("found-count").textContent = answer.total === 1 ? "1 film found" : `${answer.total} films found`;
+  byId("found").hidden = false;
+  byId("found").replaceChildren(...answer.movies.map((film) =>
+    element("li", {}, element("button", { type: "button", textContent: film.title, onclick: () => pick(film) }))));
+  if (!answer.movies.length) byId("found").append(element("li", { className: "help", textContent: "No film has these words in its title." }));
+}
+
+function clearFound() {
+  byId("found").hidden = true;
+  byId("found").replaceChildren();
+  byId("found-count").textContent = "";
+}
+
+function pick(film) {
+  state.liked.set(film.movie_id, film.title);
+  byId("search").value = "";
+  clearFound();
+  showLiked();
+  byId("search").focus();
+  recommend();
+}
+
+function moveThroughFound(event) {
+  const buttons = [...byId("found").querySelectorAll("button")];
+  if (event.key === "Escape") {
+    byId("search").value = "";
+    clearFound();
+    byId("search").focus();
+  } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    const step = event.key === "ArrowDown" ? 1 : -1;
+    const next = buttons.indexOf(document.activeElement) + step;
+    (buttons[next] || byId("search")).focus();
+    event.preventDefault();
+  } else if (event.key === "Enter" && event.target === byId("search")) {
+    buttons[0]?.click();
+    event.preventDefault();
+  }
+}
+
+// -- who, and which model -----------------------------------------------------------------------
+
+async function suggestUsers() {
+  const prefix = encodeURIComponent(byId("user").value.trim());
+  const answer = await ask(`/api/users?prefix=${prefix}&limit=20`).catch(() => ({ user_ids: [] }));
+  byId("users").replaceChildren(...answer.user_ids.map((value) => element("option", { value })));
+  return answer.user_ids;
+}
+
+async function showModel() {
+  try {
+    const facts = await ask("/api/model");
+    byId("model").textContent = describe(facts);
+    byId("occupation").append(...facts.occupations.map((name) => element("option", { textContent: name })));
+  } catch (error) {
+    byId("model").textContent = error.message;
+  }
+}
+
+function describe(facts) {
+  const { rmse, unseen_top_10_accuracy: hit } = facts.metrics;
+  const parts = [`Model version ${facts.model_version}${pushedOn(facts.model_version)}`];
+  if (facts.dataset) parts.push(`trained on ${facts.dataset}`);
+  parts.push(`${facts.movies.toLocaleString("en")} films`);
+  if (rmse) parts.push(`predicted stars are off by ${rmse.toFixed(2)} (RMSE)`);
+  if (hit) parts.push(`a film of the test data is among 10 recommendations in ${Math.round(hit * 100)} % of cases`);
+  return `${parts.join(" · ")}.`;
+}
+
+function pushedOn(version) {
+  const date = new Date(Number(version) * 1000);
+  const year = date.getUTCFullYear();
+  return year > 2000 && year < 2200 ? ` of ${date.toISOString().slice(0, 10)}` : "";
+}
+
+// -- start --------------------------------------------------------------------------------------
+
+function changed() {
+  state.shown = PAGE_SIZE;
+  state.hidden.clear();
+  byId("known").hidden = !isKnown();
+  byId("new").hidden = isKnown();
+  recommend();
+}
+
+async function start() {
+  await showModel();
+  const [first] = await suggestUsers();
+  if (first && !byId("user").value) byId("user").value = first;
+  recommend();
+}
+
+const changedWhileTyping = afterPause(changed);
+for (const id of ["user", "age", "zip"]) byId(id).addEventListener("input", changedWhileTyping);
+byId("user").addEventListener("input", afterPause(suggestUsers));
+for (const id of ["gender", "occupation"]) byId(id).addEventListener("change", changed);
+for (const radio of document.querySelectorAll("input[name=kind]")) radio.addEventListener("change", changed);
+byId("hide-seen").addEventListener("change", recommend);
+byId("search").addEventListener("input", afterPause(search));
+byId("search").addEventListener("keydown", moveThroughFound);
+byId("found").addEventListener("keydown", moveThroughFound);
+byId("who").addEventListener("submit", (event) => event.preventDefault());
+byId("more").addEventListener("click", () => {
+  state.shown = Math.min(state.shown * 2, MOST);
+  recommend();
+});
+byId("ask-token").addEventListener("close", () => {
+  sessionStorage.setItem("token", byId("token").value);
+  byId("token").value = "";
+  start();
+});
+start();

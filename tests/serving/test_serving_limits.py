@@ -1,0 +1,220 @@
+"""What the server does when it is asked too much, too slowly, by the wrong people, or stopped."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+from serving_fixtures import ROOT, Server
+
+pytestmark = pytest.mark.xdist_group("serving")
+
+
+def talk(server, sent, wait=8.0):
+    """Sends bytes and returns what comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=wait) as connection:
+        connection.sendall(sent)
+        received = b""
+        while chunk := connection.recv(65_536):
+            received += chunk
+        return received
+
+
+@pytest.fixture(scope="module")
+def impatient(pushed):
+    with Server(
+        pushed / "serving_model", "--read-timeout", "1", "--queue", "4", "--max-batch", "1",
+        "--no-access-log",
+    ) as running:  # fmt: skip
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"", b""),
+        (b"GET /healthz HTT", b"408"),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: ", b"408"),
+        (b"POST /api/recommendations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
+         b"408"),
+        (b"POST /v1/models/movielens:predict HTTP/1.1\r\nHost: localhost\r\n"
+         b"Transfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":", b"408"),
+        (b"GET /" + b"a" * 200_000, b""),
+        (b"NONSENSE\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", b"400"),
+    ],
+)  # fmt: skip
+def test_slow_and_broken_clients_are_let_go(impatient, sent, status):
+    started = time.monotonic()
+    try:
+        received = talk(impatient, sent)
+    except ConnectionError:
+        received = b""  # Closed while we were still sending.
+    assert time.monotonic() - started < 6
+    if received or status:
+        assert received.startswith(b"HTTP/1.1 " + (status or b"4"))
+
+
+def test_others_are_served_while_hundreds_of_slow_clients_hold_on(impatient):
+    slow = []
+    for _ in range(300):
+        connection = socket.create_connection(("127.0.0.1", impatient.port))
+        connection.sendall(b"POST /api/recommendations HTTP/1.1\r\nHost: x\r\nContent-Le")
+        slow.append(connection)
+    with impatient.client() as http:
+        for _ in range(20):
+            assert http.get("/api/users/1/recommendations").status_code in (200, 404)
+    for connection in slow:
+        connection.close()
+
+
+def test_a_full_queue_is_refused_at_once_and_nothing_else_happens(impatient):
+    async def ask_many():
+        limits = httpx.Limits(max_connections=200)
+        async with httpx.AsyncClient(timeout=20, limits=limits, base_url=impatient.url) as http:
+            question = {"movie_ids": ["1"]}
+            answers = [http.post("/api/ratings/predict", json=question) for _ in range(400)]
+            return await asyncio.gather(*answers)
+
+    answers = asyncio.run(ask_many())
+    statuses = {answer.status_code for answer in answers}
+    assert statuses == {200, 503}
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert "is busy" in refused.json()["error"]
+    assert refused.headers["retry-after"] == "1"
+    with impatient.client() as http:
+        assert http.post("/api/ratings/predict", json={"movie_ids": ["1"]}).status_code == 200
+
+
+def test_a_call_that_takes_too_long_is_given_up(pushed):
+    with (
+        Server(pushed / "serving_model", "--deadline", "0.02", "--batch-delay", "200") as server,
+        server.client() as http,
+    ):
+        answer = http.get("/api/users/1/recommendations")
+        assert answer.status_code in (404, 504)
+        answer = http.post("/api/ratings/predict", json={"movie_ids": ["1"]})
+        assert answer.status_code == 504
+        assert "No answer within 0.02 s" in answer.json()["error"]
+
+
+def test_a_token_is_required_of_everything_but_health_and_the_page(pushed):
+    with (
+        Server(pushed / "serving_model", environment={"SERVING_TOKEN": "geheim"}) as server,
+        server.client() as http,
+    ):
+        for path in ("/api/movies", "/v1/models/movielens", "/metrics", "/openapi.json", "/x"):
+            assert http.get(path).status_code == 401, path
+            for wrong in ("Bearer geheim2", "Bearer", "geheim", "Basic geheim"):
+                assert http.get(path, headers={"authorization": wrong}).status_code == 401
+        for path in ("/", "/healthz", "/readyz", "/static/app.js"):
+            assert http.get(path).status_code == 200, path
+        right = {"authorization": "Bearer geheim"}
+        assert http.get("/api/movies", headers=right).status_code == 200
+        assert "geheim" not in "".join(server.log)
+
+
+def test_only_local_names_are_answered_on_loopback(client):
+    for host, status in (("localhost", 200), ("127.0.0.1:8501", 200), ("evil.example", 421)):
+        assert client.get("/healthz", headers={"host": host}).status_code == status
+
+
+def test_other_origins_may_call_only_if_configured(pushed):
+    origin = "https://films.example"
+    with (
+        Server(pushed / "serving_model", "--cors-origin", origin) as server,
+        server.client() as http,
+    ):
+        allowed = http.get("/api/movies", headers={"origin": origin})
+        assert allowed.headers["access-control-allow-origin"] == origin
+        other = http.get("/api/movies", headers={"origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+def test_requests_under_way_are_answered_when_the_server_is_stopped(pushed):
+    with Server(pushed / "serving_model", "--batch-delay", "700") as server:
+
+        async def stop_while_asking():
+            async with httpx.AsyncClient(timeout=20, base_url=server.url) as http:
+                question = {"movie_ids": ["1"]}
+                asked = [
+                    asyncio.create_task(http.post("/api/ratings/predict", json=question))
+                    for _ in range(5)
+                ]
+                await asyncio.sleep(0.3)
+                server.process.send_signal(signal.SIGTERM)
+                return await asyncio.gather(*asked)
+
+        assert [answer.status_code for answer in asyncio.run(stop_while_asking())] == [200] * 5
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopping_is_no_error(pushed, number):
+    with Server(pushed / "serving_model") as server:
+        assert server.stop(number) == 0
+        assert "Traceback" not in "".join(server.log)
+
+
+def run(*options, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "serving", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def test_without_a_model_the_server_says_what_to_run(tmp_path):
+    done = run("--model-dir", str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert "make run" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_and_a_bad_option_are_explained(pushed, server):
+    models = ("--model-dir", str(pushed / "serving_model"))
+    done = run(*models, "--port", str(server.port))
+    assert done.returncode == 1
+    assert "Address already in use" in done.stderr
+    assert "--port" in done.stderr
+    assert "expected 0 to 65535, found 70000" in run(*models, "--port", "70000").stderr
+    assert "cannot be read" in run(*models, "--token-file", "/nowhere").stderr
+
+
+def test_nothing_of_the_pipeline_is_imported(pushed):
+    script = """
+import importlib.abc, sys
+
+FORBIDDEN = ("tfx", "tfx_bsl", "apache_beam", "tensorflow_transform", "ml_metadata",
+             "tensorflow_data_validation", "tensorflow_model_analysis", "tensorflow_recommenders",
+             "keras", "pandas", "pyarrow", "trainer", "components", "pipeline", "transform")
+
+class Forbid(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in FORBIDDEN:
+            raise ImportError(f"{name} is forbidden here")
+
+sys.meta_path.insert(0, Forbid())
+from serving import lean_tensorflow
+lean_tensorflow.install()
+import pathlib
+import serving.cli, serving.api, serving.rest, serving.pages
+from serving.model import load
+from serving.recommender import make_recommender
+from serving.canary import try_out
+path = max(pathlib.Path(sys.argv[1]).iterdir())
+try_out(make_recommender(load(path, int(path.name))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(pushed / "serving_model")],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,235 @@
+"""The page in a real browser: search, pick, recommend, similar, errors, keyboard, themes."""
+
+import os
+import shutil
+
+import pytest
+from serving_fixtures import Server
+
+pytestmark = pytest.mark.xdist_group("serving")
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+NO_BROWSER = "There is no chromium (on Debian: apt install chromium), so the page is not tested."
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if BROWSER is None:
+        if os.environ.get("CI"):
+            pytest.fail(NO_BROWSER)
+        pytest.skip(NO_BROWSER)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    opened = browser.new_page(base_url=server.url)
+    opened.set_default_timeout(10_000)
+    problems = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on(
+        "console",
+        lambda said: problems.append(said.text) if "Content Security" in said.text else None,
+    )
+    opened.on(
+        "request",
+        lambda asked: problems.append(asked.url) if not asked.url.startswith(server.url) else None,
+    )
+    yield opened
+    opened.close()
+    assert problems == []
+
+
+@pytest.fixture
+def opened(page):
+    page.goto("/")
+    page.locator(".film").first.wait_for()
+    return page
+
+
+def shown(page):
+    return [item.get_attribute("data-id") for item in page.locator(".film").all()]
+
+
+def changes(page, action):
+    """Does something and waits until other films are shown."""
+    before = shown(page)
+    action()
+    page.wait_for_function(
+        "before => JSON.stringify([...document.querySelectorAll('.film')]"
+        ".map(film => film.dataset.id)) !== JSON.stringify(before)"
+        " && !document.querySelector('.waiting')",
+        arg=before,
+    )
+    return shown(page)
+
+
+def test_the_page_shows_films_the_version_and_how_good_it_was(opened, version_dir):
+    assert opened.locator(".film").count() == 12
+    assert "★" in opened.locator(".film .stars").first.inner_text()
+    assert "Because you liked" in opened.locator(".film .why").first.inner_text()
+    model = opened.locator("#model").inner_text()
+    assert version_dir.name in model
+    assert "RMSE" in model
+
+
+def test_a_film_is_searched_picked_and_changes_the_recommendations(opened, catalogue):
+    title = catalogue[0]["title"]
+    opened.get_by_label("Search for a film").fill(title[:12])
+    choice = opened.locator("#found button", has_text=title).first
+    after = changes(opened, choice.click)
+    assert catalogue[0]["movie_id"] not in after
+    assert title in opened.locator("#liked").inner_text()
+    removed = opened.get_by_role("button", name=f"Remove {title}")
+    changes(opened, removed.click)
+    assert opened.locator("#liked button").count() == 0
+
+
+def test_somebody_new_is_recommended_other_films(opened):
+    changes(opened, opened.get_by_label("Somebody new").check)
+    opened.get_by_role("spinbutton", name="Age").fill("12")
+    opened.get_by_label("Gender").select_option("Female")
+    assert opened.get_by_label("Occupation").locator("option").count() > 2
+    opened.locator(".film").first.wait_for()
+    assert not opened.get_by_role("alert").is_visible()
+
+
+def test_a_film_can_be_refused_and_more_be_shown(opened):
+    first = shown(opened)[0]
+    after = changes(opened, opened.get_by_role("button", name="Do not recommend").first.click)
+    assert first not in after
+    more = changes(opened, opened.get_by_role("button", name="Show more").click)
+    assert len(more) == 24
+
+
+def test_seen_films_can_be_shown(opened):
+    before = set(shown(opened))
+    after = changes(opened, opened.get_by_label("Hide what I have seen").uncheck)
+    assert set(after) - before
+
+
+def test_similar_films_open_and_close_with_the_keyboard(opened):
+    similar = opened.get_by_role("button", name="Films similar to").first
+    similar.focus()
+    opened.keyboard.press("Enter")
+    opened.locator("#similar-films li").first.wait_for()
+    assert opened.locator("#similar-films li").count() == 10
+    opened.keyboard.press("Escape")
+    assert not opened.locator("#similar").is_visible()
+    assert similar.evaluate("button => button === document.activeElement")
+
+
+def test_everything_can_be_done_with_the_keyboard_alone(opened, catalogue):
+    opened.keyboard.press("Tab")
+    assert opened.evaluate("document.activeElement.className") == "skip"
+    for _ in range(20):
+        opened.keyboard.press("Tab")
+        if opened.evaluate("document.activeElement.id") == "search":
+            break
+    opened.keyboard.type(catalogue[0]["title"][:12])
+    opened.locator("#found button").first.wait_for()
+    opened.keyboard.press("ArrowDown")
+    picked = opened.evaluate("document.activeElement.textContent")
+    changes(opened, lambda: opened.keyboard.press("Enter"))
+    assert picked in opened.locator("#liked").inner_text()
+    assert opened.evaluate("document.activeElement.id") == "search"
+
+
+def test_an_unknown_user_is_an_error_that_says_so_and_goes_away(opened):
+    opened.get_by_label("User", exact=True).fill("nobody")
+    opened.get_by_role("alert").wait_for()
+    assert "knows no user 'nobody'" in opened.get_by_role("alert").inner_text()
+    opened.get_by_label("User", exact=True).fill("1")
+    opened.locator(".film").first.wait_for()
+    assert not opened.get_by_role("alert").is_visible()
+
+
+def test_a_search_without_result_says_so(opened):
+    opened.get_by_label("Search for a film").fill("qqqqzzzz")
+    opened.get_by_text("No film has these words in its title.").wait_for()
+
+
+def test_a_server_that_went_away_is_an_error_that_says_so(opened):
+    opened.route("**/api/**", lambda route: route.abort())
+    opened.get_by_label("Hide what I have seen").uncheck()
+    opened.get_by_role("alert").wait_for()
+    assert "does not answer" in opened.get_by_role("alert").inner_text()
+
+
+def test_titles_are_text_and_never_html(opened):
+    evil = "<img src=x onerror=document.title='owned'>"
+    reason = {"movie_id": "2", "title": evil, "contribution": 1.0}
+    film = {"movie_id": "1", "title": evil, "year": None, "genres": [evil]}
+    film |= {"stars": 4.0, "score": 1.0, "reasons": [reason]}
+    answer = {"model_version": "1", "user_id": evil, "recommendations": [film]}
+    opened.route("**/api/recommendations", lambda route: route.fulfill(json=answer))
+    opened.get_by_label("Hide what I have seen").uncheck()
+    opened.get_by_role("heading", name=evil).wait_for()
+    assert opened.locator("main img").count() == 0
+    assert opened.title() == "What to watch next"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_have_enough_contrast_and_a_phone_needs_no_sideways_scrolling(
+    browser, server, scheme
+):
+    page = browser.new_page(
+        base_url=server.url, color_scheme=scheme, viewport={"width": 360, "height": 740}
+    )
+    page.goto("/")
+    page.locator(".film").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for selector in (".film h3", ".film .why", ".film .stars", "#status", "header p", ".help", "a"):
+        assert _contrast(page, selector) >= 4.5, selector
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('input, select')]"
+        ".filter(field => !field.labels.length).map(field => field.id)"
+    )
+    assert unnamed == []
+    page.close()
+
+
+def _contrast(page, selector):
+    """WCAG 2.1's contrast ratio of an element's text and what is behind it."""
+    return page.evaluate(
+        """selector => {
+          const parse = text => text.match(/[\\d.]+/g).map(Number);
+          const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+            .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+          const found = [...document.querySelectorAll(selector)].find(e => e.offsetParent);
+          let behind = found;
+          while (getComputedStyle(behind).backgroundColor === 'rgba(0, 0, 0, 0)')
+            behind = behind.parentElement;
+          const [one, other] = [light(parse(getComputedStyle(found).color)),
+            light(parse(getComputedStyle(behind).backgroundColor))].sort((a, b) => b - a);
+          return (one + 0.05) / (other + 0.05);
+        }""",
+        selector,
+    )
+
+
+def test_the_interactive_documentation_works_offline(page, server):
+    page.goto("/docs")
+    page.get_by_text("/api/users/{user_id}/recommendations").first.wait_for()
+
+
+def test_a_token_is_asked_for_and_kept(browser, pushed):
+    with Server(pushed / "serving_model", environment={"SERVING_TOKEN": "secret"}) as guarded:
+        page = browser.new_page(base_url=guarded.url)
+        page.goto("/")
+        page.get_by_role("textbox", name="Token").fill("secret")
+        page.get_by_role("button", name="Go on").click()
+        page.locator(".film").first.wait_for()
+        page.reload()
+        page.locator(".film").first.wait_for()
+        page.close()
