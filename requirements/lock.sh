@@ -28,3 +28,5 @@ compile runtime "$@"
 compile dev "$@"
 # For a machine that only serves: the same versions, without the pipeline's packages.
 compile serving -c requirements/runtime.txt "$@"
+# What `make compare` measures against: the TFX stack's versions where it shares them.
+compile compare -c requirements/runtime.txt "$@"

@@ -1,0 +1,1 @@
+"""Compares the recommender with its peers, one protocol at a time: `make compare`."""

@@ -1,0 +1,167 @@
+"""The comparison's splits and metrics, against slow and independent answers."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.compare import protocols
+
+ROWS = 1_000
+
+
+def slow_rank(scores, removed, movie):
+    """The rank of one movie, by the words of the protocol."""
+    own = scores[movie]
+    better = 0
+    for other, score in enumerate(scores):
+        if other == movie or other in removed:
+            continue
+        if math.isnan(own) or (not math.isnan(score) and score >= own):
+            better += 1
+    return 1 + better
+
+
+@st.composite
+def rankings(draw):
+    """Scores with many ties and some NaN, seen movies and rows that ask."""
+    users, movies = draw(st.integers(1, 4)), draw(st.integers(1, 6))
+    values = st.sampled_from([0.0, 1.0, 2.0, -1.5, math.nan])
+    scores = np.array(draw(st.lists(values, min_size=users * movies, max_size=users * movies)))
+    seen = draw(st.lists(st.booleans(), min_size=users * movies, max_size=users * movies))
+    pairs = st.tuples(st.integers(0, users - 1), st.integers(0, movies - 1))
+    rows = np.array(draw(st.lists(pairs, min_size=1, max_size=8)))
+    shape = (users, movies)
+    return scores.reshape(shape), np.array(seen).reshape(shape), rows[:, 0], rows[:, 1]
+
+
+@given(rankings())
+def test_rank_counts_every_other_movie_that_is_not_below(case):
+    scores, _, users, movies = case
+    expected = [slow_rank(scores[u], (), m) for u, m in zip(users, movies, strict=True)]
+    assert protocols.ranks_all(scores, users, movies).tolist() == expected
+
+
+@given(rankings())
+def test_rank_among_unseen_leaves_out_what_the_user_has_seen(case):
+    scores, seen, users, movies = case
+    expected = [
+        slow_rank(scores[u], set(np.flatnonzero(seen[u])), m)
+        for u, m in zip(users, movies, strict=True)
+    ]
+    assert protocols.ranks_unseen(scores, seen, users, movies).tolist() == expected
+
+
+def test_all_equal_scores_give_the_last_rank():
+    scores = np.zeros((1, 7))
+    assert protocols.ranks_all(scores, np.array([0]), np.array([3])).tolist() == [7]
+
+
+rank_lists = st.lists(st.tuples(st.integers(0, 4), st.integers(1, 30)), min_size=1, max_size=40)
+
+
+@given(rank_lists)
+def test_user_averages_agree_with_sums_by_hand(pairs):
+    by_user = {}
+    for user, rank in pairs:
+        by_user.setdefault(user, []).append(rank)
+    recalls, ndcgs = [], []
+    for ranks in by_user.values():
+        best = min(10, len(ranks))
+        recalls.append(sum(rank <= 10 for rank in ranks) / best)
+        gained = sum(1 / math.log2(rank + 1) for rank in ranks if rank <= 10)
+        ndcgs.append(gained / sum(1 / math.log2(place + 2) for place in range(best)))
+    users, ranks = (np.array(column) for column in zip(*pairs, strict=True))
+    assert protocols.user_recall(ranks, users) == pytest.approx(sum(recalls) / len(recalls))
+    assert protocols.user_ndcg(ranks, users) == pytest.approx(sum(ndcgs) / len(ndcgs))
+
+
+@given(rank_lists)
+def test_row_averages_agree_with_sums_by_hand(pairs):
+    ranks = [rank for _, rank in pairs]
+    array = np.array(ranks)
+    hits = sum(rank <= 10 for rank in ranks) / len(ranks)
+    gains = sum(1 / math.log2(rank + 1) for rank in ranks if rank <= 10) / len(ranks)
+    assert protocols.top_k(array, 10) == pytest.approx(hits)
+    assert protocols.row_ndcg(array) == pytest.approx(gains)
+
+
+def test_perfect_lists_score_one():
+    users = np.repeat([0, 1], [3, 2])
+    ranks = np.array([1, 2, 3, 1, 2])
+    assert protocols.user_ndcg(ranks, users) == pytest.approx(1)
+    assert protocols.user_recall(ranks, users) == 1
+
+
+def test_no_list_of_a_user_beats_the_ceiling():
+    users = np.repeat([0, 1], [25, 4])
+    best = np.concatenate([np.arange(1, 26), np.arange(1, 5)])
+    assert protocols.user_only_ceiling(users) == pytest.approx(14 / 29)
+    assert protocols.top_k(best, 10) == pytest.approx(14 / 29)
+
+
+def test_rmse_clips_to_the_scale():
+    assert protocols.rmse(np.array([9.0, -3.0]), np.array([5.0, 2.0])) == pytest.approx(
+        math.sqrt(0.5)
+    )
+
+
+@pytest.mark.parametrize("seed", [7, 42])
+def test_random_split_is_the_documented_shuffle(seed):
+    split = protocols.random_split(ROWS, seed)
+    order = np.random.default_rng(seed).permutation(ROWS)
+    assert split.test.tolist() == sorted(order[800:].tolist())
+    assert split.train.tolist() == sorted(order[:800].tolist())
+    assert len(split.validation) == 80
+
+
+@pytest.mark.parametrize(
+    "split",
+    [protocols.random_split(ROWS, 42), *(protocols.official_fold(ROWS, f) for f in (1, 5))],
+    ids=lambda split: split.name,
+)
+def test_every_line_is_in_exactly_one_part(split):
+    parts = np.concatenate([split.inner, split.validation, split.test])
+    assert np.sort(parts).tolist() == list(range(ROWS))
+
+
+def test_validation_differs_between_seeds():
+    first, second = protocols.random_split(ROWS, 1), protocols.random_split(ROWS, 2)
+    assert set(first.validation.tolist()) != set(second.validation.tolist())
+
+
+def test_official_folds_are_the_fifths_of_the_file():
+    split = protocols.official_fold(100_000, 2)
+    assert (split.test[0], split.test[-1], len(split.test)) == (20_000, 39_999, 20_000)
+
+
+def test_unknown_fold_is_refused():
+    with pytest.raises(ValueError, match="expected a fold of"):
+        protocols.official_fold(ROWS, 6)
+
+
+def test_temporal_split_tests_on_the_latest_of_each_user():
+    rng = np.random.default_rng(3)
+    users = rng.integers(1, 30, ROWS)
+    movies = np.arange(ROWS)
+    times = rng.integers(0, 50, ROWS)  # many in the same second
+    split = protocols.temporal_split(users, movies, times)
+    for user in np.unique(users):
+        own = np.flatnonzero(users == user)
+        in_test = np.isin(own, split.test)
+        assert in_test.sum() == math.floor(len(own) * 0.2 + 0.5)
+        if in_test.any():
+            assert times[own[in_test]].min() >= times[own[~in_test]].max()
+
+
+def test_temporal_split_does_not_depend_on_the_order_of_lines():
+    rng = np.random.default_rng(4)
+    users, movies = np.divmod(rng.permutation(400), 40)
+    times = rng.integers(0, 5, 400)
+    order = rng.permutation(400)
+    straight = protocols.temporal_split(users, movies, times)
+    shuffled = protocols.temporal_split(users[order], movies[order], times[order])
+    pairs = set(zip(users[straight.test], movies[straight.test], strict=True))
+    assert pairs == set(zip(users[order][shuffled.test], movies[order][shuffled.test], strict=True))
