@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from serving import limits
+
+
+def _whole(value: object) -> object:
+    """Takes 5.0 for 5, as JSON does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
 
 Id = Annotated[str, Field(min_length=1, max_length=limits.MAX_ID)]
 Text = Annotated[str, Field(max_length=limits.MAX_TEXT)]
 Time = Annotated[
-    int, Field(ge=0, le=limits.MAX_TIME, strict=False, description="Unix seconds; 0 means now.")
+    int,
+    Field(ge=0, le=limits.MAX_TIME, description="Unix seconds; 0 means now."),
+    BeforeValidator(_whole),
 ]
-K = Annotated[int, Field(ge=1, le=limits.MAX_K, description="How many movies at most.")]
+K = Annotated[
+    int,
+    Field(ge=1, le=limits.MAX_K, description="How many movies at most."),
+    BeforeValidator(_whole),
+]
 
 
 class _Strict(BaseModel):
@@ -39,25 +51,41 @@ class Wishes(_Strict):
         description="Ids of movies that may not be recommended; unknown ones exclude nothing.",
     )
     include_seen: bool = Field(False, description="Also recommend movies that were rated already.")
-    reasons: int = Field(
-        0, ge=0, le=limits.MAX_REASONS, description="Films to name as reasons for each movie."
-    )
+    reasons: Annotated[
+        int,
+        Field(ge=0, le=limits.MAX_REASONS, description="Films to name as reasons for each movie."),
+        BeforeValidator(_whole),
+    ] = 0
+
+
+def _boolean(value: object) -> object:
+    """Leaves only what the OpenAPI document allows; pydantic would take "on" and 0 as well."""
+    return {"true": True, "false": False}.get(value, "") if isinstance(value, str) else value
 
 
 class UserQuery(Wishes):
     """What is wanted by a known user."""
 
+    include_seen: Annotated[bool, BeforeValidator(_boolean)] = Field(
+        False, description="Also recommend movies that were rated already."
+    )
     timestamp: Time = 0
 
 
-class LikedFilm(_Strict):
+class _Body(_Strict):
+    """Takes numbers for numbers only; a query's values are text and cannot be told apart."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class LikedFilm(_Body):
     """A film that somebody liked lately."""
 
     movie_id: Id
     timestamp: Time = Field(0, description="When, in unix seconds; 0 means just now.")
 
 
-class Who(_Strict):
+class Who(_Body):
     """Who asks. Whatever is left out is taken from a known user's profile, or unknown."""
 
     user_id: str = Field("", max_length=limits.MAX_ID, description="A known user, if any.")
@@ -75,6 +103,8 @@ class Who(_Strict):
 
 class Question(Who, Wishes):
     """Who asks, and what is wanted."""
+
+    model_config = ConfigDict(strict=True)
 
 
 class RatingQuestion(Who):
