@@ -160,16 +160,21 @@ def _row_lines(summary: Summary) -> list[tuple[str, Text | str]]:
 
 _SHOWN = (
     "rmse",
+    "untimed_rmse",
     "mae",
     "top_10_accuracy",
     "top_100_accuracy",
     "unseen_top_10_accuracy",
     "unseen_top_100_accuracy",
-    "unseen_ndcg_at_10",
+    "unseen_user_ndcg_at_10",
+    "untimed_top_10_accuracy",
+    "untimed_top_100_accuracy",
+    "untimed_user_ndcg_at_10",
     "popularity_top_10_accuracy",
     "popularity_top_100_accuracy",
     "r_squared",
     "unseen_top_100_lift",
+    "unseen_top_10_above_ceiling",
 )
 
 

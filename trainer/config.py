@@ -20,10 +20,12 @@ class ModelConfig:
       embedding_dim: width of one block of the retrieval vectors.
       recency_seconds: decay times of the recency block, in seconds; none switches it off.
       recency_events: how many of a user's latest events the recency block looks at.
+      session_seconds: how long after the last rating the towers that look at the latest
+        events have a say; later, taste alone decides.
       history_dropout: upper end of the uniform share of a user's history left out of a
         training batch, so that short histories are learned from too.
-      context_dropout: share of training rows that see no recency block, and of those that
-        see no time: a query may come long after the last rating.
+      time_dropout: share of training rows whose time is hidden from the rating head: a
+        query may come long after the last rating.
       query_dropout: dropout on the history and the recency block.
       l2_retrieval: L2 penalty on the tables of the retrieval towers.
       full_softmax_limit: largest catalogue that is scored whole in the retrieval loss;
@@ -38,11 +40,12 @@ class ModelConfig:
       l2_rating: L2 penalty on the rating head's embeddings.
     """
 
-    embedding_dim: int = 32
+    embedding_dim: int = 64
     recency_seconds: tuple[float, ...] = (30.0, 400.0, 40_000.0)
-    recency_events: int = 64
-    history_dropout: float = 0.6
-    context_dropout: float = 0.3
+    recency_events: int = 32
+    session_seconds: int = 2_592_000
+    history_dropout: float = 0.3
+    time_dropout: float = 0.1
     query_dropout: float = 0.3
     l2_retrieval: float = 2e-4
     full_softmax_limit: int = 20_000
@@ -54,6 +57,83 @@ class ModelConfig:
     rating_dropout: tuple[float, float, float] = (0.2, 0.2, 0.2)
     rating_range: float = 2.0
     l2_rating: float = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class TasteConfig:
+    """Retrieval without time: the autoencoder over users, EASE, and their weights.
+
+    Attributes:
+      embedding_dim: width of the autoencoder's vectors.
+      history_dropout: upper end of the uniform share of a history that is hidden.
+      query_dropout: dropout on the autoencoder's queries.
+      profile_dropout: dropout on their part that comes from age, gender and the like.
+      l2: L2 penalty on its tables.
+      learning_rate: the highest, at the start; a cosine takes it to zero.
+      batch_users: users per step.
+      epochs: passes over the users.
+      max_steps: steps after which no further epoch begins, for data of many users.
+      ease_penalty: EASE's λ.
+      ease_weight: weight of EASE's scores beside the autoencoder's.
+      ease_limit: largest catalogue that EASE is fitted for; its weights are one number for
+        each pair of movies.
+      session_weight: weight of taste beside the towers while a session lasts.
+    """
+
+    embedding_dim: int = 64
+    history_dropout: float = 0.6
+    query_dropout: float = 0.4
+    profile_dropout: float = 0.5
+    l2: float = 2e-4
+    learning_rate: float = 5e-3
+    batch_users: int = 200
+    epochs: int = 60
+    max_steps: int = 2_000
+    ease_penalty: float = 300.0
+    ease_weight: float = 4.0
+    ease_limit: int = 5_000
+    session_weight: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class BayesConfig:
+    """The Bayesian factorisation of the ratings (`trainer.bayes`).
+
+    Attributes:
+      weight: its weight in the served rating; the deep & cross network has the rest.
+      rank: width of the sampled vectors.
+      served_rank: width of the served ones, which hold the mean over samples.
+      burn_in: sweeps before the first sample that counts.
+      samples: sweeps that count.
+      components: principal components of the training interactions among what is known.
+      side_penalty: ridge penalty on the prior's dependence on what is known.
+      prior_variance: expected variance of a vector's entries.
+      noise_freedom: how many ratings' worth of doubt there is in a user's noise level.
+      user_slices: seconds of the slices of time in which a user has an effect.
+      movie_slices: the same for movies.
+      full_ratings: ratings up to which all sweeps are made; beyond, fewer, as each costs more.
+    """
+
+    weight: float = 0.8
+    rank: int = 16
+    served_rank: int = 64
+    burn_in: int = 20
+    samples: int = 100
+    components: int = 20
+    side_penalty: float = 10.0
+    prior_variance: float = 0.1
+    noise_freedom: float = 10.0
+    user_slices: tuple[int, ...] = (86_400, 3_600, 600, 60, 10)
+    movie_slices: tuple[int, ...] = (2_592_000,)
+    full_ratings: int = 1_000_000
+
+    def sweeps(self, ratings: int) -> tuple[int, int]:
+        """Returns how many sweeps are made before samples count, and how many count."""
+        share = min(1.0, self.full_ratings / ratings)
+        return (
+            min(self.burn_in, max(5, round(self.burn_in * share))),
+            min(self.samples, max(10, round(self.samples * share))),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +151,9 @@ class TrainConfig:
       seed: seed of initialisers, shuffles and dropout.
     """
 
-    epochs: int = 8
+    epochs: int = 10
     batch_size: int = 1024
-    learning_rate: float = 5e-3
+    learning_rate: float = 4e-3
     retrieval_weight: float = 1.0
     rating_weight: float = 2.0
     splits: tuple[str, ...] = (TRAIN, VALIDATION)
@@ -85,6 +165,8 @@ class TrainerConfig:
     """Everything the Trainer is told; travels to it as JSON."""
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    taste: TasteConfig = dataclasses.field(default_factory=TasteConfig)
+    bayes: BayesConfig = dataclasses.field(default_factory=BayesConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
     def to_json(self) -> dict[str, Any]:
@@ -100,6 +182,8 @@ class TrainerConfig:
         """
         return cls(
             model=ModelConfig(**_tuples(value["model"])),
+            taste=TasteConfig(**_tuples(value["taste"])),
+            bayes=BayesConfig(**_tuples(value["bayes"])),
             train=TrainConfig(**_tuples(value["train"])),
         )
 

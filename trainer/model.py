@@ -103,16 +103,10 @@ class MovieRecommender(tfrs.Model):
             kept = tf.cast(drawn >= tf.gather(share, segments), tf.float32)
         history = pooled_history(movie_id, segments, kept, self.query_tower.history)
         recency = self.query_tower.recency_of_batch(movie_id, segments, inputs["timestamp"])
-        if training and recency is not None:
-            recency *= tf.cast(self._context_kept(inputs), tf.float32)[:, tf.newaxis]
         return self.query_tower(inputs, history, recency, training=training)
-
-    def _context_kept(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Draws `[batch]` bool: which rows keep what is only known while people rate."""
-        drawn = tf.random.uniform(tf.shape(inputs["segment"]))
-        return drawn >= self.model_config.context_dropout
 
     def _time_left_out(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the time buckets `[batch]`, a share of them replaced by the unknown one."""
         buckets = inputs[out.TIME_BUCKET.name]
-        return tf.where(self._context_kept(inputs), buckets, out.UNKNOWN_TIME)
+        kept = tf.random.uniform(tf.shape(buckets)) >= self.model_config.time_dropout
+        return tf.where(kept, buckets, out.UNKNOWN_TIME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -116,6 +117,22 @@ def _unit_variance(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     return (columns / np.maximum(scale, 1e-12)).astype(np.float32)
 
 
+class Part(NamedTuple):
+    """One feature's part in the cross layer's input.
+
+    Attributes:
+      name: the feature.
+      start: first column of the block that it is added to.
+      end: the column after the block's last.
+      values: `[batch, end - start]`.
+    """
+
+    name: str
+    start: int
+    end: int
+    values: tf.Tensor
+
+
 class RatingModel(tf.Module):
     """Stars = mean + biases of user, movie and time + range x tanh(deep & cross network).
 
@@ -217,6 +234,47 @@ class RatingModel(tf.Module):
         )
         correction = self.config.rating_range * tf.tanh(self.head(hidden))
         return tf.squeeze(self.mean + bias + correction, axis=1)
+
+    def parts(
+        self,
+        user_features: Mapping[str, tf.Tensor],
+        movie_features: Mapping[str, tf.Tensor | tf.RaggedTensor],
+    ) -> list[Part]:
+        """Returns what each feature brings into the cross layer's input.
+
+        Args:
+          user_features: transformed features of user and context, `[batch]` each.
+          movie_features: transformed features of the movie, `[batch]` or ragged.
+        """
+        user_id = user_features[out.USER_ID.name]
+        movie_id = movie_features[out.MOVIE_ID.name]
+        user = {
+            "user id": tf.gather(self.users, user_id),
+            **self.profile.parts(user_features),
+            "user's choices": self.user_projection(tf.gather(self.user_components, user_id)),
+        }
+        movie = {
+            "movie id": tf.gather(self.movies, movie_id),
+            **self.film.parts(movie_features),
+            "movie's viewers": self.movie_projection(tf.gather(self.movie_components, movie_id)),
+        }
+        product = tf.add_n(list(user.values())) * tf.add_n(list(movie.values()))
+        blocks = [user, movie, {"user x movie": product}, self.time.parts(user_features)]
+        found, start = [], 0
+        for block in blocks:
+            width = next(iter(block.values())).shape[1]
+            found += [Part(name, start, start + width, part) for name, part in block.items()]
+            start += width
+        return found
+
+    def cross_kernel(self) -> tf.Tensor:
+        """Returns W of the cross layer, x0 ∘ (W x + b) + x, `[to, from]`."""
+        width = 3 * self.config.rating_dim + self.config.time_dim
+        ones = tf.ones([width, width])
+        identity = tf.eye(width)
+        return tf.transpose(
+            self.cross(ones, identity) - self.cross(ones, 0.0 * identity) - identity
+        )
 
     def l2(self) -> tf.Tensor:
         """Returns half the sum of squares of the embedding tables."""

@@ -86,7 +86,11 @@ class FeatureSum(tf.Module):
 
     def __call__(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]` for `[batch]` indices (or a ragged batch of them)."""
-        return tf.add_n([self._embed(feature, values) for feature in self.features])
+        return tf.add_n(list(self.parts(values).values()))
+
+    def parts(self, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns each feature's embedding `[batch, width]` by name."""
+        return {feature.name: self._embed(feature, values) for feature in self.features}
 
     def _embed(self, feature: out.Output, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         table, indices = self.tables[feature.name], values[feature.name]

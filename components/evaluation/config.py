@@ -36,6 +36,8 @@ class Thresholds:
       min_unseen_top_100_accuracy: the same for the top 100.
       min_r_squared: lowest share of the ratings' variance explained, below 1.
       min_unseen_top_100_lift: lowest ratio of the top-100 share to that of popularity.
+      max_above_ceiling: how far the top-10 share may be above what a query that depends on
+        the user alone can reach; more is taken for a leak.
       rmse_worsening: how far RMSE may rise above the baseline's, in stars.
       unseen_top_10_worsening: how far the share may fall below the baseline's.
       unseen_top_100_worsening: the same for the top 100.
@@ -49,6 +51,7 @@ class Thresholds:
     min_unseen_top_100_accuracy: float | None = 0.62
     min_r_squared: float | None = None
     min_unseen_top_100_lift: float | None = None
+    max_above_ceiling: float | None = 0.0
     rmse_worsening: float | None = 0.005
     unseen_top_10_worsening: float | None = 0.01
     unseen_top_100_worsening: float | None = 0.01
@@ -78,6 +81,7 @@ class Thresholds:
                 "unseen_top_100_accuracy": self.min_unseen_top_100_accuracy,
                 "r_squared": self.min_r_squared,
                 "unseen_top_100_lift": self.min_unseen_top_100_lift,
+                metrics.ABOVE_CEILING: self.max_above_ceiling,
             }
         )
 

@@ -23,10 +23,14 @@ from schema import features
 from schema.predictions import (
     PREDICTED_RATING,
     RANK_ALL,
+    RANK_PLAIN,
     RANK_POPULARITY,
     RANK_UNSEEN,
+    RANK_UNTIMED,
     RANKS,
     UNKNOWN_RANK,
+    UNTIMED_RATING,
+    USER_KEY,
 )
 
 TOP_KS: tuple[int, ...] = (1, 5, 10, 50, 100)
@@ -43,7 +47,13 @@ TFMA divides by the baseline's value even for absolute change thresholds: after 
 baseline of 0 every later model would compare as not a number, and never be blessed.
 """
 
-_PREFIXES: tuple[str, ...] = ("", "unseen_", "popularity_")
+_PREFIXES: Mapping[str, str] = {
+    RANK_ALL: "",
+    RANK_PLAIN: "plain_",
+    RANK_UNSEEN: "unseen_",
+    RANK_UNTIMED: "untimed_",
+    RANK_POPULARITY: "popularity_",
+}
 """Of the metrics over each of `RANKS`."""
 
 _RANK_METRICS: tuple[str, ...] = (
@@ -58,26 +68,68 @@ LIFT_KS: tuple[int, ...] = (10, 100)
 _MEANS: tuple[str, ...] = (
     "rmse",
     "mae",
-    *(prefix + name for prefix in _PREFIXES for name in _RANK_METRICS),
+    "untimed_rmse",
+    *(_PREFIXES[kind] + name for kind in RANKS for name in _RANK_METRICS),
 )
+
+_USER_KINDS: tuple[str, ...] = (RANK_UNSEEN, RANK_UNTIMED)
+"""The ranks that are averaged over users as well."""
+
+_USER_METRICS: tuple[str, ...] = (f"user_recall_at_{NDCG_K}", f"user_ndcg_at_{NDCG_K}")
+
+CEILING = f"user_only_top_{NDCG_K}_ceiling"
+ABOVE_CEILING = f"unseen_top_{NDCG_K}_above_ceiling"
+
 METRIC_NAMES: tuple[str, ...] = (
     EXAMPLE_COUNT,
     *_MEANS,
     "r_squared",
     *(f"unseen_top_{k}_lift" for k in LIFT_KS),
+    *(_PREFIXES[kind] + name for kind in _USER_KINDS for name in _USER_METRICS),
+    CEILING,
+    ABOVE_CEILING,
 )
 """Every metric of `RecommenderMetrics`, in the order in which people read them.
+
+Prefixes say which rank is meant: none, among all movies with those seen in training last;
+`plain_`, the same with the seen ones where their scores put them; `unseen_`, among the
+movies not seen in training; `untimed_`, the same asked without the times of the history;
+`popularity_`, by popularity alone.
 
 `r_squared` is the share of the ratings' variance that the model explains; 0 is what
 predicting the mean reaches. `unseen_top_k_lift` is how many times as often as the most
 popular unseen movies the model finds the true one: 1 is no better than popularity.
+
+`user_recall_at_10` and `user_ndcg_at_10` are means over users of the share of a user's test
+movies among the 10 recommended, and of DCG@10 over that of the best possible order
+(Järvelin & Kekäläinen 2002). `user_only_top_10_ceiling` is the highest top-10 accuracy of
+ten recommendations that depend on the user alone: the sum of min(10, test rows of the user)
+over all rows. A top-10 accuracy above it (`unseen_top_10_above_ceiling` > 0) means that
+queries knew more than the user: suspect a leak.
 """
 
-Sums: TypeAlias = npt.NDArray[np.float64]
-"""Sums over rows, `[SUMS]`: 1, squared error, absolute error, then hits, reciprocal ranks
-and gains for each kind of rank, then rating and squared rating.
-"""
+Floats: TypeAlias = npt.NDArray[np.float64]
 SUMS = 1 + len(_MEANS) + 2
+"""Sums over rows: 1, squared error, absolute error, squared error of the untimed rating, then
+hits, reciprocal ranks and gains for each kind of rank, then rating and squared rating.
+"""
+USER_SUMS = 1 + 2 * len(_USER_KINDS)
+"""Sums over a user's rows: 1, then hits and gains in the top 10 for each kind of rank."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sums:
+    """What metrics are derived from.
+
+    Attributes:
+      rows: `[SUMS]` sums over all rows.
+      users: `[users]` int64, ascending.
+      by_user: `[users, USER_SUMS]` sums over each user's rows.
+    """
+
+    rows: Floats
+    users: npt.NDArray[np.int64]
+    by_user: Floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,25 +137,31 @@ class Rows:
     """Predictions for some rows beside the truth.
 
     Attributes:
+      users: a number for each user, `[rows]`.
       ratings: true ratings in stars, `[rows]`.
       predicted_ratings: predicted ratings in stars, `[rows]`, not yet clipped.
-      rank_all: rank of the true movie among all movies, `[rows]`.
-      rank_unseen: the same among the movies that the user has not rated in training.
-      rank_popularity: the same by number of training ratings instead of the model's score.
+      untimed_ratings: the same asked after the training's end.
+      ranks: ranks of the true movie `[rows]`, for each name in `RANKS`.
     """
 
-    ratings: npt.NDArray[np.float64]
-    predicted_ratings: npt.NDArray[np.float64]
-    rank_all: npt.NDArray[np.float64]
-    rank_unseen: npt.NDArray[np.float64]
-    rank_popularity: npt.NDArray[np.float64]
+    users: npt.NDArray[np.int64]
+    ratings: Floats
+    predicted_ratings: Floats
+    untimed_ratings: Floats
+    ranks: Mapping[str, Floats]
 
     def __post_init__(self) -> None:
-        sizes = {field.name: getattr(self, field.name).shape for field in dataclasses.fields(self)}
+        columns = {
+            "users": self.users,
+            "ratings": self.ratings,
+            "predicted_ratings": self.predicted_ratings,
+            "untimed_ratings": self.untimed_ratings,
+            **self.ranks,
+        }
+        sizes = {name: values.shape for name, values in columns.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"expected one value per row in each column, received shapes {sizes}")
-        for name in RANKS:
-            ranks = getattr(self, name)
+        for name, ranks in self.ranks.items():
             wrong = ranks[(ranks < 1) & (ranks != UNKNOWN_RANK)]
             if wrong.size:
                 raise ValueError(
@@ -114,30 +172,54 @@ class Rows:
 
 def zero_sums() -> Sums:
     """Returns the sums over no rows."""
-    return np.zeros(SUMS, dtype=np.float64)
+    return Sums(np.zeros(SUMS), np.zeros(0, np.int64), np.zeros([0, USER_SUMS]))
 
 
 def sum_rows(rows: Rows) -> Sums:
-    """Returns the sums over `rows`, as `Sums` says.
+    """Returns the sums over `rows`.
 
     Predicted ratings are clipped to the scale of stars first: a model is never
     punished for confidence beyond what the scale can express, and serving clips too.
     """
-    predicted = np.clip(rows.predicted_ratings, features.RATING_MIN, features.RATING_MAX)
-    errors = predicted - rows.ratings
-    return np.array(
-        [
-            errors.size,
-            np.sum(errors**2),
-            np.sum(np.abs(errors)),
-            *_rank_sums(rows.rank_all),
-            *_rank_sums(rows.rank_unseen),
-            *_rank_sums(rows.rank_popularity),
-            np.sum(rows.ratings),
-            np.sum(rows.ratings**2),
-        ],
-        dtype=np.float64,
+    errors = _clipped(rows.predicted_ratings) - rows.ratings
+    untimed_errors = _clipped(rows.untimed_ratings) - rows.ratings
+    sums = [
+        errors.size,
+        np.sum(errors**2),
+        np.sum(np.abs(errors)),
+        np.sum(untimed_errors**2),
+        *(value for kind in RANKS for value in _rank_sums(rows.ranks[kind])),
+        np.sum(rows.ratings),
+        np.sum(rows.ratings**2),
+    ]
+    each = [np.ones(errors.size)]
+    for kind in _USER_KINDS:
+        ranks = rows.ranks[kind]
+        hits = (ranks >= 1) & (ranks <= NDCG_K)
+        each += [hits.astype(np.float64), np.where(hits, 1.0 / np.log2(1.0 + np.abs(ranks)), 0.0)]
+    users, by_user = _by_user(rows.users, np.stack(each, axis=1))
+    return Sums(np.array(sums, np.float64), users, by_user)
+
+
+def add_sums(several: Iterable[Sums]) -> Sums:
+    """Returns the sums over the rows of all."""
+    parts = [zero_sums(), *several]
+    users, by_user = _by_user(
+        np.concatenate([part.users for part in parts]),
+        np.concatenate([part.by_user for part in parts]),
     )
+    return Sums(np.sum([part.rows for part in parts], axis=0), users, by_user)
+
+
+def _by_user(users: npt.NDArray[np.int64], values: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Adds up `[rows, columns]` values by user."""
+    keys, place = np.unique(users, return_inverse=True)
+    totals = [np.bincount(place, column, len(keys)) for column in values.T]
+    return keys, np.stack(totals, axis=1)
+
+
+def _clipped(stars: Floats) -> Floats:
+    return np.clip(stars, features.RATING_MIN, features.RATING_MAX)
 
 
 def metrics_from_sums(sums: Sums) -> dict[str, float]:
@@ -149,24 +231,44 @@ def metrics_from_sums(sums: Sums) -> dict[str, float]:
     Returns:
       `METRIC_NAMES` to values; NaN for every mean if there was no row.
     """
-    count = float(sums[0])
-    means = sums / count if count else np.full_like(sums, np.nan)
+    count = float(sums.rows[0])
+    means = sums.rows / count if count else np.full_like(sums.rows, np.nan)
     metrics = {EXAMPLE_COUNT: count}
     metrics |= dict(zip(_MEANS, means[1:-2].tolist(), strict=True))
     label_mean, label_square_mean = means[-2:].tolist()
     variance = label_square_mean - label_mean**2
     squared_error = metrics["rmse"]
     metrics["rmse"] = float(np.sqrt(squared_error))
+    metrics["untimed_rmse"] = float(np.sqrt(metrics["untimed_rmse"]))
     # Where all ratings are alike there is nothing to explain; without rows nothing is known.
     metrics["r_squared"] = 0.0 if variance <= 0 else 1.0 - squared_error / variance
     for k in LIFT_KS:
         # No hit at all is taken for one: the lift stays finite.
         reference = max(metrics[f"popularity_top_{k}_accuracy"], 1.0 / max(count, 1.0))
         metrics[f"unseen_top_{k}_lift"] = metrics[f"unseen_top_{k}_accuracy"] / reference
+    metrics |= _user_metrics(sums.by_user)
+    metrics[ABOVE_CEILING] = metrics[f"unseen_top_{NDCG_K}_accuracy"] - metrics[CEILING]
+    return {name: metrics[name] for name in METRIC_NAMES}
+
+
+def _user_metrics(by_user: Floats) -> dict[str, float]:
+    if not len(by_user):
+        names = [_PREFIXES[kind] + name for kind in _USER_KINDS for name in _USER_METRICS]
+        return dict.fromkeys([*names, CEILING], float("nan"))
+    number = by_user[:, 0]
+    findable = np.minimum(number, NDCG_K).astype(np.int64)
+    best = np.cumsum(1.0 / np.log2(np.arange(NDCG_K) + 2.0))[findable - 1]
+    metrics = {}
+    for position, kind in enumerate(_USER_KINDS):
+        hits, gains = by_user[:, 1 + 2 * position], by_user[:, 2 + 2 * position]
+        values = (np.mean(hits / number), np.mean(gains / best))
+        for name, value in zip(_USER_METRICS, values, strict=True):
+            metrics[_PREFIXES[kind] + name] = float(value)
+    metrics[CEILING] = float(findable.sum() / number.sum())
     return metrics
 
 
-def _rank_sums(ranks: npt.NDArray[np.float64]) -> list[float]:
+def _rank_sums(ranks: Floats) -> list[float]:
     """Returns hits per k, reciprocal ranks and gains, summed over `ranks` (`[rows]`).
 
     With one relevant movie per row the ideal DCG is 1, so NDCG@k is 1 / log2(1 + rank)
@@ -223,10 +325,10 @@ class _SumsCombiner(beam.CombineFn):  # type: ignore[misc, unused-ignore]
         return zero_sums()
 
     def add_input(self, accumulator: Sums, element: tfma.metrics.StandardMetricInputs) -> Sums:
-        return accumulator + sum_rows(_to_rows(element, self._model_name))
+        return add_sums([accumulator, sum_rows(_to_rows(element, self._model_name))])
 
     def merge_accumulators(self, accumulators: Iterable[Sums]) -> Sums:
-        return np.sum([zero_sums(), *accumulators], axis=0)
+        return add_sums(accumulators)
 
     def extract_output(self, accumulator: Sums) -> dict[tfma.metrics.MetricKey, float]:
         values = metrics_from_sums(accumulator)
@@ -249,17 +351,17 @@ def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Row
         raise ValueError("expected a label on every row to evaluate, received none")
     if not isinstance(predictions, Mapping):
         raise ValueError(f"expected a dict of outputs, received {type(predictions).__name__}")
-    missing = {PREDICTED_RATING, *RANKS} - set(predictions)
+    missing = {PREDICTED_RATING, UNTIMED_RATING, USER_KEY, *RANKS} - set(predictions)
     if missing:
         raise ValueError(
             f"serving_default must return {sorted(missing)}, received {sorted(predictions)}"
         )
     return Rows(
+        users=np.asarray(predictions[USER_KEY], np.int64).reshape(-1),
         ratings=_flat(label),
         predicted_ratings=_flat(predictions[PREDICTED_RATING]),
-        rank_all=_flat(predictions[RANK_ALL]),
-        rank_unseen=_flat(predictions[RANK_UNSEEN]),
-        rank_popularity=_flat(predictions[RANK_POPULARITY]),
+        untimed_ratings=_flat(predictions[UNTIMED_RATING]),
+        ranks={kind: _flat(predictions[kind]) for kind in RANKS},
     )
 
 

@@ -11,6 +11,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from schema import features
+from schema.predictions import RANKS
 
 # Without a named setup file TFX packs its own sources for remote workers: 1.5 CPU s a run.
 BEAM_ARGS = [
@@ -32,6 +33,10 @@ class Row:
     rank_all: int
     rank_unseen: int
     rank_popularity: int = 20
+    rank_plain: int = 60
+    rank_untimed: int = 40
+    untimed: float = 3.0
+    user: int = 1
     gender: str = "Male"
     age: int | None = 25
     occupation: str = "student"
@@ -47,6 +52,10 @@ def random_rows(count, seed=0, movies=300):
             rank_all=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
             rank_unseen=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
             rank_popularity=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
+            rank_plain=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
+            rank_untimed=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
+            untimed=float(rating + random.uniform(-1.5, 1.5)),
+            user=int(random.integers(1, 30)),
             gender=str(random.choice(GENDERS)),
             age=int(random.choice(features.AGE_BUCKETS)),
             occupation=str(random.choice(OCCUPATIONS)),
@@ -72,8 +81,9 @@ def to_example(row):
         features.OCCUPATION.name: texts(row.occupation),
         features.GENRES.name: texts(*OCCUPATIONS[: row.rank_all % 3]),
         features.TITLE.name: texts("A Title"),
-        "answer_predicted": floats(row.predicted),
-        "answer_ranks": int64s(row.rank_all, row.rank_unseen, row.rank_popularity),
+        "answer_predicted": floats(row.predicted, row.untimed),
+        "answer_ranks": int64s(*(getattr(row, name) for name in RANKS)),
+        "answer_user": int64s(row.user),
     }
     return tf.train.Example(features=tf.train.Features(feature=columns))
 
@@ -91,17 +101,20 @@ class AnswerModel(tf.Module):
         parsed = tf.io.parse_example(
             examples,
             {
-                "answer_predicted": tf.io.FixedLenFeature([], tf.float32),
-                "answer_ranks": tf.io.FixedLenFeature([3], tf.int64),
+                "answer_predicted": tf.io.FixedLenFeature([2], tf.float32),
+                "answer_ranks": tf.io.FixedLenFeature([len(RANKS)], tf.int64),
+                "answer_user": tf.io.FixedLenFeature([], tf.int64),
             },
         )
         ranks = parsed["answer_ranks"]
         shifted = tf.where(ranks > 0, ranks + self.rank_shift, ranks)
+        stars = parsed["answer_predicted"] + self.rating_shift
         return {
-            "predicted_rating": parsed["answer_predicted"] + self.rating_shift,
-            "rank_all": shifted[:, 0],
-            "rank_unseen": shifted[:, 1],
-            "rank_popularity": ranks[:, 2],
+            "user_key": parsed["answer_user"],
+            "predicted_rating": stars[:, 0],
+            "untimed_rating": stars[:, 1],
+            **{name: shifted[:, column] for column, name in enumerate(RANKS)},
+            "rank_popularity": ranks[:, RANKS.index("rank_popularity")],
         }
 
 

@@ -22,6 +22,7 @@ def test_thresholds_bind_the_overall_slice_only():
         "rmse",
         "unseen_top_10_accuracy",
         "unseen_top_100_accuracy",
+        "unseen_top_10_above_ceiling",
     }
 
 

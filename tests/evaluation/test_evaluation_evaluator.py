@@ -58,8 +58,15 @@ def expected_metrics(rows, rating_shift=0.0, rank_shift=0):
         "rmse": np.sqrt(np.mean(errors**2)),
         "mae": np.mean(np.abs(errors)),
     }
+    untimed = np.float32([row.untimed for row in rows]) + np.float32(rating_shift)
+    untimed_errors = np.clip(untimed.astype(np.float64), 1, 5) - rating
+    found["untimed_rmse"] = np.sqrt(np.mean(untimed_errors**2))
+    users = np.array([row.user for row in rows])
+    counts = {user: int((users == user).sum()) for user in users.tolist()}
     for prefix, name in (
         ("", "rank_all"),
+        ("plain_", "rank_plain"),
+        ("untimed_", "rank_untimed"),
         ("unseen_", "rank_unseen"),
         ("popularity_", "rank_popularity"),
     ):
@@ -69,11 +76,23 @@ def expected_metrics(rows, rating_shift=0.0, rank_shift=0):
         for k in (1, 5, 10, 50, 100):
             found[f"{prefix}top_{k}_accuracy"] = np.mean(ranks <= k)
         found[f"{prefix}mrr"] = np.mean(1 / ranks)
-        found[f"{prefix}ndcg_at_10"] = np.mean(np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0))
+        gains = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
+        found[f"{prefix}ndcg_at_10"] = np.mean(gains)
+        if prefix in ("unseen_", "untimed_"):
+            recalls = [np.mean(ranks[users == user] <= 10) for user in counts]
+            shares = [
+                gains[users == user].sum() / sum(1 / np.log2(np.arange(2, 2 + min(10, count))))
+                for user, count in counts.items()
+            ]
+            found[f"{prefix}user_recall_at_10"] = np.mean(recalls)
+            found[f"{prefix}user_ndcg_at_10"] = np.mean(shares)
     found["r_squared"] = 1 - np.mean(errors**2) / np.var(rating) if np.var(rating) else 0.0
     for k in (10, 100):
         popular = max(found[f"popularity_top_{k}_accuracy"], 1 / len(rows))
         found[f"unseen_top_{k}_lift"] = found[f"unseen_top_{k}_accuracy"] / popular
+    ceiling = sum(min(10, count) for count in counts.values()) / len(rows)
+    found["user_only_top_10_ceiling"] = ceiling
+    found["unseen_top_10_above_ceiling"] = found["unseen_top_10_accuracy"] - ceiling
     return found
 
 
@@ -183,6 +202,7 @@ def test_a_worse_model_is_not_blessed_over_the_blessed_one(evaluate):
         ("rmse", "value"): True,
         ("rmse", "change"): False,
         ("unseen_top_10_accuracy", "change"): False,
+        ("unseen_top_10_above_ceiling", "value"): True,
     }
     change = by_threshold["rmse", "change"]
     assert change.value == pytest.approx(candidate["rmse"])

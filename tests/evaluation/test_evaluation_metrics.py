@@ -9,22 +9,35 @@ from hypothesis.extra import numpy as hnp
 from components.evaluation import metrics
 
 RANKS = st.one_of(st.just(-1), st.integers(1, 200))
+STARS = st.floats(-10, 10, allow_nan=False)
 ROWS = st.lists(
     st.tuples(
+        st.integers(0, 5),
         st.sampled_from([1.0, 2.0, 3.0, 4.0, 5.0]),
-        st.floats(-10, 10, allow_nan=False),
-        RANKS,
-        RANKS,
-        RANKS,
+        STARS,
+        STARS,
+        *[RANKS] * len(metrics.RANKS),
     ),
     min_size=1,
     max_size=40,
 )
+PREFIXES = ("", "plain_", "unseen_", "untimed_", "popularity_")
+
+
+def row(predicted=4.0, rating=4.0, user=0, untimed=None, **ranks):
+    """One row; all ranks are `rank` but those that are named by their prefix."""
+    rank = ranks.pop("rank", 1)
+    each = [ranks.pop(prefix.strip("_") or "all", rank) for prefix in PREFIXES]
+    assert not ranks
+    return (user, rating, predicted, predicted if untimed is None else untimed, *each)
 
 
 def to_rows(rows):
-    columns = [np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)]
-    return metrics.Rows(*columns)
+    users, *columns = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
+    stars, ranks = columns[:3], columns[3:]
+    return metrics.Rows(
+        users.astype(np.int64), *stars, dict(zip(metrics.RANKS, ranks, strict=True))
+    )
 
 
 def compute(rows):
@@ -34,28 +47,46 @@ def compute(rows):
 def oracle(rows):
     """The definitions, row by row, sharing nothing with the implementation."""
     found = {"example_count": float(len(rows))}
-    errors = [min(max(predicted, 1.0), 5.0) - rating for rating, predicted, *_ in rows]
+
+    def errors_of(column):
+        return [min(max(each[column], 1.0), 5.0) - each[1] for each in rows]
+
+    errors = errors_of(2)
     found["rmse"] = math.sqrt(sum(e * e for e in errors) / len(errors))
     found["mae"] = sum(abs(e) for e in errors) / len(errors)
-    for prefix, column in (("", 2), ("unseen_", 3), ("popularity_", 4)):
-        ranks = [row[column] for row in rows]
+    found["untimed_rmse"] = math.sqrt(sum(e * e for e in errors_of(3)) / len(errors))
+
+    def gain(rank):
+        relevances = [1.0 if position == rank else 0.0 for position in range(1, 11)]
+        return sum(relevance / math.log2(i + 2) for i, relevance in enumerate(relevances))
+
+    for column, prefix in enumerate(PREFIXES, start=4):
+        ranks = [each[column] for each in rows]
         for k in (1, 5, 10, 50, 100):
             hits = [rank in range(1, k + 1) for rank in ranks]
             found[f"{prefix}top_{k}_accuracy"] = sum(hits) / len(rows)
         found[f"{prefix}mrr"] = sum(0 if r == -1 else 1 / r for r in ranks) / len(rows)
-        relevances = [[1.0 if position == r else 0.0 for position in range(1, 11)] for r in ranks]
-        gains = [
-            sum(relevance / math.log2(i + 2) for i, relevance in enumerate(row))
-            for row in relevances
-        ]
-        found[f"{prefix}ndcg_at_10"] = sum(gains) / len(rows)
-    ratings = [row[0] for row in rows]
+        found[f"{prefix}ndcg_at_10"] = sum(map(gain, ranks)) / len(rows)
+        if prefix in ("unseen_", "untimed_"):
+            recalls, gains = [], []
+            for user in {each[0] for each in rows}:
+                own = [each[column] for each in rows if each[0] == user]
+                recalls.append(sum(rank in range(1, 11) for rank in own) / len(own))
+                best = sum(1 / math.log2(i + 2) for i in range(min(10, len(own))))
+                gains.append(sum(map(gain, own)) / best)
+            found[f"{prefix}user_recall_at_10"] = sum(recalls) / len(recalls)
+            found[f"{prefix}user_ndcg_at_10"] = sum(gains) / len(gains)
+    ratings = [each[1] for each in rows]
     mean = sum(ratings) / len(ratings)
     spread = sum((rating - mean) ** 2 for rating in ratings)
     found["r_squared"] = 1 - sum(e * e for e in errors) / spread if len(set(ratings)) > 1 else 0.0
     for k in (10, 100):
         popular = max(found[f"popularity_top_{k}_accuracy"], 1 / len(rows))
         found[f"unseen_top_{k}_lift"] = found[f"unseen_top_{k}_accuracy"] / popular
+    users = [each[0] for each in rows]
+    ceiling = sum(min(10, users.count(user)) for user in set(users)) / len(rows)
+    found["user_only_top_10_ceiling"] = ceiling
+    found["unseen_top_10_above_ceiling"] = found["unseen_top_10_accuracy"] - ceiling
     return found
 
 
@@ -66,15 +97,16 @@ def test_every_metric_equals_its_definition_row_by_row(rows):
 
 @given(ROWS, ROWS)
 def test_sums_of_two_batches_add_up_to_those_of_both_together(first, second):
-    apart = metrics.sum_rows(to_rows(first)) + metrics.sum_rows(to_rows(second))
-    together = metrics.sum_rows(to_rows(first + second))
-    np.testing.assert_allclose(apart, together, atol=1e-9)
+    parts = [metrics.sum_rows(to_rows(first)), metrics.sum_rows(to_rows(second))]
+    apart, together = metrics.add_sums(parts), metrics.sum_rows(to_rows(first + second))
+    for one, other in zip(vars(apart).values(), vars(together).values(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
 
 
 @given(ROWS)
 def test_rank_metrics_stay_between_0_and_1_and_grow_with_k(rows):
     found = compute(rows)
-    for prefix in ("", "unseen_", "popularity_"):
+    for prefix in PREFIXES:
         by_k = [found[f"{prefix}top_{k}_accuracy"] for k in metrics.TOP_KS]
         assert by_k == sorted(by_k)
         assert all(0 <= value <= 1 for value in by_k)
@@ -83,31 +115,34 @@ def test_rank_metrics_stay_between_0_and_1_and_grow_with_k(rows):
 
 
 def test_first_rank_scores_one_everywhere():
-    found = compute([(4.0, 4.0, 1, 1, 1)])
+    found = compute([row()])
     assert {name: value for name, value in found.items() if value != 1.0} == {
         "rmse": 0.0,
         "mae": 0.0,
+        "untimed_rmse": 0.0,
         "r_squared": 0.0,
+        "unseen_top_10_above_ceiling": 0.0,
     }
 
 
 def test_an_unknown_movie_is_a_miss_everywhere():
-    found = compute([(4.0, 4.0, -1, -1, -1)])
-    assert set(found.values()) == {0.0, 1.0}
-    assert [name for name, value in found.items() if value == 1.0] == ["example_count"]
+    found = compute([row(rank=-1)])
+    assert set(found.values()) == {0.0, 1.0, -1.0}
+    ones = [name for name, value in found.items() if value == 1.0]
+    assert ones == ["example_count", "user_only_top_10_ceiling"]
 
 
 def test_ndcg_counts_rank_10_and_not_rank_11():
-    assert compute([(4.0, 4.0, 10, 11, 11)])["ndcg_at_10"] == pytest.approx(1 / math.log2(11))
-    assert compute([(4.0, 4.0, 10, 11, 11)])["unseen_ndcg_at_10"] == 0.0
+    assert compute([row(all=10, rank=11)])["ndcg_at_10"] == pytest.approx(1 / math.log2(11))
+    assert compute([row(all=10, rank=11)])["unseen_ndcg_at_10"] == 0.0
 
 
 def test_predictions_beyond_the_scale_are_clipped_to_it():
-    assert compute([(5.0, 9.0, 1, 1, 1), (1.0, -9.0, 1, 1, 1)])["rmse"] == 0.0
+    assert compute([row(9.0, 5.0), row(-9.0, 1.0)])["rmse"] == 0.0
 
 
 def test_a_prediction_that_is_not_a_number_makes_rmse_not_a_number():
-    assert math.isnan(compute([(5.0, math.nan, 1, 1, 1)])["rmse"])
+    assert math.isnan(compute([row(math.nan)])["rmse"])
 
 
 def test_no_rows_give_no_numbers():
@@ -119,15 +154,23 @@ def test_no_rows_give_no_numbers():
 @pytest.mark.parametrize("rank", [0, -2])
 def test_a_rank_that_is_not_1_based_is_refused(rank):
     with pytest.raises(ValueError, match=f"rank_all must be 1 or more.*received {rank}"):
-        to_rows([(4.0, 4.0, rank, 1, 1)])
+        to_rows([row(all=rank)])
 
 
 def test_columns_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="one value per row"):
-        metrics.Rows(*[np.ones(2)] * 4, np.ones(3))
+        metrics.Rows(np.ones(3, np.int64), *[np.ones(2)] * 3, {})
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 5), elements=st.floats(1, 5)))
 def test_names_cover_all_metrics_of_the_design(ratings):
-    rows = metrics.Rows(ratings, ratings, *[np.ones(ratings.size)] * 3)
+    ones = np.ones(ratings.size)
+    rows = metrics.Rows(ones.astype(np.int64), *[ratings] * 3, dict.fromkeys(metrics.RANKS, ones))
     assert tuple(metrics.metrics_from_sums(metrics.sum_rows(rows))) == metrics.METRIC_NAMES
+
+
+def test_more_than_a_query_of_the_user_alone_can_find_is_above_the_ceiling():
+    # One user, 40 test rows, each of them found: ten recommendations can name ten of them.
+    found = compute([row(rank=5)] * 40)
+    assert found["user_only_top_10_ceiling"] == 0.25
+    assert found["unseen_top_10_above_ceiling"] == 0.75

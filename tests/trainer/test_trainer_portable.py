@@ -39,6 +39,8 @@ users = {
     "user_occupation_text": tf.constant(["", "writer"]),
     "user_zip_code": tf.constant(["", "94110"]),
     "timestamp": tf.constant([asked["time"]] * 2, tf.int64),
+    "recent_movie_ids": tf.constant([[""], [asked["movies"][0]]]),
+    "recent_timestamps": tf.constant([[0], [0]], tf.int64),
 }
 recommended = model.signatures["recommend"](
     **users,
@@ -87,10 +89,13 @@ def expected_answer(model, question):
         },
     ]
     time = question["time"]
+    recent = [[], [(0, question["movies"][0])]]
     recommended = fixtures.recommend(
-        model, *profiles, k=5, exclude=[question["exclude"]] * 2, timestamp=time
+        model, *profiles, k=5, exclude=[question["exclude"]] * 2, timestamp=time, recent=recent
     )
-    ranked = fixtures.rank(model, *profiles, movies=[question["movies"]] * 2, timestamp=time)
+    ranked = fixtures.rank(
+        model, *profiles, movies=[question["movies"]] * 2, timestamp=time, recent=recent
+    )
     example = fixtures.to_example(
         user_id=question["user_id"][0], movie_id=question["movies"][0], timestamp=time
     )

@@ -1,5 +1,7 @@
 """The exported model's three signatures, loaded from disk, against the oracle."""
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema import features as raw
+from schema.predictions import RANKS
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
-RANKS = ("rank_all", "rank_unseen", "rank_popularity")
 NOW = 4_000_000_000
 """A time after every rating: nothing is recent, all of the history is earlier."""
 
@@ -79,8 +81,11 @@ def test_ranks_and_stars_equal_the_oracles(model, oracle, test_rows):
         row = oracle.movies[fixtures.value(example, raw.MOVIE_ID)]
         scores = oracle.scores(user, profile, time)
         seen = {movie for _, movie in oracle.history(user)}
-        assert_rank(found["rank_all"][number], scores, row, set())
+        assert_rank(found["rank_plain"][number], scores, row, set())
         assert_rank(found["rank_unseen"][number], scores, row, seen)
+        assert found["rank_all"][number] == found["rank_unseen"][number]
+        taste = oracle.taste(user, profile, time)
+        assert_rank(found["rank_untimed"][number], taste, row, seen)
         stars = oracle.stars(profile, time, row)
         assert found["predicted_rating"][number] == pytest.approx(stars, abs=1e-4)
 
@@ -97,8 +102,11 @@ def test_a_training_movie_is_ranked_among_the_unseen_ones_and_itself(
     ]
     found = fixtures.predict(model, *examples)
     for number, row in enumerate(history):
-        assert_rank(found["rank_all"][number], scores, row, set())
+        assert_rank(found["rank_plain"][number], scores, row, set())
         assert_rank(found["rank_unseen"][number], scores, row, history)
+        # The seen block puts it behind every movie that was not seen.
+        unseen = set(range(len(scores))) - history
+        assert_rank(found["rank_all"][number] - len(unseen), scores, row, unseen)
 
 
 def test_without_a_history_every_movie_is_unseen(model, oracle, trained):
@@ -111,6 +119,7 @@ def test_without_a_history_every_movie_is_unseen(model, oracle, trained):
     for row, rank in enumerate(found["rank_all"]):
         assert_rank(rank, scores, row, set())
     assert (found["rank_unseen"] == found["rank_all"]).all()
+    assert (found["rank_plain"] == found["rank_all"]).all()
 
 
 def test_popularity_ranks_by_training_ratings_among_the_unseen(model, oracle, trained, test_rows):
@@ -126,9 +135,10 @@ def test_popularity_ranks_by_training_ratings_among_the_unseen(model, oracle, tr
 
 def test_ties_count_against_the_movie(trained):
     serving = trained.serving
-    before = serving.candidates.numpy()
+    before, ease = serving.candidates.numpy(), serving.retrieval.ease.numpy()
     try:
         serving.candidates.assign(np.ones_like(before))
+        serving.retrieval.ease.assign(np.zeros_like(ease))
         movie = trained.catalogue.ids[0]
         example = fixtures.to_example(user_id="nobody", movie_id=movie, timestamp=NOW)
         found = serving.predict_examples([example.SerializeToString()])
@@ -141,6 +151,7 @@ def test_ties_count_against_the_movie(trained):
         assert int(found["rank_unseen"][0]) == len(before) - len(seen)
     finally:
         serving.candidates.assign(before)
+        serving.retrieval.ease.assign(ease)
 
 
 def test_scores_that_are_no_numbers_rank_last(trained):
@@ -163,7 +174,7 @@ def test_an_unknown_movie_has_rank_minus_one_and_stars(model, trained, movie):
         user_id=trained.users.ids[0], movie_id=movie, timestamp=880_000_000
     )
     found = fixtures.predict(model, example)
-    assert [found[name].tolist() for name in RANKS] == [[-1]] * 3
+    assert [found[name].tolist() for name in RANKS] == [[-1]] * len(RANKS)
     assert 1.0 <= found["predicted_rating"][0] <= 5.0
 
 
@@ -193,9 +204,9 @@ def test_of_an_empty_list_or_several_values_the_first_or_none_counts(model, trai
 
 def test_no_examples_get_no_answers(model):
     found = fixtures.predict(model)
-    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(RANKS, (0,)) | {
-        "predicted_rating": (0,)
-    }
+    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(
+        (*RANKS, "predicted_rating", "untimed_rating", "user_key"), (0,)
+    )
 
 
 def test_the_label_does_not_change_an_answer(model, test_rows):
@@ -459,20 +470,157 @@ def test_each_row_of_a_batch_is_answered_as_if_alone(model, trained):
 
 
 def test_signatures_take_and_give_what_the_design_says(model):
-    assert set(model.signatures) == {"serving_default", "recommend", "rank"}
-    user = {feature.name for feature in fixtures.USER_FIELDS} | {"timestamp"}
+    user = {feature.name for feature in fixtures.USER_FIELDS}
+    user |= {"timestamp", "recent_movie_ids", "recent_timestamps"}
     expected = {
         "serving_default": (
             {"examples"},
-            {"predicted_rating", "rank_all", "rank_unseen", "rank_popularity"},
+            {"predicted_rating", "untimed_rating", "user_key", *RANKS},
         ),
         "recommend": (
             user | {"k", "exclude_movie_ids", "exclude_seen"},
             {"movie_id", "movie_title", "score", "predicted_rating", "count"},
         ),
         "rank": (user | {"movie_ids"}, {"movie_id", "movie_title", "predicted_rating"}),
+        "similar": ({"movie_id", "k"}, {"movie_id", "movie_title", "similarity", "count"}),
+        "explain": (
+            user | {"movie_ids", "k"},
+            {"because_movie_id", "because_movie_title", "contribution"},
+        ),
     }
+    assert set(model.signatures) == set(expected)
     for name, (inputs, outputs) in expected.items():
         signature = model.signatures[name]
         assert set(signature.structured_input_signature[1]) == inputs
         assert set(signature.structured_outputs) == outputs
+
+
+# --- what visitors say they have seen
+
+
+def rows_and_ids(trained, *rows):
+    return [trained.catalogue.ids[row].decode() for row in rows]
+
+
+def test_films_a_stranger_names_change_the_recommendations_and_are_not_among_them(
+    model, oracle, trained
+):
+    rows = [3, 17, 40]
+    recent = [[(0, movie) for movie in rows_and_ids(trained, *rows)]]
+    answer = fixtures.recommend(model, STRANGER, k=20, timestamp=NOW, recent=recent)
+    scores = oracle.scores(b"nobody", STRANGER, NOW, [(0, row) for row in rows])
+    allowed = sorted((scores[m] for m in range(len(scores)) if m not in rows), reverse=True)
+    np.testing.assert_allclose(answer["score"][0], allowed[:20], atol=1e-4)
+    assert not set(answer["movie_id"][0]) & {movie.encode() for _, movie in recent[0]}
+    without = fixtures.recommend(model, STRANGER, k=20, timestamp=NOW)
+    assert without["movie_id"][0].tolist() != answer["movie_id"][0].tolist()
+
+
+def test_times_of_what_was_just_seen_count_as_those_of_the_history(
+    model, oracle, trained, profiles
+):
+    user = trained.users.ids[6]
+    seen = {row for _, row in oracle.history(user)}
+    rows = [row for row in range(20) if row not in seen][:3]
+    events = [(NOW - 40, rows[0]), (NOW - 5, rows[1]), (0, rows[2])]
+    said = [[(time, rows_and_ids(trained, row)[0]) for time, row in events]]
+    profile = {"user_id": user.decode()}
+    answer = fixtures.recommend(model, profile, k=10, timestamp=NOW, recent=said)
+    scores = oracle.scores(user, profiles[user], NOW, events)
+    stored = fixtures.recommend(model, profile, k=10, timestamp=NOW)
+    assert answer["score"][0].tolist() != stored["score"][0].tolist()
+    hidden = seen | set(rows)
+    allowed = sorted((scores[m] for m in range(len(scores)) if m not in hidden), reverse=True)
+    np.testing.assert_allclose(answer["score"][0], allowed[:10], atol=1e-4)
+
+
+def test_naming_a_film_twice_unknown_ones_or_known_ones_changes_nothing(model, trained):
+    user = trained.users.ids[2]
+    held = trained.interactions
+    own = trained.catalogue.ids[held.movie_row[held.user_row == 2][0]].decode()
+    profile = {"user_id": user.decode()}
+    plain = fixtures.recommend(model, profile, timestamp=NOW)
+    told = fixtures.recommend(
+        model, profile, timestamp=NOW, recent=[[(0, own), (0, "no-such-film"), (0, "")]]
+    )
+    np.testing.assert_allclose(plain["score"], told["score"], atol=1e-5)
+    movie = rows_and_ids(trained, 9)[0]
+    once = fixtures.recommend(model, STRANGER, timestamp=NOW, recent=[[(0, movie)]])
+    twice = fixtures.recommend(model, STRANGER, timestamp=NOW, recent=[[(0, movie), (0, movie)]])
+    np.testing.assert_allclose(once["score"], twice["score"], atol=1e-5)
+
+
+# --- similar, explain
+
+
+def test_similar_movies_have_the_highest_cosines(model, trained):
+    vectors = trained.serving.retrieval.taste_vectors().numpy().astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    movie = trained.catalogue.ids[4]
+    answer = fixtures.similar(model, movie, "no-such-film", k=5)
+    cosines = np.delete(vectors @ vectors[4], 4)
+    np.testing.assert_allclose(answer["similarity"][0], np.sort(cosines)[::-1][:5], atol=1e-5)
+    assert movie not in answer["movie_id"][0]
+    assert answer["count"].tolist() == [5, 0]
+    assert set(answer["movie_id"][1]) == {b""}
+
+
+def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, trained):
+    """For the linear parts exactly, for the autoencoder's tanh nearly: by finite differences."""
+    user = trained.users.ids[1]
+    history = [row for _, row in oracle.history(user)]
+    target = next(row for row in range(len(oracle.catalogue.ids)) if row not in history)
+    movie = trained.catalogue.ids[target]
+    answer = fixtures.explain(
+        model, {"user_id": user.decode()}, movies=[[movie]], k=len(history), timestamp=NOW
+    )
+    contribution = answer["contribution"][0, 0]
+    assert (np.diff(contribution) <= 1e-6).all()
+    assert (contribution >= 0).all()
+    named = [name for name in answer["because_movie_id"][0, 0] if name]
+    assert {oracle.movies[name] for name in named} <= set(history)
+    retrieval, weight = oracle.retrieval, trained.config.taste.ease_weight
+    slope = contributions_of(oracle, user, target)
+    expected = sorted(
+        (slope[row] + weight * retrieval.ease.numpy()[row, target] for row in history),
+        reverse=True,
+    )
+    np.testing.assert_allclose(
+        contribution, np.maximum(expected[: len(contribution)], 0), atol=1e-4
+    )
+
+
+def contributions_of(oracle, user, target):
+    """The autoencoder's part, by numeric differentiation along each event's input."""
+    model = oracle.retrieval._taste
+    inputs, opinions = model.input_table.numpy(), model.opinion.numpy()
+    history = [row for _, row in oracle.history(user)]
+    vectors = {
+        row: inputs[row] + oracle.star_residual(user, row) * opinions[row] for row in history
+    }
+    share = math.sqrt(len(history) + 1)
+    users = oracle.trained.users
+    start = model.start.numpy() + sum(
+        table.numpy()[users.features[name][oracle.known_users[user]]]
+        for name, table in model.profile.tables.items()
+    )
+    candidate = oracle.candidates[target, : inputs.shape[1]]
+
+    def score(total):
+        return float(np.tanh(total / share + start) @ candidate)
+
+    total = sum(vectors.values())
+    step = 1e-4
+    return {
+        row: (score(total + step * vector) - score(total - step * vector)) / (2 * step)
+        for row, vector in vectors.items()
+    }
+
+
+def test_unknown_users_and_movies_are_explained_by_nothing(model, trained):
+    movie = trained.catalogue.ids[0]
+    answer = fixtures.explain(model, STRANGER, movies=[[movie, "no-such-film"]], timestamp=NOW)
+    assert (answer["contribution"] == 0).all()
+    recent = [[(0, rows_and_ids(trained, 5)[0])]]
+    told = fixtures.explain(model, STRANGER, movies=[[movie]], timestamp=NOW, recent=recent)
+    assert set(told["because_movie_id"].reshape(-1)) <= {b"", trained.catalogue.ids[5]}

@@ -26,7 +26,7 @@ from components.example_gen.options import ExampleGenOptions
 from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
 from schema import features as raw
 from trainer import data, export, run
-from trainer.config import ModelConfig, TrainConfig, TrainerConfig
+from trainer.config import BayesConfig, ModelConfig, TasteConfig, TrainConfig, TrainerConfig
 from transform.outputs import UNKNOWN_TIME
 from transform.preprocessing import preprocessing_fn
 
@@ -36,6 +36,8 @@ EMPTY = {"string": "", "float32": 0.0}
 # Few decay times and events, and a batch smaller than some histories: every edge is met.
 SMALL = TrainerConfig(
     model=ModelConfig(embedding_dim=8, recency_events=16, rating_dim=8, hidden_units=8),
+    taste=TasteConfig(embedding_dim=6, epochs=3, batch_users=16, ease_penalty=20.0),
+    bayes=BayesConfig(rank=4, served_rank=6, burn_in=3, samples=7, components=3),
     train=TrainConfig(epochs=2, batch_size=128, learning_rate=0.01, seed=7),
 )
 
@@ -167,6 +169,7 @@ class Trained:
     interactions: data.Interactions
     transform: tft.TFTransformOutput
     reports: list[str]
+    config: TrainerConfig
 
 
 def train(world, folder, monkeypatch, config=SMALL, rating_files=None):
@@ -183,8 +186,9 @@ def train(world, folder, monkeypatch, config=SMALL, rating_files=None):
     kept = {"reports": []}
 
     class Recorded(export.ServingModel):
-        def __init__(self, model, transform_output, catalogue, users, interactions):
-            super().__init__(model, transform_output, catalogue, users, interactions)
+        def __init__(self, *parts):
+            super().__init__(*parts)
+            *_, transform_output, catalogue, _, users, interactions = parts
             kept.update(
                 catalogue=catalogue,
                 users=users,
@@ -196,7 +200,7 @@ def train(world, folder, monkeypatch, config=SMALL, rating_files=None):
     with monkeypatch.context() as patch, progress.sink(kept["reports"].append):
         patch.setattr(export, "ServingModel", Recorded)
         run.run_fn(arguments)
-    return Trained(path=folder / "model", run_dir=folder / "run", **kept)
+    return Trained(path=folder / "model", run_dir=folder / "run", config=config, **kept)
 
 
 def copy_of(path, target):
@@ -221,12 +225,25 @@ def user_inputs(*profiles, timestamp=0):
     return columns | {raw.TIMESTAMP.name: tf.constant(times, tf.int64, [len(profiles)])}
 
 
-def recommend(model, *profiles, k=10, exclude=None, exclude_seen=True, timestamp=0):
+def recent_inputs(recent, count):
+    """Inputs for lists of (time, id) events, one list for each profile."""
+    recent = recent or [[] for _ in range(count)]
+    width = max((len(events) for events in recent), default=0)
+    padded = [[*events, *[(0, "")] * (width - len(events))] for events in recent]
+    shape = [len(recent), width]
+    return {
+        "recent_movie_ids": tf.constant([[m for _, m in row] for row in padded], tf.string, shape),
+        "recent_timestamps": tf.constant([[t for t, _ in row] for row in padded], tf.int64, shape),
+    }
+
+
+def recommend(model, *profiles, k=10, exclude=None, exclude_seen=True, timestamp=0, recent=None):
     exclude = exclude or [[] for _ in profiles]
     width = max((len(ids) for ids in exclude), default=0)
     padded = [[*ids, *[""] * (width - len(ids))] for ids in exclude]
     answer = model.signatures["recommend"](
         **user_inputs(*profiles, timestamp=timestamp),
+        **recent_inputs(recent, len(profiles)),
         k=tf.constant(k, tf.int32),
         exclude_movie_ids=tf.constant(padded, tf.string, [len(exclude), width]),
         exclude_seen=tf.constant(exclude_seen),
@@ -234,10 +251,28 @@ def recommend(model, *profiles, k=10, exclude=None, exclude_seen=True, timestamp
     return {name: tensor.numpy() for name, tensor in answer.items()}
 
 
-def rank(model, *profiles, movies, timestamp=0):
+def rank(model, *profiles, movies, timestamp=0, recent=None):
     answer = model.signatures["rank"](
         **user_inputs(*profiles, timestamp=timestamp),
+        **recent_inputs(recent, len(profiles)),
         movie_ids=tf.constant(movies, tf.string, [len(movies), len(movies[0]) if movies else 0]),
+    )
+    return {name: tensor.numpy() for name, tensor in answer.items()}
+
+
+def similar(model, *movies, k=5):
+    answer = model.signatures["similar"](
+        movie_id=tf.constant(movies, tf.string, [len(movies)]), k=tf.constant(k, tf.int32)
+    )
+    return {name: tensor.numpy() for name, tensor in answer.items()}
+
+
+def explain(model, *profiles, movies, k=3, timestamp=0, recent=None):
+    answer = model.signatures["explain"](
+        **user_inputs(*profiles, timestamp=timestamp),
+        **recent_inputs(recent, len(profiles)),
+        movie_ids=tf.constant(movies, tf.string, [len(movies), len(movies[0])]),
+        k=tf.constant(k, tf.int32),
     )
     return {name: tensor.numpy() for name, tensor in answer.items()}
 
@@ -258,7 +293,8 @@ class Oracle:
 
     def __init__(self, trained):
         self.trained = trained
-        self.tower = trained.serving.query_tower
+        self.retrieval = trained.serving.retrieval
+        self.tower = self.retrieval._query_tower
         self.config = SMALL.model
         self.catalogue = trained.catalogue
         self.candidates = trained.serving.candidates.numpy().astype(np.float64)
@@ -291,29 +327,67 @@ class Oracle:
             indices["time_bucket"] = UNKNOWN_TIME
         return indices
 
-    def query(self, user, profile, timestamp):
+    def star_residual(self, user, row):
+        """How many stars a training rating is above its user's mean."""
+        held = self.trained.interactions
+        own = held.user_row == self.known_users[user]
+        rating = held.rating[own & (held.movie_row == row)]
+        return float(rating[0]) - float(held.rating[own].astype(np.float64).mean())
+
+    def taste(self, user, profile, timestamp, recent=()):
+        """Scores of all movies that do not depend on the time; `recent` are (time, row)."""
+        model, config = self.retrieval._taste, self.trained.config.taste
+        history = [row for _, row in self.history(user)]
+        new = list(dict.fromkeys(row for _, row in recent if row not in history))
+        inputs, opinions = model.input_table.numpy(), model.opinion.numpy()
+        total = np.zeros(inputs.shape[1])
+        for row in history:
+            total += inputs[row] + self.star_residual(user, row) * opinions[row]
+        total += sum((inputs[row] for row in new), np.zeros(inputs.shape[1]))
+        query = total / math.sqrt(len(history) + len(new) + 1) + model.start.numpy()
+        for name, index in self.profile(profile, timestamp).items():
+            if name in model.profile.tables:
+                query = query + model.profile.tables[name].numpy()[index]
+        width = inputs.shape[1]
+        scores = self.candidates[:, :width] @ np.tanh(query) + self.candidates[:, width]
+        for row in [*history, *new]:
+            scores = scores + config.ease_weight * self.retrieval.ease.numpy()[row]
+        return scores
+
+    def latest(self, user, timestamp, recent):
+        """(seconds, row) of the latest events before the query."""
+        earlier = [event for event in self.history(user) if event[0] < timestamp]
+        kept = earlier[-self.config.recency_events :]
+        kept += [(time, row) for time, row in recent if 0 < time < timestamp]
+        return [(timestamp - time, row) for time, row in kept]
+
+    def query(self, user, profile, timestamp, recent=()):
         history = self.history(user)
+        rows = [row for _, row in history]
+        rows += list(dict.fromkeys(row for _, row in recent if row not in rows))
         table = self.tower.history.numpy().astype(np.float64)
-        taste = sum((table[self.vocabulary[row]] for _, row in history), np.zeros(table.shape[1]))
-        taste = taste / math.sqrt(len(history) + 1)
+        taste = sum((table[self.vocabulary[row]] for row in rows), np.zeros(table.shape[1]))
+        taste = taste / math.sqrt(len(rows) + 1)
         for name, index in self.profile(profile, timestamp).items():
             if name in self.tower.profile.tables:
                 taste = taste + self.tower.profile.tables[name].numpy()[index]
-        earlier = [event for event in history if event[0] < timestamp]
-        latest = [
-            (timestamp - time, self.vocabulary[row])
-            for time, row in earlier[-self.config.recency_events :]
-        ]
+        latest = self.latest(user, timestamp, recent)
         recency = slow_recency(
-            latest,
+            [(seconds, self.vocabulary[row]) for seconds, row in latest],
             self.tower.recency.numpy(),
             self.tower.mixture.numpy(),
             self.config.recency_seconds,
         )
         return np.concatenate([taste, recency, [1.0]])
 
-    def scores(self, user, profile, timestamp):
-        return self.candidates @ self.query(user, profile, timestamp)
+    def scores(self, user, profile, timestamp, recent=()):
+        taste = self.taste(user, profile, timestamp, recent)
+        latest = self.latest(user, timestamp, recent)
+        if not any(seconds <= self.config.session_seconds for seconds, _ in latest):
+            return taste
+        query = self.query(user, profile, timestamp, recent)
+        towers = self.candidates[:, -len(query) :] @ query
+        return towers + self.trained.config.taste.session_weight * taste
 
     def stars(self, profile, timestamp, row):
         """The rating model's answer for a movie of the catalogue, called for one pair."""
@@ -329,8 +403,24 @@ class Oracle:
             )
             for name, values in self.catalogue.features.items()
         }
-        predicted = self.trained.serving.rating_model(features, movie, training=False)
-        return min(max(float(predicted[0]), 1.0), 5.0)
+        rating, weight = self.trained.serving.rating, self.trained.config.bayes.weight
+        network = float(rating.network(features, movie, training=False)[0])
+        user = self.known_users.get(fixture_bytes(profile.get("user_id", "")))
+        user_row = len(self.known_users) if user is None else user
+        bayes = float(rating.mean) + float(rating.user_bias[user_row])
+        bayes += float(rating.movie_bias[row])
+        bayes += float(rating.user_vectors.numpy()[user_row] @ rating.movie_vectors.numpy()[row])
+        for (of_user, seconds), keys, values in zip(
+            rating._effects, rating.effect_keys, rating.effect_values, strict=True
+        ):
+            effects = dict(zip(keys.numpy().tolist(), values.numpy().tolist(), strict=True))
+            owner = user_row if of_user else row
+            bayes += effects.get(owner * 2**34 + timestamp // seconds, 0.0)
+        return min(max(weight * bayes + (1 - weight) * network, 1.0), 5.0)
+
+
+def fixture_bytes(text):
+    return text if isinstance(text, bytes) else text.encode()
 
 
 def slow_recency(events, table, mixture, decays):

@@ -1,0 +1,114 @@
+"""What is told beside the exported model, for applications and reports that do not run it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer.data import Catalogue, Interactions, Users
+from trainer.rating import Part, RatingModel
+from transform import outputs as out
+
+CATALOGUE_FILE, USERS_FILE = "catalogue.json", "users.json"
+CROSS_WEIGHTS_FILE = "cross_weights.json"
+
+_SAMPLE = 10_000
+"""Training ratings that strengths are measured on."""
+
+_YEAR = re.compile(r"\((\d{4})\)\s*$")
+
+
+def catalogue_and_users(
+    catalogue: Catalogue,
+    users: Users,
+    interactions: Interactions,
+    transform_output: tft.TFTransformOutput,
+) -> dict[str, Any]:
+    """Returns JSON values by file name.
+
+    `catalogue.json`: the movies in the order of the candidate vectors; `users.json`: the ids
+    of users who are known.
+    """
+    counts = np.bincount(interactions.movie_row, minlength=len(catalogue.ids))
+    return {
+        CATALOGUE_FILE: _movies(catalogue, counts, transform_output),
+        USERS_FILE: {"count": len(users.ids), "ids": [user.decode() for user in users.ids]},
+    }
+
+
+def cross_strengths(
+    model: RatingModel,
+    movie_features: Mapping[str, tf.Tensor | tf.RaggedTensor],
+    users: Users,
+    interactions: Interactions,
+) -> dict[str, Any]:
+    """Returns how strongly the cross layer couples each pair of features.
+
+    The layer adds x ∘ (W x + b) to its input x (Wang et al., DCN V2, 2021), where each block of
+    x (user, movie, their product, time) is a sum of features' embeddings. What feature g says
+    about feature f is e_f ∘ W_fg e_g; its strength is that vector's length, as the root of the
+    mean square over a sample of training ratings.
+
+    Args:
+      model: the trained network.
+      movie_features: the catalogue's features as tensors.
+      users: the users of the training ratings.
+      interactions: the training ratings.
+
+    Returns:
+      `blocks`: names of the features; `norms`: rows are f, columns g.
+    """
+    number = min(len(interactions), _SAMPLE)
+    rows = np.random.default_rng(0).choice(len(interactions), number, replace=False)
+    user_row, movie_row = interactions.user_row[rows], interactions.movie_row[rows]
+    user = {name: tf.constant(values[user_row]) for name, values in users.features.items()}
+    context = {name: tf.constant(values[rows]) for name, values in interactions.context.items()}
+    movie = {name: tf.gather(values, movie_row) for name, values in movie_features.items()}
+    parts = model.parts({**user, **context}, movie)
+    kernel = model.cross_kernel().numpy()
+    norms = [
+        [
+            _coupling(one, other, kernel[one.start : one.end, other.start : other.end])
+            for other in parts
+        ]
+        for one in parts
+    ]
+    return {"blocks": [part.name for part in parts], "norms": norms}
+
+
+def _coupling(one: Part, other: Part, kernel: npt.NDArray[np.float32]) -> float:
+    added = one.values.numpy() * (other.values.numpy() @ kernel.T)
+    return float(np.sqrt(np.mean(np.sum(added**2, axis=1))))
+
+
+def _movies(
+    catalogue: Catalogue,
+    ratings_per_movie: npt.NDArray[np.int64],
+    transform_output: tft.TFTransformOutput,
+) -> list[Mapping[str, Any]]:
+    vocabulary = [
+        name.decode() for name in transform_output.vocabulary_by_name(out.GENRES.vocabulary)
+    ]
+    rows = zip(
+        catalogue.ids.tolist(),
+        catalogue.titles.tolist(),
+        catalogue.features[out.GENRES.name],
+        ratings_per_movie.tolist(),
+        strict=True,
+    )
+    return [
+        {
+            "movie_id": movie_id.decode(),
+            "title": title.decode(),
+            "year": int(year[1]) if (year := _YEAR.search(title.decode())) else None,
+            "genres": [vocabulary[genre] for genre in genres if genre < len(vocabulary)],
+            "ratings": ratings,
+        }
+        for movie_id, title, genres, ratings in rows
+    ]

@@ -1,0 +1,228 @@
+"""What a user likes, whenever they are asked: retrieval without time.
+
+Two scores of every movie for a whole history are added. Both see a set of movies, not an
+order, so what they find holds long after the last rating:
+
+- a denoising autoencoder over users (Vincent et al. 2008; for recommendation Liang et al.
+  2018, with the multinomial likelihood used here): part of a history is hidden, the whole of
+  it has to be found again;
+- EASE (Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019), the best linear
+  item-to-item model, in closed form, where the catalogue is small enough for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from trainer.config import TasteConfig
+from trainer.data import Catalogue, Interactions, Users
+from trainer.towers import (
+    CANDIDATE_FEATURES,
+    QUERY_FEATURES,
+    FeatureSum,
+    catalogue_tensors,
+    embedding_table,
+)
+
+Floats = npt.NDArray[np.float32]
+
+
+def star_residuals(interactions: Interactions) -> Floats:
+    """Returns `[ratings]` how many stars each rating is above its user's mean."""
+    users = len(interactions.offsets) - 1
+    totals = np.bincount(interactions.user_row, interactions.rating, users)
+    means = totals / np.maximum(np.diff(interactions.offsets), 1)
+    return (interactions.rating - means[interactions.user_row]).astype(np.float32)
+
+
+def ease_weights(interactions: Interactions, movies: int, penalty: float) -> Floats:
+    """Returns EASE's item-to-item weights `[movies, movies]`, with a zero diagonal.
+
+    B = I - P · diag(1 / diag(P)) with P = (XᵀX + λI)⁻¹ (Steck 2019, equation 8): a user's score
+    of movie j is the sum of B[i, j] over the movies i of the history.
+
+    Args:
+      interactions: the training ratings; their stars do not count.
+      movies: number of movies in the catalogue.
+      penalty: λ, above 0.
+    """
+    seen = scipy.sparse.csr_matrix(
+        (np.ones(len(interactions)), interactions.movie_row, interactions.offsets),
+        shape=(len(interactions.offsets) - 1, movies),
+    )
+    gram = (seen.T @ seen).toarray()
+    gram[np.diag_indices(movies)] += penalty
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)[np.newaxis, :]
+    weights[np.diag_indices(movies)] = 0.0
+    return weights.astype(np.float32)
+
+
+class TasteModel(tfrs.Model):
+    """A denoising autoencoder from a user's history to all movies of it.
+
+    The query is tanh((Σ history + stars · opinion) / √(n + 1) + profile + start); the candidate
+    is the movie's embedding plus those of its features, and a bias that starts at the centred
+    log popularity.
+
+    Args:
+      catalogue: every movie.
+      sizes: number of indices of each transformed feature, by name.
+      ratings_per_movie: `[movies]` training ratings of each.
+      config: width and regularisation.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        sizes: Mapping[str, int],
+        ratings_per_movie: npt.NDArray[np.int64],
+        config: TasteConfig,
+    ) -> None:
+        super().__init__()
+        movies, width = len(catalogue.ids), config.embedding_dim
+        self.taste_config = config
+        self.features = catalogue_tensors(catalogue)
+        self.input_table = embedding_table("taste_history", movies, width)
+        self.opinion = tf.Variable(tf.zeros([movies, width]), name="taste_opinion")
+        self.profile = FeatureSum(QUERY_FEATURES, sizes, width, "taste_profile")
+        self.start = tf.Variable(tf.zeros([width]), name="taste_start")
+        self.ids = embedding_table("taste_movie", movies, width)
+        self.sides = FeatureSum(CANDIDATE_FEATURES, sizes, width, "taste_features")
+        popularity = np.log1p(ratings_per_movie)
+        bias = (popularity - popularity.mean()).astype(np.float32)
+        self.bias = tf.Variable(bias, name="taste_popularity")
+        self.retrieval_loss = tf.keras.metrics.Mean("taste_loss")
+
+    def query(
+        self,
+        totals: tf.Tensor,
+        number: tf.Tensor,
+        features: Mapping[str, tf.Tensor],
+        *,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Returns queries `[batch, dim]`.
+
+        Args:
+          totals: `[batch, dim]` sums over the histories of `history + stars · opinion`.
+          number: `[batch]` float, the histories' lengths.
+          features: transformed features of the user, `[batch]` each.
+          training: whether the profile is hidden from some.
+        """
+        rate = self.taste_config.profile_dropout if training else 0.0
+        profile = tf.nn.dropout(self.profile(features), rate)
+        pooled = totals / tf.sqrt(number + 1.0)[:, tf.newaxis]
+        return tf.tanh(pooled + profile + self.start)
+
+    def candidates(self) -> tf.Tensor:
+        """Returns `[movies, dim]` vectors of all movies, without the bias."""
+        return self.ids + self.sides(self.features)
+
+    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Returns the multinomial loss per rating, with the penalty.
+
+        Args:
+          inputs: `seen` `[users, movies]` 0/1, `stars` `[users, movies]` residuals, and the
+            users' transformed features `[users]`.
+          training: whether part of the histories is hidden.
+        """
+        seen, stars = inputs["seen"], inputs["stars"]
+        config = self.taste_config
+        kept = seen
+        if training:
+            share = tf.random.uniform([tf.shape(seen)[0], 1], 0.0, config.history_dropout)
+            kept = seen * tf.cast(tf.random.uniform(tf.shape(seen)) >= share, tf.float32)
+        totals = tf.matmul(kept, self.input_table) + tf.matmul(stars * kept, self.opinion)
+        queries = self.query(totals, tf.reduce_sum(kept, axis=1), inputs, training=training)
+        queries = tf.nn.dropout(queries, config.query_dropout if training else 0.0)
+        logits = tf.matmul(queries, self.candidates(), transpose_b=True) + self.bias
+        loss = -tf.reduce_sum(seen * tf.nn.log_softmax(logits)) / tf.reduce_sum(seen)
+        self.retrieval_loss.update_state(loss)
+        tables = [self.input_table, self.opinion, self.ids]
+        tables += [*self.sides.tables.values(), *self.profile.tables.values()]
+        return loss + config.l2 * tf.add_n([tf.nn.l2_loss(table) for table in tables])
+
+
+def fit_taste(
+    model: TasteModel,
+    interactions: Interactions,
+    users: Users,
+    seed: int,
+    on_epoch: Callable[[int, int, float], None],
+) -> list[float]:
+    """Trains the autoencoder, one user per row of a batch.
+
+    Args:
+      model: a new model.
+      interactions: the training ratings.
+      users: their users.
+      seed: seed of the shuffle.
+      on_epoch: called after each epoch with its number, the number of epochs, and the loss.
+
+    Returns:
+      The loss of each epoch.
+
+    Raises:
+      ValueError: the loss is not a number.
+    """
+    config = model.taste_config
+    number = len(users.ids)
+    steps = math.ceil(number / config.batch_users)
+    epochs = max(1, min(config.epochs, config.max_steps // steps))
+    schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * epochs)
+    model.compile(optimizer=tf.keras.optimizers.Adam(schedule))
+    movies = int(model.bias.shape[0])
+
+    def batches() -> Iterator[dict[str, npt.NDArray[Any]]]:
+        rng = np.random.default_rng(seed)
+        stars = star_residuals(interactions)
+        while True:
+            order = rng.permutation(number)
+            for first in range(0, number, config.batch_users):
+                rows = order[first : first + config.batch_users]
+                profile = {name: values[rows] for name, values in users.features.items()}
+                yield {**profile, **_dense(interactions, stars, rows, movies)}
+
+    signature = {name: tf.TensorSpec([None, movies], tf.float32) for name in ("seen", "stars")}
+    signature |= {name: tf.TensorSpec([None], tf.int64) for name in users.features}
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+    report = tf.keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, epochs, logs["taste_loss"])
+    )
+    history = model.fit(
+        dataset,
+        epochs=epochs,
+        steps_per_epoch=steps,
+        verbose=0,
+        callbacks=[tf.keras.callbacks.TerminateOnNaN(), report],
+    )
+    losses: list[float] = history.history["taste_loss"]
+    if not np.isfinite(losses).all():
+        raise ValueError(
+            f"expected finite losses, received {losses}: lower the learning rate of the "
+            f"autoencoder ({config.learning_rate})"
+        )
+    return losses
+
+
+def _dense(
+    interactions: Interactions, stars: Floats, users: npt.NDArray[np.int64], movies: int
+) -> dict[str, Floats]:
+    starts, ends = interactions.offsets[users], interactions.offsets[users + 1]
+    rows = np.repeat(np.arange(len(users)), ends - starts)
+    positions = np.concatenate([np.arange(*span) for span in zip(starts, ends, strict=True)])
+    seen = np.zeros([len(users), movies], np.float32)
+    opinions = np.zeros([len(users), movies], np.float32)
+    columns = interactions.movie_row[positions]
+    seen[rows, columns] = 1.0
+    opinions[rows, columns] = stars[positions]
+    return {"seen": seen, "stars": opinions}
