@@ -1,0 +1,216 @@
+"""Asks a running server for recommendations as fast as asked, and prints how it did.
+
+    python benchmarks/serving_load.py                               # output/serving_model
+    python benchmarks/serving_load.py --model-dir DIR --seconds 10
+
+One run measures everything that is compared: the model called directly in a process, the
+server at fixed rates and at saturation, with batching, without it and with a delay on top;
+start to ready; peak memory. Requests are made by wrk (on Debian: apt install wrk), each for
+another user, on the same machine: what wrk uses is missing to the server. At a fixed rate wrk's
+connections pause between requests, so a slow server is asked less often; the rate that was
+reached is printed. Machines are noisy: compare figures of one run with each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 120
+
+LUA = """
+local ids = {%(ids)s}
+local think = %(think)d
+local paths = {}
+function setup(thread) thread:set("seed", math.random(1000000)) end
+function init(args)
+  math.randomseed(seed)
+  for index, id in ipairs(ids) do
+    paths[index] = wrk.format("GET", "/api/users/" .. id .. "/recommendations?k=10%(extra)s")
+  end
+end
+function request() return paths[math.random(#paths)] end
+%(delay)s
+function done(summary, latency, requests)
+  local errors = summary.errors
+  io.write(string.format("RESULT %%f %%f %%f %%f %%d %%d\\n",
+    summary.requests / summary.duration * 1e6, latency:percentile(50) / 1e3,
+    latency:percentile(99) / 1e3, latency.max / 1e3, errors.status,
+    errors.connect + errors.read + errors.write + errors.timeout))
+end
+"""
+DELAY = "function delay() return math.random(0, 2 * think) end"
+
+DIRECT = """
+import os, sys, time, statistics
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from serving import lean_tensorflow
+lean_tensorflow.install()
+from pathlib import Path
+from serving.model import load
+from serving.recommender import Person, make_recommender
+path = Path(sys.argv[1])
+model = make_recommender(load(path, int(path.name)))
+people = [Person(user) for user in model.users.ids] or [Person()]
+function = model.model.signatures["recommend"]
+for rows in (1, 4, 16, 64):
+    calls = [
+        model.recommend([people[(n * rows + i) % len(people)] for i in range(rows)], 10,
+                        [()] * rows, False)
+        for n in range(max(30, 400 // rows))
+    ]
+    for call in calls[:5]:
+        function(call.inputs)
+    times = []
+    for call in calls:
+        started = time.perf_counter()
+        function(call.inputs)
+        times.append((time.perf_counter() - started) * 1e3)
+    times.sort()
+    rate = rows / statistics.mean(times) * 1e3
+    print(rows, statistics.median(times), times[int(len(times) * 0.99)], rate)
+"""
+
+
+def newest_version(model_dir: Path) -> Path:
+    versions = [path for path in model_dir.iterdir() if path.name.isdigit()]
+    if not versions:
+        raise SystemExit(f"No model in {model_dir}: run 'make run' first, or name --model-dir.")
+    return max(versions, key=lambda path: int(path.name))
+
+
+def user_ids(version: Path) -> list[str]:
+    path = version / "assets.extra" / "users.json"
+    return json.loads(path.read_text())["ids"] if path.exists() else [""]
+
+
+def measure_directly(version: Path) -> None:
+    print("the model called directly, in one process and thread")
+    print("  rows of a call      p50 ms      p99 ms      users/s")
+    done = subprocess.run(
+        [sys.executable, "-c", DIRECT, str(version)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for line in done.stdout.splitlines():
+        rows, median, worst, rate = line.split()
+        print(f"  {rows:>14} {float(median):>11.2f} {float(worst):>11.2f} {float(rate):>12,.0f}")
+
+
+@contextmanager
+def server(model_dir: Path, *options: str) -> Iterator[tuple[str, int, float]]:
+    """Starts a server; gives its address, its process id and the seconds until it was ready."""
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving", "--model-dir", str(model_dir), "--port", "0",
+         "--no-access-log", *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        if found is None:
+            raise SystemExit("The server did not start; run 'python -m serving' to see why.")
+        yield found.group(), process.pid, time.monotonic() - started
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def ask(url: str, ids: Sequence[str], seconds: int, rate: int, clients: int, extra: str) -> None:
+    """Runs wrk once and prints its line; a rate of 0 is as fast as possible."""
+    connections = max(8, rate // 5) if rate else clients
+    values = {
+        "ids": ", ".join(f'"{user}"' for user in ids),
+        "think": round(1000 * connections / rate) if rate else 0,
+        "delay": DELAY if rate else "",
+        "extra": extra,
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(LUA % values)
+        script.flush()
+        done = subprocess.run(
+            ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "-s", script.name, url],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    result = re.search(r"RESULT (.*)", done.stdout)
+    assert result, done.stdout + done.stderr
+    reached, median, tail, most, refused, broken = map(float, result.group(1).split())
+    wanted = f"{rate}/s" if rate else f"{connections} clients"
+    print(
+        f"    {wanted:>12} {reached:>10,.0f} {median:>9.2f} {tail:>9.2f} {most:>9.1f}"
+        f" {refused:>10.0f} {broken:>8.0f}",
+        flush=True,
+    )
+
+
+def peak_memory_mb(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+)", status)
+    return int(found.group(1)) / 1024 if found else float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model-dir", type=Path, default=ROOT / "output" / "serving_model")
+    parser.add_argument("--seconds", type=int, default=8, help="of each measurement")
+    parser.add_argument("--rates", type=int, nargs="*", default=[100, 300, 600])
+    parser.add_argument("--clients", type=int, default=64, help="connections at saturation")
+    parser.add_argument("--starts", type=int, default=3, help="how often to time the start")
+    arguments = parser.parse_args()
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is missing (on Debian: apt install wrk).")
+    version = newest_version(arguments.model_dir)
+    ids = user_ids(version)
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f} before")
+    print(f"version {version.name}, {len(ids)} users\n")
+    measure_directly(version)
+
+    starts = []
+    for _ in range(arguments.starts):
+        with server(arguments.model_dir) as (_, _, seconds):
+            starts.append(seconds)
+    print(f"\nstart to ready: median {statistics.median(starts):.1f} s of {len(starts)}\n")
+
+    print("GET /api/users/<id>/recommendations?k=10")
+    print("           asked    reached    p50 ms    p99 ms    max ms    refused   broken")
+    configurations: list[tuple[str, list[str], list[int]]] = [
+        ("batching (as by default)", [], [*arguments.rates, 0]),
+        ("no batching", ["--max-batch", "1"], [*arguments.rates, 0]),
+        ("batching with 2 ms of delay", ["--batch-delay", "2"], [*arguments.rates, 0]),
+    ]
+    for name, options, rates in configurations:
+        with server(arguments.model_dir, *options) as (url, process, _):
+            ask(url, ids, 2, 0, 8, "")  # warm, and heard by nobody
+            print(f"  {name}")
+            for rate in rates:
+                ask(url, ids, arguments.seconds, rate, arguments.clients, "")
+            if not options:
+                print("  the same with reasons=2")
+                ask(url, ids, arguments.seconds, 100, arguments.clients, "&reasons=2")
+            print(f"    peak memory {peak_memory_mb(process):.0f} MB")
+    print(f"\nload {os.getloadavg()[0]:.2f} after")
+
+
+if __name__ == "__main__":
+    main()
