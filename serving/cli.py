@@ -26,6 +26,7 @@ from serving.versions import versions_in
 
 TOKEN_VARIABLE = "SERVING_TOKEN"
 _BACKLOG = 512
+_SWITCH_SECONDS = 0.0005
 _NO_MODEL = 2
 
 
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # uvicorn raises the signal that stopped it once more, when everything is closed.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda number, frame: None)
+    # TensorFlow's thread waits this long for the interpreter while requests are parsed.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     server = uvicorn.Server(_uvicorn(config, service))
     server.run(sockets=[listener])
     log.info("stopped")

@@ -1,0 +1,14 @@
+"""`python -m serving.batch`: recommendations for many users at once, on Beam."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from serving import lean_tensorflow
+
+lean_tensorflow.install()
+
+from serving.scoring import main  # noqa: E402
+
+if __name__ == "__main__":
+    raise SystemExit(main())
