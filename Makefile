@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint setup setup-dev lock clean distclean
+.PHONY: help run serve test lint setup setup-dev lock clean distclean
 
 PYTHON := .venv/bin/python
 # Options of the run, e.g. make run ARGS="--dataset sample --epochs 3"
@@ -14,6 +14,9 @@ help: ## list these targets
 
 run: setup ## set up what is missing, then run the pipeline (options: ARGS="...")
 	@$(PYTHON) local_runner.py $(ARGS)
+
+serve: setup ## set up what is missing, then serve the pushed model (options: ARGS="...")
+	@$(PYTHON) -m serving $(ARGS)
 
 # Both always run, and pytest last: its summary is what one wants to see at the end.
 test: setup-dev ## set up what is missing, then lint and test (options: PYTEST_ARGS="...")
