@@ -9,10 +9,10 @@ from pipeline.config import Split
 
 _ML_100K: Mapping[Split, Thresholds] = {
     "random": Thresholds(
-        max_rmse=0.92, min_unseen_top_10_accuracy=0.17, min_unseen_top_100_accuracy=0.62
+        max_rmse=0.88, min_unseen_top_10_accuracy=0.25, min_unseen_top_100_accuracy=0.73
     ),
     "temporal": Thresholds(
-        max_rmse=1.0, min_unseen_top_10_accuracy=0.08, min_unseen_top_100_accuracy=0.42
+        max_rmse=0.94, min_unseen_top_10_accuracy=0.1, min_unseen_top_100_accuracy=0.48
     ),
 }
 _ANY_DATA = Thresholds(

@@ -28,6 +28,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
+import threadpoolctl
 
 from trainer.config import BayesConfig
 
@@ -217,6 +218,7 @@ class _Effects:
         self.total += self._values
 
 
+@threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 def fit(
     user: Ints,
     movie: Ints,
@@ -240,6 +242,10 @@ def fit(
       config: rank, samples, priors.
       seed: of all randomness.
       on_sweep: called after each sweep with its number and the number of sweeps.
+
+    BLAS is kept to one thread: the matrices are small, and several threads wait for each other
+    longer than they compute (ten times the CPU seconds where other processes are busy). The result
+    then does not depend on the number of cores either.
     """
     rng = np.random.default_rng(seed)
     users, movies, ratings = len(user_known), len(movie_known), len(rating)
