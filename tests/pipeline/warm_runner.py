@@ -38,6 +38,8 @@ def main():
 
 def _child(run, arguments, cwd, environment, stdout, stderr, thresholds, file_bytes):
     os.setsid()
+    # Shells start what runs in the background with Ctrl-C ignored, and forks inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdin.close()
     if thresholds is not None:
         _replace_thresholds(thresholds)
