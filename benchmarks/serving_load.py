@@ -8,7 +8,8 @@ server at fixed rates and at saturation, with batching, without it and with a de
 start to ready; peak memory. Requests are made by wrk (on Debian: apt install wrk), each for
 another user, on the same machine: what wrk uses is missing to the server. At a fixed rate wrk's
 connections pause between requests, so a slow server is asked less often; the rate that was
-reached is printed. Machines are noisy: compare figures of one run with each other.
+reached is printed, and so are the processor milliseconds that the server took per request, which
+depend least on what else the machine does. Compare figures of one run with each other.
 """
 
 from __future__ import annotations
@@ -135,8 +136,23 @@ def server(model_dir: Path, *options: str) -> Iterator[tuple[str, int, float]]:
         process.wait(timeout=60)
 
 
-def ask(url: str, ids: Sequence[str], seconds: int, rate: int, clients: int, extra: str) -> None:
+def cpu_seconds(process: int) -> float:
+    """Processor seconds that a process has used; hardly depends on what else is running."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ask(
+    url: str,
+    process: int,
+    ids: Sequence[str],
+    seconds: int,
+    rate: int,
+    clients: int,
+    extra: str = "",
+) -> None:
     """Runs wrk once and prints its line; a rate of 0 is as fast as possible."""
+    before = cpu_seconds(process)
     connections = max(8, rate // 5) if rate else clients
     values = {
         "ids": ", ".join(f'"{user}"' for user in ids),
@@ -156,10 +172,11 @@ def ask(url: str, ids: Sequence[str], seconds: int, rate: int, clients: int, ext
     result = re.search(r"RESULT (.*)", done.stdout)
     assert result, done.stdout + done.stderr
     reached, median, tail, most, refused, broken = map(float, result.group(1).split())
+    cost = 1e3 * (cpu_seconds(process) - before) / max(1.0, reached * seconds)
     wanted = f"{rate}/s" if rate else f"{connections} clients"
     print(
         f"    {wanted:>12} {reached:>10,.0f} {median:>9.2f} {tail:>9.2f} {most:>9.1f}"
-        f" {refused:>10.0f} {broken:>8.0f}",
+        f" {refused:>10.0f} {broken:>8.0f} {cost:>9.2f}",
         flush=True,
     )
 
@@ -193,7 +210,7 @@ def main() -> None:
     print(f"\nstart to ready: median {statistics.median(starts):.1f} s of {len(starts)}\n")
 
     print("GET /api/users/<id>/recommendations?k=10")
-    print("           asked    reached    p50 ms    p99 ms    max ms    refused   broken")
+    print("           asked    reached    p50 ms    p99 ms    max ms    refused   broken    cpu ms")
     configurations: list[tuple[str, list[str], list[int]]] = [
         ("batching (as by default)", [], [*arguments.rates, 0]),
         ("no batching", ["--max-batch", "1"], [*arguments.rates, 0]),
@@ -201,13 +218,13 @@ def main() -> None:
     ]
     for name, options, rates in configurations:
         with server(arguments.model_dir, *options) as (url, process, _):
-            ask(url, ids, 2, 0, 8, "")  # warm, and heard by nobody
+            ask(url, process, ids, 2, 0, 8)  # warm, and heard by nobody
             print(f"  {name}")
             for rate in rates:
-                ask(url, ids, arguments.seconds, rate, arguments.clients, "")
+                ask(url, process, ids, arguments.seconds, rate, arguments.clients)
             if not options:
                 print("  the same with reasons=2")
-                ask(url, ids, arguments.seconds, 100, arguments.clients, "&reasons=2")
+                ask(url, process, ids, arguments.seconds, 100, arguments.clients, "&reasons=2")
             print(f"    peak memory {peak_memory_mb(process):.0f} MB")
     print(f"\nload {os.getloadavg()[0]:.2f} after")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 from serving.calls import Array, Call
 from serving.errors import InvalidInput, ModelError
@@ -23,20 +24,40 @@ _WARM_ROWS = (2, 8, 32)
 """The first call with a new number of rows is slower; requests should not be the ones to wait."""
 
 
-def try_out(recommender: Recommender) -> None:
+def try_out(recommender: Recommender, threads: int = 1) -> None:
     """Asks a version for recommendations, ratings, similar movies and reasons.
+
+    Args:
+      recommender: the version.
+      threads: how many signatures to prepare at the same time.
 
     Raises:
       ModelError: if an answer makes no sense.
     """
     if not len(recommender.catalogue):
         raise ModelError("FAILED_PRECONDITION", "has no movies")
+    _prepare(recommender, threads)
     known = [Person(user_id) for user_id in recommender.users.ids[:1]]
     for person in [Person(), *known]:
         _try_person(recommender, person)
     _try_similar(recommender)
     for rows in _WARM_ROWS:
         _run(recommender, recommender.recommend([Person()] * rows, _K, [()] * rows, seen=False))
+
+
+def _prepare(recommender: Recommender, threads: int) -> None:
+    """Lets TensorFlow optimize each signature's graph, which takes most of the time."""
+    movie_id = next(iter(recommender.catalogue.movies))
+    calls = [
+        recommender.recommend([Person()], _K, [()], seen=True),
+        recommender.rank([Person()], [[movie_id]]),
+    ]
+    if recommender.gives_reasons:
+        calls.append(recommender.explain([Person()], [[movie_id]], 1))
+    if recommender.finds_similar:
+        calls.append(recommender.similar([movie_id], _K))
+    with ThreadPoolExecutor(threads) as executor:
+        list(executor.map(lambda call: _run(recommender, call), calls))
 
 
 def _try_person(recommender: Recommender, person: Person) -> None:

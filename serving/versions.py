@@ -22,6 +22,7 @@ from serving.events import Log
 from serving.model import RetiredError, load
 from serving.recommender import Recommender, make_recommender
 
+_START_THREADS = 2
 Fingerprint = tuple[tuple[str, int, int], ...]
 
 
@@ -246,7 +247,8 @@ class Versions:
             raise ModelError("UNKNOWN", f"cannot be loaded: {error!r}") from error
         try:
             recommender = make_recommender(model)
-            try_out(recommender)
+            # While nobody is answered yet, nobody has to be left processor time.
+            try_out(recommender, threads=1 if self._current else _START_THREADS)
             return recommender
         except ModelError:
             model.retire()
