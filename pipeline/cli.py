@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import InputError
-from pipeline.config import DATASETS, INVALID_ZIPS, SPLITS, RunConfig
+from pipeline.config import DATASETS, INVALID_ZIPS, MODELS, SPLITS, RunConfig
 
 _DESCRIPTION = (
     "Trains a movie recommender on MovieLens: from raw ratings to a validated, evaluated, "
@@ -47,6 +47,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=INVALID_ZIPS,
         default="keep",
         help="users whose zip code is not five digits: keep them (default) or drop them",
+    )
+    add(
+        "--model",
+        choices=MODELS,
+        default="tuned",
+        help="tuned: ours (default); joint, retrieval, rating: the TFRS tutorial's two towers, "
+        "trained on both tasks or on one, to compare with",
     )
     add("--epochs", type=int, help="passes over the training ratings")
     add("--seed", type=int, default=42, help="of splits, sample and training (default: 42)")

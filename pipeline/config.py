@@ -11,9 +11,11 @@ from components.errors import InputError
 Dataset = Literal["auto", "ml-100k", "sample"]
 Split = Literal["random", "temporal"]
 InvalidZip = Literal["keep", "drop"]
+Model = Literal["tuned", "joint", "retrieval", "rating"]
 
 DATASETS: tuple[Dataset, ...] = ("auto", "ml-100k", "sample")
 SPLITS: tuple[Split, ...] = ("random", "temporal")
+MODELS: tuple[Model, ...] = ("tuned", "joint", "retrieval", "rating")
 INVALID_ZIPS: tuple[InvalidZip, ...] = ("keep", "drop")
 
 PIPELINE_NAME = "movielens"
@@ -30,6 +32,7 @@ class RunConfig:
       output_dir: everything a run makes lies under it.
       split: protocol that assigns ratings to train, validation and test.
       invalid_zip: keep or drop users whose zip code is not five digits.
+      model: ours ("tuned"), or a tutorial-style one to compare with.
       epochs: passes over the training ratings; None for the model's default.
       seed: seed of the splits, the sample and the training.
       sample_ratings: size of the generated sample.
@@ -43,6 +46,7 @@ class RunConfig:
     output_dir: Path = Path("output")
     split: Split = "random"
     invalid_zip: InvalidZip = "keep"
+    model: Model = "tuned"
     epochs: int | None = None
     seed: int = 42
     sample_ratings: int = 100_000

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 from components.data import download, files, metadata, progress, source
 from components.errors import InputError, PipelineError
 from pipeline import summary as summaries
-from pipeline.config import OutputPaths, RunConfig
+from pipeline.config import Model, OutputPaths, RunConfig
 from pipeline.console import Screen
 from pipeline.logs import captured_output
 
 if TYPE_CHECKING:
     from pipeline.dag import ComponentRun
     from pipeline.pipeline import PipelineConfig
+    from trainer.config import TutorialConfig
 
 _logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def _pipeline_config(
             invalid_zip=config.invalid_zip,
             content_digest=digest,
         ),
-        trainer=TrainerConfig(train=train),
+        trainer=TrainerConfig(train=train, tutorial=_tutorial(config.model)),
         protocol=(
             f"{data.name}, {config.split} split, seed {config.seed}, "
             f"invalid zip {config.invalid_zip}"
@@ -133,6 +134,17 @@ def _pipeline_config(
         paths=paths,
         cache=config.cache,
     )
+
+
+def _tutorial(model: Model) -> TutorialConfig | None:
+    """Returns the configuration of a model to compare with; None for ours."""
+    from trainer.config import TutorialConfig
+
+    weights = {"joint": (1.0, 1.0), "retrieval": (1.0, 0.0), "rating": (0.0, 1.0)}
+    if model not in weights:
+        return None
+    retrieval, rating = weights[model]
+    return TutorialConfig(retrieval_weight=retrieval, rating_weight=rating)
 
 
 def _take_in(summary: summaries.Summary, run: ComponentRun, paths: OutputPaths) -> None:

@@ -137,6 +137,27 @@ class BayesConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TutorialConfig:
+    """The models to compare with (`trainer.tutorial`); the values are the TFRS tutorial's.
+
+    Attributes:
+      embedding_dim: width of the users' and the movies' embeddings.
+      hidden_units: layers of the rating network.
+      learning_rate: Adagrad's.
+      batch_size: ratings per step, which are also each other's negatives.
+      retrieval_weight: weight of the retrieval loss.
+      rating_weight: weight of the rating loss.
+    """
+
+    embedding_dim: int = 32
+    hidden_units: tuple[int, ...] = (256, 128)
+    learning_rate: float = 0.1
+    batch_size: int = 8192
+    retrieval_weight: float = 1.0
+    rating_weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """How the model is fitted.
 
@@ -162,12 +183,16 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainerConfig:
-    """Everything the Trainer is told; travels to it as JSON."""
+    """Everything the Trainer is told; travels to it as JSON.
+
+    With `tutorial` a model to compare with is trained instead of ours.
+    """
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     taste: TasteConfig = dataclasses.field(default_factory=TasteConfig)
     bayes: BayesConfig = dataclasses.field(default_factory=BayesConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    tutorial: TutorialConfig | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the configuration as JSON values."""
@@ -185,6 +210,9 @@ class TrainerConfig:
             taste=TasteConfig(**_tuples(value["taste"])),
             bayes=BayesConfig(**_tuples(value["bayes"])),
             train=TrainConfig(**_tuples(value["train"])),
+            tutorial=(
+                TutorialConfig(**_tuples(value["tutorial"])) if value.get("tutorial") else None
+            ),
         )
 
 

@@ -15,12 +15,14 @@ from tfx.components.trainer import fn_args_utils
 
 from components import progress
 from trainer import data, describe, export, fit
-from trainer.config import HISTORY_FILE, TrainerConfig
+from trainer.config import HISTORY_FILE, TrainerConfig, TutorialConfig
 from trainer.data import Catalogue, Interactions, Users
 from trainer.model import MovieRecommender
 from trainer.retrieval import HistoryRetrieval
 from trainer.stars import BlendedRating, fit_bayes
 from trainer.taste import TasteModel, ease_weights, fit_taste
+from trainer.towers import catalogue_tensors
+from trainer.tutorial import TutorialModel, TutorialRating, TutorialRetrieval, fit_tutorial
 from transform import outputs as out
 
 
@@ -63,6 +65,10 @@ def train(
       ValueError: a loss is not a number: a learning rate is too high.
     """
     tf.keras.utils.set_random_seed(config.train.seed)
+    if config.tutorial:
+        return _train_tutorial(
+            config, catalogue, interactions, users, transform_output, log_dir, report
+        )
     sizes = {output.name: output.size(transform_output) for output in out.OUTPUTS}
     movies = len(catalogue.ids)
     counts = np.bincount(interactions.movie_row, minlength=movies)
@@ -112,6 +118,41 @@ def train(
             ),
         },
     )
+
+
+def _train_tutorial(
+    config: TrainerConfig,
+    catalogue: Catalogue,
+    interactions: Interactions,
+    users: Users,
+    transform_output: tft.TFTransformOutput,
+    log_dir: str,
+    report: Callable[[str], None],
+) -> Trained:
+    model = TutorialModel(
+        out.USER_ID.size(transform_output), len(catalogue.ids), config.tutorial or TutorialConfig()
+    )
+    losses = fit_tutorial(
+        model,
+        interactions,
+        users,
+        config.train.epochs,
+        config.train.seed,
+        log_dir,
+        on_epoch=lambda epoch, logs: report(_describe(epoch, config, logs)),
+    )
+    serving = export.ServingModel(
+        TutorialRetrieval(model),
+        TutorialRating(model),
+        0,
+        transform_output,
+        catalogue,
+        catalogue_tensors(catalogue),
+        users,
+        interactions,
+    )
+    told = describe.catalogue_and_users(catalogue, users, interactions, transform_output)
+    return Trained(serving, losses, told)
 
 
 def run_fn(fn_args: fn_args_utils.FnArgs) -> None:

@@ -21,6 +21,7 @@ OPTIONS = (
     "--output-dir",
     "--split {random,temporal}",
     "--invalid-zip {keep,drop}",
+    "--model {tuned,joint,retrieval,rating}",
     "--epochs",
     "--seed",
     "--no-cache",
@@ -98,7 +99,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 7)
     line = (
         "--dataset sample --data-dir d --metadata-dir m --output-dir o --split temporal"
-        " --invalid-zip drop --epochs 3 --seed 5 --sample-ratings 2000 --no-cache --verbose"
+        " --invalid-zip drop --model joint --epochs 3 --seed 5 --sample-ratings 2000 --no-cache --verbose"
     )
     code = cli.main(line.split())
     assert code == 7
@@ -110,6 +111,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             output_dir=Path("o"),
             split="temporal",
             invalid_zip="drop",
+            model="joint",
             epochs=3,
             seed=5,
             sample_ratings=2000,

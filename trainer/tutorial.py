@@ -1,0 +1,192 @@
+"""The models to compare with: two towers of ids in the style of the TFRS tutorial.
+
+One embedding per user and one per movie; their dot product retrieves, a network on both
+rates (TensorFlow Recommenders, Multi-task recommenders). By the weights of the two losses it is
+the capstone's rating model, its retrieval model or its joint model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from trainer.config import TutorialConfig
+from trainer.data import Interactions, Users
+from trainer.fit import OnEpoch
+from trainer.retrieval import Events, History, Knowledge, Latest
+from trainer.towers import embedding_table
+from transform import outputs as out
+
+
+class TutorialModel(tfrs.Model):
+    """User and movie embeddings, trained on either task or on both.
+
+    Args:
+      users: number of user id indices.
+      movies: number of movies in the catalogue; one more row stands for unknown ones.
+      config: widths and loss weights.
+    """
+
+    def __init__(self, users: int, movies: int, config: TutorialConfig) -> None:
+        super().__init__()
+        self.tutorial_config = config
+        self.users = embedding_table("tutorial_user", users, config.embedding_dim)
+        self.movies = embedding_table("tutorial_movie", movies + 1, config.embedding_dim)
+        layers = [tf.keras.layers.Dense(units, "relu") for units in config.hidden_units]
+        self.network = tf.keras.Sequential([*layers, tf.keras.layers.Dense(1)])
+        self.network.build([None, 2 * config.embedding_dim])
+        self.retrieval_task = tfrs.tasks.Retrieval()
+        self.rating_task = tfrs.tasks.Ranking(
+            loss=tf.keras.losses.MeanSquaredError(),
+            metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")],
+        )
+        self.retrieval_loss = tf.keras.metrics.Mean("retrieval_loss")
+
+    def stars(self, user_id: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
+        """Returns predicted stars `[batch]`, not clipped."""
+        pair = [tf.gather(self.users, user_id), tf.gather(self.movies, movie_row)]
+        return tf.squeeze(self.network(tf.concat(pair, axis=1)), axis=1)
+
+    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Returns the weighted sum of both losses; each is a mean over the batch.
+
+        Args:
+          inputs: `user_id` and `movie_row` `[batch]` int64, `rating` `[batch]` stars.
+          training: not used.
+        """
+        user_id, movie_row = inputs["user_id"], inputs["movie_row"]
+        rows = tf.cast(tf.shape(movie_row)[0], tf.float32)
+        retrieval = self.retrieval_task(
+            tf.gather(self.users, user_id),
+            tf.gather(self.movies, movie_row),
+            compute_metrics=False,
+        )
+        self.retrieval_loss.update_state(retrieval / rows)
+        rating = self.rating_task(
+            labels=inputs["rating"], predictions=self.stars(user_id, movie_row)
+        )
+        config = self.tutorial_config
+        return config.retrieval_weight * retrieval / rows + config.rating_weight * rating
+
+
+def fit_tutorial(
+    model: TutorialModel,
+    interactions: Interactions,
+    users: Users,
+    epochs: int,
+    seed: int,
+    log_dir: str,
+    on_epoch: OnEpoch,
+) -> dict[str, list[float]]:
+    """Trains the model on shuffled rows.
+
+    Args:
+      model: a new model.
+      interactions: the training ratings.
+      users: their users.
+      epochs: passes over the ratings.
+      seed: seed of the shuffle.
+      log_dir: where TensorBoard's logs go.
+      on_epoch: called after each epoch with its number, from 1 on, and its losses.
+
+    Returns:
+      The losses by name, one value per epoch.
+    """
+    config = model.tutorial_config
+    columns = {
+        "user_id": users.features[out.USER_ID.name][interactions.user_row],
+        "movie_row": interactions.movie_row,
+        "rating": interactions.rating,
+    }
+    dataset = tf.data.Dataset.from_tensor_slices(columns)
+    dataset = dataset.shuffle(min(len(interactions), 1_000_000), seed=seed)
+    model.compile(optimizer=tf.keras.optimizers.Adagrad(config.learning_rate))
+    report = tf.keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, logs)
+    )
+    history = model.fit(
+        dataset.batch(config.batch_size).prefetch(2),
+        epochs=epochs,
+        verbose=0,
+        callbacks=[tf.keras.callbacks.TensorBoard(log_dir, write_graph=False), report],
+    )
+    losses: dict[str, list[float]] = history.history
+    if not np.isfinite(losses["loss"]).all():
+        raise ValueError(
+            f"expected finite losses, received {losses['loss']}: lower the learning rate "
+            f"({config.learning_rate})"
+        )
+    return losses
+
+
+class TutorialRetrieval(tf.Module):
+    """Scores that depend on the user's id alone.
+
+    Args:
+      model: the trained model.
+    """
+
+    def __init__(self, model: TutorialModel) -> None:
+        super().__init__(name="retrieval")
+        self._model = model
+        self.candidates = tf.Variable(model.movies[:-1], trainable=False, name="candidates")
+
+    def knowledge(self, events: Events, batch: tf.Tensor) -> Knowledge:
+        """Returns nothing: histories do not count."""
+        return Knowledge(*(tf.zeros([batch, 0]) for _ in Knowledge._fields))
+
+    def taste_scores(self, knowledge: Knowledge, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `[batch, movies]` dot products."""
+        queries = tf.gather(self._model.users, features[out.USER_ID.name])
+        return tf.matmul(queries, self.candidates, transpose_b=True)
+
+    def scores(
+        self,
+        taste: tf.Tensor,
+        knowledge: Knowledge,
+        features: Mapping[str, tf.Tensor],
+        latest: Latest,
+    ) -> tf.Tensor:
+        """Returns the same scores: time does not count."""
+        return taste
+
+    def contributions(
+        self,
+        knowledge: Knowledge,
+        features: Mapping[str, tf.Tensor],
+        history: History,
+        movies: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns zeros: no event of the history speaks for a movie."""
+        events = tf.zeros_like(history.seconds)[:, tf.newaxis]
+        return tf.repeat(events, tf.shape(movies)[1], axis=1)
+
+    def taste_vectors(self) -> tf.Tensor:
+        """Returns the movies' embeddings."""
+        return self.candidates
+
+
+class TutorialRating(tf.Module):
+    """The network's stars.
+
+    Args:
+      model: the trained model.
+    """
+
+    def __init__(self, model: TutorialModel) -> None:
+        super().__init__(name="rating")
+        self._model = model
+
+    def __call__(
+        self,
+        user_row: tf.Tensor,
+        features: Mapping[str, tf.Tensor],
+        movie_row: tf.Tensor,
+        movie_features: Mapping[str, tf.Tensor],
+        timestamp: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns `[batch]` stars, not clipped."""
+        return self._model.stars(features[out.USER_ID.name], movie_row)
