@@ -99,7 +99,8 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 7)
     line = (
         "--dataset sample --data-dir d --metadata-dir m --output-dir o --split temporal"
-        " --invalid-zip drop --model joint --epochs 3 --seed 5 --sample-ratings 2000 --no-cache --verbose"
+        " --invalid-zip drop --model joint --epochs 3 --seed 5"
+        " --sample-ratings 2000 --no-cache --verbose"
     )
     code = cli.main(line.split())
     assert code == 7
