@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve test lint setup setup-dev lock clean distclean
+.PHONY: help run serve test lint compare setup setup-dev lock clean distclean
 
 PYTHON := .venv/bin/python
 # Options of the run, e.g. make run ARGS="--dataset sample --epochs 3"
@@ -27,6 +27,10 @@ test: setup-dev ## set up what is missing, then lint and test (options: PYTEST_A
 lint: setup-dev ## ruff (rules and format) and mypy
 	$(LINT)
 
+compare: setup ## measure peers and models, write docs/RESULTS.md (about 30 minutes; options: ARGS="...")
+	@sh requirements/setup_compare.sh
+	@$(PYTHON) -m benchmarks.compare $(ARGS)
+
 setup: ## make .venv with what a run needs
 	@sh requirements/setup_env.sh runtime
 
@@ -38,8 +42,8 @@ lock: ## remake requirements/*.txt from requirements/*.in
 
 clean: ## remove caches and built packages (keeps .venv and output)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . \( -name .venv -o -name .git -o -name output \) -prune -o \
+	find . \( -name '.venv*' -o -name .git -o -name output \) -prune -o \
 		-name __pycache__ -type d -exec rm -rf {} +
 
-distclean: clean ## clean, and remove .venv
-	rm -rf .venv
+distclean: clean ## clean, and remove .venv and .venv-compare
+	rm -rf .venv .venv-compare

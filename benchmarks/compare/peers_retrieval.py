@@ -1,0 +1,151 @@
+"""The peers in retrieval: scores of all movies, from which ones the user has rated."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import scipy.sparse
+
+from benchmarks.compare.data import Task
+from benchmarks.compare.methods import Answer, Method, Params
+from benchmarks.compare.protocols import FloatArray
+
+_SEED = 42
+_THREADS = 1
+
+
+def interactions(task: Task) -> scipy.sparse.csr_matrix:
+    """Returns `[users, movies]`: 1 where there is a rating to learn from."""
+    pairs = (task.data.users[task.fit], task.data.movies[task.fit])
+    ones = np.ones(len(task.fit), np.float32)
+    return scipy.sparse.csr_matrix((ones, pairs), shape=task.data.shape)
+
+
+def popularity(task: Task, params: Params) -> Answer:
+    """Scores a movie by its number of ratings."""
+    counts = np.bincount(task.data.movies[task.fit], minlength=task.data.shape[1])
+    return Answer(scores=np.tile(counts.astype(np.float64), (task.data.shape[0], 1)))
+
+
+def item_knn(task: Task, params: Params) -> Answer:
+    """Scores a movie by its cosine similarities to the user's movies.
+
+    Only the `neighbours` most similar ones of each movie count; `shrink` is added to the
+    denominator, so that similarities from few users weigh less.
+    """
+    held = interactions(task).toarray().astype(np.float64)
+    together = held.T @ held
+    norms = np.sqrt(np.diag(together))
+    similar = together / (np.outer(norms, norms) + float(params["shrink"]) + 1e-12)
+    np.fill_diagonal(similar, 0.0)
+    neighbours = min(int(params["neighbours"]), len(similar) - 1)
+    weakest = np.partition(similar, -neighbours, axis=1)[:, -neighbours, np.newaxis]
+    return Answer(scores=held @ np.where(similar >= weakest, similar, 0.0).T)
+
+
+def ease(task: Task, params: Params) -> Answer:
+    """Linear item-item weights in closed form.
+
+    Steck: Embarrassingly shallow autoencoders for sparse data, 2019: B = I - P·diag(1/P),
+    P = (XᵀX + λI)⁻¹.
+    """
+    held = interactions(task).toarray().astype(np.float64)
+    gram = held.T @ held
+    gram[np.diag_indices_from(gram)] += float(params["penalty"])
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return Answer(scores=held @ weights)
+
+
+def ials(task: Task, params: Params) -> Answer:
+    """Alternating least squares on implicit feedback (Hu, Koren, Volinsky 2008)."""
+    from implicit.als import AlternatingLeastSquares
+
+    model = AlternatingLeastSquares(
+        factors=int(params["factors"]),
+        regularization=float(params["regularization"]),
+        alpha=float(params["alpha"]),
+        iterations=int(params["iterations"]),
+        random_state=_SEED,
+        num_threads=_THREADS,
+        use_gpu=False,
+    )
+    model.fit(interactions(task), show_progress=False)
+    return Answer(scores=_products(model.user_factors, model.item_factors))
+
+
+def bpr(task: Task, params: Params) -> Answer:
+    """Bayesian personalised ranking (Rendle et al. 2009)."""
+    from implicit.bpr import BayesianPersonalizedRanking
+
+    model = BayesianPersonalizedRanking(
+        factors=int(params["factors"]),
+        learning_rate=float(params["learning_rate"]),
+        regularization=float(params["regularization"]),
+        iterations=int(params["iterations"]),
+        random_state=_SEED,
+        num_threads=_THREADS,
+        use_gpu=False,
+    )
+    model.fit(interactions(task), show_progress=False)
+    return Answer(scores=_products(model.user_factors, model.item_factors))
+
+
+def _products(users: FloatArray, movies: FloatArray) -> FloatArray:
+    return users.astype(np.float64) @ movies.astype(np.float64).T
+
+
+def _grid(**values: tuple[float, ...]) -> tuple[Params, ...]:
+    return tuple(
+        dict(zip(values, combination, strict=True))
+        for combination in itertools.product(*values.values())
+    )
+
+
+METHODS: tuple[Method, ...] = (
+    Method("popularity", "Popularity", "retrieval", popularity),
+    Method(
+        "itemknn",
+        "ItemKNN (cosine)",
+        "retrieval",
+        item_knn,
+        _grid(neighbours=(20, 40, 80, 160, 320), shrink=(0.0, 10.0, 30.0, 100.0, 300.0)),
+        {"neighbours": 20, "shrink": 0.0},
+    ),
+    Method(
+        "ease",
+        "EASE^R",
+        "retrieval",
+        ease,
+        _grid(penalty=(50.0, 100.0, 200.0, 300.0, 400.0, 600.0, 1000.0)),
+        {"penalty": 200.0},
+    ),
+    Method(
+        "ials",
+        "iALS (implicit)",
+        "retrieval",
+        ials,
+        _grid(
+            factors=(24, 32, 48, 64, 128),
+            regularization=(10.0, 15.0, 20.0, 30.0, 50.0),
+            alpha=(1.0, 2.0, 3.0, 5.0),
+            iterations=(15,),
+        ),
+        {"factors": 8, "regularization": 10.0, "alpha": 2.0, "iterations": 2},
+    ),
+    Method(
+        "bpr",
+        "BPR (implicit)",
+        "retrieval",
+        bpr,
+        _grid(
+            factors=(8, 16, 32, 64),
+            learning_rate=(0.001, 0.003, 0.01),
+            regularization=(0.003, 0.01, 0.03),
+            iterations=(100, 300),
+        ),
+        {"factors": 8, "learning_rate": 0.01, "regularization": 0.01, "iterations": 2},
+    ),
+)

@@ -1,0 +1,169 @@
+"""Chooses each method's values on validation and measures it on test, once."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from benchmarks.compare import protocols
+from benchmarks.compare.cache import Cache, Record
+from benchmarks.compare.data import Data, Task
+from benchmarks.compare.methods import Method, Params, measure
+from benchmarks.compare.protocols import Split
+
+MAIN_SEED, OTHER_SEED = 42, 7
+VALIDATION, TEST = "validation", "test"
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The splits of the comparison.
+
+    Attributes:
+      main: the shuffle that choices are made on.
+      other: a shuffle nobody made a choice on.
+      temporal: each user's last 20 % by time.
+      folds: the official ones.
+    """
+
+    main: Split
+    other: Split
+    temporal: Split
+    folds: tuple[Split, ...]
+
+
+def splits_of(data: Data, folds: Sequence[int] = protocols.FOLDS) -> Splits:
+    """Returns the splits of a data set."""
+    rows = len(data.users)
+    return Splits(
+        main=protocols.random_split(rows, MAIN_SEED),
+        other=protocols.random_split(rows, OTHER_SEED),
+        temporal=protocols.temporal_split(data.users + 1, data.movies + 1, data.timestamps),
+        folds=tuple(protocols.official_fold(rows, fold) for fold in folds),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A measurement on test, and the split whose validation chose the values for it."""
+
+    split: Split
+    chosen_on: Split
+    seed: int | None
+
+
+class Runner:
+    """Measures methods, or finds what was measured before.
+
+    Args:
+      data: the data set.
+      splits: its splits.
+      cache: of measurements.
+      quick: use each method's `quick` values and choose nothing.
+    """
+
+    def __init__(self, data: Data, splits: Splits, cache: Cache, quick: bool = False) -> None:
+        self.data = data
+        self.splits = splits
+        self._cache = cache
+        self._quick = quick
+
+    def steps(self, method: Method) -> list[Step]:
+        """Returns what a method is measured on, by its kind."""
+        main = self.splits.main
+        seeds: tuple[int | None, ...] = method.seeds or (None,)
+        steps = [Step(main, main, seed) for seed in seeds]
+        if method.only_main:
+            return steps
+        steps.append(Step(self.splits.other, main, seeds[0]))
+        if method.kind != "rating":
+            temporal = self.splits.temporal
+            steps.append(Step(temporal, temporal, seeds[0]))
+        if method.kind != "retrieval":
+            steps += [Step(fold, main, seeds[0]) for fold in self.splits.folds]
+        return steps
+
+    def grid(self, method: Method) -> tuple[Params, ...]:
+        """Returns the values that are tried."""
+        return (method.quick,) if self._quick else method.grid
+
+    def size(self, method: Method) -> int:
+        """Returns the number of measurements that `run` makes."""
+        steps = self.steps(method)
+        tried = len(self.grid(method))
+        choices = len({step.chosen_on.name for step in steps}) if tried > 1 else 0
+        return len(steps) + choices * tried
+
+    def run(self, method: Method, done: Say) -> None:
+        """Measures everything about a method.
+
+        Args:
+          method: the method.
+          done: called after each measurement with what it was.
+        """
+        choices: dict[str, Params] = {}
+        for step in self.steps(method):
+            if step.chosen_on.name not in choices:
+                choices[step.chosen_on.name] = self._choose(method, step.chosen_on, done)
+            params = dict(choices[step.chosen_on.name])
+            if step.seed is not None:
+                params["seed"] = step.seed
+            self._measure(method, step.split, TEST, params)
+            done(f"{method.title}: test on {step.split.name}")
+
+    def results(self, method: Method) -> Iterator[tuple[Step, Record]]:
+        """Yields what was measured on test, as far as it was."""
+        for step in self.steps(method):
+            chosen = self.chosen(method, step.chosen_on)
+            if chosen is None:
+                continue
+            params = dict(chosen) if step.seed is None else {**chosen, "seed": step.seed}
+            record = self._cache.find(method, step.split.name, TEST, params)
+            if record is not None:
+                yield step, record
+
+    def chosen(self, method: Method, split: Split) -> Params | None:
+        """Returns the best values on a split's validation; None if some are not measured."""
+        grid = self.grid(method)
+        if len(grid) == 1:
+            return grid[0]
+        tried = [self._cache.find(method, split.name, VALIDATION, params) for params in grid]
+        found = [record for record in tried if record is not None]
+        return _best(method, found).params if len(found) == len(tried) else None
+
+    def _choose(self, method: Method, split: Split, done: Say) -> Params:
+        grid = self.grid(method)
+        if len(grid) == 1:
+            return grid[0]
+        tried = []
+        for number, params in enumerate(grid, start=1):
+            tried.append(self._measure(method, split, VALIDATION, params))
+            done(f"{method.title}: choice {number} of {len(grid)} on {split.name}")
+        return _best(method, tried).params
+
+    def _measure(self, method: Method, split: Split, stage: str, params: Params) -> Record:
+        known = self._cache.find(method, split.name, stage, params)
+        if known is not None:
+            return known
+        fit, ask = (
+            (split.inner, split.validation) if stage == VALIDATION else (split.train, split.test)
+        )
+        task = Task(self.data, split, fit, ask)
+        started = time.monotonic()
+        metrics = measure(task, method.run(task, params))
+        seconds = round(time.monotonic() - started, 2)
+        if not np.isfinite(list(metrics.values())).all():
+            raise ValueError(f"{method.title} with {dict(params)} gave {metrics} on {split.name}")
+        record = Record(method.name, split.name, stage, dict(params), metrics, seconds)
+        self._cache.keep(method, record)
+        return record
+
+
+def _best(method: Method, records: Sequence[Record]) -> Record:
+    name, sign = method.criterion
+    return max(records, key=lambda record: sign * record.metrics[name])
