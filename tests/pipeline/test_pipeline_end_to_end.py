@@ -176,7 +176,7 @@ def test_pushed_version_loads_in_a_fresh_process(first, output):
     loaded = subprocess.run(
         [sys.executable, "-c", code, str(version)], capture_output=True, text=True, check=True
     )
-    assert loaded.stdout.split() == ["rank", "recommend", "serving_default"]
+    assert {"serving_default", "recommend", "rank"} <= set(loaded.stdout.split())
 
 
 def test_every_component_of_the_first_run_executes_once(first):
