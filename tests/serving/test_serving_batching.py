@@ -1,0 +1,129 @@
+"""Micro-batching: what a call gets back does not depend on the company it was in."""
+
+import asyncio
+import random
+
+import numpy as np
+import pytest
+
+from serving.batching import Batcher, BatchingOptions
+from serving.calls import Call, run_together
+from serving.errors import InvalidInput, Overloaded
+from serving.model import load
+from serving.recommender import Person, make_recommender
+
+pytestmark = pytest.mark.xdist_group("serving")
+
+
+@pytest.fixture(scope="module")
+def recommender(version_dir):
+    made = make_recommender(load(version_dir, int(version_dir.name)))
+    yield made
+    made.model.retire()
+
+
+@pytest.fixture
+def people(user_ids, catalogue):
+    chance = random.Random(3)
+    films = [movie["movie_id"] for movie in catalogue]
+
+    def person():
+        liked = tuple(chance.sample(films, chance.randrange(4)))
+        return Person(
+            user_id=chance.choice([*user_ids[:20], "", "nobody"]),
+            age=chance.choice([0.0, 25.0]),
+            recent_movie_ids=liked,
+            recent_timestamps=(0,) * len(liked),
+        )
+
+    return [person() for _ in range(24)]
+
+
+def calls_of(recommender, people, catalogue, kind):
+    chance = random.Random(5)
+    films = [movie["movie_id"] for movie in catalogue]
+
+    def some():
+        return chance.sample(films, chance.randint(1, 6))
+
+    make = {
+        "recommend": lambda one: recommender.recommend(
+            [one], chance.randint(1, 30), [some()], seen=False
+        ),
+        "rank": lambda one: recommender.rank([one], [some()]),
+        "explain": lambda one: recommender.explain([one], [some()], chance.randint(1, 4)),
+        "similar": lambda one: recommender.similar([chance.choice(films)], chance.randint(1, 9)),
+    }[kind]
+    return [make(one) for one in people]
+
+
+@pytest.mark.parametrize("kind", ["recommend", "rank", "explain", "similar"])
+def test_together_and_alone_say_the_same(recommender, people, catalogue, kind):
+    calls = calls_of(recommender, people, catalogue, kind)
+    assert len({call.group() for call in calls}) == 1
+    for call, together in zip(calls, run_together(calls), strict=True):
+        (alone,) = run_together([call])
+        assert together.keys() == alone.keys()
+        for name, value in alone.items():
+            assert together[name].shape == value.shape, name
+            if value.dtype == object:
+                assert together[name].tolist() == value.tolist(), name
+            else:
+                np.testing.assert_allclose(together[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_different_questions_are_not_mixed(recommender):
+    person = Person()
+    calls = [
+        recommender.recommend([person], 3, [()], seen=False),
+        recommender.recommend([person], 3, [()], seen=True),
+        recommender.rank([person], [["1"]]),
+    ]
+    assert len({call.group() for call in calls}) == 3
+
+
+def test_many_callers_share_few_calls_of_the_model(recommender, people, catalogue):
+    rows = []
+    calls = calls_of(recommender, people, catalogue, "recommend")
+
+    async def ask():
+        batcher = Batcher(BatchingOptions(), lambda count, seconds: rows.append(count))
+        answers = await asyncio.gather(*(batcher.run(call) for call in calls))
+        batcher.close()
+        return answers
+
+    assert len(asyncio.run(ask())) == len(calls)
+    assert sum(rows) == len(calls)
+    assert len(rows) <= 2
+
+
+def test_one_bad_call_spoils_no_other(recommender):
+    good = recommender.rank([Person()], [["1"]])
+    bad = Call(good.model, "rank", {**good.inputs, "movie_ids": np.array(["1"], object)})
+
+    async def ask():
+        batcher = Batcher(BatchingOptions())
+        answers = await asyncio.gather(
+            *(batcher.run(call) for call in (good, bad, good)), return_exceptions=True
+        )
+        batcher.close()
+        return answers
+
+    first, second, third = asyncio.run(ask())
+    assert first["predicted_rating"] == third["predicted_rating"]
+    assert isinstance(second, InvalidInput)
+
+
+def test_a_full_queue_refuses_at_once(recommender):
+    call = recommender.rank([Person()], [["1"]])
+
+    async def ask():
+        batcher = Batcher(BatchingOptions(max_rows=1, queue_size=2))
+        answers = await asyncio.gather(
+            *(batcher.run(call) for _ in range(6)), return_exceptions=True
+        )
+        batcher.close()
+        return answers
+
+    answers = asyncio.run(ask())
+    assert sum(isinstance(answer, Overloaded) for answer in answers) == 4
