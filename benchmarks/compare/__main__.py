@@ -32,7 +32,10 @@ _QUICK_FOLDS = (1, 2)
 
 def our_methods() -> tuple[Method, ...]:
     """Returns the methods that need TensorFlow, which is slow to load."""
-    return ()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from benchmarks.compare import capstone, ours
+
+    return (*capstone.METHODS, *ours.METHODS)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

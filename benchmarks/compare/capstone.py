@@ -1,0 +1,148 @@
+"""The capstone's models on the comparison's splits: the pipeline's own, and one that leaks."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.compare import protocols
+from benchmarks.compare.data import Task
+from benchmarks.compare.methods import Answer, Method, Params
+from benchmarks.compare.protocols import FloatArray, IntArray
+from components.source_hash import source_digest
+from trainer.config import TutorialConfig
+from trainer.data import Interactions, Users
+from trainer.towers import embedding_table
+from trainer.tutorial import TutorialModel, fit_tutorial
+from transform import outputs as out
+
+_SEED = 42
+_EPOCHS = 8
+_ASK_BATCH = 2_000
+
+
+class LeakingModel(TutorialModel):
+    """A query tower that is also told the movie it is to find.
+
+    Of no use, for in use there is no such movie: it shows what leakage does to the figures.
+
+    Args:
+      users: number of users.
+      movies: number of movies.
+      config: widths and loss weights.
+    """
+
+    def __init__(self, users: int, movies: int, config: TutorialConfig) -> None:
+        super().__init__(users, movies, config)
+        self.answers = embedding_table("leaking_answer", movies + 1, config.embedding_dim)
+
+    def query(self, user: tf.Tensor, movie: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, dim]` vectors of users and of the answers they are to find."""
+        return tf.gather(self.users, user) + tf.gather(self.answers, movie)
+
+    def stars(self, user_id: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
+        """Returns predicted stars `[batch]`, not clipped."""
+        pair = [self.query(user_id, movie_row), tf.gather(self.movies, movie_row)]
+        return tf.squeeze(self.network(tf.concat(pair, axis=1)), axis=1)
+
+    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Returns the weighted sum of both losses, each a mean over the batch."""
+        user, movie = inputs["user_id"], inputs["movie_row"]
+        retrieval = self.retrieval_task(
+            self.query(user, movie), tf.gather(self.movies, movie), compute_metrics=False
+        ) / tf.cast(tf.size(movie), tf.float32)
+        self.retrieval_loss.update_state(retrieval)
+        rating = self.rating_task(labels=inputs["rating"], predictions=self.stars(user, movie))
+        config = self.tutorial_config
+        return config.retrieval_weight * retrieval + config.rating_weight * rating
+
+
+def run(task: Task, params: Params) -> Answer:
+    """Trains a tutorial-style model; a leaking one is asked anew for each row."""
+    tf.keras.utils.set_random_seed(_SEED)
+    config = TutorialConfig(
+        retrieval_weight=float(params["retrieval_weight"]),
+        rating_weight=float(params["rating_weight"]),
+    )
+    leaking = bool(params["leaking"])
+    model = (LeakingModel if leaking else TutorialModel)(*task.data.shape, config)
+    interactions, users = _as_trainer_data(task)
+    with tempfile.TemporaryDirectory() as log_dir:
+        fit_tutorial(
+            model,
+            interactions,
+            users,
+            int(params["epochs"]),
+            _SEED,
+            log_dir,
+            on_epoch=lambda epoch, logs: None,
+        )
+    asking, asked = task.data.users[task.ask], task.data.movies[task.ask]
+    stars = model.stars(tf.constant(asking), tf.constant(asked)).numpy().astype(np.float64)
+    if leaking:
+        ranks_all, ranks_unseen = _leaking_ranks(model, task)
+        return Answer(ranks_all=ranks_all, ranks_unseen=ranks_unseen, predictions=stars)
+    candidates = model.movies.numpy()[:-1].astype(np.float64)
+    return Answer(scores=model.users.numpy() @ candidates.T, predictions=stars)
+
+
+def _leaking_ranks(model: LeakingModel, task: Task) -> tuple[IntArray, IntArray]:
+    data = task.data
+    seen = protocols.seen_matrix(data.users[task.fit], data.movies[task.fit], data.shape)
+    candidates: FloatArray = model.movies.numpy()[:-1].astype(np.float64)
+    of_all, of_unseen = [], []
+    for start in range(0, len(task.ask), _ASK_BATCH):
+        lines = task.ask[start : start + _ASK_BATCH]
+        users, movies = data.users[lines], data.movies[lines]
+        scores = model.query(tf.constant(users), tf.constant(movies)).numpy() @ candidates.T
+        # Each row has scores of its own, as if a user of its own had asked.
+        rows = np.arange(len(lines))
+        of_all.append(protocols.ranks_all(scores, rows, movies))
+        of_unseen.append(protocols.ranks_unseen(scores, seen[users], rows, movies))
+    return np.concatenate(of_all), np.concatenate(of_unseen)
+
+
+def _as_trainer_data(task: Task) -> tuple[Interactions, Users]:
+    data, (users, _) = task.data, task.data.shape
+    lines = task.fit[np.lexsort((data.timestamps[task.fit], data.users[task.fit]))]
+    ids = np.array([str(user + 1).encode() for user in range(users)])
+    return (
+        Interactions(
+            user_row=data.users[lines],
+            movie_row=data.movies[lines],
+            rating=data.ratings[lines].astype(np.float32),
+            timestamp=data.timestamps[lines],
+            context={},
+            offsets=np.searchsorted(data.users[lines], np.arange(users + 1)),
+        ),
+        Users(ids=ids, features={out.USER_ID.name: np.arange(users)}),
+    )
+
+
+def _source() -> str:
+    return source_digest("trainer")
+
+
+def _method(name: str, title: str, rating: float, retrieval: float, leaking: bool) -> Method:
+    params = {"rating_weight": rating, "retrieval_weight": retrieval, "leaking": int(leaking)}
+    return Method(
+        name,
+        title,
+        "both",
+        run,
+        ({**params, "epochs": _EPOCHS},),
+        {**params, "epochs": 1},
+        only_main=True,
+        more_source=_source,
+    )
+
+
+METHODS: tuple[Method, ...] = (
+    _method("tutorial_rating", "rating-specialised", 1.0, 0.0, False),
+    _method("tutorial_retrieval", "retrieval-specialised", 0.0, 1.0, False),
+    _method("tutorial_joint", "joint", 1.0, 1.0, False),
+    _method("tutorial_leak", "LEAKING query tower", 1.0, 1.0, True),
+)

@@ -1,0 +1,223 @@
+"""Our model on the comparison's splits: the pipeline's own steps, without its orchestration."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gc
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public import tfxio
+
+from benchmarks.compare import methods, protocols
+from benchmarks.compare.data import Task
+from benchmarks.compare.methods import Answer, Method, Metrics, Params
+from benchmarks.compare.protocols import FloatArray, IntArray
+from benchmarks.compare.report import OURS, PLAIN, UNTIMED
+from components.data import source, tables
+from components.data.metadata import join_metadata
+from components.data.ratings import RatingsChunk
+from components.example_gen import records
+from components.source_hash import source_digest
+from schema import features as raw
+from schema import predictions
+from schema.features import Owner
+from trainer import data as trainer_data
+from trainer import run as trainer_run
+from trainer.config import BayesConfig, TasteConfig, TrainConfig, TrainerConfig
+from transform.preprocessing import preprocessing_fn
+
+_SCHEMA_FILE = Path(raw.__file__).resolve().parent / "schema.pbtxt"
+_ASK_BATCH = 2_000
+_SEEDS = (42, 43, 44)
+_RAN_ON_SEEDS = "seed"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sides:
+    """The tables that ratings are joined with."""
+
+    users: records.Side
+    movies: records.Side
+
+
+@functools.lru_cache(maxsize=1)
+def _sides(folder: Path) -> _Sides:
+    users, _ = tables.read_users(folder, "keep")
+    movies, _ = tables.read_movies(folder)
+    metadata = os.environ.get(source.METADATA_VARIABLE)
+    movies, _ = join_metadata(movies, Path(metadata) if metadata else None)
+    return _Sides(
+        records.Side(users, Owner.USER, raw.USER_ID),
+        records.Side(movies, Owner.MOVIE, raw.MOVIE_ID),
+    )
+
+
+def run(task: Task, params: Params) -> Answer:
+    """Trains our model on the lines of `fit` and asks it about those of `ask`.
+
+    The lines become tf.Examples as RatingsGen writes them, the preprocessing graph is made
+    of the lines of `fit` alone, and the figures are those of the served model's answers.
+    """
+    sides = _sides(task.data.folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        ratings, movies = Path(scratch) / "ratings", Path(scratch) / "movies"
+        records.write_shard(str(ratings), 0, 1, _examples(task, task.fit, sides))
+        records.write_shard(str(movies), 0, 1, records.movie_examples(sides.movies))
+        transform_output = tft.TFTransformOutput(_transform_graph(task, ratings))
+        catalogue = trainer_data.load_catalogue(_files(movies), transform_output)
+        interactions, users = trainer_data.load_interactions(
+            _files(ratings), transform_output, catalogue
+        )
+        trained = trainer_run.train(
+            _config(params),
+            catalogue,
+            interactions,
+            users,
+            transform_output,
+            scratch,
+            report=lambda line: None,
+        )
+        answers = _ask(trained.serving.predict_examples, _examples(task, task.ask, sides))
+    del trained
+    tf.keras.backend.clear_session()
+    gc.collect()
+    return _answer(task, answers)
+
+
+def _config(params: Params) -> TrainerConfig:
+    config = TrainerConfig(train=TrainConfig(seed=int(params[_RAN_ON_SEEDS])))
+    if "epochs" not in params:
+        return config
+    epochs = int(params["epochs"])
+    return dataclasses.replace(
+        config,
+        taste=TasteConfig(epochs=epochs),
+        bayes=BayesConfig(burn_in=2, samples=2),
+        train=dataclasses.replace(config.train, epochs=epochs),
+    )
+
+
+def _examples(task: Task, lines: IntArray, sides: _Sides) -> list[bytes]:
+    data = task.data
+    chunk = RatingsChunk(
+        data.users[lines] + 1,
+        data.movies[lines] + 1,
+        data.ratings[lines].astype(np.float32),
+        data.timestamps[lines],
+    )
+    return list(records.rating_examples(chunk, sides.users, sides.movies))
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path) for path in folder.glob("*.gz"))
+
+
+# It does not depend on the model's seed, and seeds of a split come one after the other.
+_GRAPHS: dict[tuple[str, str], tempfile.TemporaryDirectory[str]] = {}
+
+
+def _transform_graph(task: Task, ratings: Path) -> str:
+    """Returns the folder of the preprocessing graph made of the ratings; kept per split."""
+    key = (task.data.digest, f"{task.split.name} {len(task.fit)}")
+    if key not in _GRAPHS:
+        _GRAPHS.clear()
+        folder = tempfile.TemporaryDirectory()
+        _analyze(_files(ratings), Path(folder.name) / "graph")
+        _GRAPHS[key] = folder
+    return str(Path(_GRAPHS[key].name) / "graph")
+
+
+def _analyze(paths: list[str], target: Path) -> None:
+    schema = text_format.Parse(_SCHEMA_FILE.read_text("utf-8"), schema_pb2.Schema())
+    examples = tfxio.TFExampleRecord(paths, schema=schema, telemetry_descriptors=["compare"])
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        beam.Pipeline() as pipeline,
+        tft_beam.Context(temp_dir=scratch),
+    ):
+        rows = pipeline | examples.BeamSource()
+        graph = (rows, examples.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
+        _ = graph | tft_beam.WriteTransformFn(str(target))
+
+
+def _ask(
+    predict: tf.types.experimental.GenericFunction, examples: list[bytes]
+) -> Mapping[str, FloatArray]:
+    compiled = tf.function(
+        predict, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+    )
+    batches = [
+        compiled(tf.constant(examples[start : start + _ASK_BATCH]))
+        for start in range(0, len(examples), _ASK_BATCH)
+    ]
+    return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
+
+
+def _answer(task: Task, answers: Mapping[str, FloatArray]) -> Answer:
+    """Returns ranks and stars, and under names of their own those without time or block."""
+    ranks = {
+        # A movie that is not in the catalogue is a miss.
+        name: np.where(answers[name] == predictions.UNKNOWN_RANK, 10**6, answers[name])
+        for name in (
+            predictions.RANK_ALL,
+            predictions.RANK_PLAIN,
+            predictions.RANK_UNSEEN,
+            predictions.RANK_UNTIMED,
+        )
+    }
+    plain = ranks[predictions.RANK_PLAIN]
+    return Answer(
+        ranks_all=ranks[predictions.RANK_ALL],
+        ranks_unseen=ranks[predictions.RANK_UNSEEN],
+        predictions=answers[predictions.PREDICTED_RATING].astype(np.float64),
+        more={
+            PLAIN + methods.P1_TOP_10: protocols.top_k(plain, 10),
+            PLAIN + methods.P1_TOP_100: protocols.top_k(plain, 100),
+            **_untimed(task, ranks[predictions.RANK_UNTIMED], answers[predictions.UNTIMED_RATING]),
+        },
+    )
+
+
+def _untimed(task: Task, ranks: IntArray, stars: FloatArray) -> Metrics:
+    users = task.data.users[task.ask]
+    top_10, top_100 = protocols.top_k(ranks, 10), protocols.top_k(ranks, 100)
+    figures = {
+        # With the seen block, nothing that was seen is before a test movie.
+        methods.P1_TOP_10: top_10,
+        methods.P1_TOP_100: top_100,
+        methods.TOP_10: top_10,
+        methods.TOP_100: top_100,
+        methods.ROW_NDCG: protocols.row_ndcg(ranks),
+        methods.USER_NDCG: protocols.user_ndcg(ranks, users),
+        methods.USER_RECALL: protocols.user_recall(ranks, users),
+        methods.RMSE: protocols.rmse(stars.astype(np.float64), task.data.ratings[task.ask]),
+    }
+    return {UNTIMED + name: value for name, value in figures.items()}
+
+
+def _source() -> str:
+    return source_digest("trainer", "transform", "schema")
+
+
+METHODS: tuple[Method, ...] = (
+    Method(
+        OURS,
+        "Ours",
+        "both",
+        run,
+        quick={"epochs": 1},
+        seeds=_SEEDS,
+        more_source=_source,
+    ),
+)
