@@ -1,0 +1,1 @@
+"""The report: one page per run that opens offline, by double-click."""

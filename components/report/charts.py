@@ -1,0 +1,446 @@
+"""Vega-Lite specifications of the charts that the report uses.
+
+Colours are the page's CSS variables, so that a figure follows light and dark mode without
+being drawn anew; scales with steps take a class of the page per step for the same reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+Spec: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = Mapping[str, Any]
+
+US_STATES = "us_states"
+"""The outline in `assets/`; see LICENSES.txt there for its source."""
+
+SERIES: tuple[str, ...] = tuple(f"var(--c{number})" for number in range(1, 9))
+STEPS: tuple[str, ...] = tuple(f"var(--s{number})" for number in range(1, 7))
+PERCENT = ".1~%"
+WHOLE = ",.0f"
+
+_DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (6, 3), (2, 2), (8, 2, 2, 2), (4, 4))
+_SHAPES = (
+    "circle",
+    "square",
+    "triangle-up",
+    "diamond",
+    "cross",
+    "triangle-down",
+    "stroke",
+    "wedge",
+)
+_BAR_STEP = 22
+_INK, _MUTED = "var(--ink)", "var(--muted)"
+
+THEME: Mapping[str, Any] = {
+    "background": "transparent",
+    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
+    "view": {"stroke": "transparent"},
+    "axis": {
+        "labelColor": _MUTED,
+        "titleColor": _MUTED,
+        "titleFontWeight": "normal",
+        "labelFontSize": 11,
+        "titleFontSize": 12,
+        "gridColor": "var(--grid)",
+        "domainColor": "var(--line)",
+        "tickColor": "var(--line)",
+        "labelLimit": 180,
+    },
+    "axisX": {"grid": False},
+    "legend": {
+        "labelColor": _MUTED,
+        "titleColor": _MUTED,
+        "titleFontWeight": "normal",
+        "orient": "top",
+        "labelFontSize": 11,
+        "titleFontSize": 12,
+        "symbolStrokeWidth": 2,
+    },
+    "header": {"labelColor": _MUTED, "titleColor": _MUTED},
+    "bar": {"color": SERIES[0], "cornerRadiusEnd": 2},
+    "line": {"color": SERIES[0]},
+    "point": {"color": SERIES[0], "filled": True},
+    "rule": {"color": _MUTED},
+    "text": {"color": _INK},
+    "range": {"category": list(SERIES)},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Channel:
+    """A column of the data and how it is drawn.
+
+    Attributes:
+      field: its key in the rows.
+      title: of axis, legend and tooltip.
+      kind: Vega-Lite's type.
+      format: d3's number format.
+      sort: order of categories; the data's own if None.
+      zero: whether a quantitative axis starts at 0.
+      log: whether it is logarithmic.
+      domain: first and last value, or the categories of a series.
+      values: where the axis has ticks, if not where Vega puts them.
+    """
+
+    field: str
+    title: str
+    kind: Literal["quantitative", "nominal", "ordinal"] = "quantitative"
+    format: str | None = None
+    sort: Sequence[Any] | None = None
+    zero: bool = True
+    log: bool = False
+    domain: Sequence[Any] | None = None
+    values: Sequence[Any] | None = None
+
+    def axis(self, **changes: object) -> dict[str, Any]:
+        """Returns the encoding of a position channel."""
+        channel: dict[str, Any] = {"field": self.field, "type": self.kind, "title": self.title}
+        axis: dict[str, Any] = {}
+        if self.format:
+            axis["format"] = self.format
+        if self.values is not None:
+            axis["values"] = list(self.values)
+        if self.kind == "quantitative":
+            scale: dict[str, Any] = {"type": "symlog"} if self.log else {"zero": self.zero}
+            if self.domain is not None:
+                scale["domain"] = list(self.domain)
+            channel["scale"] = scale
+        else:
+            channel["sort"] = None if self.sort is None else list(self.sort)
+            axis["labelAngle"] = 0
+            axis["labelOverlap"] = "greedy"
+        return {**channel, "axis": axis, **changes}
+
+    def tip(self) -> dict[str, Any]:
+        """Returns the line of the tooltip."""
+        tip = {"field": self.field, "type": self.kind, "title": self.title}
+        return {**tip, "format": self.format} if self.format else tip
+
+
+def _spec(rows: Sequence[Row], height: int, **parts: object) -> Spec:
+    return {
+        "data": {"values": list(rows)},
+        "width": "container",
+        "height": height,
+        "autosize": {"type": "fit", "contains": "padding"},
+        **parts,
+    }
+
+
+def _color(series: Channel | None) -> dict[str, Any]:
+    if series is None:
+        return {}
+    domain = list(series.domain or ())
+    return {
+        "color": {
+            "field": series.field,
+            "type": "nominal",
+            "title": series.title or None,
+            "scale": {"domain": domain, "range": list(SERIES[: len(domain)])},
+        }
+    }
+
+
+def _tips(*channels: Channel | None) -> list[dict[str, Any]]:
+    return [channel.tip() for channel in channels if channel is not None]
+
+
+def columns(
+    rows: Sequence[Row],
+    x: Channel,
+    y: Channel,
+    series: Channel | None = None,
+    *,
+    height: int = 220,
+    more: Sequence[Channel] = (),
+) -> Spec:
+    """Upright bars; side by side where there is a series."""
+    encoding = {"x": x.axis(), "y": y.axis(), **_color(series)}
+    if series is not None:
+        encoding["xOffset"] = {"field": series.field, "sort": list(series.domain or ())}
+    encoding["tooltip"] = _tips(x, series, y, *more)
+    return _spec(rows, height, mark={"type": "bar"}, encoding=encoding)
+
+
+def bars(
+    rows: Sequence[Row],
+    y: Channel,
+    x: Channel,
+    series: Channel | None = None,
+    *,
+    more: Sequence[Channel] = (),
+) -> Spec:
+    """Lying bars with their labels on the left, as high as there are categories."""
+    categories = {row[y.field] for row in rows}
+    per_category = len(series.domain or ()) if series else 1
+    encoding = {"y": y.axis(title=None), "x": x.axis(), **_color(series)}
+    if series is not None:
+        encoding["yOffset"] = {"field": series.field, "sort": list(series.domain or ())}
+    encoding["tooltip"] = _tips(y, series, x, *more)
+    step = _BAR_STEP if per_category == 1 else 10 * per_category + 6
+    height = step * max(len(categories), 1) + (70 if series else 44)
+    return _spec(rows, height, mark={"type": "bar"}, encoding=encoding)
+
+
+def stacked_bars(rows: Sequence[Row], y: Channel, x: Channel, steps: Channel) -> Spec:
+    """Lying bars of 100 %, cut into ordered steps such as stars."""
+    domain = list(steps.domain or ())
+    count = len({row[y.field] for row in rows})
+    encoding = {
+        "y": y.axis(title=None),
+        "x": x.axis(stack="normalize"),
+        "color": {
+            "field": steps.field,
+            "type": "ordinal",
+            "title": steps.title,
+            "sort": domain,
+            "scale": {"domain": domain, "range": _spread(len(domain))},
+        },
+        "order": {"field": steps.field},
+        "tooltip": _tips(y, steps, x),
+    }
+    mark = {"type": "bar", "cornerRadiusEnd": 0}
+    return _spec(rows, _BAR_STEP * count + 80, mark=mark, encoding=encoding)
+
+
+def _spread(count: int) -> list[str]:
+    """Returns `count` colours from the lightest step to the darkest."""
+    last = len(STEPS) - 1
+    return [STEPS[round(number * last / max(count - 1, 1))] for number in range(count)]
+
+
+def lines(
+    rows: Sequence[Row],
+    x: Channel,
+    y: Channel,
+    series: Channel | None = None,
+    *,
+    height: int = 220,
+    step: bool = False,
+    points: bool = False,
+) -> Spec:
+    """One line per series, told apart by colour and by dashes."""
+    encoding = {"x": x.axis(), "y": y.axis(), **_color(series), "tooltip": _tips(x, series, y)}
+    if series is not None:
+        domain = list(series.domain or ())
+        dashes = [list(dash) for dash in _DASHES[: len(domain)]]
+        encoding["strokeDash"] = {
+            "field": series.field,
+            "type": "nominal",
+            "title": series.title or None,
+            "scale": {"domain": domain, "range": dashes},
+        }
+    mark: dict[str, Any] = {"type": "line", "strokeWidth": 2}
+    if step:
+        mark["interpolate"] = "step-after"
+    if points:
+        mark["point"] = {"filled": True, "size": 36}
+    return _spec(rows, height, mark=mark, encoding=encoding)
+
+
+def scatter(
+    rows: Sequence[Row],
+    x: Channel,
+    y: Channel,
+    series: Channel | None = None,
+    *,
+    tips: Sequence[Channel] = (),
+    height: int = 260,
+    diagonal: bool = False,
+    size: int = 30,
+) -> Spec:
+    """Points; a click on the legend leaves one series alone."""
+    encoding: dict[str, Any] = {
+        "x": x.axis(),
+        "y": y.axis(),
+        **_color(series),
+        "tooltip": _tips(*(tips or (x, y))),
+    }
+    mark = {"type": "point", "filled": True, "size": size, "opacity": 0.75}
+    # Hundreds of points read out one by one help nobody; the figure has a description.
+    layer: dict[str, Any] = {"mark": {**mark, "aria": len(rows) <= 60}, "encoding": encoding}
+    if series is not None:
+        domain = list(series.domain or ())
+        encoding["shape"] = {
+            "field": series.field,
+            "type": "nominal",
+            "title": series.title or None,
+            "scale": {"domain": domain, "range": list(_SHAPES[: len(domain)])},
+        }
+        encoding["opacity"] = {"condition": {"param": "only", "value": 0.8}, "value": 0.04}
+        select = {"type": "point", "fields": [series.field]}
+        layer["params"] = [{"name": "only", "select": select, "bind": "legend"}]
+    if not diagonal:
+        return _spec(rows, height, **layer)
+    low, high = (x.domain or (0, 1))[0], (x.domain or (0, 1))[-1]
+    ends = [{x.field: low, y.field: low}, {x.field: high, y.field: high}]
+    line = {
+        "data": {"values": ends},
+        "mark": {"type": "line", "strokeDash": [4, 4], "color": _MUTED, "strokeWidth": 1},
+        "encoding": {"x": x.axis(), "y": y.axis()},
+    }
+    return _spec(rows, height, layer=[line, layer])
+
+
+def intervals(
+    rows: Sequence[Row],
+    y: Channel,
+    x: Channel,
+    low: str,
+    high: str,
+    *,
+    reference: float | None = None,
+    more: Sequence[Channel] = (),
+) -> Spec:
+    """A dot per category with its interval, and a line at the value of all."""
+    count = len({row[y.field] for row in rows})
+    bar = {
+        "mark": {"type": "rule", "color": SERIES[0], "strokeWidth": 2, "opacity": 0.55},
+        "encoding": {"y": y.axis(title=None), "x": {"field": low}, "x2": {"field": high}},
+    }
+    dot = {
+        "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+        "encoding": {
+            "y": y.axis(title=None),
+            "x": x.axis(),
+            "tooltip": _tips(y, x, *more),
+        },
+    }
+    layers: list[dict[str, Any]] = [bar, dot]
+    if reference is not None:
+        layers.insert(
+            0,
+            {
+                "data": {"values": [{"all": reference}]},
+                "mark": {"type": "rule", "strokeDash": [4, 4]},
+                "encoding": {"x": {"field": "all", "type": "quantitative"}},
+            },
+        )
+    return _spec(rows, _BAR_STEP * max(count, 1) + 44, layer=layers)
+
+
+def heat(rows: Sequence[Row], x: Channel, y: Channel, value: Channel, *, height: int = 240) -> Spec:
+    """A grid of cells coloured in equal steps of a value."""
+    encoding = {
+        "x": x.axis(),
+        "y": y.axis(),
+        "color": {
+            "field": value.field,
+            "type": "quantitative",
+            "title": value.title,
+            "scale": {"type": "quantize", "range": list(STEPS), "nice": True, "zero": False},
+            "legend": {"format": value.format or ".2~f", "type": "symbol", "symbolType": "square"},
+        },
+        "tooltip": _tips(y, x, value),
+    }
+    return _spec(rows, height, mark={"type": "rect", "cornerRadius": 2}, encoding=encoding)
+
+
+def us_map(rows: Sequence[Row], name: str, value: Channel, *, more: Sequence[Channel] = ()) -> Spec:
+    """The states of the US, coloured by quantiles of a value; grey where there is none.
+
+    Args:
+      rows: one per state.
+      name: the column that holds the state's name.
+      value: what they are coloured by.
+      more: further columns for the tooltip.
+    """
+    fields = [value.field, *(channel.field for channel in more)]
+    color = {
+        "field": value.field,
+        "type": "quantitative",
+        "title": value.title,
+        "scale": {"type": "quantile", "range": list(STEPS)},
+        "legend": {"format": value.format or WHOLE, "type": "symbol", "symbolType": "square"},
+    }
+    known = {"test": f"isValid(datum['{value.field}'])", **color}
+    outline = {"type": "geoshape", "stroke": "var(--card)", "strokeWidth": 0.8}
+    state = Channel("properties.name", "State", "nominal")
+    return {
+        "data": {"map": US_STATES, "format": {"type": "topojson", "feature": "states"}},
+        "width": "container",
+        "height": 330,
+        "autosize": {"type": "fit", "contains": "padding"},
+        "projection": {"type": "identity"},
+        "transform": [
+            {
+                "lookup": "properties.name",
+                "from": {"data": {"values": list(rows)}, "key": name, "fields": fields},
+            }
+        ],
+        "mark": outline,
+        "encoding": {
+            "color": {"condition": known, "value": "var(--none)"},
+            "tooltip": _tips(state, value, *more),
+        },
+    }
+
+
+def graph(nodes: Sequence[Row], edges: Sequence[Row], *, levels: int, rows: int) -> Spec:
+    """Named boxes from left to right with lines between them.
+
+    Args:
+      nodes: `x` (level), `y` (row), `name`, `detail` and `kind` each.
+      edges: `x`, `y`, `x2`, `y2` each.
+      levels: number of levels.
+      rows: largest number of boxes on a level.
+    """
+    x = {
+        "field": "x",
+        "type": "quantitative",
+        "axis": None,
+        "scale": {"domain": [-0.6, levels - 0.4]},
+    }
+    y = {
+        "field": "y",
+        "type": "quantitative",
+        "axis": None,
+        "scale": {"domain": [rows - 0.3, -0.7]},
+    }
+    kinds = sorted({row["kind"] for row in nodes})
+    tooltip = [
+        {"field": "name", "type": "nominal", "title": "Component"},
+        {"field": "detail", "type": "nominal", "title": "Made"},
+    ]
+    layers = [
+        {
+            "data": {"values": list(edges)},
+            "mark": {"type": "rule", "opacity": 0.35, "aria": False},
+            "encoding": {"x": x, "y": y, "x2": {"field": "x2"}, "y2": {"field": "y2"}},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 130, "opacity": 1},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "color": {
+                    "field": "kind",
+                    "type": "nominal",
+                    "title": None,
+                    "scale": {"domain": kinds, "range": list(SERIES[: len(kinds)])},
+                },
+                "tooltip": tooltip,
+            },
+        },
+        {
+            "mark": {"type": "text", "dy": -13, "fontSize": 11, "aria": False},
+            "encoding": {"x": x, "y": y, "text": {"field": "name"}, "tooltip": tooltip},
+        },
+    ]
+    return _spec(nodes, 70 * rows + 40, layer=layers)
+
+
+def outlines(specs: Mapping[str, Spec]) -> dict[str, Any]:
+    """Returns the maps that any of the specifications draws on, by name."""
+    needed = {spec["data"]["map"] for spec in specs.values() if "map" in spec.get("data", ())}
+    folder = Path(__file__).resolve().parent / "assets"
+    return {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in sorted(needed)
+    }

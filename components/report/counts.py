@@ -1,0 +1,251 @@
+"""Counts over the ratings, taken in one pass of large batches.
+
+TensorFlow reads, unzips and parses in C++; Python sees columns of numbers. What is kept
+grows with users, movies and stars, never with ratings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import tensorflow as tf
+
+from components.report.sources import splits
+from schema import features as raw
+from schema.features import Feature
+
+IntArray = npt.NDArray[np.int64]
+
+MAX_ROWS = 2_000_000
+"""Ratings read per split: beyond that, the shards that are left are not opened."""
+
+BATCH = 32_768
+
+USER_FACTS: tuple[Feature, ...] = (
+    raw.GENDER,
+    raw.AGE,
+    raw.AGE_BUCKET,
+    raw.OCCUPATION,
+    raw.OCCUPATION_LABEL,
+    raw.ZIP_CODE,
+)
+"""What is kept of each user."""
+
+# Ratings are counted by half stars.
+_HALVES = int(2 * raw.RATING_MAX) + 1
+_DAYS, _HOURS = 7, 24
+_SECONDS_PER_HOUR = 3600
+# 1970-01-01 was a Thursday; with Monday = 0 that is day 3.
+_EPOCH_WEEKDAY = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class RatingCounts:
+    """How often each thing was rated with how many stars.
+
+    Attributes:
+      stars: the ratings that occur, ascending, `[levels]`; to the nearest half star.
+      by_split: ratings per split, `[levels]` each.
+      users: a row per user, ascending by id: `USER_FACTS`, index the id.
+      by_user: `[users, levels]`.
+      movie_ids: ids of the movies rated, ascending.
+      by_movie: `[movies, levels]`.
+      by_hour: `[7 weekdays from Monday, 24 hours, levels]`, in UTC.
+      complete: whether every rating was read.
+    """
+
+    stars: npt.NDArray[np.float64]
+    by_split: Mapping[str, IntArray]
+    users: pd.DataFrame
+    by_user: IntArray
+    movie_ids: IntArray
+    by_movie: IntArray
+    by_hour: IntArray
+    complete: bool
+
+    @property
+    def ratings(self) -> int:
+        """How many ratings were counted."""
+        return int(self.by_user.sum())
+
+    def mean(self, counts: IntArray) -> npt.NDArray[np.float64]:
+        """Returns mean stars along the last axis of counts; NaN where nothing was counted."""
+        totals = counts.sum(axis=-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(counts @ self.stars / totals)
+
+
+def count_ratings(ratings: Path, *, max_rows: int = MAX_ROWS) -> RatingCounts:
+    """Counts the ratings of every split of an Examples artifact.
+
+    Args:
+      ratings: the artifact's folder.
+      max_rows: shards of a split are read until they held so many ratings.
+    """
+    users, movies = _Table(), _Table()
+    by_hour = np.zeros(_DAYS * _HOURS * _HALVES, np.int64)
+    by_split: dict[str, IntArray] = {}
+    complete = True
+    for name, folder in splits(ratings).items():
+        before = users.counts.sum(axis=0)
+        complete &= _count_split(folder, max_rows, users, movies, by_hour)
+        by_split[name] = users.counts.sum(axis=0) - before
+    levels = np.flatnonzero(users.counts.sum(axis=0))
+    user_order, movie_order = np.argsort(users.ids), np.argsort(movies.ids)
+    return RatingCounts(
+        stars=levels / 2.0,
+        by_split={name: counts[levels] for name, counts in by_split.items()},
+        users=users.facts().iloc[user_order],
+        by_user=users.counts[user_order][:, levels],
+        movie_ids=np.array(movies.ids, np.int64)[movie_order],
+        by_movie=movies.counts[movie_order][:, levels],
+        by_hour=by_hour.reshape(_DAYS, _HOURS, _HALVES)[..., levels],
+        complete=complete,
+    )
+
+
+def _count_split(
+    folder: Path, max_rows: int, users: _Table, movies: _Table, by_hour: IntArray
+) -> bool:
+    rows = 0
+    for shard in shards(folder):
+        if rows >= max_rows:
+            return False
+        for batch in read(shard):
+            rows += _count_batch(batch, users, movies, by_hour)
+    return True
+
+
+def _count_batch(
+    batch: Mapping[str, tf.Tensor], users: _Table, movies: _Table, by_hour: IntArray
+) -> int:
+    level = np.rint(2 * batch[raw.RATING.name].numpy()).astype(np.int64).clip(0, _HALVES - 1)
+    ids, first, inverse = np.unique(
+        batch[raw.USER_ID.name].numpy(), return_index=True, return_inverse=True
+    )
+    rows, new = users.rows(ids)
+    if new.any():
+        at = first[new]
+        users.add_facts({f.name: tf.gather(batch[f.name], at).numpy() for f in USER_FACTS})
+    users.add(rows[inverse], level)
+    ids, inverse = np.unique(batch[raw.MOVIE_ID.name].numpy(), return_inverse=True)
+    movies.add(movies.rows(ids)[0][inverse], level)
+    hours = batch[raw.TIMESTAMP.name].numpy() // _SECONDS_PER_HOUR
+    weekday = (hours // _HOURS + _EPOCH_WEEKDAY) % _DAYS
+    _tally(by_hour, (weekday * _HOURS + hours % _HOURS) * _HALVES + level)
+    return len(level)
+
+
+class _Table:
+    """Counts by half stars for ids that appear one after the other."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self._rows: dict[int, int] = {}
+        self._counts = np.zeros([0, _HALVES], np.int64)
+        self._facts: list[pd.DataFrame] = []
+
+    @property
+    def counts(self) -> IntArray:
+        return self._counts[: len(self.ids)]
+
+    def rows(self, ids: IntArray) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+        """Returns the row of each id (all different), and which of them are new."""
+        before = len(self.ids)
+        for number in ids.tolist():
+            if number not in self._rows:
+                self._rows[number] = len(self.ids)
+                self.ids.append(number)
+        found = np.array([self._rows[number] for number in ids.tolist()], np.int64)
+        if len(self.ids) > len(self._counts):
+            grown = np.zeros([2 * len(self.ids), _HALVES], np.int64)
+            grown[:before] = self._counts[:before]
+            self._counts = grown
+        return found, found >= before
+
+    def add(self, rows: IntArray, level: IntArray) -> None:
+        """Counts one rating per row number."""
+        _tally(self._counts.reshape(-1), rows * _HALVES + level)
+
+    def add_facts(self, columns: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Takes in the facts of the ids that were new, in the order of their rows."""
+        self._facts.append(pd.DataFrame({k: _decoded(v) for k, v in columns.items()}))
+
+    def facts(self) -> pd.DataFrame:
+        """Returns the facts by id, in the order of the rows."""
+        if not self._facts:
+            return pd.DataFrame({feature.name: [] for feature in USER_FACTS})
+        table = pd.concat(self._facts, ignore_index=True)
+        table.index = pd.Index(self.ids, name=raw.USER_ID.name)
+        return table
+
+
+def _tally(counts: IntArray, indices: IntArray) -> None:
+    """Adds 1 at each index, which may repeat."""
+    where, how_often = np.unique(indices, return_counts=True)
+    counts[where] += how_often
+
+
+def _decoded(values: npt.NDArray[np.generic]) -> list[object]:
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values.tolist()]
+
+
+def shards(folder: Path) -> list[Path]:
+    """Returns a split's files, in order."""
+    return sorted(path for path in folder.glob("*.gz") if not path.name.startswith("."))
+
+
+def read(shard: Path) -> Iterator[Mapping[str, tf.Tensor]]:
+    """Yields batches of columns: ids as numbers, a missing number as NaN or -1."""
+    return iter(tf.data.TFRecordDataset([str(shard)], "GZIP").batch(BATCH).map(_parser()))
+
+
+@functools.cache
+def _parser() -> tf.types.experimental.GenericFunction:
+    missing = {"string": raw.UNKNOWN, "int64": -1, "float32": float("nan")}
+    columns = (raw.USER_ID, raw.MOVIE_ID, raw.RATING, raw.TIMESTAMP, *USER_FACTS)
+    spec = {f.name: tf.io.FixedLenFeature([], f.dtype, missing[f.dtype]) for f in columns}
+
+    def parse(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch = tf.io.parse_example(examples, spec)
+        for feature in (raw.USER_ID, raw.MOVIE_ID):
+            batch[feature.name] = tf.strings.to_number(batch[feature.name], tf.int64)
+        return dict(batch)
+
+    return tf.function(parse, autograph=False)
+
+
+def read_catalogue(movies: Path) -> pd.DataFrame:
+    """Returns the catalogue: a row per movie in the artifact's order, index the id.
+
+    Columns: title, genres (a tuple of texts), year (NaN where unknown), director, star.
+    """
+    spec = {
+        raw.MOVIE_ID.name: tf.io.FixedLenFeature([], tf.string),
+        raw.TITLE.name: tf.io.FixedLenFeature([], tf.string, raw.UNKNOWN),
+        raw.DIRECTOR.name: tf.io.FixedLenFeature([], tf.string, raw.UNKNOWN),
+        raw.STAR.name: tf.io.FixedLenFeature([], tf.string, raw.UNKNOWN),
+        raw.RELEASE_YEAR.name: tf.io.FixedLenFeature([], tf.int64, -1),
+        raw.GENRES.name: tf.io.RaggedFeature(tf.string),
+    }
+    files = [str(shard) for folder in splits(movies).values() for shard in shards(folder)]
+    tables = []
+    for records in tf.data.TFRecordDataset(files, "GZIP").batch(BATCH):
+        parsed = tf.io.parse_example(records, spec)
+        genres = parsed.pop(raw.GENRES.name).to_list()
+        table = pd.DataFrame({name: _decoded(value.numpy()) for name, value in parsed.items()})
+        table["genres"] = [tuple(genre.decode("utf-8", "replace") for genre in g) for g in genres]
+        tables.append(table)
+    if not tables:
+        return pd.DataFrame(columns=["title", "genres", "year", "director", "star"])
+    table = pd.concat(tables, ignore_index=True)
+    table.index = pd.Index(table.pop(raw.MOVIE_ID.name).astype("int64"), name=raw.MOVIE_ID.name)
+    table = table.rename(columns={raw.TITLE.name: "title", raw.RELEASE_YEAR.name: "year"})
+    table["year"] = table["year"].astype("float64").where(table["year"] >= 0)
+    return table

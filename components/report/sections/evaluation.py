@@ -1,0 +1,464 @@
+"""TFMA's results: thresholds, slices with intervals, and what is recommended altogether."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from components.evaluation.verdict import SliceMetrics, ThresholdResult, Verdict
+from components.report import charts, intervals
+from components.report.charts import Channel
+from components.report.context import TOP_K, Context
+from components.report.intervals import Estimate, PersonSums
+from components.report.page import Block, Column, Figure, Note, Section, Table, Text, Tiles
+from components.report.sections import percent, sources_of
+from components.report.sources import read_json
+
+# Of `components.evaluation`: loading TFMA for three names would take seconds.
+_LOWER_IS_BETTER = frozenset({"rmse", "mae"})
+_TOP_KS = (1, 5, 10, 50, 100)
+_NAMES: Mapping[str, str] = {
+    "user_gender": "gender",
+    "bucketized_user_age": "age bucket",
+    "user_occupation_text": "occupation",
+}
+_TENTHS = 10
+_FEW_ROWS = 30
+
+
+def build(context: Context) -> Section:
+    """Returns the section."""
+    return Section(
+        key="evaluation",
+        title="Evaluation",
+        lead="What TensorFlow Model Analysis found on the test split, which neither training nor "
+        "choices have seen.",
+        sources=sources_of(context.sources, "evaluation", "blessing", "model"),
+        blocks=(*_evaluation(context), *_recommended(context), *_comparison(context)),
+    )
+
+
+def _evaluation(context: Context) -> Iterator[Block]:
+    verdict = context.verdict
+    if verdict is None:
+        yield Note("No evaluation: the run did not get as far as the Evaluator.", "warn")
+        return
+    yield from _thresholds(verdict)
+    if not verdict.metrics:
+        yield Note("No test rows were evaluated.", "bad")
+        return
+    yield _metrics(verdict)
+    yield _top_k(verdict)
+    yield from _slices(context, verdict)
+
+
+# --- thresholds and metrics
+
+
+def _thresholds(verdict: Verdict) -> Iterator[Block]:
+    tone = "good" if verdict.blessed else "bad"
+    reasons = verdict.reasons()
+    word = "Blessed." if verdict.blessed else "Not blessed."
+    yield Note(" ".join([word, *(f"{r[:1].upper()}{r[1:]}." for r in reasons)]), tone)
+    yield Table(
+        "thresholds",
+        "Thresholds, all on the whole test split",
+        (
+            Column("Metric"),
+            Column("Must be"),
+            Column("Is", "number", 4),
+            Column("Baseline", "number", 4),
+            Column("Met"),
+        ),
+        tuple(
+            (t.metric, _rule(t), t.value, t.baseline, "yes" if t.passed else "NO")
+            for t in verdict.thresholds
+        ),
+    )
+
+
+def _rule(threshold: ThresholdResult) -> str:
+    side = "at most" if threshold.metric in _LOWER_IS_BETTER else "at least"
+    limit = threshold.limit()
+    if limit is None:
+        return "comparable with the baseline"
+    if threshold.kind == "value":
+        return f"{side} {limit:.4f}"
+    return f"{side} {limit:.4f} (the baseline {threshold.bound:+g})"
+
+
+def _metrics(verdict: Verdict) -> Table:
+    baseline = verdict.baseline_metrics
+    return Table(
+        "metrics",
+        "All metrics on the whole test split"
+        + ("" if verdict.has_baseline else "; there is no blessed model to compare with yet"),
+        (
+            Column("Metric"),
+            Column("This model", "number", 4),
+            Column("Baseline", "number", 4),
+            Column("Change", "number", 4),
+            Column("Better"),
+        ),
+        tuple(
+            (
+                name,
+                int(value) if name == "example_count" else value,
+                baseline.get(name),
+                value - baseline[name] if name in baseline else None,
+                _better(name, value, baseline.get(name)),
+            )
+            for name, value in verdict.metrics.items()
+        ),
+        searchable=True,
+    )
+
+
+def _better(name: str, value: float, baseline: float | None) -> str:
+    if baseline is None or name == "example_count" or name.startswith("popularity_"):
+        return ""
+    if value == baseline:
+        return "same"
+    return "yes" if (value < baseline) == (name in _LOWER_IS_BETTER) else "no"
+
+
+def _top_k(verdict: Verdict) -> Figure:
+    models = (
+        ("this model, unseen films", "unseen_top_{}_accuracy", verdict.metrics),
+        ("most popular, unseen films", "popularity_top_{}_accuracy", verdict.metrics),
+        ("this model, all films", "top_{}_accuracy", verdict.metrics),
+        ("baseline, unseen films", "unseen_top_{}_accuracy", verdict.baseline_metrics),
+    )
+    rows = [
+        {"k": k, "share": metrics[name.format(k)], "who": who}
+        for who, name, metrics in models
+        for k in _TOP_KS
+        if name.format(k) in metrics
+    ]
+    domain = [who for who, _, _ in models if any(row["who"] == who for row in rows)]
+    own = verdict.metrics.get(f"unseen_top_{TOP_K}_accuracy", 0.0)
+    popular = verdict.metrics.get(f"popularity_top_{TOP_K}_accuracy", 0.0)
+    return Figure(
+        "top-k",
+        "How often the film that was rated is among the first k recommended",
+        f"Among unseen films it is in the top {TOP_K} for {percent(own, 1)} of test ratings; "
+        f"recommending the most popular ones reaches {percent(popular, 1)}.",
+        charts.lines(
+            rows,
+            Channel("k", "k", "ordinal"),
+            Channel("share", "share of test ratings", format=charts.PERCENT),
+            Channel("who", "", "nominal", domain=domain),
+            points=True,
+            height=260,
+        ),
+        Table(
+            "top-k-numbers",
+            "Share of test ratings by k",
+            (Column("Who"), *(Column(f"top {k}", "share", 1) for k in _TOP_KS)),
+            tuple(
+                (who, *(metrics.get(name.format(k)) for k in _TOP_KS))
+                for who, name, metrics in models
+                if who in domain
+            ),
+        ),
+        wide=True,
+    )
+
+
+# --- slices
+
+
+def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
+    if not verdict.slices:
+        yield Note("No slices were evaluated.")
+        return
+    sums = intervals.person_sums(context.predictions) if context.predictions else None
+    found = [(s, _estimate(context, sums, s)) for s in verdict.slices]
+    yield Text(
+        "Slices",
+        "The same metrics for groups of people. Intervals are 95 %, from drawing people anew "
+        f"{intervals.DRAWS} times; small groups have wide ones."
+        if sums is not None
+        else "The same metrics for groups of people, without intervals: the model is missing.",
+    )
+    yield Note(_worst(verdict, found))
+    for feature in dict.fromkeys(s.feature for s in verdict.slices):
+        of_feature = [(s, e) for s, e in found if s.feature == feature]
+        yield _slice_figure(feature, of_feature, verdict, "rmse")
+        yield _slice_figure(feature, of_feature, verdict, "unseen_top_10_accuracy")
+    yield _slice_table(found)
+
+
+def _estimate(context: Context, sums: PersonSums | None, found: SliceMetrics) -> Estimate | None:
+    """Returns the estimate of a slice by one feature of people; None if it is another one."""
+    if sums is None or context.counts is None or found.feature not in context.counts.users:
+        return None
+    values = context.counts.users[found.feature].reindex(sums.people).astype(str)
+    return intervals.estimate(sums, (values == found.value).to_numpy())
+
+
+def _worst(verdict: Verdict, found: Sequence[tuple[SliceMetrics, Estimate | None]]) -> str:
+    overall = verdict.metrics.get("rmse", float("nan"))
+    enough = [(s, e) for s, e in found if s.metrics.get("example_count", 0) >= _FEW_ROWS]
+    if not enough:
+        return f"No slice has {_FEW_ROWS} rows; differences between them say nothing."
+    ordered = sorted(enough, key=lambda pair: -pair[0].metrics["rmse"])[:3]
+    names = "; ".join(
+        f"{_NAMES.get(s.feature, s.feature)} {s.value} ({s.metrics['rmse']:.3f} "
+        f"over {s.metrics['example_count']:,.0f} rows)"
+        for s, _ in ordered
+    )
+    sure = [
+        f"{_NAMES.get(s.feature, s.feature)} {s.value}"
+        for s, e in enough
+        if e is not None and e.rmse_range[0] > overall
+    ]
+    more = (
+        f" Above it beyond chance: {', '.join(sure)}."
+        if sure
+        else " None is above it beyond chance."
+        if any(e for _, e in enough)
+        else ""
+    )
+    return f"Rated worst, against RMSE {overall:.3f} overall: {names}.{more}"
+
+
+_SHOWN: Mapping[str, tuple[str, str, str | None]] = {
+    "rmse": ("RMSE", "RMSE in stars", ".3f"),
+    "unseen_top_10_accuracy": ("Top-10 accuracy", "share of rows", charts.PERCENT),
+}
+
+
+def _slice_figure(
+    feature: str,
+    found: Sequence[tuple[SliceMetrics, Estimate | None]],
+    verdict: Verdict,
+    metric: str,
+) -> Figure:
+    title, axis, form = _SHOWN[metric]
+    rows = []
+    for s, e in found:
+        value = s.metrics.get(metric, float("nan"))
+        low, high = _range(e, metric) if e else (value, value)
+        count = s.metrics.get("example_count", 0.0)
+        rows.append({"value": s.value, "metric": value, "low": low, "high": high, "rows": count})
+    if all(row["value"].isdigit() for row in rows):
+        rows.sort(key=lambda row: int(row["value"]))
+    else:
+        rows.sort(key=lambda row: row["metric"], reverse=metric in _LOWER_IS_BETTER)
+    name = _NAMES.get(feature, feature)
+    overall = verdict.metrics.get(metric, float("nan"))
+    by_value = sorted(rows, key=lambda row: row["metric"])
+    low, high = by_value[0], by_value[-1]
+    show = "{:.3f}" if metric == "rmse" else "{:.1%}"
+    return Figure(
+        f"slice-{feature}-{metric}",
+        f"{title} by {name}",
+        f"From {show.format(low['metric'])} ({low['value']}) to {show.format(high['metric'])} "
+        f"({high['value']}); the dashed line is {show.format(overall)} overall.",
+        charts.intervals(
+            rows,
+            Channel("value", name, "nominal", sort=[row["value"] for row in rows]),
+            Channel("metric", axis, format=form, zero=False),
+            "low",
+            "high",
+            reference=overall,
+            more=(
+                Channel("rows", "rows", format=charts.WHOLE),
+                Channel("low", "from", format=form),
+                Channel("high", "to", format=form),
+            ),
+        ),
+    )
+
+
+def _range(found: Estimate, metric: str) -> tuple[float, float]:
+    return found.rmse_range if metric == "rmse" else found.top_10_range
+
+
+def _slice_table(found: Sequence[tuple[SliceMetrics, Estimate | None]]) -> Table:
+    return Table(
+        "slices",
+        "Every slice",
+        (
+            Column("Of"),
+            Column("Value"),
+            Column("Rows", "number"),
+            Column("RMSE", "number", 4),
+            Column("from", "number", 3),
+            Column("to", "number", 3),
+            Column("MAE", "number", 4),
+            Column("Top 10, unseen", "share", 1),
+            Column("from", "share", 1),
+            Column("to", "share", 1),
+            Column("Top 100, unseen", "share", 1),
+        ),
+        tuple(
+            (
+                _NAMES.get(s.feature, s.feature),
+                s.value,
+                int(s.metrics.get("example_count", 0)),
+                s.metrics.get("rmse"),
+                *(e.rmse_range if e else (None, None)),
+                s.metrics.get("mae"),
+                s.metrics.get("unseen_top_10_accuracy"),
+                *(e.top_10_range if e else (None, None)),
+                s.metrics.get("unseen_top_100_accuracy"),
+            )
+            for s, e in found
+        ),
+        searchable=True,
+    )
+
+
+# --- what is recommended altogether
+
+
+def _recommended(context: Context) -> Iterator[Block]:
+    if context.model is None or context.counts is None:
+        yield Note("Popularity bias and coverage are not shown: there is no model.", "warn")
+        return
+    found = context.recommendations
+    assert found is not None
+    ids, times = np.unique(found.movie_id[found.movie_id >= 0], return_counts=True)
+    ratings = dict(
+        zip(
+            context.counts.movie_ids.tolist(),
+            context.counts.by_movie.sum(axis=1).tolist(),
+            strict=True,
+        )
+    )
+    catalogue = context.catalogue
+    movies = catalogue.index.tolist() if catalogue is not None else list(ratings)
+    ordered = sorted(movies, key=lambda movie: -ratings.get(movie, 0))
+    tenth = {m: 1 + place * _TENTHS // len(ordered) for place, m in enumerate(ordered)}
+    rows = _tenths(ratings, dict(zip(ids.tolist(), times.tolist(), strict=True)), tenth)
+    first = {row["of"]: row["share"] for row in rows if row["tenth"] == 1}
+    people = len(found.users)
+    yield Text("What is recommended altogether", f"The top {TOP_K} of {people:,} people.")
+    yield Tiles(
+        (
+            (
+                percent(len(ids) / len(movies), 1),
+                "catalogue coverage",
+                f"{len(ids):,} of {len(movies):,} films in somebody's top {TOP_K}",
+            ),
+            (
+                percent(first["recommendations"], 1),
+                "from the most popular tenth",
+                "of the films recommended",
+            ),
+            (
+                percent(first["ratings"], 1),
+                "from the most popular tenth",
+                "of the ratings people gave",
+            ),
+        )
+    )
+    yield Figure(
+        "popularity",
+        "Recommendations and ratings by the films' popularity",
+        f"The most popular tenth of films gets {percent(first['recommendations'])} of "
+        f"recommendations and {percent(first['ratings'])} of ratings.",
+        charts.columns(
+            rows,
+            Channel("tenth", "tenth of the films, most rated first", "ordinal"),
+            Channel("share", "share", format=charts.PERCENT),
+            Channel("of", "", "nominal", domain=("recommendations", "ratings")),
+        ),
+        _tenths_table(rows),
+    )
+    yield _most_recommended(context, ids.tolist(), times.tolist(), ratings, people)
+
+
+def _tenths(
+    ratings: Mapping[int, int], recommended: Mapping[int, int], tenth: Mapping[int, int]
+) -> list[dict[str, Any]]:
+    rows = []
+    for of, counts in (("recommendations", recommended), ("ratings", ratings)):
+        sums = [0] * _TENTHS
+        for movie, count in counts.items():
+            if movie in tenth:
+                sums[tenth[movie] - 1] += count
+        whole = max(sum(sums), 1)
+        rows += [{"tenth": n + 1, "share": s / whole, "of": of} for n, s in enumerate(sums)]
+    return rows
+
+
+def _tenths_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    shares = {(row["of"], row["tenth"]): row["share"] for row in rows}
+    return Table(
+        "popularity-numbers",
+        "Shares by popularity",
+        (
+            Column("Tenth of the films", "number"),
+            Column("Recommendations", "share", 1),
+            Column("Ratings", "share", 1),
+        ),
+        tuple(
+            (n, shares["recommendations", n], shares["ratings", n]) for n in range(1, _TENTHS + 1)
+        ),
+    )
+
+
+def _most_recommended(
+    context: Context,
+    ids: Sequence[int],
+    times: Sequence[int],
+    ratings: Mapping[int, int],
+    people: int,
+) -> Figure:
+    ordered = sorted(zip(times, ids, strict=True), reverse=True)[:12]
+    rows = [
+        {"film": context.title(movie), "share": count / people, "ratings": ratings.get(movie, 0)}
+        for count, movie in ordered
+    ]
+    return Figure(
+        "most-recommended",
+        "The films recommended most often",
+        f"{rows[0]['film']} is in the top {TOP_K} of {percent(rows[0]['share'])} of people."
+        if rows
+        else "Nothing was recommended.",
+        charts.bars(
+            rows,
+            Channel("film", "Film", "nominal", sort=[row["film"] for row in rows]),
+            Channel("share", "share of people", format=charts.PERCENT),
+            more=(Channel("ratings", "Ratings", format=charts.WHOLE),),
+        ),
+    )
+
+
+# --- the comparison of models
+
+
+def _comparison(context: Context) -> Iterator[Block]:
+    tables = read_json(context.sources.results).get("tables") or ()
+    if not tables:
+        yield Note("The comparison of models is not shown: there is no docs/results.json.")
+        return
+    yield Text("Comparison of models", "From docs/results.json, measured apart from this run.")
+    for number, table in enumerate(tables):
+        yield _result_table(number, table)
+
+
+def _cell(value: object) -> str | int | float | None:
+    return value if isinstance(value, int | float) or value is None else str(value)
+
+
+def _result_table(number: int, table: Mapping[str, Any]) -> Table:
+    rows = [[_cell(value) for value in row] for row in table["rows"]]
+    kinds = [
+        all(isinstance(row[place], int | float) or row[place] is None for row in rows)
+        for place in range(len(table["columns"]))
+    ]
+    return Table(
+        f"results-{number}",
+        ": ".join(str(part) for part in (table.get("title"), table.get("protocol")) if part),
+        tuple(
+            Column(str(title), "number" if numeric else "text", 4)
+            for title, numeric in zip(table["columns"], kinds, strict=True)
+        ),
+        tuple(tuple(row) for row in rows),
+    )

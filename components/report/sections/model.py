@@ -1,0 +1,11 @@
+"""Model."""
+
+from __future__ import annotations
+
+from components.report.context import Context
+from components.report.page import Note, Section
+
+
+def build(context: Context) -> Section:
+    """Returns the section."""
+    return Section("model", "Model", "", (), (Note("Not made yet."),))

@@ -1,0 +1,154 @@
+"""What a report is made from: folders of artifacts, every one of which may be missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.report.store import Lineage, read_latest_run
+
+# Where the runner keeps things in an output directory; `pipeline.config.OutputPaths` says
+# the same, which a component may not import.
+METADATA_FILE = "metadata.sqlite"
+SUMMARY_FILE = "summary.json"
+ANOMALIES_FILE = "anomalies.json"
+REPORT_FILE = Path("report") / "index.html"
+
+RESULTS_FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "results.json"
+"""The comparison of models, in a checkout of the project."""
+
+_SPLIT_PREFIX = "Split-"
+_SPLIT_ORDER = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Where each part comes from; None stands for what a run did not get to.
+
+    Attributes:
+      ratings: Examples of the ratings, with `wrangling.json` beside the splits.
+      movies: Examples of the catalogue.
+      statistics: TFDV's statistics of the ratings.
+      previous_statistics: those of the run before, on other data.
+      inferred_schema: the schema that SchemaGen inferred.
+      schema: the curated schema.
+      anomalies: what ExampleValidator found.
+      findings: `anomalies.json` of the gate.
+      transform_graph: the preprocessing graph.
+      model: the trained model.
+      model_run: the training's losses.
+      evaluation: TFMA's results.
+      blessing: the Evaluator's word.
+      lineage: the executions and artifacts behind all that.
+      dataset: name, folders and notice of the data, as the runner resolved them.
+      protocol: data set and split in words.
+      error: why the run ended early, as it was printed.
+      results: the comparison of models.
+    """
+
+    ratings: Path | None = None
+    movies: Path | None = None
+    statistics: Path | None = None
+    previous_statistics: Path | None = None
+    inferred_schema: Path | None = None
+    schema: Path | None = None
+    anomalies: Path | None = None
+    findings: Path | None = None
+    transform_graph: Path | None = None
+    model: Path | None = None
+    model_run: Path | None = None
+    evaluation: Path | None = None
+    blessing: Path | None = None
+    lineage: Lineage | None = None
+    dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    protocol: str = ""
+    error: str = ""
+    results: Path | None = None
+
+    def serving_model(self) -> Path | None:
+        """Returns the SavedModel in the model's artifact; None if there is none."""
+        folder = self.model / "Format-Serving" if self.model else None
+        return folder if folder and (folder / "saved_model.pb").exists() else None
+
+
+# Field of `Sources`, component, output.
+_OUTPUTS: tuple[tuple[str, str, str], ...] = (
+    ("ratings", "RatingsGen", "examples"),
+    ("movies", "MoviesGen", "examples"),
+    ("statistics", "StatisticsGen", "statistics"),
+    ("inferred_schema", "SchemaGen", "schema"),
+    ("schema", "ImportSchemaGen", "schema"),
+    ("anomalies", "ExampleValidator", "anomalies"),
+    ("transform_graph", "Transform", "transform_graph"),
+    ("model", "Trainer", "model"),
+    ("model_run", "Trainer", "model_run"),
+    ("evaluation", "Evaluator", "evaluation"),
+    ("blessing", "Evaluator", "blessing"),
+)
+
+
+def find_sources(
+    output_dir: Path,
+    *,
+    dataset: Mapping[str, Any] | None = None,
+    protocol: str = "",
+    error: str = "",
+) -> Sources:
+    """Finds what the latest run in an output directory left behind, however it ended.
+
+    Args:
+      output_dir: the runner's output directory.
+      dataset: the data as the runner resolved it; else it is read from `summary.json`.
+      protocol: data set and split in words.
+      error: why the run ended early; else it is read from `summary.json`.
+    """
+    lineage = read_latest_run(output_dir / METADATA_FILE)
+    summary = read_json(output_dir / SUMMARY_FILE)
+    found: dict[str, Path | None] = {}
+    if lineage is not None:
+        for field, component, key in _OUTPUTS:
+            artifact = lineage.output(component, key)
+            found[field] = existing(Path(artifact.uri)) if artifact else None
+        previous = lineage.input("AnomalyGate", "previous_statistics")
+        found["previous_statistics"] = existing(Path(previous.uri)) if previous else None
+        gate = lineage.output("AnomalyGate", "gate_pass")
+        # TFX deletes what a failed gate wrote; the runner's copy is left.
+        copy = output_dir / ANOMALIES_FILE
+        found["findings"] = existing(Path(gate.uri) / ANOMALIES_FILE) if gate else existing(copy)
+    return Sources(
+        **found,
+        lineage=lineage,
+        dataset=dataset or summary.get("dataset") or {},
+        protocol=protocol or str(summary.get("protocol") or ""),
+        error=error or str(summary.get("error") or ""),
+        results=existing(RESULTS_FILE),
+    )
+
+
+def existing(path: Path) -> Path | None:
+    """Returns a path if there is something at it."""
+    return path if path.exists() else None
+
+
+def read_json(path: Path | None) -> Mapping[str, Any]:
+    """Returns the JSON object in a file; an empty one where there is no such file."""
+    if path is None or not path.is_file():
+        return {}
+    value = json.loads(path.read_text(encoding="utf-8"))
+    return value if isinstance(value, dict) else {}
+
+
+def splits(folder: Path | None) -> dict[str, Path]:
+    """Returns the folder of each split of an artifact: training first, test last."""
+    if folder is None or not folder.is_dir():
+        return {}
+    found = {
+        path.name.removeprefix(_SPLIT_PREFIX): path
+        for path in folder.iterdir()
+        if path.name.startswith(_SPLIT_PREFIX)
+    }
+    known = [name for name in _SPLIT_ORDER if name in found]
+    return {name: found[name] for name in (*known, *sorted(found.keys() - set(known)))}
