@@ -69,10 +69,14 @@ def person_sums(predictions: Predictions) -> PersonSums:
     return PersonSums(
         people=people,
         rows=np.bincount(row, minlength=size).astype(np.float64),
-        squared_error=np.bincount(row, (predicted - predictions.rating) ** 2, size),
-        hits=np.bincount(row, hits.astype(np.float64), size),
+        squared_error=_sums(row, (predicted - predictions.rating) ** 2, size),
+        hits=_sums(row, hits.astype(np.float64), size),
         share=predictions.share,
     )
+
+
+def _sums(row: npt.NDArray[np.int64], values: FloatArray, size: int) -> FloatArray:
+    return np.bincount(row, values, size).astype(np.float64, copy=False)
 
 
 def estimate(sums: PersonSums, chosen: npt.NDArray[np.bool_], seed: int = 0) -> Estimate | None:

@@ -12,7 +12,7 @@ from components.report import charts, intervals
 from components.report.charts import Channel
 from components.report.context import TOP_K, Context
 from components.report.intervals import Estimate, PersonSums
-from components.report.page import Block, Column, Figure, Note, Section, Table, Text, Tiles
+from components.report.page import Block, Column, Figure, Note, Section, Table, Text, Tiles, Tone
 from components.report.sections import percent, sources_of
 from components.report.sources import read_json
 
@@ -58,7 +58,7 @@ def _evaluation(context: Context) -> Iterator[Block]:
 
 
 def _thresholds(verdict: Verdict) -> Iterator[Block]:
-    tone = "good" if verdict.blessed else "bad"
+    tone: Tone = "good" if verdict.blessed else "bad"
     reasons = verdict.reasons()
     word = "Blessed." if verdict.blessed else "Not blessed."
     yield Note(" ".join([word, *(f"{r[:1].upper()}{r[1:]}." for r in reasons)]), tone)
@@ -238,7 +238,7 @@ def _slice_figure(
     metric: str,
 ) -> Figure:
     title, axis, form = _SHOWN[metric]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for s, e in found:
         value = s.metrics.get(metric, float("nan"))
         low, high = _range(e, metric) if e else (value, value)
@@ -251,13 +251,14 @@ def _slice_figure(
     name = _NAMES.get(feature, feature)
     overall = verdict.metrics.get(metric, float("nan"))
     by_value = sorted(rows, key=lambda row: row["metric"])
-    low, high = by_value[0], by_value[-1]
+    least, most = by_value[0], by_value[-1]
     show = "{:.3f}" if metric == "rmse" else "{:.1%}"
     return Figure(
         f"slice-{feature}-{metric}",
         f"{title} by {name}",
-        f"From {show.format(low['metric'])} ({low['value']}) to {show.format(high['metric'])} "
-        f"({high['value']}); the dashed line is {show.format(overall)} overall.",
+        f"From {show.format(least['metric'])} ({least['value']}) to "
+        f"{show.format(most['metric'])} ({most['value']}); "
+        f"the dashed line is {show.format(overall)} overall.",
         charts.intervals(
             rows,
             Channel("value", name, "nominal", sort=[row["value"] for row in rows]),
@@ -411,7 +412,7 @@ def _most_recommended(
     people: int,
 ) -> Figure:
     ordered = sorted(zip(times, ids, strict=True), reverse=True)[:12]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"film": context.title(movie), "share": count / people, "ratings": ratings.get(movie, 0)}
         for count, movie in ordered
     ]

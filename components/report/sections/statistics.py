@@ -11,7 +11,7 @@ from components.gate.anomalies import find_anomalies
 from components.report import charts
 from components.report.charts import Channel
 from components.report.context import TEST, TRAIN, Context
-from components.report.page import Block, Column, Figure, Note, Section, Table, Text
+from components.report.page import Block, Column, Figure, Note, Section, Table, Text, Tone
 from components.report.sections import percent, sources_of
 from components.report.sources import existing, read_json, splits
 from components.report.tfdv_numbers import FeatureNumbers, changes, feature_numbers
@@ -58,7 +58,7 @@ def _anomalies(context: Context) -> Iterator[Block]:
         yield Note("No anomalies: every split agrees with the curated schema.", "good")
         return
     errors = sum(anomaly["severity"] == "error" for anomaly in found)
-    tone = "bad" if errors else "warn"
+    tone: Tone = "bad" if errors else "warn"
     yield Note(f"{errors} errors and {len(found) - errors} warnings against the schema.", tone)
     yield Table(
         "anomalies",
@@ -93,9 +93,9 @@ def _found_anomalies(context: Context) -> Sequence[Mapping[str, Any]] | None:
         found = read_json(path / "anomalies.json" if path.is_dir() else path)
         return list(found.get("anomalies", ()))
     paths = {
-        name: path
+        name: found_path
         for name, split in splits(context.sources.anomalies).items()
-        if (path := existing(split / _ANOMALIES_FILE)) is not None
+        if (found_path := existing(split / _ANOMALIES_FILE)) is not None
     }
     if not paths or context.schema is None:
         return None
