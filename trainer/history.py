@@ -58,12 +58,11 @@ def recency_weights(
     Returns:
       `[..., decays, queries, events]` float.
     """
-    blocks = []
-    for decay in decay_seconds:
-        weight = tf.exp(-tf.maximum(seconds, 0.0) / decay) * tf.cast(earlier, tf.float32)
-        total = tf.reduce_sum(weight, axis=-1, keepdims=True)
-        blocks.append(weight / tf.sqrt(total + 0.5))
-    return tf.stack(blocks, axis=-3)
+    decays = tf.constant(decay_seconds, tf.float32)[:, tf.newaxis, tf.newaxis]
+    since = tf.expand_dims(tf.maximum(seconds, 0.0), -3)
+    weight = tf.exp(-since / decays) * tf.expand_dims(tf.cast(earlier, tf.float32), -3)
+    total = tf.reduce_sum(weight, axis=-1, keepdims=True)
+    return weight / tf.sqrt(total + 0.5)
 
 
 def recency_of_batch(

@@ -133,6 +133,18 @@ class Part(NamedTuple):
     values: tf.Tensor
 
 
+class Side(NamedTuple):
+    """What the user, the movie or the time alone brings into a prediction.
+
+    Attributes:
+      vectors: `[batch, width]`.
+      bias: `[batch, 1]` stars.
+    """
+
+    vectors: tf.Tensor
+    bias: tf.Tensor
+
+
 class RatingModel(tf.Module):
     """Stars = mean + biases of user, movie and time + range x tanh(deep & cross network).
 
@@ -203,35 +215,46 @@ class RatingModel(tf.Module):
           movie_features: transformed features of the movie, `[batch]` or ragged.
           training: whether dropout applies.
         """
+        return self.stars(
+            self.user(user_features),
+            self.movie(movie_features),
+            self.moment(user_features),
+            training=training,
+        )
+
+    def user(self, features: Mapping[str, tf.Tensor]) -> Side:
+        """Returns what follows from a user alone, given transformed features `[batch]`."""
+        user_id = features[out.USER_ID.name]
+        vectors = tf.gather(self.users, user_id) + self.profile(features)
+        vectors += self.user_projection(tf.gather(self.user_components, user_id))
+        return Side(vectors, tf.gather(self.user_bias, user_id))
+
+    def movie(self, features: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> Side:
+        """Returns what follows from a movie alone, given transformed features."""
+        movie_id = features[out.MOVIE_ID.name]
+        vectors = tf.gather(self.movies, movie_id) + self.film(features)
+        vectors += self.movie_projection(tf.gather(self.movie_components, movie_id))
+        return Side(vectors, tf.gather(self.movie_bias, movie_id))
+
+    def moment(self, features: Mapping[str, tf.Tensor]) -> Side:
+        """Returns what follows from the time alone, given transformed features of the context."""
+        return Side(self.time(features), tf.gather(self.time_bias, features[out.TIME_BUCKET.name]))
+
+    def stars(self, user: Side, movie: Side, moment: Side, *, training: bool) -> tf.Tensor:
+        """Returns predicted stars `[batch]`, not clipped, from what each side alone says."""
         drop_user, drop_movie, drop_hidden = self.config.rating_dropout if training else (0, 0, 0)
-        user_id = user_features[out.USER_ID.name]
-        movie_id = movie_features[out.MOVIE_ID.name]
-        user = (
-            tf.gather(self.users, user_id)
-            + self.profile(user_features)
-            + self.user_projection(tf.gather(self.user_components, user_id))
-        )
-        movie = (
-            tf.gather(self.movies, movie_id)
-            + self.film(movie_features)
-            + self.movie_projection(tf.gather(self.movie_components, movie_id))
-        )
         # The product is kept whole: with dropout on it as well, tastes are hardly learned.
         inputs = tf.concat(
             [
-                tf.nn.dropout(user, drop_user),
-                tf.nn.dropout(movie, drop_movie),
-                user * movie,
-                self.time(user_features),
+                tf.nn.dropout(user.vectors, drop_user),
+                tf.nn.dropout(movie.vectors, drop_movie),
+                user.vectors * movie.vectors,
+                moment.vectors,
             ],
             axis=1,
         )
         hidden = tf.nn.dropout(self.hidden(self.cross(inputs)), drop_hidden)
-        bias = (
-            tf.gather(self.user_bias, user_id)
-            + tf.gather(self.movie_bias, movie_id)
-            + tf.gather(self.time_bias, user_features[out.TIME_BUCKET.name])
-        )
+        bias = user.bias + movie.bias + moment.bias
         correction = self.config.rating_range * tf.tanh(self.head(hidden))
         return tf.squeeze(self.mean + bias + correction, axis=1)
 
