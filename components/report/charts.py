@@ -34,6 +34,7 @@ _SHAPES = (
     "stroke",
     "wedge",
 )
+_CLASS = "class"
 _BAR_STEP = 22
 _INK, _MUTED = "var(--ink)", "var(--muted)"
 
@@ -51,6 +52,8 @@ THEME: Mapping[str, Any] = {
         "domainColor": "var(--line)",
         "tickColor": "var(--line)",
         "labelLimit": 180,
+        "labelFlush": False,
+        "labelSeparation": 5,
     },
     "axisX": {"grid": False},
     "legend": {
@@ -302,7 +305,7 @@ def intervals(
     count = len({row[y.field] for row in rows})
     bar = {
         "mark": {"type": "rule", "color": SERIES[0], "strokeWidth": 2, "opacity": 0.55},
-        "encoding": {"y": y.axis(title=None), "x": {"field": low}, "x2": {"field": high}},
+        "encoding": {"y": y.axis(title=None), "x": x.axis(field=low), "x2": {"field": high}},
     }
     dot = {
         "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
@@ -319,7 +322,7 @@ def intervals(
             {
                 "data": {"values": [{"all": reference}]},
                 "mark": {"type": "rule", "strokeDash": [4, 4]},
-                "encoding": {"x": {"field": "all", "type": "quantitative"}},
+                "encoding": {"x": x.axis(field="all")},
             },
         )
     return _spec(rows, _BAR_STEP * max(count, 1) + 44, layer=layers)
@@ -335,7 +338,7 @@ def heat(rows: Sequence[Row], x: Channel, y: Channel, value: Channel, *, height:
             "type": "quantitative",
             "title": value.title,
             "scale": {"type": "quantize", "range": list(STEPS), "nice": True, "zero": False},
-            "legend": {"format": value.format or ".2~f", "type": "symbol", "symbolType": "square"},
+            "legend": {"format": value.format or ".2~f", "gradientLength": 260},
         },
         "tooltip": _tips(y, x, value),
     }
@@ -348,18 +351,21 @@ def us_map(rows: Sequence[Row], name: str, value: Channel, *, more: Sequence[Cha
     Args:
       rows: one per state.
       name: the column that holds the state's name.
-      value: what they are coloured by.
+      value: what they are coloured by; its format is one that Python knows as well.
       more: further columns for the tooltip.
     """
-    fields = [value.field, *(channel.field for channel in more)]
-    color = {
-        "field": value.field,
-        "type": "quantitative",
+    fields = [value.field, *(channel.field for channel in more), _CLASS]
+    labels, classes = _classes([row[value.field] for row in rows], value.format or WHOLE)
+    classed = [{**row, _CLASS: labels[n]} for row, n in zip(rows, classes, strict=True)]
+    known = {
+        "test": f"isValid(datum['{_CLASS}'])",
+        "field": _CLASS,
+        "type": "ordinal",
         "title": value.title,
-        "scale": {"type": "quantile", "range": list(STEPS)},
-        "legend": {"format": value.format or WHOLE, "type": "symbol", "symbolType": "square"},
+        "sort": labels,
+        "scale": {"domain": labels, "range": _spread(len(labels))},
+        "legend": {"symbolType": "square", "columns": 3},
     }
-    known = {"test": f"isValid(datum['{value.field}'])", **color}
     outline = {"type": "geoshape", "stroke": "var(--card)", "strokeWidth": 0.8}
     state = Channel("properties.name", "State", "nominal")
     return {
@@ -371,7 +377,7 @@ def us_map(rows: Sequence[Row], name: str, value: Channel, *, more: Sequence[Cha
         "transform": [
             {
                 "lookup": "properties.name",
-                "from": {"data": {"values": list(rows)}, "key": name, "fields": fields},
+                "from": {"data": {"values": classed}, "key": name, "fields": fields},
             }
         ],
         "mark": outline,
@@ -380,6 +386,25 @@ def us_map(rows: Sequence[Row], name: str, value: Channel, *, more: Sequence[Cha
             "tooltip": _tips(state, value, *more),
         },
     }
+
+
+def _classes(values: Sequence[float], form: str) -> tuple[list[str], list[int]]:
+    """Returns the ranges of classes with about as many values each, and each value's class.
+
+    Equal values are in one class, so there may be fewer classes than steps.
+    """
+    ordered = sorted(values)
+    first = {value: len(ordered) - place for place, value in enumerate(reversed(ordered), 1)}
+    ranks = [first[value] * len(STEPS) // max(len(ordered), 1) for value in values]
+    held: dict[int, list[float]] = {}
+    for value, rank in zip(values, ranks, strict=True):
+        held.setdefault(rank, []).append(value)
+    labels: dict[int, str] = {}
+    for rank in sorted(held):
+        low, high = (format(end(held[rank]), form) for end in (min, max))
+        labels[rank] = low if low == high else f"{low}–{high}"
+    unique = list(dict.fromkeys(labels.values()))
+    return unique, [unique.index(labels[rank]) for rank in ranks]
 
 
 def graph(nodes: Sequence[Row], edges: Sequence[Row], *, levels: int, rows: int) -> Spec:

@@ -58,7 +58,7 @@ class Column:
         if isinstance(value, str):
             return value
         if self.kind == "share":
-            return f"{value:.{self.digits}%}".replace("%", " %")
+            return f"{value:.{self.digits}%}".replace("%", "\u00a0%")
         if isinstance(value, int):
             return f"{value:,}" if self.grouped else str(value)
         return f"{value:,.{self.digits}f}" if self.grouped else f"{value:.{self.digits}f}"

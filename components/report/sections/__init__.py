@@ -13,4 +13,4 @@ def sources_of(sources: Sources, *names: str) -> tuple[tuple[str, str], ...]:
 
 def percent(share: float, digits: int = 0) -> str:
     """Returns a share of 0 to 1 as a percentage."""
-    return f"{share:.{digits}%}".replace("%", " %")
+    return f"{share:.{digits}%}".replace("%", "\u00a0%")
