@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         "trained on both tasks or on one, to compare with",
     )
     add("--epochs", type=int, help="passes over the training ratings")
+    add("--tune", action="store_true", help="search hyperparameters on validation first")
+    add("--tune-trials", type=int, metavar="N", help="models the search trains (default: 20)")
     add("--seed", type=int, default=42, help="of splits, sample and training (default: 42)")
     add("--sample-ratings", type=int, default=100_000, help="size of the sample (default: 100000)")
     add("--no-cache", action="store_true", help="run every component again")

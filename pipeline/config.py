@@ -34,6 +34,8 @@ class RunConfig:
       invalid_zip: keep or drop users whose zip code is not five digits.
       model: ours ("tuned"), or a tutorial-style one to compare with.
       epochs: passes over the training ratings; None for the model's default.
+      tune: search hyperparameters on validation before the model is trained.
+      tune_trials: how many models the search trains; None for its default.
       seed: seed of the splits, the sample and the training.
       sample_ratings: size of the generated sample.
       cache: reuse results of components whose inputs have not changed.
@@ -48,6 +50,8 @@ class RunConfig:
     invalid_zip: InvalidZip = "keep"
     model: Model = "tuned"
     epochs: int | None = None
+    tune: bool = False
+    tune_trials: int | None = None
     seed: int = 42
     sample_ratings: int = 100_000
     cache: bool = True
@@ -56,6 +60,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name, value, least in (
             ("--epochs", self.epochs, 1),
+            ("--tune-trials", self.tune_trials, 1),
             ("--seed", self.seed, 0),
             ("--sample-ratings", self.sample_ratings, 1000),
         ):
@@ -65,6 +70,20 @@ class RunConfig:
                     expected=f"a whole number from {least} on",
                     found=str(value),
                 )
+        if self.tune_trials is not None and not self.tune:
+            raise InputError(
+                "--tune-trials is given, but nothing is searched",
+                expected="--tune with it",
+                found=f"--tune-trials {self.tune_trials} alone",
+                action="add --tune, or leave --tune-trials out",
+            )
+        if self.tune and self.model != "tuned":
+            raise InputError(
+                "--tune searches the values of our model only",
+                expected="--model tuned",
+                found=f"--model {self.model}",
+                action="leave out --tune or --model",
+            )
 
     @property
     def paths(self) -> OutputPaths:

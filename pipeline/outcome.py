@@ -16,7 +16,7 @@ from components.example_gen.executor import REPORT_FILE
 from components.pusher import executor as pusher
 from pipeline.console import FAILED
 from pipeline.dag import ComponentRun
-from trainer.config import HISTORY_FILE
+from trainer.config import HISTORY_FILE, TRIALS_FILE
 from transform import outputs as out
 
 
@@ -43,6 +43,13 @@ def wrangling(run: ComponentRun) -> dict[str, Any]:
 def verdict(run: ComponentRun) -> Verdict:
     """Returns what the Evaluator found."""
     return read_verdict(artifact(run, "evaluation").uri, artifact(run, "blessing").uri)
+
+
+def tuning(run: ComponentRun) -> dict[str, Any]:
+    """Returns the Tuner's record of its trials, and where it lies (`path`)."""
+    path = Path(artifact(run, "tuner_results").uri) / TRIALS_FILE
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return {"path": str(path), **record}
 
 
 def _rows(run: ComponentRun) -> str:
@@ -80,6 +87,14 @@ def _transform(run: ComponentRun) -> str:
     output = tft.TFTransformOutput(artifact(run, "transform_graph").uri)
     users, movies = (output.vocabulary_size_by_name(f.name) for f in (out.USER_ID, out.MOVIE_ID))
     return f"vocabularies of {users:,} users, {movies:,} movies"
+
+
+def _tuner(run: ComponentRun) -> str:
+    found = tuning(run)
+    trials, best = found["trials"], found["best_trial"]
+    first, chosen = (trials[number - 1]["metrics"].get("objective") for number in (1, best))
+    before = "failed" if first is None else f"{first:.4f}"
+    return f"best of {len(trials)} trials: {best}, {chosen:.4f} (defaults: {before})"
 
 
 def _trainer(run: ComponentRun) -> str:
@@ -123,6 +138,7 @@ _READERS: Mapping[str, Callable[[ComponentRun], str]] = {
     "ExampleValidator": _validator,
     "AnomalyGate": _gate,
     "Transform": _transform,
+    "Tuner": _tuner,
     "Trainer": _trainer,
     "LatestBlessedModel": _baseline,
     "Evaluator": _evaluator,

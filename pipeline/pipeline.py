@@ -11,6 +11,7 @@ from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.transform.component import Transform
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
@@ -27,7 +28,7 @@ from components.resolvers import LatestOtherBlessedModel, LatestOtherStatistics
 from components.source_hash import keyed_by_source
 from pipeline.config import PIPELINE_NAME, OutputPaths
 from trainer.component import Trainer
-from trainer.config import TrainerConfig
+from trainer.config import TrainerConfig, TunerConfig
 
 SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schema" / "schema.pbtxt"
 
@@ -49,6 +50,7 @@ class PipelineConfig:
       data_dir: folder of the raw files.
       example_gen: how they are cleaned and split.
       trainer: hyperparameters.
+      tuner: how better ones are searched first; None: they are not.
       protocol: data set and split in words; models are compared within one protocol.
       thresholds: what a model must reach to be blessed.
       paths: where everything goes.
@@ -63,6 +65,7 @@ class PipelineConfig:
     protocol: str
     thresholds: Thresholds
     paths: OutputPaths
+    tuner: TunerConfig | None = None
     cache: bool = True
     schema_file: Path = SCHEMA_FILE
     beam_args: tuple[str, ...] = LOCAL_BEAM_ARGS
@@ -105,6 +108,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     )
     transform = keyed_by_source(_transform(config, ratings, schema), "transform", "schema")
     transform.add_upstream_node(gate)
+    tuners = _tuners(config, ratings, movies, transform, schema)
     trainer = keyed_by_source(
         Trainer(
             examples=ratings.outputs["examples"],
@@ -113,6 +117,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             schema=schema.outputs["schema"],
             config=config.trainer,
             protocol=config.protocol,
+            hyperparameters=next((one.outputs["best_hyperparameters"] for one in tuners), None),
         ),
         "trainer",
         "transform",
@@ -158,6 +163,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             previous,
             gate,
             transform,
+            *tuners,
             trainer,
             baseline,
             evaluator,
@@ -186,3 +192,27 @@ def _transform(config: PipelineConfig, ratings: RatingsGen, schema: ImportSchema
         disable_statistics=True,
         disable_analyzer_cache=True,
     )
+
+
+def _tuners(
+    config: PipelineConfig,
+    ratings: RatingsGen,
+    movies: MoviesGen,
+    transform: Transform,
+    schema: ImportSchemaGen,
+) -> list[BaseComponent]:
+    """Returns the Tuner, if hyperparameters are searched."""
+    if config.tuner is None:
+        return []
+    # Keras Tuner is loaded by the runs that use it.
+    from trainer.tuner import Tuner
+
+    tuner = Tuner(
+        examples=ratings.outputs["examples"],
+        movies=movies.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema.outputs["schema"],
+        config=config.trainer,
+        tuner=config.tuner,
+    )
+    return [keyed_by_source(tuner, "trainer", "transform", "schema")]

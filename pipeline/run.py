@@ -108,7 +108,7 @@ def _pipeline_config(
     from components.example_gen.options import ExampleGenOptions
     from pipeline.pipeline import PipelineConfig
     from pipeline.thresholds import thresholds_for
-    from trainer.config import TrainConfig, TrainerConfig
+    from trainer.config import TrainConfig, TrainerConfig, TunerConfig
 
     digest = files.file_digest(data.data_dir, files.FILES)
     if data.metadata_dir is not None:
@@ -116,6 +116,9 @@ def _pipeline_config(
     train = TrainConfig(seed=config.seed)
     if config.epochs is not None:
         train = dataclasses.replace(train, epochs=config.epochs)
+    tuner = TunerConfig(epochs=config.epochs is None)
+    if config.tune_trials is not None:
+        tuner = dataclasses.replace(tuner, trials=config.tune_trials)
     return PipelineConfig(
         data_dir=data.data_dir.resolve(),
         example_gen=ExampleGenOptions(
@@ -126,6 +129,7 @@ def _pipeline_config(
             content_digest=digest,
         ),
         trainer=TrainerConfig(train=train, tutorial=_tutorial(config.model)),
+        tuner=tuner if config.tune else None,
         protocol=(
             f"{data.name}, {config.split} split, seed {config.seed}, "
             f"invalid zip {config.invalid_zip}"
@@ -173,6 +177,8 @@ def _take_in(summary: summaries.Summary, run: ComponentRun, paths: OutputPaths) 
         report = outcome.wrangling(run)
         summary.rows = summaries.rows_of(report)
         summary.metadata = report["metadata"]
+    elif run.name == "Tuner":
+        summary.tuning = outcome.tuning(run)
     elif run.name == "Evaluator":
         verdict = outcome.verdict(run)
         document = verdict.to_json()

@@ -38,6 +38,7 @@ class Summary:
       metadata: how many movies found their row in The Movies Dataset.
       import_cpu_seconds: processor time of loading TensorFlow, Beam and TFX.
       components: name, state, wall_seconds, cpu_seconds and peak_memory_mb of each.
+      tuning: how hyperparameters were searched, every trial and the best; empty without a Tuner.
       metrics: name to value, on the test split's overall slice; None if it is no number.
       slices: feature, value and metrics of every slice of the test split.
       thresholds: each with the bound, the value it met and whether it passed.
@@ -56,6 +57,7 @@ class Summary:
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
     import_cpu_seconds: float | None = None
     components: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    tuning: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, float | None] = dataclasses.field(default_factory=dict)
     slices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     thresholds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -123,6 +125,7 @@ def show(summary: Summary, screen: Screen, paths: OutputPaths) -> None:
 def _lines(summary: Summary, paths: OutputPaths) -> list[tuple[str, Text | str]]:
     lines: list[tuple[str, Text | str]] = [("data", _data(summary))]
     lines += _row_lines(summary)
+    lines += _tuning_lines(summary)
     lines += _metric_lines(summary)
     lines.append(("verdict", _verdict(summary)))
     lines += [("", reason) for reason in summary.reasons]
@@ -156,6 +159,14 @@ def _row_lines(summary: Summary) -> list[tuple[str, Text | str]]:
         known = summary.metadata
         lines.append(("metadata", f"{known['matched']:,} of {known['movies']:,} movies found"))
     return lines
+
+
+def _tuning_lines(summary: Summary) -> list[tuple[str, Text | str]]:
+    if not summary.tuning:
+        return []
+    values = summary.tuning["best"]
+    text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return [("hyperparameters", text), ("", f"searched: {summary.tuning['path']}")]
 
 
 _SHOWN = (

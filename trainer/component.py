@@ -57,13 +57,14 @@ class Executor(tfx_executor.GenericExecutor):
         exec_properties: dict[str, Any],
     ) -> fn_args_utils.FnArgs:
         fn_args = super()._GetFnArgs(input_dict, output_dict, exec_properties)
-        fn_args.rating_files = _files_by_split(input_dict[standard_component_specs.EXAMPLES_KEY])
-        movies = _files_by_split(input_dict[MOVIES_KEY])
+        fn_args.rating_files = files_by_split(input_dict[standard_component_specs.EXAMPLES_KEY])
+        movies = files_by_split(input_dict[MOVIES_KEY])
         fn_args.movie_files = [path for files in movies.values() for path in files]
         return fn_args
 
 
-def _files_by_split(artifacts: list[types.Artifact]) -> dict[str, list[str]]:
+def files_by_split(artifacts: list[types.Artifact]) -> dict[str, list[str]]:
+    """Returns the files of an Examples artifact by split, in the order of their names."""
     names = artifact_utils.decode_split_names(artifacts[0].split_names)
     return {
         name: [
@@ -86,8 +87,10 @@ class Trainer(base_component.BaseComponent):
       config: hyperparameters.
       protocol: data set and split in words. A model of another protocol has been fitted
         on rows that are test in this one, so it is no baseline for it.
+      hyperparameters: the Tuner's choice; it goes before that of `config`.
 
-    Outputs: `model` (a SavedModel) and `model_run` (TensorBoard's logs, losses).
+    Outputs: `model` (a SavedModel) and `model_run` (TensorBoard's logs, losses, the
+    configuration that was used).
     """
 
     SPEC_CLASS = TrainerSpec
@@ -101,12 +104,14 @@ class Trainer(base_component.BaseComponent):
         schema: types.BaseChannel,
         config: TrainerConfig,
         protocol: str,
+        hyperparameters: types.BaseChannel | None = None,
     ) -> None:
         spec = TrainerSpec(
             examples=examples,
             movies=movies,
             transform_graph=transform_graph,
             schema=schema,
+            hyperparameters=hyperparameters,
             run_fn=RUN_FN,
             train_args=trainer_pb2.TrainArgs(splits=list(config.train.splits)),
             eval_args=trainer_pb2.EvalArgs(splits=[VALIDATION]),

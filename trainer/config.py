@@ -11,6 +11,26 @@ from components.example_gen.splits import TRAIN, VALIDATION
 HISTORY_FILE = "history.json"
 """Losses per epoch, in the model run's folder beside TensorBoard's logs."""
 
+CONFIG_FILE = "config.json"
+"""The `TrainerConfig` that was used, in the same folder."""
+
+TRIALS_FILE = "trials.json"
+"""The Tuner's trials with their values and figures, beside TFX's `tuner_results.json`."""
+
+SEARCHED: Mapping[str, str] = {
+    "embedding_dim": "model",
+    "query_dropout": "model",
+    "rating_dropout": "model",
+    "learning_rate": "train",
+    "epochs": "train",
+    "retrieval_weight": "train",
+    "rating_weight": "train",
+}
+"""Hyperparameters that the Tuner searches: the field, and the part of `TrainerConfig`.
+
+Of the rating dropouts, which are three, it is the highest; they keep their proportions.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -182,6 +202,23 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TunerConfig:
+    """How hyperparameters are searched.
+
+    Attributes:
+      trials: models that are trained; the first has the configured values.
+      epochs: whether the number of epochs is searched too.
+    """
+
+    trials: int = 20
+    epochs: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the configuration as JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainerConfig:
     """Everything the Trainer is told; travels to it as JSON.
 
@@ -193,6 +230,37 @@ class TrainerConfig:
     bayes: BayesConfig = dataclasses.field(default_factory=BayesConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     tutorial: TutorialConfig | None = None
+
+    def hyperparameters(self) -> dict[str, float]:
+        """Returns the values of what can be searched, by name."""
+        values = {name: getattr(getattr(self, part), name) for name, part in SEARCHED.items()}
+        return values | {"rating_dropout": max(self.model.rating_dropout)}
+
+    def with_hyperparameters(self, values: Mapping[str, Any]) -> TrainerConfig:
+        """Returns the configuration with some values of `SEARCHED` changed.
+
+        Raises:
+          ValueError: a name is not one of those.
+        """
+        unknown = [name for name in values if name not in SEARCHED]
+        if unknown:
+            raise ValueError(
+                f"expected hyperparameters of {', '.join(SEARCHED)}, received {', '.join(unknown)}"
+            )
+        changes: dict[str, dict[str, Any]] = {"model": {}, "train": {}}
+        for name, value in values.items():
+            changes[SEARCHED[name]][name] = value
+        if "rating_dropout" in values:
+            highest = max(self.model.rating_dropout)
+            shares = [rate / highest if highest else 1.0 for rate in self.model.rating_dropout]
+            changes["model"]["rating_dropout"] = tuple(
+                share * values["rating_dropout"] for share in shares
+            )
+        return dataclasses.replace(
+            self,
+            model=dataclasses.replace(self.model, **changes["model"]),
+            train=dataclasses.replace(self.train, **changes["train"]),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns the configuration as JSON values."""

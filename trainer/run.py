@@ -15,12 +15,13 @@ from tfx.components.trainer import fn_args_utils
 
 from components import progress
 from trainer import data, describe, export, fit
-from trainer.config import HISTORY_FILE, TrainerConfig, TutorialConfig
+from trainer.bayes import BayesFit
+from trainer.config import CONFIG_FILE, HISTORY_FILE, TrainerConfig, TutorialConfig
 from trainer.data import Catalogue, Interactions, Users
 from trainer.model import MovieRecommender
 from trainer.retrieval import HistoryRetrieval
 from trainer.stars import BlendedRating, fit_bayes
-from trainer.taste import TasteModel, ease_weights, fit_taste
+from trainer.taste import Floats, TasteModel, ease_weights, fit_taste
 from trainer.towers import catalogue_tensors
 from trainer.tutorial import TutorialModel, TutorialRating, TutorialRetrieval, fit_tutorial
 from transform import outputs as out
@@ -69,7 +70,67 @@ def train(
         return _train_tutorial(
             config, catalogue, interactions, users, transform_output, log_dir, report
         )
-    sizes = {output.name: output.size(transform_output) for output in out.OUTPUTS}
+    apart = fit_apart(config, catalogue, interactions, users, transform_output, report)
+    network = fit_network(
+        config, apart, catalogue, interactions, users, transform_output, log_dir, report
+    )
+    return Trained(
+        network.serving,
+        {**network.losses, "taste_loss": apart.taste_losses},
+        {
+            **describe.catalogue_and_users(catalogue, users, interactions, transform_output),
+            describe.CROSS_WEIGHTS_FILE: describe.cross_strengths(
+                network.model.rating_model,
+                network.model.candidate_tower.features,
+                users,
+                interactions,
+            ),
+        },
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Apart:
+    """What is fitted apart from the towers and the network, and does not depend on them.
+
+    Attributes:
+      taste: the autoencoder.
+      taste_losses: its losses, one per epoch.
+      ease: EASE's weights; None where the catalogue is too large.
+      bayes: the Bayesian factorisation of the ratings.
+    """
+
+    taste: TasteModel
+    taste_losses: Sequence[float]
+    ease: Floats | None
+    bayes: BayesFit
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The towers and the rating network.
+
+    Attributes:
+      model: the trained model.
+      serving: it and what was fitted apart, as they are served.
+      losses: losses by name, one value per epoch.
+    """
+
+    model: MovieRecommender
+    serving: export.ServingModel
+    losses: Mapping[str, Sequence[float]]
+
+
+def fit_apart(
+    config: TrainerConfig,
+    catalogue: Catalogue,
+    interactions: Interactions,
+    users: Users,
+    transform_output: tft.TFTransformOutput,
+    report: Callable[[str], None],
+) -> Apart:
+    """Fits taste, EASE and the Bayesian factorisation; arguments as of `train`."""
+    sizes = _sizes(transform_output)
     movies = len(catalogue.ids)
     counts = np.bincount(interactions.movie_row, minlength=movies)
 
@@ -89,7 +150,26 @@ def train(
     fitted = fit_bayes(
         interactions, users, catalogue, sizes, config.bayes, config.train.seed, on_sweep
     )
-    model = MovieRecommender(catalogue, users, interactions, sizes, config.model, config.train)
+    return Apart(taste, taste_losses, ease, fitted)
+
+
+def fit_network(
+    config: TrainerConfig,
+    apart: Apart,
+    catalogue: Catalogue,
+    interactions: Interactions,
+    users: Users,
+    transform_output: tft.TFTransformOutput,
+    log_dir: str,
+    report: Callable[[str], None],
+) -> Network:
+    """Trains towers and network and joins them with what was fitted apart.
+
+    Args are those of `train`; `apart` must come from the same ratings.
+    """
+    model = MovieRecommender(
+        catalogue, users, interactions, _sizes(transform_output), config.model, config.train
+    )
     losses = fit.fit(
         model,
         interactions,
@@ -99,8 +179,8 @@ def train(
         on_epoch=lambda epoch, logs: report(_describe(epoch, config, logs)),
     )
     serving = export.ServingModel(
-        HistoryRetrieval(model, taste, ease, catalogue),
-        BlendedRating(model.rating_model, fitted, config.bayes.weight),
+        HistoryRetrieval(model, apart.taste, apart.ease, catalogue),
+        BlendedRating(model.rating_model, apart.bayes, config.bayes.weight),
         config.model.recency_events,
         transform_output,
         catalogue,
@@ -108,16 +188,11 @@ def train(
         users,
         interactions,
     )
-    return Trained(
-        serving,
-        {**losses, "taste_loss": taste_losses},
-        {
-            **describe.catalogue_and_users(catalogue, users, interactions, transform_output),
-            describe.CROSS_WEIGHTS_FILE: describe.cross_strengths(
-                model.rating_model, model.candidate_tower.features, users, interactions
-            ),
-        },
-    )
+    return Network(model, serving, losses)
+
+
+def _sizes(transform_output: tft.TFTransformOutput) -> dict[str, int]:
+    return {output.name: output.size(transform_output) for output in out.OUTPUTS}
 
 
 def _train_tutorial(
@@ -160,15 +235,17 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
 
     Args:
       fn_args: TFX's arguments: files of ratings by split (`splits`) and of the catalogue
-        (`movie_files`), the transform graph, where to write, and the `TrainerConfig` as
-        JSON in `custom_config`.
+        (`movie_files`), the transform graph, where to write, the `TrainerConfig` as JSON
+        in `custom_config`, and the Tuner's choice in `hyperparameters`, if there is one.
     """
     config = TrainerConfig.from_json(fn_args.custom_config)
+    if fn_args.hyperparameters:
+        config = config.with_hyperparameters(fn_args.hyperparameters["values"])
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
     progress.report("reading ratings")
     catalogue = data.load_catalogue(fn_args.movie_files, transform_output)
     interactions, users = data.load_interactions(
-        _files(fn_args.rating_files, config.train.splits), transform_output, catalogue
+        files_of(fn_args.rating_files, config.train.splits), transform_output, catalogue
     )
     trained = train(
         config,
@@ -182,6 +259,7 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     progress.report("exporting")
     export.export(trained.serving, fn_args.serving_model_dir, trained.descriptions)
     _write_history(fn_args.model_run_dir, trained.losses)
+    _write_json(Path(fn_args.model_run_dir) / CONFIG_FILE, config.to_json())
     # Graphs of the training stay in Keras's global state, and memory with them.
     tf.keras.backend.clear_session()
     progress.report(
@@ -190,7 +268,12 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     )
 
 
-def _files(by_split: Mapping[str, Sequence[str]], splits: Sequence[str]) -> list[str]:
+def files_of(by_split: Mapping[str, Sequence[str]], splits: Sequence[str]) -> list[str]:
+    """Returns the files of some splits.
+
+    Raises:
+      ValueError: there is no such split.
+    """
     missing = [split for split in splits if split not in by_split]
     if missing:
         raise ValueError(f"expected splits {', '.join(splits)}, received {', '.join(by_split)}")
@@ -205,6 +288,9 @@ def _describe(epoch: int, config: TrainerConfig, logs: Mapping[str, float]) -> s
 
 
 def _write_history(folder: str, losses: Mapping[str, Sequence[float]]) -> None:
-    path = Path(folder) / HISTORY_FILE
     values = {name: [float(value) for value in series] for name, series in losses.items()}
+    _write_json(Path(folder) / HISTORY_FILE, values)
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -23,6 +23,8 @@ OPTIONS = (
     "--invalid-zip {keep,drop}",
     "--model {tuned,joint,retrieval,rating}",
     "--epochs",
+    "--tune",
+    "--tune-trials N",
     "--seed",
     "--no-cache",
     "--verbose",
@@ -45,6 +47,26 @@ def test_number_out_of_range_is_refused_by_the_option_it_came_from(name, value, 
     assert option in message
     assert str(value) in message
     assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize("trials", [0, -1])
+def test_a_search_without_trials_is_refused(trials):
+    with pytest.raises(InputError, match="--tune-trials is out of range") as refused:
+        RunConfig(tune=True, tune_trials=trials)
+    assert refused.value.exit_code == 2
+
+
+def test_trials_without_a_search_are_refused_before_anything_is_written(tmp_path, capsys):
+    assert cli.main(["--tune-trials", "5", "--output-dir", str(tmp_path / "output")]) == 2
+    told = capsys.readouterr().err
+    assert "--tune-trials is given, but nothing is searched" in told
+    assert "add --tune" in told
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_model_to_compare_with_is_not_searched(capsys):
+    assert cli.main(["--tune", "--model", "joint"]) == 2
+    assert "--tune searches the values of our model only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "value"), [("epochs", 1), ("seed", 0), ("sample_ratings", 1000)])
@@ -86,7 +108,7 @@ def test_help_is_short_complete_and_quick():
         timeout=30,
     )
     assert run.stderr == ""
-    assert len(run.stdout.splitlines()) <= 42
+    assert len(run.stdout.splitlines()) <= 45
     text = " ".join(run.stdout.split())
     for option in OPTIONS:
         assert option in text
@@ -99,7 +121,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 7)
     line = (
         "--dataset sample --data-dir d --metadata-dir m --output-dir o --split temporal"
-        " --invalid-zip drop --model joint --epochs 3 --seed 5"
+        " --invalid-zip drop --epochs 3 --tune --tune-trials 4 --seed 5"
         " --sample-ratings 2000 --no-cache --verbose"
     )
     code = cli.main(line.split())
@@ -112,14 +134,22 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             output_dir=Path("o"),
             split="temporal",
             invalid_zip="drop",
-            model="joint",
             epochs=3,
+            tune=True,
+            tune_trials=4,
             seed=5,
             sample_ratings=2000,
             cache=False,
             verbose=True,
         )
     ]
+
+
+def test_model_is_an_option(monkeypatch):
+    asked = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 0)
+    cli.main(["--model", "joint"])
+    assert asked == [RunConfig(model="joint")]
 
 
 def test_defaults_of_the_options_are_those_of_the_configuration(monkeypatch):

@@ -12,7 +12,7 @@ from components.evaluation.config import Thresholds
 from components.example_gen.options import ExampleGenOptions
 from pipeline.config import OutputPaths
 from pipeline.pipeline import SCHEMA_FILE, PipelineConfig, create_pipeline
-from trainer.config import TrainConfig, TrainerConfig
+from trainer.config import TrainConfig, TrainerConfig, TunerConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -102,6 +102,28 @@ def test_nothing_is_learnt_from_data_that_has_not_passed_the_gate(nodes, name):
 def test_component_with_code_of_ours_has_its_hash_in_the_cache_key(nodes, name):
     value = nodes[name].parameters.parameters["source_digest"].field_value.string_value
     assert len(value) == 32
+
+
+def compiled(**changes):
+    ir = compiler.Compiler().compile(create_pipeline(configuration(**changes)))
+    return {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
+
+
+def test_a_tuner_feeds_the_trainer_and_changes_nothing_else(nodes):
+    tuned = compiled(tuner=TunerConfig(trials=3))
+    assert set(tuned) - set(nodes) == {"Tuner"}
+    [channel] = tuned["Trainer"].inputs.inputs["hyperparameters"].channels
+    assert channel.producer_node_query.id == "Tuner"
+    assert channel.artifact_query.type.name == "HyperParameters"
+    assert "AnomalyGate" in ancestors(tuned, "Tuner")
+    for name in set(nodes) - {"Trainer"}:
+        assert tuned[name].parameters == nodes[name].parameters
+
+
+def test_the_tuners_cache_key_holds_its_code_and_how_much_is_searched():
+    one, other = (compiled(tuner=TunerConfig(trials=n))["Tuner"].parameters for n in (3, 4))
+    assert one != other
+    assert len(one.parameters["source_digest"].field_value.string_value) == 32
 
 
 def test_every_node_may_be_cached(nodes):

@@ -57,15 +57,20 @@ class World:
 
 def make_world(folder, ratings=2_500, seed=11):
     generate_sample(folder / "raw", ratings=ratings, seed=seed)
+    return world_of(folder / "raw", folder / "raw" / "metadata", folder)
+
+
+def world_of(data_dir, metadata_dir, folder):
+    """Reads raw files as the components do; `metadata_dir` may be None."""
     options = ExampleGenOptions(
-        metadata_dir=str(folder / "raw" / "metadata"),
+        metadata_dir=str(metadata_dir) if metadata_dir else None,
         split="random",
         split_seed=42,
         invalid_zip="keep",
         content_digest="",
     )
-    ratings_files = _generate(executor.RatingsExecutor, folder, "ratings", options)
-    movie_files = _generate(executor.MoviesExecutor, folder, "catalogue", options)
+    ratings_files = _generate(executor.RatingsExecutor, data_dir, folder, "ratings", options)
+    movie_files = _generate(executor.MoviesExecutor, data_dir, folder, "catalogue", options)
     analyzed = [path for split in SMALL.train.splits for path in ratings_files[split]]
     return World(
         folder=folder,
@@ -75,7 +80,7 @@ def make_world(folder, ratings=2_500, seed=11):
     )
 
 
-def _generate(executor_class, folder, name, options):
+def _generate(executor_class, data_dir, folder, name, options):
     artifact = standard_artifacts.Examples()
     artifact.uri = str(folder / name)
     context = base_beam_executor.BaseBeamExecutor.Context(
@@ -87,7 +92,7 @@ def _generate(executor_class, folder, name, options):
         {},
         {"examples": [artifact]},
         {
-            "input_base": str(folder / "raw"),
+            "input_base": str(data_dir),
             "custom_config": json_format.MessageToJson(options.to_proto()),
         },
     )
@@ -172,13 +177,14 @@ class Trained:
     config: TrainerConfig
 
 
-def train(world, folder, monkeypatch, config=SMALL, rating_files=None):
+def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperparameters=None):
     """Calls `run_fn` as the Trainer component does; keeps a hold of what it exported."""
     arguments = fn_args_utils.FnArgs(
         transform_graph_path=world.transform_graph,
         serving_model_dir=str(folder / "model"),
         model_run_dir=str(folder / "run"),
         custom_config=config.to_json(),
+        hyperparameters=hyperparameters,
     )
     arguments.rating_files = rating_files or world.rating_files
     arguments.movie_files = world.movie_files

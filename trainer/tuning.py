@@ -1,0 +1,312 @@
+"""The search for hyperparameters: what is searched, by which figure, and how.
+
+Trials are trained on the split `train` and judged on `validation`; `test` is not read. Only the
+towers and the rating network depend on what is searched, so taste, EASE and the Bayesian
+factorisation are fitted once, before the first trial.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras_tuner
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+from keras_tuner.engine import trial as keras_trial
+from keras_tuner.engine.base_tuner import BaseTuner
+from tfx.components.trainer import fn_args_utils
+from tfx.components.tuner.component import TunerFnResult
+
+from components import progress
+from components.example_gen.splits import TRAIN, VALIDATION
+from schema import features as raw
+from schema import predictions
+from trainer import data, run
+from trainer.config import TrainerConfig, TunerConfig
+
+OBJECTIVE = "unseen_top_10_accuracy - rmse"
+"""What is made as large as possible: figures of the served model on validation.
+
+The share of rows whose movie is among the first ten the user has not rated in training, minus
+the RMSE in stars of clipped predictions. One point of either counts the same: both vary by
+about 0.0016 from seed to seed.
+"""
+
+SCORE = "objective"
+TUNER_KEY = "tuner"
+"""Where the `TunerConfig` is in the component's `custom_config`."""
+
+EPOCHS = (8, 16)
+_DIMENSIONS = (32, 48, 64, 96, 128)
+_ASK_BATCH = 2_000
+
+Report = Callable[[str], None]
+Evaluate = Callable[[TrainerConfig, Report], Mapping[str, float]]
+"""Trains with a configuration and returns its figures, `SCORE` among them."""
+
+
+def search_space(config: TrainerConfig, tuner: TunerConfig) -> keras_tuner.HyperParameters:
+    """Returns what is searched; the defaults are the values of `config`."""
+    default = config.hyperparameters()
+    space = keras_tuner.HyperParameters()
+    dimension = default["embedding_dim"]
+    space.Choice("embedding_dim", sorted({*_DIMENSIONS, dimension}), default=dimension)
+    space.Float("query_dropout", 0.0, 0.6, step=0.05, default=default["query_dropout"])
+    space.Float("rating_dropout", 0.0, 0.6, step=0.05, default=default["rating_dropout"])
+    _logarithmic(space, "learning_rate", 1e-3, 1e-2, default)
+    if tuner.epochs:
+        space.Int("epochs", *EPOCHS, default=default["epochs"])
+    else:
+        space.Fixed("epochs", default["epochs"])
+    _logarithmic(space, "retrieval_weight", 0.5, 2.0, default)
+    _logarithmic(space, "rating_weight", 0.5, 8.0, default)
+    return space
+
+
+def _logarithmic(
+    space: keras_tuner.HyperParameters,
+    name: str,
+    least: float,
+    most: float,
+    default: Mapping[str, float],
+) -> None:
+    space.Float(name, least, most, sampling="log", default=default[name])
+
+
+class DefaultsFirst(keras_tuner.oracles.RandomSearchOracle):
+    """Random search (Bergstra & Bengio 2012) whose first trial has the defaults."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Returns the values of the next trial."""
+        if not self.trials:
+            return {
+                "status": keras_trial.TrialStatus.RUNNING,
+                "values": dict(self.hyperparameters.values),
+            }
+        found: dict[str, Any] = super().populate_space(trial_id)
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What became of one trial.
+
+    Attributes:
+      trial: its number, from 1 on.
+      hyperparameters: its values by name.
+      metrics: its figures on validation by name; empty if it failed.
+      cpu_seconds: processor time of training and judging.
+      problem: why it failed, None if it did not.
+    """
+
+    trial: int
+    hyperparameters: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    cpu_seconds: float
+    problem: str | None = None
+
+
+class MovieTuner(BaseTuner):
+    """Trains a model per trial with a function that returns its figures on validation.
+
+    Args:
+      config: the configuration that the trials' values are put into.
+      tuner: how much is searched.
+      evaluate: trains and judges; a ValueError means that these values do not work.
+      directory: a folder for Keras Tuner's own records.
+    """
+
+    def __init__(
+        self, config: TrainerConfig, tuner: TunerConfig, evaluate: Evaluate, directory: str
+    ) -> None:
+        super().__init__(
+            DefaultsFirst(
+                objective=keras_tuner.Objective(SCORE, "max"),
+                max_trials=tuner.trials,
+                # Keras Tuner takes 0 for "any".
+                seed=config.train.seed + 1,
+                hyperparameters=search_space(config, tuner),
+                tune_new_entries=False,
+                allow_new_entries=False,
+            ),
+            directory=directory,
+            project_name="search",
+        )
+        self.oracle.verbose = 0
+        self.trials: list[Trial] = []
+        self._config = config
+        self._evaluate = evaluate
+        self._number = tuner.trials
+
+    def run_trial(self, trial: keras_trial.Trial) -> Mapping[str, float]:
+        """Trains and judges one model.
+
+        Raises:
+          FailedTrialError: these values do not work; the search goes on.
+          FatalError: anything else went wrong; it ends.
+        """
+        values = dict(trial.hyperparameters.values)
+        before = f"trial {len(self.trials) + 1} of {self._number}"
+        best = f" (best: {self.best().metrics[SCORE]:.4f})" if self.succeeded() else ""
+        started = time.process_time()
+
+        def done(metrics: Mapping[str, float], problem: str | None = None) -> None:
+            seconds = round(time.process_time() - started, 1)
+            self.trials.append(Trial(len(self.trials) + 1, values, metrics, seconds, problem))
+
+        try:
+            metrics = self._evaluate(
+                self._config.with_hyperparameters(values),
+                lambda text: progress.report(f"{before}{best}, {text}"),
+            )
+        except ValueError as error:
+            done({}, str(error))
+            progress.report(f"{before} failed: {error}")
+            raise keras_tuner.errors.FailedTrialError(str(error)) from error
+        except Exception as error:
+            # Keras Tuner takes every other exception for a trial that went wrong.
+            raise keras_tuner.errors.FatalError(f"{before}: {error}") from error
+        done(metrics)
+        progress.report(f"{before}: {OBJECTIVE} = {metrics[SCORE]:.4f}")
+        return {SCORE: metrics[SCORE]}
+
+    def succeeded(self) -> list[Trial]:
+        """Returns the trials that came to a figure."""
+        return [trial for trial in self.trials if trial.problem is None]
+
+    def best(self) -> Trial:
+        """Returns the best trial so far; the earliest, where several are.
+
+        Raises:
+          ValueError: none came to a figure.
+        """
+        found = self.succeeded()
+        if not found:
+            problems = {trial.problem for trial in self.trials}
+            raise ValueError(
+                f"expected a trial that works, received: {'; '.join(map(str, problems))}"
+            )
+        return max(found, key=lambda trial: trial.metrics[SCORE])
+
+    def record(self) -> dict[str, Any]:
+        """Returns the search as JSON values: how it judged, every trial, the best one."""
+        best = self.best()
+        return {
+            "objective": OBJECTIVE,
+            "split": VALIDATION,
+            "fitted_splits": [TRAIN],
+            "seed": self._config.train.seed,
+            "best_trial": best.trial,
+            "best": best.hyperparameters,
+            "trials": [dataclasses.asdict(trial) for trial in self.trials],
+        }
+
+
+def tuner_fn(fn_args: fn_args_utils.FnArgs) -> TunerFnResult:
+    """Returns the tuner that the Tuner component runs.
+
+    Args:
+      fn_args: TFX's arguments, with `rating_files` and `movie_files` as the Trainer gets them,
+        and in `custom_config` the `TrainerConfig` and the `TunerConfig` as JSON.
+    """
+    config = TrainerConfig.from_json(fn_args.custom_config)
+    tuner = TunerConfig(**fn_args.custom_config[TUNER_KEY])
+    evaluate = evaluation(
+        config, fn_args.rating_files, fn_args.movie_files, fn_args.transform_graph_path
+    )
+    return TunerFnResult(MovieTuner(config, tuner, evaluate, fn_args.working_dir), {})
+
+
+def evaluation(
+    config: TrainerConfig,
+    rating_files: Mapping[str, Sequence[str]],
+    movie_files: Sequence[str],
+    transform_graph: str,
+) -> Evaluate:
+    """Fits what no trial changes, and returns what trains and judges the rest.
+
+    Args:
+      config: the configuration of what no trial changes.
+      rating_files: files of ratings by split.
+      movie_files: files of the catalogue.
+      transform_graph: folder of the preprocessing graph.
+    """
+    transform_output = tft.TFTransformOutput(transform_graph)
+    progress.report("reading ratings")
+    catalogue = data.load_catalogue(movie_files, transform_output)
+    interactions, users = data.load_interactions(
+        run.files_of(rating_files, [TRAIN]), transform_output, catalogue
+    )
+    asked = _records(run.files_of(rating_files, [VALIDATION]))
+    tf.keras.utils.set_random_seed(config.train.seed)
+    apart = run.fit_apart(config, catalogue, interactions, users, transform_output, progress.report)
+
+    def evaluate(changed: TrainerConfig, report: Report) -> Mapping[str, float]:
+        tf.keras.utils.set_random_seed(changed.train.seed)
+        with tempfile.TemporaryDirectory() as logs:
+            network = run.fit_network(
+                changed, apart, catalogue, interactions, users, transform_output, logs, report
+            )
+        found = figures(network.serving.predict_examples, asked)
+        del network
+        # Graphs of the trial stay in Keras's global state, and memory with them.
+        tf.keras.backend.clear_session()
+        gc.collect()
+        return found
+
+    return evaluate
+
+
+def figures(
+    predict: Callable[[tf.Tensor], Mapping[str, tf.Tensor]], asked: Sequence[bytes]
+) -> dict[str, float]:
+    """Returns what the served model makes of ratings it has not seen.
+
+    Args:
+      predict: answers serialized tf.Examples `[batch]` as `serving_default` does.
+      asked: serialized tf.Examples, at least one.
+
+    Returns:
+      `SCORE`, and the figures by the names that the Evaluator gives them.
+    """
+    compiled = tf.function(
+        predict, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+    )
+    batches = [
+        compiled(tf.constant(asked[start : start + _ASK_BATCH]))
+        for start in range(0, len(asked), _ASK_BATCH)
+    ]
+    answers = {n: np.concatenate([batch[n].numpy() for batch in batches]) for n in batches[0]}
+    stars = {raw.RATING.name: tf.io.FixedLenFeature([], tf.float32)}
+    rating = tf.io.parse_example(asked, stars)[raw.RATING.name].numpy()
+
+    def rmse(name: str) -> float:
+        return float(np.sqrt(np.mean((answers[name] - rating) ** 2, dtype=np.float64)))
+
+    def top(k: int, name: str) -> float:
+        return float(np.mean((answers[name] >= 1) & (answers[name] <= k)))
+
+    found = {
+        "rmse": rmse(predictions.PREDICTED_RATING),
+        "unseen_top_10_accuracy": top(10, predictions.RANK_UNSEEN),
+        "unseen_top_100_accuracy": top(100, predictions.RANK_UNSEEN),
+        "untimed_rmse": rmse(predictions.UNTIMED_RATING),
+        "untimed_top_10_accuracy": top(10, predictions.RANK_UNTIMED),
+        "untimed_top_100_accuracy": top(100, predictions.RANK_UNTIMED),
+    }
+    return {SCORE: found["unseen_top_10_accuracy"] - found["rmse"], **found}
+
+
+def _records(paths: Sequence[str]) -> list[bytes]:
+    found: list[bytes] = []
+    for batch in tf.data.TFRecordDataset(sorted(paths), "GZIP").batch(_ASK_BATCH):
+        found.extend(batch.numpy().tolist())
+    if not found:
+        raise ValueError(f"expected ratings in the split {VALIDATION}, received none")
+    return found
