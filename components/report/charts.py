@@ -64,6 +64,8 @@ THEME: Mapping[str, Any] = {
         "labelFontSize": 11,
         "titleFontSize": 12,
         "symbolStrokeWidth": 2,
+        # From the left edge of the figure, not of the plot: narrow screens need the room.
+        "layout": {"top": {"anchor": "start", "bounds": "full"}},
     },
     "header": {"labelColor": _MUTED, "titleColor": _MUTED},
     "bar": {"color": SERIES[0], "cornerRadiusEnd": 2},

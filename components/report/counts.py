@@ -6,6 +6,7 @@ grows with users, movies and stars, never with ratings.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,7 @@ class RatingCounts:
       movie_ids: ids of the movies rated, ascending.
       by_movie: `[movies, levels]`.
       by_hour: `[7 weekdays from Monday, 24 hours, levels]`, in UTC.
+      by_day: ratings by day since 1970-01-01 (UTC); days without any are left out.
       complete: whether every rating was read.
     """
 
@@ -67,6 +69,7 @@ class RatingCounts:
     movie_ids: IntArray
     by_movie: IntArray
     by_hour: IntArray
+    by_day: Mapping[int, int]
     complete: bool
 
     @property
@@ -88,13 +91,12 @@ def count_ratings(ratings: Path, *, max_rows: int = MAX_ROWS) -> RatingCounts:
       ratings: the artifact's folder.
       max_rows: shards of a split are read until they held so many ratings.
     """
-    users, movies = _Table(), _Table()
-    by_hour = np.zeros(_DAYS * _HOURS * _HALVES, np.int64)
+    users, movies, times = _Table(), _Table(), _Times()
     by_split: dict[str, IntArray] = {}
     complete = True
     for name, folder in splits(ratings).items():
         before = users.counts.sum(axis=0)
-        complete &= _count_split(folder, max_rows, users, movies, by_hour)
+        complete &= _count_split(folder, max_rows, users, movies, times)
         by_split[name] = users.counts.sum(axis=0) - before
     levels = np.flatnonzero(users.counts.sum(axis=0))
     user_order, movie_order = np.argsort(users.ids), np.argsort(movies.ids)
@@ -105,25 +107,24 @@ def count_ratings(ratings: Path, *, max_rows: int = MAX_ROWS) -> RatingCounts:
         by_user=users.counts[user_order][:, levels],
         movie_ids=np.array(movies.ids, np.int64)[movie_order],
         by_movie=movies.counts[movie_order][:, levels],
-        by_hour=by_hour.reshape(_DAYS, _HOURS, _HALVES)[..., levels],
+        by_hour=times.by_hour.reshape(_DAYS, _HOURS, _HALVES)[..., levels],
+        by_day=dict(sorted(times.by_day.items())),
         complete=complete,
     )
 
 
-def _count_split(
-    folder: Path, max_rows: int, users: _Table, movies: _Table, by_hour: IntArray
-) -> bool:
+def _count_split(folder: Path, max_rows: int, users: _Table, movies: _Table, times: _Times) -> bool:
     rows = 0
     for shard in shards(folder):
         if rows >= max_rows:
             return False
         for batch in read(shard):
-            rows += _count_batch(batch, users, movies, by_hour)
+            rows += _count_batch(batch, users, movies, times)
     return True
 
 
 def _count_batch(
-    batch: Mapping[str, tf.Tensor], users: _Table, movies: _Table, by_hour: IntArray
+    batch: Mapping[str, tf.Tensor], users: _Table, movies: _Table, times: _Times
 ) -> int:
     level = np.rint(2 * batch[raw.RATING.name].numpy()).astype(np.int64).clip(0, _HALVES - 1)
     ids, first, inverse = np.unique(
@@ -136,9 +137,7 @@ def _count_batch(
     users.add(rows[inverse], level)
     ids, inverse = np.unique(batch[raw.MOVIE_ID.name].numpy(), return_inverse=True)
     movies.add(movies.rows(ids)[0][inverse], level)
-    hours = batch[raw.TIMESTAMP.name].numpy() // _SECONDS_PER_HOUR
-    weekday = (hours // _HOURS + _EPOCH_WEEKDAY) % _DAYS
-    _tally(by_hour, (weekday * _HOURS + hours % _HOURS) * _HALVES + level)
+    times.add(batch[raw.TIMESTAMP.name].numpy(), level)
     return len(level)
 
 
@@ -184,6 +183,23 @@ class _Table:
         table = pd.concat(self._facts, ignore_index=True)
         table.index = pd.Index(self.ids, name=raw.USER_ID.name)
         return table
+
+
+class _Times:
+    """Counts by hour of the week and half stars, and by day."""
+
+    def __init__(self) -> None:
+        self.by_hour = np.zeros(_DAYS * _HOURS * _HALVES, np.int64)
+        self.by_day: collections.Counter[int] = collections.Counter()
+
+    def add(self, seconds: IntArray, level: IntArray) -> None:
+        """Counts one rating per time in seconds since 1970."""
+        hours = seconds // _SECONDS_PER_HOUR
+        days = hours // _HOURS
+        weekday = (days + _EPOCH_WEEKDAY) % _DAYS
+        _tally(self.by_hour, (weekday * _HOURS + hours % _HOURS) * _HALVES + level)
+        found, how_often = np.unique(days, return_counts=True)
+        self.by_day.update(dict(zip(found.tolist(), how_often.tolist(), strict=True)))
 
 
 def _tally(counts: IntArray, indices: IntArray) -> None:

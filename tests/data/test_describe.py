@@ -3,11 +3,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from raw_files import needs_real_data, read_ratings
 
-from components.data.describe import COLUMNS, capstone_describe
+from components.data.describe import COLUMNS, capstone_describe, describe_counted
 from components.data.ratings import drop_exact_duplicates
 from components.data.tables import read_movies, read_users
 
@@ -69,3 +72,19 @@ def test_zip_codes_that_are_no_numbers_and_missing_labels_are_left_out():
     assert tuple(table.columns) == COLUMNS
     assert table.loc["count"].tolist() == [3, 3, 3, 3, 1, 3, 1]
     assert table.loc["max", "user_zip_code"] == 501
+
+
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.integers(-5, 90), st.just("T8H1N")), st.integers(0, 6)),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_counted_values_are_described_as_the_column_that_they_stand_for(pairs):
+    values = pd.Series([value for value, _ in pairs], dtype=object)
+    counts = np.array([count for _, count in pairs])
+    column = pd.to_numeric(values.repeat(counts), errors="coerce").astype("float64")
+    pd.testing.assert_series_equal(
+        describe_counted(values, counts), column.describe(), check_names=False, rtol=1e-9
+    )

@@ -11,7 +11,7 @@ from components.report import charts
 from components.report.charts import Channel
 from components.report.context import Context
 from components.report.page import Block, Column, Facts, Figure, Note, Section, Table, Tiles
-from components.report.sections import sources_of
+from components.report.sections import percent, sources_of
 from components.report.store import Execution
 
 _PACKAGES = ("tfx", "tensorflow", "tensorflow-data-validation", "tensorflow-model-analysis")
@@ -87,9 +87,7 @@ def _tiles(context: Context) -> Iterator[Block]:
         )
     if "unseen_top_10_accuracy" in metrics:
         share = metrics["unseen_top_10_accuracy"]
-        tiles.append(
-            (f"{share:.1%}".replace("%", " %"), "in the top 10", "of unseen films, on test")
-        )
+        tiles.append((percent(share, 1), "in the top 10", "of unseen films, on test"))
     yield Tiles(tuple(tiles))
 
 
