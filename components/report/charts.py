@@ -35,6 +35,7 @@ _SHAPES = (
     "wedge",
 )
 _CLASS = "class"
+_BOX = "M-2.1,-.6H2.1V.6H-2.1Z"
 _BAR_STEP = 22
 _INK, _MUTED = "var(--ink)", "var(--muted)"
 
@@ -409,28 +410,25 @@ def _classes(values: Sequence[float], form: str) -> tuple[list[str], list[int]]:
     return unique, [unique.index(labels[rank]) for rank in ranks]
 
 
-def graph(nodes: Sequence[Row], edges: Sequence[Row], *, levels: int, rows: int) -> Spec:
-    """Named boxes from left to right with lines between them.
+def graph(nodes: Sequence[Row], edges: Sequence[Row], kinds: Sequence[str], *, levels: int) -> Spec:
+    """Named boxes from top to bottom with lines between them.
 
     Args:
-      nodes: `x` (level), `y` (row), `name`, `detail` and `kind` each.
+      nodes: `x` (0 to 1), `y` (level, 0 at the top), `name`, `detail` and `kind` each.
       edges: `x`, `y`, `x2`, `y2` each.
+      kinds: the kinds of nodes, which are told apart by colour and, from the second on, dashes.
       levels: number of levels.
-      rows: largest number of boxes on a level.
     """
-    x = {
-        "field": "x",
-        "type": "quantitative",
-        "axis": None,
-        "scale": {"domain": [-0.6, levels - 0.4]},
-    }
+    x = {"field": "x", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}}
     y = {
         "field": "y",
         "type": "quantitative",
         "axis": None,
-        "scale": {"domain": [rows - 0.3, -0.7]},
+        "scale": {"domain": [levels - 0.6, -0.4], "nice": False, "zero": False},
     }
-    kinds = sorted({row["kind"] for row in nodes})
+    colors = {"domain": list(kinds), "range": list(SERIES[: len(kinds)])}
+    dashes = [list(dash) for dash in _DASHES[: len(kinds)]]
+    kind = {"field": "kind", "type": "nominal", "title": None}
     tooltip = [
         {"field": "name", "type": "nominal", "title": "Component"},
         {"field": "detail", "type": "nominal", "title": "Made"},
@@ -438,29 +436,32 @@ def graph(nodes: Sequence[Row], edges: Sequence[Row], *, levels: int, rows: int)
     layers = [
         {
             "data": {"values": list(edges)},
-            "mark": {"type": "rule", "opacity": 0.35, "aria": False},
+            "mark": {"type": "rule", "opacity": 0.45, "aria": False},
             "encoding": {"x": x, "y": y, "x2": {"field": "x2"}, "y2": {"field": "y2"}},
         },
         {
-            "mark": {"type": "point", "filled": True, "size": 130, "opacity": 1},
+            "mark": {
+                "type": "point",
+                "shape": _BOX,
+                "size": 2300,
+                "fill": "var(--card)",
+                "strokeWidth": 2,
+                "opacity": 1,
+            },
             "encoding": {
                 "x": x,
                 "y": y,
-                "color": {
-                    "field": "kind",
-                    "type": "nominal",
-                    "title": None,
-                    "scale": {"domain": kinds, "range": list(SERIES[: len(kinds)])},
-                },
+                "stroke": {**kind, "scale": colors, "legend": {"symbolType": "square"}},
+                "strokeDash": {**kind, "scale": {"domain": list(kinds), "range": dashes}},
                 "tooltip": tooltip,
             },
         },
         {
-            "mark": {"type": "text", "dy": -13, "fontSize": 11, "aria": False},
+            "mark": {"type": "text", "fontSize": 9.5, "aria": False},
             "encoding": {"x": x, "y": y, "text": {"field": "name"}, "tooltip": tooltip},
         },
     ]
-    return _spec(nodes, 70 * rows + 40, layer=layers)
+    return _spec(nodes, 62 * levels + 40, layer=layers)
 
 
 def outlines(specs: Mapping[str, Spec]) -> dict[str, Any]:

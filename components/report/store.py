@@ -53,6 +53,8 @@ class Execution:
       inputs: ids of artifacts by input.
       outputs: ids of artifacts by output.
       source_digest: hash of the code it ran, where that is ours.
+      cached: whether the run took these results instead of making them anew.
+      settings: what else it was told, by name.
     """
 
     id: int
@@ -63,6 +65,8 @@ class Execution:
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
     source_digest: str
+    cached: bool = False
+    settings: Mapping[str, str | int | float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +90,29 @@ class Lineage:
     def input(self, component: str, key: str) -> Artifact | None:
         """Returns the artifact that a component was given; None if there was none."""
         return self._first(component, "inputs", key)
+
+    def maker(self, artifact: int) -> Execution | None:
+        """Returns the execution that made an artifact; None if it is one of an earlier run."""
+        for execution in self.executions:
+            if any(artifact in made for made in execution.outputs.values()):
+                return execution
+        return None
+
+    def behind(self, artifact: int) -> tuple[set[int], set[int]]:
+        """Returns ids of the executions and artifacts behind an artifact, with itself."""
+        executions: set[int] = set()
+        artifacts: set[int] = set()
+        waiting = [artifact]
+        while waiting:
+            found = waiting.pop()
+            if found in artifacts:
+                continue
+            artifacts.add(found)
+            maker = self.maker(found)
+            if maker is not None:
+                executions.add(maker.id)
+                waiting.extend(id for ids in maker.inputs.values() for id in ids)
+        return executions, artifacts
 
     def _first(self, component: str, side: str, key: str) -> Artifact | None:
         for execution in self.executions:
@@ -124,7 +151,8 @@ def _lineage(store: MetadataStore, run: str, executions: Sequence[mlmd.Execution
         for execution in sorted(executions, key=lambda execution: execution.id)
     }
     found = [
-        _execution(store, name, _worked(store, execution)) for name, execution in latest.items()
+        _execution(store, name, execution, _worked(store, execution))
+        for name, execution in latest.items()
     ]
     ids = {
         artifact
@@ -174,9 +202,12 @@ def _worked(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
     return min(complete, key=_place, default=execution)
 
 
-def _execution(store: MetadataStore, component: str, execution: mlmd.Execution) -> Execution:
+def _execution(
+    store: MetadataStore, component: str, asked: mlmd.Execution, execution: mlmd.Execution
+) -> Execution:
     events = store.get_events_by_execution_ids([execution.id])
     started = execution.create_time_since_epoch / 1000
+    settings = _values(execution.custom_properties)
     return Execution(
         id=execution.id,
         component=component,
@@ -185,7 +216,9 @@ def _execution(store: MetadataStore, component: str, execution: mlmd.Execution) 
         seconds=execution.last_update_time_since_epoch / 1000 - started,
         inputs=_by_key(event for event in events if event.type == mlmd.Event.INPUT),
         outputs=_by_key(event for event in events if event.type == mlmd.Event.OUTPUT),
-        source_digest=execution.custom_properties["source_digest"].string_value,
+        source_digest=str(settings.pop("source_digest", "")),
+        cached=asked.last_known_state == mlmd.Execution.CACHED,
+        settings=settings,
     )
 
 
@@ -198,10 +231,13 @@ def _by_key(events: Iterable[mlmd.Event]) -> dict[str, tuple[int, ...]]:
 
 
 def _artifact(artifact: mlmd.Artifact) -> Artifact:
-    properties = {
+    properties = {**_values(artifact.properties), **_values(artifact.custom_properties)}
+    return Artifact(artifact.id, artifact.type, artifact.uri, properties)
+
+
+def _values(properties: Mapping[str, mlmd.Value]) -> dict[str, str | int | float]:
+    return {
         name: getattr(value, value.WhichOneof("value"))
-        for values in (artifact.properties, artifact.custom_properties)
-        for name, value in values.items()
+        for name, value in properties.items()
         if value.WhichOneof("value") in ("int_value", "double_value", "string_value")
     }
-    return Artifact(artifact.id, artifact.type, artifact.uri, properties)
