@@ -35,8 +35,9 @@ from schema.predictions import (
     UNTIMED_RATING,
     USER_KEY,
 )
-from trainer.data import Catalogue, IntArray, Interactions, Users
+from trainer.data import Catalogue, Interactions, Users
 from trainer.retrieval import Events, History, Knowledge, Latest
+from trainer.stars import first_not_below
 from trainer.taste import star_residuals
 from transform import outputs as out
 
@@ -54,19 +55,22 @@ class Retrieval(Protocol):
     def candidates(self) -> tf.Variable:
         """`[movies, dim]` candidate vectors."""
 
-    def knowledge(self, events: Events, batch: tf.Tensor) -> Knowledge:
+    def profile(self, features: Features) -> tf.Tensor:
+        """Returns `[batch, width]`: what follows from users' features alone."""
+
+    def knowledge(self, events: Events) -> Knowledge:
         """Sums up histories."""
 
-    def taste_scores(self, knowledge: Knowledge, features: Features) -> tf.Tensor:
+    def taste_scores(self, knowledge: Knowledge, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` scores that do not depend on when one asks."""
 
     def scores(
-        self, taste: tf.Tensor, knowledge: Knowledge, features: Features, latest: Latest
+        self, taste: tf.Tensor, knowledge: Knowledge, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
         """Returns `[batch, movies]` scores at the time of the query."""
 
     def contributions(
-        self, knowledge: Knowledge, features: Features, history: History, movies: tf.Tensor
+        self, knowledge: Knowledge, profile: tf.Tensor, history: History, movies: tf.Tensor
     ) -> tf.Tensor:
         """Returns `[batch, n, events]`: how much each event adds to each movie's score."""
 
@@ -77,15 +81,22 @@ class Retrieval(Protocol):
 class Rating(Protocol):
     """What predicts stars (`trainer.stars.BlendedRating` says how)."""
 
+    def user(self, features: Features) -> tf.Tensor:
+        """Returns `[batch, width]`: what follows from users' features alone."""
+
+    def movie(self, features: Features) -> tf.Tensor:
+        """Returns `[movies, width]`: what follows from movies' features alone."""
+
     def __call__(
         self,
         user_row: tf.Tensor,
-        features: Features,
-        movie_row: tf.Tensor,
-        movie_features: Features,
+        user: tf.Tensor,
+        context: Features,
         timestamp: tf.Tensor,
+        movie_row: tf.Tensor,
+        movie: tf.Tensor,
     ) -> tf.Tensor:
-        """Returns `[batch]` stars, not clipped; the rows may be those of unknown ones."""
+        """Returns `[batch, n]` stars, not clipped; the rows may be those of unknown ones."""
 
 
 class Query(NamedTuple):
@@ -93,12 +104,16 @@ class Query(NamedTuple):
 
     Attributes:
       user_row: `[batch]` int32; the number of users where unknown.
-      features: transformed features of user and context, `[batch]` each.
+      profile: `[batch, width]` what retrieval makes of the user's features.
+      rater: `[batch, width]` what rating makes of them.
+      context: transformed features of the context, `[batch]` each.
       timestamp: `[batch]` int64, unix seconds.
     """
 
     user_row: tf.Tensor
-    features: Features
+    profile: tf.Tensor
+    rater: tf.Tensor
+    context: Features
     timestamp: tf.Tensor
 
 
@@ -108,12 +123,10 @@ class Recent(NamedTuple):
     Attributes:
       movies: `[batch, n]` int32 rows of the catalogue; the number of movies where unknown.
       times: `[batch, n]` int64 unix seconds; the query's own where not given.
-      new: `[batch, n]` bool, whether it is not in the known history, nor named before.
     """
 
     movies: tf.Tensor
     times: tf.Tensor
-    new: tf.Tensor
 
 
 class ServingModel(tf.Module):
@@ -155,37 +168,58 @@ class ServingModel(tf.Module):
     def _build_catalogue(
         self, catalogue: Catalogue, features: Mapping[str, tf.Tensor | tf.RaggedTensor]
     ) -> None:
+        """One more row stands for "no movie": where fewer than k can be recommended."""
         unknown_movie = _features_of_an_unknown_movie(self.transform)
-        self._movie_features = {
+        movie_features = {
             name: tf.concat([values, unknown_movie[name]], axis=0)
             for name, values in features.items()
         }
+        self.movie_sides = _constant(self.rating.movie(movie_features), "movie_sides")
         self._movie_rows = _lookup(catalogue.ids, "movie_rows")
-        # One more row stands for "no movie": where fewer than k can be recommended.
         self._movie_ids = tf.constant([*catalogue.ids, b""])
         self._titles = tf.constant([*catalogue.titles, b""])
         vectors = tf.math.l2_normalize(self.retrieval.taste_vectors(), axis=1)
         self.taste_vectors = _constant(tf.pad(vectors, [[0, 1], [0, 0]]), "taste_vectors")
 
     def _build_users(self, users: Users, interactions: Interactions) -> None:
-        """Lays out histories by user; one more user, the unknown one, has an empty history."""
+        """Lays out histories by user; one more user, the unknown one, has an empty history.
+
+        A history key is row · span + time since the first rating: ascending, so that one
+        search finds a user's place in time.
+        """
+        times = interactions.timestamp
+        self._first_time, self._last_time = int(times.min()), int(times.max())
+        self._span = self._last_time - self._first_time + 2
         self._user_rows = _lookup(users.ids, "user_rows")
         self.history_movies = _constant(interactions.movie_row.astype(np.int32), "history_movies")
         self.history_stars = _constant(star_residuals(interactions), "history_stars")
-        self.history_times = _constant(interactions.timestamp, "history_times")
-        self.last_time = _constant(interactions.timestamp.max(), "last_time")
+        self.history_keys = _constant(
+            interactions.user_row * self._span + (times - self._first_time), "history_keys"
+        )
         popularity = np.bincount(interactions.movie_row, minlength=self._movies)
         self.popularity = _constant(popularity.astype(np.int64), "popularity")
-        self.history_starts = _constant(interactions.offsets.astype(np.int64), "history_starts")
-        self.history_ends = _constant(
-            np.append(interactions.offsets[1:], interactions.offsets[-1]).astype(np.int64),
-            "history_ends",
+        offsets = interactions.offsets.astype(np.int64)
+        bounds = np.stack([offsets, np.append(offsets[1:], offsets[-1])], axis=1)
+        self.history_bounds = _constant(bounds, "history_bounds")
+        nothing = self.transform(_nothing_said())
+        self.profiles = _constant(
+            np.stack(
+                [
+                    np.append(users.features[one.name], nothing[one.name])
+                    for one in out.owned_by(Owner.USER)
+                ],
+                axis=1,
+            ),
+            "profiles",
         )
-        self._search_steps = _search_steps(interactions.offsets)
-        self._profiles = {
-            name: tf.constant(np.append(values, 0), tf.int64)
-            for name, values in users.features.items()
-        }
+        sides = [
+            self._sides(self.profiles[start : start + _ROWS_AT_ONCE])
+            for start in range(0, len(users.ids) + 1, _ROWS_AT_ONCE)
+        ]
+        self._widths = [side.shape[1] for side in sides[0]]
+        self.user_sides = _constant(
+            tf.concat([tf.concat(pair, axis=1) for pair in sides], axis=0), "user_sides"
+        )
 
     # -- who asks --------------------------------------------------------------------------
 
@@ -197,119 +231,123 @@ class ServingModel(tf.Module):
         """
         timestamp = _or_now(timestamp)
         user_row = self._user_rows.lookup(values[raw.USER_ID.name])
-        transformed = self.transform({**values, raw.TIMESTAMP.name: timestamp})
-        features = {feature.name: transformed[feature.name] for feature in _QUERY_OUTPUTS}
-        later = timestamp > self.last_time
-        bucket = features[out.TIME_BUCKET.name]
-        features[out.TIME_BUCKET.name] = tf.where(later, _UNKNOWN_TIME, bucket)
-        known = user_row < self._users
-        for feature in out.owned_by(Owner.USER):
-            given = _is_given(values[feature.source.name])
-            stored = tf.gather(self._profiles[feature.name], user_row)
-            features[feature.name] = tf.where(known & ~given, stored, features[feature.name])
-        return Query(user_row, features, timestamp)
-
-    def _events(self, user_row: tf.Tensor) -> tuple[Events, tf.RaggedTensor]:
-        """Returns the known histories as pairs, and their places in the histories' arrays."""
-        starts = tf.gather(self.history_starts, user_row)
-        lengths = tf.gather(self.history_ends, user_row) - starts
-        places = tf.ragged.range(starts, starts + lengths)
-        events = Events(
-            tf.cast(places.value_rowids(), tf.int32),
-            tf.gather(self.history_movies, places.values),
-            tf.gather(self.history_stars, places.values),
+        transformed = self.transform({raw.TIMESTAMP.name: timestamp})
+        context = {one.name: transformed[one.name] for one in out.owned_by(Owner.CONTEXT)}
+        later = timestamp > self._last_time
+        bucket = context[out.TIME_BUCKET.name]
+        context[out.TIME_BUCKET.name] = tf.where(later, _UNKNOWN_TIME, bucket)
+        # Mostly a known user's id is all there is, and the transform graph is not needed.
+        profile, rater = tf.cond(
+            _is_more_said(values, user_row < self._users),
+            lambda: self._sides(self._features(values, user_row)),
+            lambda: tf.split(tf.gather(self.user_sides, user_row), self._widths, axis=1),
         )
-        return events, places
+        return Query(user_row, profile, rater, context, timestamp)
 
-    def _recent(
-        self, query: Query, seen: tf.Tensor, movie_ids: tf.Tensor, timestamps: tf.Tensor
-    ) -> Recent:
-        movie_ids = _checked(movie_ids, query.user_row, "recent_movie_ids")
-        timestamps = _checked(timestamps, movie_ids, "recent_timestamps", axes=2)
-        movies = self._movie_rows.lookup(movie_ids)
+    def _features(self, values: Features, user_row: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, features]`: the users' transformed features, in table order."""
+        outputs = out.owned_by(Owner.USER)
+        transformed = self.transform({one.name: values[one.name] for one in _USER_INPUTS})
+        said = tf.stack([transformed[one.name] for one in outputs], axis=1)
+        given = tf.stack([_is_given(values[one.source.name]) for one in outputs], axis=1)
+        known = (user_row < self._users)[:, tf.newaxis]
+        return tf.where(known & ~given, tf.gather(self.profiles, user_row), said)
+
+    def _sides(self, features: tf.Tensor) -> list[tf.Tensor]:
+        """Returns what retrieval and what rating make of users' features, `[batch, width]`."""
+        columns = tf.unstack(features, num=len(out.owned_by(Owner.USER)), axis=1)
+        names = [one.name for one in out.owned_by(Owner.USER)]
+        named = dict(zip(names, columns, strict=True))
+        return [self.retrieval.profile(named), self.rating.user(named)]
+
+    def _history(self, bounds: tf.Tensor) -> Events:
+        """Returns the known histories, given their `[batch, 2]` starts and ends."""
+        starts, ends = tf.unstack(bounds, num=2, axis=1)
+        places = tf.raw_ops.RaggedRange(starts=starts, limits=ends, deltas=np.int64(1))
+        cells = tf.raw_ops.RaggedTensorToSparse(
+            rt_nested_splits=[places.rt_nested_splits], rt_dense_values=places.rt_dense_values
+        )
+        movies = tf.gather(self.history_movies, places.rt_dense_values)
+        return Events(
+            tf.stack([cells.sparse_indices[:, 0], tf.cast(movies, tf.int64)], axis=1),
+            tf.gather(self.history_stars, places.rt_dense_values),
+            tf.cast(ends - starts, tf.float32),
+        )
+
+    def _recent(self, query: Query, asked: Asked) -> Recent:
+        movie_ids = _checked(asked.recent_movie_ids, query.user_row, "recent_movie_ids")
+        timestamps = _checked(asked.recent_timestamps, movie_ids, "recent_timestamps", axes=2)
+        given = tf.where(timestamps > 0, timestamps, query.timestamp[:, tf.newaxis])
+        return Recent(self._movie_rows.lookup(movie_ids), given)
+
+    def _new(self, recent: Recent, history: Events) -> tf.Tensor:
+        """Returns `[batch, n]` bool: which recent films are new to the history, named first."""
+        movies = recent.movies
         same = movies[:, :, tf.newaxis] == movies[:, tf.newaxis, :]
         before = tf.linalg.band_part(tf.cast(same, tf.int32), -1, 0)
         first = tf.reduce_sum(before, axis=2) == 1
-        in_history = tf.gather(tf.pad(seen, [[0, 0], [0, 1]]), movies, batch_dims=1)
-        new = first & ~in_history & (movies < self._movies)
-        given = tf.where(timestamps > 0, timestamps, query.timestamp[:, tf.newaxis])
-        return Recent(movies, given, new)
+        seen = tf.pad(self._mark(history.pairs, tf.shape(movies)[0]), [[0, 0], [0, 1]])
+        in_history = tf.gather(seen, movies, batch_dims=1)
+        return first & ~in_history & (movies < self._movies)
 
-    def _latest(self, query: Query, recent: Recent | None) -> Latest:
-        """The latest events strictly before each query's time."""
-        starts = tf.gather(self.history_starts, query.user_row)
-        ends = self._first_not_before(query)
-        back = tf.range(1, self._recency_events + 1, dtype=tf.int64)
-        positions = ends[:, tf.newaxis] - back[tf.newaxis, :]
-        there = positions >= starts[:, tf.newaxis]
-        positions = tf.maximum(positions, 0)
-        movies = tf.gather(self.history_movies, positions)
-        times = tf.gather(self.history_times, positions)
-        if recent is not None:
-            movies = tf.concat([movies, tf.minimum(recent.movies, self._movies - 1)], axis=1)
-            times = tf.concat([times, recent.times], axis=1)
-            there = tf.concat([there, recent.movies < self._movies], axis=1)
-        seconds = query.timestamp[:, tf.newaxis] - times
-        return Latest(movies, tf.cast(seconds, tf.float32), there & (seconds > 0))
-
-    def _first_not_before(self, query: Query) -> tf.Tensor:
-        """Binary search, per query, for the first event of the user at or after the time."""
-        low = tf.gather(self.history_starts, query.user_row)
-        high = tf.gather(self.history_ends, query.user_row)
-        last = tf.maximum(tf.size(self.history_times, tf.int64) - 1, 0)
-        for _ in range(self._search_steps):
-            middle = (low + high) // 2
-            before = tf.gather(self.history_times, tf.minimum(middle, last)) < query.timestamp
-            searching = low < high
-            low = tf.where(searching & before, middle + 1, low)
-            high = tf.where(searching & ~before, middle, high)
-        return low
+    def _latest(self, query: Query, bounds: tf.Tensor) -> Latest:
+        """The latest known events strictly before each query's time."""
+        row = tf.cast(query.user_row, tf.int64) * self._span - self._first_time
+        time = tf.clip_by_value(query.timestamp, self._first_time, self._last_time + 1)
+        ends = tf.cast(first_not_below(self.history_keys, row + time), tf.int64)
+        places = ends[:, tf.newaxis] - np.arange(1, self._recency_events + 1)
+        there = places >= bounds[:, :1]
+        places = tf.maximum(places, 0)
+        seconds = (row + query.timestamp)[:, tf.newaxis] - tf.gather(self.history_keys, places)
+        movies = tf.gather(self.history_movies, places)
+        return Latest(movies, tf.cast(seconds, tf.float32), there)
 
     # -- the parts of an answer ------------------------------------------------------------
 
-    def _mark(self, rows: tf.Tensor, movies: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, movies]` bool, true at the pairs; unknown movies are passed over."""
-        indices = tf.stack([tf.cast(rows, tf.int32), tf.cast(movies, tf.int32)], axis=1)
-        indices = tf.boolean_mask(indices, indices[:, 1] < self._movies)
-        marks = tf.ones([tf.shape(indices)[0]], tf.int32)
-        return tf.scatter_nd(indices, marks, [batch, self._movies]) > 0
+    def _mark(self, pairs: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, movies]` bool, true at the `[n, 2]` pairs."""
+        marks = tf.ones_like(pairs[:, 0], tf.int32)
+        shape = tf.stack([tf.cast(batch, tf.int64), self._movies])
+        return tf.scatter_nd(pairs, marks, shape) > 0
 
-    def _marked(self, movies: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, movies]` bool, true at `[batch, n]` rows of movies."""
-        batch, per_row = tf.unstack(tf.shape(movies))
-        rows = tf.repeat(tf.range(batch), per_row)
-        return self._mark(rows, tf.reshape(movies, [-1]), batch)
-
-    def _stars(self, query: Query, movie_row: tf.Tensor) -> tf.Tensor:
-        movie_features = {
-            name: tf.gather(values, movie_row) for name, values in self._movie_features.items()
-        }
+    def _stars(self, query: Query, rows: tf.Tensor) -> tf.Tensor:
+        """Predicts `[batch, n]` stars for `[batch, n]` movie rows."""
         predicted = self.rating(
-            query.user_row, query.features, movie_row, movie_features, query.timestamp
+            query.user_row,
+            query.rater,
+            query.context,
+            query.timestamp,
+            rows,
+            tf.gather(self.movie_sides, rows),
         )
         return tf.clip_by_value(predicted, raw.RATING_MIN, raw.RATING_MAX)
 
-    def _stars_of_rows(self, query: Query, rows: tf.Tensor) -> tf.Tensor:
-        """Predicts `[batch, n]` stars for `[batch, n]` movie rows."""
-        repeats = tf.shape(rows)[1]
-        repeated = Query(
-            tf.repeat(query.user_row, repeats),
-            {name: tf.repeat(value, repeats) for name, value in query.features.items()},
-            tf.repeat(query.timestamp, repeats),
+    def _scores(self, query: Query, asked: Asked) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns `[batch, movies]` scores, and what was seen as pairs."""
+        bounds = tf.gather(self.history_bounds, query.user_row)
+        history, latest = self._history(bounds), self._latest(query, bounds)
+        recent = self._recent(query, asked)
+        # Mostly nothing is told beside the known history.
+        events, latest = tf.cond(
+            tf.reduce_any(recent.movies < self._movies),
+            lambda: (
+                _joined(history, recent, self._new(recent, history)),
+                self._with_recent(query, latest, recent),
+            ),
+            lambda: (history, latest),
         )
-        return tf.reshape(self._stars(repeated, tf.reshape(rows, [-1])), tf.shape(rows))
+        knowledge = self.retrieval.knowledge(events)
+        taste = self.retrieval.taste_scores(knowledge, query.profile)
+        return self.retrieval.scores(taste, knowledge, query.profile, latest), events.pairs
 
-    def _scores(self, query: Query, asked: Asked) -> tuple[tf.Tensor, tf.Tensor, Recent]:
-        """Returns `[batch, movies]` scores, which movies were seen, and what was said."""
-        batch = tf.shape(query.user_row)[0]
-        events, _ = self._events(query.user_row)
-        seen = self._mark(events.rows, events.movies, batch)
-        recent = self._recent(query, seen, asked.recent_movie_ids, asked.recent_timestamps)
-        knowledge = self.retrieval.knowledge(_joined(events, recent), batch)
-        taste = self.retrieval.taste_scores(knowledge, query.features)
-        latest = self._latest(query, recent)
-        scores = self.retrieval.scores(taste, knowledge, query.features, latest)
-        return scores, seen | self._marked(recent.movies), recent
+    def _with_recent(self, query: Query, latest: Latest, recent: Recent) -> Latest:
+        seconds = query.timestamp[:, tf.newaxis] - recent.times
+        known = recent.movies < self._movies
+        return Latest(
+            tf.concat([latest.movies, tf.minimum(recent.movies, self._movies - 1)], axis=1),
+            tf.concat([latest.seconds, tf.cast(seconds, tf.float32)], axis=1),
+            tf.concat([latest.earlier, known & (seconds > 0)], axis=1),
+        )
 
     # -- the signatures --------------------------------------------------------------------
 
@@ -334,13 +372,14 @@ class ServingModel(tf.Module):
         query = self._query(values, values.pop(raw.TIMESTAMP.name))
         # A batch has many rows of few users: what follows from histories is made once each.
         users, user = tf.unique(query.user_row)
-        events, _ = self._events(users)
-        seen = tf.gather(self._mark(events.rows, events.movies, tf.size(users)), user)
-        knowledge = self.retrieval.knowledge(events, tf.size(users))
+        bounds = tf.gather(self.history_bounds, users)
+        events = self._history(bounds)
+        seen = tf.gather(self._mark(events.pairs, tf.size(users)), user)
+        knowledge = self.retrieval.knowledge(events)
         knowledge = Knowledge(*(tf.gather(values, user) for values in knowledge))
-        taste = self.retrieval.taste_scores(knowledge, query.features)
-        latest = self._latest(query, None)
-        scores = self.retrieval.scores(taste, knowledge, query.features, latest)
+        taste = self.retrieval.taste_scores(knowledge, query.profile)
+        latest = self._latest(query, tf.gather(bounds, user))
+        scores = self.retrieval.scores(taste, knowledge, query.profile, latest)
         column = tf.minimum(movie_row, self._movies - 1)
         others_seen = seen & ~tf.one_hot(column, self._movies, True, False)
         own_seen = tf.gather(seen, column, batch_dims=1)[:, tf.newaxis]
@@ -348,16 +387,16 @@ class ServingModel(tf.Module):
         not_below = _not_below(scores, column)
         known = movie_row < self._movies
         untimed = query._replace(
-            features={
-                **query.features,
+            context={
+                **query.context,
                 out.TIME_BUCKET.name: tf.fill(tf.shape(user), _UNKNOWN_TIME),
             },
-            timestamp=tf.fill(tf.shape(user), self.last_time + _LONG),
+            timestamp=tf.fill(tf.shape(user), np.int64(self._last_time + _LONG)),
         )
         return {
             USER_KEY: tf.strings.to_hash_bucket_fast(values[raw.USER_ID.name], 1 << 62),
-            PREDICTED_RATING: self._stars(query, movie_row),
-            UNTIMED_RATING: self._stars(untimed, movie_row),
+            PREDICTED_RATING: self._stars(query, movie_row[:, tf.newaxis])[:, 0],
+            UNTIMED_RATING: self._stars(untimed, movie_row[:, tf.newaxis])[:, 0],
             RANK_ALL: _count(tf.where(own_seen, ~seen | not_below, ~seen & not_below), known),
             RANK_PLAIN: _count(not_below, known),
             RANK_UNSEEN: _count(not_below & ~others_seen, known),
@@ -383,15 +422,18 @@ class ServingModel(tf.Module):
         """
         query = self._query(values, asked.timestamp)
         movie_ids = _checked(excluded.movie_ids, query.user_row, "exclude_movie_ids")
-        scores, seen, _ = self._scores(query, asked)
-        allowed = ~self._marked(self._movie_rows.lookup(movie_ids)) & ~(seen & excluded.seen)
+        scores, seen = self._scores(query, asked)
+        named = self._movie_rows.lookup(movie_ids)
+        batch = tf.shape(named)[0]
+        allowed = ~self._mark(_pairs(named, named < self._movies), batch)
+        allowed &= ~(self._mark(seen, batch) & excluded.seen)
         rows, best, counts = self._best(scores, allowed, k)
         real = rows < self._movies
         return {
             "movie_id": tf.gather(self._movie_ids, rows),
             "movie_title": tf.gather(self._titles, rows),
             "score": best,
-            PREDICTED_RATING: tf.where(real, self._stars_of_rows(query, rows), 0.0),
+            PREDICTED_RATING: tf.where(real, self._stars(query, rows), 0.0),
             "count": counts,
         }
 
@@ -403,7 +445,7 @@ class ServingModel(tf.Module):
         counts = tf.minimum(counts, tf.maximum(k, 0))
         most = tf.reduce_max(tf.concat([[0], counts], axis=0))
         top = tf.math.top_k(tf.where(allowed, scores, _WORST), most)
-        real = tf.sequence_mask(counts, most)
+        real = tf.range(most)[tf.newaxis, :] < counts[:, tf.newaxis]
         rows = tf.where(real, top.indices, self._movies)
         return rows, tf.where(real, top.values, _WORST), counts
 
@@ -424,7 +466,7 @@ class ServingModel(tf.Module):
         return {
             "movie_id": movie_ids,
             "movie_title": tf.gather(self._titles, rows),
-            PREDICTED_RATING: self._stars_of_rows(query, rows),
+            PREDICTED_RATING: self._stars(query, rows),
         }
 
     def similar(self, movie_id: tf.Tensor, k: tf.Tensor) -> Answer:
@@ -466,19 +508,19 @@ class ServingModel(tf.Module):
         """
         query = self._query(values, asked.timestamp)
         movies = self._movie_rows.lookup(_checked(movie_ids, query.user_row, "movie_ids"))
-        batch = tf.shape(movies)[0]
-        events, places = self._events(query.user_row)
-        seen = self._mark(events.rows, events.movies, batch)
-        recent = self._recent(query, seen, asked.recent_movie_ids, asked.recent_timestamps)
-        history = self._padded_history(query, places, recent)
-        knowledge = self.retrieval.knowledge(_joined(events, recent), batch)
+        bounds = tf.gather(self.history_bounds, query.user_row)
+        known = self._history(bounds)
+        recent = self._recent(query, asked)
+        new = self._new(recent, known)
+        history = self._padded_history(query, bounds, recent, new)
+        knowledge = self.retrieval.knowledge(_joined(known, recent, new))
         found = self.retrieval.contributions(
-            knowledge, query.features, history, tf.minimum(movies, self._movies - 1)
+            knowledge, query.profile, history, tf.minimum(movies, self._movies - 1)
         )
         # A movie that was rated does not speak for itself.
         other = movies[:, :, tf.newaxis] != history.movies[:, tf.newaxis, :]
-        known = (movies < self._movies)[:, :, tf.newaxis]
-        found = tf.where(other & known, found, 0.0)
+        exists = (movies < self._movies)[:, :, tf.newaxis]
+        found = tf.where(other & exists, found, 0.0)
         k = tf.clip_by_value(k, 0, tf.shape(found)[2])
         top = tf.math.top_k(found, k)
         spread = tf.repeat(history.movies[:, tf.newaxis], tf.shape(movies)[1], axis=1)
@@ -490,15 +532,21 @@ class ServingModel(tf.Module):
             "contribution": tf.maximum(top.values, 0.0),
         }
 
-    def _padded_history(self, query: Query, places: tf.RaggedTensor, recent: Recent) -> History:
-        there = tf.ones_like(places, tf.bool).to_tensor()
-        places = places.to_tensor()
+    def _padded_history(
+        self, query: Query, bounds: tf.Tensor, recent: Recent, new: tf.Tensor
+    ) -> History:
+        starts, ends = tf.split(bounds, 2, axis=1)
+        longest = tf.reduce_max(tf.concat([[[0]], ends - starts], axis=0))
+        places = starts + tf.range(longest)[tf.newaxis, :]
+        there = places < ends
+        places = tf.where(there, places, 0)
+        row = tf.cast(query.user_row, tf.int64) * self._span - self._first_time
+        times = tf.gather(self.history_keys, places) - row[:, tf.newaxis]
         movies = tf.gather(self.history_movies, places)
         stars = tf.gather(self.history_stars, places)
-        times = tf.gather(self.history_times, places)
         movies = tf.concat([movies, tf.minimum(recent.movies, self._movies - 1)], axis=1)
         stars = tf.concat([stars, tf.zeros_like(recent.times, tf.float32)], axis=1)
-        there = tf.concat([there, recent.new], axis=1)
+        there = tf.concat([there, new], axis=1)
         times = tf.concat([times, recent.times], axis=1)
         seconds = query.timestamp[:, tf.newaxis] - times
         return History(movies, stars, tf.cast(seconds, tf.float32), there & (seconds > 0), there)
@@ -576,7 +624,9 @@ class Excluded(NamedTuple):
     seen: tf.Tensor
 
 
-_QUERY_OUTPUTS = out.owned_by(Owner.USER, Owner.CONTEXT)
+_ROWS_AT_ONCE = 65_536
+"""Users whose sides are computed in one go when the model is exported."""
+
 _LONG = 10_000_000_000
 """Seconds until no effect of time is left."""
 
@@ -590,15 +640,20 @@ def _traced(
     return tf.function(function, autograph=False).get_concrete_function(**inputs)
 
 
-def _joined(events: Events, recent: Recent) -> Events:
+def _joined(history: Events, recent: Recent, new: tf.Tensor) -> Events:
     """Returns the known events and the new ones among the recent."""
-    indices = tf.cast(tf.where(recent.new), tf.int32)
-    movies = tf.gather_nd(recent.movies, indices)
+    pairs = _pairs(recent.movies, new)
     return Events(
-        tf.concat([events.rows, indices[:, 0]], axis=0),
-        tf.concat([events.movies, movies], axis=0),
-        tf.concat([events.stars, tf.zeros_like(movies, tf.float32)], axis=0),
+        tf.concat([history.pairs, pairs], axis=0),
+        tf.concat([history.stars, tf.zeros_like(pairs[:, 0], tf.float32)], axis=0),
+        history.number + tf.reduce_sum(tf.cast(new, tf.float32), axis=1),
     )
+
+
+def _pairs(movies: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
+    """Returns `[n, 2]` int64 pairs (row, movie) of the kept ones among `[batch, any]` movies."""
+    cells = tf.where(kept)
+    return tf.stack([cells[:, 0], tf.cast(tf.gather_nd(movies, cells), tf.int64)], axis=1)
 
 
 def _not_below(scores: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
@@ -626,10 +681,9 @@ def _lookup(
     return tf.lookup.StaticHashTable(initializer, len(ids), name=name)
 
 
-def _search_steps(starts: IntArray) -> int:
-    """Halvings that narrow the longest history down to one place."""
-    longest = int(np.diff(starts).max(initial=1))
-    return longest.bit_length() + 1
+def _nothing_said() -> dict[str, tf.Tensor]:
+    """Raw features of a user of whom nothing is known."""
+    return {one.name: tf.zeros([1], one.dtype) for one in _USER_INPUTS}
 
 
 def _features_of_an_unknown_movie(
@@ -671,14 +725,27 @@ def _parse_single_values(
 
 def _checked(lists: tf.Tensor, like: tf.Tensor, name: str, axes: int = 1) -> tf.Tensor:
     """Returns the lists; without this an operation deep in the graph would say what is wrong."""
-    fits = tf.debugging.assert_equal(
-        tf.shape(lists)[:axes],
-        tf.shape(like)[:axes],
-        f"expected {name} to have one list for each user_id"
-        + (", as long as recent_movie_ids" if axes > 1 else ""),
-    )
+    shape, expected = tf.shape(lists)[:axes], tf.shape(like)[:axes]
+    message = f"expected {name} to have one list for each user_id"
+    if axes > 1:
+        message += ", as long as recent_movie_ids"
+    # One operation where assert_equal would make a dozen.
+    fits = tf.debugging.Assert(tf.reduce_all(shape == expected), [message])
     with tf.control_dependencies([fits] if fits is not None else []):
         return tf.identity(lists)
+
+
+def _is_more_said(values: Features, known: tf.Tensor) -> tf.Tensor:
+    """Tells whether there is anything but ids of known users, or nothing at all."""
+    texts = [tf.where(known, "", values[raw.USER_ID.name])]
+    numbers = []
+    for one in _USER_INPUTS:
+        if one.dtype != "string":
+            numbers.append(tf.cast(values[one.name], tf.float32))
+        elif one is not raw.USER_ID:
+            texts.append(values[one.name])
+    said = tf.reduce_any(tf.concat(texts, axis=0) != "")
+    return said | tf.reduce_any(tf.concat(numbers, axis=0) > 0)
 
 
 def _is_given(values: tf.Tensor) -> tf.Tensor:

@@ -27,6 +27,7 @@ from trainer.data import Catalogue
 from trainer.history import mean_history, recency_of_events, recency_weights
 from trainer.model import MovieRecommender
 from trainer.taste import Floats, TasteModel
+from trainer.towers import query_of
 from transform import outputs as out
 
 
@@ -34,14 +35,14 @@ class Events(NamedTuple):
     """What users have rated, as pairs.
 
     Attributes:
-      rows: `[events]` int32, the row of the batch.
-      movies: `[events]` int32, rows of the catalogue.
+      pairs: `[events, 2]` int64: the row of the batch, the row of the catalogue.
       stars: `[events]` float32, above the user's mean; 0 where not known.
+      number: `[batch]` float32, how many events each row has.
     """
 
-    rows: tf.Tensor
-    movies: tf.Tensor
+    pairs: tf.Tensor
     stars: tf.Tensor
+    number: tf.Tensor
 
 
 class Latest(NamedTuple):
@@ -95,6 +96,9 @@ class Knowledge(NamedTuple):
 class HistoryRetrieval(tf.Module):
     """Scores of all movies from histories.
 
+    Tables are laid out for few operations per query: that, not arithmetic, is what a query
+    of one user costs.
+
     Args:
       model: the trained towers.
       taste: the trained autoencoder.
@@ -115,76 +119,95 @@ class HistoryRetrieval(tf.Module):
         self._movies = len(catalogue.ids)
         self._query_tower = model.query_tower
         self._taste = taste
-        self._movie_ids = tf.constant(catalogue.features[out.MOVIE_ID.name], tf.int32)
-        towers = model.candidate_tower()
-        self._widths = [taste.ids.shape[1], 1, towers.shape[1]]
-        vectors = tf.concat([taste.candidates(), taste.bias[:, tf.newaxis], towers], axis=1)
-        self.candidates = tf.Variable(vectors, trainable=False, name="candidates")
-        self.ease = None if ease is None else tf.Variable(ease, trainable=False, name="ease")
+        self._width = taste.ids.shape[1]
+        movie_ids = tf.constant(catalogue.features[out.MOVIE_ID.name], tf.int32)
+        pooled = tf.gather(self._query_tower.history, movie_ids)
+        self.candidates = _table(
+            tf.concat([taste.candidates(), taste.bias[:, tf.newaxis]], axis=1), "candidates"
+        )
+        self.towers = _table(model.candidate_tower(), "towers")
+        self.histories = _table(tf.concat([taste.input_table, pooled], axis=1), "histories")
+        self.recency = (
+            None
+            if self._query_tower.recency is None
+            else _table(tf.gather(self._query_tower.recency, movie_ids), "recent")
+        )
+        self.ease = None if ease is None else _table(ease, "ease")
 
-    def knowledge(self, events: Events, batch: tf.Tensor) -> Knowledge:
-        """Sums up histories; `batch` is the number of users."""
-        vectors = tf.gather(self._taste.input_table, events.movies)
-        vectors += events.stars[:, tf.newaxis] * tf.gather(self._taste.opinion, events.movies)
-        number = tf.math.unsorted_segment_sum(tf.ones_like(events.stars), events.rows, batch)
-        tower = tf.gather(self._query_tower.history, tf.gather(self._movie_ids, events.movies))
-        totals = tf.math.unsorted_segment_sum(tower, events.rows, batch)
+    def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `[batch, width]`: what follows from users' transformed features alone."""
+        parts = [self._taste.profile(features), self._query_tower.profile(features)]
+        return tf.concat(parts, axis=1)
+
+    def knowledge(self, events: Events) -> Knowledge:
+        """Sums up histories."""
+        ones, shape = tf.ones_like(events.stars), tf.size(events.number, tf.int64)
+        totals = self._sums(events, ones, shape, self.histories)
+        opinions = self._sums(events, events.stars, shape, self._taste.opinion)
         return Knowledge(
-            number=number,
-            taste=tf.math.unsorted_segment_sum(vectors, events.rows, batch),
-            tower=mean_history(totals, number),
-            ease=self._ease_scores(events, batch),
+            number=events.number,
+            taste=totals[:, : self._width] + opinions,
+            tower=mean_history(totals[:, self._width :], events.number),
+            ease=tf.zeros([shape, 0])
+            if self.ease is None
+            else self._sums(events, self._taste_config.ease_weight * ones, shape, self.ease),
         )
 
-    def _ease_scores(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
-        if self.ease is None:
-            return tf.zeros([batch, 0])
-        indices = tf.cast(tf.stack([events.rows, events.movies], axis=1), tf.int64)
-        shape = tf.stack([tf.cast(batch, tf.int64), self._movies])
-        seen = tf.SparseTensor(indices, tf.ones_like(events.stars), shape)
-        weight = self._taste_config.ease_weight
-        return weight * tf.sparse.sparse_dense_matmul(seen, self.ease)
+    def _sums(
+        self, events: Events, weights: tf.Tensor, batch: tf.Tensor, table: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns `[batch, columns]` weighted sums of a table's rows over the events."""
+        return tf.raw_ops.SparseTensorDenseMatMul(
+            a_indices=events.pairs,
+            a_values=weights,
+            a_shape=tf.stack([batch, self._movies]),
+            b=table,
+        )
 
-    def taste_scores(self, knowledge: Knowledge, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns `[batch, movies]` scores that do not depend on when one asks."""
-        query = self._taste.query(knowledge.taste, knowledge.number, features)
-        vectors, bias, _ = tf.split(self.candidates, self._widths, axis=1)
-        scores = tf.matmul(query, vectors, transpose_b=True) + tf.squeeze(bias, axis=1)
+    def taste_scores(self, knowledge: Knowledge, profile: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, movies]` scores that do not depend on when one asks.
+
+        Args:
+          knowledge: of each row's user.
+          profile: what `profile` gave.
+        """
+        query = self._taste_query(knowledge, profile)
+        query = tf.pad(query, [[0, 0], [0, 1]], constant_values=1.0)
+        scores = tf.matmul(query, self.candidates, transpose_b=True)
         return scores if self.ease is None else scores + knowledge.ease
 
+    def _taste_query(self, knowledge: Knowledge, profile: tf.Tensor) -> tf.Tensor:
+        return self._taste.query_of(knowledge.taste, knowledge.number, profile[:, : self._width])
+
     def scores(
-        self,
-        taste: tf.Tensor,
-        knowledge: Knowledge,
-        features: Mapping[str, tf.Tensor],
-        latest: Latest,
+        self, taste: tf.Tensor, knowledge: Knowledge, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
         """Returns `[batch, movies]` scores at the time of the query.
 
         Args:
           taste: what `taste_scores` gave.
           knowledge: of each row's user.
-          features: transformed features of user and context, `[batch]` each.
+          profile: what `profile` gave.
           latest: the latest events before each query.
         """
-        if self._query_tower.recency is None:
+        if self.recency is None:
             return taste
-        query = self._query_tower(features, knowledge.tower, self._recency(latest), training=False)
-        towers = tf.split(self.candidates, self._widths, axis=1)[2]
-        timed = tf.matmul(query, towers, transpose_b=True)
         in_session = _in_session(latest.earlier, latest.seconds, self._config)
-        return tf.where(in_session, timed + self._taste_config.session_weight * taste, taste)
+
+        def timed() -> tf.Tensor:
+            liked = knowledge.tower + profile[:, self._width :]
+            query = query_of(liked, self._recency(latest))
+            towers = tf.matmul(query, self.towers, transpose_b=True)
+            return tf.where(in_session, towers + self._taste_config.session_weight * taste, taste)
+
+        return tf.cond(tf.reduce_any(in_session), timed, lambda: taste)
 
     def taste_vectors(self) -> tf.Tensor:
         """Returns `[movies, dim]`: near ones are liked by the same people."""
-        return self.candidates[:, : self._widths[0]]
+        return self.candidates[:, : self._width]
 
     def contributions(
-        self,
-        knowledge: Knowledge,
-        features: Mapping[str, tf.Tensor],
-        history: History,
-        movies: tf.Tensor,
+        self, knowledge: Knowledge, profile: tf.Tensor, history: History, movies: tf.Tensor
     ) -> tf.Tensor:
         """Returns `[batch, n, events]`: how much each event adds to the score of each movie.
 
@@ -193,14 +216,15 @@ class HistoryRetrieval(tf.Module):
 
         Args:
           knowledge: of each row's user.
-          features: transformed features of user and context, `[batch]` each.
+          profile: what `profile` gave.
           history: everything the users have rated.
           movies: `[batch, n]` rows of the catalogue.
         """
-        taste, _, towers = tf.split(tf.gather(self.candidates, movies), self._widths, axis=2)
-        query = self._taste.query(knowledge.taste, knowledge.number, features)
+        taste = tf.gather(self.candidates, movies)[:, :, : self._width]
+        query = self._taste_query(knowledge, profile)
         share = tf.math.rsqrt(knowledge.number + 1.0)[:, tf.newaxis, tf.newaxis]
-        inputs = tf.gather(self._taste.input_table, history.movies)
+        events = tf.gather(self.histories, history.movies)
+        inputs = events[:, :, : self._width]
         inputs += history.stars[:, :, tf.newaxis] * tf.gather(self._taste.opinion, history.movies)
         slope = (1.0 - tf.square(query))[:, tf.newaxis]
         found = tf.matmul(taste * slope, inputs * share, transpose_b=True)
@@ -210,36 +234,35 @@ class HistoryRetrieval(tf.Module):
                 [zeros + history.movies[:, tf.newaxis], zeros + movies[:, :, tf.newaxis]], axis=-1
             )
             found += self._taste_config.ease_weight * tf.gather_nd(self.ease, pairs)
-        if self._query_tower.recency is not None:
+        if self.recency is not None:
             in_session = _in_session(history.earlier, history.seconds, self._config)
-            timed = self._timed_contributions(history, towers, share)
+            towers = tf.gather(self.towers, movies)
+            timed = self._timed_contributions(history, towers, events[:, :, self._width :] * share)
             weight = self._taste_config.session_weight
             found = tf.where(in_session[:, :, tf.newaxis], timed + weight * found, found)
         return tf.where(history.there[:, tf.newaxis], found, 0.0)
 
     def _timed_contributions(
-        self, history: History, towers: tf.Tensor, share: tf.Tensor
+        self, history: History, towers: tf.Tensor, pooled: tf.Tensor
     ) -> tf.Tensor:
-        tower = self._query_tower
         width = self._config.embedding_dim
-        ids = tf.gather(self._movie_ids, history.movies)
         weights = recency_weights(
             history.seconds[:, tf.newaxis],
             history.earlier[:, tf.newaxis],
             self._config.recency_seconds,
         )[:, :, 0]
-        mixed = tf.einsum("bte,td->bed", weights, tower.mixture) * tf.gather(tower.recency, ids)
-        pooled = tf.gather(tower.history, ids) * share
+        mixed = tf.einsum("bte,td->bed", weights, self._query_tower.mixture)
+        mixed *= tf.gather(self.recency, history.movies)
         return tf.matmul(
             towers[:, :, : 2 * width], tf.concat([pooled, mixed], axis=2), transpose_b=True
         )
 
     def _recency(self, latest: Latest) -> tf.Tensor:
         return recency_of_events(
-            tf.gather(self._movie_ids, latest.movies),
+            latest.movies,
             latest.seconds,
             latest.earlier,
-            self._query_tower.recency,
+            self.recency,
             self._query_tower.mixture,
             self._config.recency_seconds,
         )
@@ -249,3 +272,7 @@ def _in_session(earlier: tf.Tensor, seconds: tf.Tensor, config: ModelConfig) -> 
     """Returns `[batch, 1]` bool: whether the user rated something not long ago."""
     recent = earlier & (seconds <= float(config.session_seconds))
     return tf.reduce_any(recent, axis=1, keepdims=True)
+
+
+def _table(values: tf.Tensor, name: str) -> tf.Variable:
+    return tf.Variable(values, trainable=False, name=name)

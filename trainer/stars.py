@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from trainer import bayes
 from trainer.bayes import BayesFit
 from trainer.config import BayesConfig
 from trainer.data import Catalogue, Interactions, Users
-from trainer.rating import RatingModel, principal_components
+from trainer.rating import RatingModel, Side, principal_components
 from transform import outputs as out
 
 _USER_KNOWN = (out.AGE_BUCKET, out.GENDER, out.OCCUPATION)
@@ -76,6 +76,8 @@ def _one_hot(
 class BlendedRating(tf.Module):
     """A weighted mean of the Bayesian factorisation's stars and of the network's.
 
+    Biases are columns of the factors, so one dot product gives mean + biases + user · movie.
+
     Args:
       network: the trained deep & cross network.
       fitted: the Bayesian factorisation.
@@ -86,46 +88,142 @@ class BlendedRating(tf.Module):
         super().__init__(name="rating")
         self.network = network
         self.weight = weight
-        self.mean = tf.constant(fitted.mean, tf.float32)
-        self.user_bias = _table(fitted.user_bias, "bayes_user_bias")
-        self.movie_bias = _table(fitted.movie_bias, "bayes_movie_bias")
-        self.user_vectors = _table(fitted.user_vectors, "bayes_user_vectors")
-        self.movie_vectors = _table(fitted.movie_vectors, "bayes_movie_vectors")
-        self._effects = [(effect.of_user, effect.seconds) for effect in fitted.effects]
-        self.effect_keys = [_table(effect.keys, "bayes_keys") for effect in fitted.effects]
-        self.effect_values = [_table(effect.values, "bayes_values") for effect in fitted.effects]
+        users, movies = fitted.user_bias[:, np.newaxis], fitted.movie_bias[:, np.newaxis]
+        self.user_factors = _table(
+            np.hstack([fitted.user_vectors, users + np.float32(fitted.mean), np.ones_like(users)]),
+            "user_factors",
+        )
+        self.movie_factors = _table(
+            np.hstack([fitted.movie_vectors, np.ones_like(movies), movies]), "movie_factors"
+        )
+        self.effects = TimeEffects(fitted.effects, max(len(users), len(movies)))
+
+    def user(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `[batch, width]`: what follows from users' transformed features alone."""
+        return tf.concat(self.network.user(features), axis=1)
+
+    def movie(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `[movies, width]`: what follows from movies' transformed features alone."""
+        return tf.concat(self.network.movie(features), axis=1)
 
     def __call__(
         self,
         user_row: tf.Tensor,
-        features: Mapping[str, tf.Tensor],
-        movie_row: tf.Tensor,
-        movie_features: Mapping[str, tf.Tensor],
+        user: tf.Tensor,
+        context: Mapping[str, tf.Tensor],
         timestamp: tf.Tensor,
+        movie_row: tf.Tensor,
+        movie: tf.Tensor,
     ) -> tf.Tensor:
-        """Returns `[batch]` stars, not clipped; the rows may be those of unknown ones."""
-        stars = self.mean + tf.gather(self.user_bias, user_row)
-        stars += tf.gather(self.movie_bias, movie_row)
-        products = tf.gather(self.user_vectors, user_row)
-        products *= tf.gather(self.movie_vectors, movie_row)
-        stars += tf.reduce_sum(products, axis=1)
-        for (of_user, seconds), keys, values in zip(
-            self._effects, self.effect_keys, self.effect_values, strict=True
-        ):
-            rows = user_row if of_user else movie_row
-            stars += _looked_up(rows, timestamp, seconds, keys, values)
-        network = self.network(features, movie_features, training=False)
+        """Returns `[batch, n]` stars, not clipped.
+
+        Args:
+          user_row: `[batch]` rows of the factors; may be that of the unknown user.
+          user: `[batch, width]`, what `user` gave.
+          context: transformed features of the context, `[batch]` each.
+          timestamp: `[batch]` unix seconds.
+          movie_row: `[batch, n]` rows of the factors; may be that of the unknown movie.
+          movie: `[batch, n, width]`, what `movie` gave.
+        """
+        factors = tf.gather(self.movie_factors, movie_row)
+        own = tf.gather(self.user_factors, user_row)
+        stars = tf.squeeze(tf.matmul(factors, own[:, :, tf.newaxis]), axis=2)
+        stars += self.effects(user_row, movie_row, timestamp)
+        network = self._network(user, context, movie)
         return self.weight * stars + (1.0 - self.weight) * network
 
+    def _network(
+        self, user: tf.Tensor, context: Mapping[str, tf.Tensor], movie: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns the network's `[batch, n]` stars."""
+        moment = tf.concat(self.network.moment(context), axis=1)
+        batch, n, width = tf.unstack(tf.shape(movie))
+        pairs = tf.range(batch * n)
+        asks = tf.gather(tf.concat([user, moment], axis=1), pairs // tf.maximum(n, 1))
+        vectors, bias, time, time_bias = tf.split(
+            asks, [user.shape[1] - 1, 1, moment.shape[1] - 1, 1], axis=1
+        )
+        movie_vectors, movie_bias = tf.split(
+            tf.reshape(movie, [-1, width]), [movie.shape[2] - 1, 1], axis=1
+        )
+        stars = self.network.stars(
+            Side(vectors, bias),
+            Side(movie_vectors, movie_bias),
+            Side(time, time_bias),
+            training=False,
+        )
+        return tf.reshape(stars, [batch, n])
 
-def _looked_up(
-    rows: tf.Tensor, timestamp: tf.Tensor, seconds: int, keys: tf.Tensor, values: tf.Tensor
+
+class TimeEffects(tf.Module):
+    """Sums the effects of time on users and movies: all tables in one, one search for all.
+
+    Its keys are (effect · rows + row) · 2^34 + time // seconds.
+
+    Args:
+      effects: the tables.
+      rows: no row is this large.
+
+    Raises:
+      ValueError: there are too many rows for 64 bits.
+    """
+
+    def __init__(self, effects: Sequence[bayes.TimeEffect], rows: int) -> None:
+        super().__init__(name="time_effects")
+        if len(effects) * rows * bayes.ROW >= 1 << 63:
+            raise ValueError(
+                f"expected fewer than 2^29 users and movies times effects of time, received {rows}"
+                f" times {len(effects)}"
+            )
+        starts = np.arange(len(effects), dtype=np.int64) * rows * bayes.ROW
+        of_user = np.array([effect.of_user for effect in effects], bool)
+        seconds = np.array([effect.seconds for effect in effects], np.int64)
+        self._users = (starts[of_user], seconds[of_user])
+        self._movies = (starts[~of_user], seconds[~of_user])
+        # The last one is for keys above all others: it equals none.
+        last = np.iinfo(np.int64).max
+        keys = [effect.keys + start for effect, start in zip(effects, starts, strict=True)]
+        self.keys = _table(np.concatenate([*keys, [last]]), "time_keys")
+        self.values = _table(
+            np.concatenate([*(effect.values for effect in effects), [0]]).astype(np.float32),
+            "time_values",
+        )
+
+    def __call__(
+        self, user_row: tf.Tensor, movie_row: tf.Tensor, timestamp: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns `[batch, n]` stars, given `[batch]` users and times, `[batch, n]` movies."""
+        time = timestamp[:, tf.newaxis]
+        users = _keys(user_row[:, tf.newaxis], time, *self._users)
+        movies = _keys(movie_row[:, :, tf.newaxis], time[:, :, tf.newaxis], *self._movies)
+        of_users, of_movies = tf.size(users), tf.size(movies)
+        wanted = tf.concat([tf.reshape(users, [-1]), tf.reshape(movies, [-1])], axis=0)
+        place = first_not_below(self.keys, wanted)
+        found = tf.equal(tf.gather(self.keys, place), wanted)
+        stars = tf.where(found, tf.gather(self.values, place), 0.0)
+        own, others = tf.split(stars, [of_users, of_movies])
+        own = tf.reduce_sum(tf.reshape(own, tf.shape(users)), axis=1, keepdims=True)
+        return own + tf.reduce_sum(tf.reshape(others, tf.shape(movies)), axis=2)
+
+
+def first_not_below(ascending: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Returns `[n]` int32: where each wanted value is, or would be, in an ascending vector.
+
+    `tf.searchsorted` does the same with a dozen operations around it.
+    """
+    found = tf.raw_ops.LowerBound(
+        sorted_inputs=tf.expand_dims(ascending, 0), values=tf.expand_dims(wanted, 0)
+    )
+    return tf.squeeze(found, axis=0)
+
+
+def _keys(
+    rows: tf.Tensor,
+    time: tf.Tensor,
+    starts: npt.NDArray[np.int64],
+    seconds: npt.NDArray[np.int64],
 ) -> tf.Tensor:
-    """Returns the effects `[batch]` of rows in slices of time, 0 where there is none."""
-    wanted = tf.cast(rows, tf.int64) * bayes.ROW + timestamp // seconds
-    place = tf.minimum(tf.searchsorted(keys, wanted), tf.size(keys) - 1)
-    found = tf.equal(tf.gather(keys, place), wanted)
-    return tf.where(found, tf.gather(values, place), 0.0)
+    return starts + tf.cast(rows, tf.int64) * bayes.ROW + time // seconds
 
 
 def _table(values: npt.NDArray[np.float32] | npt.NDArray[np.int64], name: str) -> tf.Variable:

@@ -119,7 +119,10 @@ class TasteModel(tfrs.Model):
           training: whether the profile is hidden from some.
         """
         rate = self.taste_config.profile_dropout if training else 0.0
-        profile = tf.nn.dropout(self.profile(features), rate)
+        return self.query_of(totals, number, tf.nn.dropout(self.profile(features), rate))
+
+    def query_of(self, totals: tf.Tensor, number: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+        """Returns queries `[batch, dim]`, given what `profile` says of the features."""
         pooled = totals / tf.sqrt(number + 1.0)[:, tf.newaxis]
         return tf.tanh(pooled + profile + self.start)
 

@@ -189,11 +189,8 @@ class QueryTower(tf.Module):
           training: whether dropout applies.
         """
         rate = self.config.query_dropout if training else 0.0
-        blocks = [tf.nn.dropout(history, rate) + self.profile(features)]
-        if recency is not None:
-            blocks.append(tf.nn.dropout(recency, rate))
-        ones = tf.ones([tf.shape(history)[0], 1])
-        return tf.concat([*blocks, ones], axis=1)
+        taste = tf.nn.dropout(history, rate) + self.profile(features)
+        return query_of(taste, None if recency is None else tf.nn.dropout(recency, rate))
 
     def recency_of_batch(
         self, movies: tf.Tensor, segments: tf.Tensor, timestamps: tf.Tensor
@@ -217,6 +214,12 @@ class QueryTower(tf.Module):
         if self.recency is not None:
             tables.append(self.recency)
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
+
+
+def query_of(taste: tf.Tensor, recency: tf.Tensor | None) -> tf.Tensor:
+    """Returns query vectors `[batch, blocks]` from history + profile and the recency block."""
+    blocks = taste if recency is None else tf.concat([taste, recency], axis=1)
+    return tf.pad(blocks, [[0, 0], [0, 1]], constant_values=1.0)
 
 
 def catalogue_tensors(catalogue: Catalogue) -> dict[str, tf.Tensor | tf.RaggedTensor]:

@@ -47,7 +47,11 @@ class TutorialModel(tfrs.Model):
 
     def stars(self, user_id: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
         """Returns predicted stars `[batch]`, not clipped."""
-        pair = [tf.gather(self.users, user_id), tf.gather(self.movies, movie_row)]
+        return self.stars_of(tf.gather(self.users, user_id), movie_row)
+
+    def stars_of(self, users: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
+        """Returns predicted stars `[batch]`, given the users' embeddings."""
+        pair = [users, tf.gather(self.movies, movie_row)]
         return tf.squeeze(self.network(tf.concat(pair, axis=1)), axis=1)
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
@@ -134,31 +138,27 @@ class TutorialRetrieval(tf.Module):
         self._model = model
         self.candidates = tf.Variable(model.movies[:-1], trainable=False, name="candidates")
 
-    def knowledge(self, events: Events, batch: tf.Tensor) -> Knowledge:
+    def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the users' embeddings `[batch, dim]`."""
+        return tf.gather(self._model.users, features[out.USER_ID.name])
+
+    def knowledge(self, events: Events) -> Knowledge:
         """Returns nothing: histories do not count."""
+        batch = tf.size(events.number)
         return Knowledge(*(tf.zeros([batch, 0]) for _ in Knowledge._fields))
 
-    def taste_scores(self, knowledge: Knowledge, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def taste_scores(self, knowledge: Knowledge, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` dot products."""
-        queries = tf.gather(self._model.users, features[out.USER_ID.name])
-        return tf.matmul(queries, self.candidates, transpose_b=True)
+        return tf.matmul(profile, self.candidates, transpose_b=True)
 
     def scores(
-        self,
-        taste: tf.Tensor,
-        knowledge: Knowledge,
-        features: Mapping[str, tf.Tensor],
-        latest: Latest,
+        self, taste: tf.Tensor, knowledge: Knowledge, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
         """Returns the same scores: time does not count."""
         return taste
 
     def contributions(
-        self,
-        knowledge: Knowledge,
-        features: Mapping[str, tf.Tensor],
-        history: History,
-        movies: tf.Tensor,
+        self, knowledge: Knowledge, profile: tf.Tensor, history: History, movies: tf.Tensor
     ) -> tf.Tensor:
         """Returns zeros: no event of the history speaks for a movie."""
         events = tf.zeros_like(history.seconds)[:, tf.newaxis]
@@ -180,13 +180,24 @@ class TutorialRating(tf.Module):
         super().__init__(name="rating")
         self._model = model
 
+    def user(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the users' embeddings `[batch, dim]`."""
+        return tf.gather(self._model.users, features[out.USER_ID.name])
+
+    def movie(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns nothing, `[movies, 0]`: a movie is its row."""
+        return tf.zeros([tf.size(features[out.MOVIE_ID.name]), 0])
+
     def __call__(
         self,
         user_row: tf.Tensor,
-        features: Mapping[str, tf.Tensor],
-        movie_row: tf.Tensor,
-        movie_features: Mapping[str, tf.Tensor],
+        user: tf.Tensor,
+        context: Mapping[str, tf.Tensor],
         timestamp: tf.Tensor,
+        movie_row: tf.Tensor,
+        movie: tf.Tensor,
     ) -> tf.Tensor:
-        """Returns `[batch]` stars, not clipped."""
-        return self._model.stars(features[out.USER_ID.name], movie_row)
+        """Returns `[batch, n]` stars, not clipped."""
+        users = tf.repeat(user, tf.shape(movie_row)[1], axis=0)
+        stars = self._model.stars_of(users, tf.reshape(movie_row, [-1]))
+        return tf.reshape(stars, tf.shape(movie_row))

@@ -25,7 +25,7 @@ from components.example_gen import executor
 from components.example_gen.options import ExampleGenOptions
 from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
 from schema import features as raw
-from trainer import data, export, run
+from trainer import bayes, data, export, run, stars
 from trainer.config import BayesConfig, ModelConfig, TasteConfig, TrainConfig, TrainerConfig
 from transform.outputs import UNKNOWN_TIME
 from transform.preprocessing import preprocessing_fn
@@ -175,6 +175,7 @@ class Trained:
     transform: tft.TFTransformOutput
     reports: list[str]
     config: TrainerConfig
+    fitted: bayes.BayesFit | None = None
 
 
 def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperparameters=None):
@@ -203,8 +204,13 @@ def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperpara
             )
             kept["serving"] = self
 
+    def recorded_fit(*args, **kwargs):
+        kept["fitted"] = stars.fit_bayes(*args, **kwargs)
+        return kept["fitted"]
+
     with monkeypatch.context() as patch, progress.sink(kept["reports"].append):
         patch.setattr(export, "ServingModel", Recorded)
+        patch.setattr(run, "fit_bayes", recorded_fit)
         run.run_fn(arguments)
     return Trained(path=folder / "model", run_dir=folder / "run", config=config, **kept)
 
@@ -303,7 +309,8 @@ class Oracle:
         self.tower = self.retrieval._query_tower
         self.config = SMALL.model
         self.catalogue = trained.catalogue
-        self.candidates = trained.serving.candidates.numpy().astype(np.float64)
+        blocks = [self.retrieval.candidates.numpy(), self.retrieval.towers.numpy()]
+        self.candidates = np.concatenate(blocks, axis=1).astype(np.float64)
         self.movies = {movie: row for row, movie in enumerate(trained.catalogue.ids.tolist())}
         self.known_users = {user: row for row, user in enumerate(trained.users.ids.tolist())}
         self.vocabulary = np.asarray(trained.catalogue.features["movie_id_index"])
@@ -413,16 +420,14 @@ class Oracle:
         network = float(rating.network(features, movie, training=False)[0])
         user = self.known_users.get(fixture_bytes(profile.get("user_id", "")))
         user_row = len(self.known_users) if user is None else user
-        bayes = float(rating.mean) + float(rating.user_bias[user_row])
-        bayes += float(rating.movie_bias[row])
-        bayes += float(rating.user_vectors.numpy()[user_row] @ rating.movie_vectors.numpy()[row])
-        for (of_user, seconds), keys, values in zip(
-            rating._effects, rating.effect_keys, rating.effect_values, strict=True
-        ):
-            effects = dict(zip(keys.numpy().tolist(), values.numpy().tolist(), strict=True))
-            owner = user_row if of_user else row
-            bayes += effects.get(owner * 2**34 + timestamp // seconds, 0.0)
-        return min(max(weight * bayes + (1 - weight) * network, 1.0), 5.0)
+        fitted = self.trained.fitted
+        posterior = fitted.mean + float(fitted.user_bias[user_row]) + float(fitted.movie_bias[row])
+        posterior += float(fitted.user_vectors[user_row] @ fitted.movie_vectors[row])
+        for effect in fitted.effects:
+            values = dict(zip(effect.keys.tolist(), effect.values.tolist(), strict=True))
+            owner = user_row if effect.of_user else row
+            posterior += values.get(owner * 2**34 + timestamp // effect.seconds, 0.0)
+        return min(max(weight * posterior + (1 - weight) * network, 1.0), 5.0)
 
 
 def fixture_bytes(text):
