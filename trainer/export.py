@@ -36,10 +36,11 @@ from schema.predictions import (
     USER_KEY,
 )
 from trainer.data import Catalogue, Interactions, Users
-from trainer.retrieval import Events, History, Knowledge, Latest
+from trainer.retrieval import Events, History, Latest, rows_of
 from trainer.stars import first_not_below
 from trainer.taste import star_residuals
 from transform import outputs as out
+from transform import preprocessing
 
 _USER_INPUTS: tuple[raw.Feature, ...] = raw.model_inputs(Owner.USER)
 _WORST = tf.float32.min
@@ -58,19 +59,19 @@ class Retrieval(Protocol):
     def profile(self, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' features alone."""
 
-    def knowledge(self, events: Events) -> Knowledge:
-        """Sums up histories."""
+    def knowledge(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, width]`: histories summed up; of two of the same user, their sum."""
 
-    def taste_scores(self, knowledge: Knowledge, profile: tf.Tensor) -> tf.Tensor:
+    def taste_scores(self, knowledge: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` scores that do not depend on when one asks."""
 
     def scores(
-        self, taste: tf.Tensor, knowledge: Knowledge, profile: tf.Tensor, latest: Latest
+        self, taste: tf.Tensor, knowledge: tf.Tensor, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
         """Returns `[batch, movies]` scores at the time of the query."""
 
     def contributions(
-        self, knowledge: Knowledge, profile: tf.Tensor, history: History, movies: tf.Tensor
+        self, knowledge: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
     ) -> tf.Tensor:
         """Returns `[batch, n, events]`: how much each event adds to each movie's score."""
 
@@ -216,10 +217,22 @@ class ServingModel(tf.Module):
             self._sides(self.profiles[start : start + _ROWS_AT_ONCE])
             for start in range(0, len(users.ids) + 1, _ROWS_AT_ONCE)
         ]
+        self._build_knowledge()
         self._widths = [side.shape[1] for side in sides[0]]
         self.user_sides = _constant(
             tf.concat([tf.concat(pair, axis=1) for pair in sides], axis=0), "user_sides"
         )
+
+    def _build_knowledge(self) -> None:
+        """Sums the histories up, where the table is not too large for that."""
+        self.user_knowledge: tf.Variable | None = None
+        pieces: list[tf.Tensor] = []
+        for start in range(0, self._users + 1, _USERS_AT_ONCE):
+            rows = tf.range(start, min(start + _USERS_AT_ONCE, self._users + 1))
+            pieces.append(self._knowledge(rows))
+            if (self._users + 1) * pieces[0].shape[1] > KNOWLEDGE_LIMIT:
+                return
+        self.user_knowledge = _constant(tf.concat(pieces, axis=0), "user_knowledge")
 
     # -- who asks --------------------------------------------------------------------------
 
@@ -231,27 +244,40 @@ class ServingModel(tf.Module):
         """
         timestamp = _or_now(timestamp)
         user_row = self._user_rows.lookup(values[raw.USER_ID.name])
-        transformed = self.transform({raw.TIMESTAMP.name: timestamp})
-        context = {one.name: transformed[one.name] for one in out.owned_by(Owner.CONTEXT)}
-        later = timestamp > self._last_time
-        bucket = context[out.TIME_BUCKET.name]
-        context[out.TIME_BUCKET.name] = tf.where(later, _UNKNOWN_TIME, bucket)
-        # Mostly a known user's id is all there is, and the transform graph is not needed.
-        profile, rater = tf.cond(
-            _is_more_said(values, user_row < self._users),
-            lambda: self._sides(self._features(values, user_row)),
-            lambda: tf.split(tf.gather(self.user_sides, user_row), self._widths, axis=1),
+        # Mostly a known user's id is all there is, and now is after the training.
+        profile, rater, context = tf.cond(
+            _is_more_said(values, user_row < self._users)
+            | tf.reduce_any(timestamp <= self._last_time),
+            lambda: self._transformed(values, user_row, timestamp),
+            lambda: (
+                *tf.split(tf.gather(self.user_sides, user_row), self._widths, axis=1),
+                self._context_after_training(timestamp),
+            ),
         )
         return Query(user_row, profile, rater, context, timestamp)
 
-    def _features(self, values: Features, user_row: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, features]`: the users' transformed features, in table order."""
+    def _transformed(
+        self, values: Features, user_row: tf.Tensor, timestamp: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, Features]:
         outputs = out.owned_by(Owner.USER)
-        transformed = self.transform({one.name: values[one.name] for one in _USER_INPUTS})
+        users = {one.name: values[one.name] for one in _USER_INPUTS}
+        transformed = self.transform({**users, raw.TIMESTAMP.name: timestamp})
         said = tf.stack([transformed[one.name] for one in outputs], axis=1)
         given = tf.stack([_is_given(values[one.source.name]) for one in outputs], axis=1)
         known = (user_row < self._users)[:, tf.newaxis]
-        return tf.where(known & ~given, tf.gather(self.profiles, user_row), said)
+        features = tf.where(known & ~given, tf.gather(self.profiles, user_row), said)
+        context = {one.name: transformed[one.name] for one in out.owned_by(Owner.CONTEXT)}
+        bucket = tf.where(timestamp > self._last_time, _UNKNOWN_TIME, context[out.TIME_BUCKET.name])
+        profile, rater = self._sides(features)
+        return profile, rater, {**context, out.TIME_BUCKET.name: bucket}
+
+    def _context_after_training(self, timestamp: tf.Tensor) -> Features:
+        """What the transform graph makes of times whose bucket is unknown."""
+        return {
+            out.TIME_BUCKET.name: tf.fill(tf.shape(timestamp), _UNKNOWN_TIME),
+            out.HOUR_OF_DAY.name: preprocessing.hour_of_day(timestamp),
+            out.DAY_OF_WEEK.name: preprocessing.day_of_week(timestamp),
+        }
 
     def _sides(self, features: tf.Tensor) -> list[tf.Tensor]:
         """Returns what retrieval and what rating make of users' features, `[batch, width]`."""
@@ -271,8 +297,15 @@ class ServingModel(tf.Module):
         return Events(
             tf.stack([cells.sparse_indices[:, 0], tf.cast(movies, tf.int64)], axis=1),
             tf.gather(self.history_stars, places.rt_dense_values),
-            tf.cast(ends - starts, tf.float32),
         )
+
+    def _knowledge(self, user_row: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, width]`: what retrieval makes of the known histories."""
+        if self.user_knowledge is not None:
+            return tf.gather(self.user_knowledge, user_row)
+        users, user = tf.unique(user_row)
+        history = self._history(tf.gather(self.history_bounds, users))
+        return tf.gather(self.retrieval.knowledge(history, tf.size(users, tf.int64)), user)
 
     def _recent(self, query: Query, asked: Asked) -> Recent:
         movie_ids = _checked(asked.recent_movie_ids, query.user_row, "recent_movie_ids")
@@ -298,7 +331,7 @@ class ServingModel(tf.Module):
         places = ends[:, tf.newaxis] - np.arange(1, self._recency_events + 1)
         there = places >= bounds[:, :1]
         places = tf.maximum(places, 0)
-        seconds = (row + query.timestamp)[:, tf.newaxis] - tf.gather(self.history_keys, places)
+        seconds = (row + query.timestamp)[:, tf.newaxis] - rows_of(self.history_keys, places)
         movies = tf.gather(self.history_movies, places)
         return Latest(movies, tf.cast(seconds, tf.float32), there)
 
@@ -326,19 +359,25 @@ class ServingModel(tf.Module):
         """Returns `[batch, movies]` scores, and what was seen as pairs."""
         bounds = tf.gather(self.history_bounds, query.user_row)
         history, latest = self._history(bounds), self._latest(query, bounds)
-        recent = self._recent(query, asked)
-        # Mostly nothing is told beside the known history.
-        events, latest = tf.cond(
-            tf.reduce_any(recent.movies < self._movies),
-            lambda: (
-                _joined(history, recent, self._new(recent, history)),
+        recent, knowledge = self._recent(query, asked), self._knowledge(query.user_row)
+
+        def with_recent() -> tuple[tf.Tensor, Latest, tf.Tensor]:
+            new = _new_events(recent, self._new(recent, history))
+            batch = tf.size(query.user_row, tf.int64)
+            return (
+                knowledge + self.retrieval.knowledge(new, batch),
                 self._with_recent(query, latest, recent),
-            ),
-            lambda: (history, latest),
+                tf.concat([history.pairs, new.pairs], axis=0),
+            )
+
+        # Mostly nothing is told beside the known history.
+        knowledge, latest, seen = tf.cond(
+            tf.reduce_any(recent.movies < self._movies),
+            with_recent,
+            lambda: (knowledge, latest, history.pairs),
         )
-        knowledge = self.retrieval.knowledge(events)
         taste = self.retrieval.taste_scores(knowledge, query.profile)
-        return self.retrieval.scores(taste, knowledge, query.profile, latest), events.pairs
+        return self.retrieval.scores(taste, knowledge, query.profile, latest), seen
 
     def _with_recent(self, query: Query, latest: Latest, recent: Recent) -> Latest:
         seconds = query.timestamp[:, tf.newaxis] - recent.times
@@ -375,8 +414,7 @@ class ServingModel(tf.Module):
         bounds = tf.gather(self.history_bounds, users)
         events = self._history(bounds)
         seen = tf.gather(self._mark(events.pairs, tf.size(users)), user)
-        knowledge = self.retrieval.knowledge(events)
-        knowledge = Knowledge(*(tf.gather(values, user) for values in knowledge))
+        knowledge = self._knowledge(query.user_row)
         taste = self.retrieval.taste_scores(knowledge, query.profile)
         latest = self._latest(query, tf.gather(bounds, user))
         scores = self.retrieval.scores(taste, knowledge, query.profile, latest)
@@ -513,7 +551,10 @@ class ServingModel(tf.Module):
         recent = self._recent(query, asked)
         new = self._new(recent, known)
         history = self._padded_history(query, bounds, recent, new)
-        knowledge = self.retrieval.knowledge(_joined(known, recent, new))
+        knowledge = self._knowledge(query.user_row)
+        knowledge += self.retrieval.knowledge(
+            _new_events(recent, new), tf.size(query.user_row, tf.int64)
+        )
         found = self.retrieval.contributions(
             knowledge, query.profile, history, tf.minimum(movies, self._movies - 1)
         )
@@ -541,7 +582,7 @@ class ServingModel(tf.Module):
         there = places < ends
         places = tf.where(there, places, 0)
         row = tf.cast(query.user_row, tf.int64) * self._span - self._first_time
-        times = tf.gather(self.history_keys, places) - row[:, tf.newaxis]
+        times = rows_of(self.history_keys, places) - row[:, tf.newaxis]
         movies = tf.gather(self.history_movies, places)
         stars = tf.gather(self.history_stars, places)
         movies = tf.concat([movies, tf.minimum(recent.movies, self._movies - 1)], axis=1)
@@ -627,6 +668,12 @@ class Excluded(NamedTuple):
 _ROWS_AT_ONCE = 65_536
 """Users whose sides are computed in one go when the model is exported."""
 
+_USERS_AT_ONCE = 256
+"""The same of their histories, which are wider: EASE's scores among them."""
+
+KNOWLEDGE_LIMIT = 30_000_000
+"""Numbers that histories may be summed up to; beyond, each query sums up its user's."""
+
 _LONG = 10_000_000_000
 """Seconds until no effect of time is left."""
 
@@ -640,14 +687,10 @@ def _traced(
     return tf.function(function, autograph=False).get_concrete_function(**inputs)
 
 
-def _joined(history: Events, recent: Recent, new: tf.Tensor) -> Events:
-    """Returns the known events and the new ones among the recent."""
+def _new_events(recent: Recent, new: tf.Tensor) -> Events:
+    """Returns the new ones among the recent."""
     pairs = _pairs(recent.movies, new)
-    return Events(
-        tf.concat([history.pairs, pairs], axis=0),
-        tf.concat([history.stars, tf.zeros_like(pairs[:, 0], tf.float32)], axis=0),
-        history.number + tf.reduce_sum(tf.cast(new, tf.float32), axis=1),
-    )
+    return Events(pairs, tf.zeros_like(pairs[:, 0], tf.float32))
 
 
 def _pairs(movies: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:

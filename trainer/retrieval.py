@@ -37,12 +37,10 @@ class Events(NamedTuple):
     Attributes:
       pairs: `[events, 2]` int64: the row of the batch, the row of the catalogue.
       stars: `[events]` float32, above the user's mean; 0 where not known.
-      number: `[batch]` float32, how many events each row has.
     """
 
     pairs: tf.Tensor
     stars: tf.Tensor
-    number: tf.Tensor
 
 
 class Latest(NamedTuple):
@@ -77,22 +75,6 @@ class History(NamedTuple):
     there: tf.Tensor
 
 
-class Knowledge(NamedTuple):
-    """What follows from histories alone, one row per user.
-
-    Attributes:
-      number: `[users]` float32, lengths of the histories.
-      taste: `[users, dim]` sums of the autoencoder's embeddings.
-      tower: `[users, dim]` pooled history of the query tower.
-      ease: `[users, movies]` EASE's scores, weighted; zero-width where there is none.
-    """
-
-    number: tf.Tensor
-    taste: tf.Tensor
-    tower: tf.Tensor
-    ease: tf.Tensor
-
-
 class HistoryRetrieval(tf.Module):
     """Scores of all movies from histories.
 
@@ -121,12 +103,18 @@ class HistoryRetrieval(tf.Module):
         self._taste = taste
         self._width = taste.ids.shape[1]
         movie_ids = tf.constant(catalogue.features[out.MOVIE_ID.name], tf.int32)
-        pooled = tf.gather(self._query_tower.history, movie_ids)
+        history = tf.gather(self._query_tower.history, movie_ids)
+        # Columns are those of `knowledge`: number, autoencoder, tower.
+        parts = [tf.ones([self._movies, 1]), taste.input_table, history]
+        self._parts = [part.shape[1] for part in parts]
         self.candidates = _table(
             tf.concat([taste.candidates(), taste.bias[:, tf.newaxis]], axis=1), "candidates"
         )
         self.towers = _table(model.candidate_tower(), "towers")
-        self.histories = _table(tf.concat([taste.input_table, pooled], axis=1), "histories")
+        self.histories = _table(tf.concat(parts, axis=1), "histories")
+        self.opinions = _table(
+            tf.pad(taste.opinion, [[0, 0], [self._parts[0], self._parts[2]]]), "opinions"
+        )
         self.recency = (
             None
             if self._query_tower.recency is None
@@ -139,54 +127,61 @@ class HistoryRetrieval(tf.Module):
         parts = [self._taste.profile(features), self._query_tower.profile(features)]
         return tf.concat(parts, axis=1)
 
-    def knowledge(self, events: Events) -> Knowledge:
-        """Sums up histories."""
-        ones, shape = tf.ones_like(events.stars), tf.size(events.number, tf.int64)
-        totals = self._sums(events, ones, shape, self.histories)
-        opinions = self._sums(events, events.stars, shape, self._taste.opinion)
-        return Knowledge(
-            number=events.number,
-            taste=totals[:, : self._width] + opinions,
-            tower=mean_history(totals[:, self._width :], events.number),
-            ease=tf.zeros([shape, 0])
-            if self.ease is None
-            else self._sums(events, self._taste_config.ease_weight * ones, shape, self.ease),
-        )
+    def knowledge(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
+        """Sums up histories; of two of the same user, it is the sum of both.
+
+        Args:
+          events: the histories.
+          batch: scalar int64, how many there are.
+
+        Returns:
+          `[batch, width]`: the number of events, sums for the autoencoder and the tower, and
+          EASE's weighted scores where there is EASE.
+        """
+        ones = tf.ones_like(events.stars)
+        sums = self._sums(events.pairs, ones, batch, self.histories)
+        sums += self._sums(events.pairs, events.stars, batch, self.opinions)
+        if self.ease is None:
+            return sums
+        weights = self._taste_config.ease_weight * ones
+        return tf.concat([sums, self._sums(events.pairs, weights, batch, self.ease)], axis=1)
 
     def _sums(
-        self, events: Events, weights: tf.Tensor, batch: tf.Tensor, table: tf.Tensor
+        self, pairs: tf.Tensor, weights: tf.Tensor, batch: tf.Tensor, table: tf.Tensor
     ) -> tf.Tensor:
-        """Returns `[batch, columns]` weighted sums of a table's rows over the events."""
+        """Returns `[batch, columns]` weighted sums of a table's rows."""
         return tf.raw_ops.SparseTensorDenseMatMul(
-            a_indices=events.pairs,
-            a_values=weights,
-            a_shape=tf.stack([batch, self._movies]),
-            b=table,
+            a_indices=pairs, a_values=weights, a_shape=tf.stack([batch, self._movies]), b=table
         )
 
-    def taste_scores(self, knowledge: Knowledge, profile: tf.Tensor) -> tf.Tensor:
+    def taste_scores(self, knowledge: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` scores that do not depend on when one asks.
 
         Args:
-          knowledge: of each row's user.
+          knowledge: what `knowledge` gave for each row's user.
           profile: what `profile` gave.
         """
         query = self._taste_query(knowledge, profile)
         query = tf.pad(query, [[0, 0], [0, 1]], constant_values=1.0)
         scores = tf.matmul(query, self.candidates, transpose_b=True)
-        return scores if self.ease is None else scores + knowledge.ease
+        return scores if self.ease is None else scores + knowledge[:, sum(self._parts) :]
 
-    def _taste_query(self, knowledge: Knowledge, profile: tf.Tensor) -> tf.Tensor:
-        return self._taste.query_of(knowledge.taste, knowledge.number, profile[:, : self._width])
+    def _taste_query(self, knowledge: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+        number, totals = knowledge[:, 0], knowledge[:, 1 : 1 + self._width]
+        return self._taste.query_of(totals, number, profile[:, : self._width])
+
+    def _tower_history(self, knowledge: tf.Tensor) -> tf.Tensor:
+        totals = knowledge[:, 1 + self._width : sum(self._parts)]
+        return mean_history(totals, knowledge[:, 0])
 
     def scores(
-        self, taste: tf.Tensor, knowledge: Knowledge, profile: tf.Tensor, latest: Latest
+        self, taste: tf.Tensor, knowledge: tf.Tensor, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
         """Returns `[batch, movies]` scores at the time of the query.
 
         Args:
           taste: what `taste_scores` gave.
-          knowledge: of each row's user.
+          knowledge: what `knowledge` gave for each row's user.
           profile: what `profile` gave.
           latest: the latest events before each query.
         """
@@ -195,7 +190,7 @@ class HistoryRetrieval(tf.Module):
         in_session = _in_session(latest.earlier, latest.seconds, self._config)
 
         def timed() -> tf.Tensor:
-            liked = knowledge.tower + profile[:, self._width :]
+            liked = self._tower_history(knowledge) + profile[:, self._width :]
             query = query_of(liked, self._recency(latest))
             towers = tf.matmul(query, self.towers, transpose_b=True)
             return tf.where(in_session, towers + self._taste_config.session_weight * taste, taste)
@@ -207,7 +202,7 @@ class HistoryRetrieval(tf.Module):
         return self.candidates[:, : self._width]
 
     def contributions(
-        self, knowledge: Knowledge, profile: tf.Tensor, history: History, movies: tf.Tensor
+        self, knowledge: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
     ) -> tf.Tensor:
         """Returns `[batch, n, events]`: how much each event adds to the score of each movie.
 
@@ -215,16 +210,15 @@ class HistoryRetrieval(tf.Module):
         at the query times the event's input is taken.
 
         Args:
-          knowledge: of each row's user.
+          knowledge: what `knowledge` gave for each row's user.
           profile: what `profile` gave.
           history: everything the users have rated.
           movies: `[batch, n]` rows of the catalogue.
         """
-        taste = tf.gather(self.candidates, movies)[:, :, : self._width]
+        taste = rows_of(self.candidates, movies)[:, :, : self._width]
         query = self._taste_query(knowledge, profile)
-        share = tf.math.rsqrt(knowledge.number + 1.0)[:, tf.newaxis, tf.newaxis]
-        events = tf.gather(self.histories, history.movies)
-        inputs = events[:, :, : self._width]
+        share = tf.math.rsqrt(knowledge[:, :1] + 1.0)[:, :, tf.newaxis]
+        _, inputs, pooled = tf.split(rows_of(self.histories, history.movies), self._parts, axis=2)
         inputs += history.stars[:, :, tf.newaxis] * tf.gather(self._taste.opinion, history.movies)
         slope = (1.0 - tf.square(query))[:, tf.newaxis]
         found = tf.matmul(taste * slope, inputs * share, transpose_b=True)
@@ -233,11 +227,12 @@ class HistoryRetrieval(tf.Module):
             pairs = tf.stack(
                 [zeros + history.movies[:, tf.newaxis], zeros + movies[:, :, tf.newaxis]], axis=-1
             )
-            found += self._taste_config.ease_weight * tf.gather_nd(self.ease, pairs)
+            found += self._taste_config.ease_weight * tf.gather_nd(
+                tf.convert_to_tensor(self.ease), pairs
+            )
         if self.recency is not None:
             in_session = _in_session(history.earlier, history.seconds, self._config)
-            towers = tf.gather(self.towers, movies)
-            timed = self._timed_contributions(history, towers, events[:, :, self._width :] * share)
+            timed = self._timed_contributions(history, rows_of(self.towers, movies), pooled * share)
             weight = self._taste_config.session_weight
             found = tf.where(in_session[:, :, tf.newaxis], timed + weight * found, found)
         return tf.where(history.there[:, tf.newaxis], found, 0.0)
@@ -272,6 +267,14 @@ def _in_session(earlier: tf.Tensor, seconds: tf.Tensor, config: ModelConfig) -> 
     """Returns `[batch, 1]` bool: whether the user rated something not long ago."""
     recent = earlier & (seconds <= float(config.session_seconds))
     return tf.reduce_any(recent, axis=1, keepdims=True)
+
+
+def rows_of(table: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+    """Returns rows of a table that is also read as a whole.
+
+    `tf.gather` on a variable makes each later read of all of it a copy.
+    """
+    return tf.gather(tf.convert_to_tensor(table), rows)
 
 
 def _table(values: tf.Tensor, name: str) -> tf.Variable:

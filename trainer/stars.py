@@ -13,6 +13,7 @@ from trainer.bayes import BayesFit
 from trainer.config import BayesConfig
 from trainer.data import Catalogue, Interactions, Users
 from trainer.rating import RatingModel, Side, principal_components
+from trainer.retrieval import rows_of
 from transform import outputs as out
 
 _USER_KNOWN = (out.AGE_BUCKET, out.GENDER, out.OCCUPATION)
@@ -199,7 +200,7 @@ class TimeEffects(tf.Module):
         of_users, of_movies = tf.size(users), tf.size(movies)
         wanted = tf.concat([tf.reshape(users, [-1]), tf.reshape(movies, [-1])], axis=0)
         place = first_not_below(self.keys, wanted)
-        found = tf.equal(tf.gather(self.keys, place), wanted)
+        found = tf.equal(rows_of(self.keys, place), wanted)
         stars = tf.where(found, tf.gather(self.values, place), 0.0)
         own, others = tf.split(stars, [of_users, of_movies])
         own = tf.reduce_sum(tf.reshape(own, tf.shape(users)), axis=1, keepdims=True)

@@ -16,7 +16,7 @@ import tensorflow_recommenders as tfrs
 from trainer.config import TutorialConfig
 from trainer.data import Interactions, Users
 from trainer.fit import OnEpoch
-from trainer.retrieval import Events, History, Knowledge, Latest
+from trainer.retrieval import Events, History, Latest
 from trainer.towers import embedding_table
 from transform import outputs as out
 
@@ -142,23 +142,22 @@ class TutorialRetrieval(tf.Module):
         """Returns the users' embeddings `[batch, dim]`."""
         return tf.gather(self._model.users, features[out.USER_ID.name])
 
-    def knowledge(self, events: Events) -> Knowledge:
-        """Returns nothing: histories do not count."""
-        batch = tf.size(events.number)
-        return Knowledge(*(tf.zeros([batch, 0]) for _ in Knowledge._fields))
+    def knowledge(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
+        """Returns nothing, `[batch, 0]`: histories do not count."""
+        return tf.zeros(tf.stack([batch, 0]))
 
-    def taste_scores(self, knowledge: Knowledge, profile: tf.Tensor) -> tf.Tensor:
+    def taste_scores(self, knowledge: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` dot products."""
         return tf.matmul(profile, self.candidates, transpose_b=True)
 
     def scores(
-        self, taste: tf.Tensor, knowledge: Knowledge, profile: tf.Tensor, latest: Latest
+        self, taste: tf.Tensor, knowledge: tf.Tensor, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
         """Returns the same scores: time does not count."""
         return taste
 
     def contributions(
-        self, knowledge: Knowledge, profile: tf.Tensor, history: History, movies: tf.Tensor
+        self, knowledge: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
     ) -> tf.Tensor:
         """Returns zeros: no event of the history speaks for a movie."""
         events = tf.zeros_like(history.seconds)[:, tf.newaxis]

@@ -135,10 +135,10 @@ def test_popularity_ranks_by_training_ratings_among_the_unseen(model, oracle, tr
 
 def test_ties_count_against_the_movie(trained):
     serving = trained.serving
-    before, ease = serving.candidates.numpy(), serving.retrieval.ease.numpy()
+    before, known = serving.candidates.numpy(), serving.user_knowledge.numpy()
     try:
         serving.candidates.assign(np.ones_like(before))
-        serving.retrieval.ease.assign(np.zeros_like(ease))
+        serving.user_knowledge.assign(np.zeros_like(known))
         movie = trained.catalogue.ids[0]
         example = fixtures.to_example(user_id="nobody", movie_id=movie, timestamp=NOW)
         found = serving.predict_examples([example.SerializeToString()])
@@ -151,7 +151,7 @@ def test_ties_count_against_the_movie(trained):
         assert int(found["rank_unseen"][0]) == len(before) - len(seen)
     finally:
         serving.candidates.assign(before)
-        serving.retrieval.ease.assign(ease)
+        serving.user_knowledge.assign(known)
 
 
 def test_scores_that_are_no_numbers_rank_last(trained):
@@ -467,6 +467,19 @@ def test_each_row_of_a_batch_is_answered_as_if_alone(model, trained):
             atol=1e-4,
         )
         assert together["movie_id"][row].tolist() == alone["movie_id"][0].tolist()
+
+
+def test_histories_summed_up_when_asked_say_what_those_summed_up_before_say(trained):
+    """Where the table would be too large there is none."""
+    serving, rows = trained.serving, [3, 0, 3, len(trained.users.ids)]
+    table = serving.user_knowledge
+    serving.user_knowledge = None
+    try:
+        found = serving._knowledge(tf.constant(rows)).numpy()
+    finally:
+        serving.user_knowledge = table
+    np.testing.assert_allclose(found, table.numpy()[rows], atol=1e-4)
+    assert not table.numpy()[-1].any()
 
 
 def test_signatures_take_and_give_what_the_design_says(model):
