@@ -41,6 +41,8 @@ class Thresholds:
       rmse_worsening: how far RMSE may rise above the baseline's, in stars.
       unseen_top_10_worsening: how far the share may fall below the baseline's.
       unseen_top_100_worsening: the same for the top 100.
+      min_untimed_top_10_accuracy: as min_unseen_top_10_accuracy, asked without times.
+      min_untimed_top_100_accuracy: the same for the top 100.
 
     Raises:
       ValueError: a bound is out of range.
@@ -55,11 +57,18 @@ class Thresholds:
     rmse_worsening: float | None = 0.005
     unseen_top_10_worsening: float | None = 0.01
     unseen_top_100_worsening: float | None = 0.01
+    min_untimed_top_10_accuracy: float | None = None
+    min_untimed_top_100_accuracy: float | None = None
 
     def __post_init__(self) -> None:
         if self.max_rmse is not None and not self.max_rmse > 0:
             raise ValueError(f"max_rmse must be above 0, received {self.max_rmse}")
-        for name in ("min_unseen_top_10_accuracy", "min_unseen_top_100_accuracy"):
+        for name in (
+            "min_unseen_top_10_accuracy",
+            "min_unseen_top_100_accuracy",
+            "min_untimed_top_10_accuracy",
+            "min_untimed_top_100_accuracy",
+        ):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise ValueError(f"{name} must be a share from 0 to 1, received {share}")
@@ -79,6 +88,8 @@ class Thresholds:
                 "rmse": self.max_rmse,
                 "unseen_top_10_accuracy": self.min_unseen_top_10_accuracy,
                 "unseen_top_100_accuracy": self.min_unseen_top_100_accuracy,
+                "untimed_top_10_accuracy": self.min_untimed_top_10_accuracy,
+                "untimed_top_100_accuracy": self.min_untimed_top_100_accuracy,
                 "r_squared": self.min_r_squared,
                 "unseen_top_100_lift": self.min_unseen_top_100_lift,
                 metrics.ABOVE_CEILING: self.max_above_ceiling,

@@ -69,6 +69,8 @@ def test_a_configuration_without_thresholds_is_refused():
         ("max_rmse", float("nan")),
         ("min_unseen_top_10_accuracy", 17.0),
         ("min_unseen_top_100_accuracy", -0.1),
+        ("min_untimed_top_10_accuracy", 17.0),
+        ("min_untimed_top_100_accuracy", -0.1),
         ("min_r_squared", 1.0),
         ("min_unseen_top_100_lift", -0.1),
         ("rmse_worsening", -0.1),

@@ -1,0 +1,137 @@
+"""Models trained well and badly before the real Evaluator, under the product's thresholds."""
+
+import evaluation_fixtures
+import numpy as np
+import pytest
+import trainer_fixtures as fixtures
+from example_artifacts import needs_real_data, real_dirs
+
+from components.evaluation.config import build_eval_config
+from components.evaluation.verdict import read_verdict
+from pipeline.thresholds import thresholds_for
+from trainer import export
+from trainer.config import BayesConfig, TasteConfig, TrainConfig, TrainerConfig
+
+on_the_sample = pytest.mark.xdist_group("trainer")
+on_real_data = pytest.mark.xdist_group("blessing")
+
+# One pass of every part: the towers and the network, taste, and the sampler.
+ONE_EPOCH = TrainerConfig(
+    taste=TasteConfig(epochs=1),
+    bayes=BayesConfig(burn_in=0, samples=1),
+    train=TrainConfig(epochs=1),
+)
+
+
+def judge(folder, world, model, dataset):
+    """The Evaluator's verdict on a SavedModel."""
+    artifact = folder / "artifact"
+    artifact.mkdir()
+    (artifact / "Format-Serving").symlink_to(model)
+    evaluated = evaluation_fixtures.run_evaluator(
+        folder,
+        build_eval_config(thresholds_for(dataset, "random")),
+        world.folder / "ratings",
+        artifact,
+    )
+    return read_verdict(evaluated.evaluation, evaluated.blessing)
+
+
+def missed(verdict):
+    return {threshold.metric for threshold in verdict.failed()}
+
+
+# --- any data: the generated sample, thresholds relative to it
+
+
+@on_the_sample
+def test_a_healthy_model_of_the_sample_is_blessed(trained, world, tmp_path):
+    verdict = judge(tmp_path, world, trained.path, "sample")
+    assert verdict.blessed, verdict.reasons()
+
+
+@on_the_sample
+def test_a_model_of_shuffled_ratings_is_not_blessed_for_it_explains_nothing(
+    world, tmp_path, monkeypatch
+):
+    rows = [
+        row
+        for split in fixtures.SMALL.train.splits
+        for row in fixtures.read_examples(world.rating_files[split])
+    ]
+    stars = [row.features.feature["user_rating"].float_list.value[0] for row in rows]
+    for row, other in zip(rows, np.random.default_rng(0).permutation(stars), strict=True):
+        row.features.feature["user_rating"].float_list.value[:] = [other]
+    path = fixtures.write_examples(tmp_path / "shuffled.gz", rows)
+    shuffled = fixtures.train(
+        world, tmp_path, monkeypatch, rating_files={"train": [path], "validation": []}
+    )
+    verdict = judge(tmp_path, world, shuffled.path, "sample")
+    assert not verdict.blessed
+    assert missed(verdict) == {"r_squared"}
+    assert verdict.reasons()[0].startswith("r_squared -")
+    assert "is below the allowed 0.0000" in verdict.reasons()[0]
+
+
+# --- MovieLens-100K, thresholds absolute
+
+
+@pytest.fixture(scope="module")
+def movielens(tmp_path_factory):
+    return fixtures.world_of(*real_dirs(), tmp_path_factory.mktemp("movielens"))
+
+
+@pytest.fixture(scope="module")
+def healthy(movielens, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        folder = tmp_path_factory.mktemp("healthy")
+        return fixtures.train(movielens, folder, monkeypatch, TrainerConfig())
+
+
+@needs_real_data
+@pytest.mark.slow
+@on_real_data
+def test_the_shipped_configuration_is_blessed(healthy, movielens, tmp_path):
+    verdict = judge(tmp_path, movielens, healthy.path, "ml-100k")
+    assert verdict.blessed, verdict.reasons()
+
+
+@needs_real_data
+@pytest.mark.slow
+@on_real_data
+def test_a_model_trained_for_one_epoch_is_not_blessed(movielens, tmp_path, monkeypatch):
+    hasty = fixtures.train(movielens, tmp_path, monkeypatch, ONE_EPOCH)
+    verdict = judge(tmp_path, movielens, hasty.path, "ml-100k")
+    assert not verdict.blessed
+    assert {"rmse", "unseen_top_10_accuracy", "unseen_top_100_accuracy"} <= missed(verdict)
+    assert verdict.reasons()[0].startswith("rmse 0.9")
+    assert verdict.reasons()[0].endswith("is above the allowed 0.8800")
+
+
+@needs_real_data
+@pytest.mark.slow
+@on_real_data
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (
+            "towers",
+            {"unseen_top_10_accuracy", "unseen_top_100_accuracy"},
+        ),
+        ("taste", {"untimed_top_10_accuracy", "untimed_top_100_accuracy"}),
+    ],
+)
+def test_a_model_that_lost_a_tower_is_not_blessed(healthy, movielens, tmp_path, part, expected):
+    retrieval = healthy.serving.retrieval
+    kept = retrieval.candidates.numpy()
+    taste, bias, towers = np.split(kept, np.cumsum(retrieval._widths)[:2], axis=1)
+    lost = {"taste": [0 * taste, bias, towers], "towers": [taste, bias, 0 * towers]}[part]
+    retrieval.candidates.assign(np.concatenate(lost, axis=1))
+    try:
+        export.export(healthy.serving, str(tmp_path / "model"), {})
+    finally:
+        retrieval.candidates.assign(kept)
+    verdict = judge(tmp_path, movielens, tmp_path / "model", "ml-100k")
+    assert not verdict.blessed
+    assert missed(verdict) == expected
+    assert all(" is below the allowed " in reason for reason in verdict.reasons()[:2])
