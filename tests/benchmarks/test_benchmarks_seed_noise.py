@@ -1,0 +1,33 @@
+"""The spread between seeds, and what it refuses."""
+
+import pytest
+
+from benchmarks import seed_noise
+
+
+def test_the_table_gives_mean_deviation_and_how_much_wider_the_threshold_is():
+    by_seed = [
+        {"rmse": 0.9, "untimed_rmse": 1.0, "unseen_top_10_accuracy": 0.2},
+        {"rmse": 0.91, "untimed_rmse": 1.0, "unseen_top_10_accuracy": 0.2},
+        {"rmse": 0.92, "untimed_rmse": 1.0, "unseen_top_10_accuracy": 0.2},
+    ]
+    allowed = {"rmse": 0.005, "unseen_top_10_accuracy": 0.01}
+    lines = seed_noise.table(by_seed, allowed).splitlines()
+    assert lines[1].split() == ["rmse", "0.9100", "0.0100", "+0.005", "0.5"]
+    assert lines[2].split() == ["untimed_rmse", "1.0000", "0.0000"]
+    assert lines[3].split() == ["unseen_top_10_accuracy", "0.2000", "0.0000", "-0.01", "inf"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--seeds", "1"], "expected at least two different ones"),
+        (["--seeds", "1", "1"], "expected at least two different ones"),
+        (["--output-dir", "nowhere"], "expected artifacts of RatingsGen in "),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_with_a_reason(arguments, told, capsys):
+    with pytest.raises(SystemExit) as refused:
+        seed_noise.main(arguments)
+    assert refused.value.code == 2
+    assert told in capsys.readouterr().err
