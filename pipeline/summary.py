@@ -26,6 +26,10 @@ EXIT_CODES: Mapping[str, int] = {PUSHED: 0, UP_TO_DATE: 0, FAILED: 1, ANOMALIES:
 """Exit code by status; a `PipelineError` brings its own (2 for bad input)."""
 
 
+_DEFAULT_MODEL_DIR = "output/serving_model"
+"""What `make serve` serves when it is not told what to."""
+
+
 @dataclasses.dataclass
 class Summary:
     """Everything there is to know about a run, in JSON's terms.
@@ -231,15 +235,21 @@ def _verdict(summary: Summary) -> Text:
 
 def _next_step(summary: Summary, paths: OutputPaths) -> str:
     if summary.status in (PUSHED, UP_TO_DATE):
-        return (
-            "tensorflow_model_server --model_name=movielens --rest_api_port=8501 "
-            f"--model_base_path={shlex.quote(str(paths.serving_model))}"
-        )
+        return _serve_command(_short(paths.serving_model))
     if summary.status == NOT_BLESSED:
         return f"look at the slices in {_short(paths.summary)}; try other --epochs"
     if summary.status == ANOMALIES:
         return f"look at {_short(paths.anomalies)}, then fix the data or the schema"
     return f"look at {_short(paths.log)}"
+
+
+def _serve_command(model_dir: str) -> str:
+    """What to type to serve the models of a directory."""
+    if model_dir == _DEFAULT_MODEL_DIR:
+        return "make serve"
+    # make expands a dollar sign, the shell that it starts everything else.
+    option = f"--model-dir {shlex.quote(model_dir)}".replace("$", "$$")
+    return f"make serve ARGS={shlex.quote(option)}"
 
 
 def _short(path: Path) -> str:

@@ -55,10 +55,17 @@ def check(call: Call) -> None:
     """Checks what TensorFlow would only find out while it runs the call, and maybe others.
 
     Raises:
-      InvalidInput: if the inputs do not have the same number of rows.
+      InvalidInput: if an input has another number of dimensions than the signature's, or the
+        inputs do not have the same number of rows.
     """
     if call.signature not in _TRIMS:
         return
+    for name, tensor in call.model.signatures[call.signature].inputs.items():
+        if tensor.rank is not None and np.ndim(call.inputs[name]) != tensor.rank:
+            raise InvalidInput(
+                f"Expected {tensor.rank} dimensions in input {name!r} of {call.signature!r},"
+                f" found {np.ndim(call.inputs[name])}."
+            )
     rows = {name: len(value) for name, value in call.inputs.items() if np.ndim(value)}
     if len(set(rows.values())) > 1:
         found = ", ".join(f"{name}: {count}" for name, count in rows.items())
@@ -86,9 +93,10 @@ def run_together(calls: Sequence[Call]) -> list[dict[str, Array] | InvalidInput]
 
 def _run_alone(signature: Signature, call: Call) -> dict[str, Array] | InvalidInput:
     try:
-        return signature(call.inputs)
+        outputs = signature(call.inputs)
     except InvalidInput as error:
         return error
+    return _TRIMS.get(call.signature, _trim_nothing)(call.inputs, outputs)
 
 
 def _merge(calls: Sequence[Call]) -> dict[str, Array]:
@@ -135,7 +143,7 @@ def _split(
 
 def _trim_to_count(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Array]:
     """Leaves the columns that the call would have got alone: its own k, its longest row."""
-    counts = np.minimum(outputs["count"], inputs[_LARGEST])
+    counts = np.minimum(outputs["count"], max(0, int(inputs[_LARGEST])))
     longest = int(counts.max(initial=0))
     trimmed = {name: value[:, :longest] for name, value in outputs.items() if value.ndim > 1}
     return {**trimmed, "count": counts}
@@ -147,8 +155,11 @@ def _trim_to_movies(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Arra
 
 
 def _trim_to_reasons(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Array]:
-    columns, reasons = inputs["movie_ids"].shape[1], int(inputs[_LARGEST])
-    return {name: value[:, :columns, :reasons] for name, value in outputs.items()}
+    """Leaves its own films, and reasons up to its own k and to the last one there is."""
+    columns, reasons = inputs["movie_ids"].shape[1], max(0, int(inputs[_LARGEST]))
+    own = {name: value[:, :columns, :reasons] for name, value in outputs.items()}
+    longest = int((own["because_movie_id"] != b"").sum(axis=2).max(initial=0))
+    return {name: value[:, :, :longest] for name, value in own.items()}
 
 
 def _trim_nothing(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Array]:
@@ -162,4 +173,6 @@ _TRIMS: Mapping[str, Callable[[Arrays, dict[str, Array]], dict[str, Array]]] = {
     "similar": _trim_to_count,
     "explain": _trim_to_reasons,
 }
-"""The signatures of which rows are independent, and what to cut off after a merged call."""
+"""The signatures of which rows are independent, and what to cut off after a call.
+
+After one that went alone as well: how wide an answer is must not depend on the company."""

@@ -164,8 +164,7 @@ def test_chatter_of_libraries_is_in_the_log_and_nowhere_else(first):
 
 
 def test_table_ends_with_the_next_thing_to_type_on_one_line(first, output):
-    command = "tensorflow_model_server --model_name=movielens --rest_api_port=8501"
-    assert f"{command} --model_base_path={output / 'serving_model'}\n" in first.out
+    assert f"make serve ARGS='--model-dir {output / 'serving_model'}'\n" in first.out
 
 
 def test_pushed_version_loads_in_a_fresh_process(first, output):
