@@ -52,7 +52,8 @@ THEME: Mapping[str, Any] = {
         "gridColor": "var(--grid)",
         "domainColor": "var(--line)",
         "tickColor": "var(--line)",
-        "labelLimit": 180,
+        # Long labels leave a narrow screen to what they name; the width is the plot's alone.
+        "labelLimit": {"expr": "max(95, min(180, 0.62 * width))"},
         "labelFlush": False,
         "labelSeparation": 5,
     },
@@ -65,8 +66,7 @@ THEME: Mapping[str, Any] = {
         "labelFontSize": 11,
         "titleFontSize": 12,
         "symbolStrokeWidth": 2,
-        # From the left edge of the figure, not of the plot: narrow screens need the room.
-        "layout": {"top": {"anchor": "start", "bounds": "full"}},
+        "columnPadding": 8,
     },
     "header": {"labelColor": _MUTED, "titleColor": _MUTED},
     "bar": {"color": SERIES[0], "cornerRadiusEnd": 2},
@@ -85,8 +85,8 @@ class Channel:
     Attributes:
       field: its key in the rows.
       title: of axis, legend and tooltip.
-      kind: Vega-Lite's type.
-      format: d3's number format.
+      kind: Vega-Lite's type; times are milliseconds since 1970, shown in UTC.
+      format: d3's format of numbers or times.
       sort: order of categories; the data's own if None.
       zero: whether a quantitative axis starts at 0.
       log: whether it is logarithmic.
@@ -96,7 +96,7 @@ class Channel:
 
     field: str
     title: str
-    kind: Literal["quantitative", "nominal", "ordinal"] = "quantitative"
+    kind: Literal["quantitative", "temporal", "nominal", "ordinal"] = "quantitative"
     format: str | None = None
     sort: Sequence[Any] | None = None
     zero: bool = True
@@ -117,6 +117,8 @@ class Channel:
             if self.domain is not None:
                 scale["domain"] = list(self.domain)
             channel["scale"] = scale
+        elif self.kind == "temporal":
+            channel["scale"] = {"type": "utc"}
         else:
             channel["sort"] = None if self.sort is None else list(self.sort)
             axis["labelAngle"] = 0

@@ -10,7 +10,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from components.report.context import Statistics
 
 _KINDS: Mapping[int, str] = {
-    statistics_pb2.FeatureNameStatistics.INT: "whole number",
+    statistics_pb2.FeatureNameStatistics.INT: "integer",
     statistics_pb2.FeatureNameStatistics.FLOAT: "number",
     statistics_pb2.FeatureNameStatistics.STRING: "text",
     statistics_pb2.FeatureNameStatistics.BYTES: "bytes",
@@ -18,7 +18,7 @@ _KINDS: Mapping[int, str] = {
 }
 _MEASURES: Mapping[int, str] = {
     anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY: "L-infinity",
-    anomalies_pb2.DriftSkewInfo.Measurement.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence",
+    anomalies_pb2.DriftSkewInfo.Measurement.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon",
 }
 # TFDV's quantiles histogram holds as many values per bucket: ten buckets, so deciles.
 _DECILES = 10
@@ -39,6 +39,7 @@ class FeatureNumbers:
       mean, sd, low, decile, median, last_decile, high: None for text.
       histogram: (low, high, count) per bucket of equal width; empty for text.
       top: (value, count) of the most frequent texts; empty for numbers.
+      counts: count by text, of the 1,000 most frequent ones that TFDV keeps.
     """
 
     feature: str
@@ -57,6 +58,7 @@ class FeatureNumbers:
     high: float | None = None
     histogram: tuple[tuple[float, float, float], ...] = ()
     top: tuple[tuple[str, float], ...] = ()
+    counts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -86,6 +88,7 @@ def _numbers(split: str, feature: statistics_pb2.FeatureNameStatistics) -> Featu
             numbers,
             unique=int(texts.unique),
             top=tuple((entry.value, entry.frequency) for entry in texts.top_values),
+            counts={entry.label: entry.sample_count for entry in texts.rank_histogram.buckets},
         )
     if kind == "num_stats" and numbers.present:
         return _of_numbers(numbers, feature.num_stats)

@@ -372,7 +372,7 @@ def _time_columns(
     return Figure(
         key,
         f"Ratings by {unit}",
-        f"Most: {most['when']}, with {percent(most['share'], 1)}. Mean stars go from "
+        f"Most: {unit} {most['when']}, with {percent(most['share'], 1)}. Mean stars go from "
         f"{held[0]['mean']:.2f} ({held[0]['when']}) to {held[-1]['mean']:.2f} "
         f"({held[-1]['when']}).",
         charts.columns(

@@ -155,7 +155,7 @@ def mean_dots(
     return Figure(
         key,
         title,
-        _means(drawn, overall),
+        _means(drawn, overall, all_drawn=len(drawn) == len(groups)),
         charts.intervals(
             rows,
             Channel("group", of, "nominal", sort=[group.value for group in drawn]),
@@ -173,7 +173,7 @@ def mean_dots(
     )
 
 
-def _means(groups: Sequence[Group], overall: float) -> str:
+def _means(groups: Sequence[Group], overall: float, *, all_drawn: bool) -> str:
     if not groups:
         return f"No group has {MEMBERS_FOR_MEAN} members, so none is drawn."
     ordered = sorted(groups, key=lambda group: group.mean)
@@ -186,6 +186,7 @@ def _means(groups: Sequence[Group], overall: float) -> str:
     return (
         f"From {ordered[0].mean:.2f} ({ordered[0].value}) to {ordered[-1].mean:.2f} "
         f"({ordered[-1].value}); {overall:.2f} over all, the dashed line. {beyond}"
+        + ("" if all_drawn else f" Not drawn: groups of fewer than {MEMBERS_FOR_MEAN}.")
     )
 
 

@@ -110,7 +110,7 @@ def _pushed(lineage: Lineage) -> str:
         return "the run did not get as far"
     if pushed.properties.get("pushed_version"):
         return f"version {pushed.properties['pushed_version']}"
-    return str(pushed.properties.get("reason") or "no")
+    return f"no: {pushed.properties.get('reason') or 'not recorded why'}".replace("_", " ")
 
 
 # --- the graph
@@ -272,7 +272,7 @@ def _executions(lineage: Lineage) -> Table:
             Column("Id", "number", grouped=False),
             Column("Component"),
             Column("State"),
-            Column("Started"),
+            Column("Started, UTC"),
             Column("Seconds", "number", 1),
             Column("Took"),
             Column("Made"),
@@ -283,7 +283,7 @@ def _executions(lineage: Lineage) -> Table:
                 e.id,
                 e.component,
                 "cached" if e.cached else e.state,
-                f"{e.started:%Y-%m-%d %H:%M:%S}",
+                f"{e.started:%d %b %H:%M:%S}".replace(" ", "\u00a0"),
                 e.seconds if e.state != "not finished" else None,
                 _ids(e.inputs),
                 _ids(e.outputs),

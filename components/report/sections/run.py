@@ -112,7 +112,7 @@ def _facts(context: Context) -> Iterator[Block]:
 
 def _metadata(context: Context) -> str:
     known: Mapping[str, Any] = context.wrangling.get("metadata") or {}
-    if not known.get("movies"):
+    if not known.get("files"):
         return "none, so directors and stars are unknown"
     return (
         f"{known['matched']:,} of {known['movies']:,} films found, "
@@ -185,7 +185,7 @@ def _components(context: Context) -> Iterator[Block]:
         tuple(
             (
                 e.component,
-                e.state,
+                "cached" if e.cached else e.state,
                 e.seconds if e.state != "not finished" else None,
                 _time(e.started),
             )
@@ -212,7 +212,7 @@ def _times(done: list[Execution], table: Table) -> Figure:
         charts.bars(
             rows,
             Channel("component", "Component", "nominal", sort=[row["component"] for row in rows]),
-            Channel("seconds", "seconds", format=".1f"),
+            Channel("seconds", "seconds", format=",.1~f"),
         ),
         table,
         wide=True,

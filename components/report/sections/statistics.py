@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
@@ -13,11 +15,17 @@ from components.report.charts import Channel
 from components.report.context import TEST, TRAIN, Context
 from components.report.page import Block, Column, Figure, Note, Section, Table, Text, Tone
 from components.report.sections import percent, sources_of
+from components.report.sections.figures import number_of
 from components.report.sources import existing, read_json, splits
 from components.report.tfdv_numbers import FeatureNumbers, changes, feature_numbers
+from schema import features as raw
 
 _TOP_VALUES = 6
 _LABEL = 26
+_LARGE = 10_000
+_TIMES = frozenset({raw.TIMESTAMP.name, raw.RELEASE_DATE.name})
+"""Features that are seconds since 1970."""
+_MILLISECONDS = 1000
 _ANOMALIES_FILE = "SchemaDiff.pb"  # of TFX 1.15's ExampleValidator
 
 
@@ -59,7 +67,8 @@ def _anomalies(context: Context) -> Iterator[Block]:
         return
     errors = sum(anomaly["severity"] == "error" for anomaly in found)
     tone: Tone = "bad" if errors else "warn"
-    yield Note(f"{errors} errors and {len(found) - errors} warnings against the schema.", tone)
+    warnings = len(found) - errors
+    yield Note(f"{number_of(errors, 'error')} and {number_of(warnings, 'warning')}.", tone)
     yield Table(
         "anomalies",
         "Anomalies against the curated schema, drift and skew",
@@ -155,8 +164,8 @@ def _table(numbers: Sequence[FeatureNumbers]) -> Table:
                 n.missing / n.rows if n.rows else None,
                 n.unique,
                 n.zeros / n.present if n.zeros is not None and n.present else None,
-                n.mean,
-                n.sd,
+                _rounded(n.mean),
+                _rounded(n.sd),
                 _short(n.low),
                 _short(n.decile),
                 _short(n.median),
@@ -175,8 +184,16 @@ def _short(value: float | None) -> float | int | None:
     return int(value) if value is not None and value == int(value) else value
 
 
+def _rounded(value: float | None) -> float | int | None:
+    """Returns a large number without decimals: nobody reads those of a time in seconds."""
+    return round(value) if value is not None and abs(value) >= _LARGE else value
+
+
 def _top(numbers: FeatureNumbers) -> str:
-    return ", ".join(f"{value} ({count:,.0f})" for value, count in numbers.top[:2])
+    # Not broken within a value: the rows would become high.
+    return ", ".join(
+        f"{_cut(value)} ({count:,.0f})".replace(" ", "\u00a0") for value, count in numbers.top[:2]
+    )
 
 
 def _figure(name: str, numbers: Sequence[FeatureNumbers], names: Sequence[str]) -> Figure:
@@ -187,25 +204,40 @@ def _figure(name: str, numbers: Sequence[FeatureNumbers], names: Sequence[str]) 
 
 
 def _histogram(name: str, numbers: Sequence[FeatureNumbers], split: Channel) -> Figure:
+    is_time = name in _TIMES
+    unit = _MILLISECONDS if is_time else 1
     rows = [
-        {"value": low, "share": count / n.present, "split": n.split}
+        {"value": unit * low, "share": count / n.present, "split": n.split}
         for n in numbers
         for low, _, count in n.histogram
     ]
     # A step goes on to the end of the last bucket.
     rows += [
-        {"value": n.histogram[-1][1], "share": n.histogram[-1][2] / n.present, "split": n.split}
+        {
+            "value": unit * n.histogram[-1][1],
+            "share": n.histogram[-1][2] / n.present,
+            "split": n.split,
+        }
         for n in numbers
         if n.histogram
     ]
-    means = ", ".join(f"{n.mean:,.2f} in {n.split}" for n in numbers if n.mean is not None)
+    means = ", ".join(
+        f"{_date(n.mean) if is_time else f'{n.mean:.2f}'} in {n.split}"
+        for n in numbers
+        if n.mean is not None
+    )
+    value = (
+        Channel("value", f"{name}, UTC", "temporal", format="%Y-%m-%d")
+        if is_time
+        else Channel("value", name, zero=False, format="~s" if _is_large(numbers) else "~f")
+    )
     return Figure(
         f"feature-{name}",
         f"{name}: share of rows per tenth of its range",
         f"The mean is {means}." if means else "It is missing everywhere.",
         charts.lines(
             rows,
-            Channel("value", name, zero=False, format="~s" if _is_large(numbers) else None),
+            value,
             Channel("share", "share of rows", format=charts.PERCENT),
             split,
             height=170,
@@ -214,18 +246,22 @@ def _histogram(name: str, numbers: Sequence[FeatureNumbers], split: Channel) -> 
     )
 
 
+def _date(seconds: float) -> str:
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    return f"{epoch + datetime.timedelta(seconds=seconds):%Y-%m-%d}"
+
+
 def _is_large(numbers: Sequence[FeatureNumbers]) -> bool:
-    return any(n.high is not None and n.high >= 10_000 for n in numbers)
+    return any(n.high is not None and n.high >= _LARGE for n in numbers)
 
 
 def _top_values(name: str, numbers: Sequence[FeatureNumbers], split: Channel) -> Figure:
     values = [value for value, _ in numbers[0].top[:_TOP_VALUES]]
-    counts = {n.split: dict(n.top) for n in numbers}
     rows = [
-        {"value": _cut(value), "share": counts[n.split][value] / n.present, "split": n.split}
+        {"value": _cut(value), "share": n.counts[value] / n.present, "split": n.split}
         for value in values
         for n in numbers
-        if value in counts[n.split] and n.present
+        if value in n.counts and n.present
     ]
     unique = ", ".join(f"{n.unique:,} in {n.split}" for n in numbers if n.unique is not None)
     first = numbers[0]
@@ -289,11 +325,14 @@ def _changes(context: Context) -> Iterator[Block]:
             for name in names
         ),
     )
-    if not context.previous_statistics:
-        yield Note("Drift is not shown: there is no earlier run on other data.")
     name = f"{TRAIN} to {TEST}"
     if measured.get(name):
-        yield _skew(measured[name])
+        yield _distances("skew", "training and test", measured[name])
+    name = f"{TRAIN} since the run before"
+    if measured.get(name):
+        yield _distances("drift", "this run's training data and the run before's", measured[name])
+    else:
+        yield Note("Drift is not shown: there is no earlier run on other data.")
 
 
 def _limit(feature: schema_pb2.Feature) -> float | None:
@@ -310,14 +349,15 @@ def _limit(feature: schema_pb2.Feature) -> float | None:
     return min(limits, default=None)
 
 
-def _skew(found: Mapping[str, tuple[str, float]]) -> Figure:
+def _distances(key: str, between: str, found: Mapping[str, tuple[str, float]]) -> Figure:
     ordered = sorted(found.items(), key=lambda item: -item[1][1])
     rows = [{"feature": name, "distance": value, "measure": how} for name, (how, value) in ordered]
     first, (_, most) = ordered[0]
+    middle = median(value for _, value in found.values())
     return Figure(
-        "skew",
-        "Distance of each feature between training and test",
-        f"{first} differs most, by {most:.4f}; a random split leaves little.",
+        key,
+        f"Distance of each feature between {between}",
+        f"{first} differs most, by {most:.4f}; half of the features by at most {middle:.4f}.",
         charts.bars(
             rows,
             Channel("feature", "Feature", "nominal", sort=[name for name, _ in ordered]),
