@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run serve test lint compare setup setup-dev lock clean distclean
+.PHONY: help run report serve test lint compare setup setup-dev lock clean distclean
 
 PYTHON := .venv/bin/python
 # Options of the run, e.g. make run ARGS="--dataset sample --epochs 3"
@@ -14,6 +14,9 @@ help: ## list these targets
 
 run: setup ## set up what is missing, then run the pipeline (options: ARGS="...")
 	@$(PYTHON) local_runner.py $(ARGS)
+
+report: setup ## remake the latest run's report and open it, or print where it is (options: ARGS="...")
+	@$(PYTHON) -m components.report --open $(ARGS)
 
 serve: setup ## set up what is missing, then serve the pushed model (options: ARGS="...")
 	@$(PYTHON) -m serving $(ARGS)

@@ -15,7 +15,7 @@ from tfx.dsl.components.base import base_component
 _PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _PROPERTY = "source_digest"
 _Component = TypeVar("_Component", bound=base_component.BaseComponent)
-_SUFFIXES = frozenset({".py", ".pbtxt"})
+_SUFFIXES = frozenset({".py", ".pbtxt", ".html", ".css", ".js", ".json"})
 
 
 def source_digest(*packages: str, root: Path = _PROJECT_ROOT) -> str:

@@ -127,6 +127,11 @@ class OutputPaths:
         return self.root / "anomalies.json"
 
     @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.root / "report" / "index.html"
+
+    @property
     def log(self) -> Path:
         """Everything the libraries say."""
         return self.root / "run.log"

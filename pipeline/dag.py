@@ -67,6 +67,9 @@ class DagRunner:
       pipeline: the pipeline.
       screen: who watches.
       describe: says in a few words what came out of a component.
+
+    Attributes:
+      run_id: the run's name in the metadata store.
     """
 
     def __init__(
@@ -78,12 +81,13 @@ class DagRunner:
         remember_signatures()
         self._screen = screen
         self._describe = describe
+        self.run_id = datetime.datetime.now().isoformat()
         self._ir = compiler.Compiler().compile(pipeline)
         runtime_parameter_utils.substitute_runtime_parameter(
             self._ir,
             {
                 "pipeline-root": pipeline.pipeline_info.pipeline_root,
-                "pipeline-run-id": datetime.datetime.now().isoformat(),
+                "pipeline-run-id": self.run_id,
             },
         )
         for node in self._ir.nodes:

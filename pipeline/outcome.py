@@ -14,6 +14,8 @@ from tfx.types import Artifact, artifact_utils
 from components.evaluation.verdict import Verdict, read_verdict
 from components.example_gen.executor import REPORT_FILE
 from components.pusher import executor as pusher
+from components.report import executor as report
+from components.report.sources import REPORT_FILE as REPORT_PAGE
 from pipeline.console import FAILED
 from pipeline.dag import ComponentRun
 from trainer.config import HISTORY_FILE, TRIALS_FILE
@@ -128,6 +130,13 @@ def _pusher(run: ComponentRun) -> str:
     )
 
 
+def _report(run: ComponentRun) -> str:
+    found = artifact(run, "report")
+    broken = found.get_string_custom_property(report.BROKEN)
+    size = (Path(found.uri) / REPORT_PAGE.name).stat().st_size / 1e6
+    return f"{size:.1f} MB" + (f", without {broken}: see the log" if broken else "")
+
+
 _READERS: Mapping[str, Callable[[ComponentRun], str]] = {
     "RatingsGen": _rows,
     "MoviesGen": _rows,
@@ -143,4 +152,5 @@ _READERS: Mapping[str, Callable[[ComponentRun], str]] = {
     "LatestBlessedModel": _baseline,
     "Evaluator": _evaluator,
     "Pusher": _pusher,
+    "ReportGen": _report,
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
@@ -24,6 +26,7 @@ from components.example_gen.component import MoviesGen, RatingsGen
 from components.example_gen.options import ExampleGenOptions
 from components.gate.component import AnomalyGate
 from components.pusher.component import Pusher
+from components.report.component import ReportGen
 from components.resolvers import LatestOtherBlessedModel, LatestOtherStatistics
 from components.source_hash import keyed_by_source
 from pipeline.config import PIPELINE_NAME, OutputPaths
@@ -54,6 +57,7 @@ class PipelineConfig:
       protocol: data set and split in words; models are compared within one protocol.
       thresholds: what a model must reach to be blessed.
       paths: where everything goes.
+      dataset: name, folders and notice of the data, for the report.
       cache: reuse results of components whose inputs have not changed.
       schema_file: the curated schema.
       beam_args: options of Beam's pipelines.
@@ -66,6 +70,7 @@ class PipelineConfig:
     thresholds: Thresholds
     paths: OutputPaths
     tuner: TunerConfig | None = None
+    dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     cache: bool = True
     schema_file: Path = SCHEMA_FILE
     beam_args: tuple[str, ...] = LOCAL_BEAM_ARGS
@@ -150,6 +155,30 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         ),
         "components/pusher",
     )
+    report = keyed_by_source(
+        ReportGen(
+            ratings=ratings.outputs["examples"],
+            movies=movies.outputs["examples"],
+            statistics=statistics.outputs["statistics"],
+            previous_statistics=previous.outputs["statistics"],
+            inferred_schema=inferred_schema.outputs["schema"],
+            schema=schema.outputs["schema"],
+            anomalies=validator.outputs["anomalies"],
+            gate_pass=gate.outputs["gate_pass"],
+            transform_graph=transform.outputs["transform_graph"],
+            model=trainer.outputs["model"],
+            model_run=trainer.outputs["model_run"],
+            evaluation=evaluator.outputs["evaluation"],
+            blessing=evaluator.outputs["blessing"],
+            dataset=config.dataset,
+            protocol=config.protocol,
+            metadata_file=str(config.paths.metadata),
+        ),
+        "components/report",
+        "components/evaluation",
+        "components/gate",
+        "schema",
+    )
     return Pipeline(
         pipeline_name=PIPELINE_NAME,
         pipeline_root=str(config.paths.pipeline_root),
@@ -168,6 +197,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             baseline,
             evaluator,
             pusher,
+            report,
         ],
         enable_cache=config.cache,
         metadata_connection_config=metadata.sqlite_metadata_connection_config(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+_REPORT = "ReportGen"
+
 # Set before TensorFlow is imported: its C++ side reads it once.
 _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
@@ -41,8 +43,9 @@ def run(config: RunConfig) -> int:
     """
     paths = config.paths
     with _output_directory(paths), captured_output(paths.log, verbose=config.verbose) as stream:
-        # Nobody may take an earlier run's summary for that of this one, however it ends.
+        # Nobody may take what an earlier run says for what this one does, however it ends.
         paths.summary.unlink(missing_ok=True)
+        paths.report.unlink(missing_ok=True)
         screen = Screen(stream)
         summary = summaries.Summary(options=_as_json(config))
         try:
@@ -51,6 +54,8 @@ def run(config: RunConfig) -> int:
             _logger.exception("The run failed")
             problem = what_to_tell(error, paths)
             summary.fail(problem, explain(problem, paths))
+        if summary.components:
+            _ensure_report(summary, screen, paths)
         with _ignoring_a_full_disk():
             summary.write(paths.summary)
         if summary.components:
@@ -82,13 +87,43 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
         os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
         from pipeline import dag, outcome, pipeline
     summary.import_cpu_seconds = round(time.process_time() - started, 3)
-    runner = dag.DagRunner(
-        pipeline.create_pipeline(_pipeline_config(config, data, paths)), screen, outcome.describe
-    )
+    built = _pipeline_config(config, data, paths)
+    summary.protocol = built.protocol
+    runner = dag.DagRunner(pipeline.create_pipeline(built), screen, outcome.describe)
+    summary.run = runner.run_id
     for component in runner.run():
         _take_in(summary, component, paths)
-        if component.error is not None:
+        if component.error is None:
+            continue
+        if component.name != _REPORT:
             raise component.error
+        # The run has come to its end by then; what is lost is the page that tells of it.
+        _logger.error("The report failed", exc_info=component.error)
+
+
+def _ensure_report(summary: summaries.Summary, screen: Screen, paths: OutputPaths) -> None:
+    """Makes the report of a run that ended before it came to one.
+
+    That is when people need it; should it fail, what the run came to stays as it is.
+    """
+    try:
+        if not paths.report.exists():
+            from components.report.build import write_report
+            from components.report.sources import find_sources
+
+            with screen.working("making the report"):
+                sources = find_sources(
+                    paths.root,
+                    dataset=summary.dataset,
+                    protocol=summary.protocol,
+                    error=summary.error or "",
+                )
+                write_report(sources, paths.report)
+        summary.report = str(paths.report)
+    except Exception as error:
+        _logger.exception("The report could not be made")
+        problem = explain(what_to_tell(error, paths), paths)
+        screen.say(f"The report could not be made. {problem}", style="yellow")
 
 
 def _introduce(data: source.DataSource, screen: Screen) -> None:
@@ -130,6 +165,7 @@ def _pipeline_config(
         ),
         trainer=TrainerConfig(train=train, tutorial=_tutorial(config.model)),
         tuner=tuner if config.tune else None,
+        dataset=data.to_json(),
         protocol=(
             f"{data.name}, {config.split} split, seed {config.seed}, "
             f"invalid zip {config.invalid_zip}"
@@ -197,6 +233,20 @@ def _take_in(summary: summaries.Summary, run: ComponentRun, paths: OutputPaths) 
         summary.pushed_path = pushed.get_string_custom_property(pusher.PUSHED_DESTINATION)
         new = pushed.get_int_custom_property(pusher.PUSHED)
         summary.conclude(summaries.PUSHED if new else summaries.UP_TO_DATE)
+    elif run.name == _REPORT:
+        with _ignoring_a_full_disk():
+            _publish(Path(outcome.artifact(run, "report").uri) / paths.report.name, paths.report)
+
+
+def _publish(found: Path, path: Path) -> None:
+    """Copies a file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        shutil.copyfile(found, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def what_to_tell(error: Exception, paths: OutputPaths) -> Exception:

@@ -38,6 +38,8 @@ class Summary:
       status: "pushed", "up_to_date", "not_blessed", "anomalies" or "failed".
       dataset: name, source, seed and folders of the data.
       options: the command line's options.
+      run: TFX's name of the run in the metadata store; None if no component was started.
+      protocol: data set and split in words.
       rows: rows per split, and rows read, dropped and repaired per file and reason.
       metadata: how many movies found their row in The Movies Dataset.
       import_cpu_seconds: processor time of loading TensorFlow, Beam and TFX.
@@ -50,12 +52,15 @@ class Summary:
       blessed: whether it was; None if it came to no verdict.
       pushed_version: the version this run pushed, or found up to date; None if neither.
       pushed_path: its folder.
+      report: the page for people; None if there is none.
       error: what went wrong, as it was printed.
       exit_code: the process's exit status.
     """
 
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    run: str | None = None
+    protocol: str = ""
     status: str = FAILED
     rows: dict[str, Any] = dataclasses.field(default_factory=dict)
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -69,6 +74,7 @@ class Summary:
     blessed: bool | None = None
     pushed_version: str | None = None
     pushed_path: str | None = None
+    report: str | None = None
     error: str | None = None
     exit_code: int = 1
 
@@ -135,6 +141,8 @@ def _lines(summary: Summary, paths: OutputPaths) -> list[tuple[str, Text | str]]
     lines += [("", reason) for reason in summary.reasons]
     if summary.pushed_path:
         lines.append(("serving", f"version {summary.pushed_version} in {summary.pushed_path}"))
+    if summary.report:
+        lines.append(("report", f"{_short(Path(summary.report))} (open it in a browser)"))
     lines.append(("summary", f"{_short(paths.summary)}, log: {_short(paths.log)}"))
     lines.append(("next", _next_step(summary, paths)))
     return lines

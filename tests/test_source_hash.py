@@ -180,7 +180,16 @@ HARMLESS = {
 
 @pytest.mark.parametrize(
     "component",
-    ["RatingsGen", "MoviesGen", "AnomalyGate", "Transform", "Trainer", "Evaluator", "Pusher"],
+    [
+        "RatingsGen",
+        "MoviesGen",
+        "AnomalyGate",
+        "Transform",
+        "Trainer",
+        "Evaluator",
+        "Pusher",
+        "ReportGen",
+    ],
 )
 def test_every_component_is_keyed_by_all_the_code_it_runs(keys, component):
     """An edit to code outside of the key would go unseen: the cache would serve old results."""

@@ -106,7 +106,7 @@ def find_sources(
       error: why the run ended early; else it is read from `summary.json`.
     """
     lineage = read_latest_run(output_dir / METADATA_FILE)
-    summary = read_json(output_dir / SUMMARY_FILE)
+    summary = _summary_of(output_dir, lineage)
     found: dict[str, Path | None] = {}
     if lineage is not None:
         for field, component, key in _OUTPUTS:
@@ -114,10 +114,7 @@ def find_sources(
             found[field] = existing(Path(artifact.uri)) if artifact else None
         previous = lineage.input("AnomalyGate", "previous_statistics")
         found["previous_statistics"] = existing(Path(previous.uri)) if previous else None
-        gate = lineage.output("AnomalyGate", "gate_pass")
-        # TFX deletes what a failed gate wrote; the runner's copy is left.
-        copy = output_dir / ANOMALIES_FILE
-        found["findings"] = existing(Path(gate.uri) / ANOMALIES_FILE) if gate else existing(copy)
+        found["findings"] = _findings(output_dir, lineage)
     return Sources(
         **found,
         lineage=lineage,
@@ -126,6 +123,23 @@ def find_sources(
         error=error or str(summary.get("error") or ""),
         results=existing(RESULTS_FILE),
     )
+
+
+def _findings(output_dir: Path, lineage: Lineage) -> Path | None:
+    """Returns what the gate found in this run; None if the run did not get to it."""
+    passed = lineage.output("AnomalyGate", "gate_pass")
+    if passed is not None:
+        return existing(Path(passed.uri) / ANOMALIES_FILE)
+    if not any(execution.component == "AnomalyGate" for execution in lineage.executions):
+        return None
+    # TFX deletes what a failed gate wrote; the runner's copy is left.
+    return existing(output_dir / ANOMALIES_FILE)
+
+
+def _summary_of(output_dir: Path, lineage: Lineage | None) -> Mapping[str, Any]:
+    """Returns the summary if it is the run's own: one that read no data has none in the store."""
+    summary = read_json(output_dir / SUMMARY_FILE)
+    return summary if lineage is not None and summary.get("run") == lineage.run else {}
 
 
 def existing(path: Path) -> Path | None:

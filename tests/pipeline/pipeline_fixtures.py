@@ -38,6 +38,7 @@ COMPONENTS = (
     "LatestBlessedModel",
     "Evaluator",
     "Pusher",
+    "ReportGen",
 )
 """In the order they run in."""
 

@@ -377,6 +377,13 @@ def test_anomaly_names_split_feature_value_and_what_to_do(anomalous):
     assert "Traceback" not in anomalous.out + anomalous.err
 
 
+def test_run_stopped_by_anomalies_has_its_report(anomalous):
+    page = Path(anomalous.summary["report"]).read_text(encoding="utf-8")
+    assert "Stopped before training" in page
+    assert "user_gender" in page
+    assert "the run did not get as far as the Evaluator" in page
+
+
 def test_few_bad_rows_are_counted_by_reason(anomalous):
     dropped = anomalous.summary["rows"]["dropped"]
     for number, (_, reason) in enumerate(BAD_RATINGS.values()):

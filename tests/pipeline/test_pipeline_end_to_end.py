@@ -3,9 +3,11 @@
 Each fixture is a run that follows on the one before it; the tests look at what it left.
 """
 
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pipeline_fixtures import CACHEABLE, CACHED, COMPLETE, COMPONENTS, RESOLVERS, SMALL
@@ -25,6 +27,7 @@ SUMMARY_TYPES = {
     "blessed": bool,
     "pushed_version": str,
     "pushed_path": str,
+    "report": str,
 }
 METRICS = {"rmse", "mae"} | {
     f"{prefix}{name}"
@@ -33,22 +36,30 @@ METRICS = {"rmse", "mae"} | {
 }
 
 
+def with_report(run):
+    """The run with the words of its report, which the next run replaces."""
+    path = Path(run.summary["report"])
+    verdict = re.search(r'<p class="note verdict (\w+)">(.*?)</p>', path.read_text("utf-8"), re.S)
+    run.summary["in_report"] = verdict.groups()
+    return run
+
+
 @pytest.fixture(scope="module")
 def first(project, output):
-    return project.run_cold(*ONE_EPOCH, output=output)
+    return with_report(project.run_cold(*ONE_EPOCH, output=output))
 
 
 @pytest.fixture(scope="module")
 def second(first, project, output):
     """The same command again."""
     assert first.code == 0, first.out + first.err
-    return project.run_cold(*ONE_EPOCH, output=output)
+    return with_report(project.run_cold(*ONE_EPOCH, output=output))
 
 
 @pytest.fixture(scope="module")
 def too_strict(second, project, output):
     """A bound that no model reaches."""
-    return project.run(*ONE_EPOCH, output=output, thresholds={"max_rmse": 0.01})
+    return with_report(project.run(*ONE_EPOCH, output=output, thresholds={"max_rmse": 0.01}))
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +113,7 @@ def test_first_run_pushes_a_version(first):
 
 def test_everything_a_run_makes_lies_in_the_output_directory(first, output, project):
     expected = {"pipeline_root", "metadata.sqlite", "serving_model", "summary.json", "run.log"}
+    expected |= {"report"}
     assert expected <= {path.name for path in output.iterdir()}
     assert first.summary["pushed_path"] == str(
         output / "serving_model" / first.summary["pushed_version"]
@@ -182,6 +194,13 @@ def test_every_component_of_the_first_run_executes_once(first):
     assert first.executions == {(name, COMPLETE): 1 for name in COMPONENTS}
 
 
+def test_run_leaves_a_report_that_gives_its_verdict(first, output):
+    assert first.summary["report"] == str(output / "report" / "index.html")
+    assert "output/report/index.html (open it in a browser)" in first.out
+    tone, text = first.summary["in_report"]
+    assert (tone, text.split(":")[0]) == ("good", "Blessed")
+
+
 # --- again
 
 
@@ -204,6 +223,11 @@ def test_second_run_says_the_same_of_the_model(first, second):
         assert second.summary[key] == first.summary[key], key
 
 
+def test_second_run_has_the_report_of_the_same_verdict(first, second):
+    assert second.states["ReportGen"] == "cached"
+    assert second.summary["in_report"] == first.summary["in_report"]
+
+
 # --- not blessed
 
 
@@ -211,7 +235,7 @@ def test_model_below_a_bound_is_not_blessed_and_not_pushed(first, too_strict):
     assert too_strict.code == 4
     assert too_strict.summary["status"] == "not_blessed"
     assert too_strict.summary["blessed"] is False
-    assert too_strict.ran <= RESOLVERS | {"Evaluator", "Pusher"}
+    assert too_strict.ran <= RESOLVERS | {"Evaluator", "Pusher", "ReportGen"}
     assert too_strict.versions == first.versions
 
 
@@ -223,6 +247,13 @@ def test_verdict_names_the_missed_bound_and_the_value(too_strict):
     assert "0.01" in reason
     assert reason in " ".join(too_strict.out.split())
     assert "not blessed" in too_strict.out
+
+
+def test_report_of_a_model_that_was_not_blessed_says_why(too_strict):
+    tone, text = too_strict.summary["in_report"]
+    assert tone == "bad"
+    assert text.startswith("Not blessed")
+    assert all(reason in text for reason in too_strict.summary["reasons"])
 
 
 # --- without the cache, and two at once
@@ -262,7 +293,7 @@ def test_second_run_on_one_output_directory_is_refused_at_once(intruder, output)
 
 def test_other_epochs_run_trainer_and_what_follows(changed):
     assert changed.code == 0, changed.out
-    assert changed.ran == RESOLVERS | {"Trainer", "Evaluator", "Pusher"}
+    assert changed.ran == RESOLVERS | {"Trainer", "Evaluator", "Pusher", "ReportGen"}
 
 
 def test_changed_model_is_compared_with_the_one_blessed_before(uncached, changed):
@@ -293,6 +324,7 @@ def test_deleted_artifacts_are_made_again_and_nothing_that_did_not_need_them(wit
         "ExampleValidator",
         "SchemaGen",
         "AnomalyGate",
+        "ReportGen",
         *RESOLVERS,
     }
     assert without_statistics.summary["status"] == "up_to_date"

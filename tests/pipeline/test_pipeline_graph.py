@@ -97,6 +97,7 @@ def test_nothing_is_learnt_from_data_that_has_not_passed_the_gate(nodes, name):
         "Trainer",
         "Evaluator",
         "Pusher",
+        "ReportGen",
     ],
 )
 def test_component_with_code_of_ours_has_its_hash_in_the_cache_key(nodes, name):
@@ -126,6 +127,11 @@ def test_the_tuners_cache_key_holds_its_code_and_how_much_is_searched():
     assert len(one.parameters["source_digest"].field_value.string_value) == 32
 
 
+def test_a_model_is_pushed_whatever_becomes_of_its_report(nodes):
+    for name in nodes:
+        assert "ReportGen" not in ancestors(nodes, name), name
+
+
 def test_every_node_may_be_cached(nodes):
     for name, node in nodes.items():
         assert node.execution_options.caching_options.enable_cache, name
@@ -149,6 +155,7 @@ def test_beam_runs_in_this_process_with_the_package_for_its_workers():
         ({"trainer": TrainerConfig(train=TrainConfig(seed=43))}, "Trainer"),
         ({"thresholds": Thresholds(max_rmse=0.5)}, "Evaluator"),
         ({"data_dir": Path("/data/other")}, "RatingsGen"),
+        ({"dataset": {"notice": "a sample"}}, "ReportGen"),
         (
             {"example_gen": dataclasses.replace(configuration().example_gen, content_digest="1")},
             "RatingsGen",
@@ -158,7 +165,14 @@ def test_beam_runs_in_this_process_with_the_package_for_its_workers():
             "RatingsGen",
         ),
     ],
-    ids=["trainer", "thresholds", "folder", "content of the files", "seed of the splits"],
+    ids=[
+        "trainer",
+        "thresholds",
+        "folder",
+        "data set",
+        "content of the files",
+        "seed of the splits",
+    ],
 )
 def test_changed_setting_changes_what_the_component_is_told(nodes, change, name):
     ir = compiler.Compiler().compile(create_pipeline(configuration(**change)))

@@ -1,0 +1,115 @@
+"""The ReportGen component: a page that people open, made of what the pipeline made.
+
+Its inputs are the artifacts themselves, so a cached report is right as long as they are the
+same ones: the verdict is in `evaluation` and `blessing`, and the executions that made the
+inputs, which the page lists from the metadata store, cannot change. What comes after the
+verdict is left out for that reason. Nothing waits for it, and the Pusher least of all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import artifact, component_spec, standard_artifacts
+
+from components.gate.component import GatePass
+from components.report import executor
+from components.report.sources import RESULTS_FILE
+
+
+class Report(artifact.Artifact):
+    """A page for people: `index.html`, which opens offline."""
+
+    TYPE_NAME = "Report"
+
+
+def _optional(kind: type[types.Artifact]) -> component_spec.ChannelParameter:
+    return component_spec.ChannelParameter(type=kind, optional=True)
+
+
+class ReportGenSpec(component_spec.ComponentSpec):
+    """What goes into ReportGen and comes out of it."""
+
+    PARAMETERS = {  # noqa: RUF012 - TFX reads a plain dict
+        executor.DATASET_KEY: component_spec.ExecutionParameter(type=str),
+        executor.PROTOCOL_KEY: component_spec.ExecutionParameter(type=str),
+        executor.METADATA_FILE_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.RESULTS_FILE_KEY: component_spec.ExecutionParameter(type=str),
+        executor.RESULTS_DIGEST_KEY: component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = {  # noqa: RUF012
+        "ratings": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "movies": _optional(standard_artifacts.Examples),
+        "statistics": _optional(standard_artifacts.ExampleStatistics),
+        "previous_statistics": _optional(standard_artifacts.ExampleStatistics),
+        "inferred_schema": _optional(standard_artifacts.Schema),
+        "schema": _optional(standard_artifacts.Schema),
+        "anomalies": _optional(standard_artifacts.ExampleAnomalies),
+        executor.GATE_PASS_KEY: _optional(GatePass),
+        "transform_graph": _optional(standard_artifacts.TransformGraph),
+        "model": _optional(standard_artifacts.Model),
+        "model_run": _optional(standard_artifacts.ModelRun),
+        "evaluation": _optional(standard_artifacts.ModelEvaluation),
+        "blessing": _optional(standard_artifacts.ModelBlessing),
+    }
+    OUTPUTS = {  # noqa: RUF012
+        executor.REPORT_KEY: component_spec.ChannelParameter(type=Report),
+    }
+
+
+class ReportGen(base_component.BaseComponent):
+    """Makes a page of a run's artifacts.
+
+    `outputs["report"]` is a `Report` that holds `index.html`.
+    """
+
+    SPEC_CLASS = ReportGenSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        ratings: types.BaseChannel,
+        *,
+        dataset: Mapping[str, Any],
+        protocol: str,
+        metadata_file: str | None = None,
+        results_file: Path = RESULTS_FILE,
+        **others: types.BaseChannel,
+    ) -> None:
+        """Builds the component.
+
+        Args:
+          ratings: `Examples` of the ratings, with `wrangling.json` beside the splits.
+          dataset: name, folders and notice of the data, in JSON's terms.
+          protocol: data set and split in words.
+          metadata_file: SQLite file of the metadata store; without it the page has no lineage.
+          results_file: the comparison of models, which may be missing.
+          **others: `movies`, `statistics`, `previous_statistics`, `inferred_schema`,
+            `schema`, `anomalies`, `gate_pass`, `transform_graph`, `model`, `model_run`,
+            `evaluation` and `blessing`, as `Sources` describes them; all optional.
+        """
+        super().__init__(
+            spec=ReportGenSpec(
+                ratings=ratings,
+                **others,
+                dataset=json.dumps(dataset, sort_keys=True),
+                protocol=protocol,
+                metadata_file=metadata_file,
+                results_file=str(results_file),
+                results_digest=_digest(results_file),
+                report=types.Channel(type=Report),
+            )
+        )
+
+
+def _digest(path: Path) -> str:
+    """Returns a hash of a file's content for the cache key; empty where there is no file."""
+    if not path.is_file():
+        return ""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
