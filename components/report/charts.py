@@ -31,8 +31,8 @@ _SHAPES = (
     "diamond",
     "cross",
     "triangle-down",
-    "stroke",
-    "wedge",
+    "triangle-right",
+    "triangle-left",
 )
 _CLASS = "class"
 _BOX = "M-2.1,-.6H2.1V.6H-2.1Z"
@@ -238,11 +238,15 @@ def lines(
     if series is not None:
         domain = list(series.domain or ())
         dashes = [list(dash) for dash in _DASHES[: len(domain)]]
+        # Else points make the legend's symbols dots with dashed edges.
+        legend = {"symbolType": "stroke", "symbolSize": 300, "symbolFillColor": "transparent"}
+        encoding["color"]["legend"] = legend
         encoding["strokeDash"] = {
             "field": series.field,
             "type": "nominal",
             "title": series.title or None,
             "scale": {"domain": domain, "range": dashes},
+            "legend": legend,
         }
     mark: dict[str, Any] = {"type": "line", "strokeWidth": 2}
     if step:
@@ -333,21 +337,54 @@ def intervals(
     return _spec(rows, _BAR_STEP * max(count, 1) + 44, layer=layers)
 
 
-def heat(rows: Sequence[Row], x: Channel, y: Channel, value: Channel, *, height: int = 240) -> Spec:
-    """A grid of cells coloured in equal steps of a value."""
-    encoding = {
-        "x": x.axis(),
-        "y": y.axis(),
-        "color": {
-            "field": value.field,
-            "type": "quantitative",
-            "title": value.title,
-            "scale": {"type": "quantize", "range": list(STEPS), "nice": True, "zero": False},
-            "legend": {"format": value.format or ".2~f", "gradientLength": 260},
-        },
-        "tooltip": _tips(y, x, value),
+def heat(
+    rows: Sequence[Row],
+    x: Channel,
+    y: Channel,
+    value: Channel,
+    *,
+    height: int = 240,
+    doubling: bool = False,
+) -> Spec:
+    """A grid of cells coloured in equal steps of a value.
+
+    Args:
+      rows: one per cell.
+      x: the columns.
+      y: the rows.
+      value: what the cells are coloured by.
+      height: in pixels.
+      doubling: each step begins at twice the value of the one before, up to half the largest:
+        for values most of which are small beside a few.
+    """
+    color: dict[str, Any] = {
+        "field": value.field,
+        "type": "quantitative",
+        "title": value.title,
+        "scale": {"type": "quantize", "range": list(STEPS), "nice": True, "zero": False},
+        "legend": {"format": value.format or ".2~f", "gradientLength": 260},
     }
+    if doubling:
+        labels, rows = _doubling(rows, value.field)
+        color = {
+            "field": "step",
+            "type": "ordinal",
+            "title": value.title,
+            "scale": {"domain": labels, "range": list(STEPS)},
+            "legend": {"symbolType": "square"},
+        }
+    encoding = {"x": x.axis(), "y": y.axis(), "color": color, "tooltip": _tips(y, x, value)}
     return _spec(rows, height, mark={"type": "rect", "cornerRadius": 2}, encoding=encoding)
+
+
+def _doubling(rows: Sequence[Row], field: str) -> tuple[list[str], list[Row]]:
+    """Returns the steps in words, and the rows with the one that each is in."""
+    largest = max((row[field] for row in rows), default=1.0)
+    limits = [largest / 2**power for power in range(len(STEPS) - 1, 0, -1)]
+    labels = [f"below {limits[0]:.2g}", *(f"from {limit:.2g}" for limit in limits)]
+    return labels, [
+        {**row, "step": labels[sum(row[field] >= limit for limit in limits)]} for row in rows
+    ]
 
 
 def us_map(rows: Sequence[Row], name: str, value: Channel, *, more: Sequence[Channel] = ()) -> Spec:

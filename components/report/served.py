@@ -60,6 +60,19 @@ class Recommendations:
     stars: FloatArray
 
 
+@dataclasses.dataclass(frozen=True)
+class Similar:
+    """The movies most like some given ones, `[movies, k]` each; id -1 where there are fewer.
+
+    Attributes:
+      movie_id: ids, nearest first.
+      similarity: cosine, -1 to 1.
+    """
+
+    movie_id: IntArray
+    similarity: FloatArray
+
+
 class ServedModel:
     """A loaded SavedModel.
 
@@ -108,13 +121,10 @@ class ServedModel:
     def tastes(self) -> FloatArray:
         """Unit vectors `[movies, dims]` of what the movies have in common for those who like them.
 
-        The first block of the candidates, as wide as the users' pooled histories: the
-        others are about time and popularity.
+        The last row of the model's own stands for "no movie".
         """
-        width = self._model.history.shape[1]
-        vectors = self._model.candidates.numpy()[:, :width].astype(np.float64)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.maximum(lengths, 1e-12))
+        vectors: FloatArray = self._model.taste_vectors.numpy()[:-1].astype(np.float64)
+        return vectors
 
     def recommend(self, users: Sequence[int], k: int) -> Recommendations:
         """Returns the k best movies that each user has not rated in training."""
@@ -131,6 +141,36 @@ class ServedModel:
             movie_id=tf.strings.to_number(ids, tf.int64).numpy(),
             stars=found["predicted_rating"].numpy().astype(np.float64),
         )
+
+    def similar(self, movies: Sequence[int], k: int) -> Similar:
+        """Returns the k movies most like each given one."""
+        found = self._call(
+            "similar",
+            len(movies),
+            movie_id=tf.constant([str(movie) for movie in movies]),
+            k=tf.constant(k),
+        )
+        ids = tf.strings.regex_replace(found["movie_id"], "^$", "-1")
+        return Similar(
+            movie_id=tf.strings.to_number(ids, tf.int64).numpy(),
+            similarity=found["similarity"].numpy().astype(np.float64),
+        )
+
+    def because(self, found: Recommendations) -> IntArray:
+        """Returns, per recommendation, the rated movie that speaks most for it; -1 if none."""
+        answer = self._call(
+            "explain",
+            len(found.users),
+            **{raw.USER_ID.name: tf.constant([str(user) for user in found.users])},
+            movie_ids=tf.as_string(found.movie_id),
+            k=tf.constant(1),
+        )
+        first = answer["because_movie_id"]
+        if first.shape[2] == 0:
+            return np.full(found.movie_id.shape, -1, np.int64)
+        ids = tf.strings.regex_replace(first[:, :, 0], "^$", "-1")
+        known: IntArray = tf.strings.to_number(ids, tf.int64).numpy()
+        return known
 
     def predict(self, split: Path, every: int) -> Predictions:
         """Returns what the model says of a split's ratings.
