@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from components.evaluation.directions import LOWER_IS_BETTER
 from components.evaluation.verdict import SliceMetrics, ThresholdResult, Verdict
 from components.report import charts, intervals
 from components.report.charts import Channel
@@ -16,8 +18,6 @@ from components.report.page import Block, Column, Figure, Note, Section, Table, 
 from components.report.sections import percent, sources_of
 from components.report.sources import read_json
 
-# Of `components.evaluation`: loading TFMA for three names would take seconds.
-_LOWER_IS_BETTER = frozenset({"rmse", "mae"})
 _TOP_KS = (1, 5, 10, 50, 100)
 _NAMES: Mapping[str, str] = {
     "user_gender": "gender",
@@ -80,7 +80,7 @@ def _thresholds(verdict: Verdict) -> Iterator[Block]:
 
 
 def _rule(threshold: ThresholdResult) -> str:
-    side = "at most" if threshold.metric in _LOWER_IS_BETTER else "at least"
+    side = "at most" if threshold.metric in LOWER_IS_BETTER else "at least"
     limit = threshold.limit()
     if limit is None:
         return "comparable with the baseline"
@@ -101,6 +101,7 @@ def _metrics(verdict: Verdict) -> Table:
             Column("Baseline", "number", 4),
             Column("Change", "number", 4),
             Column("Better"),
+            Column("What it is"),
         ),
         tuple(
             (
@@ -109,6 +110,7 @@ def _metrics(verdict: Verdict) -> Table:
                 baseline.get(name),
                 value - baseline[name] if name in baseline else None,
                 _better(name, value, baseline.get(name)),
+                meaning(name),
             )
             for name, value in verdict.metrics.items()
         ),
@@ -116,20 +118,58 @@ def _metrics(verdict: Verdict) -> Table:
     )
 
 
+_PREFIXES: Mapping[str, str] = {
+    "unseen_": "among films unseen in training",
+    "plain_": "among all films, those seen where their scores put them",
+    "untimed_": "among unseen films, asked without the times of the history",
+    "popularity_": "recommending the most popular unseen films",
+    "": "among all films, those seen in training last",
+}
+_MEANINGS: Mapping[str, str] = {
+    "example_count": "test ratings",
+    "rmse": "root mean square error in stars, predictions clipped to the scale",
+    "untimed_rmse": "the same, asked after the training's end",
+    "mae": "mean absolute error in stars",
+    "r_squared": "share of the ratings' variance explained; 0 is what the mean reaches",
+    "user_only_top_10_ceiling": "the most that ten recommendations per person could find",
+    "unseen_top_10_above_ceiling": "above 0 the model must have known the answer",
+}
+_PATTERNS: tuple[tuple[str, str], ...] = (
+    (r"top_(\d+)_accuracy", "share of rows whose film is in the top {}"),
+    (r"top_(\d+)_lift", "times as often in the top {} as with the most popular films"),
+    (r"mrr", "mean reciprocal rank of the film"),
+    (r"ndcg_at_(\d+)", "normalised discounted gain of the film in the top {}, mean over rows"),
+    (r"user_ndcg_at_(\d+)", "normalised discounted gain in the top {}, mean over people"),
+    (r"user_recall_at_(\d+)", "share of a person's films in the top {}, mean over people"),
+)
+
+
+def meaning(metric: str) -> str:
+    """Returns what a metric of the Evaluator is, in words; empty for one not known."""
+    if metric in _MEANINGS:
+        return _MEANINGS[metric]
+    for prefix, among in _PREFIXES.items():
+        for pattern, text in _PATTERNS:
+            found = re.fullmatch(prefix + pattern, metric)
+            if found:
+                return f"{text.format(*found.groups())}, {among}"
+    return ""
+
+
 def _better(name: str, value: float, baseline: float | None) -> str:
     if baseline is None or name == "example_count" or name.startswith("popularity_"):
         return ""
     if value == baseline:
         return "same"
-    return "yes" if (value < baseline) == (name in _LOWER_IS_BETTER) else "no"
+    return "yes" if (value < baseline) == (name in LOWER_IS_BETTER) else "no"
 
 
 def _top_k(verdict: Verdict) -> Figure:
     models = (
-        ("this model, unseen films", "unseen_top_{}_accuracy", verdict.metrics),
-        ("most popular, unseen films", "popularity_top_{}_accuracy", verdict.metrics),
-        ("this model, all films", "top_{}_accuracy", verdict.metrics),
-        ("baseline, unseen films", "unseen_top_{}_accuracy", verdict.baseline_metrics),
+        ("this model", "unseen_top_{}_accuracy", verdict.metrics),
+        ("the most popular films", "popularity_top_{}_accuracy", verdict.metrics),
+        ("this model, asked later", "untimed_top_{}_accuracy", verdict.metrics),
+        ("baseline", "unseen_top_{}_accuracy", verdict.baseline_metrics),
     )
     rows = [
         {"k": k, "share": metrics[name.format(k)], "who": who}
@@ -140,11 +180,13 @@ def _top_k(verdict: Verdict) -> Figure:
     domain = [who for who, _, _ in models if any(row["who"] == who for row in rows)]
     own = verdict.metrics.get(f"unseen_top_{TOP_K}_accuracy", 0.0)
     popular = verdict.metrics.get(f"popularity_top_{TOP_K}_accuracy", 0.0)
+    untimed = verdict.metrics.get(f"untimed_top_{TOP_K}_accuracy")
+    later = "" if untimed is None else f" Asked later, without times: {percent(untimed, 1)}."
     return Figure(
         "top-k",
         "How often the film that was rated is among the first k recommended",
-        f"Among unseen films it is in the top {TOP_K} for {percent(own, 1)} of test ratings; "
-        f"recommending the most popular ones reaches {percent(popular, 1)}.",
+        f"Among films unseen in training it is in the top {TOP_K} for {percent(own, 1)} of test "
+        f"ratings; recommending the most popular ones reaches {percent(popular, 1)}.{later}",
         charts.lines(
             rows,
             Channel("k", "k", "ordinal"),
@@ -247,18 +289,21 @@ def _slice_figure(
     if all(row["value"].isdigit() for row in rows):
         rows.sort(key=lambda row: int(row["value"]))
     else:
-        rows.sort(key=lambda row: row["metric"], reverse=metric in _LOWER_IS_BETTER)
+        rows.sort(key=lambda row: row["metric"], reverse=metric in LOWER_IS_BETTER)
     name = _NAMES.get(feature, feature)
     overall = verdict.metrics.get(metric, float("nan"))
     by_value = sorted(rows, key=lambda row: row["metric"])
     least, most = by_value[0], by_value[-1]
     show = "{:.3f}" if metric == "rmse" else "{:.1%}"
+    told = [
+        show.format(value).replace("%", "\u00a0%")
+        for value in (least["metric"], most["metric"], overall)
+    ]
     return Figure(
         f"slice-{feature}-{metric}",
         f"{title} by {name}",
-        f"From {show.format(least['metric'])} ({least['value']}) to "
-        f"{show.format(most['metric'])} ({most['value']}); "
-        f"the dashed line is {show.format(overall)} overall.",
+        f"From {told[0]} ({least['value']}) to {told[1]} ({most['value']}); the dashed line is "
+        f"{told[2]} overall.",
         charts.intervals(
             rows,
             Channel("value", name, "nominal", sort=[row["value"] for row in rows]),
@@ -282,19 +327,19 @@ def _range(found: Estimate, metric: str) -> tuple[float, float]:
 def _slice_table(found: Sequence[tuple[SliceMetrics, Estimate | None]]) -> Table:
     return Table(
         "slices",
-        "Every slice",
+        "Every slice, films unseen in training, with 95 % intervals",
         (
             Column("Of"),
             Column("Value"),
             Column("Rows", "number"),
-            Column("RMSE", "number", 4),
-            Column("from", "number", 3),
-            Column("to", "number", 3),
-            Column("MAE", "number", 4),
-            Column("Top 10, unseen", "share", 1),
-            Column("from", "share", 1),
-            Column("to", "share", 1),
-            Column("Top 100, unseen", "share", 1),
+            Column("RMSE", "number", 3),
+            Column("RMSE from", "number", 3),
+            Column("RMSE to", "number", 3),
+            Column("MAE", "number", 3),
+            Column("Top 10", "share", 1),
+            Column("Top 10 from", "share", 1),
+            Column("Top 10 to", "share", 1),
+            Column("Top 100", "share", 1),
         ),
         tuple(
             (

@@ -1,0 +1,224 @@
+"""The evaluation's section against TFMA's own reading of its artifacts, and the intervals."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow_model_analysis as tfma
+
+from components.evaluation.directions import LOWER_IS_BETTER
+from components.evaluation.verdict import ThresholdResult
+from components.report import intervals
+from components.report.context import Context
+from components.report.page import Figure, Note, Table, Tiles
+from components.report.sections import evaluation as section
+from components.report.sources import Sources, find_sources
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
+
+FEATURES = {
+    "user_gender": "gender",
+    "bucketized_user_age": "age bucket",
+    "user_occupation_text": "occupation",
+}
+
+
+@pytest.fixture(scope="module")
+def context(run_output):
+    return Context(find_sources(run_output))
+
+
+@pytest.fixture(scope="module")
+def blocks(context):
+    return section.build(context).blocks
+
+
+@pytest.fixture(scope="module")
+def tfma_slices(context):
+    """Metric to value by slice, as TFMA reads its own results."""
+    result = tfma.load_eval_result(str(context.sources.evaluation))
+    return {
+        key: {name: value.get("doubleValue") for name, value in metrics[""][""].items()}
+        for key, metrics in result.slicing_metrics
+    }
+
+
+def block(blocks, key):
+    [found] = [b for b in blocks if isinstance(b, Figure | Table) and b.key == key]
+    return found
+
+
+def test_metrics_are_those_of_tfma(blocks, tfma_slices):
+    overall = tfma_slices[()]
+    rows = {row[0]: row[1] for row in block(blocks, "metrics").rows}
+    assert set(rows) == set(overall)
+    for name, value in rows.items():
+        assert value == pytest.approx(overall[name], abs=1e-9), name
+
+
+def test_every_slice_of_tfma_is_there_with_its_metrics_and_count(blocks, tfma_slices):
+    rows = {(row[0], row[1]): row for row in block(blocks, "slices").rows}
+    expected = {
+        (FEATURES[key[0][0]], str(key[0][1])): value for key, value in tfma_slices.items() if key
+    }
+    assert set(rows) == set(expected)
+    for key, row in rows.items():
+        found = expected[key]
+        assert row[2] == found["example_count"]
+        assert row[3] == pytest.approx(found["rmse"])
+        assert row[6] == pytest.approx(found["mae"])
+        assert row[7] == pytest.approx(found["unseen_top_10_accuracy"], abs=1e-9)
+        assert row[10] == pytest.approx(found["unseen_top_100_accuracy"], abs=1e-9)
+
+
+def test_slice_figures_draw_the_same_numbers(blocks, tfma_slices):
+    for feature in FEATURES:
+        for metric in ("rmse", "unseen_top_10_accuracy"):
+            drawn = block(blocks, f"slice-{feature}-{metric}").spec["data"]["values"]
+            for row in drawn:
+                [found] = [
+                    value
+                    for key, value in tfma_slices.items()
+                    if key and key[0][0] == feature and str(key[0][1]) == row["value"]
+                ]
+                assert row["metric"] == pytest.approx(found[metric], abs=1e-9)
+                assert row["low"] - 1e-9 <= row["metric"] <= row["high"] + 1e-9
+
+
+def test_what_the_intervals_are_about_is_what_the_evaluator_measured(context, tfma_slices):
+    sums = intervals.person_sums(context.predictions)
+    everybody = intervals.estimate(sums, np.ones(len(sums.people), bool))
+    assert everybody.rows == tfma_slices[()]["example_count"]
+    assert everybody.rmse == pytest.approx(tfma_slices[()]["rmse"], abs=1e-4)
+    assert everybody.top_10 == pytest.approx(tfma_slices[()]["unseen_top_10_accuracy"], abs=2e-3)
+
+
+def test_thresholds_say_which_side_is_right_and_whether_they_were_met(context, blocks):
+    table = block(blocks, "thresholds")
+    assert len(table.rows) == len(context.verdict.thresholds)
+    for row in table.rows:
+        assert row[1].startswith("at most" if row[0] in LOWER_IS_BETTER else "at least")
+        assert row[4] == "yes"
+
+
+@pytest.fixture(scope="module")
+def refused(context):
+    """The same evaluation with a bound it misses and one set by a baseline."""
+    missed = ThresholdResult("rmse", "value", bound=0.01, value=0.9, baseline=None, passed=False)
+    worse = ThresholdResult("rmse", "change", bound=0.005, value=0.9, baseline=0.8, passed=False)
+    other = Context(context.sources)
+    other.verdict = dataclasses.replace(
+        context.verdict,
+        blessed=False,
+        thresholds=(missed, worse),
+        baseline_metrics={"rmse": 0.8, "unseen_top_10_accuracy": 0.01},
+    )
+    return section.build(other).blocks
+
+
+def test_missed_threshold_stands_out_with_its_reason(refused):
+    note = refused[0]
+    assert isinstance(note, Note)
+    assert note.tone == "bad"
+    assert note.text.startswith("Not blessed.")
+    assert "0.01" in note.text
+    assert [row[4] for row in block(refused, "thresholds").rows] == ["NO", "NO"]
+
+
+def test_baseline_stands_beside_the_model_and_says_which_is_better(context, refused):
+    rows = {row[0]: row for row in block(refused, "metrics").rows}
+    own = context.verdict.metrics
+    assert rows["rmse"][2:5] == (0.8, own["rmse"] - 0.8, "no" if own["rmse"] > 0.8 else "yes")
+    assert rows["unseen_top_10_accuracy"][4] == (
+        "yes" if own["unseen_top_10_accuracy"] > 0.01 else "no"
+    )
+    assert rows["mae"][2] is None
+    limits = [row[1] for row in block(refused, "thresholds").rows]
+    assert limits[1] == "at most 0.8050 (the baseline +0.005)"
+
+
+def test_every_metric_is_explained(blocks):
+    for row in block(blocks, "metrics").rows:
+        assert row[5], row[0]
+
+
+def test_worst_slice_is_named(blocks, tfma_slices):
+    [note] = [b.text for b in blocks if isinstance(b, Note) and b.text.startswith("Rated worst")]
+    enough = {
+        str(key[0][1]): value["rmse"]
+        for key, value in tfma_slices.items()
+        if key and value["example_count"] >= 30
+    }
+    worst = max(enough, key=enough.get)
+    assert note.index(f" {worst} (") < 100
+
+
+def test_coverage_counts_the_films_in_somebodys_top_10(context, blocks):
+    [tiles] = [b for b in blocks if isinstance(b, Tiles)]
+    found = context.recommendations
+    films = {movie for row in found.movie_id.tolist() for movie in row if movie >= 0}
+    assert tiles.items[0][2].startswith(f"{len(films):,} of {len(context.catalogue):,} films")
+    shares = block(blocks, "popularity").spec["data"]["values"]
+    for of in ("recommendations", "ratings"):
+        assert sum(row["share"] for row in shares if row["of"] == of) == pytest.approx(1.0)
+
+
+def test_comparison_of_models_is_shown_when_it_is_there(context, tmp_path):
+    path = tmp_path / "results.json"
+    table = {
+        "title": "Retrieval",
+        "protocol": "random split",
+        "columns": ["method", "top-10"],
+        "rows": [["ours", 0.27], ["popular <b>", None]],
+    }
+    path.write_text(json.dumps({"tables": [table]}), encoding="utf-8")
+    sources = Sources(results=path)
+    shown = block(section.build(Context(sources)).blocks, "results-0")
+    assert shown.caption == "Retrieval: random split"
+    assert shown.rows == (("ours", 0.27), ("popular <b>", None))
+    told = [b.text for b in section.build(Context(Sources())).blocks if isinstance(b, Note)]
+    assert any("no docs/results.json" in text for text in told)
+    assert any("did not get as far as the Evaluator" in text for text in told)
+
+
+# --- intervals
+
+
+def sums(rows, squared_error, hits, share=1.0):
+    people = np.arange(len(rows))
+    return intervals.PersonSums(
+        people, np.array(rows, float), np.array(squared_error, float), np.array(hits, float), share
+    )
+
+
+def test_interval_of_independent_rows_is_that_of_the_normal_approximation():
+    random = np.random.default_rng(5)
+    hits = random.random(4000) < 0.3
+    found = intervals.estimate(sums(np.ones(4000), np.ones(4000), hits), np.ones(4000, bool))
+    half = 1.96 * np.sqrt(found.top_10 * (1 - found.top_10) / 4000)
+    assert found.top_10 == hits.mean()
+    assert found.top_10_range[1] - found.top_10_range[0] == pytest.approx(2 * half, rel=0.15)
+
+
+def test_ratings_of_one_person_do_not_count_as_independent():
+    """The same rows, ten each of people who are all right or all wrong."""
+    random = np.random.default_rng(6)
+    right = random.random(400) < 0.3
+    together = sums(np.full(400, 10), np.ones(400), 10 * right)
+    apart = sums(np.ones(4000), np.ones(4000), np.repeat(right, 10))
+    wide = intervals.estimate(together, np.ones(400, bool)).top_10_range
+    narrow = intervals.estimate(apart, np.ones(4000, bool)).top_10_range
+    assert (wide[1] - wide[0]) / (narrow[1] - narrow[0]) == pytest.approx(np.sqrt(10), rel=0.2)
+
+
+def test_a_sample_of_people_has_intervals_as_narrow_as_all_would_have():
+    ones = np.ones(400)
+    hits = np.random.default_rng(7).random(400) < 0.5
+    whole = intervals.estimate(sums(ones, ones, hits), ones > 0).top_10_range
+    quarter = intervals.estimate(sums(ones, ones, hits, share=0.25), ones > 0).top_10_range
+    assert (quarter[1] - quarter[0]) / (whole[1] - whole[0]) == pytest.approx(0.5)
+
+
+def test_slice_without_rows_has_no_estimate():
+    assert intervals.estimate(sums([1], [1], [1]), np.array([False])) is None
