@@ -1,0 +1,266 @@
+"""The page in a real browser, from a file and without a network."""
+
+import dataclasses
+import os
+import re
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from components.report.build import write_report
+from components.report.sources import find_sources, splits
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+NO_BROWSER = "There is no chromium (on Debian: apt install chromium), so the page is not tested."
+SECTIONS = ("run", "statistics", "exploration", "model", "evaluation", "lineage")
+LARGEST = 8_000_000
+
+PLANTED = '<img src=x onerror="window.planted=1"><script>window.planted=1</script> & "Film"'
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if BROWSER is None:
+        if os.environ.get("CI"):
+            pytest.fail(NO_BROWSER)
+        pytest.skip(NO_BROWSER)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def opening(browser):
+    """Opens a file as a double-click does; whatever the browser complains of fails the test."""
+    opened, problems = [], []
+
+    def open_(path, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        opened.append(context)
+        context.set_offline(True)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "console",
+            lambda said: problems.append(said.text) if said.type in ("error", "warning") else None,
+        )
+        page.on(
+            "request",
+            lambda asked: (
+                problems.append(asked.url)
+                if not asked.url.startswith(("file://", "data:"))
+                else None
+            ),
+        )
+        page.goto(path.as_uri())
+        return page
+
+    yield open_
+    for context in opened:
+        context.close()
+    assert problems == []
+
+
+@pytest.fixture(scope="module")
+def path(run_output):
+    return run_output / "report" / "index.html"
+
+
+def draw_all(page):
+    """Scrolls to every figure and waits until it is drawn; returns how many there are."""
+    figures = page.locator("[data-spec]")
+    for number in range(figures.count()):
+        figure = figures.nth(number)
+        figure.scroll_into_view_if_needed()
+        page.wait_for_function(
+            "figure => figure.dataset.drawn || figure.textContent.includes('could not')",
+            arg=figure.element_handle(),
+        )
+        assert figure.get_attribute("data-drawn") == "yes", figure.get_attribute("data-spec")
+    return figures.count()
+
+
+def test_page_is_small_enough_to_send(path):
+    assert path.stat().st_size < LARGEST
+
+
+def test_every_section_is_there_with_its_figures_drawn_and_described(opening, path):
+    page = opening(path)
+    assert draw_all(page) >= 20
+    assert [s.get_attribute("id") for s in page.locator("main > section").all()] == list(SECTIONS)
+    for name in SECTIONS:
+        section = page.locator(f"#{name}")
+        assert section.locator("h2").is_visible(), name
+        drawings = section.locator("figure svg")
+        assert drawings.count() >= 1, name
+        for drawing in drawings.all():
+            box = drawing.bounding_box()
+            assert box["width"] > 100, name
+            assert box["height"] > 40, name
+    for figure in page.locator("figure").all():
+        title = figure.locator("figcaption strong").inner_text()
+        reading = figure.locator("figcaption span").inner_text()
+        assert len(reading) > 10, title
+        told = figure.locator("svg").first.get_attribute("aria-label") or ""
+        assert title in told, title
+
+
+def test_page_may_load_nothing(path):
+    text = path.read_text(encoding="utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1)
+    assert policy.startswith("default-src &#39;none&#39;")
+    assert "unsafe-eval" not in policy
+    assert not re.search(r'<(script|img|link|iframe)[^>]+(src|href)="(?!data:)', text)
+
+
+def column(page, table, number):
+    cells = page.locator(f"#{table} tbody tr:not([hidden]) td:nth-child({number})")
+    return cells.all_inner_texts()
+
+
+def numbers(texts):
+    return [float(text.replace(",", "")) for text in texts if text != "–"]
+
+
+def test_tables_are_sorted_by_a_click_on_their_headings(opening, path):
+    page = opening(path)
+    heading = page.locator("#slices th").nth(2)
+    heading.get_by_role("button").click()
+    down = numbers(column(page, "slices", 3))
+    assert len(down) > 5
+    assert down == sorted(down, reverse=True)
+    assert heading.get_attribute("aria-sort") == "descending"
+    heading.get_by_role("button").click()
+    up = numbers(column(page, "slices", 3))
+    assert up == sorted(down)
+    page.locator("#slices th").nth(1).get_by_role("button").click()
+    names = column(page, "slices", 2)
+    assert heading.get_attribute("aria-sort") is None
+    assert sorted(names) == sorted(names, key=str.lower) or len(set(names)) == len(names)
+    assert names == page.evaluate("names => [...names].sort((a, b) => a.localeCompare(b))", names)
+
+
+def test_tables_are_filtered_by_all_words_of_a_search(opening, path):
+    page = opening(path)
+    table = page.locator("#slices")
+    every = len(column(page, "slices", 1))
+    table.get_by_label("Search").fill("GENDER female")
+    assert column(page, "slices", 2) == ["Female"]
+    assert table.locator(".count").inner_text() == f"1 of {every} rows"
+    table.get_by_label("Search").fill("nothing like this")
+    assert column(page, "slices", 2) == []
+    table.get_by_label("Search").fill("")
+    assert len(column(page, "slices", 2)) == every
+
+
+def brightness(page, css, element="body"):
+    red, green, blue = re.findall(
+        r"[\d.]+",
+        page.evaluate(
+            "([css, e]) => getComputedStyle(document.querySelector(e))[css]", [css, element]
+        ),
+    )[:3]
+    return (0.2126 * float(red) + 0.7152 * float(green) + 0.0722 * float(blue)) / 255
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_and_figures_follow_light_and_dark(opening, path, scheme):
+    page = opening(path, color_scheme=scheme)
+    label = "#evaluation figure svg text"
+    page.locator("#evaluation figure").first.scroll_into_view_if_needed()
+    page.locator(label).first.wait_for()
+    dark = scheme == "dark"
+    assert (brightness(page, "backgroundColor") < 0.2) == dark
+    assert (brightness(page, "color") > 0.7) == dark
+    assert (brightness(page, "fill", label) > 0.5) == dark
+
+
+def test_phone_needs_no_sideways_scroll(opening, path):
+    page = opening(path, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    draw_all(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for figure in page.locator("figure svg").all():
+        assert figure.bounding_box()["width"] <= 390
+
+
+def test_everything_that_can_be_used_is_reached_by_keyboard(opening, path):
+    page = opening(path)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    for name in SECTIONS:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.hash") == f"#{name}"
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#lineage"
+    button = page.locator("#metrics th button").first
+    button.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#metrics th").first.get_attribute("aria-sort") == "ascending"
+    assert page.locator("#metrics .scroll").get_attribute("tabindex") == "0"
+    unreachable = page.evaluate(
+        "[...document.querySelectorAll('button, a, input, summary')]"
+        ".filter(e => e.tabIndex < 0).length"
+    )
+    assert unreachable == 0
+    numbers_of = page.locator("#top-k summary")
+    numbers_of.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#top-k table").is_visible()
+
+
+def test_figures_have_their_numbers_below_without_scripts(browser, path):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    assert "Figures need JavaScript" in page.locator("noscript").inner_text()
+    page.locator("#top-k summary").click()
+    assert page.locator("#top-k table").is_visible()
+    context.close()
+
+
+# --- what comes from data is text
+
+
+def planted_movies(folder, target):
+    """Copies the catalogue, each film with a title that is markup."""
+    shutil.copytree(folder, target)
+    for split in splits(target).values():
+        for shard in split.glob("*.gz"):
+            records = []
+            for record in tf.data.TFRecordDataset([str(shard)], "GZIP").as_numpy_iterator():
+                example = tf.train.Example.FromString(record)
+                title = example.features.feature["movie_title"].bytes_list
+                title.value[:] = [PLANTED.encode() + b" " + value for value in title.value]
+                records.append(example.SerializeToString())
+            with tf.io.TFRecordWriter(str(shard), "GZIP") as writer:
+                for record in records:
+                    writer.write(record)
+    return target
+
+
+def test_markup_in_a_title_stays_text(opening, run_output, tmp_path):
+    sources = find_sources(run_output)
+    movies = planted_movies(sources.movies, tmp_path / "movies")
+    planted = dataclasses.replace(
+        sources, movies=movies, dataset={"name": PLANTED, "notice": PLANTED}, protocol=PLANTED
+    )
+    report = write_report(planted, tmp_path / "index.html")
+    assert report.broken == ()
+    page = opening(tmp_path / "index.html")
+    draw_all(page)
+    assert PLANTED in page.locator("#neighbours td").first.inner_text()
+    assert PLANTED in page.locator("header").inner_text()
+    bar = page.locator("#most-recommended svg path[aria-roledescription=bar]").first
+    bar.hover(force=True)
+    page.locator("#vg-tooltip-element.visible").wait_for()
+    assert "<script>" in page.locator("#vg-tooltip-element").inner_text()
+    assert page.evaluate("window.planted") is None
+    assert page.locator("img").count() == 0
