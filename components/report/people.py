@@ -31,7 +31,7 @@ class Person:
     Attributes:
       user: their id.
       genre: the one they like more than others do.
-      rated: stars by movie id, in training.
+      rated: stars by movie id, in training and validation, which the model is fitted on.
       later: stars by movie id, in test.
     """
 
@@ -63,6 +63,8 @@ def find_people(
     """
     folders = splits(ratings)
     rated = _first_batch(folders.get("train"))
+    for user, stars in _first_batch(folders.get("validation")).items():
+        rated.get(user, {}).update(stars)
     later = _first_batch(folders.get("test"))
     people = [
         (user, stars)

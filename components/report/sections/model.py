@@ -408,7 +408,7 @@ def _who(context: Context, person: Person) -> str:
     mean = sum(person.rated.values()) / len(person.rated)
     return (
         f"User {person.user} ({', '.join(told)}) likes {person.genre}: "
-        f"{len(person.rated)} ratings in training, {mean:.1f} stars on average"
+        f"{len(person.rated)} ratings that the model knows, {mean:.1f} stars on average"
     )
 
 
