@@ -175,6 +175,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             metadata_file=str(config.paths.metadata),
         ),
         "components/report",
+        "components/data",
         "components/evaluation",
         "components/gate",
         "schema",
