@@ -44,6 +44,10 @@ class ModelConfig:
         events have a say; later, taste alone decides.
       history_dropout: upper end of the uniform share of a user's history left out of a
         training batch, so that short histories are learned from too.
+      gap_rows: share of training rows that are asked as of some ratings earlier: without
+        those ratings, and without all later ones, as a user's next session will be.
+      gap_share: upper end of the uniform share of the earlier ratings that are hidden there.
+      largest_gap: how many they are at most.
       time_dropout: share of training rows whose time is hidden from the rating head: a
         query may come long after the last rating.
       query_dropout: dropout on the history and the recency block.
@@ -60,11 +64,14 @@ class ModelConfig:
       l2_rating: L2 penalty on the rating head's embeddings.
     """
 
-    embedding_dim: int = 64
+    embedding_dim: int = 48
     recency_seconds: tuple[float, ...] = (30.0, 400.0, 40_000.0)
     recency_events: int = 32
     session_seconds: int = 2_592_000
     history_dropout: float = 0.3
+    gap_rows: float = 0.1
+    gap_share: float = 0.25
+    largest_gap: int = 32
     time_dropout: float = 0.1
     query_dropout: float = 0.3
     l2_retrieval: float = 2e-4
@@ -112,7 +119,7 @@ class TasteConfig:
     ease_penalty: float = 300.0
     ease_weight: float = 4.0
     ease_limit: int = 5_000
-    session_weight: float = 0.5
+    session_weight: float = 0.35
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,11 +3,31 @@
 Both blocks are of TensorFlow ops alone, and used by training and by the exported model.
 In training, a rating's own movie is left out of its history, and the recency block sees
 strictly earlier events only: the model never meets the answer, nor the future.
+
+Asked about a user's next session, less is known than in training: nothing of what was rated
+since. So some rows of a batch are asked as of some ratings earlier (their gap).
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
+
+NEVER = 1e30
+"""Seconds since the latest event of a user who has none."""
+
+
+class Recency(NamedTuple):
+    """What the latest events say.
+
+    Attributes:
+      block: `[batch, dim]` their weighted embeddings.
+      pause: `[batch]` float, seconds since the latest of them; `NEVER` if there is none.
+    """
+
+    block: tf.Tensor
+    pause: tf.Tensor
 
 
 def pooled_history(
@@ -35,6 +55,43 @@ def pooled_history(
     total = tf.gather(tf.math.unsorted_segment_sum(vectors, segments, count), segments)
     number = tf.gather(tf.math.unsorted_segment_sum(kept, segments, count), segments)
     return (total - vectors) / tf.sqrt(number - kept + 1.0)[:, tf.newaxis]
+
+
+def history_as_of(
+    movies: tf.Tensor,
+    segments: tf.Tensor,
+    kept: tf.Tensor,
+    gaps: tf.Tensor,
+    table: tf.Tensor,
+) -> tf.Tensor:
+    """Pools what was known of each row's user some ratings before the row, and nothing later.
+
+    Args:
+      movies: `[batch]` index in `table` of each row's movie.
+      segments: `[batch]` ascending number of each row's user, by time within.
+      kept: `[batch]` float, 1 where the movie counts as history, 0 where it is left out.
+      gaps: `[batch]` int32, how many ratings just before the row were not known yet; at
+        most as many as the user has before it.
+      table: `[indices, dim]` history embeddings.
+
+    Returns:
+      `[batch, dim]`, as `mean_history` of the rows before the gap.
+    """
+    row = tf.range(tf.shape(movies)[0])
+    start, end = row - rows_before(segments), row - gaps
+
+    def between(values: tf.Tensor) -> tf.Tensor:
+        return tf.gather(values, end) - tf.gather(values, start)
+
+    vectors = tf.gather(table, movies) * kept[:, tf.newaxis]
+    totals = between(tf.cumsum(tf.pad(vectors, [[1, 0], [0, 0]])))
+    return mean_history(totals, between(tf.cumsum(tf.pad(kept, [[1, 0]]))))
+
+
+def rows_before(segments: tf.Tensor) -> tf.Tensor:
+    """Returns `[batch]` int32: how many rows of its (ascending) segment are before each."""
+    row = tf.range(tf.shape(segments)[0])
+    return row - tf.searchsorted(segments, segments, side="left")
 
 
 def mean_history(totals: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
@@ -69,60 +126,70 @@ def recency_of_batch(
     movies: tf.Tensor,
     segments: tf.Tensor,
     timestamps: tf.Tensor,
+    gaps: tf.Tensor,
+    largest_gap: int,
     table: tf.Tensor,
     mixture: tf.Tensor,
     decay_seconds: tuple[float, ...],
     events: int,
-) -> tf.Tensor:
+) -> Recency:
     """Computes the recency block of rows sorted by (segment, time).
 
-    Only the `events` rows before each row can count, so the batch is cut into blocks of
-    that length, each compared with itself and the block before: the work grows with the
-    batch, not with its square.
+    Only the `events` rows before each row's gap can count, so the batch is cut into blocks
+    as long as gap and events, each compared with itself and the block before: the work
+    grows with the batch, not with its square.
 
     The exported model looks at the latest `events` that are strictly earlier. The two agree
-    unless a rating has more than `events` before it and ties with some of them (ties take
-    places here, so the oldest events drop out) or starts a later piece of a user who has
-    more ratings than a batch (the pieces before are not seen here).
+    without a gap unless a rating has more than `events` before it and ties with some of them
+    (ties take places here, so the oldest events drop out) or starts a later piece of a user
+    who has more ratings than a batch (the pieces before are not seen here).
 
     Args:
       movies: `[batch]` index in `table` of each row's movie.
       segments: `[batch]` ascending number of each row's user.
       timestamps: `[batch]` unix seconds, ascending within a segment.
+      gaps: `[batch]` int32, how many rows just before each do not count.
+      largest_gap: an upper bound of `gaps`.
       table: `[indices, dim]` recency embeddings.
       mixture: `[decays, dim]` how much each decay time counts.
       decay_seconds: the τ, in seconds.
-      events: how many rows back the block reaches.
-
-    Returns:
-      `[batch, dim]`.
+      events: how many rows back of the gap the block reaches.
     """
     batch = tf.shape(movies)[0]
-    blocks = (batch + events - 1) // events
-    pad = blocks * events - batch
+    length = events + largest_gap
+    blocks = (batch + length - 1) // length
+    pad = blocks * length - batch
     # A block of padding in front stands for "the block before" of the first one.
-    segment = tf.pad(segments, [[events, pad]], constant_values=-1)
-    time = tf.pad(timestamps, [[events, pad]])
-    vectors = tf.pad(tf.gather(table, movies), [[events, pad], [0, 0]])
+    segment = tf.pad(segments, [[length, pad]], constant_values=-1)
+    time = tf.pad(timestamps, [[length, pad]])
+    vectors = tf.pad(tf.gather(table, movies), [[length, pad], [0, 0]])
+    gap = tf.reshape(tf.pad(gaps, [[0, pad]]), [blocks, length, 1])
 
     def queries(values: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(values[events:], [blocks, events])
+        return tf.reshape(values[length:], [blocks, length])
 
     def keys(values: tf.Tensor) -> tf.Tensor:
         width = values.shape[1:].as_list()
-        cut = tf.reshape(values, [blocks + 1, events, *width])
+        cut = tf.reshape(values, [blocks + 1, length, *width])
         return tf.concat([cut[:-1], cut[1:]], axis=1)
 
     difference = queries(time)[:, :, tf.newaxis] - keys(time)[:, tf.newaxis, :]
     same = queries(segment)[:, :, tf.newaxis] == keys(segment)[:, tf.newaxis, :]
-    position = tf.range(events)[:, tf.newaxis] + events - tf.range(2 * events)[tf.newaxis, :]
-    near = (position > 0) & (position <= events)
-    weights = recency_weights(
-        tf.cast(difference, tf.float32), same & near & (difference > 0), decay_seconds
-    )
+    position = tf.range(length)[:, tf.newaxis] + length - tf.range(2 * length)[tf.newaxis, :]
+    near = (position > gap) & (position <= gap + events)
+    seconds, earlier = tf.cast(difference, tf.float32), same & near & (difference > 0)
+    weights = recency_weights(seconds, earlier, decay_seconds)
     pooled = tf.matmul(weights, keys(vectors)[:, tf.newaxis])
     mixed = tf.reduce_sum(pooled * mixture[:, tf.newaxis, :], axis=1)
-    return tf.reshape(mixed, [blocks * events, table.shape[1]])[:batch]
+    return Recency(
+        tf.reshape(mixed, [blocks * length, table.shape[1]])[:batch],
+        tf.reshape(seconds_since(seconds, earlier), [blocks * length])[:batch],
+    )
+
+
+def seconds_since(seconds: tf.Tensor, earlier: tf.Tensor) -> tf.Tensor:
+    """Returns `[...]` seconds since the latest of the events `[..., events]` that count."""
+    return tf.reduce_min(tf.where(earlier, seconds, NEVER), axis=-1)
 
 
 def recency_of_events(

@@ -10,7 +10,7 @@ import tensorflow_recommenders as tfrs
 
 from trainer.config import ModelConfig, TrainConfig
 from trainer.data import Catalogue, Interactions, Users
-from trainer.history import pooled_history
+from trainer.history import history_as_of, pooled_history, rows_before
 from trainer.rating import RatingModel
 from trainer.tasks import CatalogueRetrieval
 from trainer.towers import CandidateTower, QueryTower
@@ -101,8 +101,14 @@ class MovieRecommender(tfrs.Model):
             share = tf.random.uniform([pieces], 0.0, self.model_config.history_dropout)
             drawn = tf.random.uniform(tf.shape(segments))
             kept = tf.cast(drawn >= tf.gather(share, segments), tf.float32)
-        history = pooled_history(movie_id, segments, kept, self.query_tower.history)
-        recency = self.query_tower.recency_of_batch(movie_id, segments, inputs["timestamp"])
+        table = self.query_tower.history
+        history = pooled_history(movie_id, segments, kept, table)
+        gaps = tf.zeros_like(segments, tf.int32)
+        if training and self.model_config.gap_rows:
+            early, gaps = draw_gaps(segments, self.model_config)
+            as_of = history_as_of(movie_id, segments, kept, gaps, table)
+            history = tf.where(early[:, tf.newaxis], as_of, history)
+        recency = self.query_tower.recency_of_batch(movie_id, segments, inputs["timestamp"], gaps)
         return self.query_tower(inputs, history, recency, training=training)
 
     def _time_left_out(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -110,3 +116,21 @@ class MovieRecommender(tfrs.Model):
         buckets = inputs[out.TIME_BUCKET.name]
         kept = tf.random.uniform(tf.shape(buckets)) >= self.model_config.time_dropout
         return tf.where(kept, buckets, out.UNKNOWN_TIME)
+
+
+def draw_gaps(segments: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws which rows are asked as of some ratings earlier, and of how many.
+
+    Args:
+      segments: `[batch]` ascending number of each row's user, by time within.
+      config: `gap_rows`, `gap_share` and `largest_gap`.
+
+    Returns:
+      `[batch]` bool, and `[batch]` int32, 0 where not.
+    """
+    batch = tf.shape(segments)
+    early = tf.random.uniform(batch) < config.gap_rows
+    share = tf.random.uniform(batch, 0.0, config.gap_share)
+    hidden = tf.round(share * tf.cast(rows_before(segments), tf.float32))
+    gaps = tf.minimum(tf.cast(hidden, tf.int32), config.largest_gap)
+    return early, tf.where(early, gaps, 0)

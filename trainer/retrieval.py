@@ -5,7 +5,7 @@ The score of a movie is one dot product of a query and a candidate vector:
 | block | query | candidate |
 |---|---|---|
 | taste | a · tanh(pooled history + profile + start) | embedding + features |
-| tower | s · (pooled history + profile) | embedding + features |
+| tower | s · (pooled history + profile + pause) | embedding + features |
 | recency | s · latest events | embedding |
 | biases | a, s | log popularity, as trained |
 | movies | a · c · (EASE's scores) - penalty on seen ones | one-hot |
@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from trainer.config import ModelConfig
 from trainer.data import Catalogue
-from trainer.history import mean_history, recency_of_events, recency_weights
+from trainer.history import mean_history, recency_of_events, recency_weights, seconds_since
 from trainer.model import MovieRecommender
 from trainer.taste import Floats, TasteModel
 from trainer.towers import query_of
@@ -187,11 +187,12 @@ class HistoryRetrieval(tf.Module):
         """
         if self.recency is None:
             return taste
-        in_session = _in_session(latest.earlier, latest.seconds, self._config)
+        pause = seconds_since(latest.seconds, latest.earlier)
+        in_session = _in_session(pause, self._config)
 
         def timed() -> tf.Tensor:
             liked = self._tower_history(knowledge) + profile[:, self._width :]
-            query = query_of(liked, self._recency(latest))
+            query = query_of(liked + self._query_tower.pause(pause), self._recency(latest))
             towers = tf.matmul(query, self.towers, transpose_b=True)
             return tf.where(in_session, towers + self._taste_config.session_weight * taste, taste)
 
@@ -231,7 +232,8 @@ class HistoryRetrieval(tf.Module):
                 tf.convert_to_tensor(self.ease), pairs
             )
         if self.recency is not None:
-            in_session = _in_session(history.earlier, history.seconds, self._config)
+            pause = seconds_since(history.seconds, history.earlier)
+            in_session = _in_session(pause, self._config)
             timed = self._timed_contributions(history, rows_of(self.towers, movies), pooled * share)
             weight = self._taste_config.session_weight
             found = tf.where(in_session[:, :, tf.newaxis], timed + weight * found, found)
@@ -263,10 +265,9 @@ class HistoryRetrieval(tf.Module):
         )
 
 
-def _in_session(earlier: tf.Tensor, seconds: tf.Tensor, config: ModelConfig) -> tf.Tensor:
+def _in_session(pause: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     """Returns `[batch, 1]` bool: whether the user rated something not long ago."""
-    recent = earlier & (seconds <= float(config.session_seconds))
-    return tf.reduce_any(recent, axis=1, keepdims=True)
+    return (pause <= float(config.session_seconds))[:, tf.newaxis]
 
 
 def rows_of(table: tf.Variable, rows: tf.Tensor) -> tf.Tensor:

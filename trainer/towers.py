@@ -16,7 +16,7 @@ import tensorflow as tf
 from schema.features import Owner
 from trainer.config import ModelConfig
 from trainer.data import Catalogue
-from trainer.history import recency_of_batch
+from trainer.history import Recency, recency_of_batch
 from transform import outputs as out
 
 QUERY_FEATURES: tuple[out.Output, ...] = (
@@ -36,6 +36,9 @@ CANDIDATE_FEATURES: tuple[out.Output, ...] = (
     out.STAR,
 )
 """Features of the candidate tower beside the movie's id."""
+
+PAUSES: tuple[float, ...] = tuple(2.0**power for power in range(1, 31))
+"""Seconds between the buckets of how long ago the latest event was: 2 seconds to 34 years."""
 
 _QUERY_OWNERS = (Owner.USER, Owner.CONTEXT)
 
@@ -167,16 +170,18 @@ class QueryTower(tf.Module):
         self.history = embedding_table("history", movies, width)
         self.recency: tf.Variable | None = None
         self.mixture: tf.Variable | None = None
+        self.pauses: tf.Variable | None = None
         if config.recency_seconds:
             self.recency = embedding_table("recency", movies, width)
             ones = tf.ones([len(config.recency_seconds), width])
             self.mixture = tf.Variable(ones, name="recency_mixture")
+            self.pauses = tf.Variable(tf.zeros([len(PAUSES) + 1, width]), name="pauses")
 
     def __call__(
         self,
         features: Mapping[str, tf.Tensor],
         history: tf.Tensor,
-        recency: tf.Tensor | None,
+        recency: Recency | None,
         *,
         training: bool,
     ) -> tf.Tensor:
@@ -185,23 +190,34 @@ class QueryTower(tf.Module):
         Args:
           features: transformed features of user and context, `[batch]` each.
           history: `[batch, dim]` pooled history.
-          recency: `[batch, dim]` recency block; None if the model has none.
+          recency: what the latest events say; None if the model does not look at them.
           training: whether dropout applies.
         """
         rate = self.config.query_dropout if training else 0.0
         taste = tf.nn.dropout(history, rate) + self.profile(features)
-        return query_of(taste, None if recency is None else tf.nn.dropout(recency, rate))
+        if recency is None:
+            return query_of(taste, None)
+        return query_of(taste + self.pause(recency.pause), tf.nn.dropout(recency.block, rate))
+
+    def pause(self, seconds: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, dim]`: what follows from how long ago `[batch]` the latest event was.
+
+        Shortly after it the next page of the same list is likely; later, another subject.
+        """
+        return tf.gather(self.pauses, tf.raw_ops.Bucketize(input=seconds, boundaries=PAUSES))
 
     def recency_of_batch(
-        self, movies: tf.Tensor, segments: tf.Tensor, timestamps: tf.Tensor
-    ) -> tf.Tensor | None:
-        """Returns the recency block `[batch, dim]` of a training batch, if there is one."""
+        self, movies: tf.Tensor, segments: tf.Tensor, timestamps: tf.Tensor, gaps: tf.Tensor
+    ) -> Recency | None:
+        """Returns what the latest events before each row's gap say, if the model looks at them."""
         if self.recency is None:
             return None
         return recency_of_batch(
             movies,
             segments,
             timestamps,
+            gaps,
+            self.config.largest_gap if self.config.gap_rows else 0,
             self.recency,
             self.mixture,
             self.config.recency_seconds,
@@ -212,7 +228,7 @@ class QueryTower(tf.Module):
         """Returns half the sum of squares of the embedding tables."""
         tables = [self.history, *self.profile.tables.values()]
         if self.recency is not None:
-            tables.append(self.recency)
+            tables += [self.recency, self.pauses]
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
 
 

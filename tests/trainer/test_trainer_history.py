@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainer_fixtures import slow_recency
 
-from trainer.history import mean_history, pooled_history, recency_of_batch, recency_of_events
+from trainer.config import ModelConfig
+from trainer.history import (
+    NEVER,
+    history_as_of,
+    mean_history,
+    pooled_history,
+    recency_of_batch,
+    recency_of_events,
+    rows_before,
+    seconds_since,
+)
+from trainer.model import draw_gaps
 
 DECAYS = (30.0, 4_000.0)
 INDICES, DIM = 12, 3
@@ -36,17 +47,26 @@ def columns(users, start=880_000_000):
     return np.array(movies), np.array(segments), np.array(times), np.float32(kept)
 
 
-def batch_recency(movies, segments, times, events):
+def batch_recency(movies, segments, times, events, gaps=None, largest_gap=0):
+    """(recency block, seconds since the latest event) of a batch."""
     answer = recency_of_batch(
         tf.constant(movies, tf.int64),
         tf.constant(segments, tf.int64),
         tf.constant(times, tf.int64),
+        tf.zeros([len(movies)], tf.int32) if gaps is None else tf.constant(gaps, tf.int32),
+        largest_gap,
         tf.constant(TABLE),
         tf.constant(MIXTURE),
         DECAYS,
         events,
     )
-    return answer.numpy()
+    return answer.block.numpy(), answer.pause.numpy()
+
+
+def draw_valid_gaps(data, segments, largest_gap):
+    """A gap for each row, of at most the ratings that its user has before it."""
+    before = [list(segments[:row]).count(segments[row]) for row in range(len(segments))]
+    return [data.draw(st.integers(0, min(limit, largest_gap))) for limit in before]
 
 
 # --- pooled history
@@ -113,7 +133,7 @@ def test_an_empty_history_is_zero():
 @given(users=USERS, events=EVENTS)
 def test_recency_equals_its_formula_over_the_strictly_earlier_rows_of_the_window(users, events):
     movies, segments, times, _ = columns(users)
-    found = batch_recency(movies, segments, times, events)
+    found, _ = batch_recency(movies, segments, times, events)
     for row in range(len(movies)):
         window = [
             (int(times[row] - times[back]), movies[back])
@@ -134,8 +154,8 @@ def test_recency_sees_neither_its_own_movie_nor_ties_nor_the_future(users, event
         st.integers(0, INDICES - 1)
     )
     np.testing.assert_array_equal(
-        batch_recency(movies, segments, times, events)[row],
-        batch_recency(changed, segments, times, events)[row],
+        batch_recency(movies, segments, times, events)[0][row],
+        batch_recency(changed, segments, times, events)[0][row],
     )
 
 
@@ -146,8 +166,8 @@ def test_recency_of_a_user_does_not_depend_on_the_others_in_the_batch(users, eve
     movies, segments, times, _ = columns(users)
     alone = columns([users[number]])
     np.testing.assert_allclose(
-        batch_recency(movies, segments, times, events)[segments == number],
-        batch_recency(*alone[:3], events),
+        batch_recency(movies, segments, times, events)[0][segments == number],
+        batch_recency(*alone[:3], events)[0],
         atol=1e-5,
     )
 
@@ -181,7 +201,7 @@ def test_serving_agrees_with_training_for_a_user_without_ties(gaps, events, data
         st.integers(0, INDICES - 1), min_size=len(gaps), max_size=len(gaps)
     )))  # fmt: skip
     times = np.cumsum(gaps)
-    trained = batch_recency(movies, np.zeros_like(movies), times, events)
+    trained, _ = batch_recency(movies, np.zeros_like(movies), times, events)
     for row in range(len(movies)):
         served = served_recency(movies, times, times[row], events)
         np.testing.assert_allclose(trained[row], served, atol=1e-5)
@@ -192,7 +212,7 @@ def test_serving_agrees_with_training_for_a_user_without_ties(gaps, events, data
 def test_serving_agrees_with_training_for_ties_within_the_window(users):
     movies, segments, times, _ = columns(users)
     events = len(movies)
-    trained = batch_recency(movies, segments, times, events)
+    trained, _ = batch_recency(movies, segments, times, events)
     for row in range(len(movies)):
         served = served_recency(movies, times, times[row], events)
         np.testing.assert_allclose(trained[row], served, atol=1e-5)
@@ -201,7 +221,7 @@ def test_serving_agrees_with_training_for_ties_within_the_window(users):
 def test_ties_take_places_in_the_training_window_alone():
     """The one difference between the two: of two earlier ratings, training saw one less."""
     movies, times = np.array([1, 2, 3, 4]), np.array([10, 20, 30, 30])
-    trained = batch_recency(movies, np.zeros_like(movies), times, events=2)[3]
+    trained = batch_recency(movies, np.zeros_like(movies), times, events=2)[0][3]
     np.testing.assert_allclose(trained, slow_recency([(10, 2)], TABLE, MIXTURE, DECAYS), atol=1e-5)
     served = served_recency(movies, times, 30, events=2)
     both = slow_recency([(10, 2), (20, 1)], TABLE, MIXTURE, DECAYS)
@@ -210,10 +230,86 @@ def test_ties_take_places_in_the_training_window_alone():
 
 def test_a_user_without_earlier_events_has_zero_recency():
     assert not served_recency([], [], 100, events=4).any()
-    assert not batch_recency(np.array([1]), np.array([0]), np.array([5]), 4).any()
+    block, pause = batch_recency(np.array([1]), np.array([0]), np.array([5]), 4)
+    assert not block.any()
+    assert pause == [np.float32(NEVER)]
 
 
 def test_an_event_long_ago_weighs_nothing_and_overflows_nothing():
-    recency = batch_recency(np.array([1, 2]), np.array([0, 0]), np.array([0, 2**40]), 4)
+    recency, _ = batch_recency(np.array([1, 2]), np.array([0, 0]), np.array([0, 2**40]), 4)
     assert np.isfinite(recency).all()
     np.testing.assert_allclose(recency[1], 0.0)
+
+
+# --- asked as of some ratings earlier
+
+
+@SLOW
+@given(users=USERS, events=EVENTS, largest_gap=st.integers(0, 9), data=st.data())
+def test_recency_with_a_gap_equals_its_formula_over_the_rows_before_the_gap(
+    users, events, largest_gap, data
+):
+    movies, segments, times, _ = columns(users)
+    gaps = draw_valid_gaps(data, segments, largest_gap)
+    blocks, pauses = batch_recency(movies, segments, times, events, gaps, largest_gap)
+    for row, gap in enumerate(gaps):
+        window = [
+            (int(times[row] - times[back]), movies[back])
+            for back in range(max(0, row - gap - events), row - gap)
+            if segments[back] == segments[row] and times[back] < times[row]
+        ]
+        expected = slow_recency(window, TABLE, MIXTURE, DECAYS)
+        np.testing.assert_allclose(blocks[row], expected, atol=1e-4)
+        pause = min((seconds for seconds, _ in window), default=NEVER)
+        np.testing.assert_allclose(pauses[row], pause, rtol=1e-6)
+
+
+@SLOW
+@given(users=USERS, data=st.data())
+def test_history_as_of_earlier_is_what_was_kept_before_the_gap(users, data):
+    movies, segments, _, kept = columns(users)
+    gaps = draw_valid_gaps(data, segments, len(movies))
+    found = history_as_of(
+        tf.constant(movies, tf.int64),
+        tf.constant(segments, tf.int64),
+        tf.constant(kept),
+        tf.constant(gaps, tf.int32),
+        tf.constant(TABLE),
+    )
+    for row, gap in enumerate(gaps):
+        known = [
+            TABLE[movies[other]]
+            for other in range(row - gap)
+            if segments[other] == segments[row] and kept[other]
+        ]
+        expected = sum(known, np.zeros(DIM)) / math.sqrt(len(known) + 1)
+        np.testing.assert_allclose(found[row], expected, atol=1e-4)
+
+
+@SLOW
+@given(users=USERS)
+def test_rows_before_counts_the_rows_of_the_same_user(users):
+    _, segments, _, _ = columns(users)
+    expected = [place for user in users for place in range(len(user))]
+    assert rows_before(tf.constant(segments, tf.int64)).numpy().tolist() == expected
+
+
+def test_gaps_are_drawn_for_the_share_of_rows_and_within_both_limits():
+    config = ModelConfig(gap_rows=0.3, gap_share=0.5, largest_gap=20)
+    segments = np.repeat(np.arange(40), 100)
+    tf.random.set_seed(3)
+    early, gaps = (drawn.numpy() for drawn in draw_gaps(tf.constant(segments), config))
+    place = np.tile(np.arange(100), 40)
+    assert abs(early.mean() - 0.3) < 0.03
+    assert not gaps[~early].any()
+    assert (gaps <= np.minimum(0.5 * place + 0.5, 20)).all()
+    # Late rows hide more than early ones, up to the largest gap.
+    assert gaps[early & (place == 2)].max(initial=0) <= 1
+    assert gaps[early & (place > 60)].max() == 20
+
+
+def test_seconds_since_looks_at_the_events_that_count_alone():
+    seconds = tf.constant([[5.0, 70.0, 900.0], [5.0, 70.0, 900.0]])
+    counts = tf.constant([[False, True, True], [False, False, False]])
+    found = seconds_since(seconds, counts).numpy()
+    np.testing.assert_allclose(found, [70.0, NEVER])

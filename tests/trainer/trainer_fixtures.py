@@ -385,6 +385,10 @@ class Oracle:
             if name in self.tower.profile.tables:
                 taste = taste + self.tower.profile.tables[name].numpy()[index]
         latest = self.latest(user, timestamp, recent)
+        if latest:
+            # Buckets end at powers of two: 2 seconds, 4, 8, ...
+            bucket = int(math.log2(max(min(seconds for seconds, _ in latest), 1)))
+            taste = taste + self.tower.pauses.numpy()[min(bucket, 30)]
         recency = slow_recency(
             [(seconds, self.vocabulary[row]) for seconds, row in latest],
             self.tower.recency.numpy(),
