@@ -30,12 +30,12 @@ from schema import predictions
 from trainer import data, run
 from trainer.config import TrainerConfig, TunerConfig
 
-OBJECTIVE = "unseen_top_10_accuracy - rmse"
+OBJECTIVE = "unseen_top_10_accuracy + unseen_top_100_accuracy - rmse"
 """What is made as large as possible: figures of the served model on validation.
 
-The share of rows whose movie is among the first ten the user has not rated in training, minus
-the RMSE in stars of clipped predictions. One point of either counts the same: both vary by
-about 0.0016 from seed to seed.
+The shares of rows whose movie is among the first ten and the first hundred that the user has
+not rated in training, minus the RMSE in stars of clipped predictions. One point of each counts
+the same: they vary by 0.0016, 0.0006 and 0.0015 from seed to seed.
 """
 
 SCORE = "objective"
@@ -300,7 +300,8 @@ def figures(
         "untimed_top_10_accuracy": top(10, predictions.RANK_UNTIMED),
         "untimed_top_100_accuracy": top(100, predictions.RANK_UNTIMED),
     }
-    return {SCORE: found["unseen_top_10_accuracy"] - found["rmse"], **found}
+    shares = found["unseen_top_10_accuracy"] + found["unseen_top_100_accuracy"]
+    return {SCORE: shares - found["rmse"], **found}
 
 
 def _records(paths: Sequence[str]) -> list[bytes]:
