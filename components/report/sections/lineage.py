@@ -107,7 +107,7 @@ def _model(lineage: Lineage, model: Artifact | None) -> Iterator[Block]:
 def _pushed(lineage: Lineage) -> str:
     pushed = lineage.output("Pusher", "pushed_model")
     if pushed is None:
-        return "the run did not get as far"
+        return "not when this page was made"
     if pushed.properties.get("pushed_version"):
         return f"version {pushed.properties['pushed_version']}"
     return f"no: {pushed.properties.get('reason') or 'not recorded why'}".replace("_", " ")
