@@ -137,6 +137,8 @@ def _spec(rows: Sequence[Row], height: int, **parts: object) -> Spec:
         "width": "container",
         "height": height,
         "autosize": {"type": "fit", "contains": "padding"},
+        # The last label of an axis reaches beyond its end.
+        "padding": {"left": 4, "top": 4, "bottom": 4, "right": 14},
         **parts,
     }
 

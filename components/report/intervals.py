@@ -19,6 +19,9 @@ FloatArray = npt.NDArray[np.float64]
 
 TOP_K = 10
 DRAWS = 400
+MIN_PEOPLE = 5
+"""Of fewer, drawing anew says nothing: one person drawn again is the same person."""
+
 _TAIL = 2.5  # per cent on either side: 95 % intervals
 
 
@@ -88,10 +91,10 @@ def estimate(sums: PersonSums, chosen: npt.NDArray[np.bool_], seed: int = 0) -> 
       seed: of the draws.
 
     Returns:
-      The estimate; None where the slice has no rows.
+      The estimate; None where the slice has too few people.
     """
     parts = np.stack([sums.rows, sums.squared_error, sums.hits], axis=1)[chosen]
-    if not len(parts):
+    if len(parts) < MIN_PEOPLE:
         return None
     rows, errors, hits = parts.sum(axis=0).tolist()
     size = len(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,12 +17,14 @@ from components.report.context import TOP_K, Context
 from components.report.intervals import Estimate, PersonSums
 from components.report.page import Block, Column, Figure, Note, Section, Table, Text, Tiles, Tone
 from components.report.sections import percent, sources_of
+from components.report.sections.exploration import age_name
 from components.report.sources import read_json
+from schema import features as raw
 
 _TOP_KS = (1, 5, 10, 50, 100)
 _NAMES: Mapping[str, str] = {
     "user_gender": "gender",
-    "bucketized_user_age": "age bucket",
+    "bucketized_user_age": "age",
     "user_occupation_text": "occupation",
 }
 _TENTHS = 10
@@ -221,7 +224,8 @@ def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
     yield Text(
         "Slices",
         "The same metrics for groups of people. Intervals are 95 %, from drawing people anew "
-        f"{intervals.DRAWS} times; small groups have wide ones."
+        f"{intervals.DRAWS} times; small groups have wide ones, those of fewer than "
+        f"{intervals.MIN_PEOPLE} people none."
         if sums is not None
         else "The same metrics for groups of people, without intervals: the model is missing.",
     )
@@ -231,6 +235,18 @@ def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
         yield _slice_figure(feature, of_feature, verdict, "rmse")
         yield _slice_figure(feature, of_feature, verdict, "unseen_top_10_accuracy")
     yield _slice_table(found)
+
+
+def _value(found: SliceMetrics) -> str:
+    """Returns a slice's value in words."""
+    if found.feature == raw.AGE_BUCKET.name and found.value.isdigit():
+        return age_name(int(found.value))
+    return found.value
+
+
+def _order(value: str) -> tuple[int, str]:
+    """Orders numbers by size, and texts after them."""
+    return (int(value), "") if value.isdigit() else (sys.maxsize, value)
 
 
 def _estimate(context: Context, sums: PersonSums | None, found: SliceMetrics) -> Estimate | None:
@@ -248,12 +264,12 @@ def _worst(verdict: Verdict, found: Sequence[tuple[SliceMetrics, Estimate | None
         return f"No slice has {_FEW_ROWS} rows; differences between them say nothing."
     ordered = sorted(enough, key=lambda pair: -pair[0].metrics["rmse"])[:3]
     names = "; ".join(
-        f"{_NAMES.get(s.feature, s.feature)} {s.value} ({s.metrics['rmse']:.3f} "
+        f"{_NAMES.get(s.feature, s.feature)} {_value(s)} ({s.metrics['rmse']:.3f} "
         f"over {s.metrics['example_count']:,.0f} rows)"
         for s, _ in ordered
     )
     sure = [
-        f"{_NAMES.get(s.feature, s.feature)} {s.value}"
+        f"{_NAMES.get(s.feature, s.feature)} {_value(s)}"
         for s, e in enough
         if e is not None and e.rmse_range[0] > overall
     ]
@@ -281,14 +297,13 @@ def _slice_figure(
 ) -> Figure:
     title, axis, form = _SHOWN[metric]
     rows: list[dict[str, Any]] = []
-    for s, e in found:
+    for s, e in sorted(found, key=lambda pair: _order(pair[0].value)):
         value = s.metrics.get(metric, float("nan"))
-        low, high = _range(e, metric) if e else (value, value)
+        low, high = _range(e, metric) if e else (None, None)
         count = s.metrics.get("example_count", 0.0)
-        rows.append({"value": s.value, "metric": value, "low": low, "high": high, "rows": count})
-    if all(row["value"].isdigit() for row in rows):
-        rows.sort(key=lambda row: int(row["value"]))
-    else:
+        value_of = _value(s)
+        rows.append({"value": value_of, "metric": value, "low": low, "high": high, "rows": count})
+    if feature != raw.AGE_BUCKET.name:
         rows.sort(key=lambda row: row["metric"], reverse=metric in LOWER_IS_BETTER)
     name = _NAMES.get(feature, feature)
     overall = verdict.metrics.get(metric, float("nan"))
@@ -344,7 +359,7 @@ def _slice_table(found: Sequence[tuple[SliceMetrics, Estimate | None]]) -> Table
         tuple(
             (
                 _NAMES.get(s.feature, s.feature),
-                s.value,
+                _value(s),
                 int(s.metrics.get("example_count", 0)),
                 s.metrics.get("rmse"),
                 *(e.rmse_range if e else (None, None)),
