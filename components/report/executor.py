@@ -96,5 +96,10 @@ def _lineage(metadata: str | None) -> Lineage | None:
     found = read_latest_run(Path(metadata)) if metadata else None
     if found is None:
         return None
-    kept = tuple(e for e in found.executions if e.component not in _AFTERWARDS)
+    # Whether this run, or one before, did the work can differ as well.
+    kept = tuple(
+        dataclasses.replace(execution, cached=False)
+        for execution in found.executions
+        if execution.component not in _AFTERWARDS
+    )
     return dataclasses.replace(found, executions=kept)

@@ -89,7 +89,7 @@ def _model(lineage: Lineage, model: Artifact | None) -> Iterator[Block]:
         yield Facts((("Run", lineage.run),))
         return
     trainer = lineage.maker(model.id)
-    facts = [("Run", lineage.run), ("Model", f"artifact {model.id}")]
+    facts = [("Run this page was made in", lineage.run), ("Model", f"artifact {model.id}")]
     if trainer is not None:
         facts += [
             ("Trained", f"{trainer.started:%Y-%m-%d %H:%M} UTC, execution {trainer.id}"),
@@ -100,7 +100,9 @@ def _model(lineage: Lineage, model: Artifact | None) -> Iterator[Block]:
         facts.append(("To be evaluated on", str(model.properties["evaluation_protocol"])))
     baseline = lineage.input("Evaluator", "baseline_model")
     facts.append(("Baseline", f"artifact {baseline.id}" if baseline else "none"))
-    facts.append(("Pushed", _pushed(lineage)))
+    # The page that the pipeline makes ends at the verdict: see `components.report.component`.
+    if any(execution.component == "Pusher" for execution in lineage.executions):
+        facts.append(("Pushed", _pushed(lineage)))
     yield Facts(tuple(facts))
 
 
