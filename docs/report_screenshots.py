@@ -28,8 +28,8 @@ def main() -> None:
         raise SystemExit("chromium is missing (on Debian: apt install chromium).")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        desktop = browser.new_page(viewport={"width": 1280, "height": 1020})
-        picture(desktop, report, "#state-map", "report.png")
+        desktop = browser.new_page(viewport={"width": 1280, "height": 1080})
+        picture(desktop, report, "#by-director", "report.png")
         phone = browser.new_page(
             viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2
         )

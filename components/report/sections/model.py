@@ -92,7 +92,7 @@ def _curve(name: str, values: Sequence[float]) -> Figure:
         charts.lines(
             rows,
             Channel("epoch", "epoch", format=".0f", zero=False, values=_ticks(len(values))),
-            Channel("loss", unit, zero=False),
+            Channel("loss", unit, zero=False, format=".3~f"),
             height=200,
             points=len(values) <= 20,
         ),
