@@ -28,6 +28,7 @@ class Record:
       params: the method's values.
       metrics: figures by name.
       seconds: time of learning and answering, by the clock.
+      cpu_seconds: the same of the processor, all threads together.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Record:
     params: Params
     metrics: Metrics
     seconds: float
+    cpu_seconds: float
 
 
 class Cache:

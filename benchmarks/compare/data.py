@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 
 from benchmarks.compare.protocols import FloatArray, IntArray, Split
 from components.errors import InputError
@@ -15,7 +16,7 @@ from components.errors import InputError
 DATA_VARIABLE = "MOVIELENS_DIR"
 FILES = ("u.data", "u.user", "u.item")
 
-_GENRES_FROM = 5
+_TITLE, _RELEASED, _GENRES_FROM = 1, 2, 5
 _AGE_BUCKETS = (18, 25, 35, 45, 50, 56)
 _QUICK_USERS = 200
 
@@ -34,6 +35,7 @@ class Data:
       user_labels: `[users, 3]` age bucket, gender and occupation, as text.
       movie_genres: `[movies, genres]` 0 or 1.
       movie_titles: titles by row; some movies share one.
+      movie_released: dates of release by row, as text.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class Data:
     user_labels: tuple[tuple[str, ...], ...]
     movie_genres: FloatArray
     movie_titles: tuple[str, ...]
+    movie_released: tuple[str, ...]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -67,6 +70,13 @@ class Task:
     split: Split
     fit: IntArray
     ask: IntArray
+
+
+def interactions(task: Task) -> scipy.sparse.csr_matrix:
+    """Returns `[users, movies]`: 1 where there is a rating to learn from."""
+    pairs = (task.data.users[task.fit], task.data.movies[task.fit])
+    ones = np.ones(len(task.fit), np.float32)
+    return scipy.sparse.csr_matrix((ones, pairs), shape=task.data.shape)
 
 
 def load(quick: bool = False) -> Data:
@@ -98,7 +108,8 @@ def load(quick: bool = False) -> Data:
         timestamps=lines[:, 3],
         user_labels=tuple((_age_bucket(user[1]), user[2], user[3]) for user in users),
         movie_genres=np.array([item[_GENRES_FROM:] for item in items]).astype(np.float64),
-        movie_titles=tuple(item[1] for item in items),
+        movie_titles=tuple(item[_TITLE] for item in items),
+        movie_released=tuple(item[_RELEASED] for item in items),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -70,6 +71,14 @@ class Method:
     def criterion(self) -> tuple[str, int]:
         """The figure it is chosen by on validation; 1 where more is better, else -1."""
         return (RMSE, -1) if self.kind == "rating" else (TOP_10, 1)
+
+
+def grid(**values: tuple[float | str, ...]) -> tuple[Params, ...]:
+    """Returns every combination of the values of each name."""
+    return tuple(
+        dict(zip(values, combination, strict=True))
+        for combination in itertools.product(*values.values())
+    )
 
 
 def measure(task: Task, answer: Answer) -> Metrics:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import warnings
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
-from benchmarks.compare.data import Task
-from benchmarks.compare.methods import Answer, Method, Params
-from benchmarks.compare.peers_retrieval import interactions
+from benchmarks.compare.data import Task, interactions
+from benchmarks.compare.methods import Answer, Method, Params, grid
 from benchmarks.compare.protocols import FloatArray, IntArray
 
 _SEED = 42
@@ -165,20 +163,13 @@ def _one_hot(values: np.ndarray[Any, Any]) -> scipy.sparse.csr_matrix:
     return scipy.sparse.csr_matrix((np.ones(len(columns)), (np.arange(len(columns)), columns)))
 
 
-def _grid(**values: tuple[float | str, ...]) -> tuple[Params, ...]:
-    return tuple(
-        dict(zip(values, combination, strict=True))
-        for combination in itertools.product(*values.values())
-    )
-
-
 def _machine(name: str, title: str, features: str) -> Method:
     return Method(
         name,
         title,
         "rating",
         factorisation_machine,
-        _grid(features=(features,), rank=(8, 16), iterations=(200,)),
+        grid(features=(features,), rank=(8, 16), iterations=(200,)),
         {"features": features, "rank": 2, "iterations": 4},
     )
 
@@ -190,7 +181,7 @@ METHODS: tuple[Method, ...] = (
         "User + movie bias",
         "rating",
         bias,
-        _grid(user_penalty=(2.0, 5.0, 10.0), movie_penalty=(1.0, 2.0, 5.0, 10.0)),
+        grid(user_penalty=(2.0, 5.0, 10.0), movie_penalty=(1.0, 2.0, 5.0, 10.0)),
         {"user_penalty": 5.0, "movie_penalty": 5.0},
     ),
     Method(
@@ -198,7 +189,7 @@ METHODS: tuple[Method, ...] = (
         "KNNBaseline (surprise)",
         "rating",
         knn_baseline,
-        _grid(neighbours_are=("movies", "users"), neighbours=(20, 40, 60), shrinkage=(100.0,)),
+        grid(neighbours_are=("movies", "users"), neighbours=(20, 40, 60), shrinkage=(100.0,)),
         {"neighbours_are": "movies", "neighbours": 20, "shrinkage": 100.0},
     ),
     Method(
@@ -206,7 +197,7 @@ METHODS: tuple[Method, ...] = (
         "SVD (surprise)",
         "rating",
         svd,
-        _grid(
+        grid(
             factors=(100, 200),
             epochs=(40, 80),
             learning_rate=(0.01,),

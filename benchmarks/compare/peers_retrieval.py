@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
-import scipy.sparse
 
-from benchmarks.compare.data import Task
-from benchmarks.compare.methods import Answer, Method, Params
+from benchmarks.compare.data import Task, interactions
+from benchmarks.compare.methods import Answer, Method, Params, grid
 from benchmarks.compare.protocols import FloatArray
 
 _SEED = 42
 _THREADS = 1
-
-
-def interactions(task: Task) -> scipy.sparse.csr_matrix:
-    """Returns `[users, movies]`: 1 where there is a rating to learn from."""
-    pairs = (task.data.users[task.fit], task.data.movies[task.fit])
-    ones = np.ones(len(task.fit), np.float32)
-    return scipy.sparse.csr_matrix((ones, pairs), shape=task.data.shape)
 
 
 def popularity(task: Task, params: Params) -> Answer:
@@ -97,13 +87,6 @@ def _products(users: FloatArray, movies: FloatArray) -> FloatArray:
     return users.astype(np.float64) @ movies.astype(np.float64).T
 
 
-def _grid(**values: tuple[float, ...]) -> tuple[Params, ...]:
-    return tuple(
-        dict(zip(values, combination, strict=True))
-        for combination in itertools.product(*values.values())
-    )
-
-
 METHODS: tuple[Method, ...] = (
     Method("popularity", "Popularity", "retrieval", popularity),
     Method(
@@ -111,7 +94,7 @@ METHODS: tuple[Method, ...] = (
         "ItemKNN (cosine)",
         "retrieval",
         item_knn,
-        _grid(neighbours=(20, 40, 80, 160, 320), shrink=(0.0, 10.0, 30.0, 100.0, 300.0)),
+        grid(neighbours=(20, 40, 80, 160, 320), shrink=(0.0, 10.0, 30.0, 100.0, 300.0)),
         {"neighbours": 20, "shrink": 0.0},
     ),
     Method(
@@ -119,7 +102,7 @@ METHODS: tuple[Method, ...] = (
         "EASE^R",
         "retrieval",
         ease,
-        _grid(penalty=(50.0, 100.0, 200.0, 300.0, 400.0, 600.0, 1000.0)),
+        grid(penalty=(50.0, 100.0, 200.0, 300.0, 400.0, 600.0, 1000.0)),
         {"penalty": 200.0},
     ),
     Method(
@@ -127,8 +110,8 @@ METHODS: tuple[Method, ...] = (
         "iALS (implicit)",
         "retrieval",
         ials,
-        _grid(
-            factors=(24, 32, 48, 64, 128),
+        grid(
+            factors=(24, 32, 48, 64),
             regularization=(10.0, 15.0, 20.0, 30.0, 50.0),
             alpha=(1.0, 2.0, 3.0, 5.0),
             iterations=(15,),
@@ -140,10 +123,10 @@ METHODS: tuple[Method, ...] = (
         "BPR (implicit)",
         "retrieval",
         bpr,
-        _grid(
-            factors=(8, 16, 32, 64),
-            learning_rate=(0.001, 0.003, 0.01),
-            regularization=(0.003, 0.01, 0.03),
+        grid(
+            factors=(32, 128),
+            learning_rate=(0.01,),
+            regularization=(0.01, 0.03, 0.1),
             iterations=(100, 300),
         ),
         {"factors": 8, "learning_rate": 0.01, "regularization": 0.01, "iterations": 2},

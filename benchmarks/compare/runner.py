@@ -154,12 +154,13 @@ class Runner:
             (split.inner, split.validation) if stage == VALIDATION else (split.train, split.test)
         )
         task = Task(self.data, split, fit, ask)
-        started = time.monotonic()
+        started, cpu_started = time.monotonic(), time.process_time()
         metrics = measure(task, method.run(task, params))
         seconds = round(time.monotonic() - started, 2)
+        cpu_seconds = round(time.process_time() - cpu_started, 2)
         if not np.isfinite(list(metrics.values())).all():
             raise ValueError(f"{method.title} with {dict(params)} gave {metrics} on {split.name}")
-        record = Record(method.name, split.name, stage, dict(params), metrics, seconds)
+        record = Record(method.name, split.name, stage, dict(params), metrics, seconds, cpu_seconds)
         self._cache.keep(method, record)
         return record
 
