@@ -2,7 +2,9 @@
 
 make compare                                    # everything
 python -m benchmarks.compare --only ease ials   # these, then the tables of all there is
-python -m benchmarks.compare --quick --docs-dir output/quick
+python -m benchmarks.compare --quick            # a small part, to see that it works
+
+As long as something is not measured, the tables go to a draft beside the measurements.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ PEERS_PYTHON = ROOT / ".venv-compare" / "bin" / "python"
 PEERS: tuple[Method, ...] = (*peers_retrieval.METHODS, *peers_rating.METHODS)
 _PEERS_STAGE = "--peers-stage"
 _QUICK_FOLDS = (1, 2)
+_DRAFT = "draft"
 
 
 def our_methods() -> tuple[Method, ...]:
@@ -46,7 +49,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these methods only")
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
     parser.add_argument("--cache-dir", type=Path, default=ROOT / "output" / "compare")
-    parser.add_argument("--docs-dir", type=Path, default=ROOT / "docs")
+    parser.add_argument(
+        "--docs-dir",
+        type=Path,
+        help="where the tables go (default docs, or the cache's draft where some are missing)",
+    )
     parser.add_argument(_PEERS_STAGE, action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -65,13 +72,36 @@ def main(arguments: Sequence[str]) -> None:
     if options.peers_stage:
         _run(runner, _wanted(PEERS, options.only), "peers")
         return
+    _check_peers_python(options.only)
     ours = our_methods()
     wanted = _wanted((*PEERS, *ours), options.only)
     if any(method in PEERS for method in wanted):
         _run_peers([method.name for method in wanted if method in PEERS], arguments)
     _run(runner, [method for method in wanted if method in ours], "TensorFlow")
-    report.write(options.docs_dir, runner, (*PEERS, *ours))
-    print(f"Wrote {options.docs_dir / report.MARKDOWN} and {report.JSON} beside it.")
+    _write(runner, (*PEERS, *ours), options)
+
+
+def _write(runner: Runner, methods: Sequence[Method], options: argparse.Namespace) -> None:
+    """Writes the tables; unless told so, nothing but complete ones of all the data to docs."""
+    missing = [method.name for method in methods if not runner.complete(method)]
+    folder = options.docs_dir
+    if folder is None:
+        draft = missing or options.quick
+        folder = options.cache_dir / _DRAFT if draft else ROOT / "docs"
+    report.write(folder, runner, methods)
+    print(f"Wrote {folder / report.MARKDOWN} and {report.JSON} beside it.")
+    if missing:
+        print(f"Not all is measured yet of: {', '.join(missing)}.")
+
+
+def _check_peers_python(only: Sequence[str] | None) -> None:
+    wanted = only is None or any(method.name in only for method in PEERS)
+    if wanted and not PEERS_PYTHON.exists():
+        raise InputError(
+            "the peers' environment is not there",
+            expected=str(PEERS_PYTHON),
+            action="start with `make compare`, which makes it",
+        )
 
 
 def _wanted(methods: Sequence[Method], only: Sequence[str] | None) -> list[Method]:
@@ -90,12 +120,6 @@ def _wanted(methods: Sequence[Method], only: Sequence[str] | None) -> list[Metho
 
 def _run_peers(names: Sequence[str], arguments: Sequence[str]) -> None:
     """Measures peers with the Python of their own environment, progress and all."""
-    if not PEERS_PYTHON.exists():
-        raise InputError(
-            "the peers' environment is not there",
-            expected=str(PEERS_PYTHON),
-            action="start with `make compare`, which makes it",
-        )
     options = parse(arguments)
     command = [str(PEERS_PYTHON), "-m", "benchmarks.compare", _PEERS_STAGE, "--only", *names]
     command += ["--cache-dir", str(options.cache_dir.resolve())]
@@ -119,11 +143,18 @@ def _run(runner: Runner, methods: Sequence[Method], what: str) -> None:
     total = sum(runner.size(method) for method in methods)
     if not total:
         return
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=total, what=what)
+
+        def done(text: str) -> None:
+            progress.update(bar, advance=1, description=text)
+            if not console.is_terminal:
+                print(text, file=sys.stderr, flush=True)
+
         for method in methods:
             progress.update(bar, description=method.title)
-            runner.run(method, lambda text: progress.update(bar, advance=1, description=text))
+            runner.run(method, done)
 
 
 if __name__ == "__main__":

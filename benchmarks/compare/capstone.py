@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.compare import protocols
-from benchmarks.compare.data import Task
+from benchmarks.compare.data import Data, Task
 from benchmarks.compare.methods import Answer, Method, Params
 from benchmarks.compare.protocols import FloatArray, IntArray
 from components.source_hash import source_digest
@@ -25,23 +25,29 @@ _ASK_BATCH = 2_000
 
 
 class LeakingModel(TutorialModel):
-    """A query tower that is also told the movie it is to find.
+    """A query tower that is also told genres and release date of the movie it is to find.
 
     Of no use, for in use there is no such movie: it shows what leakage does to the figures.
 
     Args:
-      users: number of users.
-      movies: number of movies.
+      data: the movies, whose features the query tower is given.
       config: widths and loss weights.
     """
 
-    def __init__(self, users: int, movies: int, config: TutorialConfig) -> None:
-        super().__init__(users, movies, config)
-        self.answers = embedding_table("leaking_answer", movies + 1, config.embedding_dim)
+    def __init__(self, data: Data, config: TutorialConfig) -> None:
+        super().__init__(*data.shape, config)
+        dates, date = np.unique(data.movie_released, return_inverse=True)
+        self._date = tf.constant(date)
+        self._genres = tf.constant(data.movie_genres, tf.float32)
+        dim = config.embedding_dim
+        self.dates = embedding_table("leaking_date", len(dates), dim)
+        self.genres = embedding_table("leaking_genre", data.movie_genres.shape[1], dim)
 
     def query(self, user: tf.Tensor, movie: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, dim]` vectors of users and of the answers they are to find."""
-        return tf.gather(self.users, user) + tf.gather(self.answers, movie)
+        """Returns `[batch, dim]` vectors of users and of the movies they are to find."""
+        genres = tf.matmul(tf.gather(self._genres, movie), self.genres)
+        date = tf.gather(self.dates, tf.gather(self._date, movie))
+        return tf.gather(self.users, user) + genres + date
 
     def stars(self, user_id: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
         """Returns predicted stars `[batch]`, not clipped."""
@@ -67,8 +73,8 @@ def run(task: Task, params: Params) -> Answer:
         retrieval_weight=float(params["retrieval_weight"]),
         rating_weight=float(params["rating_weight"]),
     )
-    leaking = bool(params["leaking"])
-    model = (LeakingModel if leaking else TutorialModel)(*task.data.shape, config)
+    leaking = params["leaking"]
+    model = LeakingModel(task.data, config) if leaking else TutorialModel(*task.data.shape, config)
     interactions, users = _as_trainer_data(task)
     with tempfile.TemporaryDirectory() as log_dir:
         fit_tutorial(
@@ -82,7 +88,7 @@ def run(task: Task, params: Params) -> Answer:
         )
     asking, asked = task.data.users[task.ask], task.data.movies[task.ask]
     stars = model.stars(tf.constant(asking), tf.constant(asked)).numpy().astype(np.float64)
-    if leaking:
+    if isinstance(model, LeakingModel):
         ranks_all, ranks_unseen = _leaking_ranks(model, task)
         return Answer(ranks_all=ranks_all, ranks_unseen=ranks_unseen, predictions=stars)
     candidates = model.movies.numpy()[:-1].astype(np.float64)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gc
+import math
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -23,7 +26,14 @@ from benchmarks.compare import methods, protocols
 from benchmarks.compare.data import Task
 from benchmarks.compare.methods import Answer, Method, Metrics, Params
 from benchmarks.compare.protocols import FloatArray, IntArray
-from benchmarks.compare.report import OURS, PLAIN, UNTIMED
+from benchmarks.compare.report import (
+    CROSS,
+    OURS,
+    PLAIN,
+    TRAIN_CPU_SECONDS,
+    TRAIN_SECONDS,
+    UNTIMED,
+)
 from components.data import source, tables
 from components.data.metadata import join_metadata
 from components.data.ratings import RatingsChunk
@@ -33,6 +43,7 @@ from schema import features as raw
 from schema import predictions
 from schema.features import Owner
 from trainer import data as trainer_data
+from trainer import describe
 from trainer import run as trainer_run
 from trainer.config import BayesConfig, TasteConfig, TrainConfig, TrainerConfig
 from transform.preprocessing import preprocessing_fn
@@ -79,6 +90,7 @@ def run(task: Task, params: Params) -> Answer:
         interactions, users = trainer_data.load_interactions(
             _files(ratings), transform_output, catalogue
         )
+        started, cpu_started = time.monotonic(), time.process_time()
         trained = trainer_run.train(
             _config(params),
             catalogue,
@@ -88,11 +100,17 @@ def run(task: Task, params: Params) -> Answer:
             scratch,
             report=lambda line: None,
         )
+        seconds = {
+            TRAIN_SECONDS: round(time.monotonic() - started, 2),
+            TRAIN_CPU_SECONDS: round(time.process_time() - cpu_started, 2),
+        }
         answers = _ask(trained.serving.predict_examples, _examples(task, task.ask, sides))
+    crosses = _crosses(trained.descriptions[describe.CROSS_WEIGHTS_FILE])
     del trained
     tf.keras.backend.clear_session()
     gc.collect()
-    return _answer(task, answers)
+    answer = _answer(task, answers)
+    return dataclasses.replace(answer, more={**answer.more, **crosses, **seconds})
 
 
 def _config(params: Params) -> TrainerConfig:
@@ -149,6 +167,16 @@ def _analyze(paths: list[str], target: Path) -> None:
         rows = pipeline | examples.BeamSource()
         graph = (rows, examples.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
         _ = graph | tft_beam.WriteTransformFn(str(target))
+
+
+def _crosses(weights: Mapping[str, Any]) -> Metrics:
+    """Returns how strongly the cross layer couples each pair, both directions together."""
+    names, norms = weights["blocks"], weights["norms"]
+    return {
+        f"{CROSS}{names[i]} × {names[j]}": math.hypot(norms[i][j], norms[j][i] if i != j else 0.0)
+        for i in range(len(names))
+        for j in range(i, len(names))
+    }
 
 
 def _ask(

@@ -22,23 +22,33 @@ from benchmarks.compare.methods import (
     Method,
     Metrics,
 )
-from benchmarks.compare.runner import Runner
+from benchmarks.compare.protocols import P1, P2, P3
+from benchmarks.compare.runner import TEST, Runner
 from benchmarks.compare.texts import (
+    AFTER,
     CAPSTONE,
     CAPSTONE_TITLE,
+    CEILING_TITLE,
     CHOICES_TITLE,
+    COSTS_TITLE,
+    CROSSES_TITLE,
     FOOTER,
     INTRODUCTION,
-    LEAK,
     NOTES,
+    SUMMARY_TITLE,
 )
 
 MARKDOWN, JSON = "RESULTS.md", "results.json"
 UNTIMED = "untimed_"
 PLAIN = "plain_"
+CROSS = "cross: "
+"""Before the names of two features: how strongly the cross layer couples them."""
+TRAIN_SECONDS, TRAIN_CPU_SECONDS = "train_seconds", "train_cpu_seconds"
 OURS = "ours"
 
 Cell = str | float | None
+_CROSSES_SHOWN = 10
+_IDS = "user id × movie id"
 _LISTS = {
     "P2 top-10": TOP_10,
     "P2 top-100": TOP_100,
@@ -83,27 +93,87 @@ def make_tables(runner: Runner, methods: Sequence[Method]) -> list[Table]:
         method.name: [(step.split.name, record) for step, record in runner.results(method)]
         for method in methods
     }
-    peers = [method for method in methods if not method.only_main]
+    lists = {**_P1, **_LISTS}
+    shown = [method for method in methods if not method.only_main]
     tables = [
-        _retrieval(f"Retrieval, {main}", "P1, P2", main, {**_P1, **_LISTS}, peers, records),
-        _retrieval(f"Retrieval, {other}", "P1, P2", other, {**_P1, **_LISTS}, peers, records),
+        _summary(runner, shown, records),
+        _retrieval(f"Retrieval, {main}", f"{P1}, {P2}", main, lists, shown, records),
+        _retrieval(f"Retrieval, {other}", f"{P1}, {P2}", other, lists, shown, records),
         _retrieval(
             "Retrieval, each user's last 20 % by time",
-            "P3",
+            P3,
             splits.temporal.name,
-            {name.replace("P2", "P3"): metric for name, metric in _LISTS.items()},
-            peers,
+            {name.replace(P2, P3): metric for name, metric in _LISTS.items()},
+            shown,
             records,
         ),
         _ceilings(runner),
-        _ratings(f"Stars, {main}, {other} and u1 to u5", [main, other], folds, peers, records),
-        _capstone(main, [method for method in methods if method.only_main], records),
+        _ratings(f"Stars, {main}, {other} and u1 to u5", [main, other], folds, shown, records),
+        _capstone(main, methods, records),
+        _crosses(main, records),
+        _costs(main, methods, records),
         _choices(runner, methods),
     ]
     return [table for table in tables if table.rows]
 
 
 _Records = Mapping[str, Sequence[tuple[str, Record]]]
+
+
+def _found(records: _Records, method: str, split: str, metric: str) -> list[float]:
+    """Returns a figure of a method on a split, once for each seed."""
+    return [
+        record.metrics[metric]
+        for name, record in records.get(method, ())
+        if name == split and metric in record.metrics
+    ]
+
+
+def _summary(runner: Runner, methods: Sequence[Method], records: _Records) -> Table:
+    """Returns ours beside the strongest peer, figure by figure."""
+    splits = runner.splits
+    main, other, temporal = splits.main.name, splits.other.name, splits.temporal.name
+    asked = [
+        (f"{P1} top-10, {main}", [main], P1_TOP_10),
+        (f"{P1} top-100, {main}", [main], P1_TOP_100),
+        *(
+            (f"{protocol} {name}, {split}", [split], metric)
+            for protocol, split in ((P2, main), (P2, other), (P3, temporal))
+            for name, metric in (
+                ("top-10", TOP_10),
+                ("top-100", TOP_100),
+                ("NDCG@10 users", USER_NDCG),
+            )
+        ),
+        (f"RMSE, {main}", [main], RMSE),
+        (f"RMSE, {other}", [other], RMSE),
+        ("RMSE, mean of the folds", [fold.name for fold in splits.folds], RMSE),
+    ]
+    peers = [method for method in methods if method.name != OURS]
+    rows: list[list[Cell]] = []
+    for label, of, metric in asked:
+        ours = [_average(records, OURS, of, name) for name in (metric, UNTIMED + metric)]
+        if any(value is not None for value in ours):
+            rows.append([label, *map(_cell, ours), *_strongest(peers, records, of, metric)])
+    columns = ["figure on test", "ours", "ours, without time", "strongest peer", "which"]
+    return Table(SUMMARY_TITLE, f"{P1}, {P2}, {P3}, RMSE", columns, rows)
+
+
+def _average(records: _Records, method: str, splits: Sequence[str], metric: str) -> float | None:
+    """Returns the mean over splits of the mean over seeds; None if a split lacks the figure."""
+    found = [_found(records, method, split, metric) for split in splits]
+    return statistics.mean(map(statistics.mean, found)) if found and all(found) else None
+
+
+def _strongest(
+    peers: Iterable[Method], records: _Records, splits: Sequence[str], metric: str
+) -> tuple[Cell, Cell]:
+    values = {peer.title: _average(records, peer.name, splits, metric) for peer in peers}
+    known = {title: value for title, value in values.items() if value is not None}
+    if not known:
+        return None, None
+    best = (min if metric == RMSE else max)(known, key=lambda title: known[title])
+    return _cell(known[best]), best
 
 
 def _retrieval(
@@ -162,8 +232,8 @@ def _ceilings(runner: Runner) -> Table:
         for split in (splits.main, splits.other, splits.temporal)
     ]
     return Table(
-        "The ceiling of a query that depends on the user alone",
-        "P1, P2, P3",
+        CEILING_TITLE,
+        f"{P1}, {P2}, {P3}",
         ["split", "highest top-10"],
         rows,
     )
@@ -218,11 +288,12 @@ def _capstone(split: str, methods: Iterable[Method], records: _Records) -> Table
     metrics = (P1_TOP_10, P1_TOP_100, TOP_10, TOP_100, RMSE)
     rows: list[list[Cell]] = []
     for method in methods:
-        for name, record in records[method.name]:
-            if name == split:
-                reported = CAPSTONE.get(method.name, (None, None, None))
-                measured = (_cell(record.metrics.get(metric)) for metric in metrics)
-                rows.append([method.title, *reported, *measured])
+        found = [record.metrics for name, record in records[method.name] if name == split]
+        if method.name in CAPSTONE and found:
+            title, reported = CAPSTONE[method.name]
+            for name, *measured in _mean_and_spread(title, found, metrics):
+                rows.append([name, *(reported or (None, None, None)), *measured])
+                reported = None
     columns = [
         "model",
         "capstone top-10",
@@ -234,7 +305,47 @@ def _capstone(split: str, methods: Iterable[Method], records: _Records) -> Table
         "P2 top-100",
         "RMSE",
     ]
-    return Table(f"{CAPSTONE_TITLE}, {split}", "P1, P2, RMSE", columns, rows)
+    return Table(f"{CAPSTONE_TITLE}, {split}", f"{P1}, {P2}, RMSE", columns, rows)
+
+
+def _crosses(split: str, records: _Records) -> Table:
+    """Returns the pairs that the cross layer couples most, and that of the two ids."""
+    seeds = [record.metrics for name, record in records.get(OURS, ()) if name == split]
+    names = [name for name in (seeds[0] if seeds else ()) if name.startswith(CROSS)]
+    values = {name.removeprefix(CROSS): [each[name] for each in seeds] for name in names}
+    ordered = sorted(values, key=lambda pair: -statistics.mean(values[pair]))
+    rows: list[list[Cell]] = [
+        [
+            pair,
+            place,
+            _cell(statistics.mean(values[pair])),
+            _cell(statistics.stdev(values[pair])) if len(seeds) > 1 else None,
+        ]
+        for place, pair in enumerate(ordered, start=1)
+        if place <= _CROSSES_SHOWN or pair == _IDS
+    ]
+    columns = ["pair", f"place of {len(ordered)}", "strength, mean over seeds", "sd over seeds"]
+    return Table(CROSSES_TITLE, f"training part of {split}", columns, rows)
+
+
+def _costs(split: str, methods: Iterable[Method], records: _Records) -> Table:
+    rows: list[list[Cell]] = []
+    for method in methods:
+        found = [record for name, record in records[method.name] if name == split]
+        if not found:
+            continue
+        clock = statistics.median(record.seconds for record in found)
+        processor = statistics.median(record.cpu_seconds for record in found)
+        rows.append([method.title, round(clock), round(processor)])
+        trained = [
+            _found(records, method.name, split, metric)
+            for metric in (TRAIN_SECONDS, TRAIN_CPU_SECONDS)
+        ]
+        if all(trained):
+            seconds = [round(statistics.median(values)) for values in trained]
+            rows.append([f"{method.title}, the training alone", *seconds])
+    columns = ["method", "seconds by the clock", "processor seconds"]
+    return Table(COSTS_TITLE, f"{TEST} of {split}", columns, rows)
 
 
 def _choices(runner: Runner, methods: Iterable[Method]) -> Table:
@@ -268,8 +379,7 @@ def _markdown(tables: Sequence[Table]) -> str:
             if table.title.startswith(beginning):
                 parts.append(note)
         parts.append(_markdown_table(table))
-        if table.title.startswith(CAPSTONE_TITLE):
-            parts.append(LEAK)
+        parts += [text for start, text in AFTER.items() if table.title.startswith(start)]
     return "\n\n".join([*parts, FOOTER]) + "\n"
 
 
@@ -282,4 +392,4 @@ def _markdown_table(table: Table) -> str:
 def _text(cell: Cell) -> str:
     if cell is None:
         return "–"
-    return cell if isinstance(cell, str) else f"{cell:.4f}"
+    return f"{cell:.4f}" if isinstance(cell, float) else str(cell)

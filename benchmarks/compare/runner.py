@@ -127,6 +127,10 @@ class Runner:
             if record is not None:
                 yield step, record
 
+    def complete(self, method: Method) -> bool:
+        """Returns whether everything about a method has been measured."""
+        return len(list(self.results(method))) == len(self.steps(method))
+
     def chosen(self, method: Method, split: Split) -> Params | None:
         """Returns the best values on a split's validation; None if some are not measured."""
         grid = self.grid(method)

@@ -1,0 +1,45 @@
+"""The capstone's models as they are compared, the leaking one before all."""
+
+import pytest
+
+from benchmarks.compare import capstone, protocols
+from benchmarks.compare.data import Task
+from benchmarks.compare.methods import measure
+
+pytestmark = pytest.mark.xdist_group("trainer")
+
+
+@pytest.fixture
+def figures(bench):
+    """Returns the figures of a model by its name, trained long on little data."""
+
+    def figures_of(name):
+        (method,) = (method for method in capstone.METHODS if method.name == name)
+        main = bench.splits.main
+        task = Task(bench.loaded, main, main.train, main.test)
+        return measure(task, method.run(task, {**method.grid[0], "epochs": 60}))
+
+    return figures_of
+
+
+def test_a_query_that_is_told_the_movies_features_beats_the_ceiling(bench, figures):
+    ceiling = protocols.user_only_ceiling(bench.loaded.users[bench.splits.main.test])
+    leaking, honest = figures("tutorial_leak"), figures("tutorial_retrieval")
+    assert honest["top_10"] <= ceiling < 0.95
+    assert leaking["p1_top_10"] > 0.95
+    # Each row has a list of its own: there is no list of a user to average over.
+    assert "user_ndcg" not in leaking
+
+
+def test_the_loss_weights_make_the_capstones_models():
+    weights = {
+        method.name: (method.grid[0]["rating_weight"], method.grid[0]["retrieval_weight"])
+        for method in capstone.METHODS
+    }
+    assert weights == {
+        "tutorial_rating": (1.0, 0.0),
+        "tutorial_retrieval": (0.0, 1.0),
+        "tutorial_joint": (1.0, 1.0),
+        "tutorial_leak": (1.0, 1.0),
+    }
+    assert all(method.only_main for method in capstone.METHODS)

@@ -1,0 +1,189 @@
+"""The tables of the comparison, against figures that are known, and who reads them."""
+
+import json
+import statistics
+import types
+
+import numpy as np
+import pytest
+from compare_fixtures import constant
+
+from benchmarks.compare import protocols, report, texts
+from benchmarks.compare.methods import Answer, grid
+from components.report.page import Table
+from components.report.sections import evaluation
+
+
+def nothing(text):
+    pass
+
+
+def tables(bench, *methods):
+    runner = bench.runner()
+    for method in methods:
+        runner.run(method, nothing)
+    return {table.title: table for table in report.make_tables(runner, methods)}
+
+
+def rows(table):
+    return {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+
+
+def lists(top_10, top_100=0.5):
+    return {"p1_top_10": top_10 / 2, "p1_top_100": 0.25, "top_10": top_10, "top_100": top_100}
+
+
+@pytest.fixture
+def ours(bench):
+    """Ours with two seeds, and the figures it has with each."""
+    by_seed = {1: 0.3, 2: 0.34}
+
+    def answer(task, params):
+        top_10 = by_seed[params["seed"]]
+        untimed = {report.UNTIMED + "top_10": top_10 - 0.2, report.UNTIMED + "rmse": 0.95}
+        crosses = {f"{report.CROSS}a × {i}": 20.0 - i for i in range(10)}
+        crosses[report.CROSS + "user id × movie id"] = 0.5 * params["seed"]
+        more = {**lists(top_10), **untimed, **crosses, "rmse": 0.9, "plain_p1_top_10": 0.07}
+        return Answer(more={**more, "train_seconds": 12.0, "train_cpu_seconds": 20.0})
+
+    return bench.method(report.OURS, answer, kind="both", seeds=tuple(by_seed))
+
+
+def test_several_seeds_give_mean_and_spread(bench, ours):
+    found = rows(tables(bench, ours)["Retrieval, shuffle 42"])
+    assert found["The ours (mean of 2 seeds)"]["P2 top-10"] == 0.32
+    spread = round(statistics.stdev([0.3, 0.34]), 4)
+    assert found["The ours (sd over seeds)"]["P2 top-10"] == spread
+    assert found["The ours, without time (mean of 2 seeds)"]["P2 top-10"] == pytest.approx(0.12)
+    assert found["The ours, without the seen block (mean of 2 seeds)"]["P1 top-10"] == 0.07
+
+
+def test_one_seed_has_no_spread(bench, ours):
+    found = rows(tables(bench, ours)["Retrieval, shuffle 7"])
+    assert found["The ours"]["P2 top-10"] == 0.3
+    assert not any("sd over" in name for name in found)
+
+
+def test_summary_holds_the_best_peer_of_each_row_against_ours(bench, ours):
+    weak = bench.method("weak", constant(**lists(0.1, 0.6)), kind="retrieval")
+    strong = bench.method("strong", constant(**lists(0.2, 0.4)), kind="retrieval")
+    close = bench.method("close", constant(rmse=0.91))
+    far = bench.method("far", constant(rmse=0.99))
+    found = rows(tables(bench, weak, strong, close, far, ours)["In short"])
+    top_10, top_100 = found["P2 top-10, shuffle 42"], found["P2 top-100, shuffle 42"]
+    assert (top_10["ours"], top_10["strongest peer"], top_10["which"]) == (0.32, 0.2, "The strong")
+    assert top_10["ours, without time"] == 0.12
+    assert (top_100["strongest peer"], top_100["which"]) == (0.6, "The weak")
+    stars = found["RMSE, mean of the folds"]
+    assert (stars["ours"], stars["strongest peer"], stars["which"]) == (0.9, 0.91, "The close")
+
+
+def test_mean_of_the_folds_needs_all_of_them(bench):
+    method = bench.method("close", lambda task, params: Answer(more={"rmse": fold(task)}))
+
+    def fold(task):
+        return 0.9 + float(task.split.name[1:]) / 100 if task.split.name.startswith("u") else 0.8
+
+    title = "Stars, shuffle 42, shuffle 7 and u1 to u5"
+    found = rows(tables(bench, method)[title])["The close"]
+    assert found["shuffle 42"] == 0.8
+    assert [found[f"u{number}"] for number in range(1, 6)] == [0.91, 0.92, 0.93, 0.94, 0.95]
+    assert found["mean of u1 to u5"] == pytest.approx(0.93)
+    next(bench.folder.glob("close-u3-*")).unlink()
+    left = {t.title: t for t in report.make_tables(bench.runner(), [method])}
+    found = rows(left[title])["The close"]
+    assert (found["u3"], found["mean of u1 to u5"]) == (None, None)
+
+
+def test_ceilings_are_those_of_the_tests(bench):
+    found = rows(tables(bench, bench.method())[texts.CEILING_TITLE])
+    users = bench.loaded.users[bench.splits.main.test]
+    hits = sum(min(10, int((users == user).sum())) for user in set(users.tolist()))
+    assert found["shuffle 42"]["highest top-10"] == pytest.approx(hits / len(users), abs=1e-4)
+
+
+def test_capstones_figures_stand_beside_ours_and_the_leaking_model_is_marked(bench, ours, tmp_path):
+    figures = {"p1_top_10": 0.95, "p1_top_100": 0.998, "top_10": 0.96, "rmse": 1.0}
+    leak = bench.method("tutorial_leak", constant(**figures), kind="both", only_main=True)
+    honest = bench.method(
+        "tutorial_rating", constant(**{**figures, "p1_top_10": 0.01}), kind="both", only_main=True
+    )
+    found = tables(bench, honest, leak, ours)
+    table = rows(found["The capstone's models, shuffle 42"])
+    assert table["rating-specialised"]["capstone top-10"] == 0.1153
+    assert table["rating-specialised"]["P1 top-10"] == 0.01
+    assert table["**LEAKING** query tower"]["P1 top-10"] == 0.95
+    assert table["tuned: ours (mean of 2 seeds)"]["capstone top-10"] == 0.9544
+    assert table["tuned: ours (mean of 2 seeds)"]["P2 top-10"] == 0.32
+    # It stands nowhere else: neither among the peers nor as the strongest of them.
+    assert not any("LEAK" in str(row) for title in ("In short",) for row in found[title].rows)
+    assert not any("tutorial" in str(row) for row in found["Retrieval, shuffle 42"].rows)
+    report.write(tmp_path, bench.runner(), [honest, leak, ours])
+    text = (tmp_path / report.MARKDOWN).read_text("utf-8")
+    marked = [line for line in text.splitlines() if "0.9980" in line and "LEAKING" in line]
+    assert len(marked) == 1
+    assert "Two of the capstone's rows were swapped" in text
+    assert "0.95 cannot be" in text
+
+
+def test_ids_are_among_the_crosses_wherever_they_come(bench, ours):
+    table = tables(bench, ours)["What the cross layer couples"]
+    assert table.rows[0][:3] == ["a × 0", 1, 20.0]
+    assert len(table.rows) == 11
+    assert table.rows[-1] == [
+        "user id × movie id", 11, 0.75, round(statistics.stdev([0.5, 1.0]), 4)
+    ]  # fmt: skip
+
+
+def test_costs_tell_the_training_of_ours_apart(bench, ours):
+    found = rows(tables(bench, bench.method("close"), ours)["What one fit and its test cost"])
+    assert found["The ours, the training alone"]["seconds by the clock"] == 12
+    assert found["The ours, the training alone"]["processor seconds"] == 20
+    assert "The close, the training alone" not in found
+
+
+def test_what_was_tried_and_chosen_is_told(bench):
+    method = bench.method("close", grid=grid(off=(1.0, 0.0), kind=("x",)))
+    (row,) = tables(bench, method)["What was tried and chosen"].rows
+    assert row == [
+        "The close", "shuffle 42", "off: 1.0, 0.0; kind: x (2 combinations)", "off 0.0, kind x"
+    ]  # fmt: skip
+
+
+def test_files_hold_the_same_tables(bench, ours, tmp_path):
+    found = tables(bench, bench.method("close"), ours)
+    folder = tmp_path / "docs"
+    report.write(folder, bench.runner(), [bench.method("close"), ours])
+    written = json.loads((folder / report.JSON).read_text("utf-8"))["tables"]
+    assert [table["title"] for table in written] == list(found)
+    text = (folder / report.MARKDOWN).read_text("utf-8")
+    for table in written:
+        assert f"## {table['title']} [{table['protocol']}]" in text
+        for row in table["rows"]:
+            assert len(row) == len(table["columns"])
+            assert f"| {row[0]} |" in text
+
+
+def test_the_report_of_a_run_shows_the_tables(bench, ours, tmp_path):
+    bench.runner().run(ours, nothing)
+    report.write(tmp_path, bench.runner(), [ours])
+    sources = types.SimpleNamespace(results=tmp_path / report.JSON)
+    shown = list(evaluation._comparison(types.SimpleNamespace(sources=sources)))
+    by_title = {block.title: block for block in shown if isinstance(block, Table)}
+    table = by_title["Retrieval, shuffle 42: P1, P2"]
+    assert [column.kind for column in table.columns[:4]] == ["text"] + ["number"] * 3
+    assert table.rows[0][3] == 0.32
+
+
+def test_nothing_measured_gives_no_empty_tables(bench):
+    found = {t.title for t in report.make_tables(bench.runner(), [bench.method(kind="both")])}
+    assert found == {texts.CEILING_TITLE}
+
+
+def test_ceiling_bounds_every_list_of_a_user(bench):
+    rng = np.random.default_rng(0)
+    scores = rng.random(bench.loaded.shape)
+    method = bench.method("lists", lambda task, p: Answer(scores=scores), kind="retrieval")
+    found = rows(tables(bench, method)["Retrieval, shuffle 42"])["The lists"]
+    users = bench.loaded.users[bench.splits.main.test]
+    assert 0 < found["P2 top-10"] <= protocols.user_only_ceiling(users)
