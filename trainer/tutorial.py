@@ -55,7 +55,9 @@ class TutorialModel(tfrs.Model):
         return tf.squeeze(self.network(tf.concat(pair, axis=1)), axis=1)
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Returns the weighted sum of both losses; each is a mean over the batch.
+        """Returns the weighted sum of both losses: the sum of the batch's softmax losses, as in
+        the tutorial, and the mean of its squared errors. (Adagrad starts from an accumulator of
+        0.1, beside which gradients of the softmax losses' mean are nothing.)
 
         Args:
           inputs: `user_id` and `movie_row` `[batch]` int64, `rating` `[batch]` stars.
@@ -73,7 +75,7 @@ class TutorialModel(tfrs.Model):
             labels=inputs["rating"], predictions=self.stars(user_id, movie_row)
         )
         config = self.tutorial_config
-        return config.retrieval_weight * retrieval / rows + config.rating_weight * rating
+        return config.retrieval_weight * retrieval + config.rating_weight * rating
 
 
 def fit_tutorial(

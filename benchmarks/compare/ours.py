@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gc
-import math
 import os
 import tempfile
 import time
@@ -22,6 +21,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
+from benchmarks import cross_weights
 from benchmarks.compare import methods, protocols
 from benchmarks.compare.data import Task
 from benchmarks.compare.methods import Answer, Method, Metrics, Params
@@ -170,12 +170,10 @@ def _analyze(paths: list[str], target: Path) -> None:
 
 
 def _crosses(weights: Mapping[str, Any]) -> Metrics:
-    """Returns how strongly the cross layer couples each pair, both directions together."""
-    names, norms = weights["blocks"], weights["norms"]
+    """Returns how strongly the cross layer couples each pair, by their names."""
     return {
-        f"{CROSS}{names[i]} × {names[j]}": math.hypot(norms[i][j], norms[j][i] if i != j else 0.0)
-        for i in range(len(names))
-        for j in range(i, len(names))
+        f"{CROSS}{one} × {other}": strength
+        for strength, one, other in cross_weights.strongest(weights)
     }
 
 

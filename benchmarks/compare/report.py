@@ -44,6 +44,7 @@ PLAIN = "plain_"
 CROSS = "cross: "
 """Before the names of two features: how strongly the cross layer couples them."""
 TRAIN_SECONDS, TRAIN_CPU_SECONDS = "train_seconds", "train_cpu_seconds"
+RAW_RMSE = "raw_rmse"
 OURS = "ours"
 
 Cell = str | float | None
@@ -285,7 +286,7 @@ def _rating_rows(
 
 
 def _capstone(split: str, methods: Iterable[Method], records: _Records) -> Table:
-    metrics = (P1_TOP_10, P1_TOP_100, TOP_10, TOP_100, RMSE)
+    metrics = (P1_TOP_10, P1_TOP_100, TOP_10, TOP_100, RMSE, RAW_RMSE)
     rows: list[list[Cell]] = []
     for method in methods:
         found = [record.metrics for name, record in records[method.name] if name == split]
@@ -304,6 +305,7 @@ def _capstone(split: str, methods: Iterable[Method], records: _Records) -> Table
         "P2 top-10",
         "P2 top-100",
         "RMSE",
+        "RMSE, not clipped",
     ]
     return Table(f"{CAPSTONE_TITLE}, {split}", f"{P1}, {P2}, RMSE", columns, rows)
 

@@ -13,10 +13,10 @@ pytestmark = pytest.mark.xdist_group("trainer")
 def figures(bench):
     """Returns the figures of a model by its name, trained long on little data."""
 
-    def figures_of(name):
+    def figures_of(name, *, ask=None):
         (method,) = (method for method in capstone.METHODS if method.name == name)
         main = bench.splits.main
-        task = Task(bench.loaded, main, main.train, main.test)
+        task = Task(bench.loaded, main, main.train, main.test if ask is None else ask)
         return measure(task, method.run(task, {**method.grid[0], "epochs": 60}))
 
     return figures_of
@@ -29,6 +29,14 @@ def test_a_query_that_is_told_the_movies_features_beats_the_ceiling(bench, figur
     assert leaking["p1_top_10"] > 0.95
     # Each row has a list of its own: there is no list of a user to average over.
     assert "user_ndcg" not in leaking
+
+
+def test_retrieval_is_learned_where_its_loss_counts(bench, figures):
+    learned = bench.splits.main.train
+    with_loss = figures("tutorial_retrieval", ask=learned)
+    without = figures("tutorial_rating", ask=learned)
+    assert with_loss["p1_top_10"] > without["p1_top_10"] + 0.1
+    assert without["rmse"] < with_loss["raw_rmse"] - 1
 
 
 def test_the_loss_weights_make_the_capstones_models():

@@ -169,7 +169,7 @@ def test_the_report_of_a_run_shows_the_tables(bench, ours, tmp_path):
     report.write(tmp_path, bench.runner(), [ours])
     sources = types.SimpleNamespace(results=tmp_path / report.JSON)
     shown = list(evaluation._comparison(types.SimpleNamespace(sources=sources)))
-    by_title = {block.title: block for block in shown if isinstance(block, Table)}
+    by_title = {block.caption: block for block in shown if isinstance(block, Table)}
     table = by_title["Retrieval, shuffle 42: P1, P2"]
     assert [column.kind for column in table.columns[:4]] == ["text"] + ["number"] * 3
     assert table.rows[0][3] == 0.32
