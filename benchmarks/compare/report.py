@@ -386,7 +386,9 @@ def _markdown(tables: Sequence[Table]) -> str:
 
 
 def _markdown_table(table: Table) -> str:
-    lines = [table.columns, ["---", *("---:" for _ in table.columns[1:])]]
+    columns = zip(*table.rows, strict=True)
+    text = [any(isinstance(cell, str) for cell in column) for column in columns]
+    lines = [table.columns, ["---" if of_text else "---:" for of_text in text]]
     lines += [[_text(cell) for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
