@@ -35,7 +35,10 @@ def test_retrieval_is_learned_where_its_loss_counts(bench, figures):
     learned = bench.splits.main.train
     with_loss = figures("tutorial_retrieval", ask=learned)
     without = figures("tutorial_rating", ask=learned)
-    assert with_loss["p1_top_10"] > without["p1_top_10"] + 0.1
+    # What is learned by heart fills each user's list; at random it would be 0.73 of that.
+    full = protocols.user_only_ceiling(bench.loaded.users[learned])
+    assert without["p1_top_10"] < 0.85 * full
+    assert 0.95 * full < with_loss["p1_top_10"] <= full
     assert without["rmse"] < with_loss["raw_rmse"] - 1
 
 
