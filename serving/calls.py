@@ -37,7 +37,7 @@ class Call:
     @property
     def rows(self) -> int:
         """The number of rows, 1 where the inputs have none."""
-        return max((len(value) for value in self.inputs.values() if np.ndim(value)), default=1)
+        return max((len(value) for value in self.inputs.values() if value.ndim), default=1)
 
     def group(self) -> Hashable:
         """Calls with equal groups may be run together."""
@@ -46,7 +46,7 @@ class Call:
         scalars = tuple(
             (name, value.item())
             for name, value in self.inputs.items()
-            if not np.ndim(value) and name != _LARGEST
+            if not value.ndim and name != _LARGEST
         )
         return (id(self.model), self.signature, scalars)
 
@@ -60,13 +60,16 @@ def check(call: Call) -> None:
     """
     if call.signature not in _TRIMS:
         return
+    rows: dict[str, int] = {}
     for name, tensor in call.model.signatures[call.signature].inputs.items():
-        if tensor.rank is not None and np.ndim(call.inputs[name]) != tensor.rank:
+        value = call.inputs[name]
+        if tensor.rank is not None and value.ndim != tensor.rank:
             raise InvalidInput(
                 f"Expected {tensor.rank} dimensions in input {name!r} of {call.signature!r},"
-                f" found {np.ndim(call.inputs[name])}."
+                f" found {value.ndim}."
             )
-    rows = {name: len(value) for name, value in call.inputs.items() if np.ndim(value)}
+        if value.ndim:
+            rows[name] = len(value)
     if len(set(rows.values())) > 1:
         found = ", ".join(f"{name}: {count}" for name, count in rows.items())
         raise InvalidInput(
