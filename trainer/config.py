@@ -117,7 +117,7 @@ class TasteConfig:
     epochs: int = 60
     max_steps: int = 2_000
     ease_penalty: float = 300.0
-    ease_weight: float = 4.0
+    ease_weight: float = 6.0
     ease_limit: int = 5_000
     session_weight: float = 0.35
 
