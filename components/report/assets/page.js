@@ -8,9 +8,12 @@
     if (spec.data && spec.data.map) {
       spec.data = { values: data.maps[spec.data.map], format: spec.data.format };
     }
+    // On a phone a legend in one row would be cut off.
+    const legend = element.clientWidth < 500 ? { columns: 2 } : {};
+    const config = { ...data.theme, legend: { ...data.theme.legend, ...legend } };
     try {
       const options = {
-        actions: false, ast: true, renderer: "svg", config: data.theme,
+        actions: false, ast: true, renderer: "svg", config,
         tooltip: { theme: "custom", disableDefaultStyle: true },
       };
       await vegaEmbed(element, spec, options);

@@ -170,8 +170,8 @@ def _better(name: str, value: float, baseline: float | None) -> str:
 def _top_k(verdict: Verdict) -> Figure:
     models = (
         ("this model", "unseen_top_{}_accuracy", verdict.metrics),
-        ("the most popular films", "popularity_top_{}_accuracy", verdict.metrics),
-        ("this model, asked later", "untimed_top_{}_accuracy", verdict.metrics),
+        ("most popular films", "popularity_top_{}_accuracy", verdict.metrics),
+        ("this model, later", "untimed_top_{}_accuracy", verdict.metrics),
         ("baseline", "unseen_top_{}_accuracy", verdict.baseline_metrics),
     )
     rows = [

@@ -118,7 +118,7 @@ def _learned(values: Sequence[float]) -> str:
     return (
         f"From {first:.3f} after the first epoch to {last:.3f} after {len(values)}; "
         f"the last one changed it by {change:+.1%}."
-    ).replace("%", " %")
+    ).replace("%", "\u00a0%")
 
 
 # --- crosses
@@ -346,7 +346,8 @@ def _people(context: Context) -> Iterator[Block]:
     yield Text(
         "What it recommends",
         f"{len(people)} people whose liking for a genre is farthest from everybody's, asked "
-        "today: what they liked, and what the model would show them next.",
+        "today: what they liked, what the model would show them next, the film they rated that "
+        "speaks most for it, and the stars they gave it in the test split.",
     )
     if not people:
         yield Note("Nobody has enough ratings to be an example.")
@@ -381,8 +382,8 @@ def _person(
         Column("Predicted", "number", 1),
     ]
     if reasons is not None:
-        columns.append(Column("Above all because of"))
-    columns.append(Column("Gave it in the test split", "number", 1))
+        columns.append(Column("Because of"))
+    columns.append(Column("In test", "number", 1))
     rows: list[tuple[str | float | None, ...]] = []
     for place in range(max(len(liked), len(recommended))):
         movie = liked[place] if place < len(liked) else None
