@@ -100,7 +100,7 @@ def test_counts_are_the_same_however_the_ratings_are_batched(tmp_path, monkeypat
     rows = list(zip(random.integers(1, 60, 500), random.integers(1, 9, 500), strict=True))
     folder = write(tmp_path, [example(u, m, 1 + (u + m) % 5) for u, m in rows])
     whole = count_ratings(folder)
-    monkeypatch.setattr(module, "BATCH", 7)
+    monkeypatch.setattr(module, "COUNTED_AT_ONCE", 7)
     pieces = count_ratings(folder)
     for name in ("by_user", "by_movie", "by_hour"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(pieces, name))

@@ -220,7 +220,9 @@ def age_name(bucket: int) -> str:
 
 def _activity(counts: RatingCounts) -> Iterator[Block]:
     of_user, of_movie = counts.by_user.sum(axis=1), counts.by_movie.sum(axis=1)
-    yield Text("Activity", "A few people and films have most of the ratings: the long tail.")
+    yield Text(
+        "Activity", "How unequally the ratings are spread over people and films: the long tail."
+    )
     yield _tail("people", "How many ratings people give", of_user)
     yield _tail("films", "How many ratings films get", of_movie)
     rows = [

@@ -34,7 +34,7 @@ _BEHIND, _BESIDE, _FAILED = "the model stands on it", "beside and after the mode
 _LONGEST = 72
 """Characters of a setting that are shown."""
 _HASH = 12
-"""Characters of a hash that are shown in a table."""
+"""Characters of a hash that are shown."""
 
 # Of the graph: how often its levels are put in order, and the room that a passing line takes
 # of a node's.
@@ -93,7 +93,7 @@ def _model(lineage: Lineage, model: Artifact | None) -> Iterator[Block]:
     if trainer is not None:
         facts += [
             ("Trained", f"{trainer.started:%Y-%m-%d %H:%M} UTC, execution {trainer.id}"),
-            ("Hash of the trainer's code", trainer.source_digest or "not recorded"),
+            ("Hash of the trainer's code", trainer.source_digest[:_HASH] or "not recorded"),
         ]
     facts.append(("TFX that wrote it", str(model.properties.get("tfx_version", "not recorded"))))
     if model.properties.get("evaluation_protocol"):
