@@ -101,7 +101,7 @@ def test_settings_and_versions_are_there(section, sources):
     packages = {row["Package"]: row["Version"] for row in rows(section, "packages")}
     (facts,) = (b for b in section.blocks if isinstance(b, Facts))
     assert dict(facts.items)["TFX that wrote it"] == packages["tfx"]
-    assert dict(facts.items)["Run"] == sources.lineage.run
+    assert dict(facts.items)["Run this page was made in"] == sources.lineage.run
 
 
 # --- stores made by hand

@@ -109,7 +109,7 @@ def _model(lineage: Lineage, model: Artifact | None) -> Iterator[Block]:
 def _pushed(lineage: Lineage) -> str:
     pushed = lineage.output("Pusher", "pushed_model")
     if pushed is None:
-        return "not when this page was made"
+        return "the run did not get as far"
     if pushed.properties.get("pushed_version"):
         return f"version {pushed.properties['pushed_version']}"
     return f"no: {pushed.properties.get('reason') or 'not recorded why'}".replace("_", " ")
