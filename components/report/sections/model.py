@@ -58,13 +58,12 @@ def build(context: Context) -> Section:
 
 # --- learning
 
-# By the Trainer's name: title, what is measured.
+# By the Trainer's name: title, what is measured. Means over an epoch only: what TFRS logs as
+# `total_loss` and the like is that of the epoch's last batch, and jumps about.
 _CURVES: Mapping[str, tuple[str, str]] = {
     "rmse": ("Rating network: error on the training ratings, per epoch", "RMSE in stars"),
     "retrieval_loss": ("Towers: retrieval loss in training, per epoch", "cross entropy"),
     "taste_loss": ("Taste model: loss in training, per epoch", "cross entropy"),
-    "total_loss": ("Rating and retrieval together: training loss, per epoch", "weighted sum"),
-    "regularization_loss": ("Penalty on large weights, per epoch", "loss"),
 }
 
 
