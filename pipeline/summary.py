@@ -26,7 +26,10 @@ EXIT_CODES: Mapping[str, int] = {PUSHED: 0, UP_TO_DATE: 0, FAILED: 1, ANOMALIES:
 """Exit code by status; a `PipelineError` brings its own (2 for bad input)."""
 
 
-_DEFAULT_MODEL_DIR = "output/serving_model"
+_PROJECT = Path(__file__).resolve().parent.parent
+"""Where make is typed, and what the server's own default is relative to."""
+
+_DEFAULT_MODEL_DIR = Path("output/serving_model")
 """What `make serve` serves when it is not told what to."""
 
 
@@ -243,7 +246,7 @@ def _verdict(summary: Summary) -> Text:
 
 def _next_step(summary: Summary, paths: OutputPaths) -> str:
     if summary.status in (PUSHED, UP_TO_DATE):
-        return _serve_command(_short(paths.serving_model))
+        return _serve_command(_below(_PROJECT, paths.serving_model))
     if summary.status == NOT_BLESSED:
         return f"look at the slices in {_short(paths.summary)}; try other --epochs"
     if summary.status == ANOMALIES:
@@ -251,21 +254,23 @@ def _next_step(summary: Summary, paths: OutputPaths) -> str:
     return f"look at {_short(paths.log)}"
 
 
-def _serve_command(model_dir: str) -> str:
-    """What to type to serve the models of a directory."""
+def _serve_command(model_dir: Path) -> str:
+    """What to type in the project's folder to serve the models of a directory."""
     if model_dir == _DEFAULT_MODEL_DIR:
         return "make serve"
     # make expands a dollar sign, the shell that it starts everything else.
-    option = f"--model-dir {shlex.quote(model_dir)}".replace("$", "$$")
+    option = f"--model-dir {shlex.quote(str(model_dir))}".replace("$", "$$")
     return f"make serve ARGS={shlex.quote(option)}"
 
 
 def _short(path: Path) -> str:
     """A path relative to where the user stands, if it lies below."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    return str(_below(Path.cwd(), path))
+
+
+def _below(folder: Path, path: Path) -> Path:
+    """Returns a path relative to a folder, if it lies below."""
+    return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
 def thresholds_as_json(thresholds: Sequence[Any]) -> list[dict[str, Any]]:

@@ -227,7 +227,7 @@ def test_next_command_is_one_line_on_a_narrow_terminal_too(terminal, monkeypatch
 @pytest.mark.parametrize("folder", ["output", "an output", "it's $HOME", "a/b"])
 def test_next_command_serves_the_pushed_model(tmp_path, monkeypatch, folder):
     """Typed into a shell, it starts the server with the directory."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(summaries, "_PROJECT", tmp_path)
     stream = io.StringIO()
     summaries.show(summary(), Screen(stream), OutputPaths(tmp_path / folder))
     command = re.search(r"^next +(make serve.*)$", stream.getvalue(), re.MULTILINE)[1]
@@ -235,9 +235,11 @@ def test_next_command_serves_the_pushed_model(tmp_path, monkeypatch, folder):
     (tmp_path / "Makefile").write_text(
         "serve:\n\t@for word in $(ARGS); do echo $$word; done\n", encoding="utf-8"
     )
-    words = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     expected = [] if folder == "output" else ["--model-dir", f"{folder}/serving_model"]
-    assert words.splitlines() == expected
+    assert done.stdout.splitlines() == expected
 
 
 def test_summary_for_machines_is_json_and_replaced_as_a_whole(tmp_path):
