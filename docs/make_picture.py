@@ -23,8 +23,8 @@ _COLORS = (
     (r"✗", "bold red"),
     (r"\bblessed and pushed\b", "bold green"),
     (r"at (least|most) [\d.]+", "dim"),
-    (r"^(data|ratings|dropped|repaired|metadata|verdict|serving|summary|next)\b", "bold"),
-    (r"^[a-z0-9_]+(?= +\d\.\d{4})", "bold"),
+    (r"^(data|ratings|dropped|repaired|metadata|verdict|serving|report|summary|next)\b", "bold"),
+    (r"^[a-z0-9_]+(?= +-?\d\.\d{4})", "bold"),
 )
 
 
@@ -44,6 +44,8 @@ def record(options: list[str]) -> str:
     for variable in ("MOVIELENS_DIR", "MOVIES_METADATA_DIR"):
         if value := os.environ.get(variable):
             text = text.replace(value, f"${variable}")
+    # What a run in the project's own output directory says.
+    text = text.replace("make serve ARGS='--model-dir output/serving_model'", "make serve")
     return "$ make run\n" + text
 
 
