@@ -228,6 +228,8 @@ def test_next_command_is_one_line_on_a_narrow_terminal_too(terminal, monkeypatch
 def test_next_command_serves_the_pushed_model(tmp_path, monkeypatch, folder):
     """Typed into a shell, it starts the server with the directory."""
     monkeypatch.setattr(summaries, "_PROJECT", tmp_path)
+    for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # set where `make test` runs us
+        monkeypatch.delenv(inherited, raising=False)
     stream = io.StringIO()
     summaries.show(summary(), Screen(stream), OutputPaths(tmp_path / folder))
     command = re.search(r"^next +(make serve.*)$", stream.getvalue(), re.MULTILINE)[1]
