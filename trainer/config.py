@@ -66,10 +66,10 @@ class ModelConfig:
 
     embedding_dim: int = 48
     recency_seconds: tuple[float, ...] = (30.0, 400.0, 40_000.0)
-    recency_events: int = 32
+    recency_events: int = 16
     session_seconds: int = 2_592_000
     history_dropout: float = 0.3
-    gap_rows: float = 0.1
+    gap_rows: float = 0.3
     gap_share: float = 0.25
     largest_gap: int = 32
     time_dropout: float = 0.1
@@ -101,6 +101,8 @@ class TasteConfig:
       epochs: passes over the users.
       max_steps: steps after which no further epoch begins, for data of many users.
       ease_penalty: EASE's λ.
+      ease_popularity_penalty: what is added to λ for each (weighted) rating of a movie.
+      ease_opinion: how much more a movie of the history counts per star above the user's mean.
       ease_weight: weight of EASE's scores beside the autoencoder's.
       ease_limit: largest catalogue that EASE is fitted for; its weights are one number for
         each pair of movies.
@@ -117,9 +119,11 @@ class TasteConfig:
     epochs: int = 60
     max_steps: int = 2_000
     ease_penalty: float = 300.0
+    ease_popularity_penalty: float = 2.0
+    ease_opinion: float = 0.1
     ease_weight: float = 6.0
     ease_limit: int = 5_000
-    session_weight: float = 0.35
+    session_weight: float = 0.3
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ movies as tables of feature indices: 25 million ratings fit in memory.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -75,6 +76,14 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self.user_row)
+
+    @functools.cached_property
+    def ties(self) -> IntArray:
+        """`[ratings]` how many ratings just before each are of the same user and second."""
+        rows = np.arange(len(self))
+        same = np.diff(self.user_row, prepend=-1) | np.diff(self.timestamp, prepend=-1)
+        first_of_second = np.maximum.accumulate(np.where(same != 0, rows, 0))
+        return rows - first_of_second
 
 
 def parse_spec(features: Iterable[Feature]) -> dict[str, tf.io.FixedLenFeature]:

@@ -333,7 +333,7 @@ class ServingModel(tf.Module):
         places = tf.maximum(places, 0)
         seconds = (row + query.timestamp)[:, tf.newaxis] - rows_of(self.history_keys, places)
         movies = tf.gather(self.history_movies, places)
-        return Latest(movies, tf.cast(seconds, tf.float32), there)
+        return Latest(movies, tf.cast(seconds, tf.float32), there, ends - bounds[:, 0])
 
     # -- the parts of an answer ------------------------------------------------------------
 
@@ -362,11 +362,12 @@ class ServingModel(tf.Module):
         recent, knowledge = self._recent(query, asked), self._knowledge(query.user_row)
 
         def with_recent() -> tuple[tf.Tensor, Latest, tf.Tensor]:
-            new = _new_events(recent, self._new(recent, history))
+            is_new = self._new(recent, history)
+            new = _new_events(recent, is_new)
             batch = tf.size(query.user_row, tf.int64)
             return (
                 knowledge + self.retrieval.knowledge(new, batch),
-                self._with_recent(query, latest, recent),
+                self._with_recent(query, latest, recent, is_new),
                 tf.concat([history.pairs, new.pairs], axis=0),
             )
 
@@ -379,13 +380,17 @@ class ServingModel(tf.Module):
         taste = self.retrieval.taste_scores(knowledge, query.profile)
         return self.retrieval.scores(taste, knowledge, query.profile, latest), seen
 
-    def _with_recent(self, query: Query, latest: Latest, recent: Recent) -> Latest:
+    def _with_recent(
+        self, query: Query, latest: Latest, recent: Recent, is_new: tf.Tensor
+    ) -> Latest:
         seconds = query.timestamp[:, tf.newaxis] - recent.times
+        new_before = tf.reduce_sum(tf.cast(is_new & (seconds > 0), tf.int64), axis=1)
         known = recent.movies < self._movies
         return Latest(
             tf.concat([latest.movies, tf.minimum(recent.movies, self._movies - 1)], axis=1),
             tf.concat([latest.seconds, tf.cast(seconds, tf.float32)], axis=1),
             tf.concat([latest.earlier, known & (seconds > 0)], axis=1),
+            latest.number + new_before,
         )
 
     # -- the signatures --------------------------------------------------------------------

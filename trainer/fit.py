@@ -19,7 +19,11 @@ OnEpoch = Callable[[int, Mapping[str, float]], None]
 def batch_tensors(
     interactions: Interactions, users: Users, positions: IntArray, segments: IntArray
 ) -> dict[str, npt.NDArray[Any]]:
-    """Gathers one batch: the ratings at `positions` with the features of user and context."""
+    """Gathers one batch: the ratings at `positions` with the features of user and context.
+
+    `place` is how many ratings of the user are before each in order of time, `ties` how many
+    of those are of the very same second.
+    """
     user_row = interactions.user_row[positions]
     features = {name: values[user_row] for name, values in users.features.items()}
     context = {name: values[positions] for name, values in interactions.context.items()}
@@ -30,6 +34,8 @@ def batch_tensors(
         "rating": interactions.rating[positions],
         "timestamp": interactions.timestamp[positions],
         "segment": segments,
+        "place": positions - interactions.offsets[user_row],
+        "ties": interactions.ties[positions],
     }
 
 

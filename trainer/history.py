@@ -24,10 +24,12 @@ class Recency(NamedTuple):
     Attributes:
       block: `[batch, dim]` their weighted embeddings.
       pause: `[batch]` float, seconds since the latest of them; `NEVER` if there is none.
+      number: `[batch]` integers, how many events there are in all.
     """
 
     block: tf.Tensor
     pause: tf.Tensor
+    number: tf.Tensor
 
 
 def pooled_history(
@@ -132,8 +134,8 @@ def recency_of_batch(
     mixture: tf.Tensor,
     decay_seconds: tuple[float, ...],
     events: int,
-) -> Recency:
-    """Computes the recency block of rows sorted by (segment, time).
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Computes block and pause (as in `Recency`) of rows sorted by (segment, time).
 
     Only the `events` rows before each row's gap can count, so the batch is cut into blocks
     as long as gap and events, each compared with itself and the block before: the work
@@ -181,10 +183,21 @@ def recency_of_batch(
     weights = recency_weights(seconds, earlier, decay_seconds)
     pooled = tf.matmul(weights, keys(vectors)[:, tf.newaxis])
     mixed = tf.reduce_sum(pooled * mixture[:, tf.newaxis, :], axis=1)
-    return Recency(
+    return (
         tf.reshape(mixed, [blocks * length, table.shape[1]])[:batch],
         tf.reshape(seconds_since(seconds, earlier), [blocks * length])[:batch],
     )
+
+
+def events_before(place: tf.Tensor, ties: tf.Tensor, gaps: tf.Tensor) -> tf.Tensor:
+    """Returns `[batch]` how many events of its user are before each row's gap, strictly earlier.
+
+    Args:
+      place: `[batch]` how many ratings of the user are before the row, by time.
+      ties: `[batch]` how many of those are of the row's very second.
+      gaps: `[batch]` how many of those were not known yet.
+    """
+    return place - tf.maximum(ties, tf.cast(gaps, ties.dtype))
 
 
 def seconds_since(seconds: tf.Tensor, earlier: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ import tensorflow_recommenders as tfrs
 
 from trainer.config import ModelConfig, TrainConfig
 from trainer.data import Catalogue, Interactions, Users
-from trainer.history import history_as_of, pooled_history, rows_before
+from trainer.history import events_before, history_as_of, pooled_history, rows_before
 from trainer.rating import RatingModel
 from trainer.tasks import CatalogueRetrieval
 from trainer.towers import CandidateTower, QueryTower
@@ -66,8 +66,8 @@ class MovieRecommender(tfrs.Model):
 
         Args:
           inputs: a batch as `fit.batch_tensors` makes it: `movie_row`, `rating`,
-            `timestamp`, `segment` and the transformed features of user and context, all
-            `[batch]`, sorted by segment and time.
+            `timestamp`, `segment`, `place`, `ties` and the transformed features of user and
+            context, all `[batch]`, sorted by segment and time.
           training: whether dropout applies.
         """
         movie_row = inputs["movie_row"]
@@ -108,7 +108,10 @@ class MovieRecommender(tfrs.Model):
             early, gaps = draw_gaps(segments, self.model_config)
             as_of = history_as_of(movie_id, segments, kept, gaps, table)
             history = tf.where(early[:, tf.newaxis], as_of, history)
-        recency = self.query_tower.recency_of_batch(movie_id, segments, inputs["timestamp"], gaps)
+        number = events_before(inputs["place"], inputs["ties"], gaps)
+        recency = self.query_tower.recency_of_batch(
+            movie_id, segments, inputs["timestamp"], gaps, number
+        )
         return self.query_tower(inputs, history, recency, training=training)
 
     def _time_left_out(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -5,7 +5,7 @@ The score of a movie is one dot product of a query and a candidate vector:
 | block | query | candidate |
 |---|---|---|
 | taste | a · tanh(pooled history + profile + start) | embedding + features |
-| tower | s · (pooled history + profile + pause) | embedding + features |
+| tower | s · (pooled history + profile + moment) | embedding + features |
 | recency | s · latest events | embedding |
 | biases | a, s | log popularity, as trained |
 | movies | a · c · (EASE's scores) - penalty on seen ones | one-hot |
@@ -50,11 +50,13 @@ class Latest(NamedTuple):
       movies: `[batch, events]` int32, rows of the catalogue; any where not `earlier`.
       seconds: `[batch, events]` float32, from the event to the query.
       earlier: `[batch, events]` bool, whether there is such an event, strictly earlier.
+      number: `[batch]` int64, how many events of the user are strictly earlier in all.
     """
 
     movies: tf.Tensor
     seconds: tf.Tensor
     earlier: tf.Tensor
+    number: tf.Tensor
 
 
 class History(NamedTuple):
@@ -143,8 +145,13 @@ class HistoryRetrieval(tf.Module):
         sums += self._sums(events.pairs, events.stars, batch, self.opinions)
         if self.ease is None:
             return sums
-        weights = self._taste_config.ease_weight * ones
+        weights = self._ease_inputs(events.stars)
         return tf.concat([sums, self._sums(events.pairs, weights, batch, self.ease)], axis=1)
+
+    def _ease_inputs(self, stars: tf.Tensor) -> tf.Tensor:
+        """Returns how much each event counts for EASE, given its `stars` above the mean."""
+        config = self._taste_config
+        return config.ease_weight * (1.0 + config.ease_opinion * stars)
 
     def _sums(
         self, pairs: tf.Tensor, weights: tf.Tensor, batch: tf.Tensor, table: tf.Tensor
@@ -192,7 +199,8 @@ class HistoryRetrieval(tf.Module):
 
         def timed() -> tf.Tensor:
             liked = self._tower_history(knowledge) + profile[:, self._width :]
-            query = query_of(liked + self._query_tower.pause(pause), self._recency(latest))
+            moment = self._query_tower.moment(pause, latest.number)
+            query = query_of(liked + moment, self._recency(latest))
             towers = tf.matmul(query, self.towers, transpose_b=True)
             return tf.where(in_session, towers + self._taste_config.session_weight * taste, taste)
 
@@ -228,9 +236,8 @@ class HistoryRetrieval(tf.Module):
             pairs = tf.stack(
                 [zeros + history.movies[:, tf.newaxis], zeros + movies[:, :, tf.newaxis]], axis=-1
             )
-            found += self._taste_config.ease_weight * tf.gather_nd(
-                tf.convert_to_tensor(self.ease), pairs
-            )
+            weights = self._ease_inputs(history.stars)[:, tf.newaxis]
+            found += weights * tf.gather_nd(tf.convert_to_tensor(self.ease), pairs)
         if self.recency is not None:
             pause = seconds_since(history.seconds, history.earlier)
             in_session = _in_session(pause, self._config)

@@ -146,7 +146,13 @@ def fit_apart(
     taste_losses = fit_taste(taste, interactions, users, config.train.seed, on_taste)
     ease = None
     if movies <= config.taste.ease_limit:
-        ease = ease_weights(interactions, movies, config.taste.ease_penalty)
+        taste_config = config.taste
+        ease = ease_weights(
+            interactions,
+            movies,
+            taste_config.ease_penalty,
+            taste_config.ease_popularity_penalty,
+        )
     fitted = fit_bayes(
         interactions, users, catalogue, sizes, config.bayes, config.train.seed, on_sweep
     )

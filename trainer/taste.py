@@ -7,7 +7,8 @@ order, so what they find holds long after the last rating:
   2018, with the multinomial likelihood used here): part of a history is hidden, the whole of
   it has to be found again;
 - EASE (Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019), the best linear
-  item-to-item model, in closed form, where the catalogue is small enough for it.
+  item-to-item model, in closed form, where the catalogue is small enough for it, with the
+  penalty of EDLAE (Steck, Autoencoders that don't overfit towards the Identity, 2020).
 """
 
 from __future__ import annotations
@@ -43,23 +44,32 @@ def star_residuals(interactions: Interactions) -> Floats:
     return (interactions.rating - means[interactions.user_row]).astype(np.float32)
 
 
-def ease_weights(interactions: Interactions, movies: int, penalty: float) -> Floats:
+def ease_weights(
+    interactions: Interactions, movies: int, penalty: float, popularity_penalty: float
+) -> Floats:
     """Returns EASE's item-to-item weights `[movies, movies]`, with a zero diagonal.
 
-    B = I - P · diag(1 / diag(P)) with P = (XᵀX + λI)⁻¹ (Steck 2019, equation 8): a user's score
-    of movie j is the sum of B[i, j] over the movies i of the history.
+    B = I - P · diag(1 / diag(P)) with P = (G + Λ)⁻¹ (Steck 2019, equation 8): a user's score of
+    movie j is the sum of B[i, j] over the movies i of the history. G = Xᵀ diag(w) X, where a user
+    of n ratings weighs w = 1 / √n, scaled to a mean of 1: all users' squared errors would mostly
+    be those of the few who rated most. Λ = λ + c · diag(G), which grows with a movie's ratings as
+    dropout on the history would have it (Steck 2020, equation 5, of which c is p / (1 - p)).
 
     Args:
       interactions: the training ratings; their stars do not count.
       movies: number of movies in the catalogue.
       penalty: λ, above 0.
+      popularity_penalty: c, at least 0.
     """
+    lengths = np.diff(interactions.offsets)
+    users = 1.0 / np.sqrt(np.maximum(lengths, 1))
+    users /= users.mean()
     seen = scipy.sparse.csr_matrix(
         (np.ones(len(interactions)), interactions.movie_row, interactions.offsets),
-        shape=(len(interactions.offsets) - 1, movies),
+        shape=(len(lengths), movies),
     )
-    gram = (seen.T @ seen).toarray()
-    gram[np.diag_indices(movies)] += penalty
+    gram = (seen.T @ seen.multiply(users[:, np.newaxis])).toarray()
+    gram[np.diag_indices(movies)] += penalty + popularity_penalty * np.diag(gram)
     inverse = np.linalg.inv(gram)
     weights = -inverse / np.diag(inverse)[np.newaxis, :]
     weights[np.diag_indices(movies)] = 0.0

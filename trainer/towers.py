@@ -40,6 +40,9 @@ CANDIDATE_FEATURES: tuple[out.Output, ...] = (
 PAUSES: tuple[float, ...] = tuple(2.0**power for power in range(1, 31))
 """Seconds between the buckets of how long ago the latest event was: 2 seconds to 34 years."""
 
+NUMBERS: tuple[float, ...] = (1.0, *(k * 2.0**power for power in range(17) for k in (2.0, 3.0)))
+"""Between the buckets of how many events were before: 1, 2, 3, 4, 6, 8, 12, ..., 196,608."""
+
 _QUERY_OWNERS = (Owner.USER, Owner.CONTEXT)
 
 
@@ -171,11 +174,13 @@ class QueryTower(tf.Module):
         self.recency: tf.Variable | None = None
         self.mixture: tf.Variable | None = None
         self.pauses: tf.Variable | None = None
+        self.numbers: tf.Variable | None = None
         if config.recency_seconds:
             self.recency = embedding_table("recency", movies, width)
             ones = tf.ones([len(config.recency_seconds), width])
             self.mixture = tf.Variable(ones, name="recency_mixture")
             self.pauses = tf.Variable(tf.zeros([len(PAUSES) + 1, width]), name="pauses")
+            self.numbers = tf.Variable(tf.zeros([len(NUMBERS) + 1, width]), name="numbers")
 
     def __call__(
         self,
@@ -197,22 +202,44 @@ class QueryTower(tf.Module):
         taste = tf.nn.dropout(history, rate) + self.profile(features)
         if recency is None:
             return query_of(taste, None)
-        return query_of(taste + self.pause(recency.pause), tf.nn.dropout(recency.block, rate))
+        moment = self.moment(recency.pause, recency.number)
+        return query_of(taste + moment, tf.nn.dropout(recency.block, rate))
 
-    def pause(self, seconds: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, dim]`: what follows from how long ago `[batch]` the latest event was.
+    def moment(self, seconds: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, dim]`: what follows from when in a user's life a query is.
 
-        Shortly after it the next page of the same list is likely; later, another subject.
+        Shortly after an event the next page of the same list is likely; later, another
+        subject. Whoever begins is shown what everybody is; whoever has rated hundreds is far
+        down the lists.
+
+        Args:
+          seconds: `[batch]` float, since the latest event.
+          number: `[batch]` integers, of events before the query.
         """
-        return tf.gather(self.pauses, tf.raw_ops.Bucketize(input=seconds, boundaries=PAUSES))
+        pause = tf.raw_ops.Bucketize(input=seconds, boundaries=PAUSES)
+        rated = tf.raw_ops.Bucketize(input=number, boundaries=NUMBERS)
+        return tf.gather(self.pauses, pause) + tf.gather(self.numbers, rated)
 
     def recency_of_batch(
-        self, movies: tf.Tensor, segments: tf.Tensor, timestamps: tf.Tensor, gaps: tf.Tensor
+        self,
+        movies: tf.Tensor,
+        segments: tf.Tensor,
+        timestamps: tf.Tensor,
+        gaps: tf.Tensor,
+        number: tf.Tensor,
     ) -> Recency | None:
-        """Returns what the latest events before each row's gap say, if the model looks at them."""
+        """Returns what is known of the events before each row's gap, if the model looks at them.
+
+        Args:
+          movies: as in `trainer.history.recency_of_batch`, like the next three.
+          segments: see there.
+          timestamps: see there.
+          gaps: see there.
+          number: `[batch]` how many events there are before each row's gap.
+        """
         if self.recency is None:
             return None
-        return recency_of_batch(
+        block, pause = recency_of_batch(
             movies,
             segments,
             timestamps,
@@ -223,12 +250,13 @@ class QueryTower(tf.Module):
             self.config.recency_seconds,
             self.config.recency_events,
         )
+        return Recency(block, pause, number)
 
     def l2(self) -> tf.Tensor:
         """Returns half the sum of squares of the embedding tables."""
         tables = [self.history, *self.profile.tables.values()]
         if self.recency is not None:
-            tables += [self.recency, self.pauses]
+            tables += [self.recency, self.pauses, self.numbers]
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
 
 

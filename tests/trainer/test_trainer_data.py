@@ -1,6 +1,7 @@
 """Reading Examples into arrays, and cutting the arrays into batches."""
 
 import bisect
+import dataclasses
 import datetime
 import re
 
@@ -246,6 +247,21 @@ def interactions_of(lengths):
         context={},
         offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
     )
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    users=st.lists(
+        st.lists(st.integers(0, 4), min_size=1, max_size=8).map(sorted), min_size=1, max_size=6
+    )
+)
+def test_ties_are_the_ratings_before_of_the_same_user_and_second(users):
+    times = np.concatenate([np.array(user, np.int64) for user in users])
+    interactions = dataclasses.replace(
+        interactions_of([len(user) for user in users]), timestamp=times
+    )
+    expected = [user[:place].count(user[place]) for user in users for place in range(len(user))]
+    assert interactions.ties.tolist() == expected
 
 
 @settings(max_examples=200, deadline=None)

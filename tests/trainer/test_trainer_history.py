@@ -11,6 +11,7 @@ from trainer_fixtures import slow_recency
 from trainer.config import ModelConfig
 from trainer.history import (
     NEVER,
+    events_before,
     history_as_of,
     mean_history,
     pooled_history,
@@ -60,7 +61,7 @@ def batch_recency(movies, segments, times, events, gaps=None, largest_gap=0):
         DECAYS,
         events,
     )
-    return answer.block.numpy(), answer.pause.numpy()
+    return answer[0].numpy(), answer[1].numpy()
 
 
 def draw_valid_gaps(data, segments, largest_gap):
@@ -292,6 +293,23 @@ def test_rows_before_counts_the_rows_of_the_same_user(users):
     _, segments, _, _ = columns(users)
     expected = [place for user in users for place in range(len(user))]
     assert rows_before(tf.constant(segments, tf.int64)).numpy().tolist() == expected
+
+
+@SLOW
+@given(users=USERS, data=st.data())
+def test_events_before_counts_strictly_earlier_ones_before_the_gap(users, data):
+    _, segments, times, _ = columns(users)
+    gaps = draw_valid_gaps(data, segments, len(segments))
+    place = [place for user in users for place in range(len(user))]
+    ties, expected = [], []
+    for row, gap in enumerate(gaps):
+        before = [other for other in range(row) if segments[other] == segments[row]]
+        ties.append(sum(times[other] == times[row] for other in before))
+        expected.append(sum(other < row - gap and times[other] < times[row] for other in before))
+    found = events_before(
+        tf.constant(place, tf.int64), tf.constant(ties, tf.int64), tf.constant(gaps, tf.int32)
+    )
+    assert found.numpy().tolist() == expected
 
 
 def test_gaps_are_drawn_for_the_share_of_rows_and_within_both_limits():

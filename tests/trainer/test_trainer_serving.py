@@ -592,10 +592,16 @@ def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, 
     assert (contribution >= 0).all()
     named = [name for name in answer["because_movie_id"][0, 0] if name]
     assert {oracle.movies[name] for name in named} <= set(history)
-    retrieval, weight = oracle.retrieval, trained.config.taste.ease_weight
+    taste, ease = trained.config.taste, oracle.retrieval.ease.numpy()
     slope = contributions_of(oracle, user, target)
     expected = sorted(
-        (slope[row] + weight * retrieval.ease.numpy()[row, target] for row in history),
+        (
+            slope[row]
+            + taste.ease_weight
+            * (1.0 + taste.ease_opinion * oracle.star_residual(user, row))
+            * ease[row, target]
+            for row in history
+        ),
         reverse=True,
     )
     np.testing.assert_allclose(

@@ -364,7 +364,9 @@ class Oracle:
         width = inputs.shape[1]
         scores = self.candidates[:, :width] @ np.tanh(query) + self.candidates[:, width]
         for row in [*history, *new]:
-            scores = scores + config.ease_weight * self.retrieval.ease.numpy()[row]
+            opinion = self.star_residual(user, row) if row in history else 0.0
+            weight = config.ease_weight * (1.0 + config.ease_opinion * opinion)
+            scores = scores + weight * self.retrieval.ease.numpy()[row]
         return scores
 
     def latest(self, user, timestamp, recent):
@@ -389,6 +391,13 @@ class Oracle:
             # Buckets end at powers of two: 2 seconds, 4, 8, ...
             bucket = int(math.log2(max(min(seconds for seconds, _ in latest), 1)))
             taste = taste + self.tower.pauses.numpy()[min(bucket, 30)]
+            # So many events in all, told apart at 1, 2, 3, 4, 6, 8, 12, 16, ...
+            number = sum(time < timestamp for time, _ in history)
+            first = {row: time for time, row in reversed(recent)}
+            number += sum(0 < first[row] < timestamp for row in rows[len(history) :])
+            limits = [1] + [k << power for power in range(17) for k in (2, 3)]
+            bucket = sum(number >= limit for limit in limits)
+            taste = taste + self.tower.numbers.numpy()[bucket]
         recency = slow_recency(
             [(seconds, self.vocabulary[row]) for seconds, row in latest],
             self.tower.recency.numpy(),

@@ -1,0 +1,55 @@
+"""Taste: EASE against the regressions it stands for, and the stars that go into it."""
+
+import numpy as np
+import pytest
+
+from trainer.data import Interactions
+from trainer.taste import ease_weights, star_residuals
+
+USERS, MOVIES = 14, 6
+
+
+@pytest.fixture
+def seen():
+    """`[users, movies]` 0 or 1, with users of one rating and movies of none."""
+    found = np.random.default_rng(3).integers(0, 2, [USERS, MOVIES])
+    found[:, 0] = 1
+    found[0, 1:] = 0
+    found[:, -1] = 0
+    return found
+
+
+def interactions_of(seen, stars=None):
+    user_row, movie_row = np.nonzero(seen)
+    return Interactions(
+        user_row=user_row,
+        movie_row=movie_row,
+        rating=(seen if stars is None else stars)[user_row, movie_row].astype(np.float32),
+        timestamp=np.zeros(len(user_row), np.int64),
+        context={},
+        offsets=np.searchsorted(user_row, np.arange(len(seen) + 1)),
+    )
+
+
+@pytest.mark.parametrize("popularity_penalty", [0.0, 2.0])
+def test_ease_weights_are_those_of_a_weighted_ridge_regression_per_movie(seen, popularity_penalty):
+    """Each movie from all others, by least squares with the penalty's rows appended."""
+    found = ease_weights(interactions_of(seen), MOVIES, 5.0, popularity_penalty)
+    weights = 1 / np.sqrt(seen.sum(axis=1))
+    weights /= weights.mean()
+    rows = np.sqrt(weights)[:, np.newaxis] * seen
+    penalty = 5.0 + popularity_penalty * (rows**2).sum(axis=0)
+    for movie in range(MOVIES):
+        others = np.delete(np.arange(MOVIES), movie)
+        inputs = np.vstack([rows[:, others], np.diag(np.sqrt(penalty[others]))])
+        answers = np.append(rows[:, movie], np.zeros(MOVIES - 1))
+        expected = np.linalg.lstsq(inputs, answers, rcond=None)[0]
+        np.testing.assert_allclose(found[others, movie], expected, atol=1e-5)
+    assert not found[np.diag_indices(MOVIES)].any()
+
+
+def test_star_residuals_are_stars_above_the_users_own_mean(seen):
+    stars = np.random.default_rng(4).integers(1, 6, seen.shape) * seen
+    found = star_residuals(interactions_of(seen, stars))
+    means = stars.sum(axis=1) / seen.sum(axis=1)
+    np.testing.assert_allclose(found, (stars - means[:, np.newaxis])[seen > 0], atol=1e-5)
