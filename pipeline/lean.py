@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from apache_beam.utils import shared
+
 _BEAM = "apache_beam"
 
 
@@ -42,8 +44,17 @@ def remember_signatures() -> None:
             module.get_signature = get_signature  # type: ignore[attr-defined]
 
 
+class _Nothing:
+    """Takes the place of what is let go."""
+
+
 def release_memory() -> None:
-    """Gives memory that a component no longer uses back to the system, where glibc can."""
+    """Gives memory that a component no longer uses back to the system, where glibc can.
+
+    Beam keeps what its `Shared` last acquired alive for the next bundle (the Evaluator's
+    model, Transform's graph): only a later acquisition lets go of it.
+    """
+    shared.Shared().acquire(_Nothing)
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
