@@ -101,7 +101,7 @@ class TasteConfig:
       epochs: passes over the users.
       max_steps: steps after which no further epoch begins, for data of many users.
       ease_penalty: EASE's λ.
-      ease_popularity_penalty: what is added to λ for each (weighted) rating of a movie.
+      ease_popularity_penalty: what is added to λ for each rating of the movie.
       ease_opinion: how much more a movie of the history counts per star above the user's mean.
       ease_weight: weight of EASE's scores beside the autoencoder's.
       ease_limit: largest catalogue that EASE is fitted for; its weights are one number for
@@ -120,7 +120,7 @@ class TasteConfig:
     max_steps: int = 2_000
     ease_penalty: float = 300.0
     ease_popularity_penalty: float = 2.0
-    ease_opinion: float = 0.1
+    ease_opinion: float = 0.2
     ease_weight: float = 6.0
     ease_limit: int = 5_000
     session_weight: float = 0.3

@@ -50,10 +50,9 @@ def ease_weights(
     """Returns EASE's item-to-item weights `[movies, movies]`, with a zero diagonal.
 
     B = I - P · diag(1 / diag(P)) with P = (G + Λ)⁻¹ (Steck 2019, equation 8): a user's score of
-    movie j is the sum of B[i, j] over the movies i of the history. G = Xᵀ diag(w) X, where a user
-    of n ratings weighs w = 1 / √n, scaled to a mean of 1: all users' squared errors would mostly
-    be those of the few who rated most. Λ = λ + c · diag(G), which grows with a movie's ratings as
-    dropout on the history would have it (Steck 2020, equation 5, of which c is p / (1 - p)).
+    movie j is the sum of B[i, j] over the movies i of the history. G = XᵀX, and
+    Λ = λ + c · diag(G) grows with a movie's ratings as dropout on the histories would have it
+    (Steck 2020: c is p / (1 - p) for a dropout of p).
 
     Args:
       interactions: the training ratings; their stars do not count.
@@ -61,14 +60,11 @@ def ease_weights(
       penalty: λ, above 0.
       popularity_penalty: c, at least 0.
     """
-    lengths = np.diff(interactions.offsets)
-    users = 1.0 / np.sqrt(np.maximum(lengths, 1))
-    users /= users.mean()
     seen = scipy.sparse.csr_matrix(
         (np.ones(len(interactions)), interactions.movie_row, interactions.offsets),
-        shape=(len(lengths), movies),
+        shape=(len(interactions.offsets) - 1, movies),
     )
-    gram = (seen.T @ seen.multiply(users[:, np.newaxis])).toarray()
+    gram = (seen.T @ seen).toarray()
     gram[np.diag_indices(movies)] += penalty + popularity_penalty * np.diag(gram)
     inverse = np.linalg.inv(gram)
     weights = -inverse / np.diag(inverse)[np.newaxis, :]

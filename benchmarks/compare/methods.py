@@ -51,8 +51,8 @@ class Method:
       run: learns from `Task.fit` and answers `Task.ask`.
       grid: what is tried; a single entry needs no choice.
       quick: the entry for `--quick`, made to be fast.
-      seeds: put into "seed" of the values; shuffle 42 is measured with each of them, other
-        splits with the first.
+      seeds: put into "seed" of the values; shuffle 42 and the split by time are measured with
+        each of them, other splits with the first.
       only_main: measured on shuffle 42 alone.
       more_source: returns a hash of code it runs outside of its own module.
     """

@@ -111,7 +111,7 @@ METHODS: tuple[Method, ...] = (
         "retrieval",
         ials,
         grid(
-            factors=(24, 32, 48, 64),
+            factors=(24, 32, 48, 64, 128),
             regularization=(10.0, 15.0, 20.0, 30.0, 50.0),
             alpha=(1.0, 2.0, 3.0, 5.0),
             iterations=(15,),

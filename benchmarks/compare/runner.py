@@ -83,7 +83,7 @@ class Runner:
         steps.append(Step(self.splits.other, main, seeds[0]))
         if method.kind != "rating":
             temporal = self.splits.temporal
-            steps.append(Step(temporal, temporal, seeds[0]))
+            steps += [Step(temporal, temporal, seed) for seed in seeds]
         if method.kind != "retrieval":
             steps += [Step(fold, main, seeds[0]) for fold in self.splits.folds]
         return steps

@@ -32,17 +32,14 @@ def interactions_of(seen, stars=None):
 
 
 @pytest.mark.parametrize("popularity_penalty", [0.0, 2.0])
-def test_ease_weights_are_those_of_a_weighted_ridge_regression_per_movie(seen, popularity_penalty):
+def test_ease_weights_are_those_of_a_ridge_regression_per_movie(seen, popularity_penalty):
     """Each movie from all others, by least squares with the penalty's rows appended."""
     found = ease_weights(interactions_of(seen), MOVIES, 5.0, popularity_penalty)
-    weights = 1 / np.sqrt(seen.sum(axis=1))
-    weights /= weights.mean()
-    rows = np.sqrt(weights)[:, np.newaxis] * seen
-    penalty = 5.0 + popularity_penalty * (rows**2).sum(axis=0)
+    penalty = 5.0 + popularity_penalty * seen.sum(axis=0)
     for movie in range(MOVIES):
         others = np.delete(np.arange(MOVIES), movie)
-        inputs = np.vstack([rows[:, others], np.diag(np.sqrt(penalty[others]))])
-        answers = np.append(rows[:, movie], np.zeros(MOVIES - 1))
+        inputs = np.vstack([seen[:, others], np.diag(np.sqrt(penalty[others]))])
+        answers = np.append(seen[:, movie], np.zeros(MOVIES - 1))
         expected = np.linalg.lstsq(inputs, answers, rcond=None)[0]
         np.testing.assert_allclose(found[others, movie], expected, atol=1e-5)
     assert not found[np.diag_indices(MOVIES)].any()
