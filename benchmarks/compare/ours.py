@@ -75,6 +75,11 @@ def _sides(folder: Path) -> _Sides:
 
 
 def run(task: Task, params: Params) -> Answer:
+    """Trains our model as it is shipped, with the seed of `params`; see `answer_with`."""
+    return answer_with(task, _config(params))
+
+
+def answer_with(task: Task, config: TrainerConfig) -> Answer:
     """Trains our model on the lines of `fit` and asks it about those of `ask`.
 
     The lines become tf.Examples as RatingsGen writes them, the preprocessing graph is made
@@ -92,7 +97,7 @@ def run(task: Task, params: Params) -> Answer:
         )
         started, cpu_started = time.monotonic(), time.process_time()
         trained = trainer_run.train(
-            _config(params),
+            config,
             catalogue,
             interactions,
             users,

@@ -37,6 +37,9 @@ def write_files(folder: Path, seed: int = 1) -> Path:
         day = f"{1 + movie % 28:02}-Jan-{1990 + movie // 28}"
         movies.append(f"{movie}|Film {movie} (1990)|{day}||http://example.org|{flags}")
     (folder / "u.item").write_text("\n".join(movies) + "\n", encoding="latin-1")
+    genres = "".join(f"genre {genre}|{genre}\n" for genre in range(19))
+    (folder / "u.genre").write_text(genres)
+    (folder / "u.occupation").write_text("student\n")
     return folder
 
 

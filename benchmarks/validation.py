@@ -1,0 +1,152 @@
+"""What other values than the shipped ones would give, on validation: how choices are made.
+
+    python -m benchmarks.validation                             # the shipped values
+    python -m benchmarks.validation model.gap_rows=0.1 taste.ease_opinion=0 --seeds 42 43
+
+Trains the whole model on the inner lines of the comparison's splits (benchmarks/compare), shuffle
+42 and each user's last by time, and asks it about their validation lines. No line of a test is
+read. Needs MovieLens-100K in $MOVIELENS_DIR; about a minute of processor time for each split and
+seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.compare import data
+from benchmarks.compare.data import Task
+from benchmarks.compare.methods import RMSE, TOP_10, TOP_100, USER_NDCG, measure
+from benchmarks.compare.report import TRAIN_CPU_SECONDS, UNTIMED
+from benchmarks.compare.runner import splits_of
+from components.errors import InputError
+
+if TYPE_CHECKING:
+    from trainer.config import TrainerConfig
+
+PARTS = ("model", "taste", "bayes", "train")
+"""What of a `TrainerConfig` can be changed."""
+
+FIGURES: Mapping[str, str] = {
+    "top-10": TOP_10,
+    "top-100": TOP_100,
+    "RMSE": RMSE,
+    "untimed top-10": UNTIMED + TOP_10,
+    "untimed top-100": UNTIMED + TOP_100,
+    "untimed NDCG@10": UNTIMED + USER_NDCG,
+    "training, CPU s": TRAIN_CPU_SECONDS,
+}
+"""Columns: among unseen movies; NDCG@10 is the mean over users."""
+
+
+def changed(config: TrainerConfig, changes: Sequence[str]) -> TrainerConfig:
+    """Returns a configuration with some values changed.
+
+    Args:
+      config: the shipped values.
+      changes: `part.name=value` each; several values, as decay times, with commas between.
+
+    Raises:
+      InputError: one is not of that form, names nothing that there is, or has a value of
+        another kind.
+    """
+    for change in changes:
+        name, equals, text = change.partition("=")
+        part, _, field = name.partition(".")
+        if part not in PARTS or not equals:
+            raise InputError(
+                f"cannot read {change!r}",
+                expected=f"part.name=value, where part is one of {', '.join(PARTS)}",
+                action="write for example model.gap_rows=0.1",
+            )
+        values = getattr(config, part)
+        names = [each.name for each in dataclasses.fields(values)]
+        if field not in names:
+            raise InputError(
+                f"there is no {name}",
+                expected=f"a name of {part}: {', '.join(names)}",
+                action="correct the name",
+            )
+        value = _parsed(name, text, getattr(values, field))
+        config = dataclasses.replace(
+            config, **{part: dataclasses.replace(values, **{field: value})}
+        )
+    return config
+
+
+def _parsed(name: str, text: str, now: Any) -> Any:  # noqa: ANN401 - numbers, or tuples of them
+    kind = type(now[0] if isinstance(now, tuple) else now)
+    try:
+        if isinstance(now, tuple):
+            return tuple(kind(one) for one in text.split(",") if one)
+        if kind in (int, float):
+            return kind(text)
+    except ValueError:
+        pass
+    raise InputError(
+        f"{name} cannot be {text!r}",
+        expected=f"a value like the shipped one, {now}",
+        action="correct the value",
+    )
+
+
+def tasks(loaded: data.Data) -> tuple[Task, ...]:
+    """Returns what is learned from and asked about: inner lines and validation lines."""
+    splits = splits_of(loaded)
+    return tuple(
+        Task(loaded, split, split.inner, split.validation)
+        for split in (splits.main, splits.temporal)
+    )
+
+
+def row(label: str, found: Sequence[Mapping[str, float]]) -> str:
+    """Returns a line of the table: the mean over seeds of each figure."""
+    means = [statistics.fmean(each[metric] for each in found) for metric in FIGURES.values()]
+    cells = [f"{mean:.4f}" for mean in means[:-1]] + [f"{means[-1]:.0f}"]
+    return f"| {label} | {' | '.join(cells)} |"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command.
+
+    Raises:
+      InputError: wrong use, or data that cannot be read.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.validation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("changes", nargs="*", metavar="part.name=value")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42])
+    options = parser.parse_args(arguments)
+    loaded = data.load()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from benchmarks.compare.ours import answer_with
+    from trainer.config import TrainerConfig
+
+    config = changed(TrainerConfig(), options.changes)
+    values = " ".join(options.changes) or "as shipped"
+    print(f"validation, seeds {', '.join(map(str, options.seeds))}: {values}")
+    print(f"| split | {' | '.join(FIGURES)} |")
+    print("|---" * (len(FIGURES) + 1) + "|", flush=True)
+    for task in tasks(loaded):
+        found = []
+        for seed in options.seeds:
+            seeded = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
+            found.append(measure(task, answer_with(task, seeded)))
+            print(f"{task.split.name}, seed {seed}: done", file=sys.stderr, flush=True)
+        print(row(task.split.name, found), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
