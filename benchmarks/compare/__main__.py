@@ -10,10 +10,13 @@ As long as something is not measured, the tables go to a draft beside the measur
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.compare import data, peers_rating, peers_retrieval, report
 from benchmarks.compare.cache import Cache
 from benchmarks.compare.methods import Method
-from benchmarks.compare.runner import Runner, splits_of
+from benchmarks.compare.runner import Runner, Say, splits_of
 from components.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -70,14 +73,20 @@ def main(arguments: Sequence[str]) -> None:
     folds = {"folds": _QUICK_FOLDS} if options.quick else {}
     runner = Runner(loaded, splits_of(loaded, **folds), cache, options.quick)
     if options.peers_stage:
-        _run(runner, _wanted(PEERS, options.only), "peers")
+        _run(runner, _wanted(PEERS, options.only), lambda text: print(text, flush=True))
         return
     _check_peers_python(options.only)
     ours = our_methods()
     wanted = _wanted((*PEERS, *ours), options.only)
-    if any(method in PEERS for method in wanted):
-        _run_peers([method.name for method in wanted if method in PEERS], arguments)
-    _run(runner, [method for method in wanted if method in ours], "TensorFlow")
+    peers = [method for method in wanted if method in PEERS]
+    mine = [method for method in wanted if method in ours]
+    with _bars() as add:
+        of_peers, of_ours = (
+            add(sum(map(runner.size, methods)), what)
+            for methods, what in ((peers, "peers"), (mine, "TensorFlow"))
+        )
+        with _peers_beside([method.name for method in peers], arguments, of_peers):
+            _run(runner, mine, of_ours)
     _write(runner, (*PEERS, *ours), options)
 
 
@@ -118,21 +127,50 @@ def _wanted(methods: Sequence[Method], only: Sequence[str] | None) -> list[Metho
     return [known[name] for name in only]
 
 
-def _run_peers(names: Sequence[str], arguments: Sequence[str]) -> None:
-    """Measures peers with the Python of their own environment, progress and all."""
+@contextlib.contextmanager
+def _peers_beside(names: Sequence[str], arguments: Sequence[str], done: Say) -> Iterator[None]:
+    """Measures peers meanwhile, with the Python of their own environment, and waits for them.
+
+    They are held to one thread, and training ours leaves one of two cores idle half of the
+    time.
+
+    Raises:
+      SystemExit: they failed; what they had to say went to stderr.
+    """
+    if not names:
+        yield
+        return
     options = parse(arguments)
     command = [str(PEERS_PYTHON), "-m", "benchmarks.compare", _PEERS_STAGE, "--only", *names]
     command += ["--cache-dir", str(options.cache_dir.resolve())]
     command += ["--quick"] if options.quick else []
     # One thread: figures do not depend on the machine, and implicit asks for it.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=said, text=True
+        ) as process,
+    ):
+        lines = process.stdout
+        assert lines is not None, "a pipe was asked for"
+        reader = threading.Thread(target=lambda: [done(line.strip()) for line in lines])
+        reader.start()
+        try:
+            yield
+            process.wait()
+        finally:
+            process.terminate()
+            reader.join()
+        if process.returncode:
+            said.seek(0)
+            sys.stderr.write(said.read())
+            sys.exit(process.returncode)
 
 
-def _run(runner: Runner, methods: Sequence[Method], what: str) -> None:
-    """Measures methods, showing how far it is."""
+@contextlib.contextmanager
+def _bars() -> Iterator[Callable[[int, str], Say]]:
+    """Gives a function that adds a bar of so many steps; its result takes a step."""
     columns = (
         TextColumn("{task.fields[what]}"),
         BarColumn(),
@@ -140,21 +178,25 @@ def _run(runner: Runner, methods: Sequence[Method], what: str) -> None:
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    total = sum(runner.size(method) for method in methods)
-    if not total:
-        return
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=total, what=what)
 
-        def done(text: str) -> None:
-            progress.update(bar, advance=1, description=text)
-            if not console.is_terminal:
-                print(text, file=sys.stderr, flush=True)
+        def add(total: int, what: str) -> Say:
+            bar = progress.add_task("", total=total, what=what, visible=total > 0)
 
-        for method in methods:
-            progress.update(bar, description=method.title)
-            runner.run(method, done)
+            def done(text: str) -> None:
+                progress.update(bar, advance=1, description=text)
+                if not console.is_terminal:
+                    print(text, file=sys.stderr, flush=True)
+
+            return done
+
+        yield add
+
+
+def _run(runner: Runner, methods: Sequence[Method], done: Say) -> None:
+    for method in methods:
+        runner.run(method, done)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ NOTES: dict[str, str] = {
         "id to matter most. Ids are shown wherever they come."
     ),
     COSTS_TITLE: (
-        "Median on the machine that made this page. The peers are held to one thread; choosing "
+        "Median on the machine that made this page, which measures peers and ours at the same "
+        "time: compare the processor's seconds. The peers are held to one thread; choosing "
         "their values took as many such fits as the last table says. Ours includes reading, the "
         "preprocessing graph and the answers; training alone is the row below it."
     ),

@@ -1,5 +1,6 @@
 """The command: what it needs, what it refuses, and where the tables go."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -58,9 +59,33 @@ def test_peers_are_measured_by_the_python_of_their_environment(places, capfd):
     assert "Not all is measured" not in capfd.readouterr().out
 
 
+def test_peers_that_fail_end_the_command_with_what_they_said(places, monkeypatch, capfd):
+    broken = places / "python"
+    broken.write_text("#!/bin/sh\necho no module named implicit >&2\nexit 7\n", encoding="utf-8")
+    broken.chmod(0o755)
+    monkeypatch.setattr(command, "PEERS_PYTHON", broken)
+    with pytest.raises(SystemExit) as caught:
+        run(places, "--quick")
+    assert caught.value.code == 7
+    assert "no module named implicit" in capfd.readouterr().err
+
+
+def test_an_error_of_ours_stops_the_peers_as_well(places, monkeypatch):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    endless = places / "python"
+    endless.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
+    endless.chmod(0o755)
+    monkeypatch.setattr(command, "PEERS_PYTHON", endless)
+    monkeypatch.setattr(command, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(places, "--quick")
+
+
 def test_tables_with_holes_do_not_replace_those_of_the_docs(places, monkeypatch, capfd):
     monkeypatch.setattr(command, "ROOT", places)
-    monkeypatch.setattr(command, "_run_peers", lambda names, arguments: None)
+    monkeypatch.setattr(command, "_peers_beside", lambda *given: contextlib.nullcontext())
     run(places)
     assert not (places / "docs").exists()
     assert "Not all is measured yet of: popularity, ease, mean" in capfd.readouterr().out
@@ -71,7 +96,7 @@ def test_tables_with_holes_do_not_replace_those_of_the_docs(places, monkeypatch,
 
 def test_quick_tables_never_go_to_the_docs(places, monkeypatch):
     monkeypatch.setattr(command, "ROOT", places)
-    monkeypatch.setattr(command, "_run_peers", lambda names, arguments: None)
+    monkeypatch.setattr(command, "_peers_beside", lambda *given: contextlib.nullcontext())
     run(places, "--quick", "--peers-stage")
     run(places, "--quick")
     assert not (places / "docs").exists()
