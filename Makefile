@@ -30,7 +30,7 @@ test: setup-dev ## set up what is missing, then lint and test (options: PYTEST_A
 lint: setup-dev ## ruff (rules and format) and mypy
 	$(LINT)
 
-compare: setup ## measure peers and models, write docs/RESULTS.md (about 35 minutes; options: ARGS="...")
+compare: setup ## measure peers and models, write docs/RESULTS.md (half an hour; options: ARGS="...")
 	@sh requirements/setup_compare.sh
 	@$(PYTHON) -m benchmarks.compare $(ARGS)
 
