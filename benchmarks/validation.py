@@ -17,8 +17,9 @@ import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from benchmarks import command
 from benchmarks.compare import data
 from benchmarks.compare.data import Task
 from benchmarks.compare.methods import RMSE, TOP_10, TOP_100, USER_NDCG, measure
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 PARTS = ("model", "taste", "bayes", "train")
 """What of a `TrainerConfig` can be changed."""
+
+_GIVEN = ("splits", "seed")
+"""What the comparison's splits and `--seeds` say."""
+
+Number = int | float
+Value = Number | tuple[Number, ...]
 
 FIGURES: Mapping[str, str] = {
     "top-10": TOP_10,
@@ -65,7 +72,7 @@ def changed(config: TrainerConfig, changes: Sequence[str]) -> TrainerConfig:
                 action="write for example model.gap_rows=0.1",
             )
         values = getattr(config, part)
-        names = [each.name for each in dataclasses.fields(values)]
+        names = [each.name for each in dataclasses.fields(values) if each.name not in _GIVEN]
         if field not in names:
             raise InputError(
                 f"there is no {name}",
@@ -79,20 +86,19 @@ def changed(config: TrainerConfig, changes: Sequence[str]) -> TrainerConfig:
     return config
 
 
-def _parsed(name: str, text: str, now: Any) -> Any:  # noqa: ANN401 - numbers, or tuples of them
-    kind = type(now[0] if isinstance(now, tuple) else now)
+def _parsed(name: str, text: str, now: Value) -> Value:
+    one = now[0] if isinstance(now, tuple) else now
+    kind = int if isinstance(one, int) else float
     try:
         if isinstance(now, tuple):
-            return tuple(kind(one) for one in text.split(",") if one)
-        if kind in (int, float):
-            return kind(text)
+            return tuple(kind(part) for part in text.split(",") if part)
+        return kind(text)
     except ValueError:
-        pass
-    raise InputError(
-        f"{name} cannot be {text!r}",
-        expected=f"a value like the shipped one, {now}",
-        action="correct the value",
-    )
+        raise InputError(
+            f"{name} cannot be {text!r}",
+            expected=f"a value like the shipped one, {now}",
+            action="correct the value",
+        ) from None
 
 
 def tasks(loaded: data.Data) -> tuple[Task, ...]:
@@ -139,14 +145,18 @@ def main(arguments: Sequence[str]) -> None:
         found = []
         for seed in options.seeds:
             seeded = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
-            found.append(measure(task, answer_with(task, seeded)))
+            try:
+                found.append(measure(task, answer_with(task, seeded)))
+            except ValueError as error:
+                raise InputError(
+                    f"training with {values} failed",
+                    expected="values that a model can be trained with",
+                    found=str(error),
+                    action="try others",
+                ) from error
             print(f"{task.split.name}, seed {seed}: done", file=sys.stderr, flush=True)
         print(row(task.split.name, found), flush=True)
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+    command.run(main, "Interrupted.")

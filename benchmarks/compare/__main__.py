@@ -22,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks import command
 from benchmarks.compare import data, peers_rating, peers_retrieval, report
 from benchmarks.compare.cache import Cache
 from benchmarks.compare.methods import Method
@@ -141,15 +142,15 @@ def _peers_beside(names: Sequence[str], arguments: Sequence[str], done: Say) -> 
         yield
         return
     options = parse(arguments)
-    command = [str(PEERS_PYTHON), "-m", "benchmarks.compare", _PEERS_STAGE, "--only", *names]
-    command += ["--cache-dir", str(options.cache_dir.resolve())]
-    command += ["--quick"] if options.quick else []
+    line = [str(PEERS_PYTHON), "-m", "benchmarks.compare", _PEERS_STAGE, "--only", *names]
+    line += ["--cache-dir", str(options.cache_dir.resolve())]
+    line += ["--quick"] if options.quick else []
     # One thread: figures do not depend on the machine, and implicit asks for it.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with (
         tempfile.TemporaryFile("w+") as said,
         subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=said, text=True
+            line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=said, text=True
         ) as process,
     ):
         lines = process.stdout
@@ -200,11 +201,4 @@ def _run(runner: Runner, methods: Sequence[Method], done: Say) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("Interrupted; the same command goes on where it was.", file=sys.stderr)
-        sys.exit(130)
+    command.run(main, "Interrupted; the same command goes on where it was.")

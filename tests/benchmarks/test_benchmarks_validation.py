@@ -40,6 +40,8 @@ def test_named_values_are_changed_and_no_others():
         ("model.gap_rows", "cannot read 'model.gap_rows'"),
         ("serving.port=1", "cannot read 'serving.port=1'"),
         ("model.gap=0.1", "there is no model.gap"),
+        ("train.splits=test", "there is no train.splits"),
+        ("train.seed=3", "there is no train.seed"),
         ("model.gap_rows=many", "model.gap_rows cannot be 'many'"),
         ("train.epochs=1.5", "train.epochs cannot be '1.5'"),
         ("model.recency_seconds=a,b", "model.recency_seconds cannot be 'a,b'"),
@@ -73,3 +75,9 @@ def test_prints_a_row_for_each_split(movielens, capsys):
         top_10, top_100, rmse = map(float, cells[1:4])
         assert 0 <= top_10 <= top_100 <= 1
         assert 0.5 < rmse < 3
+
+
+def test_values_that_no_model_can_be_trained_with_are_a_message(movielens):
+    with pytest.raises(InputError, match=r"training with .*learning_rate=nan failed") as error:
+        validation.main([*FAST, "taste.epochs=3", "taste.learning_rate=nan"])
+    assert "expected finite losses" in str(error.value)
