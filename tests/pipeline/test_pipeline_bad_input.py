@@ -119,11 +119,10 @@ def test_data_dir_and_sample_contradict_each_other(refused, raw):
 # --- files that are not what they should be: found before TensorFlow is loaded
 
 
-def test_missing_data_directory_is_refused_within_seconds(project, served, tmp_path):
+def test_missing_data_directory_is_refused_before_anything_runs(project, served, tmp_path):
     """The real command, with the real start of the interpreter."""
     result = project.run_cold("--data-dir", tmp_path / "nowhere", output=served)
     assert_refused(result, 2, [tmp_path / "nowhere", "--data-dir", "what to do"])
-    assert result.seconds < 10
     assert "Component" not in result.log
     assert "The run failed" in result.log
     assert "Traceback" in result.log

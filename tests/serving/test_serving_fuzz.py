@@ -18,7 +18,7 @@ PREDICT_BATCHES, API_BATCHES = 350, 80
 """Together with what schemathesis sends, more than 20,000 requests."""
 SCHEMATHESIS_EXAMPLES = 60
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-WAIT_SECONDS = 10
+WAIT_SECONDS = 90
 
 RELAXED = {
     "deadline": None,
@@ -199,7 +199,7 @@ def test_schemathesis_finds_nothing(server):
         [command, f"--config-file={CONFIG}", "run", f"{server.url}/openapi.json",
          "--phases=examples,coverage,fuzzing",
          "--mode=all", f"--max-examples={SCHEMATHESIS_EXAMPLES}", "--continue-on-failure",
-         "--generation-database=none", "--seed=1", "--request-timeout=10", "--no-color"],
+         "--generation-database=none", "--seed=1", "--request-timeout=90", "--no-color"],
         capture_output=True,
         text=True,
     )  # fmt: skip

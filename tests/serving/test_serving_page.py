@@ -33,7 +33,7 @@ def browser():
 @pytest.fixture
 def page(browser, server):
     opened = browser.new_page(base_url=server.url)
-    opened.set_default_timeout(10_000)
+    opened.set_default_timeout(60_000)
     problems = []
     opened.on("pageerror", lambda error: problems.append(str(error)))
     opened.on(

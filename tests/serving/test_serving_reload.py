@@ -26,7 +26,7 @@ class Load:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run(clients)))
 
     async def _run(self, clients):
-        async with httpx.AsyncClient(timeout=20) as http:
+        async with httpx.AsyncClient(timeout=90) as http:
             await asyncio.gather(*(self._ask(http, index) for index in range(clients)))
 
     async def _ask(self, http, index):
