@@ -11,7 +11,6 @@ from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.components.transform.component import Transform
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
@@ -29,6 +28,7 @@ from components.pusher.component import Pusher
 from components.report.component import ReportGen
 from components.resolvers import LatestOtherBlessedModel, LatestOtherStatistics
 from components.source_hash import keyed_by_source
+from components.statistics_gen.component import StatisticsGen
 from pipeline.config import PIPELINE_NAME, OutputPaths
 from trainer.component import Trainer
 from trainer.config import TrainerConfig, TunerConfig
@@ -90,7 +90,9 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "components/example_gen",
         "schema",
     )
-    statistics = StatisticsGen(examples=ratings.outputs["examples"])
+    statistics = keyed_by_source(
+        StatisticsGen(examples=ratings.outputs["examples"]), "components/statistics_gen"
+    )
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"])
     schema = keyed_by_source(ImportSchemaGen(schema_file=str(config.schema_file)), "schema")
     validator = ExampleValidator(

@@ -79,7 +79,6 @@ class Result:
       code: exit status; minus the signal that ended it.
       out: stdout.
       err: stderr.
-      seconds: wall time.
       summary: summary.json, None if there is none.
       log: run.log, empty if there is none.
       executions: node and state of every execution in the store since it was made.
@@ -89,7 +88,6 @@ class Result:
     code: int
     out: str
     err: str
-    seconds: float
     summary: dict | None
     log: str
     executions: Counter
@@ -194,7 +192,6 @@ class Project:
         """Runs `python local_runner.py` as people do."""
         stdout, stderr = self._files()
         words = [*map(str, arguments), *(("--output-dir", str(output)) if output else ())]
-        started = time.monotonic()
         with stdout.open("w") as out, stderr.open("w") as err:
             code = subprocess.run(
                 [sys.executable, str(self.root / "local_runner.py"), *words],
@@ -206,7 +203,7 @@ class Project:
                 timeout=_PATIENCE,
                 check=False,
             ).returncode
-        return _result(code, time.monotonic() - started, output, stdout, stderr)
+        return _result(code, output, stdout, stderr)
 
     def _start_warm(self) -> subprocess.Popen:
         process = subprocess.Popen(
@@ -246,16 +243,20 @@ class WarmRun:
     def out(self) -> str:
         return self._files[0].read_text(encoding="utf-8")
 
+    @property
+    def is_at_work(self) -> bool:
+        return Path(f"/proc/{self.pid}").exists()
+
     def wait(self) -> Result:
         code = int(self._warm.stdout.readline())
-        return _result(code, time.monotonic() - self._started, self._output, *self._files)
+        return _result(code, self._output, *self._files)
 
     def wait_for_start_of(self, component: str, seconds: float = 0.0) -> None:
         """Returns when the component has been at work for some time."""
         sign = f"Component {component} started"
         while sign not in _text(self._output / "run.log"):
             assert time.monotonic() - self._started < _PATIENCE, f"{component} never started"
-            assert Path(f"/proc/{self.pid}").exists(), self.out
+            assert self.is_at_work, self.out
             time.sleep(0.02)
         time.sleep(seconds)
 
@@ -270,14 +271,13 @@ class WarmRun:
         return self.wait()
 
 
-def _result(code: int, seconds: float, output: Path | None, stdout: Path, stderr: Path) -> Result:
+def _result(code: int, output: Path | None, stdout: Path, stderr: Path) -> Result:
     output = output or stdout.with_name("no output")
     summary = _text(output / "summary.json")
     return Result(
         code=code,
         out=stdout.read_text(encoding="utf-8"),
         err=stderr.read_text(encoding="utf-8"),
-        seconds=seconds,
         summary=json.loads(summary) if summary else None,
         log=_text(output / "run.log"),
         executions=executions(output),

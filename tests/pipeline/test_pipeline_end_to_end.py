@@ -68,6 +68,7 @@ def uncached_and_intruder(too_strict, project, output):
     run = project.start(*ONE_EPOCH, "--no-cache", output=output)
     run.wait_for_start_of("StatisticsGen")
     intruder = project.run_cold(*ONE_EPOCH, output=output)
+    assert run.is_at_work, "the intruder must not wait for the end of the run before it"
     return run.wait(), intruder
 
 
@@ -281,7 +282,6 @@ def test_refused_run_does_not_disturb_the_one_at_work(uncached, intruder):
 
 def test_second_run_on_one_output_directory_is_refused_at_once(intruder, output):
     assert intruder.code == 2
-    assert intruder.seconds < 20
     assert "another run" in intruder.err
     assert str(output) in intruder.err
     assert len(intruder.err.splitlines()) <= 6

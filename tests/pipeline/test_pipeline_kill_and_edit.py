@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_kill_and_edit"
 
 ARGUMENTS = (*SMALL, "--epochs", "1")
 
-SECONDS_IN = {"StatisticsGen": 0.5, "Transform": 2.0, "Trainer": 3.0, "Evaluator": 1.5}
+SECONDS_IN = {"Transform": 2.0, "Trainer": 3.0, "Evaluator": 1.5}
 """How long a component that takes a while is at work before it is killed."""
 
 
@@ -54,7 +54,7 @@ def schema_edited(transform_edited, project, output):
     """Interrupted, as by Ctrl-C, once it has shown what it does with the schema."""
     add_comment(project, "schema/schema.pbtxt")
     run = project.start(*ARGUMENTS, output=output)
-    run.wait_for_start_of("StatisticsGen", 0.5)
+    run.wait_for_start_of("Transform", 1.0)
     return run.interrupt()
 
 
