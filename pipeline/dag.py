@@ -29,7 +29,12 @@ from components import progress
 from components.pusher import executor as pusher
 from components.pusher.publish import Reason
 from pipeline.console import CACHED, FAILED, RAN, Screen
-from pipeline.lean import release_memory, remember_signatures
+from pipeline.lean import (
+    forget_side_inputs,
+    release_memory,
+    remember_signatures,
+    share_arenas,
+)
 
 Outputs = Mapping[str, Sequence[types.Artifact]]
 
@@ -78,7 +83,9 @@ class DagRunner:
         screen: Screen,
         describe: Callable[[ComponentRun], str],
     ) -> None:
+        share_arenas()
         remember_signatures()
+        forget_side_inputs()
         self._screen = screen
         self._describe = describe
         self.run_id = datetime.datetime.now().isoformat()

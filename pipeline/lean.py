@@ -1,4 +1,4 @@
-"""Two savings for a process that runs many Beam pipelines and trains in between."""
+"""Savings for a process that runs many Beam pipelines and trains in between."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.utils import shared
 
+# M_ARENA_MAX of malloc.h.
+_ARENA_MAX = -8
 _BEAM = "apache_beam"
 
 
@@ -42,6 +45,28 @@ def remember_signatures() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith(_BEAM) and getattr(module, "get_signature", None) is original:
             module.get_signature = get_signature  # type: ignore[attr-defined]
+
+
+def forget_side_inputs() -> None:
+    """Switches off the cache of side inputs of Beam's runner in this process.
+
+    Beam has it on there for its own tests, off for every other runner. To know its size, it walks
+    through all that a side input refers to and lists the globals of every module first: a tenth
+    of Transform's processor time (three pairs of runs: 23.8 and 18.5, 19.5 and 18.0, 19.4 and
+    18.6 seconds).
+    """
+    worker_handlers.STATE_CACHE_SIZE_MB = 0
+
+
+def share_arenas() -> None:
+    """Lets threads share two of glibc's memory arenas, where there is glibc.
+
+    By default it makes up to eight per core, each of which keeps what is free in it:
+    60 MiB at the peak of a run on MovieLens-100K (1,291 and 1,231).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_ARENA_MAX, 2)
 
 
 class _Nothing:
