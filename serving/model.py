@@ -2,7 +2,8 @@
 
 A session rather than `tf.saved_model.load`, as in TensorFlow Serving: a call costs half the
 processor time (1.3 instead of 2.7 ms for one user), loading a third, and closing it gives
-its memory back.
+its memory back. And the session's callable as Keras uses it rather than `Session.run`, which
+looks up every feed and fetch at each call: 0.6 instead of 1.1 ms.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import ctypes
 import gc
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -46,6 +48,26 @@ class Tensor:
         """Its number of dimensions, if known."""
         return None if self.shape is None else len(self.shape)
 
+    def array(self, value: Any) -> np.ndarray[Any, Any]:
+        """Returns a value for this input as an array of its type.
+
+        Raises:
+          ValueError, TypeError: if the value has another shape or cannot have that type.
+        """
+        array = np.asarray(value, self.dtype)
+        if self.shape is not None and (
+            array.ndim != len(self.shape)
+            or any(
+                expected is not None and expected != found
+                for expected, found in zip(self.shape, array.shape, strict=True)
+            )
+        ):
+            raise ValueError(
+                f"Expected shape {_shape(self.shape)} in input {self.name!r},"
+                f" found {_shape(array.shape)}."
+            )
+        return array
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -65,7 +87,9 @@ class Signature:
         from tensorflow.python.framework import errors_impl
 
         try:
-            values = self.function(*(inputs[name] for name in self.inputs))
+            values = self.function(
+                *(tensor.array(inputs[name]) for name, tensor in self.inputs.items())
+            )
         except (errors_impl.InvalidArgumentError, ValueError, TypeError) as error:
             raise InvalidInput(_first_line(error)) from error
         return dict(zip(self.outputs, values, strict=True))
@@ -191,17 +215,42 @@ def load(path: Path, version: int, threads: int = 1) -> ServedModel:
 
 
 def _signature(name: str, definition: Any, session: Any) -> Signature:
+    from tensorflow.core.protobuf import config_pb2
+
     inputs, outputs = sorted(definition.inputs), sorted(definition.outputs)
-    function = session.make_callable(
-        [definition.outputs[output].name for output in outputs],
-        feed_list=[definition.inputs[given].name for given in inputs],
+    options = config_pb2.CallableOptions(
+        feed=[definition.inputs[given].name for given in inputs],
+        fetch=[definition.outputs[output].name for output in outputs],
+        run_options=config_pb2.RunOptions(),
     )
     return Signature(
         name,
         {given: _tensor(given, definition.inputs[given]) for given in inputs},
         {output: _tensor(output, definition.outputs[output]) for output in outputs},
-        function,
+        _Function(session, options),
     )
+
+
+class _Function:
+    """A session's callable, made at its first call: several can be made at the same time.
+
+    Args:
+      session: the session.
+      options: what is fed and fetched, as `CallableOptions`.
+    """
+
+    def __init__(self, session: Any, options: Any) -> None:
+        self._session = session
+        self._options = options
+        self._lock = threading.Lock()
+        self._made: Callable[..., list[Any]] | None = None
+
+    def __call__(self, *inputs: np.ndarray[Any, Any]) -> list[Any]:
+        with self._lock:
+            if self._made is None:
+                # What is public of it, `make_callable`, calls `run` where there is what to feed.
+                self._made = self._session._make_callable_from_options(self._options)
+        return self._made(*inputs)
 
 
 def _tensor(name: str, info: Any) -> Tensor:
@@ -230,9 +279,15 @@ def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(text).splitlines() if line.strip()]
     # Graph execution errors put the cause between a heading and the graph's inner names.
     cause = next((line for line in lines if not line.startswith(_HEADINGS)), type(error).__name__)
-    return cause.split(" [[", 1)[0][:300]
+    return _FUNCTIONS.sub("", cause).split(" [[", 1)[0][:300]
 
 
+def _shape(sizes: tuple[int | None, ...]) -> str:
+    return f"[{', '.join('any' if size is None else str(size) for size in sizes)}]"
+
+
+# Before a cause stand the functions it happened in.
+_FUNCTIONS = re.compile(r"^(\{\{.*?\}\} )+")
 _HEADINGS = ("Graph execution error", "Detected at node", "Node:", "[[")
 
 

@@ -1,0 +1,60 @@
+"""A loaded version, called directly: what it is given and how it complains."""
+
+import numpy as np
+import pytest
+
+from serving.errors import InvalidInput
+from serving.model import load
+
+pytestmark = pytest.mark.xdist_group("serving")
+
+
+@pytest.fixture(scope="module")
+def model(version_dir):
+    loaded = load(version_dir, 1)
+    yield loaded
+    loaded.retire()
+
+
+@pytest.fixture
+def question(model):
+    """One unknown person, as arrays of the signature's types."""
+    values = {}
+    for name, tensor in model.signatures["recommend"].inputs.items():
+        shape = tuple(1 if size is None else size for size in tensor.shape)
+        if tensor.rank == 2:
+            shape = (1, 0)
+        values[name] = np.zeros(shape, tensor.dtype)
+        if tensor.dtype == object:
+            values[name][...] = b""
+    return {**values, "k": np.array(5, np.int32)}
+
+
+def test_values_may_be_lists_and_text(model, question):
+    recommend = model.signatures["recommend"]
+    expected = recommend(question)
+    found = recommend({**question, "user_id": [""], "k": 5, "timestamp": [0]})
+    assert expected["movie_id"].shape == (1, 5)
+    for name, values in expected.items():
+        assert found[name].tolist() == values.tolist(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("user_id", [["1"]], r"Expected shape \[any\] in input 'user_id', found \[1, 1\]\."),
+        ("k", [5], r"Expected shape \[\] in input 'k', found \[1\]\."),
+        ("k", "many", "invalid literal"),
+        ("raw_user_age", ["old"], "could not convert string to float"),
+    ],
+)
+def test_a_value_of_another_shape_or_type_is_refused(model, question, name, value, message):
+    with pytest.raises(InvalidInput, match=message):
+        model.signatures["recommend"]({**question, name: value})
+
+
+def test_what_the_model_itself_says_is_handed_on_without_names_of_its_graph(model, question):
+    with pytest.raises(InvalidInput, match="expected exclude_movie_ids to have one list") as caught:
+        model.signatures["recommend"]({**question, "user_id": ["1", "2"]})
+    assert str(caught.value).startswith("assertion failed")
+    assert "{{" not in str(caught.value)
