@@ -145,23 +145,29 @@ def download(archive: Archive = ML_100K, progress: Progress | None = None) -> Pa
         return directory
     directory = cache_directory() / archive.folder
     with writable(directory):
-        _move_harmed(directory)
-    with staged_directory(directory) as staging:
-        packed = staging.with_name("archive.zip")
-        _receive(archive, packed, progress)
-        _verify(archive, packed)
-        _unpack(archive, packed, staging)
+        _move_harmed(directory, archive)
+    try:
+        with staged_directory(directory) as staging:
+            packed = staging.with_name("archive.zip")
+            _receive(archive, packed, progress)
+            _verify(archive, packed)
+            _unpack(archive, packed, staging)
+    except InputError:
+        if cached(archive) is None:  # else somebody else was quicker
+            raise
     return directory
 
 
-def _move_harmed(directory: Path) -> None:
+def _move_harmed(directory: Path, archive: Archive) -> None:
     """Makes room where a directory of the cache is incomplete or altered; nothing is deleted."""
-    if not directory.is_dir() or not any(directory.iterdir()):
-        return
-    number = 1
-    while (aside := directory.with_name(f"{directory.name}.damaged-{number}")).exists():
-        number += 1
     with contextlib.suppress(FileNotFoundError):  # somebody else did it
+        if not directory.is_dir() or not any(directory.iterdir()):
+            return
+        if cached(archive) is not None:  # somebody else has just put it there
+            return
+        number = 1
+        while (aside := directory.with_name(f"{directory.name}.damaged-{number}")).exists():
+            number += 1
         directory.rename(aside)
 
 

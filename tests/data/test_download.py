@@ -245,6 +245,19 @@ def test_many_downloads_at_once_end_with_one_whole_directory(serve, cache):
     assert cached(ARCHIVE) == cache / "toy"
 
 
+def test_what_another_download_has_just_finished_is_not_taken_for_harmed(serve, cache, monkeypatch):
+    serve("good")
+
+    def finished_right_after(archive):
+        monkeypatch.setattr(module, "cached", cached)
+        download(archive)
+
+    monkeypatch.setattr(module, "cached", finished_right_after)
+    assert download(ARCHIVE) == cache / "toy"
+    assert names(cache) == ["toy"]
+    assert cached(ARCHIVE) == cache / "toy"
+
+
 @pytest.mark.parametrize("harm", ["missing", "changed"])
 def test_a_harmed_cache_is_downloaded_again_and_kept_aside(serve, cache, harm):
     serve("good")
