@@ -52,7 +52,8 @@ class Tensor:
         """Returns a value for this input as an array of its type.
 
         Raises:
-          ValueError, TypeError: if the value has another shape or cannot have that type.
+          ValueError, TypeError, OverflowError: if the value has another shape or cannot have
+            that type.
         """
         array = np.asarray(value, self.dtype)
         if self.shape is not None and (
@@ -86,11 +87,12 @@ class Signature:
         """
         from tensorflow.python.framework import errors_impl
 
+        unfit = (errors_impl.InvalidArgumentError, ValueError, TypeError, OverflowError)
         try:
             values = self.function(
                 *(tensor.array(inputs[name]) for name, tensor in self.inputs.items())
             )
-        except (errors_impl.InvalidArgumentError, ValueError, TypeError) as error:
+        except unfit as error:
             raise InvalidInput(_first_line(error)) from error
         return dict(zip(self.outputs, values, strict=True))
 

@@ -198,7 +198,6 @@ def test_a_name_server_that_never_answers_is_given_up(cache, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: answered.wait(30))
     with pytest.raises(InputError, match="no answer in time"):
         download(ARCHIVE)
-    assert not answered.is_set()
     answered.set()
 
 

@@ -1,16 +1,20 @@
 """The pipeline as TFX compiles it, and what it is built from."""
 
 import dataclasses
+import io
 import re
 from pathlib import Path
 
 import pytest
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from pipeline_fixtures import COMPONENTS
 from tfx.dsl.compiler import compiler
 
 from components.evaluation.config import Thresholds
 from components.example_gen.options import ExampleGenOptions
+from pipeline import dag
 from pipeline.config import OutputPaths
+from pipeline.console import Screen
 from pipeline.pipeline import SCHEMA_FILE, PipelineConfig, create_pipeline
 from trainer.config import TrainConfig, TrainerConfig, TunerConfig
 
@@ -178,3 +182,12 @@ def test_changed_setting_changes_what_the_component_is_told(nodes, change, name)
     ir = compiler.Compiler().compile(create_pipeline(configuration(**change)))
     [changed] = [n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == name]
     assert changed.parameters != nodes[name].parameters
+
+
+def test_runner_switches_off_what_only_costs_beam(monkeypatch):
+    monkeypatch.setattr(worker_handlers, "STATE_CACHE_SIZE_MB", 100)
+    shared = []
+    monkeypatch.setattr(dag, "share_arenas", lambda: shared.append(True))
+    dag.DagRunner(create_pipeline(configuration()), Screen(io.StringIO()), describe=str)
+    assert worker_handlers.STATE_CACHE_SIZE_MB == 0
+    assert shared

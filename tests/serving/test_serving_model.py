@@ -45,6 +45,7 @@ def test_values_may_be_lists_and_text(model, question):
         ("user_id", [["1"]], r"Expected shape \[any\] in input 'user_id', found \[1, 1\]\."),
         ("k", [5], r"Expected shape \[\] in input 'k', found \[1\]\."),
         ("k", "many", "invalid literal"),
+        ("k", 2**70, "too large"),
         ("raw_user_age", ["old"], "could not convert string to float"),
     ],
 )
