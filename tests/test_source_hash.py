@@ -20,7 +20,7 @@ from pipeline.pipeline import PipelineConfig, create_pipeline
 from trainer.config import TrainerConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-TOP_LEVEL = {"components", "pipeline", "schema", "trainer", "transform"}
+TOP_LEVEL = {"components", "pipeline", "schema", "storage", "trainer", "transform"}
 
 
 @pytest.fixture

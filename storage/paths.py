@@ -1,0 +1,242 @@
+"""Paths as strings: joining, listing without patterns, and publishing whole files.
+
+Only local paths work today. URLs are recognised and refused here, so that support for them
+later has one place to go to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from storage.errors import PathError
+
+# One slash is enough: pathlib turns "gs://bucket" into "gs:/bucket". A scheme has two letters
+# at least (RFC 3986 allows one, which is how drives are written).
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_PARTIAL = ".partial-"
+_ATTEMPTS = 100
+
+
+def is_url(value: str | os.PathLike[str]) -> bool:
+    """Whether a path begins with the scheme of a URL, such as `gs://`, `s3://` or `file://`."""
+    return _URL.match(os.fspath(value)) is not None
+
+
+def refuse_url(value: str | os.PathLike[str], option: str) -> None:
+    """Refuses a URL.
+
+    Args:
+      value: a path as it was given.
+      option: who asked for it, such as "--output-dir", for the message.
+
+    Raises:
+      PathError: it is a URL.
+    """
+    text = os.fspath(value)
+    if is_url(text):
+        raise PathError(
+            f"{option} is a URL",
+            expected="a path on this machine",
+            found=text,
+            action=f"copy the files by other means; a folder of that very name is ./{text}",
+        )
+
+
+def local_path(value: str | os.PathLike[str], option: str) -> Path:
+    """Returns an option's value as a path, if it can be one.
+
+    Args:
+      value: a path as it was given.
+      option: who asked for it, such as "--output-dir", for the message.
+
+    Raises:
+      PathError: it is empty, a URL, or not text in UTF-8 without control characters.
+    """
+    text = os.fspath(value)
+    if not text:
+        raise PathError(
+            f"{option} is empty", expected="a path", found="''", action="give one, or leave it out"
+        )
+    refuse_url(text, option)
+    refuse_unreadable_name(text, option)
+    return Path(text)
+
+
+def refuse_unreadable_name(value: str | os.PathLike[str], option: str) -> None:
+    """Refuses names that are not UTF-8 or have control characters: libraries cannot use them.
+
+    Raises:
+      PathError: it is such a name; the message shows it escaped.
+    """
+    text = os.fspath(value)
+    try:
+        text.encode("utf-8")
+        if not any(ord(character) < 32 or ord(character) == 127 for character in text):
+            return
+        what = "has control characters"
+    except UnicodeEncodeError:
+        what = "is not UTF-8"
+    raise PathError(
+        f"{option} {what}",
+        expected="a path of printable characters in UTF-8",
+        found=repr(os.fsencode(text))[1:],
+        action="rename the folder or file, or make a link to it with another name",
+    )
+
+
+def join(base: str | os.PathLike[str], *names: str) -> str:
+    """Returns the path of a name below a folder; slashes at the seams count once."""
+    parts = [os.fspath(base).rstrip("/") or "/", *(name.strip("/") for name in names)]
+    return "/".join(["" if parts[0] == "/" else parts[0], *parts[1:]]) or "/"
+
+
+def list_names(folder: str | os.PathLike[str]) -> list[str]:
+    """Returns the sorted names of what is in a folder; none if there is no such folder.
+
+    No character of the path has a meaning of its own, as it would have in a pattern.
+    """
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - its names alone
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+@contextlib.contextmanager
+def publish_file(target: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Writes a file that is there as a whole or not at all.
+
+    The bytes go into a temporary file beside the target, which takes the target's place when
+    the block ends without an exception; until then the target is what it was. A link at the
+    target stays, and what it points to is replaced. What killed writers of this target left
+    behind is removed.
+
+    Args:
+      target: path of the file; its folder exists.
+
+    Yields:
+      A stream of bytes.
+
+    Raises:
+      PathError: the target is a folder or no ordinary file.
+      OSError: it cannot be written.
+    """
+    path = Path(os.path.realpath(target))
+    _refuse_what_is_no_file(path)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    _remove_leftovers(path)
+    partial, stream = _open_partial(path)
+    try:
+        with stream:
+            yield stream
+            stream.flush()
+            if mode is not None:
+                os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+            partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def write_text(target: str | os.PathLike[str], text: str) -> None:
+    """Publishes text in UTF-8 as a file; see `publish_file`."""
+    with publish_file(target) as stream:
+        stream.write(text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def publish_directory(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Makes a new folder that is there as a whole or not at all.
+
+    Args:
+      target: path of the folder, which must not exist; its parent does.
+
+    Yields:
+      An empty temporary folder beside it, which gets the name when the block ends.
+
+    Raises:
+      PathError: something is at the target already.
+      OSError: it cannot be written.
+    """
+    path = Path(target)
+    if os.path.lexists(path):
+        raise PathError("exists already", file=str(path), action="choose a name that is free")
+    partial = path.with_name(f"{_PARTIAL}{_key(path)}-{secrets.token_hex(4)}")
+    partial.mkdir()
+    try:
+        yield partial
+        for folder, _, names in os.walk(partial):
+            for name in names:
+                sync(Path(folder) / name)
+            sync(Path(folder))
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's bytes, or a folder's entries, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    if path.is_dir():
+        raise PathError(
+            "is a folder",
+            file=str(path),
+            expected="the path of a file",
+            action="give a file's name in it; nothing in it was touched",
+        )
+    if path.exists() and not path.is_file():
+        raise PathError("is no ordinary file", file=str(path), expected="the path of a file")
+
+
+def _key(path: Path) -> str:
+    """A short stand-in for the target's name, which may be as long as names can be."""
+    return hashlib.blake2b(os.fsencode(path.name), digest_size=6).hexdigest()
+
+
+def _open_partial(path: Path) -> tuple[Path, BinaryIO]:
+    """Opens a locked temporary file beside the target; the lock ends with the process."""
+    for _ in range(_ATTEMPTS):
+        partial = path.with_name(f"{_PARTIAL}{_key(path)}-{secrets.token_hex(4)}")
+        stream = open(partial, "xb")  # noqa: SIM115, PTH123 - closed by the caller
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            # Until it was locked, another writer could take it for a leftover.
+            if partial.exists():
+                return partial, stream
+        except BaseException:
+            stream.close()
+            partial.unlink(missing_ok=True)
+            raise
+        stream.close()
+    raise OSError(f"no temporary file beside {path} was left alone")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes temporary files of the same target that no living writer holds."""
+    for name in list_names(path.parent):
+        if not name.startswith(f"{_PARTIAL}{_key(path)}-"):
+            continue
+        leftover = path.with_name(name)
+        with contextlib.suppress(OSError), leftover.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
