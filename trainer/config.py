@@ -128,7 +128,7 @@ class TasteConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BayesConfig:
-    """The Bayesian factorisation of the ratings (`trainer.bayes`).
+    """The Bayesian factorisation of the ratings (`trainer.rating.rating_bpmf`).
 
     Attributes:
       weight: its weight in the served rating; the deep & cross network has the rest.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.config import TrainConfig
-from trainer.data import IntArray, Interactions, Users, user_batches
+from trainer.data.reading import IntArray, Interactions, Users, user_batches
 from trainer.model import MovieRecommender
 
 OnEpoch = Callable[[int, Mapping[str, float]], None]

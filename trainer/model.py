@@ -9,11 +9,11 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import ModelConfig, TrainConfig
-from trainer.data import Catalogue, Interactions, Users
-from trainer.history import events_before, history_as_of, pooled_history, rows_before
-from trainer.rating import RatingModel
-from trainer.tasks import CatalogueRetrieval
-from trainer.towers import CandidateTower, QueryTower
+from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.rating.rating_dcn import RatingModel
+from trainer.retrieval.history import events_before, history_as_of, pooled_history, rows_before
+from trainer.retrieval.task import CatalogueRetrieval
+from trainer.retrieval.two_towers import CandidateTower, QueryTower
 from transform import outputs as out
 
 

@@ -14,15 +14,17 @@ import tensorflow_transform as tft
 from tfx.components.trainer import fn_args_utils
 
 from components import progress
-from trainer import data, describe, export, fit
-from trainer.bayes import BayesFit
+from trainer import fit
 from trainer.config import CONFIG_FILE, HISTORY_FILE, TrainerConfig, TutorialConfig
-from trainer.data import Catalogue, Interactions, Users
+from trainer.data import reading
+from trainer.data.reading import Catalogue, Interactions, Users
 from trainer.model import MovieRecommender
-from trainer.retrieval import HistoryRetrieval
-from trainer.stars import BlendedRating, fit_bayes
-from trainer.taste import Floats, TasteModel, ease_weights, fit_taste
-from trainer.towers import catalogue_tensors
+from trainer.rating.rating_blend import BlendedRating, fit_bayes
+from trainer.rating.rating_bpmf import BayesFit
+from trainer.retrieval.combination import HistoryRetrieval
+from trainer.retrieval.two_towers import catalogue_tensors
+from trainer.retrieval.user_autoencoder import Floats, TasteModel, ease_weights, fit_taste
+from trainer.serving import describe, module
 from trainer.tutorial import TutorialModel, TutorialRating, TutorialRetrieval, fit_tutorial
 from transform import outputs as out
 
@@ -37,7 +39,7 @@ class Trained:
       descriptions: what is told beside the model, JSON values by file name.
     """
 
-    serving: export.ServingModel
+    serving: module.ServingModel
     losses: Mapping[str, Sequence[float]]
     descriptions: Mapping[str, Any]
 
@@ -117,7 +119,7 @@ class Network:
     """
 
     model: MovieRecommender
-    serving: export.ServingModel
+    serving: module.ServingModel
     losses: Mapping[str, Sequence[float]]
 
 
@@ -184,7 +186,7 @@ def fit_network(
         log_dir,
         on_epoch=lambda epoch, logs: report(_describe(epoch, config, logs)),
     )
-    serving = export.ServingModel(
+    serving = module.ServingModel(
         HistoryRetrieval(model, apart.taste, apart.ease, catalogue),
         BlendedRating(model.rating_model, apart.bayes, config.bayes.weight),
         config.model.recency_events,
@@ -222,7 +224,7 @@ def _train_tutorial(
         log_dir,
         on_epoch=lambda epoch, logs: report(_describe(epoch, config, logs)),
     )
-    serving = export.ServingModel(
+    serving = module.ServingModel(
         TutorialRetrieval(model),
         TutorialRating(model),
         0,
@@ -249,8 +251,8 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
         config = config.with_hyperparameters(fn_args.hyperparameters["values"])
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
     progress.report("reading ratings")
-    catalogue = data.load_catalogue(fn_args.movie_files, transform_output)
-    interactions, users = data.load_interactions(
+    catalogue = reading.load_catalogue(fn_args.movie_files, transform_output)
+    interactions, users = reading.load_interactions(
         files_of(fn_args.rating_files, config.train.splits), transform_output, catalogue
     )
     trained = train(
@@ -263,7 +265,7 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
         progress.report,
     )
     progress.report("exporting")
-    export.export(trained.serving, fn_args.serving_model_dir, trained.descriptions)
+    module.export(trained.serving, fn_args.serving_model_dir, trained.descriptions)
     _write_history(fn_args.model_run_dir, trained.losses)
     _write_json(Path(fn_args.model_run_dir) / CONFIG_FILE, config.to_json())
     # Graphs of the training stay in Keras's global state, and memory with them.

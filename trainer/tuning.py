@@ -27,8 +27,9 @@ from components import progress
 from components.example_gen.splits import TRAIN, VALIDATION
 from schema import features as raw
 from schema import predictions
-from trainer import data, run
+from trainer import run
 from trainer.config import TrainerConfig, TunerConfig
+from trainer.data import reading
 
 OBJECTIVE = "unseen_top_10_accuracy + unseen_top_100_accuracy - rmse"
 """What is made as large as possible: figures of the served model on validation.
@@ -239,8 +240,8 @@ def evaluation(
     """
     transform_output = tft.TFTransformOutput(transform_graph)
     progress.report("reading ratings")
-    catalogue = data.load_catalogue(movie_files, transform_output)
-    interactions, users = data.load_interactions(
+    catalogue = reading.load_catalogue(movie_files, transform_output)
+    interactions, users = reading.load_interactions(
         run.files_of(rating_files, [TRAIN]), transform_output, catalogue
     )
     asked = _records(run.files_of(rating_files, [VALIDATION]))

@@ -14,10 +14,10 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import TutorialConfig
-from trainer.data import Interactions, Users
+from trainer.data.reading import Interactions, Users
 from trainer.fit import OnEpoch
-from trainer.retrieval import Events, History, Latest
-from trainer.towers import embedding_table
+from trainer.retrieval.combination import Events, History, Latest
+from trainer.retrieval.two_towers import embedding_table
 from transform import outputs as out
 
 

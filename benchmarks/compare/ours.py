@@ -42,10 +42,10 @@ from components.source_hash import source_digest
 from schema import features as raw
 from schema import predictions
 from schema.features import Owner
-from trainer import data as trainer_data
-from trainer import describe
 from trainer import run as trainer_run
 from trainer.config import BayesConfig, TasteConfig, TrainConfig, TrainerConfig
+from trainer.data import reading
+from trainer.serving import describe
 from transform.preprocessing import preprocessing_fn
 
 _SCHEMA_FILE = Path(raw.__file__).resolve().parent / "schema.pbtxt"
@@ -91,8 +91,8 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
         records.write_shard(str(ratings), 0, 1, _examples(task, task.fit, sides))
         records.write_shard(str(movies), 0, 1, records.movie_examples(sides.movies))
         transform_output = tft.TFTransformOutput(_transform_graph(task, ratings))
-        catalogue = trainer_data.load_catalogue(_files(movies), transform_output)
-        interactions, users = trainer_data.load_interactions(
+        catalogue = reading.load_catalogue(_files(movies), transform_output)
+        interactions, users = reading.load_interactions(
             _files(ratings), transform_output, catalogue
         )
         started, cpu_started = time.monotonic(), time.process_time()

@@ -20,7 +20,7 @@ from schema import features as raw
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-# Files and variables of the exported model; `trainer.export` writes them.
+# Files and variables of the exported model; `trainer.serving.module` writes them.
 _CATALOGUE_FILE = Path("assets.extra") / "catalogue.json"
 _CROSS_FILE = Path("assets.extra") / "cross_weights.json"
 # Scores of all movies for so many ratings at once: 1,024 take 50 MB more and are 5 % faster.

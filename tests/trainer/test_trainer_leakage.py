@@ -10,8 +10,8 @@ import trainer_fixtures as fixtures
 
 from schema import features as raw
 from schema.features import Owner
-from trainer import towers
 from trainer.config import HISTORY_FILE
+from trainer.retrieval import two_towers as towers
 from transform import outputs as out
 
 pytestmark = pytest.mark.xdist_group("trainer")

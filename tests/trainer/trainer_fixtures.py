@@ -25,8 +25,11 @@ from components.example_gen import executor
 from components.example_gen.options import ExampleGenOptions
 from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
 from schema import features as raw
-from trainer import bayes, data, export, run, stars
+from trainer import run
 from trainer.config import BayesConfig, ModelConfig, TasteConfig, TrainConfig, TrainerConfig
+from trainer.data import reading
+from trainer.rating import rating_blend, rating_bpmf
+from trainer.serving import module
 from transform.outputs import UNKNOWN_TIME
 from transform.preprocessing import preprocessing_fn
 
@@ -168,14 +171,14 @@ class Trained:
 
     path: Path
     run_dir: Path
-    serving: export.ServingModel
-    catalogue: data.Catalogue
-    users: data.Users
-    interactions: data.Interactions
+    serving: module.ServingModel
+    catalogue: reading.Catalogue
+    users: reading.Users
+    interactions: reading.Interactions
     transform: tft.TFTransformOutput
     reports: list[str]
     config: TrainerConfig
-    fitted: bayes.BayesFit | None = None
+    fitted: rating_bpmf.BayesFit | None = None
 
 
 def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperparameters=None):
@@ -192,7 +195,7 @@ def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperpara
     (folder / "run").mkdir(parents=True)
     kept = {"reports": []}
 
-    class Recorded(export.ServingModel):
+    class Recorded(module.ServingModel):
         def __init__(self, *parts):
             super().__init__(*parts)
             *_, transform_output, catalogue, _, users, interactions = parts
@@ -205,11 +208,11 @@ def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperpara
             kept["serving"] = self
 
     def recorded_fit(*args, **kwargs):
-        kept["fitted"] = stars.fit_bayes(*args, **kwargs)
+        kept["fitted"] = rating_blend.fit_bayes(*args, **kwargs)
         return kept["fitted"]
 
     with monkeypatch.context() as patch, progress.sink(kept["reports"].append):
-        patch.setattr(export, "ServingModel", Recorded)
+        patch.setattr(module, "ServingModel", Recorded)
         patch.setattr(run, "fit_bayes", recorded_fit)
         run.run_fn(arguments)
     return Trained(path=folder / "model", run_dir=folder / "run", config=config, **kept)

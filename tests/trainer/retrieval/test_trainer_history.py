@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from trainer_fixtures import slow_recency
 
 from trainer.config import ModelConfig
-from trainer.history import (
+from trainer.model import draw_gaps
+from trainer.retrieval.history import (
     NEVER,
     events_before,
     history_as_of,
@@ -20,7 +21,6 @@ from trainer.history import (
     rows_before,
     seconds_since,
 )
-from trainer.model import draw_gaps
 
 DECAYS = (30.0, 4_000.0)
 INDICES, DIM = 12, 3

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer import bayes
-from trainer.bayes import BayesFit
 from trainer.config import BayesConfig
-from trainer.data import Catalogue, Interactions, Users
-from trainer.rating import RatingModel, Side, principal_components
-from trainer.retrieval import rows_of
+from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.rating import rating_bpmf
+from trainer.rating.rating_bpmf import BayesFit
+from trainer.rating.rating_dcn import RatingModel, Side, principal_components
+from trainer.retrieval.combination import rows_of
 from transform import outputs as out
 
 _USER_KNOWN = (out.AGE_BUCKET, out.GENDER, out.OCCUPATION)
@@ -51,7 +51,7 @@ def fit_bayes(
     )
     user_known = [_one_hot(users.features[one.name], sizes[one.name]) for one in _USER_KNOWN]
     movie_known = [_one_hot(catalogue.features[one.name], sizes[one.name]) for one in _MOVIE_KNOWN]
-    return bayes.fit(
+    return rating_bpmf.fit(
         interactions.user_row,
         interactions.movie_row,
         interactions.rating,
@@ -169,14 +169,14 @@ class TimeEffects(tf.Module):
       ValueError: there are too many rows for 64 bits.
     """
 
-    def __init__(self, effects: Sequence[bayes.TimeEffect], rows: int) -> None:
+    def __init__(self, effects: Sequence[rating_bpmf.TimeEffect], rows: int) -> None:
         super().__init__(name="time_effects")
-        if len(effects) * rows * bayes.ROW >= 1 << 63:
+        if len(effects) * rows * rating_bpmf.ROW >= 1 << 63:
             raise ValueError(
                 f"expected fewer than 2^29 users and movies times effects of time, received {rows}"
                 f" times {len(effects)}"
             )
-        starts = np.arange(len(effects), dtype=np.int64) * rows * bayes.ROW
+        starts = np.arange(len(effects), dtype=np.int64) * rows * rating_bpmf.ROW
         of_user = np.array([effect.of_user for effect in effects], bool)
         seconds = np.array([effect.seconds for effect in effects], np.int64)
         self._users = (starts[of_user], seconds[of_user])
@@ -224,7 +224,7 @@ def _keys(
     starts: npt.NDArray[np.int64],
     seconds: npt.NDArray[np.int64],
 ) -> tf.Tensor:
-    return starts + tf.cast(rows, tf.int64) * bayes.ROW + time // seconds
+    return starts + tf.cast(rows, tf.int64) * rating_bpmf.ROW + time // seconds
 
 
 def _table(values: npt.NDArray[np.float32] | npt.NDArray[np.int64], name: str) -> tf.Variable:

@@ -7,8 +7,8 @@ import trainer_fixtures as fixtures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer import rating as rating_module
-from trainer.rating import RatingModel, baseline_biases, principal_components
+from trainer.rating import rating_dcn as rating_module
+from trainer.rating.rating_dcn import RatingModel, baseline_biases, principal_components
 from transform import outputs as out
 
 pytestmark = pytest.mark.xdist_group("trainer")

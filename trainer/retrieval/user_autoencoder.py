@@ -24,8 +24,8 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import TasteConfig
-from trainer.data import Catalogue, Interactions, Users
-from trainer.towers import (
+from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.retrieval.two_towers import (
     CANDIDATE_FEATURES,
     QUERY_FEATURES,
     FeatureSum,

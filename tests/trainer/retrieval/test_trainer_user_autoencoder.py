@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from trainer.data import Interactions
-from trainer.taste import ease_weights, star_residuals
+from trainer.data.reading import Interactions
+from trainer.retrieval.user_autoencoder import ease_weights, star_residuals
 
 USERS, MOVIES = 14, 6
 

@@ -13,8 +13,8 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import ModelConfig
-from trainer.data import Interactions
-from trainer.towers import FeatureSum, embedding_table
+from trainer.data.reading import Interactions
+from trainer.retrieval.two_towers import FeatureSum, embedding_table
 from transform import outputs as out
 
 USER_SHRINKAGE, MOVIE_SHRINKAGE, TIME_SHRINKAGE = 10.0, 5.0, 20.0

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.tasks import CatalogueRetrieval
+from trainer.retrieval.task import CatalogueRetrieval
 
 FULL, SAMPLED = 10**6, 0
 

@@ -15,7 +15,7 @@ import trainer_fixtures as fixtures
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TENSORFLOW = "tensorflow==2.15.1"
 
 # Errors of pip and uv when no index answers, as opposed to one that lacks a package.

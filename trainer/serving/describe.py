@@ -11,8 +11,8 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer.data import Catalogue, Interactions, Users
-from trainer.rating import Part, RatingModel
+from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.rating.rating_dcn import Part, RatingModel
 from transform import outputs as out
 
 CATALOGUE_FILE, USERS_FILE = "catalogue.json", "users.json"

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from trainer import bayes
 from trainer.config import BayesConfig
+from trainer.rating import rating_bpmf
 
 CONFIG = BayesConfig(rank=3, served_rank=8, burn_in=15, samples=30)
 USERS, MOVIES, RANK = 60, 50, 2
@@ -45,12 +45,12 @@ def make(seed=3, noise=0.3, mood=0.0, sides=False):
 
 
 def fitted(made, rows, config=CONFIG, seed=1):
-    return bayes.fit(*made.part(rows), *made.known, config, seed)
+    return rating_bpmf.fit(*made.part(rows), *made.known, config, seed)
 
 
 def error(made, fit, rows, timed=True):
     user, movie, _, timestamp = made.part(rows)
-    found = bayes.predict(fit, user, movie, timestamp if timed else None)
+    found = rating_bpmf.predict(fit, user, movie, timestamp if timed else None)
     return np.sqrt(np.mean((found - made.expected[rows]) ** 2))
 
 
@@ -88,7 +88,7 @@ def test_a_time_outside_of_the_training_has_no_effect():
     user, movie = made.user[:50], made.movie[:50]
     later = np.full(50, 10_000 * DAY)
     np.testing.assert_allclose(
-        bayes.predict(fit, user, movie, later), bayes.predict(fit, user, movie, None)
+        rating_bpmf.predict(fit, user, movie, later), rating_bpmf.predict(fit, user, movie, None)
     )
 
 
@@ -106,7 +106,7 @@ def test_unknown_users_and_movies_get_the_average():
     made = make()
     fit = fitted(made, np.arange(len(made.user)))
     nobody, nothing = np.array([USERS - 1]), np.array([MOVIES - 1])
-    found = bayes.predict(fit, nobody, nothing, None)[0]
+    found = rating_bpmf.predict(fit, nobody, nothing, None)[0]
     assert found == pytest.approx(fit.mean, abs=0.4)
 
 
@@ -131,9 +131,9 @@ def test_predictions_are_the_means_over_samples():
         for _ in range(3)
     ]
     expected = np.mean([left @ right.T for left, right in samples], axis=0)
-    left, right = bayes.mean_product(samples, 64)
+    left, right = rating_bpmf.mean_product(samples, 64)
     np.testing.assert_allclose(left @ right.T, expected, atol=1e-5)
-    left, right = bayes.mean_product(samples, 1)
+    left, right = rating_bpmf.mean_product(samples, 1)
     assert left.shape == (9, 1)
     values = np.linalg.svd(expected, compute_uv=False)
     lost = np.linalg.norm(left @ right.T - expected)

@@ -23,11 +23,16 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainer.config import ModelConfig
-from trainer.data import Catalogue
-from trainer.history import mean_history, recency_of_events, recency_weights, seconds_since
+from trainer.data.reading import Catalogue
 from trainer.model import MovieRecommender
-from trainer.taste import Floats, TasteModel
-from trainer.towers import query_of
+from trainer.retrieval.history import (
+    mean_history,
+    recency_of_events,
+    recency_weights,
+    seconds_since,
+)
+from trainer.retrieval.two_towers import query_of
+from trainer.retrieval.user_autoencoder import Floats, TasteModel
 from transform import outputs as out
 
 

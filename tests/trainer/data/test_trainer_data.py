@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema import features as raw
-from trainer import data
+from trainer.data import reading
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -26,13 +26,13 @@ def transform_output(world):
 
 @pytest.fixture(scope="module")
 def catalogue(world, transform_output):
-    return data.load_catalogue(world.movie_files, transform_output)
+    return reading.load_catalogue(world.movie_files, transform_output)
 
 
 @pytest.fixture(scope="module")
 def rated(world, transform_output, catalogue):
     """The training split, as arrays and as the Examples themselves."""
-    interactions, users = data.load_interactions(
+    interactions, users = reading.load_interactions(
         world.rating_files["train"], transform_output, catalogue
     )
     return interactions, users, list(fixtures.read_examples(world.rating_files["train"]))
@@ -99,9 +99,9 @@ def test_later_films_are_in_no_earlier_bucket(world, catalogue):
 def test_an_empty_catalogue_is_refused(tmp_path, transform_output):
     nothing = fixtures.write_examples(tmp_path / "none.gz", [])
     with pytest.raises(ValueError, match="expected Examples of movies"):
-        data.load_catalogue([nothing], transform_output)
+        reading.load_catalogue([nothing], transform_output)
     with pytest.raises(ValueError, match="expected Examples of movies"):
-        data.load_catalogue([], transform_output)
+        reading.load_catalogue([], transform_output)
 
 
 # --- the ratings
@@ -173,7 +173,7 @@ def test_the_order_of_files_and_rows_does_not_matter(rated, world, catalogue, tm
         fixtures.write_examples(tmp_path / "1.gz", examples[::-1][:half]),
         fixtures.write_examples(tmp_path / "0.gz", examples[::-1][half:]),
     ]
-    again, _ = data.load_interactions(
+    again, _ = reading.load_interactions(
         files, tft.TFTransformOutput(world.transform_graph), catalogue
     )
     for name in ("user_row", "movie_row", "rating", "timestamp", "offsets"):
@@ -186,12 +186,12 @@ def test_the_order_of_files_and_rows_does_not_matter(rated, world, catalogue, tm
 def test_no_ratings_are_refused(files, tmp_path, transform_output, catalogue):
     paths = [fixtures.write_examples(tmp_path / f"{n}.gz", []) for n in range(files)]
     with pytest.raises(ValueError, match="expected Examples of ratings to train on, received"):
-        data.load_interactions(paths, transform_output, catalogue)
+        reading.load_interactions(paths, transform_output, catalogue)
 
 
 def test_an_empty_shard_beside_others_is_passed_over(rated, world, catalogue, tmp_path):
     nothing = fixtures.write_examples(tmp_path / "none.gz", [])
-    interactions, _ = data.load_interactions(
+    interactions, _ = reading.load_interactions(
         [nothing, *world.rating_files["train"]],
         tft.TFTransformOutput(world.transform_graph),
         catalogue,
@@ -207,25 +207,25 @@ def test_a_rating_of_a_movie_outside_of_the_catalogue_is_refused(
     )
     path = fixtures.write_examples(tmp_path / "stray.gz", [stray])
     with pytest.raises(ValueError, match=r"expected movies of the catalogue .*'no-such-film'"):
-        data.load_interactions([path], transform_output, catalogue)
+        reading.load_interactions([path], transform_output, catalogue)
 
 
 @pytest.mark.parametrize("known", [[b"1"], [b"1", b"22"]])
 def test_an_unknown_id_is_named(known):
     known_ids = np.array(known, np.bytes_)
     with pytest.raises(ValueError, match="received '333'"):
-        data.rows_of(known_ids, np.array([*known, b"333"]))
+        reading.rows_of(known_ids, np.array([*known, b"333"]))
 
 
 @given(known=st.sets(st.binary(min_size=1, max_size=4).filter(lambda b: b[-1:] != b"\0")))
 def test_every_known_id_has_its_row(known):
     ids = np.array(sorted(known), np.bytes_)
-    assert data.rows_of(ids, ids).tolist() == list(range(len(ids)))
+    assert reading.rows_of(ids, ids).tolist() == list(range(len(ids)))
 
 
 def test_parsing_gives_a_missing_feature_an_empty_value():
     empty = tf.constant([tf.train.Example().SerializeToString()])
-    parsed = tf.io.parse_example(empty, data.parse_spec(raw.FEATURES))
+    parsed = tf.io.parse_example(empty, reading.parse_spec(raw.FEATURES))
     assert parsed["user_id"].numpy().tolist() == [b""]
     assert parsed["raw_user_age"].numpy().tolist() == [0.0]
     assert parsed["timestamp"].numpy().tolist() == [0]
@@ -239,7 +239,7 @@ def interactions_of(lengths):
     """Interactions of users with so many ratings each; only their number matters."""
     total = sum(lengths)
     zeros = np.zeros(total, np.int64)
-    return data.Interactions(
+    return reading.Interactions(
         user_row=np.repeat(np.arange(len(lengths)), lengths),
         movie_row=zeros,
         rating=np.zeros(total, np.float32),
@@ -272,7 +272,7 @@ def test_ties_are_the_ratings_before_of_the_same_user_and_second(users):
 )
 def test_batches_cover_every_rating_once_and_keep_users_whole(lengths, batch_size, seed):
     interactions = interactions_of(lengths)
-    batches = list(data.user_batches(interactions, batch_size, np.random.default_rng(seed)))
+    batches = list(reading.user_batches(interactions, batch_size, np.random.default_rng(seed)))
     covered = np.concatenate([positions for positions, _ in batches])
     assert sorted(covered) == list(range(sum(lengths)))
     for positions, segments in batches:
@@ -294,7 +294,7 @@ def test_epochs_are_shuffled_differently_and_a_seed_repeats_them():
     interactions = interactions_of([3] * 50)
     rng = np.random.default_rng(1)
     epochs = [
-        np.concatenate([p for p, _ in data.user_batches(interactions, 30, source)]).tolist()
+        np.concatenate([p for p, _ in reading.user_batches(interactions, 30, source)]).tolist()
         for source in (rng, rng, np.random.default_rng(1))
     ]
     assert epochs[0] != epochs[1]

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from schema.features import Owner
 from trainer.config import ModelConfig
-from trainer.data import Catalogue
-from trainer.history import Recency, recency_of_batch
+from trainer.data.reading import Catalogue
+from trainer.retrieval.history import Recency, recency_of_batch
 from transform import outputs as out
 
 QUERY_FEATURES: tuple[out.Output, ...] = (
@@ -231,7 +231,7 @@ class QueryTower(tf.Module):
         """Returns what is known of the events before each row's gap, if the model looks at them.
 
         Args:
-          movies: as in `trainer.history.recency_of_batch`, like the next three.
+          movies: as in `trainer.retrieval.history.recency_of_batch`, like the next three.
           segments: see there.
           timestamps: see there.
           gaps: see there.

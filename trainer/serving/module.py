@@ -35,10 +35,10 @@ from schema.predictions import (
     UNTIMED_RATING,
     USER_KEY,
 )
-from trainer.data import Catalogue, Interactions, Users
-from trainer.retrieval import Events, History, Latest, rows_of
-from trainer.stars import first_not_below
-from trainer.taste import star_residuals
+from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.rating.rating_blend import first_not_below
+from trainer.retrieval.combination import Events, History, Latest, rows_of
+from trainer.retrieval.user_autoencoder import star_residuals
 from transform import outputs as out
 from transform import preprocessing
 
@@ -50,7 +50,7 @@ Answer = dict[str, tf.Tensor]
 
 
 class Retrieval(Protocol):
-    """What scores the whole catalogue (`trainer.retrieval.HistoryRetrieval` says how)."""
+    """Scores the whole catalogue, as `trainer.retrieval.combination.HistoryRetrieval` does."""
 
     @property
     def candidates(self) -> tf.Variable:
@@ -80,7 +80,7 @@ class Retrieval(Protocol):
 
 
 class Rating(Protocol):
-    """What predicts stars (`trainer.stars.BlendedRating` says how)."""
+    """What predicts stars (`trainer.rating.rating_blend.BlendedRating` says how)."""
 
     def user(self, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' features alone."""

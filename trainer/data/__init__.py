@@ -1,0 +1,1 @@
+"""The training data: reading it, its arrays, batches of them."""

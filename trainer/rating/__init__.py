@@ -1,0 +1,1 @@
+"""Predicted ratings: the deep & cross network, BPMF, and their blend."""

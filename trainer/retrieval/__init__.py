@@ -1,0 +1,1 @@
+"""Which movies: the autoencoder, EASE, the two towers, and their combination."""

@@ -1,0 +1,1 @@
+"""The exported model: its graph, lookup tables, signatures and descriptions."""
