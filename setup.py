@@ -5,7 +5,16 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
-TOP_LEVEL = ("components", "pipeline", "schema", "serving", "storage", "trainer", "transform")
+TOP_LEVEL = (
+    "components",
+    "metrics",
+    "pipeline",
+    "schema",
+    "serving",
+    "storage",
+    "trainer",
+    "transform",
+)
 DATA_FILES = ("pbtxt", "json", "csv", "txt", "html", "css", "js", "svg")
 
 

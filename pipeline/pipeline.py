@@ -129,6 +129,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "trainer",
         "transform",
         "schema",
+        "metrics",
     )
     baseline = Resolver(
         strategy_class=LatestOtherBlessedModel,
@@ -147,6 +148,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             module_path="components.evaluation.extractors",
         ),
         "components/evaluation",
+        "metrics",
         "schema",
     )
     pusher = keyed_by_source(
@@ -180,6 +182,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "components/data",
         "components/evaluation",
         "components/gate",
+        "metrics",
         "schema",
     )
     return Pipeline(
@@ -248,4 +251,4 @@ def _tuners(
         config=config.trainer,
         tuner=config.tuner,
     )
-    return [keyed_by_source(tuner, "trainer", "transform", "schema")]
+    return [keyed_by_source(tuner, "trainer", "transform", "schema", "metrics")]

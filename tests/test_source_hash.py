@@ -17,10 +17,19 @@ from components.source_hash import keyed_by_source, source_digest
 from pipeline import pipeline as pipeline_module
 from pipeline.config import OutputPaths
 from pipeline.pipeline import PipelineConfig, create_pipeline
-from trainer.config import TrainerConfig
+from trainer.config import TrainerConfig, TunerConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-TOP_LEVEL = {"components", "pipeline", "schema", "storage", "trainer", "transform"}
+TOP_LEVEL = {
+    "components",
+    "metrics",
+    "pipeline",
+    "schema",
+    "serving",
+    "storage",
+    "trainer",
+    "transform",
+}
 
 
 @pytest.fixture
@@ -131,6 +140,7 @@ def keys(tmp_path_factory):
         data_dir=folder,
         example_gen=options(),
         trainer=TrainerConfig(),
+        tuner=TunerConfig(),
         protocol="sample, random split",
         thresholds=Thresholds(),
         paths=OutputPaths(folder),
@@ -183,8 +193,10 @@ HARMLESS = {
     [
         "RatingsGen",
         "MoviesGen",
+        "StatisticsGen",
         "AnomalyGate",
         "Transform",
+        "Tuner",
         "Trainer",
         "Evaluator",
         "Pusher",

@@ -25,6 +25,7 @@ from tfx.components.tuner.component import TunerFnResult
 
 from components import progress
 from components.example_gen.splits import TRAIN, VALIDATION
+from metrics import ranking, rating
 from schema import features as raw
 from schema import predictions
 from trainer import run
@@ -285,21 +286,16 @@ def figures(
     ]
     answers = {n: np.concatenate([batch[n].numpy() for batch in batches]) for n in batches[0]}
     stars = {raw.RATING.name: tf.io.FixedLenFeature([], tf.float32)}
-    rating = tf.io.parse_example(asked, stars)[raw.RATING.name].numpy()
+    ratings = tf.io.parse_example(asked, stars)[raw.RATING.name].numpy()
 
-    def rmse(name: str) -> float:
-        return float(np.sqrt(np.mean((answers[name] - rating) ** 2, dtype=np.float64)))
-
-    def top(k: int, name: str) -> float:
-        return float(np.mean((answers[name] >= 1) & (answers[name] <= k)))
-
+    unseen, untimed = answers[predictions.RANK_UNSEEN], answers[predictions.RANK_UNTIMED]
     found = {
-        "rmse": rmse(predictions.PREDICTED_RATING),
-        "unseen_top_10_accuracy": top(10, predictions.RANK_UNSEEN),
-        "unseen_top_100_accuracy": top(100, predictions.RANK_UNSEEN),
-        "untimed_rmse": rmse(predictions.UNTIMED_RATING),
-        "untimed_top_10_accuracy": top(10, predictions.RANK_UNTIMED),
-        "untimed_top_100_accuracy": top(100, predictions.RANK_UNTIMED),
+        "rmse": rating.rmse(answers[predictions.PREDICTED_RATING], ratings),
+        "unseen_top_10_accuracy": ranking.recall_at_k(unseen, 10),
+        "unseen_top_100_accuracy": ranking.recall_at_k(unseen, 100),
+        "untimed_rmse": rating.rmse(answers[predictions.UNTIMED_RATING], ratings),
+        "untimed_top_10_accuracy": ranking.recall_at_k(untimed, 10),
+        "untimed_top_100_accuracy": ranking.recall_at_k(untimed, 100),
     }
     shares = found["unseen_top_10_accuracy"] + found["unseen_top_100_accuracy"]
     return {SCORE: shares - found["rmse"], **found}

@@ -9,7 +9,8 @@ from typing import Literal
 
 from benchmarks.compare import protocols
 from benchmarks.compare.data import Task
-from benchmarks.compare.protocols import FloatArray, IntArray
+from benchmarks.compare.protocols import LIST_LENGTH, FloatArray, IntArray
+from metrics import ranking
 
 Params = Mapping[str, float | int | str]
 Metrics = dict[str, float]
@@ -91,15 +92,15 @@ def measure(task: Task, answer: Answer) -> Metrics:
         seen = protocols.seen_matrix(*fitted, task.data.shape)
         ranks_all = protocols.ranks_all(answer.scores, users, movies)
         ranks_unseen = protocols.ranks_unseen(answer.scores, seen, users, movies)
-        metrics[USER_NDCG] = protocols.user_ndcg(ranks_unseen, users)
-        metrics[USER_RECALL] = protocols.user_recall(ranks_unseen, users)
+        metrics[USER_NDCG] = ranking.user_ndcg(ranks_unseen, users, LIST_LENGTH)
+        metrics[USER_RECALL] = ranking.user_recall(ranks_unseen, users, LIST_LENGTH)
     if ranks_all is not None:
-        metrics[P1_TOP_10] = protocols.top_k(ranks_all, 10)
-        metrics[P1_TOP_100] = protocols.top_k(ranks_all, 100)
+        metrics[P1_TOP_10] = ranking.recall_at_k(ranks_all, 10)
+        metrics[P1_TOP_100] = ranking.recall_at_k(ranks_all, 100)
     if ranks_unseen is not None:
-        metrics[TOP_10] = protocols.top_k(ranks_unseen, 10)
-        metrics[TOP_100] = protocols.top_k(ranks_unseen, 100)
-        metrics[ROW_NDCG] = protocols.row_ndcg(ranks_unseen)
+        metrics[TOP_10] = ranking.recall_at_k(ranks_unseen, 10)
+        metrics[TOP_100] = ranking.recall_at_k(ranks_unseen, 100)
+        metrics[ROW_NDCG] = ranking.row_ndcg(ranks_unseen, LIST_LENGTH)
     if answer.predictions is not None:
         metrics[RMSE] = protocols.rmse(answer.predictions, task.data.ratings[task.ask])
     return metrics | answer.more

@@ -25,7 +25,7 @@ from benchmarks import cross_weights
 from benchmarks.compare import methods, protocols
 from benchmarks.compare.data import Task
 from benchmarks.compare.methods import Answer, Method, Metrics, Params
-from benchmarks.compare.protocols import FloatArray, IntArray
+from benchmarks.compare.protocols import LIST_LENGTH, FloatArray, IntArray
 from benchmarks.compare.report import (
     CROSS,
     OURS,
@@ -39,6 +39,7 @@ from components.data.metadata import join_metadata
 from components.data.ratings import RatingsChunk
 from components.example_gen import records
 from components.source_hash import source_digest
+from metrics import ranking
 from schema import features as raw
 from schema import predictions
 from schema.features import Owner
@@ -213,8 +214,8 @@ def _answer(task: Task, answers: Mapping[str, FloatArray]) -> Answer:
         ranks_unseen=ranks[predictions.RANK_UNSEEN],
         predictions=answers[predictions.PREDICTED_RATING].astype(np.float64),
         more={
-            PLAIN + methods.P1_TOP_10: protocols.top_k(plain, 10),
-            PLAIN + methods.P1_TOP_100: protocols.top_k(plain, 100),
+            PLAIN + methods.P1_TOP_10: ranking.recall_at_k(plain, 10),
+            PLAIN + methods.P1_TOP_100: ranking.recall_at_k(plain, 100),
             **_untimed(task, ranks[predictions.RANK_UNTIMED], answers[predictions.UNTIMED_RATING]),
         },
     )
@@ -222,16 +223,16 @@ def _answer(task: Task, answers: Mapping[str, FloatArray]) -> Answer:
 
 def _untimed(task: Task, ranks: IntArray, stars: FloatArray) -> Metrics:
     users = task.data.users[task.ask]
-    top_10, top_100 = protocols.top_k(ranks, 10), protocols.top_k(ranks, 100)
+    top_10, top_100 = ranking.recall_at_k(ranks, 10), ranking.recall_at_k(ranks, 100)
     figures = {
         # With the seen block, nothing that was seen is before a test movie.
         methods.P1_TOP_10: top_10,
         methods.P1_TOP_100: top_100,
         methods.TOP_10: top_10,
         methods.TOP_100: top_100,
-        methods.ROW_NDCG: protocols.row_ndcg(ranks),
-        methods.USER_NDCG: protocols.user_ndcg(ranks, users),
-        methods.USER_RECALL: protocols.user_recall(ranks, users),
+        methods.ROW_NDCG: ranking.row_ndcg(ranks, LIST_LENGTH),
+        methods.USER_NDCG: ranking.user_ndcg(ranks, users, LIST_LENGTH),
+        methods.USER_RECALL: ranking.user_recall(ranks, users, LIST_LENGTH),
         methods.RMSE: protocols.rmse(stars.astype(np.float64), task.data.ratings[task.ask]),
     }
     return {UNTIMED + name: value for name, value in figures.items()}

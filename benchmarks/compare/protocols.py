@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.example_gen import splits
+from metrics import ranking, rating
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -26,11 +27,12 @@ P1, P2, P3, RMSE = "P1", "P2", "P3", "RMSE"
 TRAIN_SHARE = 0.8
 VALIDATION_SHARE = 0.1
 RATING_SCALE = (1.0, 5.0)
+LIST_LENGTH = 10
+"""How many movies of a list count in NDCG, recall of users and the ceiling."""
 FOLDS: tuple[int, ...] = (1, 2, 3, 4, 5)
 TEMPORAL_TIES_SEED = 42
 """Of the hash that orders a user's ratings of the same second."""
 
-_NDCG_K = 10
 _VALIDATION_STREAM = 1
 
 
@@ -161,64 +163,14 @@ def seen_matrix(users: IntArray, movies: IntArray, shape: tuple[int, int]) -> Bo
     return seen
 
 
-def top_k(ranks: IntArray, k: int) -> float:
-    """Returns the share of rows whose movie is among the first k."""
-    return float(np.mean(ranks <= k))
-
-
-def row_ndcg(ranks: IntArray) -> float:
-    """Returns NDCG@10 with one relevant movie per row, averaged over rows.
-
-    It is 1 / log2(rank + 1) up to rank 10 and 0 beyond, since the best order has the movie
-    first (Järvelin & Kekäläinen: Cumulated gain-based evaluation of IR techniques, 2002).
-    """
-    return float(np.mean(_gains(ranks)))
-
-
-def user_ndcg(ranks: IntArray, users: IntArray) -> float:
-    """Returns NDCG@10 of each user's list, averaged over users with test rows.
-
-    DCG is the sum of 1 / log2(rank + 1) over the user's test movies in the list's first
-    10, divided by that of the best order: min(10, test movies) first (Järvelin & Kekäläinen
-    2002). Only where all of a user's rows ask for the same list is it one.
-
-    Args:
-      ranks: `[rows]`, among unseen movies.
-      users: `[rows]`.
-    """
-    owners, inverse, counts = np.unique(users, return_inverse=True, return_counts=True)
-    gains = np.bincount(inverse, _gains(ranks), len(owners))
-    best = np.concatenate([[0.0], np.cumsum(_gains(np.arange(1, _NDCG_K + 1)))])
-    return float(np.mean(gains / best[np.minimum(counts, _NDCG_K)]))
-
-
-def user_recall(ranks: IntArray, users: IntArray) -> float:
-    """Returns recall@10 averaged over users with test rows.
-
-    Test movies among the first 10, divided by min(10, test movies), so that 1 can be
-    reached (Liang et al.: Variational autoencoders for collaborative filtering, 2018).
-
-    Args:
-      ranks: `[rows]`, among unseen movies.
-      users: `[rows]`.
-    """
-    owners, inverse, counts = np.unique(users, return_inverse=True, return_counts=True)
-    hits = np.bincount(inverse, ranks <= _NDCG_K, len(owners))
-    return float(np.mean(hits / np.minimum(counts, _NDCG_K)))
-
-
-def user_only_ceiling(users: IntArray, k: int = 10) -> float:
-    """Returns the highest top-k accuracy of a query that depends on the user alone.
-
-    Such a query names the same k movies for each of a user's test rows, so at most k of
-    them are hits: the sum over users of min(k, test rows) divided by all test rows.
+def user_only_ceiling(users: IntArray) -> float:
+    """Returns the highest top-10 accuracy of a query that depends on the user alone.
 
     Args:
       users: `[rows]` of the test.
-      k: length of the list.
     """
     _, counts = np.unique(users, return_counts=True)
-    return float(np.minimum(counts, k).sum() / len(users))
+    return ranking.user_only_ceiling(counts, LIST_LENGTH)
 
 
 def rmse(predicted: FloatArray, ratings: FloatArray) -> float:
@@ -228,9 +180,4 @@ def rmse(predicted: FloatArray, ratings: FloatArray) -> float:
       predicted: `[rows]` stars.
       ratings: `[rows]` stars given.
     """
-    errors = np.clip(predicted, *RATING_SCALE) - ratings
-    return float(np.sqrt(np.mean(errors**2)))
-
-
-def _gains(ranks: IntArray) -> FloatArray:
-    return np.where(ranks <= _NDCG_K, 1.0 / np.log2(ranks + 1.0), 0.0)
+    return rating.rmse(rating.clip(predicted, RATING_SCALE), ratings)

@@ -13,7 +13,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
-TOP_LEVEL = ("components", "pipeline", "schema", "storage", "trainer", "transform")
+TOP_LEVEL = (
+    "components",
+    "metrics",
+    "pipeline",
+    "schema",
+    "serving",
+    "storage",
+    "trainer",
+    "transform",
+)
 
 
 def run(*command, env=None, cwd=ROOT, timeout=60):

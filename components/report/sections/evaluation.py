@@ -19,6 +19,7 @@ from components.report.page import Block, Column, Figure, Note, Section, Table, 
 from components.report.sections import percent, sources_of
 from components.report.sections.exploration import age_name
 from components.report.sources import read_json
+from metrics import bootstrap
 from schema import features as raw
 
 _TOP_KS = (1, 5, 10, 50, 100)
@@ -224,7 +225,7 @@ def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
     yield Text(
         "Slices",
         "The same metrics for groups of people. Intervals are 95 %, from drawing people anew "
-        f"{intervals.DRAWS} times; small groups have wide ones, those of fewer than "
+        f"{bootstrap.DRAWS} times; small groups have wide ones, those of fewer than "
         f"{intervals.MIN_PEOPLE} people none."
         if sums is not None
         else "The same metrics for groups of people, without intervals: the model is missing.",

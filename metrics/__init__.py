@@ -1,0 +1,5 @@
+"""Formulas of recommendation metrics on arrays: one definition each, used by every judge.
+
+The Evaluator, the Tuner, the comparison with baselines and the HTML report all take their
+numbers from here, so that one name means one number. Only NumPy is imported.
+"""

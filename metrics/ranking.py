@@ -1,0 +1,167 @@
+"""Metrics of ranked lists, from the rank of each movie to be found.
+
+A *rank* is the 1-based position of a test row's movie in the list it is looked for in; a rank
+below 1 means that the movie is unknown to the model: it counts as a miss. Every mean here is
+over rows or over users with at least one row; of no rows it is NaN.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Ranks: TypeAlias = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+
+
+def hits(ranks: Ranks, k: int) -> Bools:
+    """Returns `[rows]`: whether each row's movie is among the first `k`.
+
+    >>> hits(np.array([1, 10, 11, -1]), 10).tolist()
+    [True, True, False, False]
+    """
+    found: Bools = (ranks >= 1) & (ranks <= k)
+    return found
+
+
+def reciprocal_ranks(ranks: Ranks) -> Floats:
+    """Returns `[rows]`: 1 / rank, 0 for a miss; their mean is the MRR.
+
+    >>> reciprocal_ranks(np.array([1, 4, -1])).tolist()
+    [1.0, 0.25, 0.0]
+    """
+    return np.where(ranks >= 1, 1.0 / np.maximum(ranks, 1), 0.0)
+
+
+def discounted_gains(ranks: Ranks, k: int) -> Floats:
+    """Returns `[rows]`: 1 / log2(1 + rank) up to rank `k`, 0 beyond.
+
+    The gain of a relevant movie at that rank (Järvelin & Kekäläinen: Cumulated gain-based
+    evaluation of IR techniques, 2002, with binary relevance and base 2).
+
+    >>> discounted_gains(np.array([1, 3, 11]), 10).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    return np.where(hits(ranks, k), 1.0 / np.log2(1.0 + np.maximum(ranks, 1)), 0.0)
+
+
+def ideal_gains(relevant: Ints, k: int) -> Floats:
+    """Returns `[users]`: the DCG@k of the best order, which has all relevant movies first.
+
+    Args:
+      relevant: `[users]` how many movies are to be found.
+      k: length of the list.
+
+    >>> ideal_gains(np.array([0, 1, 3]), 10).round(4).tolist()
+    [0.0, 1.0, 2.1309]
+    """
+    gains = 1.0 / np.log2(np.arange(k) + 2.0)
+    best: Floats = np.concatenate([[0.0], np.cumsum(gains)])
+    return best[np.minimum(relevant, k)]
+
+
+def recall_at_k(ranks: Ranks, k: int) -> float:
+    """Returns the share of rows whose movie is among the first `k` of its list.
+
+    >>> recall_at_k(np.array([1, 10, 11, -1]), 10)
+    0.5
+    """
+    return _mean(hits(ranks, k))
+
+
+def mean_reciprocal_rank(ranks: Ranks) -> float:
+    """Returns the mean of 1 / rank over rows; a miss counts 0.
+
+    >>> mean_reciprocal_rank(np.array([1, 4, -1, 4]))
+    0.375
+    """
+    return _mean(reciprocal_ranks(ranks))
+
+
+def row_ndcg(ranks: Ranks, k: int) -> float:
+    """Returns NDCG@k of lists with one relevant movie each, averaged over rows.
+
+    The best order has that movie first, so the ideal DCG is 1.
+
+    >>> row_ndcg(np.array([1, 3, 11]), 10)
+    0.5
+    """
+    return _mean(discounted_gains(ranks, k))
+
+
+def user_ndcg(ranks: Ranks, users: Ints, k: int) -> float:
+    """Returns NDCG@k of each user's list, averaged over users.
+
+    The DCG of the user's movies within the first k over that of the best order, with
+    min(k, movies to be found) first (Järvelin & Kekäläinen 2002). Meaningful only where all rows
+    of a user are looked for in one list; where lists differ, several rows can have rank 1 and
+    the value exceeds 1.
+
+    Args:
+      ranks: `[rows]`.
+      users: `[rows]` whose row it is.
+      k: length of the lists.
+
+    >>> user_ndcg(np.array([1, 3, 2]), np.array([7, 7, 8]), 10).__round__(4)
+    0.7753
+    """
+    counts, (gains,) = sums_by_user(users, discounted_gains(ranks, k))
+    return _mean(gains / ideal_gains(counts, k))
+
+
+def user_recall(ranks: Ranks, users: Ints, k: int) -> float:
+    """Returns recall@k of each user's list, averaged over users.
+
+    The user's movies within the first k over min(k, movies to be found), so that 1 can be
+    reached (Liang et al.: Variational autoencoders for collaborative filtering, 2018).
+
+    Args:
+      ranks: `[rows]`.
+      users: `[rows]` whose row it is.
+      k: length of the lists.
+
+    >>> user_recall(np.array([1, 30, 2]), np.array([7, 7, 8]), 10)
+    0.75
+    """
+    counts, (found,) = sums_by_user(users, hits(ranks, k))
+    return _mean(found / np.minimum(counts, k))
+
+
+def user_only_ceiling(counts: Ints, k: int) -> float:
+    """Returns the highest recall@k of lists that depend on the user alone.
+
+    Such a list is the same for each of a user's rows, so at most k of them are hits: the sum of
+    min(k, rows of the user) over all rows.
+
+    Args:
+      counts: `[users]` rows of each user.
+      k: length of the lists.
+
+    >>> user_only_ceiling(np.array([25, 4]), 10).__round__(4)
+    0.4828
+    """
+    total = counts.sum()
+    return float(np.minimum(counts, k).sum() / total) if total else float("nan")
+
+
+def sums_by_user(users: Ints, *values: Floats | Bools) -> tuple[Ints, list[Floats]]:
+    """Adds values up by user.
+
+    Args:
+      users: `[rows]` whose row it is.
+      values: `[rows]` each.
+
+    Returns:
+      `[users]` how many rows each user has, by ascending user, and the sums in that order.
+    """
+    _, place, counts = np.unique(users, return_inverse=True, return_counts=True)
+    sums = [np.bincount(place, value, len(counts)).astype(np.float64) for value in values]
+    return counts, sums
+
+
+def _mean(values: Floats | Bools) -> float:
+    return float(np.mean(values, dtype=np.float64)) if values.size else float("nan")
