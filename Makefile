@@ -1,12 +1,14 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run report serve test lint compare setup setup-dev lock clean distclean
+.PHONY: help run report serve test fuzz lint compare setup setup-dev lock clean distclean
 
 PYTHON := .venv/bin/python
 # Options of the run, e.g. make run ARGS="--dataset sample --epochs 3"
 ARGS ?=
 # loadgroup: tests that share a costly fixture name a group and stay on one worker.
 PYTEST_ARGS ?= -n 2 --dist loadgroup
+# Minutes of make fuzz.
+FUZZ_MINUTES ?= 30
 LINT = $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
 
 help: ## list these targets
@@ -26,6 +28,9 @@ test: setup-dev ## set up what is missing, then lint and test (options: PYTEST_A
 	$(LINT); lint=$$?; \
 	$(PYTHON) -m pytest $(PYTEST_ARGS) || exit 1; \
 	[ $$lint -eq 0 ] || { echo "The tests passed; lint failed, see above."; exit 1; }
+
+fuzz: setup-dev ## run the property tests on new random examples (FUZZ_MINUTES=30; PYTEST_ARGS="...")
+	@$(PYTHON) tests/fuzz.py --minutes $(FUZZ_MINUTES) -- $(PYTEST_ARGS)
 
 lint: setup-dev ## ruff (rules and format) and mypy
 	$(LINT)

@@ -1,11 +1,20 @@
-"""What all tests share: the option that rewrites golden files."""
+"""What all tests share: the profiles of hypothesis and the option that rewrites golden files."""
 
 import os
+import random
+import time
 
 # Before TensorFlow is imported anywhere: its chatter hides what a test prints.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import hypothesis_profiles
 import pytest
+
+# Before any test module is imported: settings are made from the profile loaded then.
+hypothesis_profiles.load_profile()
+
+FUZZ_SEED, FUZZ_UNTIL = "FUZZ_SEED", "FUZZ_UNTIL"
+"""Environment of a round of `make fuzz`: its seed, and when it ends (seconds since 1970)."""
 
 
 def pytest_addoption(parser):
@@ -31,3 +40,18 @@ def golden(request):
         )
 
     return check
+
+
+def pytest_collection_modifyitems(items):
+    """Shuffles the files in a round of `make fuzz`: none is always the one cut off."""
+    if FUZZ_SEED in os.environ:
+        draw = random.Random(int(os.environ[FUZZ_SEED]))
+        keys = {path: draw.random() for path in sorted({item.path for item in items})}
+        items.sort(key=lambda item: keys[item.path])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Skips what is left of a round of `make fuzz` when its time is up."""
+    if time.time() > float(os.environ.get(FUZZ_UNTIL, "inf")):
+        pytest.skip("the time of make fuzz is up")

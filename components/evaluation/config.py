@@ -26,9 +26,10 @@ SLICE_FEATURES: tuple[features.Feature, ...] = (
 class Thresholds:
     """What a model must reach on the overall slice to be blessed.
 
-    The bounds themselves are allowed. None switches a threshold off. The `worsening`
-    thresholds compare with the latest blessed model and apply only when there is one.
-    They must be wider than the noise between two seeds.
+    The bounds themselves are allowed, and what is beyond them by rounding alone
+    (`metrics.ROUNDING`). A metric that is undefined (NaN) misses its bound. None switches a
+    threshold off. The `worsening` thresholds compare with the latest blessed model and apply
+    only when there is one. They must be wider than the noise between two seeds.
 
     Attributes:
       max_rmse: highest RMSE, in stars.
@@ -181,10 +182,11 @@ def _metric_threshold(
 ) -> tfma.MetricThreshold:
     """Returns the bound and the allowed worsening in the metric's own direction."""
     lower_is_better = metric in LOWER_IS_BETTER
+    slack = metrics.ROUNDING if lower_is_better else -metrics.ROUNDING
     threshold = tfma.MetricThreshold()
     if bound is not None:
         side = "upper_bound" if lower_is_better else "lower_bound"
-        getattr(threshold.value_threshold, side).value = bound
+        getattr(threshold.value_threshold, side).value = bound + slack
     if worsening is not None:
         # TFMA compares candidate minus baseline: at most +x, or at least -x.
         threshold.change_threshold.direction = (
@@ -192,8 +194,17 @@ def _metric_threshold(
             if lower_is_better
             else tfma.MetricDirection.HIGHER_IS_BETTER
         )
-        threshold.change_threshold.absolute.value = worsening if lower_is_better else -worsening
+        threshold.change_threshold.absolute.value = slack + (
+            worsening if lower_is_better else -worsening
+        )
     return threshold
+
+
+def stated_bound(metric: str, applied: float) -> float:
+    """Returns the bound as it was given from the one that is applied, wider by the rounding."""
+    slack = metrics.ROUNDING if metric in LOWER_IS_BETTER else -metrics.ROUNDING
+    # What is finer than the rounding is no part of a bound.
+    return round(applied - slack, 9) + 0.0
 
 
 def _without_none(values: Mapping[str, float | None]) -> dict[str, float]:

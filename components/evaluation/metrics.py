@@ -45,6 +45,15 @@ ALMOST_ZERO = sys.float_info.min
 
 TFMA divides by the baseline's value even for absolute change thresholds: after a
 baseline of 0 every later model would compare as not a number, and never be blessed.
+Thresholds are wider by `ROUNDING`, so that it keeps to a bound of 0.
+"""
+
+ROUNDING = 1e-9
+"""How far a metric may be beyond a threshold by rounding alone.
+
+Metrics are quotients of double sums: n additions are off by n·ε of the sum at most (Higham
+2002, 4.2), which is 1e-9 for four million test rows. A bound given in decimals and the
+difference of two metrics are rounded too: 0.16 - 0.17 is below -0.01.
 """
 
 _PREFIXES: Mapping[str, str] = {
@@ -97,8 +106,9 @@ movies not seen in training; `untimed_`, the same asked without the times of the
 `popularity_`, by popularity alone.
 
 `r_squared` is the share of the ratings' variance that the model explains; 0 is what
-predicting the mean reaches. `unseen_top_k_lift` is how many times as often as the most
-popular unseen movies the model finds the true one: 1 is no better than popularity.
+predicting the mean reaches. It is undefined (NaN) where all ratings are the same.
+`unseen_top_k_lift` is how many times as often as the most popular unseen movies the model
+finds the true one: 1 is no better than popularity.
 
 `user_recall_at_10` and `user_ndcg_at_10` are means over users of the share of a user's test
 movies among the 10 recommended, and of DCG@10 over that of the best possible order
@@ -229,19 +239,18 @@ def metrics_from_sums(sums: Sums) -> dict[str, float]:
       sums: sums over at least one row.
 
     Returns:
-      `METRIC_NAMES` to values; NaN for every mean if there was no row.
+      `METRIC_NAMES` to values; NaN for every mean if there was no row, and for what is
+      undefined.
     """
     count = float(sums.rows[0])
     means = sums.rows / count if count else np.full_like(sums.rows, np.nan)
     metrics = {EXAMPLE_COUNT: count}
     metrics |= dict(zip(_MEANS, means[1:-2].tolist(), strict=True))
-    label_mean, label_square_mean = means[-2:].tolist()
-    variance = label_square_mean - label_mean**2
+    variance = _variance(*sums.rows[[0, -2, -1]].tolist())
     squared_error = metrics["rmse"]
     metrics["rmse"] = float(np.sqrt(squared_error))
     metrics["untimed_rmse"] = float(np.sqrt(metrics["untimed_rmse"]))
-    # Where all ratings are alike there is nothing to explain; without rows nothing is known.
-    metrics["r_squared"] = 0.0 if variance <= 0 else 1.0 - squared_error / variance
+    metrics["r_squared"] = 1.0 - squared_error / variance if variance else float("nan")
     for k in LIFT_KS:
         # No hit at all is taken for one: the lift stays finite.
         reference = max(metrics[f"popularity_top_{k}_accuracy"], 1.0 / max(count, 1.0))
@@ -249,6 +258,20 @@ def metrics_from_sums(sums: Sums) -> dict[str, float]:
     metrics |= _user_metrics(sums.by_user)
     metrics[ABOVE_CEILING] = metrics[f"unseen_top_{NDCG_K}_accuracy"] - metrics[CEILING]
     return {name: metrics[name] for name in METRIC_NAMES}
+
+
+def _variance(count: float, total: float, squares: float) -> float:
+    """Returns the population variance from sums over `count` values; 0 if all are equal.
+
+    The difference of a mean square and a squared mean is not exact: both are rounded before
+    they cancel. `count`·Σx² − (Σx)² is, for whole and half stars up to 2⁵¹. Of other values,
+    what is no larger than the rounding of the sums is taken for 0.
+    """
+    scaled = count * squares
+    spread = scaled - total**2
+    exact = (2 * total).is_integer() and (4 * squares).is_integer() and scaled < 2**51
+    smallest = 0.0 if exact else count * float(np.finfo(np.float64).eps) * scaled
+    return spread / count**2 if spread > smallest else 0.0
 
 
 def _user_metrics(by_user: Floats) -> dict[str, float]:

@@ -17,6 +17,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
 from components.evaluation import metrics
+from components.evaluation.config import stated_bound
 from components.evaluation.directions import LOWER_IS_BETTER
 
 BLESSED_FILE = "BLESSED"
@@ -54,13 +55,15 @@ class ThresholdResult:
     def describe(self) -> str:
         """Returns the threshold and how it was met or missed, in a sentence without a stop."""
         limit = self.limit()
-        if self.value is None or limit is None or math.isnan(self.value):
-            return f"{self.metric} could not be computed"
+        if self.value is None or math.isnan(self.value):
+            return _undefined(self.metric)
+        if limit is None or math.isnan(limit):
+            return f"{self.metric} of the blessed model could not be computed"
         lower_is_better = self.metric in LOWER_IS_BETTER
         value, shown_limit = _apart(self.value, limit)
         if not self.passed:
             side = "above" if lower_is_better else "below"
-        elif self.value == limit:
+        elif abs(self.value - limit) <= metrics.ROUNDING:
             side = "at"
         else:
             side = "within"
@@ -246,9 +249,15 @@ def _bounds(config: tfma.EvalConfig) -> Iterator[tuple[str, ThresholdKind, float
                 value, change = entry.threshold.value_threshold, entry.threshold.change_threshold
                 for side in ("lower_bound", "upper_bound"):
                     if value.HasField(side):
-                        yield metric, "value", getattr(value, side).value
+                        yield metric, "value", stated_bound(metric, getattr(value, side).value)
                 if change.HasField("absolute"):
-                    yield metric, "change", change.absolute.value
+                    yield metric, "change", stated_bound(metric, change.absolute.value)
+
+
+def _undefined(metric: str) -> str:
+    if metric == "r_squared":
+        return "r_squared is undefined: all test ratings are the same, nothing is to be explained"
+    return f"{metric} could not be computed"
 
 
 def _apart(value: float, limit: float) -> tuple[str, str]:

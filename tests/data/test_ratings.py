@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from raw_files import file_of, rating_rows, read_ratings
 
 from components.data import report
@@ -97,7 +98,7 @@ def test_ratings_are_columns_in_file_order():
 
 
 @given(any_rows, st.integers(1, 200), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
-@settings(deadline=None, max_examples=50)
+@examples(50)
 def test_ranges_of_any_size_read_every_row_exactly_once(lines, chunk_bytes, newline, ends):
     data = newline.join(lines) + (newline if ends else b"")
     with file_of(data) as path:
@@ -109,7 +110,7 @@ def test_ranges_of_any_size_read_every_row_exactly_once(lines, chunk_bytes, newl
 
 
 @given(any_rows)
-@settings(deadline=None, max_examples=25)
+@examples(25)
 def test_a_row_means_the_same_whatever_stands_next_to_it(lines):
     """The reading by column and the reading by row agree."""
     with file_of(b"\n".join(lines) + b"\n") as path:
@@ -127,7 +128,6 @@ def test_a_row_means_the_same_whatever_stands_next_to_it(lines):
 
 
 @given(any_rows)
-@settings(deadline=None)
 def test_rows_read_are_rows_kept_and_rows_dropped(lines):
     with file_of(b"\n".join(lines)) as path:
         chunk, found = read_ratings(path, **DROPPED_IDS)
@@ -160,7 +160,7 @@ QUOTES = st.sampled_from(["{}", "'{}'", '"{}"', "b'{}'", 'b"{}"', " {}", "'{}", 
 
 
 @given(st.tuples(QUOTES, QUOTES, QUOTES, QUOTES))
-@settings(deadline=None, max_examples=50)
+@examples(50)
 def test_quotes_and_residue_around_any_value_do_not_change_it(quotes):
     fields = [quote.format(value) for quote, value in zip(quotes, (1, 2, 3, 4), strict=True)]
     with file_of("\t".join(fields).encode()) as path:
@@ -257,7 +257,7 @@ def test_ratings_of_users_dropped_by_choice_are_not_bad():
 
 
 @given(st.sets(st.integers(-(2**63) + 1, 2**63 - 1), min_size=1))
-@settings(deadline=None, max_examples=40)
+@examples(40)
 def test_ids_may_be_any_whole_numbers(ids):
     listed = sorted(ids)
     lines = [b"%d\t%d\t3\t880000000" % (i, i) for i in ids]

@@ -38,14 +38,27 @@ def test_bounds_and_changes_point_in_the_direction_of_the_metric():
         )
     )
     rmse, top_10 = found["rmse"], found["unseen_top_10_accuracy"]
-    assert rmse.value_threshold.upper_bound.value == 0.9
+    assert rmse.value_threshold.upper_bound.value == pytest.approx(0.9)
     assert not rmse.value_threshold.HasField("lower_bound")
-    assert rmse.change_threshold.absolute.value == 0.01
+    assert rmse.change_threshold.absolute.value == pytest.approx(0.01)
     assert rmse.change_threshold.direction == tfma.MetricDirection.LOWER_IS_BETTER
-    assert top_10.value_threshold.lower_bound.value == 0.2
+    assert top_10.value_threshold.lower_bound.value == pytest.approx(0.2)
     assert not top_10.value_threshold.HasField("upper_bound")
-    assert top_10.change_threshold.absolute.value == -0.02
+    assert top_10.change_threshold.absolute.value == pytest.approx(-0.02)
     assert top_10.change_threshold.direction == tfma.MetricDirection.HIGHER_IS_BETTER
+
+
+@pytest.mark.parametrize("bound", [0.0, 0.1, 0.17, 0.25, 0.62, 0.73, 0.88, 1.0, 1 / 3, 0.12345678])
+@pytest.mark.parametrize("metric", ["rmse", "unseen_top_10_accuracy"])
+def test_a_bound_is_read_back_as_it_was_given_and_allows_for_rounding_alone(metric, bound):
+    found = config._metric_threshold(metric, bound, bound)
+    side = "upper_bound" if metric == "rmse" else "lower_bound"
+    applied = getattr(found.value_threshold, side).value
+    assert abs(applied - bound) == pytest.approx(metrics.ROUNDING, rel=1e-6)
+    assert (applied > bound) == (metric == "rmse")
+    assert config.stated_bound(metric, applied) == pytest.approx(bound, abs=1e-9)
+    change = config.stated_bound(metric, found.change_threshold.absolute.value)
+    assert change == pytest.approx(bound if metric == "rmse" else -bound, abs=1e-9)
 
 
 def test_a_threshold_that_is_off_leaves_no_trace():

@@ -86,7 +86,7 @@ def expected_metrics(rows, rating_shift=0.0, rank_shift=0):
             ]
             found[f"{prefix}user_recall_at_10"] = np.mean(recalls)
             found[f"{prefix}user_ndcg_at_10"] = np.mean(shares)
-    found["r_squared"] = 1 - np.mean(errors**2) / np.var(rating) if np.var(rating) else 0.0
+    found["r_squared"] = 1 - np.mean(errors**2) / np.var(rating) if np.var(rating) else np.nan
     for k in (10, 100):
         popular = max(found[f"popularity_top_{k}_accuracy"], 1 / len(rows))
         found[f"unseen_top_{k}_lift"] = found[f"unseen_top_{k}_accuracy"] / popular
@@ -109,7 +109,7 @@ def rows_by_slice(rows):
 def assert_metrics_equal(found, expected):
     assert set(found) == set(expected)
     for key, values in expected.items():
-        assert found[key] == pytest.approx(values, abs=1e-6), key
+        assert found[key] == pytest.approx(values, abs=1e-6, nan_ok=True), key
 
 
 def test_metrics_of_every_slice_equal_the_oracle(evaluate):
@@ -177,6 +177,36 @@ def test_a_bad_small_slice_does_not_withhold_the_blessing(evaluate):
     assert max(by_slice.values()) > overall + 0.01
     evaluated = evaluate(dataclasses.replace(LENIENT, max_rmse=overall + 0.01))
     assert read_verdict(evaluated.evaluation, evaluated.blessing).blessed
+
+
+def test_a_metric_of_exactly_its_bound_passes(evaluate):
+    """Quotients and decimals are rounded differently."""
+    found = expected_metrics(ROWS)
+    thresholds = dataclasses.replace(
+        LENIENT,
+        max_rmse=float(np.nextafter(found["rmse"], 0)),
+        min_unseen_top_10_accuracy=float(np.nextafter(found["unseen_top_10_accuracy"], 1)),
+    )
+    evaluated = evaluate(thresholds)
+    verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
+    assert verdict.blessed, verdict.reasons()
+    assert all("is at the allowed" in each.describe() for each in verdict.thresholds)
+
+
+def test_zero_keeps_to_a_bound_of_zero_and_what_is_undefined_misses_its_bound(evaluate, workspace):
+    """TFMA is given almost 0 for 0. Where all ratings are the same r_squared is undefined."""
+    rows = [fixtures.Row(4.0, 4.5, 1, 1), fixtures.Row(4.0, 4.0, 2, 2)]
+    fixtures.write_examples(workspace / "perfect", rows)
+    thresholds = dataclasses.replace(OFF, max_above_ceiling=0.0, min_r_squared=0.0)
+    evaluated = evaluate(thresholds, examples="perfect")
+    verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
+    assert verdict.metrics["unseen_top_10_above_ceiling"] == 0.0
+    assert {each.metric: each.passed for each in verdict.thresholds} == {
+        "unseen_top_10_above_ceiling": True,
+        "r_squared": False,
+    }
+    assert verdict.reasons()[0].startswith("r_squared is undefined: all test ratings are the same")
+    assert verdict.to_json()["metrics"]["r_squared"] is None
 
 
 CHANGES = Thresholds(

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.example_gen import splits
@@ -127,7 +127,6 @@ def temporal(rated, order=None, seed=42):
 
 
 @given(RATED)
-@settings(deadline=None)
 def test_the_last_20_percent_of_each_user_by_time_are_test_and_the_10_before_validation(rated):
     for _, rows in temporal(rated).groupby("user"):
         n = len(rows)
@@ -141,7 +140,6 @@ def test_the_last_20_percent_of_each_user_by_time_are_test_and_the_10_before_val
 
 
 @given(st.permutations([(user, movie) for user in (1, 2, 3) for movie in range(12)]), st.data())
-@settings(deadline=None)
 def test_without_ties_the_temporal_split_is_that_of_sorting(pairs, data):
     pairs = pairs[: data.draw(st.integers(1, len(pairs)))]
     table = temporal({pair: 3 * i for i, pair in enumerate(pairs)})
@@ -154,7 +152,6 @@ def test_without_ties_the_temporal_split_is_that_of_sorting(pairs, data):
 
 
 @given(RATED, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_a_temporal_split_with_ties_does_not_depend_on_the_order_of_rows(rated, random):
     order = list(range(len(rated)))
     random.shuffle(order)
@@ -163,7 +160,6 @@ def test_a_temporal_split_with_ties_does_not_depend_on_the_order_of_rows(rated, 
 
 
 @given(RATED, st.integers(5, 9))
-@settings(deadline=None)
 def test_a_temporal_split_of_one_user_does_not_depend_on_other_users(rated, other):
     alone = temporal(rated)
     others = {(other, movie): 12 - time for (_, movie), time in rated.items()}

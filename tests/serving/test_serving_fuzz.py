@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
-pytestmark = [pytest.mark.xdist_group("serving"), pytest.mark.slow]
+# The marker is set by hypothesis where a test itself is given examples; here it is within.
+pytestmark = [pytest.mark.xdist_group("serving"), pytest.mark.slow, pytest.mark.hypothesis]
 
 BATCH = 50
 PREDICT_BATCHES, API_BATCHES = 350, 80
@@ -20,11 +22,7 @@ SCHEMATHESIS_EXAMPLES = 60
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 WAIT_SECONDS = 90
 
-RELAXED = {
-    "deadline": None,
-    "database": None,
-    "suppress_health_check": list(HealthCheck),
-}
+RELAXED = {"suppress_health_check": list(HealthCheck)}
 
 junk = st.recursive(
     st.none()
@@ -165,8 +163,7 @@ class Sender:
 def test_the_predict_endpoint_takes_anything(server):
     sender = Sender(server)
 
-    @seed(1)
-    @settings(max_examples=PREDICT_BATCHES, **RELAXED)
+    @examples(PREDICT_BATCHES, **RELAXED)
     @given(st.lists(predict_bodies(), min_size=BATCH, max_size=BATCH))
     def fuzz(bodies):
         for body in bodies:
@@ -181,8 +178,7 @@ def test_the_predict_endpoint_takes_anything(server):
 def test_every_path_takes_anything(server):
     sender = Sender(server)
 
-    @seed(2)
-    @settings(max_examples=API_BATCHES, **RELAXED)
+    @examples(API_BATCHES, **RELAXED)
     @given(st.lists(api_requests(), min_size=BATCH, max_size=BATCH))
     def fuzz(requests):
         for request in requests:

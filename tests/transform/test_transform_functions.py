@@ -9,8 +9,9 @@ import unicodedata
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from components.data import wrangling
 from schema import features as raw
@@ -22,7 +23,7 @@ TEXTS = st.lists(TEXT, min_size=1, max_size=20)
 # From the year 1 to the year 9999, which is as far as Python's datetime goes.
 SECONDS = st.lists(st.integers(-62_135_596_800, 253_402_300_799), min_size=1, max_size=20)
 
-relaxed = settings(deadline=None, max_examples=50)
+relaxed = examples(50)
 
 
 def strings(values):

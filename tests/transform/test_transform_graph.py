@@ -10,8 +10,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from google.protobuf import text_format
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
@@ -247,7 +248,7 @@ ANYTHING = st.fixed_dictionaries(
 
 
 @given(st.lists(ANYTHING, min_size=1, max_size=8))
-@settings(deadline=None, max_examples=40)
+@examples(40)
 def test_no_value_fails_and_every_index_is_within_its_size(layer, output, rows):
     found = call(layer, rows)
     for o in out.OUTPUTS:

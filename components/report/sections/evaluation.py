@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -134,7 +135,8 @@ _MEANINGS: Mapping[str, str] = {
     "rmse": "root mean square error in stars, predictions clipped to the scale",
     "untimed_rmse": "the same, asked after the training's end",
     "mae": "mean absolute error in stars",
-    "r_squared": "share of the ratings' variance explained; 0 is what the mean reaches",
+    "r_squared": "share of the ratings' variance explained; 0 is what the mean reaches; "
+    "undefined where all ratings are the same",
     "user_only_top_10_ceiling": "the most that ten recommendations per person could find",
     "unseen_top_10_above_ceiling": "above 0 the model must have known the answer",
 }
@@ -161,7 +163,9 @@ def meaning(metric: str) -> str:
 
 
 def _better(name: str, value: float, baseline: float | None) -> str:
-    if baseline is None or name == "example_count" or name.startswith("popularity_"):
+    if baseline is None or math.isnan(value) or math.isnan(baseline):
+        return ""
+    if name == "example_count" or name.startswith("popularity_"):
         return ""
     if value == baseline:
         return "same"

@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import trainer_fixtures as fixtures
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from schema import features as raw
 from trainer.data import reading
@@ -249,7 +250,7 @@ def interactions_of(lengths):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     users=st.lists(
         st.lists(st.integers(0, 4), min_size=1, max_size=8).map(sorted), min_size=1, max_size=6
@@ -264,7 +265,7 @@ def test_ties_are_the_ratings_before_of_the_same_user_and_second(users):
     assert interactions.ties.tolist() == expected
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=15),
     batch_size=st.integers(1, 40),

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import trainer_fixtures as fixtures
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from trainer.rating import rating_dcn as rating_module
 from trainer.rating.rating_dcn import RatingModel, baseline_biases, principal_components
@@ -28,7 +29,7 @@ def least_squares(indices, rating, sizes, shrinkage):
 # --- biases
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     sizes=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     ratings=st.integers(1, 80),
@@ -114,7 +115,7 @@ def assert_components_equal_a_dense_svd(user, movie, users, movies, count):
             np.testing.assert_allclose(found, sign * scaled, atol=1e-3)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     users=st.integers(2, 9),
     movies=st.integers(2, 9),

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from trainer_fixtures import slow_recency
 
 from trainer.config import ModelConfig
@@ -33,7 +34,7 @@ RATINGS = st.tuples(
 )
 USERS = st.lists(st.lists(RATINGS, min_size=1, max_size=13), min_size=1, max_size=5)
 EVENTS = st.integers(1, 20)
-SLOW = settings(max_examples=40, deadline=None)
+SLOW = examples(40)
 
 
 def columns(users, start=880_000_000):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from trainer.retrieval.task import CatalogueRetrieval
 
@@ -31,7 +32,7 @@ def softmax_loss(queries, candidates, movie_row):
     return np.mean(losses)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(movies=st.integers(1, 12), batch=st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
 def test_full_softmax_equals_its_formula(movies, batch, seed):
     rng = np.random.default_rng(seed)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import trainer_fixtures as fixtures
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from schema import features as raw
 from schema.predictions import RANKS
@@ -266,7 +267,7 @@ def test_recommended_stars_are_those_of_rank(model, trained):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(data=st.data())
 def test_no_excluded_or_seen_movie_is_ever_recommended(model, oracle, trained, profiles, data):
     ids = [movie.decode() for movie in trained.catalogue.ids.tolist()]
@@ -389,7 +390,7 @@ PROFILES = st.fixed_dictionaries(
 TIMES = st.one_of(st.sampled_from([0, -1, 1, 880_000_000, NOW]), st.integers(-(2**62), 2**62))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(asked=st.lists(st.tuples(PROFILES, TIMES), min_size=1, max_size=4))
 def test_any_profile_gets_a_sensible_answer(model, trained, asked):
     profiles, times = [profile for profile, _ in asked], [time for _, time in asked]

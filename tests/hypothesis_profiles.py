@@ -1,0 +1,32 @@
+"""How many examples property tests draw, and which: the profiles of hypothesis.
+
+`ci`, the default, draws the same examples on every run, so that a test that passed once
+passes on the next machine too. `fuzz` draws others each time, and more of them; it is what
+`make fuzz` runs. HYPOTHESIS_PROFILE chooses.
+"""
+
+import os
+
+from hypothesis import settings
+
+CI_EXAMPLES = 100
+FUZZ_FACTOR = 5
+"""How many times as many examples a test draws in one round of `make fuzz`."""
+
+SHARED = {"deadline": None, "print_blob": True}
+
+settings.register_profile("ci", max_examples=CI_EXAMPLES, derandomize=True, database=None, **SHARED)
+settings.register_profile("fuzz", max_examples=FUZZ_FACTOR * CI_EXAMPLES, **SHARED)
+
+
+def load_profile():
+    """Loads the profile that HYPOTHESIS_PROFILE names."""
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "ci")
+
+
+def examples(number, **more):
+    """Settings of a test that draws `number` examples by default, and more in `make fuzz`.
+
+    A plain `max_examples` would hold in every profile.
+    """
+    return settings(max_examples=number * settings.default.max_examples // CI_EXAMPLES, **more)
