@@ -4,6 +4,9 @@ import os
 
 # Before TensorFlow's libraries are loaded, which read it once.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# oneDNN brings an allocator that never gives memory back: one large call would be paid for ever.
+# The model's calls take as long without it.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 from serving import lean_tensorflow
 

@@ -19,6 +19,8 @@ from serving.calls import Array, Call, check, run_together
 from serving.errors import DeadlineExceeded, Overloaded
 
 Outputs = dict[str, Array]
+_MERGED_VALUES = 6_400
+"""Rows times columns of the inputs of one batch; 64 rows with lists of 100."""
 
 
 @dataclass(frozen=True)
@@ -119,16 +121,19 @@ class Batcher:
         if not self._waiting:
             return []
         first = self._waiting.popleft()
-        batch, rows, others = [first], first.call.rows, []
+        batch, rows, columns = [first], first.call.rows, first.call.columns
+        others: list[_Waiting] = []
         group = first.call.group()
         while self._waiting and rows < self._options.max_rows:
             entry = self._waiting.popleft()
             if entry.future.done():
                 continue
-            fits = rows + entry.call.rows <= self._options.max_rows
+            more, widest = rows + entry.call.rows, max(columns, entry.call.columns)
+            # Every row is filled up to the longest one.
+            fits = more <= self._options.max_rows and more * widest <= _MERGED_VALUES
             if fits and entry.call.group() == group:
                 batch.append(entry)
-                rows += entry.call.rows
+                rows, columns = more, widest
             else:
                 others.append(entry)
         self._waiting.extendleft(reversed(others))

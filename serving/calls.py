@@ -39,6 +39,11 @@ class Call:
         """The number of rows, 1 where the inputs have none."""
         return max((len(value) for value in self.inputs.values() if value.ndim), default=1)
 
+    @property
+    def columns(self) -> int:
+        """The length of the longest row of any input, 1 where none has columns."""
+        return max((value.shape[1] for value in self.inputs.values() if value.ndim > 1), default=1)
+
     def group(self) -> Hashable:
         """Calls with equal groups may be run together."""
         if self.signature not in _TRIMS:

@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         help="calls that may wait; a further one is answered 503")  # fmt: skip
     add("--deadline", type=_number(float, 0.01, 600), metavar="S",
         default=BatchingOptions.deadline_seconds, help="when to give up on a call")  # fmt: skip
+    add("--max-cells", type=_number(int, 1, 10_000_000), default=Config.max_cells, metavar="N",
+        help="cells (rows times movies, times reasons) of one predict answer")  # fmt: skip
     add("--read-timeout", type=_number(float, 0.1, 600), default=Config.read_seconds, metavar="S",
         help="how long a client may take to send a head or a body")  # fmt: skip
     add("--threads", type=_number(int, 1, 256), default=Config.threads, metavar="N",
@@ -132,6 +134,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         threads=arguments.threads,
         poll_seconds=arguments.poll,
         read_seconds=arguments.read_timeout,
+        max_cells=arguments.max_cells,
     )
 
 

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from serving import limits
 from serving.batching import BatchingOptions
 
 MODEL_NAME = "movielens"
@@ -30,6 +31,7 @@ class Config:
       poll_seconds: how often to look for versions.
       settle_seconds: how old a new version's files must be to be taken for complete at once.
       max_body_bytes: a longer request is refused.
+      max_cells: a predict call whose outputs would have more cells is refused.
       read_seconds: how long a client may take to send a request's head, or its body, or to
         take an answer.
       max_connections: open connections beyond which requests are refused.
@@ -49,6 +51,7 @@ class Config:
     poll_seconds: float = 1.0
     settle_seconds: float = 2.0
     max_body_bytes: int = 1 << 20
+    max_cells: int = limits.MAX_CELLS
     read_seconds: float = 10.0
     max_connections: int = 1_000
     shutdown_seconds: int = 10

@@ -29,3 +29,21 @@ MAX_TENSOR_VALUES = 100_000
 
 MAX_TENSOR_K = 10_000
 """The scalar `k` of a predict call."""
+
+MAX_CELLS = 100_000
+"""Cells in each output of one predict call: rows times movies, times reasons."""
+
+MAX_WORK_VALUES = 10_000_000
+"""Values of the largest array that the model makes for one predict call: about 40 MB."""
+
+HISTORY_VALUES = 64
+"""Values that `explain` reads for each movie of a history, at least."""
+
+MAX_LARGE_CALLS = 4
+"""Large predict calls that are under way at the same time; further ones wait."""
+
+LARGE_CELLS = 2_000
+"""Cells from which a predict call is large: its answer is written in a thread."""
+
+LARGE_BODY = 32 << 10
+"""Bytes from which a request's body is read in a thread."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from typing import Any
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from serving import tfserving
+from serving import limits, tfserving
+from serving.cells import answer_cells, check_answer, check_cells
 from serving.errors import NotFound, RequestError
+from serving.large_calls import LargeCalls
+from serving.recommender import Recommender
 from serving.service import Service
 from serving.wire import answer, error_answer, read_body
 
@@ -27,6 +32,7 @@ class RestApi:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._large = LargeCalls(limits.MAX_LARGE_CALLS, service.config.batching.deadline_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -65,9 +71,20 @@ class RestApi:
                 return _pretty(tfserving.metadata_answer(name, model))
             if target.verb != "predict":
                 tfserving.refuse_verb(target.verb, model)
-            question = tfserving.read_predict(await read_body(receive), model)
+            return await self._predict(recommender, await read_body(receive))
+
+    async def _predict(self, recommender: Recommender, body: bytes) -> bytes:
+        read = functools.partial(tfserving.read_predict, body, recommender.model)
+        long = len(body) > limits.LARGE_BODY
+        question = await self._large.in_thread(read) if long else read()
+        movies = len(recommender.catalogue)
+        check_cells(question.call, movies, self._service.config.max_cells)
+        large = answer_cells(question.call, movies) >= limits.LARGE_CELLS
+        async with self._large.place() if large else contextlib.nullcontext():
             outputs = await self._service.run(question.call)
-            return tfserving.write_predict(outputs, question.by_row)
+            check_answer(question.call, outputs, self._service.config.max_cells)
+            write = functools.partial(tfserving.write_predict, outputs, question.by_row)
+            return await self._large.in_thread(write) if large else write()
 
 
 def _pretty(document: dict[str, Any]) -> bytes:

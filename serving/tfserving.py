@@ -431,28 +431,40 @@ def write_predict(outputs: Mapping[str, Array], by_row: bool) -> bytes:
     Raises:
       RequestError: if it was asked row by row and the model did not answer so.
     """
-    lists = {name: _to_json(name, value) for name, value in sorted(outputs.items())}
+    if all(value.dtype.kind != "f" or np.isfinite(value).all() for value in outputs.values()):
+        write, dump = _to_array, _dump_arrays
+    else:
+        write, dump = _to_lists, _dump_special_numbers
+    values = {name: write(name, value) for name, value in sorted(outputs.items())}
     if not by_row:
-        return _dump({"outputs": next(iter(lists.values())) if len(lists) == 1 else lists})
-    lengths = {len(value) if isinstance(value, list) else None for value in lists.values()}
+        return dump({"outputs": next(iter(values.values())) if len(values) == 1 else values})
+    lengths = {len(value) if np.ndim(value) else None for value in outputs.values()}
     if len(lengths) != 1 or None in lengths:
         raise RequestError(
             400, "Tensors of the answer have different numbers of rows. Use 'inputs'."
         )
-    if len(lists) == 1:
-        return _dump({"predictions": next(iter(lists.values()))})
-    rows = zip(*lists.values(), strict=True)
-    return _dump({"predictions": [dict(zip(lists, row, strict=True)) for row in rows]})
+    if len(values) == 1:
+        return dump({"predictions": next(iter(values.values()))})
+    rows = zip(*values.values(), strict=True)
+    return dump({"predictions": [dict(zip(values, row, strict=True)) for row in rows]})
 
 
-def _to_json(name: str, value: Array) -> Any:
-    if value.dtype != object:
-        if value.dtype == np.float32:
-            # The shortest text that reads back as the same number: 3.7, not 3.700000047683716.
-            return _map(value.tolist(), lambda number: float(str(np.float32(number))))
-        return value.tolist()
-    binary = name.endswith(_BYTES_SUFFIX)
-    return _map(value.tolist(), _as_base64 if binary else _as_text)
+def _to_array(name: str, value: Array) -> Any:
+    """Returns what orjson writes, float32 as 3.7 rather than 3.700000047683716."""
+    if value.ndim == 0 or value.dtype not in _WRITTEN_BY_ORJSON:
+        return _to_lists(name, value)
+    return np.ascontiguousarray(value)
+
+
+_WRITTEN_BY_ORJSON = ("bool", "int32", "int64", "float32", "float64")
+
+
+def _to_lists(name: str, value: Array) -> Any:
+    if value.dtype == object:
+        return _map(value.tolist(), _as_base64 if name.endswith(_BYTES_SUFFIX) else _as_text)
+    if value.dtype == np.float32:
+        return _map(value.tolist(), lambda number: float(str(np.float32(number))))
+    return value.tolist()
 
 
 def _map(value: Any, convert: Any) -> Any:
@@ -469,15 +481,9 @@ def _as_text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _dump(document: dict[str, Any]) -> bytes:
-    if _has_special_numbers(document):
-        return json.dumps(document, ensure_ascii=False).encode("utf-8")
-    return orjson.dumps(document)
+def _dump_arrays(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _has_special_numbers(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_has_special_numbers(item) for item in value.values())
-    if isinstance(value, list):
-        return any(_has_special_numbers(item) for item in value)
-    return isinstance(value, float) and not math.isfinite(value)
+def _dump_special_numbers(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False).encode("utf-8")

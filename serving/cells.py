@@ -1,0 +1,130 @@
+"""How large a call of the model is, computed from its inputs before it runs.
+
+Each input has a limit of its own (`serving/limits.py`). What a call costs is a product of several
+of them: rows times `k`, rows times movies times the films that may be named as reasons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from serving import limits
+from serving.calls import Array, Call
+from serving.errors import InvalidInput
+
+Factor = tuple[str, int]
+"""What is multiplied, as a message names it, and how many there are."""
+
+
+def answer_factors(call: Call, movies: int) -> list[Factor]:
+    """Returns the factors whose product is the number of cells in each output of a call.
+
+    Args:
+      call: the call, of any signature.
+      movies: how many movies the catalogue has; no list of an answer is longer.
+    """
+    factors = [("rows", call.rows)]
+    if call.signature in ("rank", "explain"):
+        factors.append(("movie_ids", _columns(call, "movie_ids")))
+    if call.signature in ("recommend", "similar", "explain"):
+        factors.append(("k", _k(call, movies + _columns(call, "recent_movie_ids"))))
+    return factors
+
+
+def work_factors(call: Call, movies: int) -> list[list[Factor]]:
+    """Returns the factors of each array that the model makes on the way to an answer.
+
+    Args:
+      call: the call, of any signature.
+      movies: how many movies the catalogue has.
+    """
+    rows, recent = ("rows", call.rows), _columns(call, "recent_movie_ids")
+    catalogue = ("movies of the catalogue", movies)
+    arrays: list[list[Factor]] = []
+    if call.signature in ("recommend", "similar"):
+        arrays.append([rows, catalogue])
+    if call.signature == "explain":
+        # A history can hold every movie of the catalogue, and the recent ones come on top.
+        history = ("movies of the catalogue and recent_movie_ids", movies + recent)
+        arrays.append([rows, ("movie_ids", _columns(call, "movie_ids")), history])
+        arrays.append([rows, history, ("values for each", limits.HISTORY_VALUES)])
+    if recent > 1:
+        # Each recent movie is compared with each other one.
+        arrays.append([rows, ("recent_movie_ids", recent), ("recent_movie_ids", recent)])
+    return arrays
+
+
+def answer_cells(call: Call, movies: int) -> int:
+    """Returns the number of cells in each output of a call."""
+    return _product(answer_factors(call, movies))
+
+
+def check_cells(call: Call, movies: int, most: int) -> None:
+    """Checks that a call and its answer are small enough, before the call runs.
+
+    Args:
+      call: the call.
+      movies: how many movies the catalogue has.
+      most: the limit of `answer_cells`.
+
+    Raises:
+      InvalidInput: if it is too large; the message says what is multiplied and the limit.
+    """
+    factors = answer_factors(call, movies)
+    if _product(factors) > most:
+        raise InvalidInput(
+            f"Expected an answer of at most {most} cells, found {_spell(factors)}."
+            f" {_ADVICE.get(call.signature, _FEWER_ROWS)} (--max-cells of the server is the limit.)"
+        )
+    for factors in work_factors(call, movies):
+        if _product(factors) > limits.MAX_WORK_VALUES:
+            raise InvalidInput(
+                f"Expected at most {limits.MAX_WORK_VALUES} values to compute with, found"
+                f" {_spell(factors)}. {_ADVICE.get(call.signature, _FEWER_ROWS)}"
+            )
+
+
+def check_answer(call: Call, outputs: Mapping[str, Array], most: int) -> None:
+    """Checks the answer of a signature of somebody else's model, whose size cannot be computed.
+
+    Raises:
+      InvalidInput: if an output has more cells than `most`.
+    """
+    for name, value in outputs.items():
+        if value.size > most:
+            raise InvalidInput(
+                f"Expected an answer of at most {most} cells, found {value.size} in output"
+                f" {name!r} of {call.signature!r}. {_FEWER_ROWS}"
+                " (--max-cells of the server is the limit.)"
+            )
+
+
+_FEWER_ROWS = "Send fewer rows at once."
+_ADVICE = {
+    "recommend": "Send fewer rows at once, a smaller k or fewer recent_movie_ids.",
+    "similar": "Send fewer rows at once or a smaller k.",
+    "rank": "Send fewer rows or movie_ids at once, or fewer recent_movie_ids.",
+    "explain": "Send fewer rows or movie_ids at once, a smaller k or fewer recent_movie_ids.",
+}
+
+
+def _spell(factors: Sequence[Factor]) -> str:
+    product = " x ".join(f"{count} {name}" for name, count in factors)
+    return f"{product} = {_product(factors)}" if len(factors) > 1 else product
+
+
+def _product(factors: Sequence[Factor]) -> int:
+    return math.prod(count for _, count in factors)
+
+
+def _columns(call: Call, name: str) -> int:
+    value = call.inputs.get(name)
+    return value.shape[1] if value is not None and value.ndim > 1 else 0
+
+
+def _k(call: Call, most: int) -> int:
+    value = call.inputs.get("k")
+    return min(most, max(0, int(value))) if value is not None and np.ndim(value) == 0 else 1

@@ -1,0 +1,76 @@
+"""Large predict calls: few at a time, read and written in a thread, their memory given back.
+
+Reading and writing JSON of megabytes takes the event loop's time from everybody else, health
+checks included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from serving.errors import Overloaded
+
+T = TypeVar("T")
+_TRIM_SECONDS = 0.5
+
+
+class LargeCalls:
+    """Belongs to one event loop.
+
+    Args:
+      at_once: how many may be under way.
+      wait_seconds: how long a further one waits before it is refused.
+    """
+
+    def __init__(self, at_once: int, wait_seconds: float) -> None:
+        self._free = asyncio.Semaphore(at_once)
+        self._wait_seconds = wait_seconds
+        self._waiting = 0
+        self._executor = ThreadPoolExecutor(1, "json")
+        self._trim: asyncio.TimerHandle | None = None
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Runs something that takes long, but not in the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Waits for a place among the calls that are under way, and gives it back.
+
+        Raises:
+          Overloaded: if none becomes free in time.
+        """
+        self._waiting += 1
+        try:
+            await asyncio.wait_for(self._free.acquire(), self._wait_seconds)
+        except asyncio.TimeoutError:
+            raise Overloaded(self._waiting) from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._free.release()
+            self._trim_soon()
+
+    def _trim_soon(self) -> None:
+        """Gives memory back after the answer was sent, once for several calls."""
+        if self._trim is None:
+            loop = asyncio.get_running_loop()
+            self._trim = loop.call_later(_TRIM_SECONDS, self._trim_now)
+
+    def _trim_now(self) -> None:
+        self._trim = None
+        self._executor.submit(_give_memory_back)
+
+
+def _give_memory_back() -> None:
+    # Without a collection of garbage, which would stop every other thread meanwhile.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
