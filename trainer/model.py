@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import ModelConfig, TrainConfig
-from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.data.training_data import TrainingData
 from trainer.rating.rating_dcn import RatingModel
 from trainer.retrieval.history import events_before, history_as_of, pooled_history, rows_before
 from trainer.retrieval.task import CatalogueRetrieval
@@ -21,25 +21,20 @@ class MovieRecommender(tfrs.Model):
     """Two towers for "which movies?" and a deep & cross network for "how many stars?".
 
     Args:
-      catalogue: every movie.
-      users: the users of the training ratings.
-      interactions: the training ratings.
-      sizes: number of indices of each transformed feature, by name.
+      data: what it will be fitted to.
       model_config: shape and regularisation.
       train_config: loss weights.
     """
 
     def __init__(
         self,
-        catalogue: Catalogue,
-        users: Users,
-        interactions: Interactions,
-        sizes: Mapping[str, int],
+        data: TrainingData,
         model_config: ModelConfig,
         train_config: TrainConfig,
     ) -> None:
         super().__init__()
-        counts = np.bincount(interactions.movie_row, minlength=len(catalogue.ids))
+        catalogue, interactions = data.catalogue, data.interactions
+        sizes, counts = data.feature_sizes, data.ratings_per_movie
         movie_ids = np.asarray(catalogue.features[out.MOVIE_ID.name])
         self.model_config = model_config
         self.train_config = train_config
@@ -48,7 +43,7 @@ class MovieRecommender(tfrs.Model):
         self.rating_model = RatingModel(
             sizes,
             interactions,
-            users.features[out.USER_ID.name][interactions.user_row],
+            data.users.features[out.USER_ID.name][interactions.user_row],
             movie_ids[interactions.movie_row],
             model_config,
         )
@@ -65,7 +60,7 @@ class MovieRecommender(tfrs.Model):
         """Returns the weighted sum of both losses and the penalties.
 
         Args:
-          inputs: a batch as `fit.batch_tensors` makes it: `movie_row`, `rating`,
+          inputs: a batch as `trainer.data.batches.batch_tensors` makes it: `movie_row`, `rating`,
             `timestamp`, `segment`, `place`, `ties` and the transformed features of user and
             context, all `[batch]`, sorted by segment and time.
           training: whether dropout applies.

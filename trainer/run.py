@@ -8,22 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer import fn_args_utils
 
 from components import progress
 from trainer import fit
-from trainer.config import CONFIG_FILE, HISTORY_FILE, TrainerConfig, TutorialConfig
+from trainer.config import CONFIG_FILE, HISTORY_FILE, TasteConfig, TrainerConfig, TutorialConfig
 from trainer.data import reading
-from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.data.training_data import Floats, TrainingData
 from trainer.model import MovieRecommender
 from trainer.rating.rating_blend import BlendedRating, fit_bayes
 from trainer.rating.rating_bpmf import BayesFit
 from trainer.retrieval.combination import HistoryRetrieval
+from trainer.retrieval.ease import ease_weights
 from trainer.retrieval.two_towers import catalogue_tensors
-from trainer.retrieval.user_autoencoder import Floats, TasteModel, ease_weights, fit_taste
+from trainer.retrieval.user_autoencoder import TasteModel, fit_taste
 from trainer.serving import describe, module
 from trainer.tutorial import TutorialModel, TutorialRating, TutorialRetrieval, fit_tutorial
 from transform import outputs as out
@@ -46,10 +46,7 @@ class Trained:
 
 def train(
     config: TrainerConfig,
-    catalogue: Catalogue,
-    interactions: Interactions,
-    users: Users,
-    transform_output: tft.TFTransformOutput,
+    data: TrainingData,
     log_dir: str,
     report: Callable[[str], None],
 ) -> Trained:
@@ -57,10 +54,7 @@ def train(
 
     Args:
       config: hyperparameters.
-      catalogue: every movie.
-      interactions: the training ratings, all that is learned from.
-      users: their users.
-      transform_output: the preprocessing graph.
+      data: what is learned from.
       log_dir: where TensorBoard's logs go.
       report: called with a line of progress now and then.
 
@@ -69,23 +63,16 @@ def train(
     """
     tf.keras.utils.set_random_seed(config.train.seed)
     if config.tutorial:
-        return _train_tutorial(
-            config, catalogue, interactions, users, transform_output, log_dir, report
-        )
-    apart = fit_apart(config, catalogue, interactions, users, transform_output, report)
-    network = fit_network(
-        config, apart, catalogue, interactions, users, transform_output, log_dir, report
-    )
+        return _train_tutorial(config, data, log_dir, report)
+    apart = fit_apart(config, data, report)
+    network = fit_network(config, apart, data, log_dir, report)
     return Trained(
         network.serving,
         {**network.losses, "taste_loss": apart.taste_losses},
         {
-            **describe.catalogue_and_users(catalogue, users, interactions, transform_output),
+            **describe.catalogue_and_users(data),
             describe.CROSS_WEIGHTS_FILE: describe.cross_strengths(
-                network.model.rating_model,
-                network.model.candidate_tower.features,
-                users,
-                interactions,
+                network.model.rating_model, network.model.candidate_tower.features, data
             ),
         },
     )
@@ -123,18 +110,8 @@ class Network:
     losses: Mapping[str, Sequence[float]]
 
 
-def fit_apart(
-    config: TrainerConfig,
-    catalogue: Catalogue,
-    interactions: Interactions,
-    users: Users,
-    transform_output: tft.TFTransformOutput,
-    report: Callable[[str], None],
-) -> Apart:
+def fit_apart(config: TrainerConfig, data: TrainingData, report: Callable[[str], None]) -> Apart:
     """Fits taste, EASE and the Bayesian factorisation; arguments as of `train`."""
-    sizes = _sizes(transform_output)
-    movies = len(catalogue.ids)
-    counts = np.bincount(interactions.movie_row, minlength=movies)
 
     def on_taste(epoch: int, epochs: int, loss: float) -> None:
         if epoch == epochs or epoch % 10 == 0:
@@ -144,81 +121,67 @@ def fit_apart(
         if sweep == sweeps or sweep % 20 == 0:
             report(f"ratings, sweep {sweep} of {sweeps}")
 
-    taste = TasteModel(catalogue, sizes, counts, config.taste)
-    taste_losses = fit_taste(taste, interactions, users, config.train.seed, on_taste)
-    ease = None
-    if movies <= config.taste.ease_limit:
-        taste_config = config.taste
-        ease = ease_weights(
-            interactions,
-            movies,
-            taste_config.ease_penalty,
-            taste_config.ease_popularity_penalty,
-        )
-    fitted = fit_bayes(
-        interactions, users, catalogue, sizes, config.bayes, config.train.seed, on_sweep
-    )
+    taste = TasteModel(data.catalogue, data.feature_sizes, data.ratings_per_movie, config.taste)
+    seed = config.train.seed
+    taste_losses = fit_taste(taste, data.interactions, data.users, seed, on_taste)
+    ease = _fit_ease(config.taste, data)
+    fitted = fit_bayes(data, config.bayes, seed, on_sweep)
     return Apart(taste, taste_losses, ease, fitted)
+
+
+def _fit_ease(config: TasteConfig, data: TrainingData) -> Floats | None:
+    movies = len(data.catalogue.ids)
+    if movies > config.ease_limit:
+        return None
+    return ease_weights(
+        data.interactions, movies, config.ease_penalty, config.ease_popularity_penalty
+    )
 
 
 def fit_network(
     config: TrainerConfig,
     apart: Apart,
-    catalogue: Catalogue,
-    interactions: Interactions,
-    users: Users,
-    transform_output: tft.TFTransformOutput,
+    data: TrainingData,
     log_dir: str,
     report: Callable[[str], None],
 ) -> Network:
     """Trains towers and network and joins them with what was fitted apart.
 
-    Args are those of `train`; `apart` must come from the same ratings.
+    Args are those of `train`; `apart` must come from the same data.
     """
-    model = MovieRecommender(
-        catalogue, users, interactions, _sizes(transform_output), config.model, config.train
-    )
+    model = MovieRecommender(data, config.model, config.train)
     losses = fit.fit(
         model,
-        interactions,
-        users,
+        data,
         config.train,
         log_dir,
         on_epoch=lambda epoch, logs: report(_describe(epoch, config, logs)),
     )
     serving = module.ServingModel(
-        HistoryRetrieval(model, apart.taste, apart.ease, catalogue),
+        HistoryRetrieval(model, apart.taste, apart.ease, data.catalogue),
         BlendedRating(model.rating_model, apart.bayes, config.bayes.weight),
         config.model.recency_events,
-        transform_output,
-        catalogue,
+        data,
         model.candidate_tower.features,
-        users,
-        interactions,
     )
     return Network(model, serving, losses)
 
 
-def _sizes(transform_output: tft.TFTransformOutput) -> dict[str, int]:
-    return {output.name: output.size(transform_output) for output in out.OUTPUTS}
-
-
 def _train_tutorial(
     config: TrainerConfig,
-    catalogue: Catalogue,
-    interactions: Interactions,
-    users: Users,
-    transform_output: tft.TFTransformOutput,
+    data: TrainingData,
     log_dir: str,
     report: Callable[[str], None],
 ) -> Trained:
     model = TutorialModel(
-        out.USER_ID.size(transform_output), len(catalogue.ids), config.tutorial or TutorialConfig()
+        data.feature_sizes[out.USER_ID.name],
+        len(data.catalogue.ids),
+        config.tutorial or TutorialConfig(),
     )
     losses = fit_tutorial(
         model,
-        interactions,
-        users,
+        data.interactions,
+        data.users,
         config.train.epochs,
         config.train.seed,
         log_dir,
@@ -228,14 +191,10 @@ def _train_tutorial(
         TutorialRetrieval(model),
         TutorialRating(model),
         0,
-        transform_output,
-        catalogue,
-        catalogue_tensors(catalogue),
-        users,
-        interactions,
+        data,
+        catalogue_tensors(data.catalogue),
     )
-    told = describe.catalogue_and_users(catalogue, users, interactions, transform_output)
-    return Trained(serving, losses, told)
+    return Trained(serving, losses, describe.catalogue_and_users(data))
 
 
 def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
@@ -251,19 +210,12 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
         config = config.with_hyperparameters(fn_args.hyperparameters["values"])
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
     progress.report("reading ratings")
-    catalogue = reading.load_catalogue(fn_args.movie_files, transform_output)
-    interactions, users = reading.load_interactions(
-        files_of(fn_args.rating_files, config.train.splits), transform_output, catalogue
-    )
-    trained = train(
-        config,
-        catalogue,
-        interactions,
-        users,
+    data = reading.load_training_data(
+        files_of(fn_args.rating_files, config.train.splits),
+        fn_args.movie_files,
         transform_output,
-        fn_args.model_run_dir,
-        progress.report,
     )
+    trained = train(config, data, fn_args.model_run_dir, progress.report)
     progress.report("exporting")
     module.export(trained.serving, fn_args.serving_model_dir, trained.descriptions)
     _write_history(fn_args.model_run_dir, trained.losses)
@@ -271,7 +223,7 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     # Graphs of the training stay in Keras's global state, and memory with them.
     tf.keras.backend.clear_session()
     progress.report(
-        f"{config.train.epochs} epochs on {len(interactions):,} ratings, "
+        f"{config.train.epochs} epochs on {len(data.interactions):,} ratings, "
         f"training rmse {trained.losses['rmse'][-1]:.3f}"
     )
 

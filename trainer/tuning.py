@@ -241,20 +241,17 @@ def evaluation(
     """
     transform_output = tft.TFTransformOutput(transform_graph)
     progress.report("reading ratings")
-    catalogue = reading.load_catalogue(movie_files, transform_output)
-    interactions, users = reading.load_interactions(
-        run.files_of(rating_files, [TRAIN]), transform_output, catalogue
+    data = reading.load_training_data(
+        run.files_of(rating_files, [TRAIN]), movie_files, transform_output
     )
     asked = _records(run.files_of(rating_files, [VALIDATION]))
     tf.keras.utils.set_random_seed(config.train.seed)
-    apart = run.fit_apart(config, catalogue, interactions, users, transform_output, progress.report)
+    apart = run.fit_apart(config, data, progress.report)
 
     def evaluate(changed: TrainerConfig, report: Report) -> Mapping[str, float]:
         tf.keras.utils.set_random_seed(changed.train.seed)
         with tempfile.TemporaryDirectory() as logs:
-            network = run.fit_network(
-                changed, apart, catalogue, interactions, users, transform_output, logs, report
-            )
+            network = run.fit_network(changed, apart, data, logs, report)
         found = figures(network.serving.predict_examples, asked)
         del network
         # Graphs of the trial stay in Keras's global state, and memory with them.

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import TutorialConfig
-from trainer.data.reading import Interactions, Users
+from trainer.data.training_data import Interactions, Users
 from trainer.fit import OnEpoch
 from trainer.retrieval.combination import Events, History, Latest
 from trainer.retrieval.two_towers import embedding_table

@@ -15,7 +15,7 @@ from benchmarks.compare.protocols import FloatArray, IntArray
 from benchmarks.compare.report import RAW_RMSE
 from components.source_hash import source_digest
 from trainer.config import TutorialConfig
-from trainer.data.reading import Interactions, Users
+from trainer.data.training_data import Interactions, Users
 from trainer.retrieval.two_towers import embedding_table
 from trainer.tutorial import TutorialModel, fit_tutorial
 from transform import outputs as out

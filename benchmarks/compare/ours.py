@@ -92,20 +92,9 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
         records.write_shard(str(ratings), 0, 1, _examples(task, task.fit, sides))
         records.write_shard(str(movies), 0, 1, records.movie_examples(sides.movies))
         transform_output = tft.TFTransformOutput(_transform_graph(task, ratings))
-        catalogue = reading.load_catalogue(_files(movies), transform_output)
-        interactions, users = reading.load_interactions(
-            _files(ratings), transform_output, catalogue
-        )
+        data = reading.load_training_data(_files(ratings), _files(movies), transform_output)
         started, cpu_started = time.monotonic(), time.process_time()
-        trained = trainer_run.train(
-            config,
-            catalogue,
-            interactions,
-            users,
-            transform_output,
-            scratch,
-            report=lambda line: None,
-        )
+        trained = trainer_run.train(config, data, scratch, report=lambda line: None)
         seconds = {
             TRAIN_SECONDS: round(time.monotonic() - started, 2),
             TRAIN_CPU_SECONDS: round(time.process_time() - cpu_started, 2),

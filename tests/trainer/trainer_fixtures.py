@@ -27,7 +27,7 @@ from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
 from schema import features as raw
 from trainer import run
 from trainer.config import BayesConfig, ModelConfig, TasteConfig, TrainConfig, TrainerConfig
-from trainer.data import reading
+from trainer.data import training_data
 from trainer.rating import rating_blend, rating_bpmf
 from trainer.serving import module
 from transform.outputs import UNKNOWN_TIME
@@ -172,9 +172,9 @@ class Trained:
     path: Path
     run_dir: Path
     serving: module.ServingModel
-    catalogue: reading.Catalogue
-    users: reading.Users
-    interactions: reading.Interactions
+    catalogue: training_data.Catalogue
+    users: training_data.Users
+    interactions: training_data.Interactions
     transform: tft.TFTransformOutput
     reports: list[str]
     config: TrainerConfig
@@ -198,12 +198,12 @@ def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperpara
     class Recorded(module.ServingModel):
         def __init__(self, *parts):
             super().__init__(*parts)
-            *_, transform_output, catalogue, _, users, interactions = parts
+            *_, data, _ = parts
             kept.update(
-                catalogue=catalogue,
-                users=users,
-                interactions=interactions,
-                transform=transform_output,
+                catalogue=data.catalogue,
+                users=data.users,
+                interactions=data.interactions,
+                transform=data.transform_output,
             )
             kept["serving"] = self
 

@@ -1,14 +1,8 @@
-"""From Examples to compact arrays, through the preprocessing graph.
-
-The Trainer holds ratings as four numbers each (user, movie, stars, time), users and
-movies as tables of feature indices: 25 million ratings fit in memory.
-"""
+"""From Examples to the arrays of the training data, through the preprocessing graph."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,72 +12,17 @@ import tensorflow_transform as tft
 
 from schema import features as raw
 from schema.features import Feature, Owner
+from trainer.data.training_data import (
+    Bytes,
+    Catalogue,
+    IntArray,
+    Interactions,
+    TrainingData,
+    Users,
+)
 from transform import outputs as out
 
-IntArray = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.bytes_]
 _READ_BATCH = 8192
-
-
-@dataclasses.dataclass(frozen=True)
-class Users:
-    """The users of the training ratings.
-
-    Attributes:
-      ids: `[users]` bytes, ascending.
-      features: transformed user features by name, `[users]` int64.
-    """
-
-    ids: Bytes
-    features: Mapping[str, IntArray]
-
-
-@dataclasses.dataclass(frozen=True)
-class Catalogue:
-    """Every movie, rated or not; a movie's row is its position here.
-
-    Attributes:
-      ids: `[movies]` bytes, ascending.
-      titles: `[movies]` bytes, UTF-8.
-      features: transformed movie features by name, `[movies]` int64; of multi-valued
-        ones a list of arrays, one per movie.
-    """
-
-    ids: Bytes
-    titles: Bytes
-    features: Mapping[str, IntArray | list[IntArray]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Interactions:
-    """Ratings by user, and of each user by time.
-
-    Attributes:
-      user_row: `[ratings]` rows in `Users`, ascending.
-      movie_row: `[ratings]` rows in `Catalogue`.
-      rating: `[ratings]` float32, stars.
-      timestamp: `[ratings]` unix seconds.
-      context: transformed context features by name, `[ratings]` int64.
-      offsets: `[users + 1]`; the ratings of user u are `offsets[u]:offsets[u + 1]`.
-    """
-
-    user_row: IntArray
-    movie_row: IntArray
-    rating: npt.NDArray[np.float32]
-    timestamp: IntArray
-    context: Mapping[str, IntArray]
-    offsets: IntArray
-
-    def __len__(self) -> int:
-        return len(self.user_row)
-
-    @functools.cached_property
-    def ties(self) -> IntArray:
-        """`[ratings]` how many ratings just before each are of the same user and second."""
-        rows = np.arange(len(self))
-        same = np.diff(self.user_row, prepend=-1) | np.diff(self.timestamp, prepend=-1)
-        first_of_second = np.maximum.accumulate(np.where(same != 0, rows, 0))
-        return rows - first_of_second
 
 
 def parse_spec(features: Iterable[Feature]) -> dict[str, tf.io.FixedLenFeature]:
@@ -135,6 +74,22 @@ def _arrays(value: tf.Tensor | tf.SparseTensor) -> list[npt.NDArray[Any]]:
     array = value.numpy()
     # Fixed-width bytes: an object per id would not fit in memory for millions of ratings.
     return [array.astype(np.bytes_) if array.dtype == object else array]
+
+
+def load_training_data(
+    rating_paths: Sequence[str],
+    movie_paths: Sequence[str],
+    transform_output: tft.TFTransformOutput,
+) -> TrainingData:
+    """Reads the Examples of the catalogue and of the ratings to train on.
+
+    Raises:
+      ValueError: there are no movies or no ratings, or a rating is of a movie that the
+        catalogue does not have.
+    """
+    catalogue = load_catalogue(movie_paths, transform_output)
+    interactions, users = load_interactions(rating_paths, transform_output, catalogue)
+    return TrainingData(catalogue, users, interactions, transform_output)
 
 
 def load_catalogue(paths: Sequence[str], transform_output: tft.TFTransformOutput) -> Catalogue:
@@ -214,37 +169,3 @@ def rows_of(known: Bytes, ids: Bytes) -> IntArray:
             f"received {ids[unknown][0].decode()!r}"
         )
     return rows
-
-
-def user_batches(
-    interactions: Interactions, batch_size: int, rng: np.random.Generator
-) -> Iterator[tuple[IntArray, IntArray]]:
-    """Yields the ratings of one epoch, whole users at a time, in random order.
-
-    A user's ratings stay together and in order of time, so that history and recency are
-    computed once per user and batch. A user with more ratings than a batch holds comes in
-    several pieces.
-
-    Yields:
-      `[n]` positions in `interactions`, and `[n]` the number of the piece, from 0 on.
-    """
-    pieces = [
-        (start, min(start + batch_size, end))
-        for first, end in zip(interactions.offsets[:-1], interactions.offsets[1:], strict=True)
-        for start in range(first, end, batch_size)
-    ]
-    batch: list[IntArray] = []
-    rows = 0
-    for piece in rng.permutation(len(pieces)):
-        positions = np.arange(*pieces[piece])
-        if rows and rows + len(positions) > batch_size:
-            yield _join(batch)
-            batch, rows = [], 0
-        batch.append(positions)
-        rows += len(positions)
-    yield _join(batch)
-
-
-def _join(pieces: list[IntArray]) -> tuple[IntArray, IntArray]:
-    lengths = [len(piece) for piece in pieces]
-    return np.concatenate(pieces), np.repeat(np.arange(len(pieces)), lengths)

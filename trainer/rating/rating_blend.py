@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.config import BayesConfig
-from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.data.training_data import TrainingData
 from trainer.rating import rating_bpmf
 from trainer.rating.rating_bpmf import BayesFit
 from trainer.rating.rating_dcn import RatingModel, Side, principal_components
@@ -21,27 +21,23 @@ _MOVIE_KNOWN = (out.GENRES, out.RELEASE_YEAR)
 
 
 def fit_bayes(
-    interactions: Interactions,
-    users: Users,
-    catalogue: Catalogue,
-    sizes: Mapping[str, int],
+    data: TrainingData,
     config: BayesConfig,
     seed: int,
     on_sweep: Callable[[int, int], None],
 ) -> BayesFit:
     """Fits the Bayesian factorisation to the training ratings.
 
-    Rows are those of `users` and `catalogue`, and one more each for the unknown ones.
+    Rows are those of the users and of the catalogue, and one more each for the unknown ones.
 
     Args:
-      interactions: the training ratings.
-      users: their users.
-      catalogue: every movie.
-      sizes: number of indices of each transformed feature, by name.
+      data: the training data.
       config: rank, samples, priors.
       seed: of all randomness.
       on_sweep: called after each sweep with its number and the number of sweeps.
     """
+    interactions, users, catalogue = data.interactions, data.users, data.catalogue
+    sizes = data.feature_sizes
     user_parts, movie_parts = principal_components(
         interactions.user_row,
         interactions.movie_row,

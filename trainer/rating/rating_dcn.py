@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import ModelConfig
-from trainer.data.reading import Interactions
+from trainer.data.training_data import Interactions
 from trainer.retrieval.two_towers import FeatureSum, embedding_table
 from transform import outputs as out
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainer.config import ModelConfig
-from trainer.data.reading import Catalogue
+from trainer.data.training_data import Catalogue, Floats
 from trainer.model import MovieRecommender
 from trainer.retrieval.history import (
     mean_history,
@@ -32,7 +32,7 @@ from trainer.retrieval.history import (
     seconds_since,
 )
 from trainer.retrieval.two_towers import query_of
-from trainer.retrieval.user_autoencoder import Floats, TasteModel
+from trainer.retrieval.user_autoencoder import TasteModel
 from transform import outputs as out
 
 

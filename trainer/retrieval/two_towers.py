@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from schema.features import Owner
 from trainer.config import ModelConfig
-from trainer.data.reading import Catalogue
+from trainer.data.training_data import Catalogue
 from trainer.retrieval.history import Recency, recency_of_batch
 from transform import outputs as out
 

@@ -19,12 +19,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import TasteConfig
-from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.data.training_data import Catalogue, Floats, Interactions, Users, star_residuals
 from trainer.retrieval.two_towers import (
     CANDIDATE_FEATURES,
     QUERY_FEATURES,
@@ -32,44 +31,6 @@ from trainer.retrieval.two_towers import (
     catalogue_tensors,
     embedding_table,
 )
-
-Floats = npt.NDArray[np.float32]
-
-
-def star_residuals(interactions: Interactions) -> Floats:
-    """Returns `[ratings]` how many stars each rating is above its user's mean."""
-    users = len(interactions.offsets) - 1
-    totals = np.bincount(interactions.user_row, interactions.rating, users)
-    means = totals / np.maximum(np.diff(interactions.offsets), 1)
-    return (interactions.rating - means[interactions.user_row]).astype(np.float32)
-
-
-def ease_weights(
-    interactions: Interactions, movies: int, penalty: float, popularity_penalty: float
-) -> Floats:
-    """Returns EASE's item-to-item weights `[movies, movies]`, with a zero diagonal.
-
-    B = I - P · diag(1 / diag(P)) with P = (G + Λ)⁻¹ (Steck 2019, equation 8): a user's score of
-    movie j is the sum of B[i, j] over the movies i of the history. G = XᵀX, and
-    Λ = λ + c · diag(G) grows with a movie's ratings as dropout on the histories would have it
-    (Steck 2020: c is p / (1 - p) for a dropout of p).
-
-    Args:
-      interactions: the training ratings; their stars do not count.
-      movies: number of movies in the catalogue.
-      penalty: λ, above 0.
-      popularity_penalty: c, at least 0.
-    """
-    seen = scipy.sparse.csr_matrix(
-        (np.ones(len(interactions)), interactions.movie_row, interactions.offsets),
-        shape=(len(interactions.offsets) - 1, movies),
-    )
-    gram = (seen.T @ seen).toarray()
-    gram[np.diag_indices(movies)] += penalty + popularity_penalty * np.diag(gram)
-    inverse = np.linalg.inv(gram)
-    weights = -inverse / np.diag(inverse)[np.newaxis, :]
-    weights[np.diag_indices(movies)] = 0.0
-    return weights.astype(np.float32)
 
 
 class TasteModel(tfrs.Model):

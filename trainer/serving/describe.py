@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.data.training_data import Catalogue, TrainingData
 from trainer.rating.rating_dcn import Part, RatingModel
 from transform import outputs as out
 
@@ -24,20 +24,15 @@ _SAMPLE = 10_000
 _YEAR = re.compile(r"\((\d{4})\)\s*$")
 
 
-def catalogue_and_users(
-    catalogue: Catalogue,
-    users: Users,
-    interactions: Interactions,
-    transform_output: tft.TFTransformOutput,
-) -> dict[str, Any]:
+def catalogue_and_users(data: TrainingData) -> dict[str, Any]:
     """Returns JSON values by file name.
 
     `catalogue.json`: the movies in the order of the candidate vectors; `users.json`: the ids
     of users who are known.
     """
-    counts = np.bincount(interactions.movie_row, minlength=len(catalogue.ids))
+    users = data.users
     return {
-        CATALOGUE_FILE: _movies(catalogue, counts, transform_output),
+        CATALOGUE_FILE: _movies(data.catalogue, data.ratings_per_movie, data.transform_output),
         USERS_FILE: {"count": len(users.ids), "ids": [user.decode() for user in users.ids]},
     }
 
@@ -45,8 +40,7 @@ def catalogue_and_users(
 def cross_strengths(
     model: RatingModel,
     movie_features: Mapping[str, tf.Tensor | tf.RaggedTensor],
-    users: Users,
-    interactions: Interactions,
+    data: TrainingData,
 ) -> dict[str, Any]:
     """Returns how strongly the cross layer couples each pair of features.
 
@@ -58,12 +52,12 @@ def cross_strengths(
     Args:
       model: the trained network.
       movie_features: the catalogue's features as tensors.
-      users: the users of the training ratings.
-      interactions: the training ratings.
+      data: the training data.
 
     Returns:
       `blocks`: names of the features; `norms`: rows are f, columns g.
     """
+    users, interactions = data.users, data.interactions
     number = min(len(interactions), _SAMPLE)
     rows = np.random.default_rng(0).choice(len(interactions), number, replace=False)
     user_row, movie_row = interactions.user_row[rows], interactions.movie_row[rows]

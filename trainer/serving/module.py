@@ -35,10 +35,15 @@ from schema.predictions import (
     UNTIMED_RATING,
     USER_KEY,
 )
-from trainer.data.reading import Catalogue, Interactions, Users
+from trainer.data.training_data import (
+    Catalogue,
+    Interactions,
+    TrainingData,
+    Users,
+    star_residuals,
+)
 from trainer.rating.rating_blend import first_not_below
 from trainer.retrieval.combination import Events, History, Latest, rows_of
-from trainer.retrieval.user_autoencoder import star_residuals
 from transform import outputs as out
 from transform import preprocessing
 
@@ -137,11 +142,8 @@ class ServingModel(tf.Module):
       retrieval: scores the catalogue.
       rating: predicts stars.
       recency_events: how many latest events retrieval looks at.
-      transform_output: the preprocessing graph.
-      catalogue: every movie.
-      movie_features: its transformed features as tensors.
-      users: the users of the training ratings.
-      interactions: the training ratings, which become the users' histories.
+      data: the training data; its ratings become the users' histories.
+      movie_features: the catalogue's transformed features as tensors.
     """
 
     def __init__(
@@ -149,22 +151,19 @@ class ServingModel(tf.Module):
         retrieval: Retrieval,
         rating: Rating,
         recency_events: int,
-        transform_output: tft.TFTransformOutput,
-        catalogue: Catalogue,
+        data: TrainingData,
         movie_features: Mapping[str, tf.Tensor | tf.RaggedTensor],
-        users: Users,
-        interactions: Interactions,
     ) -> None:
         super().__init__(name="movie_recommender")
-        self._movies = len(catalogue.ids)
-        self._users = len(users.ids)
+        self._movies = len(data.catalogue.ids)
+        self._users = len(data.users.ids)
         self._recency_events = recency_events
-        self.transform = transform_output.transform_features_layer()
+        self.transform = data.transform_output.transform_features_layer()
         self.retrieval = retrieval
         self.rating = rating
         self.candidates = retrieval.candidates
-        self._build_catalogue(catalogue, movie_features)
-        self._build_users(users, interactions)
+        self._build_catalogue(data.catalogue, movie_features)
+        self._build_users(data.users, data.interactions)
 
     def _build_catalogue(
         self, catalogue: Catalogue, features: Mapping[str, tf.Tensor | tf.RaggedTensor]

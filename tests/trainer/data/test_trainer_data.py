@@ -16,6 +16,8 @@ from hypothesis_profiles import examples
 
 from schema import features as raw
 from trainer.data import reading
+from trainer.data.batches import user_batches
+from trainer.data.training_data import Interactions
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -240,7 +242,7 @@ def interactions_of(lengths):
     """Interactions of users with so many ratings each; only their number matters."""
     total = sum(lengths)
     zeros = np.zeros(total, np.int64)
-    return reading.Interactions(
+    return Interactions(
         user_row=np.repeat(np.arange(len(lengths)), lengths),
         movie_row=zeros,
         rating=np.zeros(total, np.float32),
@@ -273,7 +275,7 @@ def test_ties_are_the_ratings_before_of_the_same_user_and_second(users):
 )
 def test_batches_cover_every_rating_once_and_keep_users_whole(lengths, batch_size, seed):
     interactions = interactions_of(lengths)
-    batches = list(reading.user_batches(interactions, batch_size, np.random.default_rng(seed)))
+    batches = list(user_batches(interactions, batch_size, np.random.default_rng(seed)))
     covered = np.concatenate([positions for positions, _ in batches])
     assert sorted(covered) == list(range(sum(lengths)))
     for positions, segments in batches:
@@ -295,7 +297,7 @@ def test_epochs_are_shuffled_differently_and_a_seed_repeats_them():
     interactions = interactions_of([3] * 50)
     rng = np.random.default_rng(1)
     epochs = [
-        np.concatenate([p for p, _ in reading.user_batches(interactions, 30, source)]).tolist()
+        np.concatenate([p for p, _ in user_batches(interactions, 30, source)]).tolist()
         for source in (rng, rng, np.random.default_rng(1))
     ]
     assert epochs[0] != epochs[1]

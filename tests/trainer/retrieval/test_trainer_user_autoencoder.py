@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from trainer.data.reading import Interactions
-from trainer.retrieval.user_autoencoder import ease_weights, star_residuals
+from trainer.data.training_data import Interactions, star_residuals
+from trainer.retrieval.ease import ease_weights
 
 USERS, MOVIES = 14, 6
 

@@ -1,0 +1,120 @@
+"""The training data as compact arrays.
+
+The Trainer holds ratings as four numbers each (user, movie, rating, time), users and
+movies as tables of feature indices: 25 million ratings fit in memory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow_transform as tft
+
+from transform import outputs as out
+
+IntArray = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.bytes_]
+
+
+@dataclasses.dataclass(frozen=True)
+class Users:
+    """The users of the training ratings.
+
+    Attributes:
+      ids: `[users]` bytes, ascending.
+      features: transformed user features by name, `[users]` int64.
+    """
+
+    ids: Bytes
+    features: Mapping[str, IntArray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """Every movie, rated or not; a movie's row is its position here.
+
+    Attributes:
+      ids: `[movies]` bytes, ascending.
+      titles: `[movies]` bytes, UTF-8.
+      features: transformed movie features by name, `[movies]` int64; of multi-valued
+        ones a list of arrays, one per movie.
+    """
+
+    ids: Bytes
+    titles: Bytes
+    features: Mapping[str, IntArray | list[IntArray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Interactions:
+    """Ratings by user, and of each user by time.
+
+    Attributes:
+      user_row: `[ratings]` rows in `Users`, ascending.
+      movie_row: `[ratings]` rows in `Catalogue`.
+      rating: `[ratings]` float32, stars.
+      timestamp: `[ratings]` unix seconds.
+      context: transformed context features by name, `[ratings]` int64.
+      offsets: `[users + 1]`; the ratings of user u are `offsets[u]:offsets[u + 1]`.
+    """
+
+    user_row: IntArray
+    movie_row: IntArray
+    rating: npt.NDArray[np.float32]
+    timestamp: IntArray
+    context: Mapping[str, IntArray]
+    offsets: IntArray
+
+    def __len__(self) -> int:
+        return len(self.user_row)
+
+    @functools.cached_property
+    def ties(self) -> IntArray:
+        """`[ratings]` how many ratings just before each are of the same user and second."""
+        rows = np.arange(len(self))
+        same = np.diff(self.user_row, prepend=-1) | np.diff(self.timestamp, prepend=-1)
+        first_of_second = np.maximum.accumulate(np.where(same != 0, rows, 0))
+        return rows - first_of_second
+
+
+def star_residuals(interactions: Interactions) -> Floats:
+    """Returns `[ratings]` how many stars each rating is above its user's mean."""
+    users = len(interactions.offsets) - 1
+    totals = np.bincount(interactions.user_row, interactions.rating, users)
+    means = totals / np.maximum(np.diff(interactions.offsets), 1)
+    return (interactions.rating - means[interactions.user_row]).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """Everything that a model is fitted to.
+
+    Attributes:
+      catalogue: every movie.
+      users: the users of the training ratings.
+      interactions: the training ratings, all that is learned from.
+      transform_output: the preprocessing graph.
+    """
+
+    catalogue: Catalogue
+    users: Users
+    interactions: Interactions
+    transform_output: tft.TFTransformOutput
+
+    @functools.cached_property
+    def feature_sizes(self) -> dict[str, int]:
+        """Number of indices of each transformed feature, by name."""
+        return {output.name: output.size(self.transform_output) for output in out.OUTPUTS}
+
+    @functools.cached_property
+    def ratings_per_movie(self) -> IntArray:
+        """`[movies]` number of training ratings of each."""
+        counts: IntArray = np.bincount(
+            self.interactions.movie_row, minlength=len(self.catalogue.ids)
+        )
+        return counts
