@@ -18,7 +18,8 @@ from trainer.config import CONFIG_FILE, HISTORY_FILE, TasteConfig, TrainerConfig
 from trainer.data import reading
 from trainer.data.training_data import Floats, TrainingData
 from trainer.model import MovieRecommender
-from trainer.rating.rating_blend import BlendedRating, fit_bayes
+from trainer.rating.gibbs import fit_bpmf
+from trainer.rating.rating_blend import BlendedRating
 from trainer.rating.rating_bpmf import BayesFit
 from trainer.retrieval.combination import HistoryRetrieval
 from trainer.retrieval.ease import ease_weights
@@ -125,7 +126,7 @@ def fit_apart(config: TrainerConfig, data: TrainingData, report: Callable[[str],
     seed = config.train.seed
     taste_losses = fit_taste(taste, data.interactions, data.users, seed, on_taste)
     ease = _fit_ease(config.taste, data)
-    fitted = fit_bayes(data, config.bayes, seed, on_sweep)
+    fitted = fit_bpmf(data, config.bayes, seed, on_sweep)
     return Apart(taste, taste_losses, ease, fitted)
 
 

@@ -28,7 +28,7 @@ from schema import features as raw
 from trainer import run
 from trainer.config import BayesConfig, ModelConfig, TasteConfig, TrainConfig, TrainerConfig
 from trainer.data import training_data
-from trainer.rating import rating_blend, rating_bpmf
+from trainer.rating import gibbs, rating_bpmf
 from trainer.serving import module
 from transform.outputs import UNKNOWN_TIME
 from transform.preprocessing import preprocessing_fn
@@ -208,12 +208,12 @@ def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperpara
             kept["serving"] = self
 
     def recorded_fit(*args, **kwargs):
-        kept["fitted"] = rating_blend.fit_bayes(*args, **kwargs)
+        kept["fitted"] = gibbs.fit_bpmf(*args, **kwargs)
         return kept["fitted"]
 
     with monkeypatch.context() as patch, progress.sink(kept["reports"].append):
         patch.setattr(module, "ServingModel", Recorded)
-        patch.setattr(run, "fit_bayes", recorded_fit)
+        patch.setattr(run, "fit_bpmf", recorded_fit)
         run.run_fn(arguments)
     return Trained(path=folder / "model", run_dir=folder / "run", config=config, **kept)
 

@@ -2,72 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.config import BayesConfig
-from trainer.data.training_data import TrainingData
 from trainer.rating import rating_bpmf
 from trainer.rating.rating_bpmf import BayesFit
-from trainer.rating.rating_dcn import RatingModel, Side, principal_components
+from trainer.rating.rating_dcn import RatingModel, Side
 from trainer.retrieval.combination import rows_of
-from transform import outputs as out
-
-_USER_KNOWN = (out.AGE_BUCKET, out.GENDER, out.OCCUPATION)
-_MOVIE_KNOWN = (out.GENRES, out.RELEASE_YEAR)
-
-
-def fit_bayes(
-    data: TrainingData,
-    config: BayesConfig,
-    seed: int,
-    on_sweep: Callable[[int, int], None],
-) -> BayesFit:
-    """Fits the Bayesian factorisation to the training ratings.
-
-    Rows are those of the users and of the catalogue, and one more each for the unknown ones.
-
-    Args:
-      data: the training data.
-      config: rank, samples, priors.
-      seed: of all randomness.
-      on_sweep: called after each sweep with its number and the number of sweeps.
-    """
-    interactions, users, catalogue = data.interactions, data.users, data.catalogue
-    sizes = data.feature_sizes
-    user_parts, movie_parts = principal_components(
-        interactions.user_row,
-        interactions.movie_row,
-        len(users.ids) + 1,
-        len(catalogue.ids) + 1,
-        config.components,
-    )
-    user_known = [_one_hot(users.features[one.name], sizes[one.name]) for one in _USER_KNOWN]
-    movie_known = [_one_hot(catalogue.features[one.name], sizes[one.name]) for one in _MOVIE_KNOWN]
-    return rating_bpmf.fit(
-        interactions.user_row,
-        interactions.movie_row,
-        interactions.rating,
-        interactions.timestamp,
-        np.concatenate([user_parts, *user_known], axis=1),
-        np.concatenate([movie_parts, *movie_known], axis=1),
-        config,
-        seed,
-        on_sweep,
-    )
-
-
-def _one_hot(
-    values: npt.NDArray[np.int64] | list[npt.NDArray[np.int64]], size: int
-) -> npt.NDArray[np.float32]:
-    """Returns `[rows + 1, size]`; of the last row, the unknown one, nothing is known."""
-    marks = np.zeros([len(values) + 1, size], np.float32)
-    for row, value in enumerate(values):
-        marks[row, value] = 1.0
-    return marks
 
 
 class BlendedRating(tf.Module):

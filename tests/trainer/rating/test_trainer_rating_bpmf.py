@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.config import BayesConfig
-from trainer.rating import rating_bpmf
+from trainer.rating import gibbs, rating_bpmf
 
 CONFIG = BayesConfig(rank=3, served_rank=8, burn_in=15, samples=30)
 USERS, MOVIES, RANK = 60, 50, 2
@@ -45,7 +45,8 @@ def make(seed=3, noise=0.3, mood=0.0, sides=False):
 
 
 def fitted(made, rows, config=CONFIG, seed=1):
-    return rating_bpmf.fit(*made.part(rows), *made.known, config, seed)
+    observed = gibbs.ObservedRatings(*made.part(rows), *made.known)
+    return gibbs.GibbsSampler(observed, config, seed).fit()
 
 
 def error(made, fit, rows, timed=True):
@@ -131,9 +132,9 @@ def test_predictions_are_the_means_over_samples():
         for _ in range(3)
     ]
     expected = np.mean([left @ right.T for left, right in samples], axis=0)
-    left, right = rating_bpmf.mean_product(samples, 64)
+    left, right = gibbs.mean_product(samples, 64)
     np.testing.assert_allclose(left @ right.T, expected, atol=1e-5)
-    left, right = rating_bpmf.mean_product(samples, 1)
+    left, right = gibbs.mean_product(samples, 1)
     assert left.shape == (9, 1)
     values = np.linalg.svd(expected, compute_uv=False)
     lost = np.linalg.norm(left @ right.T - expected)

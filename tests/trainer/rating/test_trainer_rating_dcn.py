@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis_profiles import examples
 
 from trainer.rating import rating_dcn as rating_module
-from trainer.rating.rating_dcn import RatingModel, baseline_biases, principal_components
+from trainer.rating.principal_components import principal_components
+from trainer.rating.rating_dcn import RatingModel, baseline_biases
 from transform import outputs as out
 
 pytestmark = pytest.mark.xdist_group("trainer")
