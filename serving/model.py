@@ -21,11 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from schema import export_contract
 from serving.errors import InvalidInput, ModelError
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
-INTERNAL_SIGNATURES = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
+INTERNAL_SIGNATURES = frozenset(
+    {"__saved_model_init_op", "__saved_model_train_op", export_contract.SIGNATURE}
+)
 _SERVE_TAG = "serve"
 
 

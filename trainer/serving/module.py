@@ -8,7 +8,9 @@ user's training history. Its signatures:
 - `recommend`: who (and what not) to movies;
 - `rank`: who and which movies to stars;
 - `similar`: a movie to others that are liked by the same people;
-- `explain`: who and which movies to the rated films that speak for each.
+- `explain`: who and which movies to the rated films that speak for each;
+- `export_contract`: nothing to the name and version of this list, so that `saved_model.pb`
+  alone says whose model it is.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from schema import export_contract
 from schema import features as raw
 from schema.features import Owner
 from schema.predictions import (
@@ -640,6 +643,7 @@ class ServingModel(tf.Module):
                 self.similar, movie_id=tf.TensorSpec([None], tf.string, "movie_id"), **k
             ),
             "explain": _traced(explain, **user, **asked, **movies, **k),
+            export_contract.SIGNATURE: _traced(_export_contract),
         }
 
 
@@ -689,6 +693,13 @@ def _traced(
 ) -> tf.types.experimental.ConcreteFunction:
     # The functions hold no Python control flow that depends on tensors.
     return tf.function(function, autograph=False).get_concrete_function(**inputs)
+
+
+def _export_contract() -> Answer:
+    return {
+        "name": tf.constant(export_contract.NAME),
+        "version": tf.constant(export_contract.VERSION, tf.int64),
+    }
 
 
 def _new_events(recent: Recent, new: tf.Tensor) -> Events:

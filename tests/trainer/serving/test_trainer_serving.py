@@ -501,12 +501,19 @@ def test_signatures_take_and_give_what_the_design_says(model):
             user | {"movie_ids", "k"},
             {"because_movie_id", "because_movie_title", "contribution"},
         ),
+        "export_contract": (set(), {"name", "version"}),
     }
     assert set(model.signatures) == set(expected)
     for name, (inputs, outputs) in expected.items():
         signature = model.signatures[name]
         assert set(signature.structured_input_signature[1]) == inputs
         assert set(signature.structured_outputs) == outputs
+
+
+def test_the_saved_model_says_whose_it_is(model):
+    answer = model.signatures["export_contract"]()
+    assert answer["name"].numpy() == b"movielens-recommender"
+    assert answer["version"].numpy() == 1
 
 
 # --- what visitors say they have seen

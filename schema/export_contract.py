@@ -1,0 +1,23 @@
+"""What the pipeline and the model server agree on about a pushed version.
+
+The SavedModel itself says that it is ours, by a signature that the server finds in
+`saved_model.pb` without running anything. Such a version is complete once every file of its
+manifest is there; a SavedModel without the signature is anybody's and has no manifest.
+
+Only the standard library is imported here.
+"""
+
+from __future__ import annotations
+
+SIGNATURE = "export_contract"
+"""Takes nothing; returns `name` and `version`, both scalars."""
+
+NAME = "movielens-recommender"
+VERSION = 1
+"""Raised when signatures change so that an older server cannot serve the model."""
+
+RUN_RECORD = "assets.extra/run.json"
+"""The run that made a pushed version: its kind, its metrics and the verdict."""
+
+MANIFEST = "assets.extra/manifest.json"
+"""Size and SHA-256 of every other file of a pushed version; written last."""
