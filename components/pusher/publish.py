@@ -16,20 +16,31 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.errors import InputError
+from components.pusher.manifest import write_manifest
+from schema.export_contract import MANIFEST, RUN_RECORD
 
 TEMPORARY_PREFIX = ".tmp-push-"
 """How the names of unfinished versions begin: not a number, so no server reads them."""
 
 SAVED_MODEL_FILE = "saved_model.pb"
 
+LARGEST_VERSION = 2**63 - 1
+"""Model servers keep versions as int64; a larger number is not a version."""
+
 _FINGERPRINT_FILE = "fingerprint.pb"
+_NOT_THE_MODEL = frozenset({MANIFEST, RUN_RECORD})
 _BLOCK_BYTES = 1024 * 1024
+
+# Whatever the umask is: who writes in the folder of a model decides what the server runs.
+_FILE_MODE = 0o644
+_DIRECTORY_MODE = 0o755
 
 
 class Reason(enum.Enum):
@@ -74,20 +85,23 @@ def publish(model: Path, destination: Path, clock: Callable[[], float] = time.ti
     if not (model / SAVED_MODEL_FILE).is_file():
         raise FileNotFoundError(f"expected a SavedModel in {model}, found no {SAVED_MODEL_FILE}")
     with _explain_os_errors(destination):
-        destination.mkdir(parents=True, exist_ok=True)
+        _make_directories(destination)
         with _locked(destination):
             remove_leftovers(destination)
             newest = newest_version(destination)
             if newest is not None and tree_digest(destination / str(newest)) == tree_digest(model):
                 return Publication(Reason.UP_TO_DATE, newest, destination / str(newest))
-            version = max(int(clock()), (newest or 0) + 1)
+            version = _next_version(int(clock()), newest or 0, destination)
             path = destination / str(version)
-            _copy_and_rename(model, destination / f"{TEMPORARY_PREFIX}{version}", path)
+            _copy_and_rename(model, path)
             return Publication(Reason.PUSHED, version, path)
 
 
 def newest_version(destination: Path) -> int | None:
-    """Returns the highest version in `destination`; None if it has none or is missing."""
+    """Returns the highest version in `destination`; None if it has none or is missing.
+
+    Numbers beyond int64 are not versions.
+    """
     if not destination.is_dir():
         return None
     return max(
@@ -100,7 +114,8 @@ def tree_digest(directory: Path) -> str | None:
     """Returns a digest of the names and contents of all files below `directory`.
 
     `fingerprint.pb` is left out: it is computed from the other files, and later
-    versions of TensorFlow put a random id into it. The other files of a SavedModel are
+    versions of TensorFlow put a random id into it. The run record and the manifest are
+    left out: a pushed version has them and a model does not. The other files of a SavedModel are
     the same, byte for byte, when the same weights are exported by a fresh process. Within
     one process a second export names its graph functions differently, so it counts as
     another model; the copy of an export never does.
@@ -112,9 +127,10 @@ def tree_digest(directory: Path) -> str | None:
         return None
     digest = hashlib.sha256()
     for file in _files_below(directory):
-        if file.name == _FINGERPRINT_FILE:
+        relative = file.relative_to(directory).as_posix()
+        if file.name == _FINGERPRINT_FILE or relative in _NOT_THE_MODEL:
             continue
-        name = file.relative_to(directory).as_posix().encode()
+        name = relative.encode()
         digest.update(b"%d:%s%d:" % (len(name), name, file.stat().st_size))
         with file.open("rb") as stream:
             while block := stream.read(_BLOCK_BYTES):
@@ -123,27 +139,51 @@ def tree_digest(directory: Path) -> str | None:
 
 
 def remove_leftovers(destination: Path) -> None:
-    """Removes unfinished versions; nobody else writes one while the lock is held."""
+    """Removes unfinished versions; nobody else writes one while the lock is held.
+
+    Of a link the link alone. What cannot be removed stays: it is in nobody's way.
+    """
     for child in destination.iterdir():
-        if child.name.startswith(TEMPORARY_PREFIX) and child.is_dir():
-            shutil.rmtree(child)
+        if not child.name.startswith(TEMPORARY_PREFIX):
+            continue
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                child.unlink()
+
+
+def _next_version(now: int, newest: int, destination: Path) -> int:
+    version = max(now, newest + 1)
+    if version > LARGEST_VERSION:
+        raise InputError(
+            "there is no number left for a new version; nothing was pushed",
+            file=str(destination / str(newest)),
+            expected=f"versions below {LARGEST_VERSION}",
+            found=str(newest),
+            action="remove that version or choose another output directory",
+        )
+    return version
 
 
 def _is_version(name: str) -> bool:
-    return name.isascii() and name.isdecimal()
+    return name.isascii() and name.isdecimal() and int(name) <= LARGEST_VERSION
 
 
 def _files_below(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
-def _copy_and_rename(model: Path, temporary: Path, path: Path) -> None:
+def _copy_and_rename(model: Path, path: Path) -> None:
+    # A name of its own: leftovers that could not be removed do not matter.
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}"
     try:
-        temporary.mkdir()
+        temporary.mkdir(_DIRECTORY_MODE)
         for file in _files_below(model):
             target = temporary / file.relative_to(model)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_directories(target.parent)
             copy_file(file, target)
+        write_manifest(temporary)
         for directory in [temporary, *(d for d in temporary.rglob("*") if d.is_dir())]:
             _sync(directory)
         temporary.rename(path)
@@ -156,8 +196,17 @@ def _copy_and_rename(model: Path, temporary: Path, path: Path) -> None:
 
 def copy_file(source: Path, target: Path) -> None:
     """Copies one file and waits until it is on the disk."""
+    target.touch(_FILE_MODE)
     shutil.copyfile(source, target)
     _sync(target)
+
+
+def _make_directories(path: Path) -> None:
+    """Makes a directory and what is missing above it, so that nobody else may write in them."""
+    if not path.is_dir():
+        if path.parent != path:
+            _make_directories(path.parent)
+        path.mkdir(_DIRECTORY_MODE, exist_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -1,7 +1,10 @@
 import errno
+import hashlib
+import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -42,12 +45,18 @@ def destination(tmp_path):
     return tmp_path / "serving" / "model"
 
 
+MANIFEST = "assets.extra/manifest.json"
+
+
 def contents(folder):
-    return {
+    """Every file but the manifest, which a pushed version has and a model does not."""
+    found = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
         if path.is_file()
     }
+    found.pop(MANIFEST, None)
+    return found
 
 
 def test_a_first_push_copies_the_model_to_a_version_named_by_the_time(model, destination):
@@ -160,7 +169,7 @@ KILLED = """
 """
 
 
-@pytest.mark.parametrize("syncs", range(9))
+@pytest.mark.parametrize("syncs", range(11))
 def test_a_push_killed_at_any_point_leaves_no_half_version_and_the_next_one_works(
     syncs, model, destination, tmp_path
 ):
@@ -174,13 +183,85 @@ def test_a_push_killed_at_any_point_leaves_no_half_version_and_the_next_one_work
     visible = {child.name for child in destination.iterdir() if child.name.isdecimal()}
     renamed = visible - {old.path.name}
     assert all(tree_digest(destination / name) == tree_digest(model) for name in renamed)
-    # 5 files, the version's directory and its 2 subdirectories; only then the rename.
-    assert bool(renamed) == (syncs == 8)
+    # 5 files, the manifest, the version's directory and its 3 subdirectories; then the rename.
+    assert bool(renamed) == (syncs == 10)
+    assert all((destination / name / MANIFEST).is_file() for name in renamed)
 
     done = publish(model, destination)
     assert done.reason is (Reason.UP_TO_DATE if renamed else Reason.PUSHED)
     assert contents(done.path) == contents(model)
     assert {child.name for child in destination.iterdir()} == {"100", done.path.name}
+
+
+def test_the_manifest_names_every_other_file_with_its_size_and_hash(model, destination):
+    path = publish(model, destination).path
+    manifest = json.loads((path / MANIFEST).read_text())
+    assert manifest == {
+        "schema_version": 1,
+        "files": {
+            name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in contents(model).items()
+        },
+    }
+
+
+def test_run_record_and_manifest_do_not_make_another_model(model, destination):
+    path = publish(model, destination, clock=lambda: 100).path
+    for name in ("manifest.json", "run.json"):
+        (path / "assets.extra" / name).write_text("{}")
+    assert publish(model, destination, clock=lambda: 200).reason is Reason.UP_TO_DATE
+
+
+def _link(path):
+    path.symlink_to("/nowhere")
+
+
+def _link_to_a_folder(path):
+    (path.parent / "kept").mkdir()
+    (path.parent / "kept" / "file").write_text("kept")
+    path.symlink_to(path.parent / "kept")
+
+
+@pytest.mark.parametrize(
+    "make", [_link, _link_to_a_folder, Path.mkdir, Path.touch, os.mkfifo], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("name", [".tmp-push-x", ".tmp-push-200"])
+def test_whatever_has_the_name_of_an_unfinished_version_does_not_stop_a_push(
+    make, name, model, destination
+):
+    destination.mkdir(parents=True)
+    make(destination / name)
+    assert publish(model, destination, clock=lambda: 200).version == 200
+    names = {child.name for child in destination.iterdir()}
+    assert names - {"kept"} == {"200"}
+    assert (destination / "kept" / "file").is_file() == ("kept" in names)
+
+
+@pytest.mark.parametrize(("umask", "others"), [(0, 0o055), (0o002, 0o055), (0o077, 0)])
+def test_nobody_else_may_write_in_a_pushed_version_whatever_the_umask(
+    umask, others, model, destination
+):
+    before = os.umask(umask)
+    try:
+        path = publish(model, destination).path
+    finally:
+        os.umask(before)
+    for found in [destination.parent, destination, path, *path.rglob("*")]:
+        mode = stat.S_IMODE(found.stat().st_mode)
+        assert mode & 0o022 == 0, (oct(mode), found)
+        assert mode & others & (0o055 if found.is_dir() else 0o044) == mode & 0o077
+
+
+def test_a_number_beyond_int64_is_not_a_version(model, destination):
+    (destination / str(2**63)).mkdir(parents=True)
+    assert newest_version(destination) is None
+    assert publish(model, destination, clock=lambda: 100).version == 100
+
+
+def test_no_number_left_for_a_version_is_a_message(model, destination):
+    (destination / str(2**63 - 1)).mkdir(parents=True)
+    with pytest.raises(InputError, match="no number left for a new version"):
+        publish(model, destination)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
