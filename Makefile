@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run report serve test fuzz lint compare setup setup-dev lock clean distclean
+.PHONY: help run report serve test-fast test test-all fuzz lint compare setup setup-dev lock clean distclean
 
 PYTHON := .venv/bin/python
 # Options of the run, e.g. make run ARGS="--dataset sample --epochs 3"
@@ -9,6 +9,11 @@ ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 # Minutes of make fuzz.
 FUZZ_MINUTES ?= 30
+define lint_and_test
+$(LINT); lint=$$?; \
+$(PYTHON) -m pytest --tier $(1) $(PYTEST_ARGS) || exit 1; \
+[ $$lint -eq 0 ] || { echo "The tests passed; lint failed, see above."; exit 1; }
+endef
 LINT = $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
 
 help: ## list these targets
@@ -23,11 +28,15 @@ report: setup ## remake the latest run's report and open it, or print where it i
 serve: setup ## set up what is missing, then serve the pushed model (options: ARGS="...")
 	@$(PYTHON) -m serving $(ARGS)
 
+test-fast: setup-dev ## what needs no TensorFlow and no pipeline: a minute (options: PYTEST_ARGS="...")
+	$(PYTHON) -m pytest --tier fast $(PYTEST_ARGS)
+
 # Both always run, and pytest last: its summary is what one wants to see at the end.
 test: setup-dev ## set up what is missing, then lint and test (options: PYTEST_ARGS="...")
-	$(LINT); lint=$$?; \
-	$(PYTHON) -m pytest $(PYTEST_ARGS) || exit 1; \
-	[ $$lint -eq 0 ] || { echo "The tests passed; lint failed, see above."; exit 1; }
+	$(call lint_and_test,standard)
+
+test-all: setup-dev ## test, and what takes longer: every kill point, real data, fresh environments
+	$(call lint_and_test,all)
 
 fuzz: setup-dev ## run the property tests on new random examples (FUZZ_MINUTES=30; PYTEST_ARGS="...")
 	@$(PYTHON) tests/fuzz.py --minutes $(FUZZ_MINUTES) -- $(PYTEST_ARGS)

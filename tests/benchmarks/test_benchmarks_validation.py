@@ -64,6 +64,7 @@ def test_no_line_of_a_test_is_learned_from_or_asked_about(bench):
         assert len(lines) + len(task.split.test) == len(bench.loaded.users)
 
 
+@pytest.mark.exhaustive
 def test_prints_a_row_for_each_split(movielens, capsys):
     validation.main([*FAST, "--seeds", "1"])
     lines = capsys.readouterr().out.splitlines()
@@ -77,6 +78,7 @@ def test_prints_a_row_for_each_split(movielens, capsys):
         assert 0.5 < rmse < 3
 
 
+@pytest.mark.exhaustive
 def test_values_that_no_model_can_be_trained_with_are_a_message(movielens):
     with pytest.raises(InputError, match=r"training with .*learning_rate=nan failed") as error:
         validation.main([*FAST, "taste.epochs=3", "taste.learning_rate=nan"])

@@ -249,6 +249,7 @@ def assert_disk_full(result):
     assert result.versions == {}
 
 
+@pytest.mark.exhaustive
 def test_run_goes_on_when_there_is_room_again(project, mounted, good):
     """A disk that is too small for one component after the other, and at last large enough."""
     arguments = ("--data-dir", good, "--epochs", "1")

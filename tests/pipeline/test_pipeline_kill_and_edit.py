@@ -9,15 +9,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_kill_and_edit"
 
 ARGUMENTS = (*SMALL, "--epochs", "1")
 
+TELLING = ("Transform", "Trainer", "Pusher")
+"""Killed in the standard tier: before there is a model, while there is one, while it is pushed."""
+
+KILLED = [
+    pytest.param(name, marks=() if name in TELLING else pytest.mark.exhaustive)
+    for name in COMPONENTS
+]
+
 SECONDS_IN = {"Transform": 2.0, "Trainer": 3.0, "Evaluator": 1.5}
 """How long a component that takes a while is at work before it is killed."""
 
 
 @pytest.fixture(scope="module")
-def killed(project, output):
+def killed(project, output, request):
     """Runs by the component they were killed in."""
     results = {}
-    for name in COMPONENTS:
+    for name in COMPONENTS if request.config.getoption("--tier") == "all" else TELLING:
         run = project.start(*ARGUMENTS, output=output)
         run.wait_for_start_of(name, SECONDS_IN.get(name, 0.0))
         results[name] = run.kill()
@@ -68,7 +76,7 @@ def lines(run):
     return dict(re.findall(r"^[✓○✗] (\w+) +(\w+) ", run.out, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
+@pytest.mark.parametrize("name", KILLED)
 def test_run_killed_in_a_component_keeps_what_was_done_before(killed, name):
     run = killed[name]
     assert run.code == -9, run.out
@@ -80,7 +88,7 @@ def test_run_killed_in_a_component_keeps_what_was_done_before(killed, name):
             assert done[earlier] == "cached", earlier
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
+@pytest.mark.parametrize("name", KILLED)
 def test_killed_run_leaves_no_version_or_a_whole_one(killed, resumed, name):
     versions = killed[name].versions
     if COMPONENTS.index(name) < COMPONENTS.index("Pusher"):
@@ -90,7 +98,7 @@ def test_killed_run_leaves_no_version_or_a_whole_one(killed, resumed, name):
 
 def test_some_runs_were_killed_at_work(killed):
     """Else the test above proves little: the store knows of executions that never ended."""
-    for name in SECONDS_IN:
+    for name in SECONDS_IN.keys() & killed.keys():
         assert killed[name].executions[name, RUNNING] > 0, name
 
 
@@ -124,6 +132,7 @@ def test_edit_of_the_trainer_runs_it_and_what_depends_on_it(trainer_edited):
     assert_pusher_ran_if_there_was_something_to_push(trainer_edited)
 
 
+@pytest.mark.exhaustive
 def test_edit_of_the_preprocessing_runs_it_and_what_depends_on_it(transform_edited):
     assert transform_edited.code == 0, transform_edited.out + transform_edited.err
     expected = RESOLVERS | {"Transform", "Trainer", "Evaluator", "ReportGen"}
@@ -131,6 +140,7 @@ def test_edit_of_the_preprocessing_runs_it_and_what_depends_on_it(transform_edit
     assert_pusher_ran_if_there_was_something_to_push(transform_edited)
 
 
+@pytest.mark.exhaustive
 def test_model_made_again_after_a_comment_is_the_same(resumed, trainer_edited, transform_edited):
     """It may count as another version: what ran before it numbers the graph's functions."""
     for run in (trainer_edited, transform_edited):
@@ -140,10 +150,12 @@ def test_model_made_again_after_a_comment_is_the_same(resumed, trainer_edited, t
             assert run.summary["metrics"][name] == pytest.approx(value, abs=0.02), name
 
 
+@pytest.mark.exhaustive
 def test_edited_schema_is_imported_again(schema_edited):
     assert lines(schema_edited)["ImportSchemaGen"] == "ran"
 
 
+@pytest.mark.exhaustive
 def test_interrupted_run_says_that_the_next_one_goes_on(schema_edited, transform_edited):
     assert schema_edited.code == 130, schema_edited.out + schema_edited.err
     assert schema_edited.err == "Interrupted. The next run goes on from here.\n"

@@ -7,7 +7,7 @@ from pipeline_fixtures import COMPONENTS, RESOLVERS, SMALL
 
 from trainer.config import TrainerConfig
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_tuner")]
+pytestmark = [pytest.mark.exhaustive, pytest.mark.xdist_group("pipeline_tuner")]
 
 TUNED = (*SMALL, "--epochs", "1", "--tune", "--tune-trials", "2")
 

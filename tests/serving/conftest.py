@@ -1,21 +1,15 @@
 """One pushed model and one running server for all tests of the application."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
-from serving_fixtures import Server, push_sample_model
+from serving_fixtures import Server
 
 
 @pytest.fixture(scope="session")
-def pushed(tmp_path_factory):
-    """The output directory of a pipeline run on sample data.
-
-    SERVING_TEST_OUTPUT names one that is there already, to spare the run while working here.
-    """
-    there = os.environ.get("SERVING_TEST_OUTPUT")
-    return Path(there) if there else push_sample_model(tmp_path_factory.mktemp("pushed") / "output")
+def pushed(sample_output):
+    """The output directory of a pipeline run on sample data."""
+    return sample_output
 
 
 @pytest.fixture(scope="session")

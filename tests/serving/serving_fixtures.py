@@ -85,16 +85,3 @@ class Server:
 
     def __exit__(self, *error):
         self.stop()
-
-
-def push_sample_model(output):
-    """Runs the pipeline on a small generated sample; returns its output directory."""
-    done = subprocess.run(
-        [sys.executable, "local_runner.py", "--dataset", "sample", "--sample-ratings", "5000",
-         "--epochs", "2", "--output-dir", str(output)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return output

@@ -89,7 +89,7 @@ def healthy(movielens, tmp_path_factory):
 
 
 @needs_real_data
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @on_real_data
 def test_the_shipped_configuration_is_blessed(healthy, movielens, tmp_path):
     verdict = judge(tmp_path, movielens, healthy.path, "ml-100k")
@@ -97,7 +97,7 @@ def test_the_shipped_configuration_is_blessed(healthy, movielens, tmp_path):
 
 
 @needs_real_data
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @on_real_data
 def test_a_model_trained_for_one_epoch_is_not_blessed(movielens, tmp_path, monkeypatch):
     hasty = fixtures.train(movielens, tmp_path, monkeypatch, ONE_EPOCH)
@@ -109,7 +109,7 @@ def test_a_model_trained_for_one_epoch_is_not_blessed(movielens, tmp_path, monke
 
 
 @needs_real_data
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @on_real_data
 @pytest.mark.parametrize(
     ("part", "expected"),

@@ -175,7 +175,7 @@ def install(venv, pins):
     return python
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_plain_tensorflow_in_a_fresh_environment_answers_the_same(
     trained, model, question, tmp_path
 ):
