@@ -110,6 +110,17 @@ def user_ndcg(ranks: Ranks, users: Ints, k: int) -> float:
     0.7753
     """
     counts, (gains,) = sums_by_user(users, discounted_gains(ranks, k))
+    return user_ndcg_from_sums(gains, counts, k)
+
+
+def user_ndcg_from_sums(gains: Floats, counts: Ints, k: int) -> float:
+    """Returns `user_ndcg` from sums per user.
+
+    Args:
+      gains: `[users]` sums of `discounted_gains`.
+      counts: `[users]` rows of each user, at least one.
+      k: length of the lists.
+    """
     return _mean(gains / ideal_gains(counts, k))
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow_model_analysis as tfma
 
+from metrics import legacy, ranking, rating
 from schema import features
 from schema.predictions import (
     PREDICTED_RATING,
@@ -205,8 +206,10 @@ def sum_rows(rows: Rows) -> Sums:
     each = [np.ones(errors.size)]
     for kind in _USER_KINDS:
         ranks = rows.ranks[kind]
-        hits = (ranks >= 1) & (ranks <= NDCG_K)
-        each += [hits.astype(np.float64), np.where(hits, 1.0 / np.log2(1.0 + np.abs(ranks)), 0.0)]
+        each += [
+            ranking.hits(ranks, NDCG_K).astype(np.float64),
+            ranking.discounted_gains(ranks, NDCG_K),
+        ]
     users, by_user = _by_user(rows.users, np.stack(each, axis=1))
     return Sums(np.array(sums, np.float64), users, by_user)
 
@@ -229,7 +232,7 @@ def _by_user(users: npt.NDArray[np.int64], values: Floats) -> tuple[npt.NDArray[
 
 
 def _clipped(stars: Floats) -> Floats:
-    return np.clip(stars, features.RATING_MIN, features.RATING_MAX)
+    return rating.clip(stars, (features.RATING_MIN, features.RATING_MAX))
 
 
 def metrics_from_sums(sums: Sums) -> dict[str, float]:
@@ -278,31 +281,26 @@ def _user_metrics(by_user: Floats) -> dict[str, float]:
     if not len(by_user):
         names = [_PREFIXES[kind] + name for kind in _USER_KINDS for name in _USER_METRICS]
         return dict.fromkeys([*names, CEILING], float("nan"))
-    number = by_user[:, 0]
-    findable = np.minimum(number, NDCG_K).astype(np.int64)
-    best = np.cumsum(1.0 / np.log2(np.arange(NDCG_K) + 2.0))[findable - 1]
+    counts = by_user[:, 0].astype(np.int64)
     metrics = {}
     for position, kind in enumerate(_USER_KINDS):
         hits, gains = by_user[:, 1 + 2 * position], by_user[:, 2 + 2 * position]
-        values = (np.mean(hits / number), np.mean(gains / best))
+        values = (
+            legacy.uncapped_user_recall(hits, by_user[:, 0]),
+            ranking.user_ndcg_from_sums(gains, counts, NDCG_K),
+        )
         for name, value in zip(_USER_METRICS, values, strict=True):
-            metrics[_PREFIXES[kind] + name] = float(value)
-    metrics[CEILING] = float(findable.sum() / number.sum())
+            metrics[_PREFIXES[kind] + name] = value
+    metrics[CEILING] = ranking.user_only_ceiling(counts, NDCG_K)
     return metrics
 
 
 def _rank_sums(ranks: Floats) -> list[float]:
-    """Returns hits per k, reciprocal ranks and gains, summed over `ranks` (`[rows]`).
-
-    With one relevant movie per row the ideal DCG is 1, so NDCG@k is 1 / log2(1 + rank)
-    up to rank k and 0 beyond (Järvelin & Kekäläinen 2002).
-    """
-    known = ranks[ranks != UNKNOWN_RANK]
-    gains = 1.0 / np.log2(1.0 + known[known <= NDCG_K])
+    """Returns hits per k, reciprocal ranks and gains, summed over `ranks` (`[rows]`)."""
     return [
-        *(float(np.count_nonzero(known <= k)) for k in TOP_KS),
-        float(np.sum(1.0 / known)),
-        float(np.sum(gains)),
+        *(float(np.count_nonzero(ranking.hits(ranks, k))) for k in TOP_KS),
+        float(np.sum(ranking.reciprocal_ranks(ranks))),
+        float(np.sum(ranking.discounted_gains(ranks, NDCG_K))),
     ]
 
 
