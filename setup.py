@@ -32,6 +32,7 @@ setup(
     packages=find_packages(
         str(ROOT), include=[pattern for top in TOP_LEVEL for pattern in (top, f"{top}.*")]
     ),
+    py_modules=["preflight"],
     package_data={"": [f"**/*.{ending}" for ending in DATA_FILES]},
     install_requires=requirements("runtime"),
     extras_require={"dev": requirements("dev"), "serving": requirements("serving")},

@@ -1,11 +1,12 @@
 """Prints which pairs of features the cross layer of a pushed model couples most.
 
-`python benchmarks/cross_weights.py output/serving_model/<version>`; without a folder, of the newest
-version in `output/serving_model`.
+`.venv/bin/python -m benchmarks.cross_weights output/serving_model/<version>`; without a folder,
+of the newest version in `output/serving_model`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import sys
@@ -60,10 +61,15 @@ def _lines(pairs: Sequence[Pair], shown: int) -> list[str]:
     return lines
 
 
-def main(arguments: Sequence[str]) -> int:
-    if arguments:
-        folder = Path(arguments[0])
-    else:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m benchmarks.cross_weights", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "version", type=Path, nargs="?", help="the folder of a pushed version (default: the newest)"
+    )
+    folder = parser.parse_args(arguments).version
+    if folder is None:
         versions = [p for p in Path("output/serving_model").glob("*") if p.name.isdecimal()]
         if not versions:
             sys.stderr.write("expected a pushed model in output/serving_model: name its folder\n")
@@ -79,4 +85,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

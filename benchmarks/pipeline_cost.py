@@ -1,8 +1,8 @@
 """Runs the pipeline cold and warm and prints what each component costs.
 
-    python benchmarks/pipeline_cost.py                        # the data local_runner.py finds
-    python benchmarks/pipeline_cost.py --runs 3               # medians of three cold runs
-    python benchmarks/pipeline_cost.py --dataset sample --sample-ratings 1000000
+    .venv/bin/python -m benchmarks.pipeline_cost            # the data that local_runner.py finds
+    .venv/bin/python -m benchmarks.pipeline_cost --runs 3   # medians of three cold runs
+    .venv/bin/python -m benchmarks.pipeline_cost --dataset sample --sample-ratings 1000000
 
 Per component: seconds by the clock, processor seconds (all threads) and peak memory of
 the process, from the run's own summary.json. Machines are noisy: compare figures of one
@@ -84,6 +84,7 @@ def show(title: str, runs: Sequence[dict[str, Any]]) -> None:
 def main() -> None:
     """Parses the options, runs, prints."""
     parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m benchmarks.pipeline_cost",
         description=__doc__.splitlines()[0],
         epilog="All other options go to local_runner.py.",
     )

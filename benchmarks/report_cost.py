@@ -1,9 +1,13 @@
-"""What the report costs: python benchmarks/report_cost.py output [other output ...]
+"""What the report costs: processor time and memory for making a run's page.
+
+    .venv/bin/python -m benchmarks.report_cost output [other output ...]
 
 Makes the page of each output directory's latest run anew, in a process of its own, and prints
 processor time and peak memory as a Markdown table. Nothing is written to the directories. For a
 million ratings, make a run of them first:
-python local_runner.py --dataset sample --sample-ratings 1000000 --epochs 1 --output-dir million
+
+    .venv/bin/python local_runner.py --dataset sample --sample-ratings 1000000 --epochs 1 \\
+        --output-dir million
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ AIM_SECONDS, AIM_MIB = 10, 600
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=".venv/bin/python -m benchmarks.report_cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("output", type=Path, nargs="+", help="output directories of runs")
     parser.add_argument("--repeat", type=int, default=3, help="the median of so many (default: 3)")

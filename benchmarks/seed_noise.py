@@ -1,8 +1,8 @@
 """How much figures differ from seed to seed: trains on `train`, judges on `validation`.
 
-`python -m benchmarks.seed_noise --seeds 42 43 44` after a run of the pipeline, whose ratings,
-catalogue and preprocessing graph it takes. Every part of the model is trained anew per seed; the
-split stays. Thresholds on changes must be wider than what it prints.
+`.venv/bin/python -m benchmarks.seed_noise --seeds 42 43 44` after a run of the pipeline, whose
+ratings, catalogue and preprocessing graph it takes. Every part of the model is trained anew per
+seed; the split stays. Thresholds on changes must be wider than what it prints.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def measure(root: Path, seed: int) -> Mapping[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="seed_noise", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m benchmarks.seed_noise", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--output-dir", type=Path, default=Path("output"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
     parser.add_argument("--json", type=Path, help="also write every seed's figures here")

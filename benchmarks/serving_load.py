@@ -1,7 +1,7 @@
 """Asks a running server for recommendations as fast as asked, and prints how it did.
 
-    python benchmarks/serving_load.py                               # output/serving_model
-    python benchmarks/serving_load.py --model-dir DIR --seconds 10
+    .venv/bin/python -m benchmarks.serving_load            # output/serving_model
+    .venv/bin/python -m benchmarks.serving_load --model-dir DIR --seconds 10
 
 One run measures everything that is compared: the model called directly in a process, the
 server at fixed rates and at saturation, with batching, without it and with a delay on top;
@@ -129,7 +129,7 @@ def server(model_dir: Path, *options: str) -> Iterator[tuple[str, int, float]]:
         line = process.stdout.readline()
         found = re.search(r"http://\S+", line)
         if found is None:
-            raise SystemExit("The server did not start; run 'python -m serving' to see why.")
+            raise SystemExit("The server did not start; run 'make serve' to see why.")
         yield found.group(), process.pid, time.monotonic() - started
     finally:
         process.terminate()
@@ -188,7 +188,10 @@ def peak_memory_mb(process: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m benchmarks.serving_load",
+        description=(__doc__ or "").splitlines()[0],
+    )
     parser.add_argument("--model-dir", type=Path, default=ROOT / "output" / "serving_model")
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement")
     parser.add_argument("--rates", type=int, nargs="*", default=[100, 300, 600])

@@ -1,7 +1,7 @@
 """What other values than the shipped ones would give, on validation: how choices are made.
 
-    python -m benchmarks.validation                             # the shipped values
-    python -m benchmarks.validation model.gap_rows=0.1 taste.ease_opinion=0 --seeds 42 43
+    .venv/bin/python -m benchmarks.validation              # the shipped values
+    .venv/bin/python -m benchmarks.validation model.gap_rows=0.1 --seeds 42 43
 
 Trains the whole model on the inner lines of the comparison's splits (benchmarks/compare), shuffle
 42 and each user's last by time, and asks it about their validation lines. No line of a test is
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str]) -> None:
       InputError: wrong use, or data that cannot be read.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.validation",
+        prog=".venv/bin/python -m benchmarks.validation",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""Runs the pipeline and draws what it printed: python docs/make_picture.py [OPTIONS].
+"""Runs the pipeline and draws what it printed: `.venv/bin/python docs/make_picture.py [OPTIONS]`.
 
 Writes docs/run.svg. Options go to local_runner.py; paths of this machine are shortened.
 """

@@ -1,4 +1,4 @@
-"""Makes the screenshots of the report: python docs/report_screenshots.py [output directory]
+"""Makes the screenshots of the report: `.venv/bin/python docs/report_screenshots.py [OUTPUT]`.
 
 Opens the page in chromium (on Debian: apt install chromium) and writes report.png and
 report-dark-phone.png beside this file. Meant for a run on the generated sample, whose films
@@ -7,8 +7,8 @@ are invented: MovieLens may not be redistributed.
 
 from __future__ import annotations
 
+import argparse
 import shutil
-import sys
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -19,7 +19,9 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 
 def main() -> None:
     """Writes both pictures."""
-    output = Path(sys.argv[1] if len(sys.argv) > 1 else "output").resolve()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", nargs="?", type=Path, default=Path("output"))
+    output = parser.parse_args().output.resolve()
     report = output / "report" / "index.html"
     if not report.is_file():
         raise SystemExit(f"{report} is missing; run the pipeline first: make run.")

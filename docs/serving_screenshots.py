@@ -1,4 +1,4 @@
-"""Makes the screenshots of the page: python docs/serving_screenshots.py [model directory]
+"""Makes the screenshots of the page: `.venv/bin/python docs/serving_screenshots.py [MODEL_DIR]`.
 
 Serves the model, opens the page in chromium (on Debian: apt install chromium) and writes
 serving.png and serving-dark-phone.png beside this file. Meant for a model of the generated
@@ -7,6 +7,7 @@ sample, whose films are invented.
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -21,7 +22,9 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 
 def main() -> None:
     """Writes both pictures."""
-    model_dir = sys.argv[1] if len(sys.argv) > 1 else "output/serving_model"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model_dir", nargs="?", default="output/serving_model")
+    model_dir = parser.parse_args().model_dir
     chromium = shutil.which("chromium")
     if chromium is None:
         raise SystemExit("chromium is missing (on Debian: apt install chromium).")
@@ -36,7 +39,7 @@ def main() -> None:
         assert server.stdout is not None
         found = re.search(r"http://\S+", server.stdout.readline())
         if found is None:
-            raise SystemExit("The server did not start; run 'python -m serving' to see why.")
+            raise SystemExit("The server did not start; run 'make serve' to see why.")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             desktop = browser.new_page(viewport={"width": 1180, "height": 860})

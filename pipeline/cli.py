@@ -22,7 +22,10 @@ _EPILOG = (
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="local_runner.py", description=_DESCRIPTION, epilog=_EPILOG
+        prog="local_runner.py",
+        usage=".venv/bin/python local_runner.py [OPTION ...]",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
     )
     add = parser.add_argument
     add(

@@ -1,6 +1,11 @@
-"""`python -m serving`: starts the server."""
+"""`.venv/bin/python -m serving`: starts the server."""
 
 import os
+
+import preflight
+
+if __name__ == "__main__":
+    preflight.require("-m serving", "serving", target="serve")
 
 # Before TensorFlow's libraries are loaded, which read it once.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,6 +1,11 @@
-"""`python -m serving.batch`: recommendations for many users at once, on Beam."""
+"""`.venv/bin/python -m serving.batch`: recommendations for many users at once, on Beam."""
 
 import os
+
+import preflight
+
+if __name__ == "__main__":
+    preflight.require("-m serving.batch", "serving", "runtime")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -1,4 +1,4 @@
-"""The command line of `python -m serving`."""
+"""The command line of `.venv/bin/python -m serving`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m serving",
+        prog=".venv/bin/python -m serving",
         description="Serve the newest pushed model: a page, an API, TensorFlow Serving's API.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -160,8 +160,8 @@ def _has_versions(model_dir: Path) -> bool:
 def _nothing_pushed(model_dir: Path) -> str:
     return (
         f"No model has been pushed to {model_dir} yet: expected a subfolder per version there.\n"
-        "Run 'make run' first (or 'python local_runner.py'), or name another directory with"
-        " --model-dir, or let the server wait for a first version with --wait."
+        "Run 'make run' first, or name another directory with --model-dir, or let the server"
+        " wait for a first version with --wait."
     )
 
 

@@ -183,7 +183,7 @@ class _UsageError(Exception):
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m serving.batch",
+        prog=".venv/bin/python -m serving.batch",
         description="Write recommendations for many users to a Parquet file.",
         epilog="Other options are Beam's, e.g. --runner or --direct_num_workers.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -48,7 +48,7 @@ def golden(request):
         folder = path.parent.relative_to(request.config.rootpath)
         assert text == expected, (
             f"{path.name} is not what the code makes. If the change is meant, run\n"
-            f"  python -m pytest {folder} --regenerate-goldens\nand commit the diff."
+            f"  .venv/bin/python -m pytest {folder} --regenerate-goldens\nand commit the diff."
         )
 
     return check

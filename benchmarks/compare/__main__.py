@@ -1,8 +1,8 @@
 """Compares the recommender with its peers and writes docs/RESULTS.md and docs/results.json.
 
 make compare                                    # everything
-python -m benchmarks.compare --only ease ials   # these, then the tables of all there is
-python -m benchmarks.compare --quick            # a small part, to see that it works
+.venv/bin/python -m benchmarks.compare --only ease ials   # these, then the tables of all there is
+.venv/bin/python -m benchmarks.compare --quick            # a small part, to see that it works
 
 As long as something is not measured, the tables go to a draft beside the measurements.
 """
@@ -48,7 +48,7 @@ def our_methods() -> tuple[Method, ...]:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Returns the options."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.compare", description=(__doc__ or "").splitlines()[0]
+        prog=".venv/bin/python -m benchmarks.compare", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these methods only")
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")

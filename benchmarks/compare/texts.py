@@ -115,9 +115,9 @@ Evaluator marks a top-10 above the ceiling."""
 FOOTER = """\
 ## Make them again
 
-```
-export MOVIELENS_DIR=...      # the directory of u.data
-make compare                  # everything; goes on where it was interrupted
+```sh
+export MOVIELENS_DIR=/path/to/ml-100k    # the directory of u.data
+make compare                             # everything; goes on where it was interrupted
 make compare ARGS="--only ease ials"
 ```
 

@@ -8,8 +8,8 @@ import pytest
 from tfx import types
 from tfx.types import standard_artifacts
 
-from components.report import __main__ as command
 from components.report import build, executor
+from components.report import cli as command
 from components.report.component import Report, ReportGen
 from components.report.context import Context
 from components.report.page import Section

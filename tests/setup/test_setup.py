@@ -100,7 +100,8 @@ def test_dev_lock_is_the_runtime_lock_and_more():
 def sources(tmp_path_factory):
     """A copy of what git would give a fresh clone, for builds that write beside setup.py."""
     copy = tmp_path_factory.mktemp("sources")
-    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "requirements", *TOP_LEVEL):
+    files = ("setup.py", "preflight.py", "pyproject.toml", "MANIFEST.in")
+    for name in (*files, "requirements", *TOP_LEVEL):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -160,7 +161,7 @@ def test_wheel_built_from_sdist_contains_everything(sources, tmp_path):
         names = set(packed.namelist())
         (metadata,) = (name for name in names if name.endswith("/METADATA"))
         about = packed.read(metadata).decode()
-    assert package_files(sources) <= names
+    assert {"preflight.py", *package_files(sources)} <= names
     assert "schema/data/packed.csv" in names
     assert re.search(r"Requires-Python: (>=3.10,<3.11|<3.11,>=3.10)\n", about)
     for requirement in by_hand("runtime"):
@@ -168,57 +169,88 @@ def test_wheel_built_from_sdist_contains_everything(sources, tmp_path):
     assert re.search(r"Requires-Dist: pytest.*extra == .dev.", about)
 
 
-# --- local_runner.py
+# --- starting programs with an interpreter that is not the project's
+
+
+PROGRAMS = {
+    ("local_runner.py", "--dataset", "sample"): "make run",
+    ("-m", "serving"): "make serve",
+    ("-m", "serving.batch", "--output", "x.parquet"): "",
+    ("-m", "components.report"): "make report",
+    ("-m", "benchmarks.compare"): "",
+    ("-m", "benchmarks.cross_weights"): "",
+    ("-m", "benchmarks.pipeline_cost"): "",
+    ("-m", "benchmarks.report_cost", "output"): "",
+    ("-m", "benchmarks.seed_noise"): "",
+    ("-m", "benchmarks.serving_load"): "",
+    ("-m", "benchmarks.validation"): "",
+}
+"""Every program that people start, and the make target that does the same."""
 
 
 def bare_python(*arguments, cwd=ROOT):
     """The same interpreter with no package installed: -S leaves out site-packages."""
-    return run(sys.executable, "-S", "-E", ROOT / "local_runner.py", *arguments, cwd=cwd)
+    return run(sys.executable, "-S", "-E", *arguments, cwd=cwd)
 
 
-def test_without_packages_the_runner_says_which_command_installs_them(tmp_path):
-    started = bare_python("--dataset", "sample", cwd=tmp_path)
-    assert started.returncode == 2
+@pytest.mark.parametrize("arguments", PROGRAMS, ids=" ".join)
+def test_without_packages_a_program_says_which_commands_install_and_start_it(arguments):
+    started = bare_python(*arguments)
+    assert started.returncode == 2, started.stderr
     assert started.stdout == ""
     what, how = started.stderr.splitlines()
-    assert what.startswith("These packages are not installed: tfx, tensorflow,")
-    assert "`make setup`" in how
-    assert "`make run`" in how
-    assert str(ROOT) in how
+    assert what.startswith("These packages are not installed: t")
+    assert f"Run `make setup` in {ROOT} once" in how
+    assert f"`.venv/bin/python {' '.join(arguments[:-1])}"[:30] in how
+    assert f"`{PROGRAMS[arguments]}`" in how or not PROGRAMS[arguments]
+
+
+def test_the_runner_says_so_in_any_working_directory(tmp_path):
+    started = bare_python(ROOT / "local_runner.py", cwd=tmp_path)
+    assert started.returncode == 2
+    assert str(ROOT) in started.stderr
 
 
 def test_help_needs_no_packages_and_no_working_directory(tmp_path):
-    started = bare_python("--help", cwd=tmp_path)
+    started = bare_python(ROOT / "local_runner.py", "--help", cwd=tmp_path)
     assert (started.returncode, started.stderr) == (0, "")
     assert "--dataset" in started.stdout
 
 
 @pytest.fixture
-def runner(monkeypatch):
+def preflight(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
-    import local_runner
+    import preflight
 
-    return local_runner
+    return preflight
 
 
-def test_another_python_is_refused_by_name(runner, monkeypatch):
+def test_another_python_is_refused_by_name(preflight, monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 12, 1))
-    assert runner.preflight([]) == f"Python 3.10 is needed; this is 3.12.1 ({sys.executable})."
-    assert runner.preflight(["--help"]) == ""
+    expected = f"Python 3.10 is needed; this is 3.12.1 ({sys.executable})."
+    assert preflight.problem(("runtime",)) == expected
+    assert preflight.problem(("runtime",), packages=False) == ""
     monkeypatch.setattr(sys, "version_info", (3, 9, 18))
-    assert "this is 3.9.18" in runner.preflight(["--help"])
+    assert "this is 3.9.18" in preflight.problem(("runtime",), packages=False)
 
 
-def test_a_wrong_version_is_named_with_the_right_one(runner, tmp_path):
+def test_a_wrong_version_is_named_with_the_right_one(preflight, tmp_path):
     requirements = tmp_path / "runtime.in"
     requirements.write_text("# a comment\n\npytest==0.1\nhypothesis>=6,<7\n")
-    assert runner.what_is_missing(requirements) == (
+    assert preflight.what_is_missing([requirements]) == (
         f"The installed packages do not fit: pytest is {pytest.__version__}, expected 0.1."
     )
 
 
-def test_this_environment_passes_the_preflight(runner):
-    assert runner.preflight([]) == ""
+def test_a_package_of_another_distribution_is_not_missing(preflight, tmp_path):
+    requirements = tmp_path / "serving.in"
+    requirements.write_text("json==1.0\nno-such-package\n")
+    missing = preflight.what_is_missing([requirements])
+    assert missing == "These packages are not installed: no-such-package."
+
+
+def test_this_environment_passes_the_preflight(preflight):
+    assert preflight.problem(("runtime", "serving", "dev")) == ""
 
 
 # --- finding Python 3.10
