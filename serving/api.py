@@ -15,6 +15,7 @@ from serving.errors import InvalidInput, NotFound, RequestError, shorten
 from serving.metrics import CONTENT_TYPE
 from serving.recommender import Person, Recommender, Scored
 from serving.service import Recommended, Service, Wish
+from serving.titles import display_title
 from serving.wire import error_body, error_headers
 
 _DESCRIPTION = """
@@ -104,7 +105,7 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
             _check_movies(model, question.movie_ids, "movie_ids")
             stars = await service.rate(model, person, question.movie_ids)
             ratings = [
-                {"movie_id": movie.movie_id, "title": movie.title, "stars": round(movie.stars, 4)}
+                {**_titled(movie.movie_id, movie.title), "stars": round(movie.stars, 4)}
                 for movie in stars
             ]
             return _json({"model_version": model.version, "ratings": ratings})
@@ -164,8 +165,7 @@ def _recommendation(model: Recommender, one: Recommended) -> dict[str, Any]:
         "score": round(one.movie.score, 6),
         "reasons": [
             {
-                "movie_id": reason.movie_id,
-                "title": reason.title,
+                **_titled(reason.movie_id, reason.title),
                 "contribution": round(reason.contribution, 6),
             }
             for reason in one.reasons
@@ -217,11 +217,14 @@ def _check_movie(model: Recommender, movie_id: str) -> None:
 def _movie(model: Recommender, scored: Scored) -> dict[str, Any]:
     movie = model.movie(scored.movie_id, scored.title)
     return {
-        "movie_id": movie.movie_id,
-        "title": movie.title,
+        **_titled(movie.movie_id, movie.title),
         "year": movie.year,
         "genres": movie.genres,
     }
+
+
+def _titled(movie_id: str, title: str) -> dict[str, Any]:
+    return {"movie_id": movie_id, "title": title, "display_title": display_title(title)}
 
 
 # -- the model and its users -------------------------------------------------------------------

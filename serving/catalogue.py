@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serving.errors import ModelError
+from serving.titles import display_title
 
 ASSETS = "assets.extra"
 _WORDS = re.compile(r"\w+")
@@ -33,11 +34,16 @@ class Movie:
     genres: tuple[str, ...] = ()
     ratings: int | None = None
 
+    @property
+    def display_title(self) -> str:
+        """Its title as people write it."""
+        return display_title(self.title)
+
 
 @dataclass(frozen=True)
 class _Entry:
     movie: Movie
-    folded: str
+    titles: tuple[str, ...]
     words: tuple[str, ...]
 
 
@@ -62,7 +68,8 @@ class Catalogue:
 
         Args:
           query: words, each the beginning of a word of the title, in any order; the last
-            resort is that the title contains the query. Nothing finds everything.
+            resort is that the title contains the query. Nothing finds everything. The title is
+            taken in both its forms, "Godfather, The" and "The Godfather".
           limit: how many movies at most.
 
         Returns:
@@ -77,9 +84,11 @@ class Catalogue:
         start = " ".join(words)
         begins, others = [], []
         for entry in self._entries:
-            if entry.folded.startswith(start):
+            if any(title.startswith(start) for title in entry.titles):
                 begins.append(entry.movie)
-            elif all(_begins_a_word(word, entry.words) for word in words) or start in entry.folded:
+            elif all(_begins_a_word(word, entry.words) for word in words) or any(
+                start in title for title in entry.titles
+            ):
                 others.append(entry.movie)
         return (begins + others)[:limit], len(begins) + len(others)
 
@@ -174,7 +183,9 @@ def read_occupations(version_dir: Path) -> tuple[str, ...]:
 
 def _entry(movie: Movie) -> _Entry:
     words = tuple(_WORDS.findall(fold(movie.title)))
-    return _Entry(movie, " ".join(words), words)
+    title = " ".join(words)
+    display = " ".join(_WORDS.findall(fold(movie.display_title)))
+    return _Entry(movie, (title,) if display == title else (title, display), words)
 
 
 def _begins_a_word(start: str, words: Sequence[str]) -> bool:

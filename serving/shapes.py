@@ -142,20 +142,22 @@ class Error(_Answer):
     error: str
 
 
-class Movie(_Answer):
+class _Titled(_Answer):
+    movie_id: str
+    title: str = Field(description="As the data has it.", examples=["Godfather, The (1972)"])
+    display_title: str = Field(description="For people.", examples=["The Godfather (1972)"])
+
+
+class Movie(_Titled):
     """A movie."""
 
-    movie_id: str
-    title: str
     year: int | None = Field(description="Of its release, if known.")
     genres: list[str]
 
 
-class Reason(_Answer):
+class Reason(_Titled):
     """A film of the person's history that speaks for a recommendation."""
 
-    movie_id: str
-    title: str
     contribution: float = Field(description="Its share in the score.")
 
 
@@ -175,11 +177,9 @@ class Recommendations(_Answer):
     recommendations: list[Recommendation]
 
 
-class Rating(_Answer):
+class Rating(_Titled):
     """A predicted rating."""
 
-    movie_id: str
-    title: str
     stars: float
 
 

@@ -8,7 +8,7 @@ const TYPING_MS = 150;
 const FOUND = 8;
 
 const state = {
-  liked: new Map(), // movie_id -> title
+  liked: new Map(), // movie_id -> title for people
   hidden: new Set(),
   shown: PAGE_SIZE,
   asked: 0, // the number of the latest question: older answers come too late
@@ -117,10 +117,15 @@ function showError(error) {
   byId("more").hidden = true;
 }
 
+// A movie, or a film that is a reason: its title as people write it.
+function titleOf(film) {
+  return film.display_title ?? film.title;
+}
+
 function card(film) {
-  const label = film.title;
+  const label = titleOf(film);
   const parts = [
-    element("h3", { textContent: film.title }),
+    element("h3", { textContent: label }),
     element("p", { className: "stars" },
       element("span", { textContent: `★ ${film.stars.toFixed(1)}`, ariaHidden: "true" }),
       element("span", { className: "visually-hidden", textContent: `Predicted: ${film.stars.toFixed(1)} stars` })),
@@ -137,7 +142,7 @@ function card(film) {
 }
 
 function why(reasons) {
-  return `Because you liked ${reasons.map((reason) => reason.title).join(" and ")}`;
+  return `Because you liked ${reasons.map(titleOf).join(" and ")}`;
 }
 
 function button(text, label, action) {
@@ -153,7 +158,7 @@ function hide(film) {
 }
 
 async function showSimilar(film) {
-  byId("similar-title").textContent = `Similar to ${film.title}`;
+  byId("similar-title").textContent = `Similar to ${titleOf(film)}`;
   byId("similar-films").replaceChildren();
   byId("similar-error").hidden = true;
   byId("similar").showModal();
@@ -168,13 +173,13 @@ async function showSimilar(film) {
 
 function similarFilm(film) {
   const genres = film.genres.length ? ` · ${film.genres.join(", ")}` : "";
-  return element("li", { textContent: film.title + genres });
+  return element("li", { textContent: titleOf(film) + genres });
 }
 
 // -- liked films ------------------------------------------------------------------------------
 
 function like(film) {
-  state.liked.set(film.movie_id, film.title);
+  state.liked.set(film.movie_id, titleOf(film));
   showLiked();
   byId("films").focus();
   recommend();
@@ -210,7 +215,7 @@ function showFound(answer) {
   byId("found-count").textContent = answer.total === 1 ? "1 film found" : `${answer.total} films found`;
   byId("found").hidden = false;
   byId("found").replaceChildren(...answer.movies.map((film) =>
-    element("li", {}, element("button", { type: "button", textContent: film.title, onclick: () => pick(film) }))));
+    element("li", {}, element("button", { type: "button", textContent: titleOf(film), onclick: () => pick(film) }))));
   if (!answer.movies.length) byId("found").append(element("li", { className: "help", textContent: "No film has these words in its title." }));
 }
 
@@ -221,7 +226,7 @@ function clearFound() {
 }
 
 function pick(film) {
-  state.liked.set(film.movie_id, film.title);
+  state.liked.set(film.movie_id, titleOf(film));
   byId("search").value = "";
   clearFound();
   showLiked();

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from serving.titles import display_title
+
 pytestmark = pytest.mark.xdist_group("serving")
 
 
@@ -201,3 +203,38 @@ def test_page_files_are_sent_compressed_and_once(client):
     assert first.headers["content-encoding"] == "gzip"
     again = client.get("/static/app.js", headers={"if-none-match": first.headers["etag"]})
     assert again.status_code == 304
+
+
+def test_every_title_of_an_answer_has_the_title_for_people_beside_it(client, user_ids, catalogue):
+    trailing = next(m for m in catalogue if m["title"] != display_title(m["title"]))
+    movie_id = trailing["movie_id"]
+    liked = [{"movie_id": movie_id}]
+    answers = [
+        client.get(f"/api/users/{user_ids[0]}/recommendations", params={"k": 100, "reasons": 3}),
+        client.post("/api/recommendations", json={"liked": liked, "k": 100, "reasons": 3}),
+        client.post("/api/ratings/predict", json={"age": 30, "movie_ids": [movie_id]}),
+        client.get("/api/movies", params={"query": display_title(trailing["title"])}),
+        client.get("/api/movies", params={"query": trailing["title"]}),
+        client.get(f"/api/movies/{movie_id}"),
+        client.get(f"/api/movies/{movie_id}/similar", params={"k": 100}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        titled = list(_titled(answer.json()))
+        assert any(one["title"] != one["display_title"] for one in titled), answer.url
+        for one in titled:
+            assert one["display_title"] == display_title(one["title"])
+    assert answers[3].json()["movies"][0]["movie_id"] == movie_id
+    assert answers[4].json()["movies"][0]["movie_id"] == movie_id
+
+
+def _titled(document):
+    """Every object with a title in an answer, however deep."""
+    if isinstance(document, dict):
+        if "title" in document:
+            yield document
+        for value in document.values():
+            yield from _titled(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _titled(value)

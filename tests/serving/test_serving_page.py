@@ -6,6 +6,8 @@ import shutil
 import pytest
 from serving_fixtures import Server
 
+from serving.titles import display_title
+
 pytestmark = pytest.mark.xdist_group("serving")
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -83,7 +85,7 @@ def test_the_page_shows_films_the_version_and_how_good_it_was(opened, version_di
 
 
 def test_a_film_is_searched_picked_and_changes_the_recommendations(opened, catalogue):
-    title = catalogue[0]["title"]
+    title = display_title(catalogue[0]["title"])
     opened.get_by_label("Search for a film").fill(title[:12])
     choice = opened.locator("#found button", has_text=title).first
     after = changes(opened, choice.click)
@@ -92,6 +94,23 @@ def test_a_film_is_searched_picked_and_changes_the_recommendations(opened, catal
     removed = opened.get_by_role("button", name=f"Remove {title}")
     changes(opened, removed.click)
     assert opened.locator("#liked button").count() == 0
+
+
+def test_titles_are_shown_with_the_article_in_front_wherever_they_appear(opened, catalogue):
+    title = next(m["title"] for m in catalogue if "The " in display_title(m["title"])[:4])
+    shown_as = display_title(title)
+    opened.get_by_label("Search for a film").fill(title)
+    opened.locator("#found button", has_text=shown_as).first.wait_for()
+    opened.get_by_label("Search for a film").fill(shown_as)
+    changes(opened, opened.locator("#found button", has_text=shown_as).first.click)
+    assert shown_as in opened.locator("#liked").inner_text()
+    opened.get_by_role("button", name="Films similar to").first.click()
+    opened.locator("#similar-films li").first.wait_for()
+    assert title != shown_as
+    places = ".film h3, .film .why, #liked button, #similar-films li, #similar-title"
+    text = " ".join(opened.locator(places).all_inner_texts())
+    assert ", The (" not in text
+    assert ", A (" not in text
 
 
 def test_somebody_new_is_recommended_other_films(opened):
@@ -135,7 +154,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(opened, catalogue):
         opened.keyboard.press("Tab")
         if opened.evaluate("document.activeElement.id") == "search":
             break
-    opened.keyboard.type(catalogue[0]["title"][:12])
+    opened.keyboard.type(display_title(catalogue[0]["title"])[:12])
     opened.locator("#found button").first.wait_for()
     opened.keyboard.press("ArrowDown")
     picked = opened.evaluate("document.activeElement.textContent")
@@ -167,8 +186,8 @@ def test_a_server_that_went_away_is_an_error_that_says_so(opened):
 
 def test_titles_are_text_and_never_html(opened):
     evil = "<img src=x onerror=document.title='owned'>"
-    reason = {"movie_id": "2", "title": evil, "contribution": 1.0}
-    film = {"movie_id": "1", "title": evil, "year": None, "genres": [evil]}
+    reason = {"movie_id": "2", "title": evil, "display_title": evil, "contribution": 1.0}
+    film = {"movie_id": "1", "title": evil, "display_title": evil, "year": None, "genres": [evil]}
     film |= {"stars": 4.0, "score": 1.0, "reasons": [reason]}
     answer = {"model_version": "1", "user_id": evil, "recommendations": [film]}
     opened.route("**/api/recommendations", lambda route: route.fulfill(json=answer))
