@@ -1,11 +1,17 @@
-"""Offline scoring says what the server says."""
+"""Offline scoring says what the server says, and what wrong models and signals do to it."""
 
+import csv
+import json
+import shutil
+import signal
 import subprocess
 import sys
 
 import pyarrow.parquet
 import pytest
 from serving_fixtures import ROOT
+
+from serving.titles import display_title
 
 pytestmark = pytest.mark.xdist_group("serving")
 
@@ -28,11 +34,14 @@ def scored(pushed, tmp_path_factory):
     return pyarrow.parquet.read_table(path).to_pylist()
 
 
-def test_every_user_is_scored_once(scored, user_ids, version_dir):
-    assert {row["user_id"] for row in scored} == set(user_ids)
+def test_every_user_is_scored_once_in_the_order_of_the_model(scored, user_ids, version_dir):
+    assert list(dict.fromkeys(row["user_id"] for row in scored)) == user_ids
     keys = {(row["user_id"], row["rank"]) for row in scored}
     assert len(keys) == len(scored) == 20 * len(user_ids)
+    assert [row["rank"] for row in scored] == list(range(1, 21)) * len(user_ids)
     assert {row["model_version"] for row in scored} == {version_dir.name}
+    assert all(row["display_title"] == display_title(row["title"]) for row in scored)
+    assert any(row["display_title"] != row["title"] for row in scored)
 
 
 def test_batch_and_server_say_the_same(scored, client, user_ids):
@@ -49,16 +58,91 @@ def test_batch_and_server_say_the_same(scored, client, user_ids):
         assert [row["stars"] for row in rows] == pytest.approx(expected, abs=1e-3)
 
 
-def test_mistakes_are_explained(tmp_path, pushed):
-    output = ("--output", str(tmp_path / "x.parquet"))
-    models = ("--model-dir", str(pushed / "serving_model"))
+def test_users_of_a_file_are_scored_in_its_order_and_strangers_as_somebody_new(
+    pushed, user_ids, client, tmp_path
+):
+    known = list(reversed(user_ids[:3]))
+    ids = tmp_path / "ids [1].txt"
+    lines = ["\ufeff" + known[0], known[1], "", "999999999", known[0], known[2]]
+    ids.write_bytes("\r\n".join(lines).encode())
+    output = tmp_path / "some [1].jsonl"
+    done = batch(
+        "--model-dir", str(pushed / "serving_model"), "--users-file", str(ids), "--k", "5",
+        "--unknown", "cold", "--output", str(output),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "20 rows for 4 users" in done.stdout
+    assert "1 unknown users recommended to as to somebody new" in done.stdout
+    assert "1 repeated ids left out" in done.stdout
+    rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    order = list(dict.fromkeys(row["user_id"] for row in rows))
+    assert order == [known[0], known[1], "999999999", known[2]]
+    served = client.post("/api/recommendations", json={"k": 5}).json()["recommendations"]
+    new = [row["movie_id"] for row in rows if row["user_id"] == "999999999"]
+    assert new == [movie["movie_id"] for movie in served]
+
+
+def test_workers_of_beam_write_the_same_file_and_leave_nothing_else(pushed, scored, tmp_path):
+    output = tmp_path / "beam.csv"
+    done = batch(
+        "--model-dir", str(pushed / "serving_model"), "--k", "20", "--chunk", "32",
+        "--runner", "DirectRunner", "--output", str(output),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with output.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for name in ("user_id", "rank", "movie_id", "title", "display_title"):
+        assert [row[name] for row in rows] == [str(row[name]) for row in scored]
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_beams_options_are_checked(pushed, tmp_path):
     for options, says in (
-        (("--model-dir", str(tmp_path)), "make run"),
-        ((*models, "--users", ","), "Expected ids in --users"),
-        ((*models, "--no-such-option"), "--no-such-option"),
-        ((*models, "--k", "0"), "expected 1 to 1000"),
+        (("--no-such-option",), "--no-such-option"),
+        (("--runner", "NoSuchRunner"), "Beam has no runner 'NoSuchRunner'"),
+        (("--direct_num_workers", "x"), "--direct_num_workers: invalid int value: 'x'"),
     ):
-        done = batch(*options, *output)
-        assert done.returncode != 0
+        output = str(tmp_path / "x.csv")
+        done = batch("--model-dir", str(pushed / "serving_model"), "--output", output, *options)
+        assert done.returncode == 2
         assert says in done.stderr
         assert "Traceback" not in done.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("beam", [(), ("--runner", "DirectRunner")])
+def test_half_a_version_is_refused_in_words(version_dir, tmp_path, beam):
+    half = tmp_path / "models" / version_dir.name
+    shutil.copytree(version_dir / "assets.extra", half / "assets.extra")
+    shutil.copy(version_dir / "saved_model.pb", half)
+    output = tmp_path / "x.csv"
+    output.write_text("old")
+    done = batch("--model-dir", str(half.parent), "--output", str(output), *beam)
+    assert done.returncode == 2, done.stderr
+    assert f"Version {half.name} of the model in {half.parent} cannot be loaded" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert output.read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == [half.parent, output]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("beam", [(), ("--runner", "DirectRunner")])
+def test_a_signal_ends_the_batch_with_130_and_leaves_what_was_there(pushed, tmp_path, number, beam):
+    output = tmp_path / "x.parquet"
+    output.write_text("old")
+    started = subprocess.Popen(
+        [sys.executable, "-m", "serving.batch", "--model-dir", str(pushed / "serving_model"),
+         "--chunk", "1", "--output", str(output), *beam],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    # It is said just before the model is loaded, which takes seconds.
+    assert "users, version" in started.stderr.readline()
+    started.send_signal(number)
+    _, said = started.communicate(timeout=120)
+    assert started.returncode == 130, said
+    assert "Interrupted; nothing was written" in said
+    assert "Traceback" not in said
+    assert output.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [output]

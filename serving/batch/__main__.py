@@ -1,4 +1,4 @@
-"""`.venv/bin/python -m serving.batch`: recommendations for many users at once, on Beam."""
+"""`.venv/bin/python -m serving.batch`; see `serving/batch/command.py`."""
 
 import os
 
@@ -13,7 +13,7 @@ from serving import lean_tensorflow
 
 lean_tensorflow.install()
 
-from serving.scoring import main  # noqa: E402
+from serving.batch.command import main  # noqa: E402
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,0 +1,220 @@
+"""The batch: checks everything that can be checked, loads the model, scores, writes.
+
+It scores in this process, unless one of Beam's options is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+import traceback
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serving.batch import terminal
+from serving.batch.errors import RunError, UsageError
+from serving.batch.options import parse
+from serving.batch.users import Asked, choose, given_ids
+from serving.catalogue import read_users
+from serving.errors import ModelError
+from serving.versions import versions_in
+from storage.errors import PathError
+from storage.paths import local_path
+
+if TYPE_CHECKING:
+    import pyarrow
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Scores, and writes the file.
+
+    Args:
+      argv: the command line's words; None for those of the process.
+
+    Returns:
+      The exit code: 0 written; 1 unexpected failure; 2 wrong use or unreadable input; 130
+      interrupted. Unless it is 0, what stood at the output stands there still.
+    """
+    terminal.keep_standard_streams()
+    try:
+        with terminal.interruptible():
+            arguments, others = parse(argv)
+            return _batch(arguments, others)
+    except KeyboardInterrupt:
+        terminal.say("\nInterrupted; nothing was written.")
+        return INTERRUPTED
+    except (UsageError, PathError, RunError) as error:
+        terminal.say(str(error))
+        return error.exit_code
+    except Exception as error:
+        terminal.say(f"Unexpected failure, nothing was written: {_describe(error)}")
+        return 1
+    finally:
+        terminal.flush()
+
+
+def _describe(error: Exception) -> str:
+    """An error of ours in one line, with the place where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    text = " ".join(str(error).split())[:500]
+    return f"{type(error).__name__}: {text}{where}"
+
+
+def _batch(arguments: argparse.Namespace, others: Sequence[str]) -> int:
+    started = time.monotonic()
+    models = local_path(arguments.model_dir, "--model-dir")
+    ids = given_ids(arguments.users, arguments.users_file)
+    output = _checked_output(arguments, models)
+    options = _beam_options(others) if others else None
+    version_dir = newest_version(models)
+    asked = _asked(ids, version_dir, arguments.unknown)
+    terminal.say(f"{len(asked.ids):,} users, version {version_dir.name}{_left_out(asked)}")
+    job = _Job(arguments, version_dir, asked, output, options)
+    rows, rate = job.run()
+    terminal.say(
+        f"{output}: {rows:,} rows for {len(asked.ids):,} users, version {version_dir.name}"
+        f"{_left_out(asked)}, in {time.monotonic() - started:.1f} s"
+        f" ({rate:,.0f} users per second {'after' if options is None else 'with'} loading)",
+        sys.stdout,
+    )
+    return 0
+
+
+def _checked_output(arguments: argparse.Namespace, models: Path) -> Path:
+    # Past this point come imports that take a moment.
+    from serving.batch.output import check_output
+
+    keep = [Path(arguments.users_file)] if arguments.users_file else []
+    return check_output(arguments.output, keep, models)
+
+
+def _beam_options(others: Sequence[str]) -> Any:
+    words = [word for word in others if not word.startswith("-")]
+    if len(words) == len(others):
+        raise UsageError(
+            f"Not an option: {' '.join(others)}",
+            action=".venv/bin/python -m serving.batch --help has the options and examples",
+        )
+    from serving.batch.on_beam import beam_options
+
+    return beam_options(others)
+
+
+def newest_version(models: Path) -> Path:
+    """Returns the folder of the newest version in a folder of models.
+
+    Raises:
+      UsageError: there is none, or the folder cannot be read.
+    """
+    if (models / "saved_model.pb").exists():
+        raise UsageError(
+            f"--model-dir {models} is a version",
+            expected="the folder that has the versions",
+            action=f"--model-dir {models.parent}",
+        )
+    try:
+        versions = versions_in(models)
+    except OSError as error:
+        raise UsageError(
+            f"--model-dir {models} cannot be read",
+            expected="a folder of pushed versions",
+            found=error.strerror or str(error),
+        ) from error
+    if not versions:
+        raise UsageError(
+            f"No model has been pushed to {models} yet",
+            action="run 'make run' first, or name another folder with --model-dir",
+        )
+    return models / str(versions[0])
+
+
+def _asked(ids: list[str] | None, version_dir: Path, unknown: str) -> Asked:
+    try:
+        known = read_users(version_dir)
+    except ModelError as error:
+        raise _unusable(version_dir, error) from error
+    return choose(ids, known, unknown, version_dir.name)
+
+
+def _unusable(version_dir: Path, error: ModelError) -> UsageError:
+    return UsageError(
+        f"Version {version_dir.name} of the model in {version_dir.parent} {error.message}",
+        action="push a new version with 'make run', or take this one away: the newest is used",
+    )
+
+
+def _left_out(asked: Asked) -> str:
+    counts = {
+        "unknown users left out": asked.skipped,
+        "unknown users recommended to as to somebody new": len(asked.cold),
+        "repeated ids left out": asked.repeated,
+    }
+    return "".join(f"; {count:,} {what}" for what, count in counts.items() if count)
+
+
+class _Job:
+    """One batch whose options are checked."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        version_dir: Path,
+        asked: Asked,
+        output: Path,
+        options: Any,
+    ) -> None:
+        self._chunk = arguments.chunk
+        self._threads = arguments.threads
+        self._version_dir = version_dir
+        self._asked = asked
+        self._output = output
+        self._options = options
+        self._progress = terminal.Progress(len(asked.ids))
+        self._settings = {
+            "k": arguments.k,
+            "include_seen": arguments.include_seen,
+            "cold": asked.cold,
+        }
+
+    def run(self) -> tuple[int, float]:
+        """Scores and writes; returns the rows, and the users per second after loading."""
+        from serving.batch.output import write
+
+        tables = self._here() if self._options is None else self._on_beam()
+        try:
+            with contextlib.closing(tables):
+                rows = write(self._output, tables, terminal.finish_undisturbed)
+        except ModelError as error:
+            raise _unusable(self._version_dir, error) from error
+        return rows, self._progress.end()
+
+    def _here(self) -> Generator[pyarrow.Table, None, None]:
+        from serving.batch.scoring import chunks, load_version, score
+
+        model = load_version(self._version_dir, self._threads)
+        self._progress = terminal.Progress(len(self._asked.ids))
+        done = 0
+        for chunk in chunks(self._asked.ids, self._chunk):
+            yield score(model, chunk, **self._settings)
+            done += len(chunk)
+            self._progress.reach(done)
+
+    def _on_beam(self) -> Generator[pyarrow.Table, None, None]:
+        from serving.batch.on_beam import Recommend, tables
+        from serving.batch.scoring import chunks
+
+        total = len(self._asked.ids)
+        self._progress = terminal.Progress(total)
+        yield from tables(
+            lambda parts: Recommend(str(self._version_dir), parts, self._settings, self._threads),
+            list(chunks(self._asked.ids, self._chunk)),
+            self._options,
+            self._output,
+            lambda done: self._progress.reach(min(done * self._chunk, total)),
+        )

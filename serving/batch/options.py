@@ -1,0 +1,118 @@
+"""The command line of the batch. Imports nothing heavy: --help and mistakes are quick."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from serving.batch import terminal
+from serving.batch.errors import UsageError
+
+MAX_K = 1_000
+MAX_CHUNK = 2_048
+MAX_THREADS = 256
+UNKNOWN = ("error", "skip", "cold")
+
+_DESCRIPTION = "Writes recommendations for many users to a file: one row for each, best first."
+_EPILOG = """\
+examples:
+  .venv/bin/python -m serving.batch --output recommendations.parquet
+      everybody whom the model knows, 20 recommendations each
+  .venv/bin/python -m serving.batch --users 1,2,3 --k 5 --output three.csv
+  .venv/bin/python -m serving.batch --users-file ids.txt --unknown skip --output some.jsonl
+
+The ending of the output says its format: .parquet, .csv, or .jsonl and .ndjson (JSON lines).
+Columns: user_id, rank, movie_id, title, display_title, score, stars, model_version; the users
+in the order in which they were given. An ordinary file of that name is replaced once the new
+one is complete; where the name is a link, what it points to is replaced and the link stays.
+
+Options of Apache Beam are passed on, e.g. --runner or --direct_num_workers: with any of them
+Beam's workers do the scoring; they must reach the model and the folder of the output.
+
+exit codes: 0 written; 1 unexpected failure; 2 wrong use or unreadable input, nothing written;
+130 interrupted, nothing written
+"""
+_WHOLE = re.compile("[0-9]{1,9}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises its errors instead of printing its usage and exiting; its help may go unread."""
+
+    def print_help(self, file: Any = None) -> None:
+        terminal.say(self.format_help(), file or sys.stdout, end="")
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(
+            message[:1].upper() + message[1:],
+            action=".venv/bin/python -m serving.batch --help has the options and examples",
+        )
+
+
+def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """Reads the command line.
+
+    Args:
+      argv: its words; None for those of the process.
+
+    Returns:
+      Our options, and the words that are left for Beam.
+
+    Raises:
+      UsageError: an option is missing, or its value is not what is expected.
+    """
+    return _parser().parse_known_args(argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=".venv/bin/python -m serving.batch",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--output", required=True, metavar="FILE", help="the file to write: .parquet, .csv, .jsonl")
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument(
+        "--users", metavar="IDS", help="ids with commas between, or 'all' (default: all)"
+    )
+    who.add_argument(
+        "--users-file", metavar="FILE", help="a text file in UTF-8 with one id on each line"
+    )
+    add(
+        "--unknown",
+        choices=UNKNOWN,
+        default="error",
+        help="users whom the model does not know: stop before anything is written (default), "
+        "leave them out, or recommend as to somebody of whom nothing is known",
+    )
+    add("--k", type=_between(1, MAX_K), default=20, help="recommendations each (default: 20)")
+    add("--include-seen", action="store_true", help="also recommend what a user has rated")
+    add(
+        "--model-dir",
+        default="output/serving_model",
+        metavar="DIR",
+        help="folder of pushed versions; the newest is used (default: output/serving_model)",
+    )
+    add("--chunk", type=_between(1, MAX_CHUNK), default=256, help="users of one call of the model")
+    add(
+        "--threads",
+        type=_between(1, MAX_THREADS),
+        default=min(os.cpu_count() or 1, MAX_THREADS),
+        help="threads of TensorFlow (default: one for each core)",
+    )
+    return parser
+
+
+def _between(least: int, most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected {least} to {most}, found {text!r}")
+        return int(text)
+
+    return number

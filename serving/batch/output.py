@@ -1,0 +1,245 @@
+"""The file of a batch: what may be written where, and how its rows are laid out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import orjson
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
+
+from serving.batch.errors import UsageError
+from storage.errors import cannot_write
+from storage.paths import local_path, publish_file
+
+SCHEMA = pyarrow.schema(
+    [
+        ("user_id", pyarrow.string()),
+        ("rank", pyarrow.int32()),
+        ("movie_id", pyarrow.string()),
+        ("title", pyarrow.string()),
+        ("display_title", pyarrow.string()),
+        ("score", pyarrow.float32()),
+        ("stars", pyarrow.float32()),
+        ("model_version", pyarrow.string()),
+    ]
+)
+"""One row per recommendation; rank 1 is the best."""
+
+ROW_GROUP_ROWS = 100_000
+"""Rows of a row group of a Parquet file, about."""
+
+
+class Writer(Protocol):
+    """Writes tables one after the other."""
+
+    def write(self, table: pyarrow.Table) -> None:
+        """Adds a table's rows."""
+
+    def close(self) -> None:
+        """Writes what is left."""
+
+
+class _Parquet:
+    def __init__(self, stream: BinaryIO) -> None:
+        self._writer = pyarrow.parquet.ParquetWriter(stream, SCHEMA)
+        self._waiting: list[pyarrow.Table] = []
+        self._rows = 0
+
+    def write(self, table: pyarrow.Table) -> None:
+        self._waiting.append(table)
+        self._rows += table.num_rows
+        if self._rows >= ROW_GROUP_ROWS:
+            self._write_waiting()
+
+    def close(self) -> None:
+        self._write_waiting()
+        self._writer.close()
+
+    def _write_waiting(self) -> None:
+        if self._waiting:
+            self._writer.write_table(
+                pyarrow.concat_tables(self._waiting), row_group_size=self._rows
+            )
+        self._waiting, self._rows = [], 0
+
+
+class _Csv:
+    def __init__(self, stream: BinaryIO) -> None:
+        self._writer = pyarrow.csv.CSVWriter(stream, SCHEMA)
+
+    def write(self, table: pyarrow.Table) -> None:
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _JsonLines:
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, table: pyarrow.Table) -> None:
+        columns = [_values(table.column(name)) for name in SCHEMA.names]
+        rows = (dict(zip(SCHEMA.names, row, strict=True)) for row in zip(*columns, strict=True))
+        self._stream.write(
+            b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
+        )
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
+def _values(column: pyarrow.ChunkedArray) -> list[object]:
+    if column.type == pyarrow.float32():
+        # 3.4 rather than the 3.4000000953674316 that it is as a float of 64 bits.
+        column = column.cast(pyarrow.string()).cast(pyarrow.float64())
+    values: list[object] = np.asarray(column).tolist()
+    return values
+
+
+FORMATS: dict[str, Callable[[BinaryIO], Writer]] = {
+    ".parquet": _Parquet,
+    ".csv": _Csv,
+    ".jsonl": _JsonLines,
+    ".ndjson": _JsonLines,
+}
+"""Who writes a file, by its ending."""
+
+
+def check_output(output: str, keep: Iterable[Path] = (), models: Path | None = None) -> Path:
+    """Returns the path of `--output` if a file can be written there; touches nothing.
+
+    Args:
+      output: as it was given.
+      keep: files that are read and may not be replaced.
+      models: the folder of models, which servers watch.
+
+    Raises:
+      UsageError: it is a folder, a device, of no known format, in no folder, or read-only.
+      PathError: it is a URL or no readable name.
+    """
+    path = local_path(output, "--output")
+    try:
+        _refuse_what_is_no_file(path, output)
+        _refuse_unknown_ending(path)
+        target = Path(os.path.realpath(path))
+        _refuse_unwritable(path, target)
+        _refuse_what_is_read(path, target, keep, models)
+    except OSError as error:
+        raise UsageError(
+            f"--output {path} cannot be used",
+            expected="the path of a file",
+            found=error.strerror or str(error),
+        ) from error
+    return path
+
+
+def write(path: Path, tables: Iterable[pyarrow.Table], complete: Callable[[], None]) -> int:
+    """Writes tables into a file that is there as a whole or not at all.
+
+    Args:
+      path: where, as `check_output` returned it.
+      tables: rows of `SCHEMA`, in order.
+      complete: called when all rows are written, before the file takes its place.
+
+    Returns:
+      How many rows.
+
+    Raises:
+      PathError: the file cannot be written; what was there is still there.
+    """
+    rows = 0
+    try:
+        with publish_file(path) as stream, _writer(path, stream) as writer:
+            for table in tables:
+                writer.write(table)
+                rows += table.num_rows
+            writer.close()
+            complete()
+    except OSError as error:
+        raise cannot_write(str(path), error) from error
+    return rows
+
+
+@contextlib.contextmanager
+def _writer(path: Path, stream: BinaryIO) -> Iterator[Writer]:
+    """A writer for the path's ending."""
+    writer = FORMATS[_ending(path)](stream)
+    try:
+        yield writer
+    except BaseException:
+        # Left open, it would try again and complain when it is collected.
+        with contextlib.suppress(Exception):
+            writer.close()
+        raise
+
+
+def _ending(path: Path) -> str:
+    return os.path.splitext(f"x{path.name}")[1].lower()  # noqa: PTH122 - ".csv" is an ending here
+
+
+def _refuse_what_is_no_file(path: Path, output: str) -> None:
+    if path.is_dir() or output.endswith(("/", "/.", "/..")):
+        raise UsageError(
+            f"--output {output} is a folder",
+            expected="the path of a file",
+            action=f"name a file, such as {path / 'recommendations.parquet'}",
+        )
+    if path.exists() and not path.is_file():
+        raise UsageError(
+            f"--output {output} is a pipe, socket or device", expected="the path of a file"
+        )
+
+
+def _refuse_unknown_ending(path: Path) -> None:
+    if _ending(path) not in FORMATS:
+        raise UsageError(
+            f"--output {path}: its ending says no format that can be written",
+            expected=f"one of {', '.join(FORMATS)}",
+            found=_ending(path) or "no ending",
+        )
+
+
+def _refuse_unwritable(path: Path, target: Path) -> None:
+    if target.is_symlink():
+        raise UsageError(f"--output {path} is a link that leads round in a circle")
+    folder = target.parent
+    if not folder.is_dir():
+        what = "is not there" if not folder.exists() else "is a file"
+        raise UsageError(
+            f"--output {path}: the folder {folder} {what}",
+            expected="a folder that is there",
+            action="make it, or name another",
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"--output {path}: nothing may be written in the folder {folder}",
+            action="change its permissions, or name another folder",
+        )
+    if target.exists() and not os.access(target, os.W_OK):
+        raise UsageError(
+            f"--output {path} is a file that may not be written",
+            action="change its permissions, or name another file",
+        )
+
+
+def _refuse_what_is_read(
+    path: Path, target: Path, keep: Iterable[Path], models: Path | None
+) -> None:
+    for other in keep:
+        if target.exists() and other.exists() and target.samefile(other):
+            raise UsageError(
+                f"--output {path} is also what is read: {other}", action="name another file"
+            )
+    if models is not None and Path(os.path.realpath(models)) in target.parents:
+        raise UsageError(
+            f"--output {path} is in the folder of models, {models}",
+            expected="a path elsewhere: servers watch that folder",
+        )

@@ -1,0 +1,140 @@
+"""What a batch says, whatever has become of the terminal, and what interrupts it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import IO
+
+_MOVING_SECONDS = 0.2
+_LINE_SECONDS = 10.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def keep_standard_streams() -> None:
+    """Opens what is closed of standard input, output and error, so that no file takes its place.
+
+    Characters that the terminal's encoding lacks are escaped.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is taken, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str, stream: IO[str] | None = None, end: str = "\n") -> None:
+    """Prints to a stream, by default standard error. That nobody reads it any more is no error."""
+    stream = stream or sys.stderr
+    try:
+        stream.write(text + end)
+        stream.flush()
+    except (OSError, ValueError):
+        _forget(stream)
+
+
+def flush() -> None:
+    """Writes out what is printed and not written yet, such as the help."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            _forget(stream)
+
+
+def _forget(stream: IO[str]) -> None:
+    """Lets a stream whose reader is gone write to nowhere, also when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        descriptor = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Within it SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, once.
+
+    Further signals are ignored, so that cleaning up is not cut short. What is ignored already
+    stays ignored, as under nohup.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    taken = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {one: signal.signal(one, _interrupt) for one in taken}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def finish_undisturbed() -> None:
+    """From here on signals are ignored: the file is complete, and moments from its place."""
+    if threading.current_thread() is threading.main_thread():
+        for one in _SIGNALS:
+            signal.signal(one, signal.SIG_IGN)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    finish_undisturbed()
+    raise KeyboardInterrupt
+
+
+class Progress:
+    """Says how far a batch is: one line that moves in a terminal, else a line now and then.
+
+    Args:
+      total: users in all.
+      stream: where to say it; standard error by default.
+      clock: seconds.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        stream: IO[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total = total
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._moves = self._stream.isatty()
+        self._every = _MOVING_SECONDS if self._moves else _LINE_SECONDS
+        self._started = self._said = clock()
+        self._shown = False
+        self.users = 0
+
+    def reach(self, users: int) -> None:
+        """Notes how many users are done."""
+        self.users = users
+        now = self._clock()
+        if not users or now - self._said < self._every:
+            return
+        self._said = now
+        rate = users / (now - self._started)
+        text = f"{users:,} of {self._total:,} users, {rate:,.0f} per second"
+        # Back to the start of the line, and the rest of it erased.
+        say(f"\r{text}\x1b[K" if self._moves else text, self._stream, "" if self._moves else "\n")
+        self._shown = self._moves
+
+    def end(self) -> float:
+        """Ends the line that moves; returns the users per second."""
+        if self._shown:
+            say("", self._stream)
+            self._shown = False
+        return self.users / max(self._clock() - self._started, 1e-9)

@@ -1,0 +1,217 @@
+"""Whom a batch is for: ids from the command line, a file or the model."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.batch.errors import UsageError
+from serving.catalogue import Users
+from serving.errors import shorten
+from serving.limits import MAX_ID
+from storage.paths import local_path
+
+MAX_FILE_BYTES = 32 << 20
+"""Bytes of a file of ids: three million ids of ten characters."""
+
+_ID = re.compile(f"[0-9]{{1,{MAX_ID}}}")
+_NAMED = 5
+_USE_FILE = "a file of ids is given with --users-file FILE"
+_BYTE_ORDER_MARKS = ((codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whom recommendations are wanted for.
+
+    Args:
+      ids: their ids, each once, in the order in which they were given.
+      repeated: how many ids were given again and left out.
+      skipped: how many users are unknown to the model and left out.
+      cold: which of the ids are unknown to the model and kept.
+    """
+
+    ids: tuple[str, ...]
+    repeated: int = 0
+    skipped: int = 0
+    cold: frozenset[str] = frozenset()
+
+
+def given_ids(users: str | None, users_file: str | None) -> list[str] | None:
+    """Returns the ids that the options give; None for everybody whom the model knows.
+
+    Raises:
+      UsageError: what stands there is no id, with its line in a file; or there is none.
+      PathError: the file's path cannot be used.
+    """
+    if users_file is not None:
+        return read_ids(users_file)
+    if users is None or users.strip() == "all":
+        return None
+    return split_ids(users)
+
+
+def split_ids(users: str) -> list[str]:
+    """Returns the ids of `--users`.
+
+    Raises:
+      UsageError: something between the commas is no id.
+    """
+    words = [word.strip() for word in users.split(",")]
+    if not any(words):
+        raise UsageError(f"Expected ids in --users, found none in {shorten(users)}.")
+    problems = [
+        f"number {number} is {_what_is_wrong(word)}"
+        for number, word in enumerate(words, 1)
+        if not _ID.fullmatch(word)
+    ]
+    if problems:
+        raise UsageError(
+            "--users has what is no user's id",
+            expected="whole numbers with commas between, or 'all'",
+            found=_first_few(problems),
+            action=_USE_FILE,
+        )
+    return words
+
+
+def read_ids(users_file: str) -> list[str]:
+    """Returns the ids of `--users-file`, one from each line that is not blank.
+
+    Raises:
+      UsageError: the file cannot be read, or a line is no id.
+      PathError: the path cannot be used.
+    """
+    path = local_path(users_file, "--users-file")
+    lines = list(_lines(path))
+    ids, problems = [], []
+    for number, line in enumerate(lines, 1):
+        text = _decoded(line)
+        if text is not None and not text.strip():
+            continue
+        if text is not None and _ID.fullmatch(text.strip()):
+            ids.append(text.strip())
+        else:
+            problem = _what_is_wrong(line if text is None else text.strip())
+            problems.append(f"line {number} is {problem}")
+    if problems:
+        raise UsageError(
+            f"--users-file {path}: {_lines_are(len(problems))} not a user's id",
+            expected="one whole number on each line, in UTF-8, and no heading",
+            found=_first_few(problems),
+            action="mend these lines, or take them out",
+        )
+    if not ids:
+        raise UsageError(
+            f"--users-file {path} has no ids", expected="one on each line", found="an empty file"
+        )
+    return ids
+
+
+def choose(ids: Sequence[str] | None, known: Users, unknown: str, version: str) -> Asked:
+    """Decides for whom recommendations are made.
+
+    Args:
+      ids: as they were given; None for all.
+      known: whom the model knows.
+      unknown: "error", "skip" or "cold": what becomes of ids that it does not know.
+      version: the model's version, for messages.
+
+    Raises:
+      UsageError: an id is unknown and that is an error, or nobody is left.
+    """
+    if ids is None:
+        if not known.count:
+            raise UsageError(
+                f"Version {version} of the model does not say which users it knows",
+                action="give their ids with --users or --users-file",
+            )
+        return Asked(tuple(known.ids))
+    once = list(dict.fromkeys(ids))
+    repeated = len(ids) - len(once)
+    strangers = [one for one in once if known.knows(one) is False]
+    if strangers and unknown == "error":
+        raise UsageError(
+            f"Version {version} of the model does not know {len(strangers):,} of the users",
+            expected="users of whom it has learned",
+            found=_first_few(strangers),
+            action="--unknown skip leaves them out; --unknown cold recommends as to somebody"
+            " of whom nothing is known",
+        )
+    if unknown == "cold":
+        return Asked(tuple(once), repeated, cold=frozenset(strangers))
+    absent = set(strangers)
+    kept = tuple(one for one in once if one not in absent)
+    if not kept:
+        raise UsageError(
+            f"Version {version} of the model knows none of the {len(once):,} users",
+            found=_first_few(strangers),
+            action="--unknown cold recommends as to somebody of whom nothing is known",
+        )
+    return Asked(kept, repeated, skipped=len(strangers))
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of an ordinary file, without a byte order mark."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
+            raise UsageError(
+                f"--users-file {path} is {kind}", expected="an ordinary file with one id a line"
+            )
+        with path.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"--users-file {path} cannot be read",
+            found=error.strerror or str(error),
+            action="give the path of a text file with one id on each line",
+        ) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise UsageError(
+            f"--users-file {path} is too large",
+            expected=f"{MAX_FILE_BYTES >> 20} MiB at most",
+            found=f"{max(found.st_size, len(content)) / (1 << 20):,.0f} MiB",
+            action="split it and run once for each part",
+        )
+    for mark, name in _BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            raise UsageError(
+                f"--users-file {path} is in {name}", expected="UTF-8", action="save it as UTF-8"
+            )
+    return iter(content.removeprefix(codecs.BOM_UTF8).splitlines())
+
+
+def _decoded(line: bytes) -> str | None:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _what_is_wrong(word: str | bytes) -> str:
+    """Says what a word is that is no id."""
+    if isinstance(word, bytes):
+        return f"not UTF-8: {shorten(word)[1:]}"
+    if not word:
+        return "empty"
+    if len(word) > MAX_ID:
+        return f"too long, {len(word):,} characters: {shorten(word, 30)}"
+    if re.search(r"[,;\t|]|\S\s+\S", word):
+        return f"more than one column: {shorten(word)}"
+    return f"no whole number: {shorten(word)}"
+
+
+def _first_few(what: Iterable[str]) -> str:
+    found = list(what)
+    rest = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
+    return "; ".join(found[:_NAMED]) + rest
+
+
+def _lines_are(count: int) -> str:
+    return "1 line is" if count == 1 else f"{count:,} lines are"
