@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run report serve test-fast test test-all fuzz lint compare setup setup-dev lock clean distclean
+.PHONY: help run report serve test-fast test test-all fuzz lint audit compare setup setup-dev lock clean distclean
 
 PYTHON := .venv/bin/python
 # Options of the run, e.g. make run ARGS="--dataset sample --epochs 3"
@@ -43,6 +43,9 @@ fuzz: setup-dev ## run the property tests on new random examples (FUZZ_MINUTES=3
 
 lint: setup-dev ## ruff (rules and format) and mypy
 	$(LINT)
+
+audit: setup-dev ## ask for known vulnerabilities of the locked packages (a network; ARGS="...")
+	@$(PYTHON) requirements/audit.py $(ARGS)
 
 compare: setup ## measure peers and models, write docs/RESULTS.md (half an hour; options: ARGS="...")
 	@sh requirements/setup_compare.sh

@@ -15,6 +15,13 @@ if ! uv --version >/dev/null 2>&1; then
     uv=$tool/bin/uv
 fi
 
+# These may be newer: their later releases mend known vulnerabilities (make audit, docs/security.md).
+mended="annotated-doc certifi fastapi idna jupyter-server jupyterlab mistune nbconvert notebook orjson pillow
+pyasn1 requests starlette tornado urllib3 werkzeug filelock pip pip-audit"
+for package in $mended; do
+    set -- "$@" --exclude-newer-package "$package=2026-11-01"
+done
+
 compile() {
     kind=$1
     shift

@@ -51,6 +51,7 @@ NOT_RUN = {
     "make setup-dev": Why.NETWORK,
     "make lock": Why.NETWORK,
     "make audit": Why.NETWORK,
+    "requirements/audit.py": Why.NETWORK,
     "sh requirements/lock.sh": Why.NETWORK,
     "make clean": Why.REMOVES,
     "make distclean": Why.REMOVES,
