@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -232,6 +234,25 @@ class Checkout:
         if command.language == "sh":
             return self.shell(command.text)
         return self.shell(f"{PYTHON} -c {shlex.quote(command.text)}")
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[str]:
+        """A server of the copy's pushed model; gives its host and port."""
+        with subprocess.Popen(
+            ["env", "-i", "PATH=/usr/bin:/bin", PYTHON, "-m", "serving", "--port", "0"],
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            try:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                found = re.search(r"http://(\S+)", line)
+                assert found, f"the server did not start: {line!r}"
+                yield found.group(1)
+            finally:
+                process.terminate()
 
     def complaint(self, words: list[str]) -> str:
         """What is wrong with a command of ours that is not run; empty if nothing is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import json
 import re
+import shutil
 
 import pytest
 from docs_commands import PAGES, PYTHON, ROOT, Checkout, UnreadablePage, commands_of
@@ -101,6 +102,13 @@ def is_run(command):
     return command.asks_for_help or all(program in RUN for program in command.programs)
 
 
+OUR_SERVER = re.compile(r"\b(localhost|127\.0\.0\.1):8501\b")
+
+
+def asks_our_server(command):
+    return command.programs == ["curl"] and OUR_SERVER.search(command.text)
+
+
 def name_of(command):
     return re.sub(r"\s+", " ", command.text)[:70]
 
@@ -179,6 +187,22 @@ def assert_prints_ten_titles(text, output):
     [catalogue, *_] = (output / "serving_model").glob("[0-9]*/assets.extra/catalogue.json")
     titles = [movie["title"] for movie in json.loads(catalogue.read_text(encoding="utf-8"))]
     assert sum(repr(title) in text for title in titles) >= 10
+
+
+@pytest.fixture(scope="module")
+def address(after_a_run):
+    """Host and port of the server, started in the copy as the pages say but on a free port."""
+    with after_a_run.serving() as address:
+        yield address
+
+
+@pytest.mark.xdist_group("docs")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not there")
+@pytest.mark.parametrize("command", filter(asks_our_server, COMMANDS), ids=name_of)
+def test_a_request_to_the_server_is_answered(command, after_a_run, address):
+    done = after_a_run.shell(OUR_SERVER.sub(address, command.text))
+    assert done.returncode == 0, done.stderr
+    assert "error" not in json.loads(done.stdout), f"{command.place}: {done.stdout}"
 
 
 @pytest.mark.xdist_group("docs")
