@@ -16,7 +16,8 @@ _DESCRIPTION = (
 )
 _EPILOG = (
     "exit codes: 0 pushed or up to date, 1 unexpected failure, 2 wrong use or unreadable "
-    "input, 3 anomalies stopped the run, 4 not blessed"
+    "input, 3 anomalies stopped the run, 4 not blessed, 5 blessed but not pushed, since "
+    "what is served is of another kind (see --replace), 130 interrupted"
 )
 
 
@@ -35,9 +36,24 @@ def _parser() -> argparse.ArgumentParser:
         help="auto: real data where it can be had, else a sample (default); "
         "ml-100k: real data or nothing; sample: generated",
     )
-    add("--data-dir", type=Path, help="folder of raw files in MovieLens-100K's formats")
-    add("--metadata-dir", type=Path, help="folder of movies_metadata.csv and credits.csv")
-    add("--output-dir", type=Path, default=Path("output"), help="default: output")
+    add(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of raw files in MovieLens-100K's formats",
+    )
+    add(
+        "--data-name",
+        metavar="NAME",
+        help="what to call that data; models of one name and split replace each other",
+    )
+    add(
+        "--metadata-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of movies_metadata.csv and credits.csv",
+    )
+    add("--output-dir", type=Path, metavar="DIR", default=Path("output"), help="default: output")
     add(
         "--split",
         choices=SPLITS,
@@ -62,8 +78,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--tune", action="store_true", help="search hyperparameters on validation first")
     add("--tune-trials", type=int, metavar="N", help="models the search trains (default: 20)")
     add("--seed", type=int, default=42, help="of splits, sample and training (default: 42)")
-    add("--sample-ratings", type=int, default=100_000, help="size of the sample (default: 100000)")
+    add("--split-seed", type=int, metavar="SEED", help="of the splits alone (default: --seed)")
+    add(
+        "--sample-ratings",
+        type=int,
+        metavar="N",
+        default=100_000,
+        help="size of the sample (default: 100000)",
+    )
     add("--no-cache", action="store_true", help="run every component again")
+    add(
+        "--replace",
+        action="store_true",
+        help="push even if other data or another split is served",
+    )
+    add("--no-push", action="store_true", help="an experiment: push nothing")
     add("--verbose", action="store_true", help="show the libraries' logs here too")
     return parser
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 from pathlib import Path
 from typing import Literal
 
 from components.errors import InputError
+from storage.paths import local_path
 
 Dataset = Literal["auto", "ml-100k", "sample"]
 Split = Literal["random", "temporal"]
@@ -18,7 +21,11 @@ SPLITS: tuple[Split, ...] = ("random", "temporal")
 MODELS: tuple[Model, ...] = ("tuned", "joint", "retrieval", "rating")
 INVALID_ZIPS: tuple[InvalidZip, ...] = ("keep", "drop")
 
-PIPELINE_NAME = "movielens"
+DATA_VARIABLE = "MOVIELENS_DIR"
+"""Folder of raw files, where --data-dir does not name one."""
+
+_DATA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_TAKEN_NAMES = ("ml-100k", "sample")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,20 +37,26 @@ class RunConfig:
       data_dir: folder of raw files, if named.
       metadata_dir: folder of The Movies Dataset, if named.
       output_dir: everything a run makes lies under it.
+      data_name: name of somebody's own data; None: that recorded before, or one made from the
+        folder's path.
       split: protocol that assigns ratings to train, validation and test.
       invalid_zip: keep or drop users whose zip code is not five digits.
       model: ours ("tuned"), or a tutorial-style one to compare with.
       epochs: passes over the training ratings; None for the model's default.
       tune: search hyperparameters on validation before the model is trained.
       tune_trials: how many models the search trains; None for its default.
-      seed: seed of the splits, the sample and the training.
+      seed: seed of the sample and the training, and of the splits unless those have their own.
+      split_seed: seed of the splits; None: `seed`.
       sample_ratings: size of the generated sample.
       cache: reuse results of components whose inputs have not changed.
+      replace: push even if what is served is of another kind.
+      no_push: push nothing.
       verbose: show the libraries' logs on the terminal as well.
     """
 
     dataset: Dataset = "auto"
     data_dir: Path | None = None
+    data_name: str | None = None
     metadata_dir: Path | None = None
     output_dir: Path = Path("output")
     split: Split = "random"
@@ -53,8 +66,11 @@ class RunConfig:
     tune: bool = False
     tune_trials: int | None = None
     seed: int = 42
+    split_seed: int | None = None
     sample_ratings: int = 100_000
     cache: bool = True
+    replace: bool = False
+    no_push: bool = False
     verbose: bool = False
 
     def __post_init__(self) -> None:
@@ -62,6 +78,7 @@ class RunConfig:
             ("--epochs", self.epochs, 1),
             ("--tune-trials", self.tune_trials, 1),
             ("--seed", self.seed, 0),
+            ("--split-seed", self.split_seed, 0),
             ("--sample-ratings", self.sample_ratings, 1000),
         ):
             if value is not None and value < least:
@@ -84,6 +101,51 @@ class RunConfig:
                 found=f"--model {self.model}",
                 action="leave out --tune or --model",
             )
+        if self.replace and self.no_push:
+            raise InputError(
+                "--replace and --no-push contradict each other", action="leave one of them out"
+            )
+        self._check_data_name()
+        for option, path in (
+            ("--data-dir", self.data_dir),
+            ("--metadata-dir", self.metadata_dir),
+            ("--output-dir", self.output_dir),
+        ):
+            if path is not None:
+                local_path(path, option)
+
+    def _check_data_name(self) -> None:
+        if self.data_name is None:
+            return
+        if not _DATA_NAME.fullmatch(self.data_name) or self.data_name in _TAKEN_NAMES:
+            raise InputError(
+                "--data-name cannot be used",
+                expected="up to 63 letters, digits, '.', '_' and '-', the first a letter or digit; "
+                f"not {' or '.join(_TAKEN_NAMES)}",
+                found=repr(self.data_name),
+            )
+        if self.given_data is None:
+            raise InputError(
+                "--data-name names data of your own, but no data is given",
+                expected=f"--data-dir, or ${DATA_VARIABLE} in the environment",
+                found="neither" if self.dataset != "sample" else "--dataset sample",
+                action="give the data's folder, or leave --data-name out",
+            )
+
+    @property
+    def given_data(self) -> Path | None:
+        """The folder of data that the user named, as they named it; None if they did not."""
+        if self.dataset == "sample":
+            return None
+        if self.data_dir is not None:
+            return self.data_dir
+        value = os.environ.get(DATA_VARIABLE)
+        return Path(value) if value else None
+
+    @property
+    def seed_of_splits(self) -> int:
+        """The seed of the splits."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     @property
     def paths(self) -> OutputPaths:

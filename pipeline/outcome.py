@@ -121,12 +121,15 @@ def _evaluator(run: ComponentRun) -> str:
     )
 
 
+_NOT_PUSHED = {"other_kind": "nothing: another kind is served", "no_push": "nothing, as asked"}
+
+
 def _pusher(run: ComponentRun) -> str:
     pushed = artifact(run, "pushed_model")
     reason = pushed.get_string_custom_property(pusher.REASON)
     version = pushed.get_string_custom_property(pusher.PUSHED_VERSION)
     return {"pushed": f"version {version}", "up_to_date": f"version {version} is up to date"}.get(
-        reason, "nothing: not blessed"
+        reason, _NOT_PUSHED.get(reason, "nothing: not blessed")
     )
 
 

@@ -25,11 +25,12 @@ from components.example_gen.component import MoviesGen, RatingsGen
 from components.example_gen.options import ExampleGenOptions
 from components.gate.component import AnomalyGate
 from components.pusher.component import Pusher
+from components.pusher.kind import Kind
 from components.report.component import ReportGen
 from components.resolvers import LatestOtherBlessedModel, LatestOtherStatistics
 from components.source_hash import keyed_by_source
 from components.statistics_gen.component import StatisticsGen
-from pipeline.config import PIPELINE_NAME, OutputPaths
+from pipeline.config import OutputPaths
 from trainer.component import Trainer
 from trainer.config import TrainerConfig, TunerConfig
 
@@ -55,8 +56,12 @@ class PipelineConfig:
       trainer: hyperparameters.
       tuner: how better ones are searched first; None: they are not.
       protocol: data set and split in words; models are compared within one protocol.
+      kind: data set and split by which models replace each other.
       thresholds: what a model must reach to be blessed.
       paths: where everything goes.
+      earlier_kind: that of what is served, where only its lineage tells.
+      replace: push even if what is served is of another kind.
+      no_push: push nothing.
       dataset: name, folders and notice of the data, for the report.
       cache: reuse results of components whose inputs have not changed.
       schema_file: the curated schema.
@@ -67,8 +72,12 @@ class PipelineConfig:
     example_gen: ExampleGenOptions
     trainer: TrainerConfig
     protocol: str
+    kind: Kind
     thresholds: Thresholds
     paths: OutputPaths
+    earlier_kind: Kind | None = None
+    replace: bool = False
+    no_push: bool = False
     tuner: TunerConfig | None = None
     dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     cache: bool = True
@@ -155,9 +164,18 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         Pusher(
             model=trainer.outputs["model"],
             model_blessing=evaluator.outputs["blessing"],
+            evaluation=evaluator.outputs["evaluation"],
             serving_model_dir=str(config.paths.serving_model),
+            kind=config.kind,
+            earlier_kind=config.earlier_kind,
+            dataset=config.dataset,
+            protocol=config.protocol,
+            replace=config.replace,
+            no_push=config.no_push,
         ),
         "components/pusher",
+        "components/evaluation",
+        "schema",
     )
     report = keyed_by_source(
         ReportGen(
@@ -186,7 +204,9 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "schema",
     )
     return Pipeline(
-        pipeline_name=PIPELINE_NAME,
+        # TFX looks for what a Resolver finds, and for what is cached, among the runs of this
+        # name: statistics and models of another kind are nothing to compare with.
+        pipeline_name=f"movielens-{config.kind.slug()}",
         pipeline_root=str(config.paths.pipeline_root),
         components=[
             ratings,

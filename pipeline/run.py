@@ -89,6 +89,8 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
     summary.import_cpu_seconds = round(time.process_time() - started, 3)
     built = _pipeline_config(config, data, paths)
     summary.protocol = built.protocol
+    summary.kind = built.kind.to_json()
+    _foretell(built, screen)
     runner = dag.DagRunner(pipeline.create_pipeline(built), screen, outcome.describe)
     summary.run = runner.run_id
     for component in runner.run():
@@ -99,6 +101,21 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
             raise component.error
         # The run has come to its end by then; what is lost is the page that tells of it.
         _logger.error("The report failed", exc_info=component.error)
+
+
+def _foretell(built: PipelineConfig, screen: Screen) -> None:
+    """Says at the start, before minutes of training, if the model will not be pushed."""
+    from components.pusher.kind import read_served, refusal
+    from components.pusher.publish import newest_version
+
+    folder = built.paths.serving_model
+    served = read_served(folder, newest_version(folder), built.earlier_kind)
+    if not built.no_push and refusal(built.kind, served, replace=built.replace):
+        screen.say(
+            f"Another kind is served here ({served.describe()}): this run's model "
+            f"({built.kind.describe()}) is judged but not pushed.",
+            style="yellow",
+        )
 
 
 def _ensure_report(summary: summaries.Summary, screen: Screen, paths: OutputPaths) -> None:
@@ -141,6 +158,7 @@ def _pipeline_config(
     config: RunConfig, data: source.DataSource, paths: OutputPaths
 ) -> PipelineConfig:
     from components.example_gen.options import ExampleGenOptions
+    from pipeline import kinds
     from pipeline.pipeline import PipelineConfig
     from pipeline.thresholds import thresholds_for
     from trainer.config import TrainConfig, TrainerConfig, TunerConfig
@@ -154,12 +172,13 @@ def _pipeline_config(
     tuner = TunerConfig(epochs=config.epochs is None)
     if config.tune_trials is not None:
         tuner = dataclasses.replace(tuner, trials=config.tune_trials)
+    kind = kinds.kind_of(config, data, paths)
     return PipelineConfig(
         data_dir=data.data_dir.resolve(),
         example_gen=ExampleGenOptions(
             metadata_dir=str(data.metadata_dir.resolve()) if data.metadata_dir else None,
             split=config.split,
-            split_seed=config.seed,
+            split_seed=config.seed_of_splits,
             invalid_zip=config.invalid_zip,
             content_digest=digest,
         ),
@@ -167,9 +186,13 @@ def _pipeline_config(
         tuner=tuner if config.tune else None,
         dataset=data.to_json(),
         protocol=(
-            f"{data.name}, {config.split} split, seed {config.seed}, "
+            f"{kind.dataset}, {kind.split_method} split, seed {kind.split_seed}, "
             f"invalid zip {config.invalid_zip}"
         ),
+        kind=kind,
+        earlier_kind=kinds.earlier_kind(paths),
+        replace=config.replace,
+        no_push=config.no_push,
         thresholds=thresholds_for(data.name, config.split),
         paths=paths,
         cache=config.cache,
@@ -225,14 +248,13 @@ def _take_in(summary: summaries.Summary, run: ComponentRun, paths: OutputPaths) 
         summary.blessed = verdict.blessed
     elif run.name == "Pusher":
         pushed = outcome.artifact(run, "pushed_model")
+        summary.conclude(pushed.get_string_custom_property(pusher.REASON))
         version = pushed.get_string_custom_property(pusher.PUSHED_VERSION)
-        if not summary.blessed:
-            summary.conclude(summaries.NOT_BLESSED)
-            return
-        summary.pushed_version = version
-        summary.pushed_path = pushed.get_string_custom_property(pusher.PUSHED_DESTINATION)
-        new = pushed.get_int_custom_property(pusher.PUSHED)
-        summary.conclude(summaries.PUSHED if new else summaries.UP_TO_DATE)
+        summary.pushed_version = version or None
+        summary.pushed_path = pushed.get_string_custom_property(pusher.PUSHED_DESTINATION) or None
+        explanation = pushed.get_string_custom_property(pusher.EXPLANATION)
+        if explanation:
+            summary.reasons.append(explanation)
     elif run.name == _REPORT:
         with _ignoring_a_full_disk():
             _publish(Path(outcome.artifact(run, "report").uri) / paths.report.name, paths.report)

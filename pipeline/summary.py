@@ -20,9 +20,18 @@ from pipeline.config import OutputPaths
 from pipeline.console import Screen
 
 PUSHED, UP_TO_DATE, NOT_BLESSED = "pushed", "up_to_date", "not_blessed"
+OTHER_KIND, NO_PUSH = "other_kind", "no_push"
 ANOMALIES, FAILED = "anomalies", "failed"
 
-EXIT_CODES: Mapping[str, int] = {PUSHED: 0, UP_TO_DATE: 0, FAILED: 1, ANOMALIES: 3, NOT_BLESSED: 4}
+EXIT_CODES: Mapping[str, int] = {
+    PUSHED: 0,
+    UP_TO_DATE: 0,
+    NO_PUSH: 0,
+    FAILED: 1,
+    ANOMALIES: 3,
+    NOT_BLESSED: 4,
+    OTHER_KIND: 5,
+}
 """Exit code by status; a `PipelineError` brings its own (2 for bad input)."""
 
 
@@ -38,7 +47,8 @@ class Summary:
     """Everything there is to know about a run, in JSON's terms.
 
     Attributes:
-      status: "pushed", "up_to_date", "not_blessed", "anomalies" or "failed".
+      status: "pushed", "up_to_date", "no_push", "not_blessed", "other_kind" (blessed, but what
+        is served is of another kind), "anomalies" or "failed".
       dataset: name, source, seed and folders of the data.
       options: the command line's options.
       run: TFX's name of the run in the metadata store; None if no component was started.
@@ -51,7 +61,8 @@ class Summary:
       metrics: name to value, on the test split's overall slice; None if it is no number.
       slices: feature, value and metrics of every slice of the test split.
       thresholds: each with the bound, the value it met and whether it passed.
-      reasons: why the model was not blessed, in words.
+      reasons: why the model was not blessed, or not pushed, in words.
+      kind: data set and split by which models replace each other.
       blessed: whether it was; None if it came to no verdict.
       pushed_version: the version this run pushed, or found up to date; None if neither.
       pushed_path: its folder.
@@ -64,6 +75,7 @@ class Summary:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     run: str | None = None
     protocol: str = ""
+    kind: dict[str, Any] = dataclasses.field(default_factory=dict)
     status: str = FAILED
     rows: dict[str, Any] = dataclasses.field(default_factory=dict)
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -234,7 +246,9 @@ def _bound(threshold: Mapping[str, Any]) -> str:
 _VERDICTS = {
     PUSHED: ("blessed and pushed", "bold green"),
     UP_TO_DATE: ("blessed; what is pushed is up to date", "bold green"),
+    NO_PUSH: ("blessed; nothing was pushed, as asked by --no-push", "bold green"),
     NOT_BLESSED: ("not blessed; nothing was pushed", "bold red"),
+    OTHER_KIND: ("blessed, but not pushed: another kind is served", "bold red"),
     ANOMALIES: ("stopped: the data has anomalies", "bold red"),
     FAILED: ("failed", "bold red"),
 }
@@ -247,6 +261,10 @@ def _verdict(summary: Summary) -> Text:
 def _next_step(summary: Summary, paths: OutputPaths) -> str:
     if summary.status in (PUSHED, UP_TO_DATE):
         return _serve_command(_below(_PROJECT, paths.serving_model))
+    if summary.status == OTHER_KIND:
+        return "run it with another --output-dir; see above"
+    if summary.status == NO_PUSH:
+        return f"look at {_short(paths.report)}"
     if summary.status == NOT_BLESSED:
         return f"look at the slices in {_short(paths.summary)}; try other --epochs"
     if summary.status == ANOMALIES:

@@ -13,6 +13,7 @@ from tfx.orchestration.pipeline import Pipeline
 
 from components.evaluation.config import Thresholds
 from components.example_gen.component import RatingsGen
+from components.pusher.kind import Kind
 from components.source_hash import keyed_by_source, source_digest
 from pipeline import pipeline as pipeline_module
 from pipeline.config import OutputPaths
@@ -142,6 +143,7 @@ def keys(tmp_path_factory):
         trainer=TrainerConfig(),
         tuner=TunerConfig(),
         protocol="sample, random split",
+        kind=Kind("sample", "random", 42),
         thresholds=Thresholds(),
         paths=OutputPaths(folder),
     )
@@ -183,6 +185,10 @@ HARMLESS = {
     # Messages, and what is shown while running.
     "components.errors",
     "components.progress",
+    # Where bytes go, not which: paths and the writing of whole files.
+    "storage",
+    "storage.errors",
+    "storage.paths",
     # The Trainer takes the names of the splits from it: they are in its input's key already.
     "components.example_gen.splits",
 }

@@ -6,11 +6,16 @@ plain sight of the model server and pushes an unchanged model again.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
 from components.pusher import executor
+from components.pusher.kind import Kind
 
 
 class PusherSpec(component_spec.ComponentSpec):
@@ -18,11 +23,20 @@ class PusherSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {  # noqa: RUF012 - TFX reads a plain dict
         executor.SERVING_MODEL_DIR_KEY: component_spec.ExecutionParameter(type=str),
+        executor.KIND_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.EARLIER_KIND_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.DATASET_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.PROTOCOL_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.REPLACE_KEY: component_spec.ExecutionParameter(type=int, optional=True),
+        executor.NO_PUSH_KEY: component_spec.ExecutionParameter(type=int, optional=True),
     }
     INPUTS = {  # noqa: RUF012
         executor.MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
         executor.MODEL_BLESSING_KEY: component_spec.ChannelParameter(
             type=standard_artifacts.ModelBlessing, optional=True
+        ),
+        executor.EVALUATION_KEY: component_spec.ChannelParameter(
+            type=standard_artifacts.ModelEvaluation, optional=True
         ),
     }
     OUTPUTS = {  # noqa: RUF012
@@ -36,9 +50,10 @@ class Pusher(base_component.BaseComponent):
     """Publishes a blessed model as a new version, whole or not at all.
 
     `outputs["pushed_model"]` is a `PushedModel` whose custom properties say what came of
-    it: `pushed` (1 if there is a new version), `reason` ("pushed", "not_blessed" or
-    "up_to_date") and, unless the model was not blessed, `pushed_version` (digits) and
-    `pushed_destination` (the directory of the version).
+    it: `pushed` (1 if there is a new version), `reason` ("pushed", "up_to_date",
+    "not_blessed", "other_kind" or "no_push") and, if a version holds the model,
+    `pushed_version` (digits) and `pushed_destination` (the directory of the version).
+    `explanation` says why a model of another kind was not pushed.
 
     TFX caches the execution even where the user has since deleted the version: a runner
     that finds `pushed_destination` gone must run the component again without cache.
@@ -52,6 +67,14 @@ class Pusher(base_component.BaseComponent):
         model: types.BaseChannel,
         serving_model_dir: str,
         model_blessing: types.BaseChannel | None = None,
+        *,
+        evaluation: types.BaseChannel | None = None,
+        kind: Kind | None = None,
+        earlier_kind: Kind | None = None,
+        dataset: Mapping[str, Any] | None = None,
+        protocol: str | None = None,
+        replace: bool = False,
+        no_push: bool = False,
     ) -> None:
         """Builds the component.
 
@@ -59,12 +82,30 @@ class Pusher(base_component.BaseComponent):
           model: the `Model` of the Trainer, with a SavedModel for serving.
           serving_model_dir: the directory that a model server watches.
           model_blessing: the Evaluator's `ModelBlessing`; without it every model is pushed.
+          evaluation: the Evaluator's results, which travel with the version.
+          kind: of the model; without it every model may replace any, and nothing is recorded.
+          earlier_kind: of a directory that has versions and no record, where it is known.
+          dataset: name, source and notice of the data, for the version's record.
+          protocol: data set and split in words, for the version's record.
+          replace: push even if what is served is of another kind.
+          no_push: push nothing.
         """
         super().__init__(
             spec=PusherSpec(
                 model=model,
                 model_blessing=model_blessing,
+                evaluation=evaluation,
                 serving_model_dir=serving_model_dir,
+                kind=_as_text(kind.to_json() if kind else None),
+                earlier_kind=_as_text(earlier_kind.to_json() if earlier_kind else None),
+                dataset=_as_text(dataset),
+                protocol=protocol,
+                replace=int(replace) or None,
+                no_push=int(no_push) or None,
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )
+
+
+def _as_text(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,19 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components.pusher.publish import Publication, Reason, publish
+from components.pusher.kind import Kind
+from components.pusher.publish import Origin, Publication, Reason, publish
 
 MODEL_KEY = "model"
 MODEL_BLESSING_KEY = "model_blessing"
+EVALUATION_KEY = "evaluation"
 SERVING_MODEL_DIR_KEY = "serving_model_dir"
+KIND_KEY = "kind"
+EARLIER_KIND_KEY = "earlier_kind"
+DATASET_KEY = "dataset"
+PROTOCOL_KEY = "protocol"
+REPLACE_KEY = "replace"
+NO_PUSH_KEY = "no_push"
 PUSHED_MODEL_KEY = "pushed_model"
 
 BLESSED = "blessed"
@@ -25,6 +34,10 @@ PUSHED = "pushed"
 PUSHED_VERSION = "pushed_version"
 PUSHED_DESTINATION = "pushed_destination"
 REASON = "reason"
+EXPLANATION = "explanation"
+
+_DATASET_FIELDS = ("name", "source", "seed", "notice")
+"""What travels with a version of where the data came from: no paths of the machine."""
 
 
 class Executor(base_executor.BaseExecutor):
@@ -39,20 +52,61 @@ class Executor(base_executor.BaseExecutor):
         """Publishes a blessed model that is not the newest version already.
 
         Args:
-          input_dict: `model` and, optionally, `model_blessing`.
+          input_dict: `model` and, optionally, `model_blessing` and `evaluation`.
           output_dict: `pushed_model`.
-          exec_properties: `serving_model_dir`.
+          exec_properties: as `Pusher` describes them.
 
         Raises:
           InputError: the disk is full or the directory cannot be written.
         """
         pushed_model = artifact_utils.get_single_instance(output_dict[PUSHED_MODEL_KEY])
         if not self.is_blessed(input_dict):
-            mark(pushed_model, Reason.NOT_BLESSED)
+            mark(pushed_model, Publication(Reason.NOT_BLESSED, None, None))
+            return
+        if exec_properties.get(NO_PUSH_KEY):
+            mark(pushed_model, Publication(Reason.NO_PUSH, None, None))
             return
         destination = Path(exec_properties[SERVING_MODEL_DIR_KEY])
-        publication = publish(self.model_path(input_dict), destination)
-        mark(pushed_model, publication.reason, publication)
+        origin = self.origin(input_dict, exec_properties)
+        mark(pushed_model, publish(self.model_path(input_dict), destination, origin=origin))
+
+    def origin(
+        self, input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+    ) -> Origin | None:
+        """Returns where the model comes from; None if the component was not told its kind."""
+        if not exec_properties.get(KIND_KEY):
+            return None
+        earlier = exec_properties.get(EARLIER_KIND_KEY)
+        return Origin(
+            kind=Kind.from_json(json.loads(exec_properties[KIND_KEY])),
+            replace=bool(exec_properties.get(REPLACE_KEY)),
+            earlier=Kind.from_json(json.loads(earlier)) if earlier else None,
+            run=self.run_record(input_dict, exec_properties),
+        )
+
+    def run_record(
+        self, input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Returns the run, its data, metrics and verdict, as they travel with the version."""
+        dataset = json.loads(exec_properties.get(DATASET_KEY) or "{}")
+        return {
+            "run": self._context.pipeline_run_id if self._context else None,
+            "dataset": {name: dataset.get(name) for name in _DATASET_FIELDS},
+            "protocol": exec_properties.get(PROTOCOL_KEY) or "",
+            **self._verdict(input_dict),
+        }
+
+    def _verdict(self, input_dict: dict[str, list[types.Artifact]]) -> dict[str, Any]:
+        evaluations = input_dict.get(EVALUATION_KEY)
+        blessings = input_dict.get(MODEL_BLESSING_KEY)
+        if not evaluations or not blessings:
+            return {"metrics": {}, "thresholds": [], "reasons": [], "blessed": True}
+        # TFMA is loaded only by those who have something for it to read.
+        from components.evaluation.verdict import read_verdict
+
+        uris = (artifact_utils.get_single_uri(found) for found in (evaluations, blessings))
+        document = read_verdict(*uris).to_json()
+        return {key: document[key] for key in ("metrics", "thresholds", "reasons", "blessed")}
 
     def is_blessed(self, input_dict: dict[str, list[types.Artifact]]) -> bool:
         """Returns the Evaluator's word; without an Evaluator every model may be pushed."""
@@ -70,12 +124,13 @@ class Executor(base_executor.BaseExecutor):
         )
 
 
-def mark(
-    pushed_model: types.Artifact, reason: Reason, publication: Publication | None = None
-) -> None:
+def mark(pushed_model: types.Artifact, publication: Publication) -> None:
     """Writes what came of the push into the artifact's custom properties."""
+    reason = publication.reason
     pushed_model.set_int_custom_property(PUSHED, int(reason is Reason.PUSHED))
     pushed_model.set_string_custom_property(REASON, reason.value)
-    if publication is not None:
+    if publication.version is not None:
         pushed_model.set_string_custom_property(PUSHED_VERSION, str(publication.version))
         pushed_model.set_string_custom_property(PUSHED_DESTINATION, str(publication.path))
+    if publication.explanation:
+        pushed_model.set_string_custom_property(EXPLANATION, publication.explanation)

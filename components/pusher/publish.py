@@ -4,7 +4,7 @@ TensorFlow Serving reads every child with a numeric name as a version and ignore
 rest. A version is therefore made complete under another name and then renamed: it is
 there as a whole or not at all, whenever the process or the machine stops.
 
-Only the standard library is imported here.
+Nothing but the standard library and files that need no more are imported here.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ import enum
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from components.errors import InputError
+from components.pusher import kind as kinds
+from components.pusher.kind import Kind
 from components.pusher.manifest import write_manifest
 from schema.export_contract import MANIFEST, RUN_RECORD
+from storage.errors import PathError
 
 TEMPORARY_PREFIX = ".tmp-push-"
 """How the names of unfinished versions begin: not a number, so no server reads them."""
@@ -49,6 +54,8 @@ class Reason(enum.Enum):
     PUSHED = "pushed"
     NOT_BLESSED = "not_blessed"
     UP_TO_DATE = "up_to_date"
+    OTHER_KIND = "other_kind"
+    NO_PUSH = "no_push"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,17 +63,42 @@ class Publication:
     """What came of publishing a model.
 
     Attributes:
-      reason: PUSHED if the version is new, UP_TO_DATE if it was already there.
-      version: the version that now holds the model.
+      reason: PUSHED if the version is new, UP_TO_DATE if it was already there, OTHER_KIND if
+        the model must not replace what is served.
+      version: the version that now holds the model; None if none does.
       path: its directory.
+      explanation: why it was not pushed, for people.
     """
 
     reason: Reason
-    version: int
-    path: Path
+    version: int | None
+    path: Path | None
+    explanation: str = ""
 
 
-def publish(model: Path, destination: Path, clock: Callable[[], float] = time.time) -> Publication:
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a model comes from.
+
+    Attributes:
+      kind: its kind.
+      replace: it may replace models of another kind.
+      earlier: what is known of the kind of a destination that has no record of it.
+      run: the run, its metrics and its verdict, as they travel with the version.
+    """
+
+    kind: Kind
+    replace: bool = False
+    earlier: Kind | None = None
+    run: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def publish(
+    model: Path,
+    destination: Path,
+    clock: Callable[[], float] = time.time,
+    origin: Origin | None = None,
+) -> Publication:
     """Publishes the SavedModel in `model`, unless the newest version already equals it.
 
     Old versions stay. What killed runs left behind is removed first. Two processes
@@ -76,6 +108,8 @@ def publish(model: Path, destination: Path, clock: Callable[[], float] = time.ti
       model: directory of the SavedModel.
       destination: directory of the versions; made if it is missing.
       clock: returns the time in unix seconds, which names the version.
+      origin: where the model comes from; the destination's kind is then judged and recorded,
+        and the run's record goes into the version. Without it every model may replace any.
 
     Raises:
       FileNotFoundError: `model` holds no SavedModel.
@@ -89,12 +123,43 @@ def publish(model: Path, destination: Path, clock: Callable[[], float] = time.ti
         with _locked(destination):
             remove_leftovers(destination)
             newest = newest_version(destination)
+            refusal = _take_kind(destination, newest, origin)
+            if refusal is not None:
+                return Publication(Reason.OTHER_KIND, None, None, refusal)
             if newest is not None and tree_digest(destination / str(newest)) == tree_digest(model):
                 return Publication(Reason.UP_TO_DATE, newest, destination / str(newest))
-            version = _next_version(int(clock()), newest or 0, destination)
+            now = int(clock())
+            version = _next_version(now, newest or 0, destination)
             path = destination / str(version)
-            _copy_and_rename(model, path)
+            _copy_and_rename(model, path, None if origin is None else _record(origin, now))
             return Publication(Reason.PUSHED, version, path)
+
+
+def _take_kind(destination: Path, newest: int | None, origin: Origin | None) -> str | None:
+    """Records the model's kind as the destination's, or returns why it must not be that.
+
+    It is recorded before the version is there: should the process end in between, the newest
+    version still tells of its own kind, and the two are asked for together.
+    """
+    if origin is None:
+        return None
+    served = kinds.read_served(destination, newest, origin.earlier)
+    refusal = kinds.refusal(origin.kind, served, replace=origin.replace)
+    if refusal is None and kinds.read_kind(destination) != origin.kind:
+        kinds.write_kind(destination, origin.kind)
+    return refusal
+
+
+def _record(origin: Origin, now: int) -> str:
+    document = {
+        "schema_version": kinds.SCHEMA_VERSION,
+        **origin.run,
+        "kind": origin.kind.to_json(),
+        "pushed_at": now,
+    }
+    # A path of the machine that trained it is nothing for those who are served.
+    document["kind"].pop("data_dir", None)
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def newest_version(destination: Path) -> int | None:
@@ -130,7 +195,7 @@ def tree_digest(directory: Path) -> str | None:
         relative = file.relative_to(directory).as_posix()
         if file.name == _FINGERPRINT_FILE or relative in _NOT_THE_MODEL:
             continue
-        name = relative.encode()
+        name = os.fsencode(relative)
         digest.update(b"%d:%s%d:" % (len(name), name, file.stat().st_size))
         with file.open("rb") as stream:
             while block := stream.read(_BLOCK_BYTES):
@@ -174,7 +239,7 @@ def _files_below(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
-def _copy_and_rename(model: Path, path: Path) -> None:
+def _copy_and_rename(model: Path, path: Path, record: str | None) -> None:
     # A name of its own: leftovers that could not be removed do not matter.
     temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}"
     try:
@@ -183,6 +248,8 @@ def _copy_and_rename(model: Path, path: Path) -> None:
             target = temporary / file.relative_to(model)
             _make_directories(target.parent)
             copy_file(file, target)
+        if record is not None:
+            write_record(temporary / RUN_RECORD, record)
         write_manifest(temporary)
         for directory in [temporary, *(d for d in temporary.rglob("*") if d.is_dir())]:
             _sync(directory)
@@ -207,6 +274,14 @@ def _make_directories(path: Path) -> None:
         if path.parent != path:
             _make_directories(path.parent)
         path.mkdir(_DIRECTORY_MODE, exist_ok=True)
+
+
+def write_record(target: Path, text: str) -> None:
+    """Writes text into an unfinished version and waits until it is on the disk."""
+    _make_directories(target.parent)
+    target.touch(_FILE_MODE)
+    target.write_text(text, encoding="utf-8")
+    _sync(target)
 
 
 def _sync(path: Path) -> None:
@@ -238,6 +313,8 @@ def _explain_os_errors(destination: Path) -> Iterator[None]:
     """Turns the errors of a full or unwritable disk into messages for people."""
     try:
         yield
+    except PathError as error:
+        raise InputError(f"cannot push the model; nothing was pushed: {error}") from error
     except OSError as error:
         if error.errno in _FULL:
             raise InputError(

@@ -322,9 +322,10 @@ def versions(output: Path) -> dict[str, str]:
 
 
 def tree_digest(folder: Path) -> str:
-    """Returns a hash over names and bytes of all files below a folder."""
+    """Returns a hash over names and bytes of a version's files but what a push adds to them."""
     digest = hashlib.sha256()
+    added = {folder / "assets.extra" / name for name in ("run.json", "manifest.json")}
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path not in added:
             digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = (
     "--dataset {auto,ml-100k,sample}",
     "--data-dir",
+    "--data-name NAME",
     "--metadata-dir",
     "--output-dir",
     "--split {random,temporal}",
@@ -26,7 +27,10 @@ OPTIONS = (
     "--tune",
     "--tune-trials N",
     "--seed",
+    "--split-seed SEED",
     "--no-cache",
+    "--replace",
+    "--no-push",
     "--verbose",
 )
 
@@ -112,7 +116,8 @@ def test_help_is_short_complete_and_quick():
     text = " ".join(run.stdout.split())
     for option in OPTIONS:
         assert option in text
-    for code in ("0 pushed or up to date", "1 unexpected", "2 wrong use", "3 anom", "4 not bl"):
+    codes = ("0 pushed or up to date", "1 unexpected", "2 wrong use", "3 anom", "4 not bl", "5 bl")
+    for code in (*codes, "130 int"):
         assert code in text
 
 
@@ -120,16 +125,17 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     asked = []
     monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 7)
     line = (
-        "--dataset sample --data-dir d --metadata-dir m --output-dir o --split temporal"
-        " --invalid-zip drop --epochs 3 --tune --tune-trials 4 --seed 5"
-        " --sample-ratings 2000 --no-cache --verbose"
+        "--dataset auto --data-dir d --data-name n --metadata-dir m --output-dir o"
+        " --split temporal --invalid-zip drop --epochs 3 --tune --tune-trials 4 --seed 5"
+        " --split-seed 6 --sample-ratings 2000 --no-cache --no-push --verbose"
     )
     code = cli.main(line.split())
     assert code == 7
     assert asked == [
         RunConfig(
-            dataset="sample",
+            dataset="auto",
             data_dir=Path("d"),
+            data_name="n",
             metadata_dir=Path("m"),
             output_dir=Path("o"),
             split="temporal",
@@ -138,11 +144,20 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             tune=True,
             tune_trials=4,
             seed=5,
+            split_seed=6,
             sample_ratings=2000,
             cache=False,
+            no_push=True,
             verbose=True,
         )
     ]
+
+
+def test_replacing_another_kind_is_an_option(monkeypatch):
+    asked = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 0)
+    cli.main(["--replace"])
+    assert asked == [RunConfig(replace=True)]
 
 
 def test_model_is_an_option(monkeypatch):

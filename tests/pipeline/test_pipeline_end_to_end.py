@@ -3,6 +3,7 @@
 Each fixture is a run that follows on the one before it; the tests look at what it left.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from pipeline_fixtures import CACHEABLE, CACHED, COMPLETE, COMPONENTS, RESOLVERS, SMALL
+
+from components.data.sample import generate_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_end_to_end")]
 
@@ -100,6 +103,32 @@ def without_serving_model(without_statistics, project, output):
     """The pushed versions were deleted."""
     shutil.rmtree(output / "serving_model")
     return project.run(*TWO_EPOCHS, output=output)
+
+
+@pytest.fixture(scope="module")
+def other_data(project):
+    """Somebody's own data."""
+    folder = project.scratch / "ratings"
+    generate_sample(folder, ratings=1000, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other_kind(without_serving_model, other_data, project, output):
+    """Data of another name, where models of the sample are served."""
+    return project.run("--data-dir", other_data, "--epochs", "1", output=output)
+
+
+@pytest.fixture(scope="module")
+def replaced(other_kind, other_data, project, output):
+    """The same, and meant."""
+    return project.run("--data-dir", other_data, "--epochs", "1", "--replace", output=output)
+
+
+@pytest.fixture(scope="module")
+def sample_again(replaced, project, output):
+    """As when the variable that names the data is lost."""
+    return project.run(*TWO_EPOCHS, "--replace", output=output)
 
 
 # --- the first run
@@ -337,3 +366,55 @@ def test_deleted_version_is_pushed_again_from_the_same_model(changed, without_se
     assert run.ran == RESOLVERS | {"Pusher"}
     [digest] = run.versions.values()
     assert digest == changed.versions[changed.summary["pushed_version"]]
+
+
+# --- another kind
+
+
+def test_blessed_model_of_another_kind_is_not_pushed(without_serving_model, other_kind):
+    assert other_kind.code == 5, other_kind.out + other_kind.err
+    assert (other_kind.summary["status"], other_kind.summary["blessed"]) == ("other_kind", True)
+    assert other_kind.summary["pushed_version"] is None
+    assert other_kind.versions == without_serving_model.versions
+
+
+def test_that_it_will_not_be_pushed_is_said_first_and_last_in_words(other_kind, other_data):
+    begin, end = other_kind.out.split("ImportSchemaGen", 1)
+    assert "is judged but not pushed" in begin
+    assert "sample, random split, split seed 42" in begin
+    assert "add --replace if this data and split are to be served" in " ".join(end.split())
+    assert "ratings-" in end
+    assert "Traceback" not in other_kind.out + other_kind.err
+
+
+def test_readers_of_earlier_runs_keep_to_one_kind(other_kind):
+    """Statistics of a sample and a model of it are nothing to compare other data with."""
+    assert re.search(r"PreviousStatistics .*none: no earlier run", other_kind.out)
+    assert re.search(r"LatestBlessedModel .*none yet", other_kind.out)
+
+
+def test_another_kind_replaces_what_is_served_if_that_is_asked_for(other_kind, replaced, output):
+    assert replaced.code == 0, replaced.out
+    assert replaced.ran == RESOLVERS | {"Pusher"}
+    assert replaced.versions.keys() > other_kind.versions.keys()
+    kind = json.loads((output / "serving_model" / "kind.json").read_text())
+    assert kind["dataset"] == replaced.summary["kind"]["dataset"]
+
+
+def test_a_sample_does_not_replace_other_data_even_if_that_is_asked_for(replaced, sample_again):
+    assert sample_again.code == 5, sample_again.out
+    assert sample_again.versions == replaced.versions
+    assert "never replaces anything else" in " ".join(sample_again.out.split())
+
+
+def test_metrics_and_verdict_travel_with_the_version(replaced):
+    path = Path(replaced.summary["pushed_path"]) / "assets.extra" / "run.json"
+    record = json.loads(path.read_text())
+    assert record["metrics"] == replaced.summary["metrics"]
+    assert record["run"] == replaced.summary["run"]
+    assert (record["blessed"], record["reasons"][0]) == (True, replaced.summary["reasons"][0])
+    assert {t["metric"] for t in record["thresholds"]} == {
+        t["metric"] for t in replaced.summary["thresholds"]
+    }
+    assert record["dataset"]["name"] == "custom"
+    assert record["protocol"] == replaced.summary["protocol"]

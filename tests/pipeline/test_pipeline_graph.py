@@ -12,6 +12,7 @@ from tfx.dsl.compiler import compiler
 
 from components.evaluation.config import Thresholds
 from components.example_gen.options import ExampleGenOptions
+from components.pusher.kind import Kind
 from pipeline import dag
 from pipeline.config import OutputPaths
 from pipeline.console import Screen
@@ -34,6 +35,7 @@ def configuration(**changes):
         ),
         trainer=TrainerConfig(train=TrainConfig(seed=42)),
         protocol="sample, random split",
+        kind=Kind("sample", "random", 42),
         thresholds=Thresholds(),
         paths=OutputPaths(Path("/data/output")),
     )

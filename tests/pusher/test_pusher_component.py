@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from tfx.types import channel, standard_artifacts
 
 from components.pusher import executor
 from components.pusher.component import Pusher
+from components.pusher.kind import Kind
 from components.pusher.publish import tree_digest
 
 EXPORT = """
@@ -50,7 +52,7 @@ def model_uri(tmp_path_factory):
     return uri
 
 
-def run_pusher(model_uri, destination, blessed=None):
+def run_pusher(model_uri, destination, blessed=None, **properties):
     def artifact(kind, uri=""):
         made = kind()
         made.uri = str(uri)
@@ -63,7 +65,9 @@ def run_pusher(model_uri, destination, blessed=None):
         inputs["model_blessing"] = [blessing]
     pushed_model = artifact(standard_artifacts.PushedModel)
     executor.Executor().Do(
-        inputs, {"pushed_model": [pushed_model]}, {"serving_model_dir": str(destination)}
+        inputs,
+        {"pushed_model": [pushed_model]},
+        {"serving_model_dir": str(destination), **properties},
     )
     return pushed_model
 
@@ -113,7 +117,27 @@ def test_the_component_takes_its_blessing_as_an_option():
     assert set(bare.inputs) == {"model"}
     assert set(guarded.inputs) == {"model", "model_blessing"}
     assert guarded.outputs["pushed_model"].type is standard_artifacts.PushedModel
-    assert guarded.exec_properties == {"serving_model_dir": "serving"}
+    told = {k: v for k, v in guarded.exec_properties.items() if v is not None}
+    assert told == {"serving_model_dir": "serving"}
+
+
+def test_a_model_is_not_pushed_if_that_is_not_wanted(model_uri, tmp_path):
+    found = properties(run_pusher(model_uri, tmp_path / "serving", blessed=1, no_push=1))
+    assert (found["reason"], found["version"]) == ("no_push", "")
+    assert not (tmp_path / "serving").exists()
+
+
+def test_a_model_of_another_kind_is_not_pushed_and_says_why(model_uri, tmp_path):
+    kinds = (Kind("ml-100k", "random", 42), Kind("sample", "random", 42))
+    real, sample = (json.dumps(kind.to_json()) for kind in kinds)
+    first = properties(run_pusher(model_uri, tmp_path / "serving", blessed=1, kind=real))
+    pushed = run_pusher(model_uri, tmp_path / "serving", blessed=1, kind=sample, replace=1)
+    assert properties(pushed) | {"reason": ""} == {
+        **dict.fromkeys(first, ""),
+        "pushed": 0,
+    }
+    assert properties(pushed)["reason"] == "other_kind"
+    assert kinds[0].describe() in pushed.get_string_custom_property("explanation")
 
 
 def test_publishing_needs_only_the_standard_library():

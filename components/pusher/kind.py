@@ -1,0 +1,171 @@
+"""The kind of a run, and of the models that a serving folder holds.
+
+Models of one kind replace each other: the same data set (by name, so that tomorrow's rows are
+of the same kind), split by the same method with the same seed. A run of another kind does not
+replace what is served unless that is asked for, and a sample of invented films never does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from schema.export_contract import RUN_RECORD
+from storage import paths
+
+KIND_FILE = "kind.json"
+"""In the serving folder; TensorFlow Serving ignores names that are no numbers."""
+
+SAMPLE = "sample"
+"""Name of the generated data set."""
+
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What a model was made from, as far as models replace each other by it.
+
+    Attributes:
+      dataset: name of the data set: "ml-100k", "sample", or that of somebody's own data.
+      split_method: "random" or "temporal".
+      split_seed: seed of the split.
+      data_dir: where somebody's own data lay when its name was recorded; not part of the kind.
+    """
+
+    dataset: str
+    split_method: str
+    split_seed: int
+    data_dir: str | None = dataclasses.field(default=None, compare=False)
+
+    def describe(self) -> str:
+        """Returns the kind in words."""
+        return f"{self.dataset}, {self.split_method} split, split seed {self.split_seed}"
+
+    def slug(self) -> str:
+        """Returns the kind as one word."""
+        return f"{self.dataset}-{self.split_method}-{self.split_seed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the kind as a JSON object."""
+        found = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Kind:
+        """Returns the kind that an object describes.
+
+        Raises:
+          ValueError: it describes none, or in a way that is not known here.
+        """
+        try:
+            if document["schema_version"] != SCHEMA_VERSION:
+                raise ValueError(f"schema_version is {document['schema_version']!r}, not 1")
+            found = cls(
+                document["dataset"],
+                document["split_method"],
+                document["split_seed"],
+                document.get("data_dir"),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no kind: {error}") from error
+        if not (isinstance(found.dataset, str) and isinstance(found.split_seed, int)):
+            raise ValueError("no kind: fields of other types")
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """The kinds that are recorded about a serving folder.
+
+    Attributes:
+      kinds: that of the folder and that of the newest version, as far as they are recorded.
+      unknown: whether there is a version and nothing tells of which kind it is.
+    """
+
+    kinds: tuple[Kind, ...]
+    unknown: bool
+
+    def differs_from(self, kind: Kind) -> bool:
+        """Whether something else than `kind` is served, or something that is not known."""
+        return self.unknown or any(found != kind for found in self.kinds)
+
+    def may_become(self, kind: Kind) -> bool:
+        """Whether somebody may ask for it to be replaced: a sample replaces samples only."""
+        only_samples = not self.unknown and all(found.dataset == SAMPLE for found in self.kinds)
+        return kind.dataset != SAMPLE or only_samples
+
+    def describe(self) -> str:
+        """Returns what is served in words."""
+        if self.unknown:
+            return "models of a kind that is not recorded"
+        return "; ".join(dict.fromkeys(kind.describe() for kind in self.kinds)) or "nothing"
+
+
+def read_kind(folder: Path) -> Kind | None:
+    """Returns the kind that is recorded for a serving folder; None if none can be read."""
+    return _kind_in(folder / KIND_FILE)
+
+
+def write_kind(folder: Path, kind: Kind) -> None:
+    """Records the kind of a serving folder, whole or not at all."""
+    paths.write_text(folder / KIND_FILE, json.dumps(kind.to_json(), indent=2) + "\n")
+
+
+def read_served(folder: Path, newest: int | None, earlier: Kind | None = None) -> Served:
+    """Returns the kinds that are recorded about a serving folder.
+
+    Both that of the folder and that of the newest version count: after a version was removed
+    to go back to the one before it, they may differ.
+
+    Args:
+      folder: the serving folder.
+      newest: its newest version, if it has any.
+      earlier: what is known from elsewhere of a folder without a record.
+    """
+    found = [read_kind(folder)]
+    if newest is not None:
+        found.append(_kind_in(folder / str(newest) / RUN_RECORD, key="kind"))
+    kinds = tuple(kind for kind in found if kind is not None)
+    if not kinds and newest is not None and earlier is not None:
+        kinds = (earlier,)
+    return Served(kinds, unknown=newest is not None and not kinds)
+
+
+def refusal(kind: Kind, served: Served, *, replace: bool) -> str | None:
+    """Returns why a model of a kind must not replace what is served; None if it may.
+
+    Args:
+      kind: of the model.
+      served: what is recorded about the serving folder.
+      replace: somebody asked for it to be replaced by another kind.
+    """
+    if not served.differs_from(kind) or (replace and served.may_become(kind)):
+        return None
+    lines = ["what is served here is of another kind, so the model was not pushed"]
+    lines += [f"  expected: {served.describe()}", f"  found: {kind.describe()}"]
+    return "\n".join([*lines, f"  what to do: {_way_out(kind, served)}"])
+
+
+def _way_out(kind: Kind, served: Served) -> str:
+    if not served.may_become(kind):
+        return (
+            "give real data with --data-dir or $MOVIELENS_DIR, or choose another --output-dir: "
+            "a generated sample never replaces anything else"
+        )
+    return (
+        "choose another --output-dir, or add --replace if this data and split are to be served "
+        "from now on; for the same data under another path, --data-name"
+    )
+
+
+def _kind_in(file: Path, key: str | None = None) -> Kind | None:
+    """Returns the kind in a JSON file; None if the file is missing or holds none."""
+    try:
+        document = json.loads(file.read_bytes())
+        return Kind.from_json(document if key is None else document[key])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

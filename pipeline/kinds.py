@@ -1,0 +1,112 @@
+"""The kind of a run, and what can be known of folders that were served before kinds were."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.data.source import DataSource
+from components.pusher.kind import Kind, read_kind, read_served
+from components.pusher.publish import newest_version
+from pipeline.config import OutputPaths, RunConfig
+
+_OWN_DATA = "custom"
+_NAME_LENGTH = 40
+_PROTOCOL = re.compile(r"(ml-100k|sample), (random|temporal) split, seed (\d+),")
+
+
+def kind_of(config: RunConfig, data: DataSource, paths: OutputPaths) -> Kind:
+    """Returns the kind of a run.
+
+    Data in a folder that somebody named is called what they say; else what it was called when
+    a model of the same folder was pushed here; else after the folder. What is in the files has
+    no part in it, except that MovieLens-100K is known by them: tomorrow's rows are of the same
+    kind as today's.
+    """
+    name, place = _name_and_place(config, data, paths)
+    return Kind(name, config.split, config.seed_of_splits, place)
+
+
+def _name_and_place(
+    config: RunConfig, data: DataSource, paths: OutputPaths
+) -> tuple[str, str | None]:
+    given = config.given_data
+    if given is None:
+        return data.name, None
+    # Not resolved: a link that is set to another day's folder every day is the same place.
+    place = os.path.abspath(given.expanduser())  # noqa: PTH100
+    recorded = read_kind(paths.serving_model)
+    if config.data_name is not None:
+        return config.data_name, place
+    if recorded is not None and recorded.data_dir == place:
+        return recorded.dataset, place
+    if data.name != _OWN_DATA:
+        return data.name, None
+    return name_of_folder(place), place
+
+
+def name_of_folder(place: str) -> str:
+    """Returns a name for the data in a folder: its own name, told apart by its whole path."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(place).name).strip("-._")[:_NAME_LENGTH]
+    digest = hashlib.blake2b(os.fsencode(place), digest_size=4).hexdigest()
+    return f"{readable or 'data'}-{digest}"
+
+
+def earlier_kind(paths: OutputPaths) -> Kind | None:
+    """Returns the kind of a serving folder from before kinds were recorded.
+
+    Taken from the summary of the run that pushed its newest version, else from the metadata
+    store. None if the kind is recorded, if there is no version, or if neither tells.
+    """
+    newest = newest_version(paths.serving_model)
+    if newest is None or read_served(paths.serving_model, newest).kinds:
+        return None
+    return _from_summary(paths.summary, newest) or _from_store(paths.metadata, newest)
+
+
+def _from_summary(file: Path, newest: int) -> Kind | None:
+    try:
+        document: Mapping[str, Any] = json.loads(file.read_bytes())
+        if document["pushed_version"] != str(newest):
+            return None
+        name, options = document["dataset"]["name"], document["options"]
+        place = None
+        if name == _OWN_DATA:
+            place = str(document["dataset"]["data_dir"])
+            name = name_of_folder(place)
+        return Kind(str(name), str(options["split"]), int(options["seed"]), place)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _from_store(file: Path, newest: int) -> Kind | None:
+    """Follows the lineage from the version to the model, which tells its data and split."""
+    if not file.is_file():
+        return None
+    from ml_metadata import MetadataStore
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+    from components.example_gen.splits import PROTOCOL
+    from components.pusher.executor import PUSHED_VERSION
+
+    config = mlmd.ConnectionConfig()
+    config.sqlite.filename_uri = str(file)
+    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
+    store = MetadataStore(config)
+    pushed = [
+        artifact.id
+        for artifact in store.get_artifacts_by_type("PushedModel")
+        if artifact.custom_properties[PUSHED_VERSION].string_value == str(newest)
+    ]
+    executions = {event.execution_id for event in store.get_events_by_artifact_ids(pushed)}
+    events = store.get_events_by_execution_ids(executions) if executions else []
+    for artifact in store.get_artifacts_by_id([event.artifact_id for event in events]):
+        found = _PROTOCOL.match(artifact.custom_properties[PROTOCOL].string_value)
+        if found:
+            return Kind(found[1], found[2], int(found[3]))
+    return None

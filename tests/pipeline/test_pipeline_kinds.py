@@ -1,0 +1,149 @@
+"""What the data of a run is called, so that models of one kind replace each other."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.data.source import DataSource
+from components.errors import InputError
+from components.pusher.kind import Kind, write_kind
+from pipeline import kinds
+from pipeline.config import OutputPaths, RunConfig
+
+
+@pytest.fixture
+def paths(tmp_path):
+    found = OutputPaths(tmp_path / "output")
+    found.serving_model.mkdir(parents=True)
+    return found
+
+
+def name(paths, data="custom", **options):
+    source = DataSource(data, "data-dir", Path("/resolved"))
+    return kinds.kind_of(RunConfig(**options), source, paths).dataset
+
+
+def test_data_of_two_folders_of_one_name_is_told_apart_and_stays_the_same_every_day(paths):
+    one, other, again = (
+        name(paths, data_dir=Path(folder)) for folder in ("/a/ratings", "/b/ratings", "/a/ratings")
+    )
+    assert one == again != other
+    assert one.startswith("ratings-")
+
+
+def test_a_link_that_is_moved_to_another_folder_every_day_is_the_same_data(paths, tmp_path):
+    names = set()
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+        link = tmp_path / "today"
+        link.unlink(missing_ok=True)
+        link.symlink_to(day)
+        names.add(name(paths, data_dir=link))
+    assert len(names) == 1
+
+
+def test_a_relative_folder_is_the_same_data_as_its_absolute_path(paths, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert name(paths, data_dir=Path("raw")) == name(paths, data_dir=tmp_path / "raw")
+
+
+@pytest.mark.parametrize("folder", ["/", "/a/🎬", "/a/out [1]", "/a/" + "n" * 200])
+def test_any_folder_gives_a_name_that_could_be_given_by_hand(paths, folder):
+    found = name(paths, data_dir=Path(folder))
+    assert RunConfig(data_dir=Path("x"), data_name=found).data_name == found
+
+
+def test_a_name_that_was_given_is_remembered_for_the_same_folder_only(paths):
+    first = kinds.kind_of(
+        RunConfig(data_dir=Path("/a/ratings"), data_name="shop"),
+        DataSource("custom", "data-dir", Path("/a/ratings")),
+        paths,
+    )
+    write_kind(paths.serving_model, first)
+    assert name(paths, data_dir=Path("/a/ratings")) == "shop"
+    assert name(paths, data_dir=Path("/b/ratings")) != "shop"
+    assert name(paths, data_dir=Path("/b/ratings"), data_name="shop") == "shop"
+
+
+def test_data_in_the_environment_is_named_like_that_of_the_option(paths, monkeypatch):
+    option = name(paths, data_dir=Path("/a/ratings"))
+    monkeypatch.setenv("MOVIELENS_DIR", "/a/ratings")
+    assert name(paths) == option
+
+
+def test_known_data_has_its_own_name_wherever_it_lies(paths, monkeypatch):
+    monkeypatch.delenv("MOVIELENS_DIR", raising=False)
+    assert name(paths, "ml-100k", data_dir=Path("/a")) == "ml-100k"
+    assert name(paths, "ml-100k") == "ml-100k"
+    assert name(paths, "sample", dataset="sample") == "sample"
+
+
+def test_splits_may_have_a_seed_of_their_own(paths):
+    source = DataSource("sample", "generated", Path("/x"))
+    seeds = [
+        kinds.kind_of(RunConfig(dataset="sample", **options), source, paths).split_seed
+        for options in ({}, {"seed": 7}, {"seed": 7, "split_seed": 42})
+    ]
+    assert seeds == [42, 7, 42]
+
+
+@pytest.mark.parametrize("value", ["", "ml-100k", "sample", "a b", "../x", "n" * 64, "é", "-a"])
+def test_a_name_that_cannot_be_one_is_refused(value):
+    with pytest.raises(InputError, match="--data-name cannot be used"):
+        RunConfig(data_dir=Path("x"), data_name=value)
+
+
+@pytest.mark.parametrize("options", [{}, {"dataset": "sample"}])
+def test_a_name_without_data_is_refused_before_something_else_is_trained_on(options, monkeypatch):
+    monkeypatch.delenv("MOVIELENS_DIR", raising=False)
+    with pytest.raises(InputError, match="no data is given"):
+        RunConfig(data_name="shop", **options)
+
+
+def test_replacing_and_not_pushing_contradict_each_other():
+    with pytest.raises(InputError, match="contradict"):
+        RunConfig(replace=True, no_push=True)
+
+
+def version(paths, number):
+    folder = paths.serving_model / str(number)
+    folder.mkdir()
+    (folder / "saved_model.pb").touch()
+
+
+def test_the_summary_tells_the_kind_of_the_version_that_its_run_pushed(paths):
+    version(paths, 100)
+    summary = {
+        "pushed_version": "100",
+        "dataset": {"name": "ml-100k", "data_dir": "/x"},
+        "options": {"split": "temporal", "seed": 7},
+    }
+    paths.summary.write_text(json.dumps(summary))
+    assert kinds.earlier_kind(paths) == Kind("ml-100k", "temporal", 7)
+    version(paths, 200)
+    assert kinds.earlier_kind(paths) is None
+
+
+def test_own_data_of_an_earlier_run_is_named_after_its_folder(paths):
+    version(paths, 100)
+    summary = {
+        "pushed_version": "100",
+        "dataset": {"name": "custom", "data_dir": "/srv/ratings"},
+        "options": {"split": "random", "seed": 42},
+    }
+    paths.summary.write_text(json.dumps(summary))
+    assert kinds.earlier_kind(paths).dataset == name(paths, data_dir=Path("/srv/ratings"))
+
+
+def test_a_recorded_kind_needs_nothing_from_elsewhere(paths):
+    version(paths, 100)
+    write_kind(paths.serving_model, Kind("ml-100k", "random", 42))
+    assert kinds.earlier_kind(paths) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pushed_version": "100", "dataset": null}'])
+def test_a_summary_that_tells_nothing_gives_no_kind(paths, text):
+    version(paths, 100)
+    paths.summary.write_text(text)
+    assert kinds.earlier_kind(paths) is None
