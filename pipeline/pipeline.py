@@ -175,6 +175,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         ),
         "components/pusher",
         "components/evaluation",
+        "metrics",
         "schema",
     )
     report = keyed_by_source(
