@@ -19,7 +19,7 @@ from components.data.staging import staged_directory, writable
 from components.errors import InputError
 
 if TYPE_CHECKING:
-    import requests  # type: ignore[import-untyped]
+    import requests
 
 URL_VARIABLE = "MOVIELENS_URL"
 CACHE_VARIABLE = "MOVIELENS_CACHE_DIR"
