@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.data.report import DEFAULT_MAX_LOSS
 from components.errors import InputError
 from pipeline.config import DATASETS, INVALID_ZIPS, MODELS, SPLITS, RunConfig
 
@@ -66,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
         choices=INVALID_ZIPS,
         default="keep",
         help="users whose zip code is not five digits: keep them (default) or drop them",
+    )
+    add(
+        "--max-loss",
+        type=float,
+        default=DEFAULT_MAX_LOSS,
+        metavar="SHARE",
+        help="share of the ratings, of a file's rows or of a column's values that may be lost as "
+        f"unreadable before the run is refused (default: {DEFAULT_MAX_LOSS:g})",
     )
     add(
         "--model",

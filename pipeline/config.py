@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from components.data.report import DEFAULT_MAX_LOSS
 from components.errors import InputError
 from storage.paths import local_path
 
@@ -41,6 +42,7 @@ class RunConfig:
         folder's path.
       split: protocol that assigns ratings to train, validation and test.
       invalid_zip: keep or drop users whose zip code is not five digits.
+      max_loss: share (0 to 1) of ratings, rows and values that the cleanup may lose.
       model: ours ("tuned"), or a tutorial-style one to compare with.
       epochs: passes over the training ratings; None for the model's default.
       tune: search hyperparameters on validation before the model is trained.
@@ -61,6 +63,7 @@ class RunConfig:
     output_dir: Path = Path("output")
     split: Split = "random"
     invalid_zip: InvalidZip = "keep"
+    max_loss: float = DEFAULT_MAX_LOSS
     model: Model = "tuned"
     epochs: int | None = None
     tune: bool = False
@@ -87,6 +90,12 @@ class RunConfig:
                     expected=f"a whole number from {least} on",
                     found=str(value),
                 )
+        if not 0 <= self.max_loss <= 1:
+            raise InputError(
+                "--max-loss is out of range",
+                expected="a share from 0 to 1, such as 0.05 for 5 %",
+                found=str(self.max_loss),
+            )
         if self.tune_trials is not None and not self.tune:
             raise InputError(
                 "--tune-trials is given, but nothing is searched",

@@ -11,11 +11,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.data import download, files, metadata, progress, source
+from components.data.report import DEFAULT_MAX_LOSS, LossLimits, WranglingReport
 from components.errors import InputError, PipelineError
 from pipeline import summary as summaries
 from pipeline.config import Model, OutputPaths, RunConfig
@@ -181,6 +182,7 @@ def _pipeline_config(
             split_seed=config.seed_of_splits,
             invalid_zip=config.invalid_zip,
             content_digest=digest,
+            max_loss=config.max_loss,
         ),
         trainer=TrainerConfig(train=train, tutorial=_tutorial(config.model)),
         tuner=tuner if config.tune else None,
@@ -236,6 +238,7 @@ def _take_in(summary: summaries.Summary, run: ComponentRun, paths: OutputPaths) 
         report = outcome.wrangling(run)
         summary.rows = summaries.rows_of(report)
         summary.metadata = report["metadata"]
+        check_losses(report, summary.options.get("max_loss", DEFAULT_MAX_LOSS))
     elif run.name == "Tuner":
         summary.tuning = outcome.tuning(run)
     elif run.name == "Evaluator":
@@ -258,6 +261,15 @@ def _take_in(summary: summaries.Summary, run: ComponentRun, paths: OutputPaths) 
     elif run.name == _REPORT:
         with _ignoring_a_full_disk():
             _publish(Path(outcome.artifact(run, "report").uri) / paths.report.name, paths.report)
+
+
+def check_losses(report: Mapping[str, Any], max_loss: float) -> None:
+    """Judges what an ExampleGen lost once more, since a cached one judged nothing in this run.
+
+    Raises:
+      InputError: it is more than the share `max_loss`.
+    """
+    WranglingReport.from_json(report).check(LossLimits.of(max_loss))
 
 
 def _publish(found: Path, path: Path) -> None:

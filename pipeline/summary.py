@@ -13,6 +13,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from components.data.report import COUNTS, asked_for, describe_missing
 from components.data.source import DataSource
 from components.errors import AnomaliesError, PipelineError
 from components.evaluation.directions import LOWER_IS_BETTER
@@ -53,7 +54,8 @@ class Summary:
       options: the command line's options.
       run: TFX's name of the run in the metadata store; None if no component was started.
       protocol: data set and split in words.
-      rows: rows per split, and rows read, dropped and repaired per file and reason.
+      rows: rows per split, and rows read, dropped, repaired, and without values, per file and
+        reason.
       metadata: how many movies found their row in The Movies Dataset.
       import_cpu_seconds: processor time of loading TensorFlow, Beam and TFX.
       components: name, state, wall_seconds, cpu_seconds and peak_memory_mb of each.
@@ -117,10 +119,10 @@ class Summary:
 
 
 def rows_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns rows per split, and what was read, dropped and repaired, from wrangling.json."""
+    """Returns rows per split, and what was read, dropped, lost and so on, from wrangling.json."""
     rows: dict[str, Any] = dict(report["rows"])
-    for kind in ("dropped", "repaired"):
-        rows[kind] = {name: file[kind] for name, file in report["files"].items() if file[kind]}
+    for kind in COUNTS:
+        rows[kind] = {name: file[kind] for name, file in report["files"].items() if file.get(kind)}
     rows["read"] = {name: file["rows"] for name, file in report["files"].items()}
     return rows
 
@@ -175,17 +177,30 @@ def _row_lines(summary: Summary) -> list[tuple[str, Text | str]]:
     rows = summary.rows
     splits = [f"{rows[name]:,} {name}" for name in ("train", "validation", "test") if name in rows]
     lines: list[tuple[str, Text | str]] = [("ratings", ", ".join(splits))] if splits else []
-    for kind in ("dropped", "repaired"):
+    for kind in COUNTS[:-1]:
         parts = [
-            f"{name}: " + ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+            f"{name}: "
+            + ", ".join(f"{count:,} {asked_for(reason)}" for reason, count in reasons.items())
             for name, reasons in rows.get(kind, {}).items()
         ]
         if parts or (splits and kind == "dropped"):
-            lines.append((kind, "; ".join(parts) or "nothing"))
+            lines.append((kind.replace("_", " "), "; ".join(parts) or "nothing"))
+    missing = [
+        describe_missing(name, column, count, _kept(rows, name))
+        for name, columns in rows.get("missing", {}).items()
+        for column, count in columns.items()
+    ]
+    if missing:
+        lines.append(("missing", "; ".join(missing)))
     if summary.metadata.get("movies"):
         known = summary.metadata
         lines.append(("metadata", f"{known['matched']:,} of {known['movies']:,} movies found"))
     return lines
+
+
+def _kept(rows: Mapping[str, Any], file: str) -> int:
+    """Returns how many rows of a file were not dropped."""
+    return int(rows["read"][file]) - sum(rows["dropped"].get(file, {}).values())
 
 
 def _tuning_lines(summary: Summary) -> list[tuple[str, Text | str]]:

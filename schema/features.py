@@ -66,8 +66,8 @@ MOVIE_ID = Feature("movie_id", Owner.MOVIE, Kind.ID, "string")
 RATING = Feature("user_rating", Owner.LABEL, Kind.RATING, "float32")
 TIMESTAMP = Feature("timestamp", Owner.CONTEXT, Kind.TIME, "int64")
 GENDER = Feature("user_gender", Owner.USER, Kind.GENDER, "string")
-AGE = Feature("raw_user_age", Owner.USER, Kind.AGE, "float32")
-AGE_BUCKET = Feature("bucketized_user_age", Owner.USER, Kind.REPORT_ONLY, "int64")
+AGE = Feature("raw_user_age", Owner.USER, Kind.AGE, "float32", optional=True)
+AGE_BUCKET = Feature("bucketized_user_age", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True)
 OCCUPATION = Feature("user_occupation_text", Owner.USER, Kind.CATEGORY, "string")
 OCCUPATION_LABEL = Feature(
     "user_occupation_label", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True
@@ -103,9 +103,9 @@ AGE_BUCKETS: tuple[int, ...] = (1, 18, 25, 35, 45, 50, 56)
 """Lower bounds that name the age buckets, as in `movielens/100k-ratings`."""
 
 UNKNOWN = "unknown"
-"""The value of a text feature that is not known (no metadata, a bad zip code).
+"""The value of a text feature that is not known (no metadata, no gender, a bad zip code).
 
-A number that is not known (no release date) is a missing value, never a stand-in number.
+A number that is not known (no age, no release date) is a missing value, never a stand-in number.
 """
 
 RATING_MIN, RATING_MAX = 1.0, 5.0

@@ -28,7 +28,7 @@ def preprocessing_fn(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
     Args:
       inputs: raw features by column name: dense tensors `[batch]`, sparse tensors for
-        genres and the release year.
+        genres, age and the release year.
 
     Returns:
       int64 indices by the names in `transform.outputs`: dense `[batch]`, or sparse
@@ -39,7 +39,7 @@ def preprocessing_fn(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {
         out.USER_ID.name: _index(inputs[raw.USER_ID.name], out.USER_ID),
         out.GENDER.name: gender_index(inputs[raw.GENDER.name]),
-        out.AGE_BUCKET.name: age_bucket_index(inputs[raw.AGE.name]),
+        out.AGE_BUCKET.name: age_bucket_index(_or_zero(inputs[raw.AGE.name])),
         out.OCCUPATION.name: _index(clean_text(inputs[raw.OCCUPATION.name]), out.OCCUPATION),
         out.ZIP_PREFIX.name: _index(zip_prefix(zip_code), out.ZIP_PREFIX),
         out.STATE.name: state_index(zip_code),
@@ -135,4 +135,9 @@ def _release_year_bucket(years: tf.Tensor) -> tf.Tensor:
     """Quantile bucket of the release year (sparse `[batch, 1]`) from 1 on; 0 where missing."""
     buckets = tft.bucketize(years, out.RELEASE_YEAR_BUCKETS, name=out.RELEASE_YEAR.name)
     shifted = tf.SparseTensor(buckets.indices, buckets.values + 1, buckets.dense_shape)
-    return tf.squeeze(tft.sparse_tensor_to_dense_with_shape(shifted, [None, 1]), axis=1)
+    return _or_zero(shifted)
+
+
+def _or_zero(values: tf.SparseTensor) -> tf.Tensor:
+    """Returns `[batch]`: the value of each row (sparse `[batch, 1]`), 0 where it is missing."""
+    return tf.squeeze(tft.sparse_tensor_to_dense_with_shape(values, [None, 1]), axis=1)

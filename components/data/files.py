@@ -7,11 +7,16 @@ loads anything heavy.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
+import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+from components.data.text import decode_row
 from components.errors import InputError
 
 RATINGS, USERS, MOVIES = "u.data", "u.user", "u.item"
@@ -24,7 +29,15 @@ MOVIE_COLUMNS = 5
 """Columns of `u.item` before the genre flags."""
 
 UTF8_BOM = b"\xef\xbb\xbf"
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_BOMS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+MAX_LINE_BYTES = 1024 * 1024
+"""A longer line is no row of these files; none is held in memory as a whole."""
+
 _EDGE_BYTES = 64 * 1024
 _HASH_BYTES = 1024 * 1024
 _FIRST_LINES = 10
@@ -56,7 +69,13 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     RATINGS: Format(b"\t", "user id, movie id, rating, time, separated by tabs", 4, (0, 1, 2, 3)),
-    USERS: Format(b"|", "user id, age, gender, occupation, zip code, separated by '|'", 5, (0, 1)),
+    USERS: Format(
+        b"|",
+        "user id, age, gender, occupation, zip code, separated by '|' (all but the id may be "
+        "empty), or the user id alone",
+        5,
+        (0, 1),
+    ),
     MOVIES: Format(
         b"|",
         "movie id, title, release date, video release date, URL and one flag for each genre "
@@ -73,21 +92,6 @@ def row_format(file: str, genres: int) -> Format:
     """Returns the format of `file` where `u.genre` lists `genres` genres."""
     form = FORMATS[file]
     return form if file != MOVIES else dataclasses.replace(form, columns=MOVIE_COLUMNS + genres)
-
-
-def decode_text(data: bytes) -> tuple[str, bool]:
-    """Returns the text of a raw file, and whether it was UTF-8 rather than Latin-1.
-
-    Text in Latin-1 that is not ASCII is practically never valid UTF-8, so a file that is
-    both is taken to be UTF-8. A byte order mark is removed.
-    """
-    data = data.removeprefix(UTF8_BOM)
-    if data.isascii():
-        return data.decode("ascii"), False
-    try:
-        return data.decode("utf-8"), True
-    except UnicodeDecodeError:
-        return data.decode("latin-1"), False
 
 
 def check_files(data_dir: Path) -> None:
@@ -107,7 +111,7 @@ def check_files(data_dir: Path) -> None:
             expected=f"a directory with {', '.join(FILES)}",
             action="correct --data-dir, or leave it out to have the data found for you",
         )
-    missing = [name for name in FILES if not (data_dir / name).is_file()]
+    missing = [name for name in FILES if not (data_dir / name).exists()]
     if missing:
         raise InputError(
             f"missing: {', '.join(missing)}",
@@ -137,7 +141,7 @@ def file_digest(data_dir: Path, names: Iterable[str]) -> str:
     for name in sorted(names):
         digest = hashlib.sha256()
         try:
-            with (data_dir / name).open("rb") as file:
+            with open_regular(data_dir / name) as file:
                 while block := file.read(_HASH_BYTES):
                     digest.update(block)
         except OSError as error:
@@ -146,9 +150,116 @@ def file_digest(data_dir: Path, names: Iterable[str]) -> str:
     return total.hexdigest()
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a file for reading; never waits, as opening a pipe does.
+
+    Raises:
+      InputError: it is no regular file (nor a link to one).
+      OSError: it cannot be opened.
+    """
+    try:
+        # What the path names can change between a look at it and opening it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise _not_regular(path.name, "a socket") from error
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _not_regular(path.name, _KINDS.get(stat.S_IFMT(mode), "something else"))
+    return os.fdopen(descriptor, "rb")
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def _not_regular(name: str, found: str) -> InputError:
+    return InputError(
+        "not a regular file",
+        file=name,
+        expected="a file on disk, or a link to one",
+        found=found,
+        action="write the data to a file of this name first",
+    )
+
+
+def read_lines(path: Path, longest: int = MAX_LINE_BYTES) -> Iterator[tuple[int, bytes]]:
+    """Yields the lines of a file that are not blank, with their 1-based numbers.
+
+    Lines come without their ending and the first without a byte order mark. Memory is
+    bounded by the longest line.
+
+    Raises:
+      InputError: the file cannot be read or is no regular one, is in UTF-16 or UTF-32, or
+        a line is longer than `longest` bytes or has NUL bytes.
+    """
+    try:
+        with open_regular(path) as file:
+            for row, line in enumerate(iter(lambda: file.readline(longest + 2), b""), start=1):
+                if row == 1:
+                    check_encoding(path.name, line)
+                    line = line.removeprefix(UTF8_BOM)
+                line = line.rstrip(b"\r\n")
+                if len(line) > longest:
+                    raise too_long(path.name, row, line, longest)
+                if b"\0" in line:
+                    raise _nul_bytes(path.name, row, line)
+                if line.strip():
+                    yield row, line
+    except OSError as error:
+        raise unreadable(path.name, error) from error
+
+
+def check_encoding(name: str, head: bytes) -> None:
+    """Refuses a file whose first bytes are a byte order mark of UTF-16 or UTF-32.
+
+    Raises:
+      InputError: they are.
+    """
+    for mark, encoding in _OTHER_BOMS.items():
+        if head.startswith(mark):
+            raise InputError(
+                "the file is in the wrong encoding",
+                file=name,
+                expected="text in UTF-8, or in Latin-1 as MovieLens publishes it",
+                found=f"{encoding} (it starts with a byte order mark)",
+                action="save the file again as UTF-8",
+            )
+
+
+def too_long(name: str, row: int, line: bytes, longest: int) -> InputError:
+    """Returns the error to raise where a line is longer than `longest` bytes."""
+    return InputError(
+        f"the line is longer than {longest:,} bytes",
+        file=name,
+        row=row,
+        expected="one row a line, with line feeds between them",
+        found=shorten(line),
+        action="see whether this is the right file, and whether its line breaks are lost",
+    )
+
+
+def _nul_bytes(name: str, row: int, line: bytes) -> InputError:
+    return InputError(
+        "NUL bytes: the file is binary or damaged",
+        file=name,
+        row=row,
+        expected="text",
+        found=shorten(line),
+        action=_GET_FILES,
+    )
+
+
 def shorten(value: str | bytes) -> str:
     """Returns a value in quotes as messages show it, cut after 60 characters."""
-    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    text = decode_row(value)[0] if isinstance(value, bytes) else value
     return repr(text if len(text) <= 60 else text[:60] + "…")
 
 
@@ -171,9 +282,9 @@ def _listing(directory: Path) -> str:
 def _edges(path: Path) -> tuple[bytes, bytes]:
     """Returns the first and the last block of a file; both are all of it if it is small."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_EDGE_BYTES)
-            file.seek(max(0, path.stat().st_size - _EDGE_BYTES))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _EDGE_BYTES))
             return head, file.read(_EDGE_BYTES)
     except OSError as error:
         raise unreadable(path.name, error) from error
@@ -190,7 +301,8 @@ def _head_lines(path: Path) -> list[bytes]:
 
 def _check_bytes(path: Path) -> None:
     head, tail = _edges(path)
-    if not head.removeprefix(UTF8_BOM).strip():
+    # Users need not have occupations.
+    if path.name != OCCUPATIONS and not head.removeprefix(UTF8_BOM).strip():
         raise InputError(
             "the file is empty",
             file=path.name,
@@ -198,14 +310,7 @@ def _check_bytes(path: Path) -> None:
             found=f"{path.stat().st_size} bytes",
             action=_GET_FILES,
         )
-    if head.startswith(_UTF16_BOMS):
-        raise InputError(
-            "the file is in the wrong encoding",
-            file=path.name,
-            expected="text in Latin-1, as MovieLens publishes it, or in UTF-8",
-            found="UTF-16 (it starts with a byte order mark)",
-            action="save the file again as Latin-1 or UTF-8",
-        )
+    check_encoding(path.name, head)
     if b"\0" in head or b"\0" in tail:
         raise InputError(
             "the file is binary",
@@ -218,6 +323,8 @@ def _check_bytes(path: Path) -> None:
 
 def _check_rows(path: Path, form: Format) -> None:
     lines = [(row, line) for row, line in enumerate(_head_lines(path), start=1) if line.strip()]
+    if path.name == USERS and not any(b"|" in line for _, line in lines):
+        form = dataclasses.replace(form, description="user id", columns=1)
     lines = lines[:_FIRST_LINES]
     wrong = [(row, line) for row, line in lines if _columns(line, form) != form.columns]
     # One odd row is for the cleanup to count; most of them means another format.
@@ -259,7 +366,7 @@ def _check_last_row(path: Path, form: Format) -> None:
 
 
 def _count_newlines(path: Path) -> int:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(_HASH_BYTES), b""))
 
 

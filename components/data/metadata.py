@@ -14,11 +14,26 @@ import dataclasses
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from components.data.files import shorten, unreadable
+from components.data.encodings import RowDecoder
+from components.data.files import (
+    UTF8_BOM,
+    check_encoding,
+    open_regular,
+    shorten,
+    too_long,
+    unreadable,
+)
 from components.data.literals import parse_records
-from components.data.report import DECIMAL_REMOVED, RowExample, WranglingReport
+from components.data.report import (
+    DECIMAL_REMOVED,
+    LossLimits,
+    RowExample,
+    WranglingReport,
+    share,
+)
+from components.data.tables import MAX_TEXT_CHARS, mend
 from components.data.titles import title_keys
 from components.data.wrangling import clean_text, split_title
 from components.errors import InputError
@@ -35,23 +50,26 @@ BLANK_ROW = "blank row"
 BAD_ID = "id is not a number"
 DUPLICATE_ID = "duplicate id"
 MISSING_TITLE = "missing title"
-BAD_RELEASE_DATE = "missing or unreadable release date"
+BAD_RELEASE_DATE = "unreadable release date"
+NO_RELEASE_DATE = "no release date"
 BROKEN_LITERAL = "broken literal"
 BROKEN_ROW = "row broken across lines joined"
 US_DATE = "date of another order read"
 UPPER_CASE_BOOLEAN = "upper-case boolean read"
 
-MAX_BROKEN_SHARE = 0.01
-
 _ID, _TITLE, _ORIGINAL = "id", "title", "original_title"
 _DATE, _VOTES, _ADULT = "release_date", "vote_count", "adult"
 _CAST, _CREW = "cast", "crew"
 _MAX_FIELD_CHARS = 16_000_000
+_MAX_ROW_BYTES = 32_000_000
+_MAX_JOINED_LINES = 20
+_FEW_FILMS = 3
 _YEAR_TOLERANCE = 1
 
 _WHOLE_NUMBER = re.compile(r"\s*(\d{1,15})(\.0*)?\s*", re.ASCII)
-_ISO_DATE = re.compile(r"\s*(\d{4})-\d{1,2}-\d{1,2}(?:[T ].*)?\s*", re.ASCII)
-_SLASHED_DATE = re.compile(r"\s*\d{1,2}/\d{1,2}/(\d{4}|\d{2})(?: .*)?\s*", re.ASCII)
+# Matched against text without blanks around it: these at an end would take quadratic time.
+_ISO_DATE = re.compile(r"(\d{4})-\d{1,2}-\d{1,2}(?:[T ].*)?", re.ASCII)
+_SLASHED_DATE = re.compile(r"\d{1,2}/\d{1,2}/(\d{4}|\d{2})(?: .*)?", re.ASCII)
 _GET_METADATA = (
     "give the directory of The Movies Dataset's files as published, or leave it out: "
     "director and star are then unknown"
@@ -121,7 +139,9 @@ _Credits = tuple[str, str]  # director, star
 
 
 def join_metadata(
-    movies: pd.DataFrame, metadata_dir: Path | None
+    movies: pd.DataFrame,
+    metadata_dir: Path | None,
+    limits: LossLimits = LossLimits(),  # noqa: B008
 ) -> tuple[pd.DataFrame, MetadataMatch]:
     """Adds the columns `director` and `star` to a catalogue.
 
@@ -129,20 +149,22 @@ def join_metadata(
     parts of it; by the year in its title, then the year of its release. The exact year
     comes before one off by one, more votes before fewer, the lower id before the higher.
     The director is the first crew member whose job is that, the star the first in cast
-    order. At most 1 % of the literals of credits (one at least) may be broken.
+    order.
 
     Args:
       movies: `movie_id`, `movie_title` ("Shawshank Redemption, The (1994)") and
         `movie_year_release` (nullable integer), one row per movie.
       metadata_dir: directory of `FILES`; None where there is no metadata.
+      limits: what may be lost: of the films, as rows (three at least); of the cells of
+        credits that are read, as values (one at least).
 
     Returns:
       A copy of `movies`, same rows in the same order, with both columns ("unknown" where
       not known); and what was found.
 
     Raises:
-      InputError: a file is missing, unreadable or lacks a column, or too many literals
-        are broken.
+      InputError: a file is missing, unreadable or lacks a column, or more is lost than may
+        be.
     """
     titles = [str(title) for title in movies[features.TITLE.name]]
     if metadata_dir is None:
@@ -154,9 +176,10 @@ def join_metadata(
     report = WranglingReport()
     wanted = {near for known in years for year in known for near in _near(year)}
     indices = _index_films(metadata_dir / MOVIES_METADATA, wanted, report)
+    _check_films(report, limits)
     found = [_find(title, known, indices) for title, known in zip(titles, years, strict=True)]
     credits_ = _read_credits(
-        metadata_dir / CREDITS, {film for film in found if film is not None}, report
+        metadata_dir / CREDITS, {film for film in found if film is not None}, report, limits
     )
     joined = _with_credits(movies, found, credits_)
     lost = [title for title, film in zip(titles, found, strict=True) if film is None]
@@ -165,7 +188,7 @@ def join_metadata(
         matched=len(movies) - len(lost),
         directors=int((joined[features.DIRECTOR.name] != features.UNKNOWN).sum()),
         stars=int((joined[features.STAR.name] != features.UNKNOWN).sum()),
-        broken_literals=report.file(CREDITS).repaired.get(BROKEN_LITERAL, 0),
+        broken_literals=report.file(CREDITS).values_lost.get(BROKEN_LITERAL, 0),
         unmatched_titles=tuple(lost[:3]),
         report=report,
     )
@@ -176,7 +199,7 @@ def check_metadata_files(directory: Path) -> None:
     """Looks whether both files are there, before anything slow is done.
 
     Raises:
-      InputError: the directory or one of `FILES` is missing.
+      InputError: the directory or one of `FILES` is missing or cannot be opened.
     """
     if not directory.is_dir():
         raise InputError(
@@ -185,7 +208,7 @@ def check_metadata_files(directory: Path) -> None:
             expected=f"a directory with {' and '.join(FILES)}",
             action=_GET_METADATA,
         )
-    missing = [name for name in FILES if not (directory / name).is_file()]
+    missing = [name for name in FILES if not (directory / name).exists()]
     if missing:
         raise InputError(
             f"missing: {', '.join(missing)}",
@@ -193,6 +216,11 @@ def check_metadata_files(directory: Path) -> None:
             expected=f"a directory with {' and '.join(FILES)}",
             action=_GET_METADATA,
         )
+    for name in FILES:
+        try:
+            open_regular(directory / name).close()
+        except OSError as error:
+            raise unreadable(name, error) from error
 
 
 def _years(title: str, released: int) -> tuple[int, ...]:
@@ -252,7 +280,7 @@ def _index_films(path: Path, years: Collection[int], report: WranglingReport) ->
     """Reads the films of these years; one index for each tier of `title_keys`."""
     indices: list[_Index] = [collections.defaultdict(list) for _ in range(3)]
     seen: set[int] = set()
-    with _open_table(path, (_ID, _TITLE, _ORIGINAL, _DATE, _VOTES)) as (columns, raw):
+    with _open_table(path, (_ID, _TITLE, _ORIGINAL, _DATE, _VOTES), report) as (columns, raw):
         for row in _join_broken_rows(raw, columns, report):
             film, titles = _parse_film(row, columns, report)
             if film is None:
@@ -286,6 +314,9 @@ def _parse_film(
     if not titles:
         _drop(report, file, MISSING_TITLE, row, "a title", shorten(cells[_TITLE]))
         return None, []
+    if not cells[_DATE].strip():
+        _drop(report, file, NO_RELEASE_DATE, row, "a date such as 1995-10-30", "nothing")
+        return None, []
     year = _parse_year(cells[_DATE], row, report)
     if year is None:
         return None, []
@@ -307,6 +338,7 @@ def _parse_id(text: str, file: str, row: _Row, report: WranglingReport) -> int |
 
 def _parse_year(text: str, row: _Row, report: WranglingReport) -> int | None:
     expected = "a date such as 1995-10-30"
+    text = text.strip()
     if match := _ISO_DATE.fullmatch(text):
         return int(match[1])
     if match := _SLASHED_DATE.fullmatch(text):
@@ -323,16 +355,36 @@ def _parse_votes(text: str) -> float:
     return float(match[1]) if match else 0.0
 
 
+def _check_films(report: WranglingReport, limits: LossLimits) -> None:
+    entry = report.file(MOVIES_METADATA)
+    lost = {
+        reason: entry.dropped[reason]
+        for reason in (BAD_ID, MISSING_TITLE, BAD_RELEASE_DATE)
+        if reason in entry.dropped
+    }
+    count = sum(lost.values())
+    if count > max(_FEW_FILMS, limits.rows * entry.rows):
+        reason, first = entry.first_of(lost) or (next(iter(lost)), RowExample(None, "a film", ""))
+        raise InputError(
+            f"{reason}; {count:,} of {entry.rows:,} rows are lost, more than {share(limits.rows)}",
+            file=MOVIES_METADATA,
+            row=first.row,
+            expected=first.expected,
+            found=first.found,
+            action="take the file as published, or allow more with --max-loss",
+        )
+
+
 # Credits.
 
 
 def _read_credits(
-    path: Path, wanted: Collection[int], report: WranglingReport
+    path: Path, wanted: Collection[int], report: WranglingReport, limits: LossLimits
 ) -> dict[int, _Credits]:
     """Returns director and star of the wanted films; the literals of others stay unread."""
     found: dict[int, _Credits] = {}
     literals = 0
-    with _open_table(path, (_CAST, _CREW, _ID)) as (columns, rows):
+    with _open_table(path, (_CAST, _CREW, _ID), report) as (columns, rows):
         for row in rows:
             report.read(path.name, 1)
             if _is_blank(row):
@@ -346,9 +398,14 @@ def _read_credits(
                 continue
             crew = _parse_cell(row, columns, _CREW, report)
             cast = _parse_cell(row, columns, _CAST, report)
-            found[number] = (_director(crew), _star(cast))
+            found[number] = (
+                _mended(_director(crew), row, report),
+                _mended(_star(cast), row, report),
+            )
             literals += 2
-    _check_broken(report, literals)
+            # More can never be allowed, however many are yet to be read.
+            _check_broken(report, max(literals, 2 * len(wanted)), limits)
+    _check_broken(report, literals, limits)
     return found
 
 
@@ -362,23 +419,26 @@ def _parse_cell(
         # Its end says more than its beginning: most broken literals were cut off.
         end = text if len(text) <= 50 else f"…{text[-50:]}"
         expected = f"{column}: a Python list of dictionaries"
-        _repair(report, CREDITS, BROKEN_LITERAL, row, expected, shorten(end))
+        report.lose(
+            CREDITS, BROKEN_LITERAL, examples=[RowExample(row.number, expected, shorten(end))]
+        )
         return []
 
 
-def _check_broken(report: WranglingReport, literals: int) -> None:
+def _check_broken(report: WranglingReport, literals: int, limits: LossLimits) -> None:
     entry = report.file(CREDITS)
-    broken = entry.repaired.get(BROKEN_LITERAL, 0)
+    broken = entry.values_lost.get(BROKEN_LITERAL, 0)
     # One broken cell says nothing about a file, however short.
-    if broken > max(1, MAX_BROKEN_SHARE * literals):
+    if broken > max(1, limits.values * literals):
         first = entry.examples[BROKEN_LITERAL][0]
         raise InputError(
-            f"{BROKEN_LITERAL}; {broken:,} of {literals:,} read, more than {MAX_BROKEN_SHARE:.0%}",
+            f"{BROKEN_LITERAL}; {broken:,} of {literals:,} read, more than {share(limits.values)}",
             file=CREDITS,
             row=first.row,
             expected=first.expected,
             found=first.found,
-            action="take the file as published (spreadsheets cut long cells off)",
+            action="take the file as published (spreadsheets cut long cells off), or allow more "
+            "with --max-loss",
         )
 
 
@@ -398,7 +458,17 @@ def _star(cast: Sequence[dict[Any, Any]]) -> str:
 
 def _name(member: dict[Any, Any]) -> str:
     name = member.get("name")
-    return " ".join(clean_text(name).split()) if isinstance(name, str) else ""
+    if not isinstance(name, str):
+        return ""
+    return " ".join(clean_text(name[:MAX_TEXT_CHARS]).split())
+
+
+def _mended(name: str, row: _Row, report: WranglingReport) -> str:
+    """Returns a name without mojibake and control characters, and counts what that took."""
+    plain, reasons = mend(name)
+    for reason in reasons:
+        _repair(report, CREDITS, reason, row, "a name as it is printed", shorten(name))
+    return " ".join(plain.split()) or features.UNKNOWN
 
 
 # CSV.
@@ -406,30 +476,35 @@ def _name(member: dict[Any, Any]) -> str:
 
 @contextlib.contextmanager
 def _open_table(
-    path: Path, required: Iterable[str]
+    path: Path, required: Iterable[str], report: WranglingReport
 ) -> Iterator[tuple[dict[str, int], Iterator[_Row]]]:
     """Opens a CSV file; yields the place of each column, and its rows as a stream.
 
+    Each line is decoded on its own; those in another encoding than most are counted in
+    `report` at the end.
+
     Raises:
-      InputError: also while the rows are read: the file cannot be read, is empty, lacks a
-        column, is not CSV or not UTF-8.
+      InputError: also while the rows are read: the file cannot be read or is no regular
+        one, is empty, lacks a column, is not CSV, or has a row of more than
+        `_MAX_ROW_BYTES`.
     """
     limit = csv.field_size_limit(_MAX_FIELD_CHARS)
     line = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
+        with open_regular(path) as file:
+            text = _Text(path.name, file)
+            reader = csv.reader(text)
 
             def rows() -> Iterator[_Row]:
                 nonlocal line
                 for cells in reader:
                     yield _Row(line + 1, cells)
                     line = reader.line_num
+                    text.begin_row()
+                text.count_odd_rows(report)
 
             stream = rows()
             yield _check_header(path.name, next(stream, None), required), stream
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path) from error
     except csv.Error as error:
         raise InputError(
             "not readable as CSV",
@@ -462,26 +537,40 @@ def _check_header(name: str, header: _Row | None, required: Iterable[str]) -> di
     return columns
 
 
-def _not_utf8(path: Path) -> InputError:
-    number, found = _first_undecodable(path) or (None, None)
-    return InputError(
-        "wrong encoding",
-        file=path.name,
-        row=number,
-        expected="text in UTF-8",
-        found=found,
-        action="save the file as UTF-8, or take it as published",
-    )
+class _Text:
+    """The lines of a file as text, each decoded on its own, for the CSV reader.
 
+    Args:
+      name: of the file.
+      file: open at its beginning.
+    """
 
-def _first_undecodable(path: Path) -> tuple[int, str] | None:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return number, shorten(line[max(error.start - 20, 0) : error.start + 20])
-    return None
+    def __init__(self, name: str, file: BinaryIO) -> None:
+        self._name = name
+        self._file = file
+        self._decoder = RowDecoder()
+        self._number = 0
+        self._room = _MAX_ROW_BYTES
+
+    def begin_row(self) -> None:
+        """Says that a row is complete: the next line begins another one."""
+        self._room = _MAX_ROW_BYTES
+
+    def count_odd_rows(self, report: WranglingReport) -> None:
+        """Counts lines in another encoding than most."""
+        self._decoder.count_odd_rows(self._name, report)
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._file.readline(self._room + 1):
+            self._number += 1
+            if len(line) > self._room:
+                raise too_long(self._name, self._number, line, _MAX_ROW_BYTES)
+            self._room -= len(line)
+            if self._number == 1:
+                check_encoding(self._name, line)
+                line = line.removeprefix(UTF8_BOM)
+            for part in line.splitlines(keepends=True):
+                yield self._decoder.decode(self._number, part)
 
 
 def _join_broken_rows(
@@ -489,8 +578,11 @@ def _join_broken_rows(
 ) -> Iterator[_Row]:
     """Counts rows as read and joins those whose text lost its quotes at a line break."""
     last: _Row | None = None
+    lines = 0
     for row in rows:
-        joined = None if last is None else _join(last, row, columns)
+        # Each line that is joined copies those before it.
+        joined = None if last is None or lines > _MAX_JOINED_LINES else _join(last, row, columns)
+        lines = 0 if joined is None else lines + 1
         if joined is None:
             if last is not None:
                 yield last
@@ -524,6 +616,7 @@ def _join(first: _Row, second: _Row, columns: dict[str, int]) -> _Row | None:
 
 
 def _is_date(text: str) -> bool:
+    text = text.strip()
     return bool(_ISO_DATE.fullmatch(text) or _SLASHED_DATE.fullmatch(text))
 
 

@@ -11,15 +11,21 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from components.data import files, report, wrangling
-from components.data.report import MAX_EXAMPLES, BadRow, RowExample, WranglingReport
+from components.data import files, report, text, wrangling
+from components.data.report import (
+    MAX_EXAMPLES,
+    BadRow,
+    LossLimits,
+    RowExample,
+    WranglingReport,
+)
 from schema import features
 
 IntArray = npt.NDArray[np.int64]
@@ -31,6 +37,9 @@ TIMESTAMP_END = 4_102_444_800
 
 _INT64_MAX = 2**63 - 1
 _READ_BYTES = 1024 * 1024
+_MAX_FIELD_CHARS = 1000
+_MAX_STRICT_BYTES = 128
+_BAD_ROWS_BETWEEN_CHECKS = 10_000
 _NAMES = ("user_id", "movie_id", "user_rating", "timestamp")
 _TYPES = (pa.int64(), pa.int64(), pa.float32(), pa.int64())
 _STRICT_BYTES = b"0123456789.-\t\r\n"
@@ -129,6 +138,7 @@ def read_ratings_chunk(
     dropped_users: Mapping[int, str],
     known_movies: IntArray,
     dropped_movies: Mapping[int, str],
+    limits: LossLimits = LossLimits(),  # noqa: B008
 ) -> tuple[RatingsChunk, WranglingReport]:
     """Reads and cleans the ratings whose rows start in the bytes [start, end) of a file.
 
@@ -141,17 +151,19 @@ def read_ratings_chunk(
         (`WranglingReport.dropped_ids`).
       known_movies: ids that can be rated, ascending.
       dropped_movies: ids whose ratings are dropped, with the reason.
+      limits: what may be lost of the whole file.
 
     Returns:
       The ratings in file order, and what was dropped and repaired. Duplicates are still
       in: they can lie in different chunks.
 
     Raises:
-      InputError: the file cannot be read.
+      InputError: the file cannot be read, a line is too long, or more rows of this chunk
+        alone are of no use than may be lost of the whole file.
     """
     found = WranglingReport()
     block = _read_block(path, start, end)
-    rows, repairs = _parse_block(block, found)
+    rows, repairs = _parse_block(block, found, limits)
     users = _Known("user", files.USERS, report.UNKNOWN_USER, known_users, dropped_users)
     movies = _Known("movie", files.MOVIES, report.UNKNOWN_MOVIE, known_movies, dropped_movies)
     kept = _drop_wrong_values(block, rows, users, movies, found)
@@ -218,16 +230,16 @@ def _sort_within_pairs(chunk: RatingsChunk, same_pair: BoolArray) -> RatingsChun
 
 def _read_block(path: Path, start: int, end: int) -> _Block:
     try:
-        with path.open("rb") as file:
+        with files.open_regular(path) as file:
             if start > 0:
                 # The row that starts before the range belongs to the range before.
                 file.seek(start - 1)
-                start += len(file.readline()) - 1
+                start += len(_rest_of_line(file, path)) - 1
             if start >= end:
                 return _Block(path, start, b"")
             data = file.read(end - start)
             if not data.endswith(b"\n"):
-                data += file.readline()
+                data += _rest_of_line(file, path)
     except OSError as error:
         raise files.unreadable(path.name, error) from error
     if start == 0 and data.startswith(files.UTF8_BOM):
@@ -235,14 +247,25 @@ def _read_block(path: Path, start: int, end: int) -> _Block:
     return _Block(path, start, data)
 
 
-def _parse_block(block: _Block, found: WranglingReport) -> tuple[_Rows, dict[str, list[int]]]:
+def _rest_of_line(file: BinaryIO, path: Path) -> bytes:
+    start = file.tell()
+    data = file.readline(files.MAX_LINE_BYTES + 1)
+    if len(data) > files.MAX_LINE_BYTES:
+        row = _lines_before(path, start) + 1
+        raise files.too_long(path.name, row, data, files.MAX_LINE_BYTES)
+    return data
+
+
+def _parse_block(
+    block: _Block, found: WranglingReport, limits: LossLimits
+) -> tuple[_Rows, dict[str, list[int]]]:
     """Returns the rows that are numbers, in order, and the lines that needed a repair."""
     lines = block.data.count(b"\n") + (not block.data.endswith(b"\n") and block.data != b"")
     values = _parse_strict(block.data)
     if values is not None and len(values.user_id) == lines:
         found.read(block.path.name, lines)
         return _Rows(values, np.arange(lines, dtype=np.int64)), {}
-    return _parse_mixed(block, lines, found)
+    return _parse_mixed(block, lines, found, limits)
 
 
 def _parse_strict(data: bytes) -> RatingsChunk | None:
@@ -255,6 +278,9 @@ def _parse_strict(data: bytes) -> RatingsChunk | None:
         return None
     if not data.strip():
         return _from_rows([])
+    # No strict row is longer; very long ones crash Arrow.
+    if _longest_line(data) > _MAX_STRICT_BYTES:
+        return None
     try:
         table = pa.csv.read_csv(
             io.BytesIO(data),
@@ -271,15 +297,20 @@ def _parse_strict(data: bytes) -> RatingsChunk | None:
     return RatingsChunk(*(column.to_numpy() for column in table.columns))
 
 
+def _longest_line(data: bytes) -> int:
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+    return int(np.diff(ends, prepend=-1, append=len(data)).max())
+
+
 def _parse_mixed(
-    block: _Block, lines: int, found: WranglingReport
+    block: _Block, lines: int, found: WranglingReport, limits: LossLimits
 ) -> tuple[_Rows, dict[str, list[int]]]:
     """Parses the strict lines of a block at once and the other ones by row."""
     data, others = _set_aside(block.data)
     strict = _parse_strict(data)
     assert strict is not None, "rows that match _STRICT_ROW parse"
     found.read(block.path.name, lines - sum(not line.strip() for _, line in others))
-    parsed, positions, repairs = _parse_by_row(block, others, found)
+    parsed, positions, repairs = _parse_by_row(block, others, found, limits)
     is_other = np.zeros(lines, np.bool_)
     is_other[[line for line, _ in others]] = True
     usable = ~is_other
@@ -320,23 +351,29 @@ def _set_aside(data: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
 
 
 def _parse_by_row(
-    block: _Block, others: list[tuple[int, bytes]], found: WranglingReport
+    block: _Block, others: list[tuple[int, bytes]], found: WranglingReport, limits: LossLimits
 ) -> tuple[RatingsChunk, IntArray, dict[str, list[int]]]:
     """Returns the values, the lines and the repaired lines of rows that are not strict."""
     rows: list[tuple[int, int, float, int]] = []
     lines: list[int] = []
     repairs: dict[str, list[int]] = {}
     problems: dict[str, tuple[int, list[RowExample]]] = {}
+    bad = 0
     for line, data in others:
         if not data.strip():
             continue
+        if len(data) > files.MAX_LINE_BYTES:
+            raise files.too_long(block.path.name, block.row(line), data, files.MAX_LINE_BYTES)
         try:
             row, reasons = _parse_row(data)
-        except BadRow as bad:
-            count, examples = problems.get(bad.reason, (0, []))
+        except BadRow as problem:
+            count, examples = problems.get(problem.reason, (0, []))
             if count < MAX_EXAMPLES:
-                examples.append(RowExample(block.row(line), bad.expected, bad.found))
-            problems[bad.reason] = (count + 1, examples)
+                examples.append(RowExample(block.row(line), problem.expected, problem.found))
+            problems[problem.reason] = (count + 1, examples)
+            bad += 1
+            if bad % _BAD_ROWS_BETWEEN_CHECKS == 0:
+                _give_up_if_hopeless(block, problems, limits)
             continue
         rows.append(row)
         lines.append(line)
@@ -345,6 +382,18 @@ def _parse_by_row(
     for reason, (count, examples) in problems.items():
         found.drop(block.path.name, reason, count, examples)
     return _from_rows(rows), np.array(lines, np.int64), repairs
+
+
+def _give_up_if_hopeless(
+    block: _Block, problems: Mapping[str, tuple[int, list[RowExample]]], limits: LossLimits
+) -> None:
+    """Ends the reading of a chunk that alone has lost more than the file may lose."""
+    so_far = WranglingReport()
+    # Never less than the file has, blank lines included.
+    so_far.read(block.path.name, _lines_before(block.path, block.path.stat().st_size) + 1)
+    for reason, (count, examples) in problems.items():
+        so_far.drop(block.path.name, reason, count, examples)
+    so_far.check(limits)
 
 
 def _from_rows(rows: list[tuple[int, int, float, int]]) -> RatingsChunk:
@@ -373,7 +422,8 @@ def _parse_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]:
 def _parse_odd_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]:
     """Returns what `_parse_row` does, for a row of any form."""
     form = files.FORMATS[files.RATINGS]
-    raw = data.decode("latin-1").rstrip("\r").split("\t")
+    raw = text.decode_row(data)[0].rstrip("\r").split("\t", form.columns)
+    raw = [field.strip()[:_MAX_FIELD_CHARS] for field in raw]
     if len(raw) != form.columns:
         expected, found = form.expected, files.shorten(data.rstrip(b"\r"))
         raise BadRow(report.WRONG_COLUMNS, expected=expected, found=found)
@@ -389,7 +439,7 @@ def _parse_odd_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]
         _whole(time, report.NON_NUMERIC_TIMESTAMP, "a time in seconds since 1970"),
     )
     reasons = []
-    if any(field != before.strip() for field, before in zip(cleaned, raw, strict=True)):
+    if any(field != before for field, before in zip(cleaned, raw, strict=True)):
         reasons.append(report.QUOTES_REMOVED)
     if any("." in field for field in (user, movie, time)):
         reasons.append(report.DECIMAL_REMOVED)
@@ -545,7 +595,7 @@ class _LineCounter:
 
     def _count(self, start: int, end: int) -> int:
         newlines = 0
-        with self._path.open("rb") as file:
+        with files.open_regular(self._path) as file:
             file.seek(start)
             while start < end and (data := file.read(min(_READ_BYTES, end - start))):
                 newlines += data.count(b"\n")

@@ -1,4 +1,4 @@
-"""What the cleanup dropped and repaired: counted by file and reason, with examples.
+"""What the cleanup dropped, lost and repaired: counted by file and reason, with examples.
 
 Everything that reads raw rows fills a `WranglingReport`; reports of chunks merge into
 one, which is written beside the artifact and shown in the summary.
@@ -30,28 +30,77 @@ SUPERSEDED = "superseded by a newer rating"
 
 QUOTES_REMOVED = "quotes or byte-string residue removed"
 DECIMAL_REMOVED = "decimals removed from a whole number"
-UTF8_READ = "UTF-8 read where Latin-1 was expected"
-DATE_IGNORED = "unreadable release date ignored"
-TITLE_UNKNOWN = "missing title set to unknown"
+UTF8_READ = "UTF-8 in a file of Latin-1"
+LATIN1_READ = "Latin-1 in a file of UTF-8"
+MOJIBAKE_UNDONE = "UTF-8 that was read as Latin-1 before (Ã©) read again"
+CONTROLS_REMOVED = "control characters removed"
+
+DATE_IGNORED = "unreadable release date"
+CHARACTERS_LOST = "characters lost before (U+FFFD)"
+TEXT_CUT = "text cut after 1,000 characters"
 
 _ACTIONS: Mapping[str, str] = {
     WRONG_COLUMNS: "correct these rows, or write the file again in MovieLens-100K's format",
-    NON_NUMERIC_ID: "give every user and movie a whole number as its id",
-    NON_NUMERIC_AGE: "give the age in years as a number",
+    NON_NUMERIC_ID: "this release takes whole numbers as ids: number the users and movies, and "
+    "keep a table to find yours again",
+    NON_NUMERIC_AGE: "give the age in years as a number, or leave it empty",
+    MISSING_VALUE: "fill these values in, or remove the rows",
     NON_NUMERIC_RATING: "give the rating as a number",
     NON_NUMERIC_TIMESTAMP: "give the time in seconds since 1970-01-01 UTC",
     BAD_GENRE_FLAG: "write 1 where the movie has the genre of that column, else 0",
-    AGE_RANGE: "correct these ages, or leave them empty to drop the rows",
-    RATING_RANGE: "rescale the ratings to MovieLens's stars",
+    AGE_RANGE: "correct these ages, or leave them empty where they are not known",
+    DATE_IGNORED: "write dates as 01-Jan-1995 or 1995-01-01, or leave them empty",
+    CHARACTERS_LOST: "export the file again as UTF-8 from where its text is whole",
+    TEXT_CUT: "see whether rows were joined, or shorten these texts",
+    RATING_RANGE: "this release takes ratings from 1 to 5 stars: rescale the ratings (of half "
+    "stars from 0.5 on, write 1 for 0.5)",
     TIMESTAMP_RANGE: "give the time in seconds since 1970-01-01 UTC (milliseconds / 1000)",
     UNKNOWN_USER: "add the missing users to u.user, or remove their ratings",
     UNKNOWN_MOVIE: "add the missing movies to u.item, or remove their ratings",
 }
 
-BAD_REASONS = frozenset(_ACTIONS)
-"""Reasons that speak of a broken file; the other ones are ordinary cleanup."""
+ASKED_FOR: Mapping[str, str] = {INVALID_ZIP: "--invalid-zip drop"}
+"""Reasons that an option asked for, with the option; no limit applies to them."""
+
+NO_LOSS = frozenset((EXACT_DUPLICATE, SUPERSEDED, *ASKED_FOR))
+"""Reasons to drop a row that lose nothing, or nothing unasked.
+
+A duplicate is a row, not information; of several ratings by a user of a movie the newest is
+the one that counts.
+"""
+
+_COLUMNS: Mapping[str, str] = {
+    NON_NUMERIC_AGE: "age",
+    AGE_RANGE: "age",
+    DATE_IGNORED: "release date",
+    BAD_GENRE_FLAG: "genres",
+}
 
 MAX_EXAMPLES = 3
+
+COUNTS = ("dropped", "repaired", "values_lost", "missing")
+"""The kinds of counts of a `FileReport`."""
+
+DEFAULT_MAX_LOSS = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class LossLimits:
+    """What may be lost before a run is refused, as shares from 0 to 1.
+
+    Attributes:
+      rows: of the rows of each file. Of the ratings' rows also those count that go with
+        their user or movie, so it is the share of ratings as well.
+      values: of the values of each column.
+    """
+
+    rows: float = DEFAULT_MAX_LOSS
+    values: float = DEFAULT_MAX_LOSS
+
+    @classmethod
+    def of(cls, share: float) -> LossLimits:
+        """Returns the limits that allow `share` of everything."""
+        return cls(share, share)
 
 
 class BadRow(Exception):
@@ -91,12 +140,16 @@ class FileReport:
       rows: rows read, blank lines left out.
       dropped: rows dropped, by reason; a row is dropped for one reason only.
       repaired: rows kept after a repair, by reason.
+      values_lost: rows kept without a value that could not be used, by reason.
+      missing: rows kept that never had a value, by column.
       examples: up to three rows for each reason, those with the lowest row numbers.
     """
 
     rows: int = 0
     dropped: dict[str, int] = dataclasses.field(default_factory=dict)
     repaired: dict[str, int] = dataclasses.field(default_factory=dict)
+    values_lost: dict[str, int] = dataclasses.field(default_factory=dict)
+    missing: dict[str, int] = dataclasses.field(default_factory=dict)
     examples: dict[str, list[RowExample]] = dataclasses.field(default_factory=dict)
 
     def add_examples(self, reason: str, examples: Iterable[RowExample]) -> None:
@@ -108,28 +161,40 @@ class FileReport:
     def merge(self, other: FileReport) -> None:
         """Adds the counts of `other`, which is left as it is."""
         self.rows += other.rows
-        for mine, theirs in ((self.dropped, other.dropped), (self.repaired, other.repaired)):
-            for reason, count in theirs.items():
+        for kind in COUNTS:
+            mine = self.counts(kind)
+            for reason, count in other.counts(kind).items():
                 mine[reason] = mine.get(reason, 0) + count
         for reason, examples in other.examples.items():
             self.add_examples(reason, examples)
 
-    def bad(self) -> dict[str, int]:
-        """Returns the rows dropped for a reason in `BAD_REASONS`, most frequent first."""
-        bad = {reason: n for reason, n in self.dropped.items() if reason in BAD_REASONS and n}
-        return dict(sorted(bad.items(), key=lambda item: (-item[1], item[0])))
+    def counts(self, kind: str) -> dict[str, int]:
+        """Returns the counts of a kind, one of `COUNTS`; they may be added to."""
+        found: dict[str, int] = getattr(self, kind)
+        return found
 
-    def first_bad(self) -> tuple[str, RowExample] | None:
-        """Returns the reason and example of the first bad row, None if there is none."""
+    def lost(self) -> dict[str, int]:
+        """Returns the rows dropped for any reason not in `NO_LOSS`, most frequent first."""
+        return _by_frequency({r: n for r, n in self.dropped.items() if r not in NO_LOSS and n})
+
+    def lost_by_column(self) -> dict[str, dict[str, int]]:
+        """Returns the values lost by column, then by reason, most frequent first."""
+        columns: dict[str, dict[str, int]] = {}
+        for reason, count in _by_frequency(self.values_lost).items():
+            columns.setdefault(_COLUMNS.get(reason, reason), {})[reason] = count
+        return columns
+
+    def first_of(self, reasons: Iterable[str]) -> tuple[str, RowExample] | None:
+        """Returns reason and example of the first row of these reasons, None if there is none."""
         found = [
-            (reason, example) for reason in self.bad() for example in self.examples.get(reason, ())
+            (reason, example) for reason in reasons for example in self.examples.get(reason, ())
         ]
         return min(found, key=lambda pair: pair[1].sort_key(), default=None)
 
 
 @dataclasses.dataclass
 class WranglingReport:
-    """Rows read, dropped and repaired per file.
+    """Rows read, dropped and repaired, and values lost and missing, per file.
 
     Attributes:
       files: the counts by file name.
@@ -153,18 +218,31 @@ class WranglingReport:
         self, file: str, reason: str, count: int = 1, examples: Iterable[RowExample] = ()
     ) -> None:
         """Counts `count` more rows of `file` as dropped."""
-        if count:
-            entry = self.file(file)
-            entry.dropped[reason] = entry.dropped.get(reason, 0) + count
-            entry.add_examples(reason, examples)
+        self._count(file, "dropped", reason, count, examples)
 
     def repair(
         self, file: str, reason: str, count: int = 1, examples: Iterable[RowExample] = ()
     ) -> None:
         """Counts `count` more rows of `file` as kept after a repair."""
+        self._count(file, "repaired", reason, count, examples)
+
+    def lose(
+        self, file: str, reason: str, count: int = 1, examples: Iterable[RowExample] = ()
+    ) -> None:
+        """Counts `count` more rows of `file` as kept without a value that was no use."""
+        self._count(file, "values_lost", reason, count, examples)
+
+    def miss(self, file: str, column: str, count: int = 1) -> None:
+        """Counts `count` more rows of `file` as without a value in `column`."""
+        self._count(file, "missing", column, count, ())
+
+    def _count(
+        self, file: str, kind: str, reason: str, count: int, examples: Iterable[RowExample]
+    ) -> None:
         if count:
             entry = self.file(file)
-            entry.repaired[reason] = entry.repaired.get(reason, 0) + count
+            counts = entry.counts(kind)
+            counts[reason] = counts.get(reason, 0) + count
             entry.add_examples(reason, examples)
 
     def merge(self, other: WranglingReport) -> WranglingReport:
@@ -178,23 +256,22 @@ class WranglingReport:
             self.dropped_ids.setdefault(name, {}).update(ids)
         return self
 
-    def bad_share(self, file: str) -> float:
-        """Returns the share (0 to 1) of the rows of `file` that are bad; 0 if none was read."""
-        entry = self.files.get(file)
-        return sum(entry.bad().values()) / entry.rows if entry and entry.rows else 0.0
-
-    def check(self, max_bad_share: float = 0.01) -> None:
-        """Refuses files that are too dirty to trust.
+    def check(self, limits: LossLimits = LossLimits()) -> None:  # noqa: B008
+        """Refuses files that lose more than may be lost.
 
         Args:
-          max_bad_share: the share (0 to 1) of a file's rows that may be bad.
+          limits: what may be lost. A rating that is lost with its user or movie counts as
+            much as one whose own row is bad; the reasons in `NO_LOSS` do not count.
 
         Raises:
-          InputError: more of a file's rows are bad, or none of its rows is left.
+          InputError: more is lost, or none of a file's rows is left.
         """
         for name, entry in self.files.items():
-            if self.bad_share(name) > max_bad_share:
-                raise _too_many_bad_rows(name, entry, max_bad_share)
+            if sum(entry.lost().values()) > limits.rows * entry.rows:
+                raise _too_many_rows(name, entry, limits.rows)
+            for column, reasons in entry.lost_by_column().items():
+                if sum(reasons.values()) > limits.values * entry.rows:
+                    raise _too_many_values(name, entry, column, limits.values)
             if sum(entry.dropped.values()) >= entry.rows:
                 raise _no_rows_left(name, entry)
 
@@ -213,27 +290,72 @@ def _file_from_json(value: Mapping[str, Any]) -> FileReport:
         reason: [RowExample(**example) for example in found]
         for reason, found in value["examples"].items()
     }
-    return FileReport(value["rows"], dict(value["dropped"]), dict(value["repaired"]), examples)
+    counts = {kind: dict(value.get(kind, {})) for kind in COUNTS}
+    return FileReport(value["rows"], **counts, examples=examples)
+
+
+def _by_frequency(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _list_reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
 
 
-def _too_many_bad_rows(name: str, entry: FileReport, limit: float) -> InputError:
-    bad = entry.bad()
-    count = sum(bad.values())
-    first = entry.first_bad()
-    reason, example = first or (next(iter(bad)), RowExample(None, "a valid row", "unknown"))
+def describe_missing(file: str, column: str, count: int, rows: int) -> str:
+    """Returns what is missing in words: "58 of 65 users have no gender"."""
+    noun = {"u.user": "user", "u.item": "movie"}.get(file, "row")
+    return (
+        f"{count:,} of {rows:,} {noun}{'s' * (rows != 1)} "
+        f"{'has' if count == 1 else 'have'} no {column}"
+    )
+
+
+def asked_for(reason: str) -> str:
+    """Returns a reason with the option that asked for it, if one did."""
+    option = ASKED_FOR.get(reason)
+    return reason if option is None else f"{reason} (asked for: {option})"
+
+
+def _too_many_rows(name: str, entry: FileReport, limit: float) -> InputError:
+    lost = entry.lost()
+    what = f"{sum(lost.values()):,} of {entry.rows:,} rows are lost"
+    return _too_much(name, entry, lost, what, limit)
+
+
+def _too_many_values(name: str, entry: FileReport, column: str, limit: float) -> InputError:
+    lost = entry.lost_by_column()[column]
+    what = f"{sum(lost.values()):,} of {entry.rows:,} rows lose their value"
+    return _too_much(name, entry, lost, what, limit)
+
+
+def _too_much(
+    name: str, entry: FileReport, lost: Mapping[str, int], what: str, limit: float
+) -> InputError:
+    """Returns the error that shows the first row of those `lost` and the counts."""
+    first = entry.first_of(lost)
+    reason, example = first or (next(iter(lost)), RowExample(None, "a valid row", "unknown"))
+    is_bearable = 2 * sum(lost.values()) < entry.rows
     return InputError(
-        f"{reason}; {count:,} of {entry.rows:,} rows are bad, more than {limit:.0%} "
-        f"({_list_reasons(bad)})",
+        f"{reason}; {what}, more than {share(limit)} ({_list_reasons(lost)})",
         file=name,
         row=example.row,
         expected=example.expected,
         found=example.found,
-        action=_ACTIONS[reason],
+        action=_action(reason) + ("; or allow more with --max-loss" if is_bearable else ""),
     )
+
+
+def _action(reason: str) -> str:
+    if reason in _ACTIONS:
+        return _ACTIONS[reason]
+    # The ratings of a user or movie that was dropped; its own file's report says why.
+    return "correct the rows of these users and movies in u.user and u.item"
+
+
+def share(limit: float) -> str:
+    """Returns a share as a percentage without needless digits: "1 %"."""
+    return f"{100 * limit:.4g} %"
 
 
 def _no_rows_left(name: str, entry: FileReport) -> InputError:
@@ -245,5 +367,8 @@ def _no_rows_left(name: str, entry: FileReport) -> InputError:
         row=first.row if first else None,
         expected=first.expected if first else "at least one row",
         found=f"{entry.rows:,} rows, dropped: {_list_reasons(entry.dropped) or 'none'}",
-        action="see whether this is the right file, and correct its rows",
+        action=next(
+            (f"leave out {option}" for r, option in ASKED_FOR.items() if r in entry.dropped),
+            "see whether this is the right file, and correct its rows",
+        ),
     )

@@ -6,8 +6,9 @@ import ast
 import bisect
 import datetime
 import re
+from collections.abc import Callable
 
-from components.data.files import decode_text
+from components.data.text import decode_row
 from schema import features
 
 OCCUPATION_LABELS: tuple[str, ...] = (
@@ -58,12 +59,15 @@ _ISO_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})", re.ASCII)
 _YEAR_IN_TITLE = re.compile(r"\(((?:18|19|20)\d\d)(?:\s*[-–]\s*(?:\d{4})?)?\)", re.ASCII)
 _FIVE_DIGITS = re.compile(r"[0-9]{5}")
 _WHOLE_NUMBER = re.compile(r"([+-]?\d{1,40})(?:\.0*)?", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(?:\d{1,40}\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?", re.ASCII)
+# No two parts of it can share characters, so that it takes linear time.
+_NUMBER = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _MISSING = frozenset({"", "nan", "na", "n/a", "null", "<na>"})
 _MALE = frozenset({"male", "m", "true", "t", "1", "1.0", "man"})
 _FEMALE = frozenset({"female", "f", "false", "0", "0.0", "woman"})
 _WRAPPED = re.compile(r"""\s*[bB]?(["']).*\1\s*""", re.DOTALL)
 _QUOTES = "\"'"
+# No tool wraps a value so often; the limit keeps the time linear in its length.
+_MAX_LAYERS = 16
 _EPOCH = datetime.date(1970, 1, 1)
 
 
@@ -71,20 +75,28 @@ def clean_text(text: str) -> str:
     """Returns `text` without byte-string residue, surrounding quotes and outer whitespace.
 
     `b'Toy Story'`, `"Toy Story"` and ` 'Toy Story' ` all become `Toy Story`, in any
-    nesting. Quotes that belong to the text (`'Til There Was You`) stay.
+    nesting of up to 16; of a deeper one nothing is removed. Quotes that belong to the
+    text (`'Til There Was You`) stay.
     """
-    text = text.strip()
-    while (inner := _unwrap(text).strip()) != text:
-        text = inner
+    return _settle(text.strip(), lambda text: _unwrap(text).strip())
+
+
+def _settle(text: str, step: Callable[[str], str]) -> str:
+    """Returns what `step` comes to when it changes nothing more; `text` if that takes too long.
+
+    So to do it again changes nothing either.
+    """
+    found = text
+    for _ in range(_MAX_LAYERS + 1):
+        before, found = found, step(found)
+        if found == before:
+            return found
     return text
 
 
 def clean_token(text: str) -> str:
     """Returns `clean_text(text)` without any quote at its ends, for values that never have one."""
-    text = clean_text(text)
-    while (inner := clean_text(text.strip(_QUOTES))) != text:
-        text = inner
-    return text
+    return _settle(clean_text(text), lambda text: clean_text(text.strip(_QUOTES)))
 
 
 def _unwrap(text: str) -> str:
@@ -105,7 +117,7 @@ def _unwrap_bytes(residue: str) -> str:
         except (SyntaxError, ValueError):
             return residue[1:-1]
         if isinstance(value, bytes):
-            return decode_text(value)[0]
+            return decode_row(value)[0]
     return residue[1:-1]
 
 

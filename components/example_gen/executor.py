@@ -26,7 +26,7 @@ from components import progress
 from components.data import files, ratings, report, tables
 from components.data.metadata import MetadataMatch, join_metadata
 from components.data.ratings import RatingsChunk
-from components.data.report import WranglingReport
+from components.data.report import LossLimits, WranglingReport
 from components.errors import InputError
 from components.example_gen import records, splits
 from components.example_gen.options import ExampleGenOptions
@@ -34,7 +34,7 @@ from schema import features as raw
 from schema.features import Owner
 
 REPORT_FILE = "wrangling.json"
-"""Beside the splits of the artifact: rows read, dropped and repaired, by file and reason."""
+"""Beside the splits of the artifact: rows read, dropped, repaired and so on, by file and reason."""
 
 _REPORTS = "reports"
 _ERRORS = "errors"
@@ -63,9 +63,9 @@ class _Tables:
     """Users and movies, read and cleaned once per process."""
 
     def __init__(self, data_dir: str, options: ExampleGenOptions) -> None:
-        users, user_report = tables.read_users(Path(data_dir), options.invalid_zip)
-        movies, movie_report = tables.read_movies(Path(data_dir))
-        movies, self.match = join_metadata(movies, options.metadata_path)
+        users, user_report = tables.read_users(Path(data_dir), options.invalid_zip, options.limits)
+        movies, movie_report = tables.read_movies(Path(data_dir), options.limits)
+        movies, self.match = join_metadata(movies, options.metadata_path, options.limits)
         self.users = records.Side(users, Owner.USER, raw.USER_ID)
         self.movies = records.Side(movies, Owner.MOVIE, raw.MOVIE_ID)
         self.user_report = user_report
@@ -96,6 +96,7 @@ class _ReadChunk(beam.DoFn):
             dropped_users=known.user_report.dropped_ids.get(files.USERS, {}),
             known_movies=known.movies.ids,
             dropped_movies=known.movie_report.dropped_ids.get(files.MOVIES, {}),
+            limits=self._options.limits,
         )
         yield beam.pvalue.TaggedOutput(_REPORTS, found)
         # Any function of the user will do: a partition holds all ratings of its users.
@@ -252,10 +253,10 @@ class RatingsExecutor(_Executor):
                     errors=beam.pvalue.AsList(errors),
                 )
             )
-        return _finish(collected, known)
+        return _finish(collected, known, options.limits)
 
 
-def _finish(collected: str, known: _Tables) -> dict[str, Any]:
+def _finish(collected: str, known: _Tables, limits: LossLimits) -> dict[str, Any]:
     """Completes the ratings' report with that of users and movies, and judges it."""
     with Path(collected).open(encoding="utf-8") as file:
         value = json.load(file)
@@ -265,7 +266,7 @@ def _finish(collected: str, known: _Tables) -> dict[str, Any]:
         raise min((InputError(**error) for error in value["errors"]), key=str)
     found = WranglingReport.from_json(value)
     found.read(files.RATINGS, 0)  # an empty file has no chunk that could report it
-    found.check()
+    found.check(limits)
     found.merge(known.user_report).merge(known.movie_report)
     rows = {name: value["rows"].get(name, 0) for name in splits.SPLITS}
     return {"rows": rows, **found.to_json(), "metadata": _metadata(known.match)}

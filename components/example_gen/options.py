@@ -9,6 +9,7 @@ from typing import Any, Literal
 from google.protobuf import json_format, struct_pb2
 from tfx.proto import example_gen_pb2
 
+from components.data.report import DEFAULT_MAX_LOSS, LossLimits
 from components.example_gen.splits import SplitKind
 
 InvalidZip = Literal["keep", "drop"]
@@ -25,6 +26,7 @@ class ExampleGenOptions:
       invalid_zip: keep or drop users whose zip code is not five digits.
       content_digest: hash over the content of all files read. The driver's own
         fingerprint knows sizes and times of modification only, and of `u.*` only.
+      max_loss: share (0 to 1) of rows, values and ratings that may be lost.
       chunk_bytes: bytes of ratings read at a time.
       partition_bytes: bytes of ratings held by one worker at a time, about.
     """
@@ -34,6 +36,7 @@ class ExampleGenOptions:
     split_seed: int
     invalid_zip: InvalidZip
     content_digest: str
+    max_loss: float = DEFAULT_MAX_LOSS
     chunk_bytes: int = 16 * 2**20
     partition_bytes: int = 64 * 2**20
 
@@ -41,6 +44,11 @@ class ExampleGenOptions:
     def metadata_path(self) -> Path | None:
         """The folder of The Movies Dataset as a path."""
         return None if self.metadata_dir is None else Path(self.metadata_dir)
+
+    @property
+    def limits(self) -> LossLimits:
+        """What may be lost before the run is refused."""
+        return LossLimits.of(self.max_loss)
 
     def to_proto(self) -> example_gen_pb2.CustomConfig:
         """Returns the options as the proto that ExampleGen takes."""

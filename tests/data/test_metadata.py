@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data import metadata
+from components.data import metadata, report
 from components.data.literals import MAX_LITERAL_CHARS, parse_records
-from components.data.metadata import join_metadata
+from components.data.metadata import check_metadata_files, join_metadata
+from components.data.report import LossLimits
 from components.data.tables import read_movies
 from components.data.titles import normalise_title, title_keys
 from components.errors import InputError
@@ -295,6 +296,77 @@ def test_spreadsheet_damage_is_read_and_counted(write):
     }
 
 
+def test_films_without_a_date_are_no_loss_and_more_than_a_few_unreadable_ones_are(write):
+    films = [film(n, f"T{n}", "1995-01-01") for n in range(20)]
+    undated = [film(100 + n, "U", "") for n in range(20)]
+    bad = [film(200 + n, "V", "soon") for n in range(4)]
+    _, match = join_metadata(catalogue("T1 (1995)"), write(films + undated + bad[:3]))
+    assert counts(match)[0] == {metadata.NO_RELEASE_DATE: 20, metadata.BAD_RELEASE_DATE: 3}
+    directory = write(films + undated + bad)
+    with pytest.raises(InputError, match="unreadable release date; 4 of 44 rows are lost"):
+        join_metadata(catalogue("T1 (1995)"), directory)
+    join_metadata(catalogue("T1 (1995)"), directory, LossLimits.of(0.1))
+
+
+@pytest.mark.parametrize(("most", "odd"), [("utf-8", "latin-1"), ("latin-1", "utf-8")])
+def test_the_encoding_of_metadata_is_decided_line_by_line(write, most, odd):
+    names = {1: "José É", 2: "Zoë Ö", 3: "Åke Ä"}
+    rows = [
+        {
+            "cast": f"[{{'name': '{name}', 'order': 0}}]",
+            "crew": f"[{{'job': 'Director', 'name': '{name}'}}]",
+            "id": str(n),
+        }
+        for n, name in names.items()
+    ]
+    directory = write([film(n, f"T{n} x", "1995-01-01") for n in names], rows)
+    path = directory / "credits.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    encodings = [most, most, odd, most]
+    path.write_bytes(
+        b"".join(f"{line}\n".encode(e) for line, e in zip(lines, encodings, strict=True))
+    )
+    joined, match = join_metadata(catalogue(*(f"T{n} x (1995)" for n in names)), directory)
+    assert joined["director"].tolist() == joined["star"].tolist() == list(names.values())
+    assert list(match.report.file("credits.csv").repaired.values()) == [1]
+
+
+def test_names_that_nobody_could_print_are_mended_and_counted(write):
+    row = {
+        "cast": r"[{'name': 'A\x1b[0m\u202e\ud800B', 'order': 0}]",
+        "crew": "[{'job': 'Director', 'name': 'JosÃ©'}]",
+        "id": "1",
+    }
+    joined, match = join_metadata(catalogue("A (1995)"), write([film(1, "A", "1995-01-01")], [row]))
+    assert (joined["star"][0], joined["director"][0]) == ("A[0mB", "José")
+    assert match.report.file("credits.csv").repaired == {
+        report.CONTROLS_REMOVED: 1,
+        report.MOJIBAKE_UNDONE: 1,
+    }
+
+
+@pytest.mark.parametrize("name", ["movies_metadata.csv", "credits.csv"])
+def test_metadata_that_is_a_pipe_is_refused_without_waiting(write, name):
+    directory = write([film(1, "A", "1995-01-01")])
+    (directory / name).unlink()
+    os.mkfifo(directory / name)
+    with pytest.raises(InputError, match=f"{name}: not a regular file"):
+        check_metadata_files(directory)
+    with pytest.raises(InputError, match=f"{name}: not a regular file"):
+        join_metadata(catalogue("A (1995)"), directory)
+
+
+def test_a_row_without_end_is_refused_before_it_is_read(write, monkeypatch):
+    monkeypatch.setattr(metadata, "_MAX_ROW_BYTES", 1000)
+    directory = write([film(1, "A", "1995-01-01"), film(2, "B", "1995-01-01", overview="x" * 999)])
+    with pytest.raises(InputError, match=r"movies_metadata.csv, row 3: the line is longer than"):
+        join_metadata(catalogue("A (1995)"), directory)
+    # Lines of one quoted cell count together.
+    lines = film(2, "B", "1995-01-01", overview="x\n" * 600)
+    with pytest.raises(InputError, match=r"movies_metadata.csv, row \d+: the line is longer"):
+        join_metadata(catalogue("A (1995)"), write([lines]))
+
+
 def test_examples_give_row_and_value_at_most_three(write):
     films = [film(n, f"T{n}", "10/30/1995") for n in range(1, 6)]
     _, match = join_metadata(catalogue("T1 (1995)"), write(films))
@@ -368,7 +440,7 @@ def test_a_missing_column_is_refused_by_name(write, name, column):
     [
         (b"", "is empty"),
         (b"\x00\x01\x02" * 50, "not readable as CSV"),
-        (",".join(MOVIE_COLUMNS).encode() + b"\nCaf\xe9,1\n", "row 2: wrong encoding"),
+        (",".join(MOVIE_COLUMNS).encode("utf-16"), "row 1|wrong encoding"),
     ],
 )
 def test_a_file_that_is_no_text_table_is_refused(write, content, message):
@@ -466,7 +538,10 @@ def test_hostile_or_broken_literals_are_value_errors(text):
     st.lists(
         st.dictionaries(
             st.text(max_size=5),
-            st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+            st.none()
+            | st.booleans()
+            | st.integers(-(10**18) + 1, 10**18 - 1)
+            | st.text(max_size=20),
             max_size=4,
         ),
         max_size=4,

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis_profiles import examples
 from raw_files import file_of, rating_rows, read_ratings
 
+from components.data import ratings as reader
 from components.data import report
 from components.data.ratings import (
     RatingsChunk,
@@ -14,7 +15,7 @@ from components.data.ratings import (
     drop_exact_duplicates,
     read_ratings_chunk,
 )
-from components.data.report import WranglingReport
+from components.data.report import BadRow, LossLimits, WranglingReport
 from components.errors import InputError
 
 GOOD = [
@@ -93,6 +94,8 @@ def test_ratings_are_columns_in_file_order():
         "rows": 2,
         "dropped": {},
         "repaired": {},
+        "values_lost": {},
+        "missing": {},
         "examples": {},
     }
 
@@ -186,7 +189,7 @@ def test_a_row_that_is_dropped_in_spite_of_its_repair_is_not_counted_as_repaired
 
 
 def bad_ratings(row: bytes, name: str = "u.data") -> str:
-    """The message of a file of which 2 in 102 rows are bad."""
+    """The message of a file of which 2 in 102 rows are lost."""
     lines = [line.encode() for line in rating_rows(100)]
     with file_of(b"\n".join([*lines, row, row])) as path:
         _, found = read_ratings(path)
@@ -196,7 +199,7 @@ def bad_ratings(row: bytes, name: str = "u.data") -> str:
     message = str(error.value)
     assert len(message.splitlines()) <= 5
     assert f"{name}, row 101: " in message
-    assert "2 of 102 rows are bad" in message
+    assert "2 of 102 rows are lost" in message
     return message
 
 
@@ -205,8 +208,8 @@ def bad_ratings(row: bytes, name: str = "u.data") -> str:
     [
         (b"1\t2\t3", "wrong number of columns", "4 columns", r"'1\t2\t3'", "correct these rows"),
         (b"1\t2\t3\t4\t5", "wrong number of columns", "4 columns", r"\t5'", "correct these rows"),
-        (b"x\t2\t3\t4", "non-numeric id", "a whole number as user id", "'x'", "as its id"),
-        (b"1\ty\t3\t4", "non-numeric id", "a whole number as movie id", "'y'", "as its id"),
+        (b"x\t2\t3\t4", "non-numeric id", "a whole number as user id", "'x'", "number the users"),
+        (b"1\ty\t3\t4", "non-numeric id", "a whole number as movie id", "'y'", "number the users"),
         (b"1\t2\tz\t4", "non-numeric rating", "a number", "'z'", "give the rating"),
         (b"1\t2\t3\tt", "non-numeric timestamp", "a time in seconds", "'t'", "seconds since 1970"),
         (b"1\t2\t9\t4", "rating out of range", "a rating from 1 to 5", "9", "rescale"),
@@ -328,3 +331,30 @@ def test_the_order_of_rows_does_not_change_what_is_left(rows, random):
     shuffled = random.sample(rows, len(rows))
     one, two = drop_exact_duplicates(chunk_of(rows)), drop_exact_duplicates(chunk_of(shuffled))
     assert (rows_of(one[0]), one[1:]) == (rows_of(two[0]), two[1:])
+
+
+def test_ratings_lost_with_their_users_count_as_lost():
+    lines = [line.encode() for line in rating_rows(1000)]
+    with file_of(b"\n".join(lines)) as path:
+        _, found = read_ratings(
+            path, users=range(4, 201), dropped_users=dict.fromkeys((1, 2, 3), "user dropped: x")
+        )
+    with pytest.raises(InputError, match="user dropped: x; 15 of 1,000 rows are lost, more than"):
+        found.check()
+    found.check(LossLimits.of(0.015))
+
+
+def test_a_file_of_bad_rows_is_given_up_within_the_first_chunk(monkeypatch):
+    read = []
+    monkeypatch.setattr(reader, "_parse_odd_row", lambda data: read.append(1) or bad_row())
+    good = "".join(f"{line}\n" for line in rating_rows(100)).encode()
+    with (
+        file_of(good + b"x\n" * 100_000) as path,
+        pytest.raises(InputError, match="wrong number of columns; 10,000 of 100,101 rows are lost"),
+    ):
+        read_ratings(path)
+    assert len(read) == 10_000
+
+
+def bad_row():
+    raise BadRow(report.WRONG_COLUMNS, expected="4 columns", found="1")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.data import report
-from components.data.report import RowExample, WranglingReport
+from components.data.report import LossLimits, RowExample, WranglingReport
 from components.errors import InputError
 
 reasons = st.sampled_from([report.RATING_RANGE, report.UNKNOWN_USER, report.INVALID_ZIP])
@@ -22,6 +22,8 @@ def reports(draw):
         file = draw(st.sampled_from(["u.data", "u.user"]))
         found.read(file, draw(st.integers(0, 50)))
         found.drop(file, draw(reasons), draw(st.integers(0, 5)), draw(st.lists(examples)))
+        found.lose(file, report.AGE_RANGE, draw(st.integers(0, 5)), draw(st.lists(examples)))
+        found.miss(file, "age", draw(st.integers(0, 5)))
         found.repair(file, report.QUOTES_REMOVED, draw(st.integers(0, 5)), draw(st.lists(examples)))
     return found
 
@@ -74,10 +76,10 @@ def test_more_than_one_percent_of_bad_rows_names_file_row_expected_found_and_act
     with pytest.raises(InputError) as error:
         with_bad(11).check()
     message = str(error.value)
-    assert "u.data, row 17: rating out of range; 11 of 1,000 rows are bad" in message
+    assert "u.data, row 17: rating out of range; 11 of 1,000 rows are lost" in message
     assert "expected: a rating from 1 to 5" in message
     assert "found: 9" in message
-    assert "what to do: rescale the ratings" in message
+    assert "what to do: this release takes ratings from 1 to 5 stars: rescale" in message
     assert len(message.splitlines()) <= 5
 
 
@@ -90,27 +92,68 @@ def test_the_first_bad_row_of_all_reasons_is_shown():
         found.check()
 
 
-def test_ordinary_cleanup_is_never_bad():
+def test_duplicates_and_what_was_asked_for_are_no_loss():
     found = WranglingReport()
     found.read("u.data", 100)
-    for reason in (
-        report.EXACT_DUPLICATE,
-        report.SUPERSEDED,
-        report.INVALID_ZIP,
-        report.MISSING_VALUE,
-    ):
+    for reason in (report.EXACT_DUPLICATE, report.SUPERSEDED, report.INVALID_ZIP):
         found.drop("u.data", reason, 20)
-    assert found.bad_share("u.data") == 0
+    found.check(LossLimits.of(0))
+    assert report.asked_for(report.INVALID_ZIP) == (
+        "invalid zip code (asked for: --invalid-zip drop)"
+    )
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *{
+            value
+            for name, value in vars(report).items()
+            if name.isupper() and isinstance(value, str) and " " in value
+        }
+        - {report.EXACT_DUPLICATE, report.SUPERSEDED, report.INVALID_ZIP},
+        "user dropped: missing value",
+        "a reason of tomorrow",
+    ],
+)
+def test_whatever_else_drops_rows_or_values_has_a_limit(reason):
+    for count in (WranglingReport.drop, WranglingReport.lose):
+        found = WranglingReport()
+        found.read("u.data", 1000)
+        count(found, "u.data", reason, 10)
+        found.check()
+        count(found, "u.data", reason, 1)
+        with pytest.raises(InputError, match="11 of 1,000 rows .* more than 1 %") as error:
+            found.check()
+        assert "or allow more with --max-loss" in str(error.value)
+        found.check(LossLimits.of(0.011))
+
+
+def test_values_lost_of_one_column_are_counted_together_and_of_several_apart():
+    found = WranglingReport()
+    found.read("u.user", 1000)
+    found.lose("u.user", report.AGE_RANGE, 6)
+    found.lose("u.user", report.CHARACTERS_LOST, 6)
     found.check()
+    found.lose("u.user", report.NON_NUMERIC_AGE, 6)
+    with pytest.raises(InputError, match="12 of 1,000 rows lose their value"):
+        found.check()
+
+
+def test_missing_values_and_repairs_have_no_limit():
+    found = WranglingReport()
+    found.read("u.user", 65)
+    found.miss("u.user", "gender", 58)
+    found.repair("u.user", report.CONTROLS_REMOVED, 65)
+    found.check()
+    assert report.describe_missing("u.user", "gender", 58, 65) == "58 of 65 users have no gender"
+    assert report.describe_missing("u.item", "title", 1, 9) == "1 of 9 movies has no title"
 
 
 def test_the_limit_can_be_moved():
-    assert with_bad(50).bad_share("u.data") == pytest.approx(0.05)
-    with_bad(50).check(max_bad_share=0.05)
-
-
-def test_a_file_that_nothing_was_read_of_has_no_bad_share():
-    assert WranglingReport().bad_share("u.data") == 0
+    with_bad(50).check(LossLimits(rows=0.05))
+    with pytest.raises(InputError, match=r"50 of 1,000 rows are lost, more than 4.9 %"):
+        with_bad(50).check(LossLimits(rows=0.049))
 
 
 def test_a_file_with_no_row_left_is_refused():
@@ -125,5 +168,5 @@ def test_bad_rows_without_an_example_are_refused_all_the_same():
     found = WranglingReport()
     found.read("u.data", 10)
     found.drop("u.data", report.UNKNOWN_MOVIE, 1)
-    with pytest.raises(InputError, match="u.data: unknown movie; 1 of 10 rows are bad"):
+    with pytest.raises(InputError, match="u.data: unknown movie; 1 of 10 rows are lost"):
         found.check()

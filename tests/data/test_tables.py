@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from raw_files import movie_rows, needs_real_data, user_rows, write_raw
 
-from components.data import report
+from components.data import report, tables
+from components.data.report import LossLimits
 from components.data.tables import read_genres, read_movies, read_occupations, read_users
 from components.errors import InputError
 
@@ -45,7 +47,7 @@ def test_users_have_the_columns_and_types_of_the_feature_table(tmp_path):
         "user_id": "int64",
         "user_gender": "object",
         "raw_user_age": "float32",
-        "bucketized_user_age": "int64",
+        "bucketized_user_age": "Int64",
         "user_occupation_text": "object",
         "user_occupation_label": "Int64",
         "user_zip_code": "object",
@@ -106,25 +108,62 @@ def test_two_different_rows_of_a_user_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "row", ["300||M|writer|12345", "300|nan|M|writer|12345", "300|30||writer|1", "300|30|M|NaN|1"]
+    ("row", "missing"),
+    [
+        ("300||M|writer|12345", ["age"]),
+        ("300|nan|M|writer|12345", ["age"]),
+        ("300|30||writer|1", ["gender"]),
+        ("300|30|M|NaN|1", ["occupation"]),
+        ("300|30|M|writer| ", ["zip code"]),
+        ("300||||", ["age", "gender", "occupation", "zip code"]),
+    ],
 )
-def test_a_user_with_a_missing_value_is_dropped_and_so_will_be_the_ratings(tmp_path, row):
+def test_a_missing_value_is_unknown_and_no_reason_to_drop_a_user(tmp_path, row, missing):
     users, found = users_with(tmp_path, row)
+    user = the_row(users, 300)
+    assert len(users) == 201
+    assert found.file("u.user").dropped == found.dropped_ids["u.user"] == {}
+    assert found.file("u.user").missing == dict.fromkeys(missing, 1)
+    texts = {
+        "gender": "user_gender",
+        "occupation": "user_occupation_text",
+        "zip code": "user_zip_code",
+    }
+    for name, column in texts.items():
+        assert (user[column] == "unknown") == (name in missing)
+    assert np.isnan(user["raw_user_age"]) == ("age" in missing)
+    assert (user["bucketized_user_age"] is pd.NA) == ("age" in missing)
+
+
+def test_users_without_a_zip_code_are_dropped_where_that_was_asked_for(tmp_path):
+    users, found = users_with(tmp_path, "300|30|M|writer|", invalid_zip="drop")
     assert len(users) == 200
+    assert found.file("u.user").missing == {}
+    message = refusal(read_users, write_raw(tmp_path, users=["1||||", "2||||"]), "drop")
+    assert "no row is left" in message
+    assert "what to do: leave out --invalid-zip drop" in message
+
+
+def test_users_may_come_as_ids_alone(tmp_path):
+    users, found = read_users(write_raw(tmp_path, users=["3", "1", "2"], occupations=[]), "keep")
+    assert users["user_id"].tolist() == [1, 2, 3]
+    assert set(users["user_gender"]) == {"unknown"}
+    assert users["raw_user_age"].isna().all()
+    assert found.file("u.user").missing == dict.fromkeys(
+        ("age", "gender", "occupation", "zip code"), 3
+    )
+
+
+def test_a_user_without_an_id_is_dropped_within_the_limit(tmp_path):
+    _, found = users_with(tmp_path, "|30|M|writer|12345")
     assert found.file("u.user").dropped == {report.MISSING_VALUE: 1}
-    assert found.dropped_ids["u.user"] == {300: "user dropped: missing value"}
+    message = refusal(users_with, tmp_path, *["|30|M|writer|12345"] * 3)
+    assert "row 201: missing value; 3 of 203 rows are lost, more than 1 %" in message
 
 
-def test_a_missing_zip_code_is_no_reason_to_drop_a_user(tmp_path):
-    users, found = users_with(tmp_path, "300|30|M|writer|")
-    assert the_row(users, 300)["user_zip_code"] == ""
-    assert found.file("u.user").dropped == {}
-
-
-def test_a_complete_row_replaces_an_incomplete_one_of_the_same_user(tmp_path):
-    users, found = users_with(tmp_path, "300||M|writer|1", "300|30|M|writer|1")
-    assert the_row(users, 300)["raw_user_age"] == 30
-    assert found.dropped_ids["u.user"] == {}
+def test_two_rows_of_a_user_that_differ_in_what_is_missing_are_refused(tmp_path):
+    message = refusal(users_with, tmp_path, "300||M|writer|1", "300|30|M|writer|1")
+    assert "id 300 has a second row that differs" in message
 
 
 def test_zip_codes_that_are_not_five_digits_are_kept_or_dropped_as_told(tmp_path):
@@ -136,7 +175,7 @@ def test_zip_codes_that_are_not_five_digits_are_kept_or_dropped_as_told(tmp_path
     assert dropped["user_id"].tolist()[-1:] == [302]
     assert found.file("u.user").dropped == {report.INVALID_ZIP: 2}
     assert found.dropped_ids["u.user"] == {300: report.INVALID_ZIP, 301: report.INVALID_ZIP}
-    assert found.bad_share("u.user") == 0
+    found.check(LossLimits.of(0))
 
 
 BAD_USERS = [
@@ -144,10 +183,12 @@ BAD_USERS = [
     ("300|30|M|writer|1|2", report.WRONG_COLUMNS, "5 columns: user id, age"),
     ("u300|30|M|writer|1", report.NON_NUMERIC_ID, "a whole number as user id"),
     (f"{2**63}|30|M|writer|1", report.NON_NUMERIC_ID, "a whole number as user id"),
-    ("300|old|M|writer|1", report.NON_NUMERIC_AGE, "an age from 1 to 120 years"),
-    ("300|0|M|writer|1", report.AGE_RANGE, "an age from 1 to 120 years"),
-    ("300|-3|M|writer|1", report.AGE_RANGE, "an age from 1 to 120 years"),
-    ("300|121|M|writer|1", report.AGE_RANGE, "an age from 1 to 120 years"),
+]
+BAD_AGES = [
+    ("old", report.NON_NUMERIC_AGE),
+    ("0", report.AGE_RANGE),
+    ("-3", report.AGE_RANGE),
+    ("121", report.AGE_RANGE),
 ]
 
 
@@ -164,15 +205,29 @@ def test_a_few_bad_users_are_dropped_and_counted(tmp_path, row, reason, expected
 @pytest.mark.parametrize(("row", "reason", "expected"), BAD_USERS)
 def test_more_than_one_percent_bad_users_are_refused(tmp_path, row, reason, expected):
     message = refusal(users_with, tmp_path, row, row, row)
-    assert f"u.user, row 201: {reason}; 3 of 203 rows are bad" in message
+    assert f"u.user, row 201: {reason}; 3 of 203 rows are lost" in message
     assert f"expected: {expected}" in message
     assert "found: " in message
     assert "what to do: " in message
 
 
+@pytest.mark.parametrize(("age", "reason"), BAD_AGES)
+def test_an_age_that_cannot_be_used_is_lost_not_its_user(tmp_path, age, reason):
+    users, found = users_with(tmp_path, f"300|{age}|M|writer|1")
+    assert np.isnan(the_row(users, 300)["raw_user_age"])
+    assert found.file("u.user").values_lost == {reason: 1}
+    assert found.file("u.user").repaired == found.file("u.user").missing == {}
+    rows = [f"{300 + n}|{age}|M|writer|1" for n in range(3)]
+    message = refusal(users_with, tmp_path, *rows)
+    assert f"u.user, row 201: {reason}; 3 of 203 rows lose their value" in message
+    assert "expected: an age from 1 to 120 years" in message
+    assert f"found: '{age}'" in message
+    read_users(tmp_path, "keep", LossLimits.of(0.02))
+
+
 def test_ids_of_bad_users_are_known_where_they_can_be_read(tmp_path):
-    _, found = users_with(tmp_path, "300|999|M|writer|1")
-    assert found.dropped_ids["u.user"] == {300: "user dropped: age out of range"}
+    _, found = users_with(tmp_path, "300|30|M|writer")
+    assert found.dropped_ids["u.user"] == {300: "user dropped: wrong number of columns"}
 
 
 def test_an_occupation_that_is_not_listed_is_refused(tmp_path):
@@ -239,19 +294,29 @@ def test_a_blank_release_date_is_missing_and_the_year_comes_from_the_title(tmp_p
     assert the_row(movies, 300)["movie_year_release"] == 1931
     assert movies["movie_year_release"].isna().sum() == 1
     assert found.file("u.item").repaired == {}
+    assert found.file("u.item").missing == {"release date": 2}
 
 
 def test_an_unreadable_release_date_is_ignored_and_counted(tmp_path):
     movies, found = movies_with(tmp_path, "300|Film (1931)|soon||u|0|1|0")
     assert movies["release_date"].isna().sum() == 1
     assert the_row(movies, 300)["movie_year_release"] == 1931
-    assert found.file("u.item").repaired == {report.DATE_IGNORED: 1}
+    assert found.file("u.item").values_lost == {report.DATE_IGNORED: 1}
+    assert found.file("u.item").repaired == {}
+
+
+def test_a_column_of_dates_that_cannot_be_read_is_refused(tmp_path):
+    rows = [row.replace("01-Jan-1995", "1/1/95") for row in movie_rows()]
+    message = refusal(read_movies, write_raw(tmp_path, movies=rows))
+    assert "unreadable release date; 150 of 150 rows lose their value, more than 1 %" in message
+    assert "write dates as 01-Jan-1995" in message
 
 
 def test_a_missing_title_is_unknown_and_counted(tmp_path):
     movies, found = movies_with(tmp_path, "300||01-Jan-1995||u|0|1|0")
     assert the_row(movies, 300)["movie_title"] == "unknown"
-    assert found.file("u.item").repaired == {report.TITLE_UNKNOWN: 1}
+    assert found.file("u.item").missing == {"title": 1}
+    assert found.file("u.item").repaired == {}
 
 
 def test_titles_are_read_as_latin1_as_published(tmp_path):
@@ -260,10 +325,72 @@ def test_titles_are_read_as_latin1_as_published(tmp_path):
     assert found.file("u.item").repaired == {}
 
 
-def test_titles_in_utf8_are_read_and_counted_as_repaired(tmp_path):
-    movies, found = movies_with(tmp_path, "300|Amélie – été (2001)|||u|0|1|0", encoding="utf-8")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+def test_a_file_in_one_encoding_throughout_takes_no_repair(tmp_path, encoding):
+    movies, found = movies_with(
+        tmp_path, "300|Amélie – été (2001)|||u|0|1|0", "301|Ô|||u|0|1|0", encoding=encoding
+    )
     assert the_row(movies, 300)["movie_title"] == "Amélie – été (2001)"
-    assert found.file("u.item").repaired == {report.UTF8_READ: 1}
+    assert found.file("u.item").repaired == {}
+
+
+@pytest.mark.parametrize(
+    ("most", "odd", "reason"),
+    [("utf-8", "latin-1", report.LATIN1_READ), ("latin-1", "utf-8", report.UTF8_READ)],
+)
+def test_the_encoding_is_decided_row_by_row_and_the_odd_rows_are_counted(
+    tmp_path, most, odd, reason
+):
+    directory = write_raw(tmp_path)
+    rows = [f"{i}|Amélie {i} (2001)|||u|0|1|0\n".encode(most) for i in range(1, 151)]
+    rows[7] = "8|Amélie 8 (2001)|||u|0|1|0\n".encode(odd)
+    (directory / "u.item").write_bytes(b"".join(rows))
+    movies, found = read_movies(directory)
+    assert movies["movie_title"].tolist() == [f"Amélie {i} (2001)" for i in range(1, 151)]
+    assert found.file("u.item").repaired == {reason: 1}
+    assert found.file("u.item").examples[reason][0].row == 8
+
+
+@pytest.mark.parametrize(
+    ("title", "read", "reason"),
+    [
+        ("AmÃ©lie", "Amélie", report.MOJIBAKE_UNDONE),
+        ("Donâ€™t Look Now", "Don’t Look Now", report.MOJIBAKE_UNDONE),
+        ("Ã‰tÃ©", "Été", report.MOJIBAKE_UNDONE),
+        ("AmÃƒÂ©lie", "Amélie", report.MOJIBAKE_UNDONE),
+        ("Город".encode().decode("cp1252"), "Город", report.MOJIBAKE_UNDONE),
+        ("a\x1b[31mb", "a[31mb", report.CONTROLS_REMOVED),
+        ("a\x85b", "a b", report.CONTROLS_REMOVED),
+        ("a\u2028b\tc", "a b c", report.CONTROLS_REMOVED),
+        ("gpj\u202e.exe", "gpj.exe", report.CONTROLS_REMOVED),
+        ("a\u2066b\u2069\x00".strip("\0"), "ab", report.CONTROLS_REMOVED),
+        ("b'a\\xe2\\x80\\xaeb'", "ab", report.CONTROLS_REMOVED),
+    ],
+)
+def test_mojibake_and_control_characters_are_mended_and_counted(tmp_path, title, read, reason):
+    movies, found = movies_with(tmp_path, f"300|{title}|||u|0|1|0", encoding="utf-8")
+    assert the_row(movies, 300)["movie_title"] == read
+    assert found.file("u.item").repaired[reason] == 1
+
+
+@pytest.mark.parametrize(
+    "title", ["SÃO PAULO", "CAFÉ’S", "«MAÇÃ»", "Ó Pai, Ó", "Ünïcödé", "Москва", "東京物語", "Ñ…"]
+)
+def test_text_that_only_looks_like_mojibake_stays(tmp_path, title):
+    movies, found = movies_with(tmp_path, f"300|{title}|||u|0|1|0", encoding="utf-8")
+    assert the_row(movies, 300)["movie_title"] == title
+    assert found.file("u.item").repaired == {}
+
+
+def test_characters_that_were_lost_before_count_as_lost(tmp_path):
+    _, found = movies_with(tmp_path, "300|Am\ufffdlie|||u|0|1|0", encoding="utf-8")
+    assert found.file("u.item").values_lost == {report.CHARACTERS_LOST: 1}
+
+
+def test_a_text_that_is_no_title_any_more_is_cut_and_counted(tmp_path):
+    movies, found = movies_with(tmp_path, f"300|{'x' * 2000}|||u|0|1|0")
+    assert the_row(movies, 300)["movie_title"] == "x" * 1000
+    assert found.file("u.item").values_lost == {report.TEXT_CUT: 1}
 
 
 def test_a_latin1_character_that_unicode_takes_for_a_line_end_splits_no_row(tmp_path):
@@ -277,7 +404,6 @@ def test_a_latin1_character_that_unicode_takes_for_a_line_end_splits_no_row(tmp_
         ("300|Film|||u|0|0", report.WRONG_COLUMNS),
         ("300|Film|||u|0|0|0|0", report.WRONG_COLUMNS),
         ("m300|Film|||u|0|0|0", report.NON_NUMERIC_ID),
-        ("300|Film|||u|0|0|2", report.BAD_GENRE_FLAG),
     ],
 )
 def test_bad_movies_are_counted_when_few_and_refused_when_many(tmp_path, row, reason):
@@ -285,7 +411,27 @@ def test_bad_movies_are_counted_when_few_and_refused_when_many(tmp_path, row, re
     assert len(movies) == 150
     assert found.file("u.item").dropped == {reason: 1}
     message = refusal(movies_with, tmp_path, row, row)
-    assert f"u.item, row 151: {reason}; 2 of 152 rows are bad" in message
+    assert f"u.item, row 151: {reason}; 2 of 152 rows are lost" in message
+
+
+def test_a_blank_genre_flag_is_none_and_a_wrong_one_is_lost(tmp_path):
+    movies, found = movies_with(tmp_path, "300|Film|||u|||1", "301|Film|||u|0|1|x", "302|F|||u|||")
+    assert [the_row(movies, key)["movie_genres"] for key in (300, 301, 302)] == [
+        ["Comedy"],
+        ["Action"],
+        [],
+    ]
+    assert found.file("u.item").values_lost == {report.BAD_GENRE_FLAG: 1}
+    assert found.file("u.item").missing["genres"] == 1
+
+
+def test_a_large_table_of_bad_rows_is_given_up_early(tmp_path, monkeypatch):
+    read = []
+    ids = tables._ids
+    monkeypatch.setattr(tables, "_ids", lambda text: read.append(text) or ids(text))
+    with pytest.raises(InputError, match="1,001 of 50,150 rows are lost"):
+        movies_with(tmp_path, *["x"] * 50_000)
+    assert len(read) <= 1001
 
 
 def test_duplicate_movies_are_dropped_when_equal_and_refused_when_not(tmp_path):

@@ -318,7 +318,7 @@ def test_another_feature_does_not_move_a_rating(sample, tmp_path, expected_split
     monkeypatch.setitem(raw.owned_by.__kwdefaults__, "features", more)
     read = tables.read_movies
     monkeypatch.setattr(
-        tables, "read_movies", lambda path: (read(path)[0].assign(runtime=90), read(path)[1])
+        tables, "read_movies", lambda *args: (read(*args)[0].assign(runtime=90), read(*args)[1])
     )
     found = run_ratings(sample, tmp_path)
     assert set(found.frame()["runtime"]) == {90}
@@ -359,9 +359,50 @@ def test_too_many_bad_ratings_stop_it_and_leave_nothing(sample, tmp_path):
     lines = data_lines(sample)
     lines[100:140] = ["1\t2\t9\t880000000"] * 40
     data = copy_with(sample, tmp_path / "raw", data=lines)
-    with pytest.raises(InputError, match=r"u\.data, row 101: rating out of range.*more than 1%"):
+    with pytest.raises(InputError, match=r"u\.data, row 101: rating out of range.*more than 1 %"):
         run_ratings(data, tmp_path / "out", chunk_bytes=10_000, partition_bytes=8_000)
     assert_nothing_looks_complete(tmp_path / "out")
+
+
+def busy_user(tmp_path, row):
+    """Data in which one of 200 users gave 100 of 1,099 ratings, with this row in u.user."""
+    users = [row, *(f"{n}|30|M|writer|12345" for n in range(2, 201))]
+    movies = [f"{n}|Film {n} (1995)|||u|0|1|0" for n in range(1, 101)]
+    ratings_ = [f"1\t{m}\t3\t880000000" for m in range(1, 101)]
+    ratings_ += [f"{u}\t1\t3\t880000000" for u in range(2, 201)]
+    ratings_ += [f"{u}\t{m}\t4\t880000000" for u in range(2, 42) for m in range(2, 22)]
+    return write_raw(tmp_path / "raw", users=users, movies=movies, ratings=ratings_)
+
+
+def test_ratings_lost_with_one_user_stop_it_although_hardly_a_user_is_lost(tmp_path):
+    data = busy_user(tmp_path, "1|30|M|writer")
+    with pytest.raises(InputError, match=r"100 of 1,099 rows are lost, more than 1 %") as error:
+        run_ratings(data, tmp_path / "out")
+    assert "user dropped: wrong number of columns" in str(error.value)
+    assert_nothing_looks_complete(tmp_path / "out")
+    allowed = run_ratings(data, tmp_path / "allowed", max_loss=0.1)
+    assert sum(allowed.report["rows"].values()) == 999
+
+
+def test_ratings_lost_because_an_option_asked_for_it_have_no_limit(tmp_path):
+    data = busy_user(tmp_path, "1|30|M|writer|T8H1N")
+    found = run_ratings(data, tmp_path / "out", invalid_zip="drop", max_loss=0.0)
+    assert sum(found.report["rows"].values()) == 999
+    assert found.report["files"]["u.data"]["dropped"] == {"invalid zip code": 100}
+
+
+def test_users_of_whom_nothing_is_known_lose_no_rating(tmp_path):
+    users = [f"{n}||||" for n in range(1, 201)]
+    ratings_ = [f"{n}\t1\t3\t880000000" for n in range(1, 201)]
+    data = write_raw(tmp_path / "raw", users=users, ratings=ratings_, occupations=())
+    found = run_ratings(data, tmp_path / "out", max_loss=0.0)
+    assert sum(found.report["rows"].values()) == 200
+    frame = found.frame()
+    for feature in (raw.GENDER, raw.OCCUPATION, raw.ZIP_CODE):
+        assert set(frame[feature.name]) == {raw.UNKNOWN}
+    assert not {raw.AGE.name, raw.AGE_BUCKET.name, raw.OCCUPATION_LABEL.name} & set(frame)
+    missing = found.report["files"]["u.user"]["missing"]
+    assert missing == dict.fromkeys(("age", "gender", "occupation", "zip code"), 200)
 
 
 @pytest.mark.parametrize("run", [run_ratings, run_movies])

@@ -4,6 +4,7 @@ Every run is given an output directory with a pushed version, which must stay as
 """
 
 import http.server
+import os
 import shutil
 import subprocess
 import threading
@@ -98,6 +99,9 @@ def replace_rows(path, change, count=1, start=20):
         (["--epochs", "0"], "--epochs"),
         (["--seed", "-1"], "--seed"),
         (["--sample-ratings", "10"], "--sample-ratings"),
+        (["--max-loss", "5"], "--max-loss"),
+        (["--max-loss", "nan"], "--max-loss"),
+        (["--max-loss", "some"], "some"),
         (["--dataset", "netflix"], "netflix"),
         (["--split", "sideways"], "sideways"),
         (["--epochs", "many"], "many"),
@@ -144,7 +148,7 @@ def test_missing_file_is_named(refused, raw, file):
     refused("--data-dir", raw, words=[file, "missing"])
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [file for file in FILES if file != "u.occupation"])
 def test_empty_file_is_named(refused, raw, file):
     (raw / file).write_bytes(b"")
     refused("--data-dir", raw, words=[file, "empty"])
@@ -296,7 +300,7 @@ def test_more_than_one_percent_of_bad_ratings_is_refused(refused, raw, kind):
     change, reason = BAD_RATINGS[kind]
     replace_rows(raw / "u.data", change, count=30)
     refused(
-        "--data-dir", raw, words=["u.data, row ", reason, "1%", "expected", "found", "what to do"]
+        "--data-dir", raw, words=["u.data, row ", reason, "1 %", "expected", "found", "what to do"]
     )
 
 
@@ -312,6 +316,13 @@ def test_two_different_rows_of_one_id_are_refused(refused, raw, file, change):
     write(raw / file, [*lines, "|".join(change(lines[4].split("|")))])
     found = refused("--data-dir", raw, words=[file, "second row", "row 5", "what to do"])
     assert f"{file}, row {len(lines) + 1}" in found.summary["error"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_named_pipe_in_place_of_a_file_is_named(refused, raw, file):
+    (raw / file).unlink()
+    os.mkfifo(raw / file)
+    refused("--data-dir", raw, words=[file, "not a regular file", "a named pipe", "what to do"])
 
 
 def test_occupation_that_is_not_listed_is_refused(refused, raw):

@@ -185,6 +185,39 @@ def test_final_table(golden, name, value):
     golden(GOLDEN / f"summary_{name}.txt", shown(value))
 
 
+def test_what_is_missing_lost_and_asked_for_is_said_in_words():
+    report = {
+        "rows": {"train": 700, "validation": 100, "test": 200},
+        "files": {
+            "u.data": {"rows": 1100, "dropped": {"invalid zip code": 100}, "repaired": {}},
+            "u.user": {
+                "rows": 68,
+                "dropped": {"invalid zip code": 3},
+                "repaired": {},
+                "values_lost": {"age out of range": 1},
+                "missing": {"gender": 58, "age": 1},
+            },
+        },
+    }
+    text = " ".join(shown(summary(rows=summaries.rows_of(report))).split())
+    assert "u.data: 100 invalid zip code (asked for: --invalid-zip drop)" in text
+    assert "values lost u.user: 1 age out of range" in text
+    assert "missing 58 of 65 users have no gender; 1 of 65 users has no age" in text
+
+
+def test_a_cached_report_is_judged_by_the_limit_of_this_run():
+    report = {
+        "rows": {},
+        "metadata": {},
+        "files": {
+            "u.data": {"rows": 100, "dropped": {"unknown user": 3}, "repaired": {}, "examples": {}}
+        },
+    }
+    runs.check_losses(report, 0.05)
+    with pytest.raises(InputError, match="3 of 100 rows are lost, more than 1 %"):
+        runs.check_losses(report, 0.01)
+
+
 def test_table_of_a_run_that_stopped_early_is_short_and_says_where_to_look():
     text = shown(
         summaries.Summary(

@@ -336,6 +336,8 @@ class Oracle:
             feature.name: tf.constant([profile.get(feature.name, EMPTY[feature.dtype])])
             for feature in USER_FIELDS
         }
+        age = inputs[raw.AGE.name]
+        inputs[raw.AGE.name] = tf.sparse.from_dense(age[:, tf.newaxis])
         inputs[raw.TIMESTAMP.name] = tf.constant([timestamp], tf.int64)
         layer = self.trained.transform.transform_features_layer()
         indices = {name: int(tensor[0]) for name, tensor in layer(inputs).items()}

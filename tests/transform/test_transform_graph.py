@@ -42,8 +42,8 @@ def row(number):
         "user_rating": float(1 + number % 5),
         "timestamp": 880_000_000 + 3_607 * number,
         "user_gender": ("Male", "Female")[number % 2],
-        "raw_user_age": float(7 + number % 7 * 9),
-        "bucketized_user_age": 18,
+        "raw_user_age": [float(7 + number % 7 * 9)],
+        "bucketized_user_age": [18],
         "user_occupation_text": ("student", "writer", "none")[number % 7 % 3],
         "user_occupation_label": [17],
         "user_zip_code": ("55105", "94043", "T8H1N", "55123", "10001", "", "00501")[number % 7],
@@ -62,7 +62,7 @@ UNKNOWN = {
     "movie_id": "no such movie",
     "timestamp": -1,
     "user_gender": "",
-    "raw_user_age": 0.0,
+    "raw_user_age": [],
     "user_occupation_text": "astronaut",
     "user_zip_code": "?",
     "movie_title": "",
@@ -241,6 +241,7 @@ ANYTHING = st.fixed_dictionaries(
         if not isinstance(SPEC[name], tf.io.VarLenFeature)
     }
     | {
+        "raw_user_age": st.lists(st.floats(width=32), max_size=1),
         "movie_genres": st.lists(TEXT, max_size=4),
         "movie_year_release": st.lists(st.integers(-(2**62), 2**62), max_size=1),
     }

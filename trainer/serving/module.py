@@ -262,7 +262,7 @@ class ServingModel(tf.Module):
         self, values: Features, user_row: tf.Tensor, timestamp: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, Features]:
         outputs = out.owned_by(Owner.USER)
-        users = {one.name: values[one.name] for one in _USER_INPUTS}
+        users = {one.name: _as_read(values[one.name], one) for one in _USER_INPUTS}
         transformed = self.transform({**users, raw.TIMESTAMP.name: timestamp})
         said = tf.stack([transformed[one.name] for one in outputs], axis=1)
         given = tf.stack([_is_given(values[one.source.name]) for one in outputs], axis=1)
@@ -739,9 +739,17 @@ def _lookup(
     return tf.lookup.StaticHashTable(initializer, len(ids), name=name)
 
 
-def _nothing_said() -> dict[str, tf.Tensor]:
+def _nothing_said() -> dict[str, tf.Tensor | tf.SparseTensor]:
     """Raw features of a user of whom nothing is known."""
-    return {one.name: tf.zeros([1], one.dtype) for one in _USER_INPUTS}
+    return {one.name: _as_read(tf.zeros([1], one.dtype), one) for one in _USER_INPUTS}
+
+
+def _as_read(values: tf.Tensor, feature: raw.Feature) -> tf.Tensor | tf.SparseTensor:
+    """Returns `[batch]` values as the transform graph takes them: sparse where optional.
+
+    An optional number that is 0 is missing.
+    """
+    return tf.sparse.from_dense(values[:, tf.newaxis]) if feature.optional else values
 
 
 def _features_of_an_unknown_movie(

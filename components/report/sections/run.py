@@ -7,6 +7,7 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components.data.report import asked_for, describe_missing
 from components.report import charts
 from components.report.charts import Channel
 from components.report.context import Context
@@ -124,6 +125,9 @@ def _time(moment: datetime.datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
+_CLEANUP = {"dropped": "dropped", "values_lost": "value lost", "repaired": "repaired"}
+
+
 def _cleanup(context: Context) -> Iterator[Block]:
     report = context.wrangling
     if not report:
@@ -133,22 +137,29 @@ def _cleanup(context: Context) -> Iterator[Block]:
         (
             name,
             did,
-            reason,
+            asked_for(reason),
             count,
             count / file["rows"] if file["rows"] else None,
             _example(file, reason),
         )
         for name, file in {**report.get("files", {}), **metadata_files}.items()
-        for did in ("dropped", "repaired")
-        for reason, count in file[did].items()
+        for kind, did in _CLEANUP.items()
+        for reason, count in file.get(kind, {}).items()
     ]
+    missing = [
+        describe_missing(name, column, count, file["rows"] - sum(file["dropped"].values()))
+        for name, file in report.get("files", {}).items()
+        for column, count in file.get("missing", {}).items()
+    ]
+    if missing:
+        yield Note(f"Not all is known: {'; '.join(missing)}. It counts as unknown.", "info")
     read = ", ".join(f"{f['rows']:,} of {name}" for name, f in report.get("files", {}).items())
     if not rows:
         yield Note(f"The cleanup dropped and repaired nothing. Rows read: {read}.", "good")
         return
     yield Table(
         "cleanup",
-        f"What the cleanup dropped and repaired, and why. Rows read: {read}",
+        f"What the cleanup dropped, lost and repaired, and why. Rows read: {read}",
         (
             Column("File"),
             Column("What"),

@@ -230,7 +230,8 @@ def test_parsing_gives_a_missing_feature_an_empty_value():
     empty = tf.constant([tf.train.Example().SerializeToString()])
     parsed = tf.io.parse_example(empty, reading.parse_spec(raw.FEATURES))
     assert parsed["user_id"].numpy().tolist() == [b""]
-    assert parsed["raw_user_age"].numpy().tolist() == [0.0]
+    assert parsed["user_gender"].numpy().tolist() == [b""]
+    assert parsed["raw_user_age"].dense_shape.numpy().tolist() == [1, 0]
     assert parsed["timestamp"].numpy().tolist() == [0]
     assert parsed["movie_genres"].dense_shape.numpy().tolist() == [1, 0]
 
