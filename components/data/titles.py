@@ -6,6 +6,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+MAX_TITLE_CHARS = 1000
+"""Of a longer title only the beginning is compared: putting accents into order takes
+quadratic time."""
+
 # Articles that catalogues move to the end: English, French, Italian, Spanish, Portuguese,
 # German, Dutch, Scandinavian.
 _ARTICLES = (
@@ -23,8 +27,9 @@ _AND = re.compile(r"[&+]")
 _ABBREVIATION = re.compile(r"(?<=\b\w)[.*]")
 _NO_WORD = re.compile(r"[\W_]+")
 _BRACKETS = re.compile(r"\(([^()]*)\)")
-_OWNED = re.compile(r"\w[^:]*?\w['’]s? (.+)")
-_AKA = re.compile(r"\s*a\.?\s?k\.?\s?a\.?\s+", re.IGNORECASE)
+_OWNED = re.compile(r"\w[^:]*?\w['’]s? (?=.)", re.DOTALL)
+# Not within blanks: each would be tried as a beginning, in quadratic time.
+_AKA = re.compile(r"(?<!\s)\s*a\.?\s?k\.?\s?a\.?\s+", re.IGNORECASE)
 # Not "i": that is a word, and a part one is seldom numbered.
 _ROMAN = {
     "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8",
@@ -62,6 +67,7 @@ def title_keys(title: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str,
       the same without leading article or spaces; what stands before and after a colon,
       or after an owner ("Bram Stoker's Dracula"), as far as it is two words or more.
     """
+    title = title[:MAX_TITLE_CHARS]
     plain = _BRACKETS.sub(" ", title)
     names = [plain, *(_AKA.sub("", other) for other in _BRACKETS.findall(title))]
     parts = [part for name in names for part in _parts(name)]
@@ -90,5 +96,5 @@ def _distinct(keys: Iterable[str]) -> tuple[str, ...]:
 def _parts(name: str) -> Iterator[str]:
     if ":" in name:
         yield from name.split(":", 1)
-    if owned := _OWNED.fullmatch(name):
-        yield owned[1]
+    if owned := _OWNED.match(name):
+        yield name[owned.end() :]
