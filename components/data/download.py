@@ -8,12 +8,14 @@ import hashlib
 import os
 import stat
 import threading
+import time
+import urllib.parse
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from components.data.files import open_regular
 from components.data.progress import Progress
 from components.data.staging import staged_directory, writable
 from components.errors import InputError
@@ -35,7 +37,12 @@ _READ_SECONDS = 10.0
 _ANSWER_SECONDS = 8.0
 """Until the first byte in all: the other two do not cover name look-up and redirections."""
 
-_BLOCK_BYTES = 1 << 16
+_TOTAL_SECONDS = 300.0
+_BLOCK_SECONDS = 20.0
+"""For each `_BLOCK_BYTES`: slower, a download is given up."""
+
+_BLOCK_BYTES = 4096
+_MAX_REDIRECTS = 5
 _MAX_ARCHIVE_BYTES = 50_000_000
 _MAX_FILE_BYTES = 20_000_000
 
@@ -60,8 +67,6 @@ _UNPACK_ERRORS = (
     NotImplementedError,  # an unusual compression
     RuntimeError,  # a password
 )
-
-_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +120,10 @@ def cached(archive: Archive = ML_100K) -> Path | None:
 def is_original(directory: Path, archive: Archive = ML_100K) -> bool:
     """Returns whether the ratings in `directory` are those of `archive`, byte for byte."""
     try:
-        with (directory / "u.data").open("rb") as file:
+        with open_regular(directory / "u.data") as file:
             # A file of any other size needs no hashing, however large it is.
             digest = _md5_of(file.read(_MAX_FILE_BYTES))
-    except OSError:
+    except (OSError, InputError):
         return False
     return digest == archive.ratings_md5
 
@@ -174,75 +179,154 @@ def _move_harmed(directory: Path, archive: Archive) -> None:
 def _receive(archive: Archive, target: Path, progress: Progress | None) -> None:
     """Writes what the server sends to `target`; OSErrors of writing pass through."""
     import requests
+    import urllib3
 
     url = os.environ.get(URL_VARIABLE) or archive.url
+    transfer = _Transfer(url, target, f"Downloading {archive.name}", progress)
     try:
-        response = _within(_ANSWER_SECONDS, lambda: _request(url))
-        with response:
-            response.raise_for_status()
-            total = int(response.headers.get("Content-Length") or 0)
-            received = 0
-            with target.open("wb") as file:
-                for block in response.iter_content(_BLOCK_BYTES):
-                    received += len(block)
-                    if received > _MAX_ARCHIVE_BYTES:
-                        found = f"more than {_MAX_ARCHIVE_BYTES:,} bytes"
-                        raise _failure(archive, url, found)
-                    file.write(block)
-                    if progress is not None:
-                        progress(f"Downloading {archive.name}", received, total)
-    except (requests.RequestException, ValueError) as error:
+        transfer.run()
+    except _Refused as error:
+        raise _failure(archive, url, str(error)) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         raise _failure(archive, url, _reason(error)) from error
-    if received < total:
-        raise _failure(archive, url, f"cut off after {received:,} of {total:,} bytes")
+    if transfer.received < transfer.total:
+        cut = f"cut off after {transfer.received:,} of {transfer.total:,} bytes"
+        raise _failure(archive, url, cut)
+
+
+class _Refused(Exception):
+    """The server does what no server of a plain file does; the text says what."""
+
+
+class _Transfer:
+    """A download in a thread of its own, which is left behind when it takes too long.
+
+    Nothing else ends a look-up of a name, or a server that sends a byte a second: a time
+    limit on reading starts anew with each byte.
+
+    Args:
+      url: what to download.
+      target: the file to write.
+      what: said to `progress`.
+      progress: told how far it is.
+
+    Attributes:
+      received: bytes so far.
+      total: bytes announced; 0 if none were.
+    """
+
+    def __init__(self, url: str, target: Path, what: str, progress: Progress | None) -> None:
+        self.received = self.total = 0
+        self._url = url
+        self._target = target
+        self._what = what
+        self._progress = progress
+        self._answered = False
+        self._last = time.monotonic()
+        self._given_up = self._ended = False
+        self._news = threading.Condition()
+        self._failure: Exception | None = None
+
+    def run(self) -> None:
+        """Downloads the file.
+
+        Raises:
+          _Refused: the server's answer is none that can be taken, or comes too slowly.
+          Exception: whatever else went wrong in the thread.
+        """
+        import requests
+
+        started = self._last
+        threading.Thread(target=self._work, daemon=True).start()
+        with self._news:
+            while not self._ended:
+                now = time.monotonic()
+                limit = _BLOCK_SECONDS if self._answered else _ANSWER_SECONDS
+                left = min(self._last + limit, started + _TOTAL_SECONDS) - now
+                if left <= 0:
+                    self._given_up = True
+                    break
+                self._news.wait(left)
+        if self._failure is not None:
+            raise self._failure
+        if self._ended:
+            return
+        if not self._answered:
+            raise requests.Timeout(f"no answer within {_ANSWER_SECONDS:.0f} seconds")
+        raise _Refused(
+            f"too slow: {self.received:,} bytes in {time.monotonic() - started:.0f} seconds"
+        )
+
+    def _work(self) -> None:
+        try:
+            self._download()
+        except Exception as error:  # handed over to the caller's thread
+            self._failure = error
+        with self._news:
+            self._ended = True
+            self._news.notify()
+
+    def _download(self) -> None:
+        with _request(self._url) as response, self._target.open("wb") as file:
+            response.raise_for_status()
+            encoding = response.headers.get("Content-Encoding", "").strip().lower()
+            if encoding not in ("", "identity"):
+                raise _Refused(f"compressed ({encoding[:40]}), although a plain file was asked for")
+            self.total = int(response.headers.get("Content-Length") or 0)
+            if self.total > _MAX_ARCHIVE_BYTES:
+                raise _Refused(f"more than {_MAX_ARCHIVE_BYTES:,} bytes: {self.total:,}")
+            self._take(0)
+            # As they are sent: whatever is packed in them is not unpacked.
+            while block := response.raw.read(_BLOCK_BYTES, decode_content=False):
+                if self._given_up:
+                    return
+                self._take(len(block))
+                if self.received > _MAX_ARCHIVE_BYTES:
+                    raise _Refused(f"more than {_MAX_ARCHIVE_BYTES:,} bytes")
+                file.write(block)
+
+    def _take(self, count: int) -> None:
+        """Notes that so many bytes more have come."""
+        with self._news:
+            self._answered = True
+            self.received += count
+            self._last = time.monotonic()
+            self._news.notify()
+        if count and self._progress is not None:
+            self._progress(self._what, self.received, self.total)
 
 
 def _request(url: str) -> requests.Response:
+    """Returns the answer after redirections, its body not read yet."""
     import requests
 
-    return requests.get(
-        url,
-        stream=True,
-        timeout=(_CONNECT_SECONDS, _READ_SECONDS),
-        # A zip file is compressed already; then the length announced is that of the file.
-        headers={"Accept-Encoding": "identity"},
-    )
-
-
-def _within(seconds: float, call: Callable[[], _T]) -> _T:
-    """Returns what `call` returns; raises `requests.Timeout` if that takes too long.
-
-    Resolving a name takes half a minute where name servers do not answer, and nothing
-    can interrupt it: it is left behind in a thread.
-    """
-    import requests
-
-    done: list[_T] = []
-    failed: list[Exception] = []
-
-    def work() -> None:
-        try:
-            done.append(call())
-        except Exception as error:  # handed over to the caller's thread below
-            failed.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failed:
-        raise failed[0]
-    if not done:
-        raise requests.Timeout(f"no answer within {seconds:.0f} seconds")
-    return done[0]
+    with requests.Session() as session:
+        # Its own way reads the bodies of redirections, and unpacks them.
+        session.resolve_redirects = lambda *_args, **_kwargs: iter(())
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = session.get(
+                url,
+                stream=True,
+                timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+                # A zip file is compressed already; then the length announced is that of the file.
+                headers={"Accept-Encoding": "identity"},
+            )
+            if not response.is_redirect:
+                return response
+            response.close()
+            url = urllib.parse.urljoin(url, response.headers["Location"])
+    raise _Refused(f"more than {_MAX_REDIRECTS} redirections")
 
 
 def _reason(error: Exception) -> str:
     """Returns what went wrong in a few words; libraries say it in many lines."""
     import requests
+    import urllib3
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"HTTP {error.response.status_code} {error.response.reason}".strip()
-    if isinstance(error, requests.Timeout):
+        reason = "".join(filter(str.isprintable, str(error.response.reason)))
+        return f"HTTP {error.response.status_code} {reason[:60]}".strip()
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return "no answer in time"
     text = str(error)
     if isinstance(error, requests.exceptions.ProxyError):

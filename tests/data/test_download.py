@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import gzip
 import hashlib
 import http.server
 import io
 import os
+import re
 import socket
 import threading
 import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -55,6 +58,61 @@ def archive_of(data: bytes) -> Archive:
 ARCHIVE = archive_of(GOOD)
 
 
+BOMB = gzip.compress(gzip.compress(b"0" * 20_000_000))
+
+
+def drip(handler):
+    """Never ends, and never sends nothing for long."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(GOOD)))
+    handler.end_headers()
+    while not handler.server.done.wait(0.02):
+        handler.wfile.write(b"x")
+        handler.wfile.flush()
+
+
+def drip_headers(handler):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while not handler.server.done.wait(0.02):
+        handler.wfile.write(b"x")
+        handler.wfile.flush()
+
+
+def packed(status, location=None):
+    def answer(handler):
+        handler.send_response(status)
+        handler.send_header("Content-Encoding", "gzip, gzip")
+        handler.send_header("Content-Length", str(len(BOMB)))
+        if location:
+            handler.send_header("Location", location)
+        handler.end_headers()
+        handler.wfile.write(BOMB)
+
+    return answer
+
+
+def raw_answer(text):
+    return lambda handler: handler.wfile.write(text)
+
+
+HOSTILE = {
+    "drip": drip,
+    "drip-headers": drip_headers,
+    "bomb": packed(200),
+    "bomb-of-a-redirection": packed(302, "/good"),
+    "bomb-of-an-error": packed(500),
+    "round": packed(302, "/round"),
+    "long-header": raw_answer(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"),
+    "many-headers": raw_answer(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n"),
+    "long-chunk-size": raw_answer(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0" * 200_000
+    ),
+    "large": raw_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 50000001\r\n\r\n"),
+    "no-length": raw_answer(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n"),
+    "control-characters": raw_answer(b"HTTP/1.1 404 \x1b[31mGone\r\n\r\n"),
+}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Serves what the path says."""
 
@@ -73,6 +131,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if kind == "silent":
             time.sleep(3)
             return
+        if kind in HOSTILE:
+            HOSTILE[kind](self)
+            return
         if kind == "hangup" or body is None:
             if body is None and kind != "hangup":
                 self.send_error(404)
@@ -90,10 +151,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.requests, httpd.body = [], b""
+    httpd.requests, httpd.body, httpd.done = [], b"", threading.Event()
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield httpd
+    httpd.done.set()
     httpd.shutdown()
     thread.join()
     httpd.server_close()
@@ -206,6 +268,73 @@ def test_a_silent_server_is_given_up(serve, monkeypatch):
     serve("silent")
     with pytest.raises(InputError, match="no answer in time"):
         download(ARCHIVE)
+
+
+def import_everything(serve):
+    serve("missing")
+    with pytest.raises(InputError):
+        download(ARCHIVE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("bomb", r"compressed \(gzip, gzip\)"),
+        ("bomb-of-an-error", "HTTP 500"),
+        ("round", "more than 5 redirections"),
+        ("long-header", "LineTooLong|got more than 65536 bytes"),
+        ("many-headers", "got more than 100 headers"),
+        ("long-chunk-size", ""),
+        ("large", "more than 50,000,000 bytes: 50,000,001"),
+        ("no-length", "ValueError"),
+        ("control-characters", r"HTTP 404 \[31mGone"),
+    ],
+)
+def test_a_hostile_server_is_refused_without_unpacking_or_storing(serve, cache, kind, found):
+    import_everything(serve)
+    serve(kind)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError) as error:
+            download(ARCHIVE)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert re.search(found, error.value.found)
+    assert "\x1b" not in str(error.value)
+    assert len(str(error.value)) < 1000
+    assert peak < 5_000_000
+    assert names(cache) == []
+
+
+def test_the_body_of_a_redirection_is_not_unpacked(serve, cache):
+    import_everything(serve)
+    serve("bomb-of-a-redirection")
+    tracemalloc.start()
+    try:
+        assert download(ARCHIVE) == cache / "toy"
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "found"),
+    [
+        ("drip", "_BLOCK_SECONDS", "too slow"),
+        ("drip", "_TOTAL_SECONDS", "too slow"),
+        ("drip-headers", "_ANSWER_SECONDS", "no answer in time"),
+    ],
+)
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(
+    serve, cache, monkeypatch, kind, limit, found
+):
+    monkeypatch.setattr(module, limit, 0.3)
+    serve(kind)
+    with pytest.raises(InputError, match=found):
+        download(ARCHIVE)
+    assert names(cache) == []
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "nonsense", "http://"])
