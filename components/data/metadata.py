@@ -64,6 +64,8 @@ _MAX_FIELD_CHARS = 16_000_000
 _MAX_ROW_BYTES = 32_000_000
 _MAX_JOINED_LINES = 20
 _FEW_FILMS = 3
+# After the last line: inside of a cell, it tells that a quote was never closed.
+_END = "\x03 end of file"
 _YEAR_TOLERANCE = 1
 
 _WHOLE_NUMBER = re.compile(r"\s*(\d{1,15})(\.0*)?\s*", re.ASCII)
@@ -498,6 +500,10 @@ def _open_table(
             def rows() -> Iterator[_Row]:
                 nonlocal line
                 for cells in reader:
+                    if cells == [_END]:
+                        break
+                    if cells and cells[-1].endswith(f"{_END}\n"):
+                        raise _unclosed_quote(path.name, _Row(line + 1, cells))
                     yield _Row(line + 1, cells)
                     line = reader.line_num
                     text.begin_row()
@@ -537,8 +543,19 @@ def _check_header(name: str, header: _Row | None, required: Iterable[str]) -> di
     return columns
 
 
+def _unclosed_quote(name: str, row: _Row) -> InputError:
+    return InputError(
+        "a quote is never closed: all rows after it are one",
+        file=name,
+        row=row.number,
+        expected='a second " at the end of the cell',
+        found=shorten(row.cells[-1]),
+        action="close the quote, or take the file as published",
+    )
+
+
 class _Text:
-    """The lines of a file as text, each decoded on its own, for the CSV reader.
+    """The lines of a file as text, each decoded on its own, and `_END`, for the CSV reader.
 
     Args:
       name: of the file.
@@ -571,6 +588,7 @@ class _Text:
                 line = line.removeprefix(UTF8_BOM)
             for part in line.splitlines(keepends=True):
                 yield self._decoder.decode(self._number, part)
+        yield f"{_END}\n"
 
 
 def _join_broken_rows(

@@ -356,6 +356,17 @@ def test_metadata_that_is_a_pipe_is_refused_without_waiting(write, name):
         join_metadata(catalogue("A (1995)"), directory)
 
 
+@pytest.mark.parametrize("newline", ["\n", ""])
+def test_a_quote_that_is_never_closed_is_refused_with_its_row(write, newline):
+    directory = write([film(n, f"T{n}", "1995-01-01") for n in range(1, 20)])
+    path = directory / "movies_metadata.csv"
+    lines = path.read_text().splitlines()
+    lines[5] = lines[5].replace("A film.", '"A film.')
+    path.write_text("\n".join(lines) + newline)
+    with pytest.raises(InputError, match=r"movies_metadata.csv, row 6: a quote is never closed"):
+        join_metadata(catalogue("T1 (1995)"), directory)
+
+
 def test_a_row_without_end_is_refused_before_it_is_read(write, monkeypatch):
     monkeypatch.setattr(metadata, "_MAX_ROW_BYTES", 1000)
     directory = write([film(1, "A", "1995-01-01"), film(2, "B", "1995-01-01", overview="x" * 999)])
