@@ -83,6 +83,7 @@ def run_round(seed, until, pytest_args):
         environment = {
             **os.environ,
             "HYPOTHESIS_PROFILE": "fuzz",
+            "PYTHONUNBUFFERED": "1",
             "FUZZ_SEED": str(seed),
             "FUZZ_UNTIL": str(until),
         }

@@ -7,7 +7,7 @@ passes on the next machine too. `fuzz` draws others each time, and more of them;
 
 import os
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 CI_EXAMPLES = 100
 FUZZ_FACTOR = 5
@@ -24,9 +24,12 @@ def load_profile():
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "ci")
 
 
-def examples(number, **more):
+def examples(number, *, shrink=True, **more):
     """Settings of a test that draws `number` examples by default, and more in `make fuzz`.
 
-    A plain `max_examples` would hold in every profile.
+    A plain `max_examples` would hold in every profile. Where an example takes a second,
+    looking for a smaller one that fails would take minutes: `shrink=False`.
     """
+    if not shrink:
+        more["phases"] = [phase for phase in Phase if phase is not Phase.shrink]
     return settings(max_examples=number * settings.default.max_examples // CI_EXAMPLES, **more)

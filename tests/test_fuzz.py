@@ -31,8 +31,9 @@ def run_tests(tmp_path):
     def run(text, until=None):
         folder = tmp_path / "tests"
         folder.mkdir(exist_ok=True)
-        for name in ("conftest.py", "hypothesis_profiles.py"):
-            (folder / name).write_text((TESTS / name).read_text())
+        for path in TESTS.glob("*.py"):
+            if not path.name.startswith("test_"):
+                (folder / path.name).write_text(path.read_text("utf-8"), "utf-8")
         (folder / "test_made.py").write_text(text)
         arguments = [f"--rootdir={tmp_path}", "-n", "0", "-s", str(folder)]
         return fuzz.run_round(7, until or time.time() + 600, arguments)

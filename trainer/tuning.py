@@ -24,6 +24,7 @@ from tfx.components.trainer import fn_args_utils
 from tfx.components.tuner.component import TunerFnResult
 
 from components import progress
+from components.errors import InputError
 from components.example_gen.splits import TRAIN, VALIDATION
 from metrics import ranking, rating
 from schema import features as raw
@@ -303,5 +304,9 @@ def _records(paths: Sequence[str]) -> list[bytes]:
     for batch in tf.data.TFRecordDataset(sorted(paths), "GZIP").batch(_ASK_BATCH):
         found.extend(batch.numpy().tolist())
     if not found:
-        raise ValueError(f"expected ratings in the split {VALIDATION}, received none")
+        raise InputError(
+            "the split leaves no ratings to choose hyperparameters on",
+            expected=f"ratings in the split {VALIDATION}: about 20 or more in all",
+            action="give more ratings, or leave out --tune",
+        )
     return found

@@ -253,7 +253,9 @@ class RatingsExecutor(_Executor):
                     errors=beam.pvalue.AsList(errors),
                 )
             )
-        return _finish(collected, known, options.limits)
+        found = _finish(collected, known, options.limits)
+        splits.check_rows(options.split, found["rows"])
+        return found
 
 
 def _finish(collected: str, known: _Tables, limits: LossLimits) -> dict[str, Any]:

@@ -7,10 +7,13 @@ that has seen the answers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from components.errors import InputError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS: tuple[str, ...] = (TRAIN, VALIDATION, TEST)
@@ -69,6 +72,37 @@ def temporal_splits(
     splits[order[from_end < np.repeat(held_out, counts)]] = 1
     splits[order[from_end < np.repeat(test, counts)]] = 2
     return splits
+
+
+_NEEDS: Mapping[SplitKind, str] = {
+    "random": "about 20 ratings or more: each is for testing with a probability of 20 %",
+    "temporal": "a user of 3 ratings or more: the last 20 % of each user's are for testing",
+}
+_ACTIONS: Mapping[SplitKind, str] = {
+    "random": "give more ratings, or try another --seed",
+    "temporal": "give more ratings, or use --split random",
+}
+
+
+def check_rows(kind: SplitKind, rows: Mapping[str, int]) -> None:
+    """Refuses splits that nothing can be trained or judged on; validation may be empty.
+
+    Args:
+      kind: the protocol that made them.
+      rows: number of ratings of each of `SPLITS`.
+
+    Raises:
+      InputError: there are no ratings for training or none for testing.
+    """
+    for split, purpose in ((TRAIN, "train on"), (TEST, "test a model on")):
+        if not rows[split]:
+            counts = ", ".join(f"{rows[name]:,} {name}" for name in SPLITS)
+            raise InputError(
+                f"the {kind} split leaves no ratings to {purpose}",
+                expected=_NEEDS[kind],
+                found=f"usable ratings: {counts}",
+                action=_ACTIONS[kind],
+            )
 
 
 def assign_splits(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.errors import InputError
 from components.example_gen import splits
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -174,3 +175,21 @@ def test_assign_splits_follows_the_protocol():
     by_time = splits.assign_splits("temporal", users, movies, times, 5)
     assert by_hash.tolist() == splits.random_splits(users, movies, 5).tolist()
     assert by_time.reshape(10, 10).tolist() == [[0] * 7 + [1] + [2] * 2] * 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "words"),
+    [
+        ("random", (3, 1, 0), ("to test a model on", "20 ratings", "another --seed")),
+        ("random", (0, 0, 1), ("to train on", "usable ratings: 0 train, 0 validation, 1 test")),
+        ("temporal", (9, 0, 0), ("temporal", "3 ratings or more", "--split random")),
+    ],
+)
+def test_a_split_without_ratings_to_train_or_test_on_is_refused(kind, rows, words):
+    with pytest.raises(InputError) as caught:
+        splits.check_rows(kind, dict(zip(splits.SPLITS, rows, strict=True)))
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_validation_may_be_empty():
+    splits.check_rows("random", {"train": 1, "validation": 0, "test": 1})

@@ -14,6 +14,7 @@ from tfx.types import standard_artifacts
 from tuning_fixtures import artifact_at, examples_of
 
 from components import progress
+from components.errors import InputError
 from trainer import run, tuning
 from trainer.component import Trainer
 from trainer.config import (
@@ -323,7 +324,7 @@ def test_the_tuner_names_its_function_and_splits_but_not_the_test_split():
 
 
 def test_an_empty_validation_split_is_named(world):
-    with pytest.raises(ValueError, match="expected ratings in the split validation"):
+    with pytest.raises(InputError, match="no ratings to choose hyperparameters on"):
         tuning.evaluation(
             fixtures.SMALL,
             world.rating_files | {"validation": []},

@@ -1,0 +1,39 @@
+"""Reading and splitting data of very few users and movies."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from raw_files import file_of, read_ratings
+from tiny_data import tiny_data
+
+from components.data.ratings import drop_exact_duplicates
+from components.errors import InputError
+from components.example_gen import splits
+
+
+@given(data=tiny_data(), kind=st.sampled_from(["random", "temporal"]), seed=st.integers(0, 2**31))
+def test_every_rating_is_read_and_put_into_one_split_or_the_split_is_refused(data, kind, seed):
+    user, movie = data.user_ids[data.user], data.movie_ids[data.movie]
+    lines = [
+        f"{u}\t{m}\t{r:.0f}\t{t}"
+        for u, m, r, t in zip(user, movie, data.rating, data.timestamp, strict=True)
+    ]
+    with file_of("\n".join(lines).encode()) as path:
+        chunk, found = read_ratings(
+            path, users=data.user_ids.tolist(), movies=data.movie_ids.tolist()
+        )
+    found.check()
+    chunk, *repeated = drop_exact_duplicates(chunk)
+    assert repeated == [0, 0]
+    assert sorted(zip(chunk.user_id, chunk.movie_id, chunk.user_rating, strict=True)) == sorted(
+        zip(user, movie, data.rating, strict=True)
+    )
+    split = splits.assign_splits(kind, chunk.user_id, chunk.movie_id, chunk.timestamp, seed)
+    rows = dict(zip(splits.SPLITS, np.bincount(split, minlength=3).tolist(), strict=True))
+    assert sum(rows.values()) == len(user)
+    if rows["train"] and rows["test"]:
+        splits.check_rows(kind, rows)
+    else:
+        with pytest.raises(InputError, match=f"the {kind} split leaves no ratings to"):
+            splits.check_rows(kind, rows)

@@ -1,0 +1,169 @@
+"""Everything that is fitted, on very few users and movies: finite, and the same every time."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis_profiles import examples
+from tiny_data import tiny_data
+
+from schema.features import Owner
+from trainer.config import BayesConfig, ModelConfig, TasteConfig, TrainConfig
+from trainer.data.batches import batch_tensors, user_batches
+from trainer.data.training_data import (
+    Catalogue,
+    Interactions,
+    TrainingData,
+    Users,
+    star_residuals,
+)
+from trainer.model import MovieRecommender
+from trainer.rating import gibbs, rating_bpmf
+from trainer.rating.principal_components import principal_components
+from trainer.rating.rating_dcn import baseline_biases
+from trainer.retrieval import user_autoencoder
+from trainer.retrieval.ease import ease_weights
+from transform import outputs as out
+
+pytestmark = pytest.mark.xdist_group("trainer")
+
+FEW_SWEEPS = BayesConfig(rank=3, served_rank=5, burn_in=2, samples=3)
+
+
+class VocabularySizes:
+    """A transform output of vocabularies that hold one word each, or none."""
+
+    def __init__(self, users, movies):
+        self._sizes = {out.USER_ID.name: users, out.MOVIE_ID.name: movies, out.DIRECTOR.name: 0}
+
+    def vocabulary_size_by_name(self, name):
+        return self._sizes.get(name, 1)
+
+
+def to_training_data(tiny):
+    """What the Trainer reads of the ratings; users without ratings are not in it."""
+    users, user_row = np.unique(tiny.user, return_inverse=True)
+    order = np.lexsort((tiny.movie, tiny.timestamp, user_row))
+    movies = len(tiny.movie_ids)
+    catalogue = Catalogue(
+        ids=tiny.movie_ids.astype(np.bytes_),
+        titles=np.full(movies, b"Film"),
+        features={
+            one.name: [np.zeros(row % 2, np.int64) for row in range(movies)]
+            if one.multivalued
+            else np.arange(movies) * (one is out.MOVIE_ID)
+            for one in out.owned_by(Owner.MOVIE)
+        },
+    )
+    known = Users(
+        ids=tiny.user_ids[users].astype(np.bytes_),
+        features={
+            one.name: np.arange(len(users)) * (one is out.USER_ID)
+            for one in out.owned_by(Owner.USER)
+        },
+    )
+    interactions = Interactions(
+        user_row=user_row[order],
+        movie_row=tiny.movie[order],
+        rating=tiny.rating[order],
+        timestamp=tiny.timestamp[order],
+        context={one.name: np.zeros(len(order), np.int64) for one in out.owned_by(Owner.CONTEXT)},
+        offsets=np.searchsorted(user_row[order], np.arange(len(users) + 1)),
+    )
+    return TrainingData(catalogue, known, interactions, VocabularySizes(len(users), movies))
+
+
+def assert_finite(*arrays):
+    for array in arrays:
+        assert np.isfinite(array).all()
+
+
+@given(tiny=tiny_data())
+def test_biases_components_and_ease_are_finite(tiny):
+    data = to_training_data(tiny)
+    ratings, users, movies = data.interactions, len(data.users.ids), len(data.catalogue.ids)
+    index = [ratings.user_row, ratings.movie_row]
+    mean, biases = baseline_biases(index, ratings.rating, [users, movies], [10.0, 5.0])
+    assert ratings.rating.min() <= mean <= ratings.rating.max()
+    assert_finite(*biases)
+    if np.ptp(ratings.rating) == 0:
+        assert not np.concatenate(biases).any()
+        assert not star_residuals(ratings).any()
+    parts = principal_components(*index, users + 1, movies + 1, 20)
+    assert [part.shape for part in parts] == [(users + 1, 20), (movies + 1, 20)]
+    assert_finite(*parts)
+    ease = ease_weights(ratings, movies, 300.0, 2.0)
+    assert_finite(ease)
+    assert not np.diag(ease).any()
+
+
+@examples(25)
+@given(tiny=tiny_data(), seed=st.integers(0, 2**31))
+def test_the_bayesian_factorisation_predicts_within_sight_of_the_ratings(tiny, seed):
+    data = to_training_data(tiny)
+    found, again = (gibbs.fit_bpmf(data, FEW_SWEEPS, seed, lambda *_: None) for _ in range(2))
+    users, movies = len(data.users.ids) + 1, len(data.catalogue.ids) + 1
+    pairs = np.indices((users, movies)).reshape(2, -1)
+    times = np.full(pairs.shape[1], data.interactions.timestamp[0])
+    for time in (None, times):
+        stars = rating_bpmf.predict(found, *pairs, time)
+        assert_finite(stars)
+        np.testing.assert_array_equal(stars, rating_bpmf.predict(again, *pairs, time))
+    assert found.noise > 0
+
+
+@given(tiny=tiny_data(), batch_size=st.integers(1, 30), seed=st.integers(0, 2**31))
+def test_batches_hold_every_rating_once(tiny, batch_size, seed):
+    data = to_training_data(tiny)
+    batches = list(user_batches(data.interactions, batch_size, np.random.default_rng(seed)))
+    covered = np.concatenate([positions for positions, _ in batches])
+    assert sorted(covered) == list(range(len(data.interactions)))
+
+
+@examples(4, shrink=False)
+@given(tiny=tiny_data(), full=st.booleans(), seed=st.integers(0, 2**31))
+def test_a_step_of_the_towers_and_the_network_is_finite(tiny, full, seed):
+    """With a softmax over the catalogue, and with negatives of the batch, which may be none."""
+    data = to_training_data(tiny)
+    tf.keras.utils.set_random_seed(seed)
+    config = ModelConfig(embedding_dim=4, full_softmax_limit=20 if full else 0)
+    model = MovieRecommender(data, config, TrainConfig())
+    positions, segments = next(
+        iter(user_batches(data.interactions, 64, np.random.default_rng(seed)))
+    )
+    batch = batch_tensors(data.interactions, data.users, positions, segments)
+    assert_a_step_is_finite(model, {name: tf.constant(value) for name, value in batch.items()})
+
+
+@examples(8, shrink=False)
+@given(tiny=tiny_data(), seed=st.integers(0, 2**31))
+def test_a_step_of_the_autoencoder_is_finite(tiny, seed):
+    data = to_training_data(tiny)
+    tf.keras.utils.set_random_seed(seed)
+    model = user_autoencoder.TasteModel(
+        data.catalogue, data.feature_sizes, data.ratings_per_movie, TasteConfig(embedding_dim=4)
+    )
+    rows = np.arange(len(data.users.ids))
+    stars = star_residuals(data.interactions)
+    dense = user_autoencoder._dense(data.interactions, stars, rows, len(data.catalogue.ids))
+    assert_a_step_is_finite(model, {**data.users.features, **dense})
+
+
+def assert_a_step_is_finite(model, batch):
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(batch, training=True)
+    assert_finite(loss)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for gradient in gradients:
+        if gradient is not None:
+            assert_finite(tf.convert_to_tensor(gradient))
+    assert any(gradient is not None for gradient in gradients)
+
+
+@pytest.mark.parametrize("ratings", [1, 2, 20])
+def test_the_number_of_sweeps_is_that_of_the_configuration_on_little_data(ratings):
+    config = dataclasses.replace(FEW_SWEEPS, burn_in=20, samples=100)
+    assert config.sweeps(ratings) == (20, 100)
