@@ -23,6 +23,7 @@ import numpy as np
 
 from schema import export_contract
 from serving.errors import InvalidInput, ModelError
+from serving.plain_path import plain_path
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -191,6 +192,17 @@ def load(path: Path, version: int, threads: int = 1) -> ServedModel:
     Raises:
       ModelError: if TensorFlow cannot read it.
     """
+    with plain_path(path) as folder:
+        try:
+            model = _load(folder, version, threads)
+        except ModelError as error:
+            message = error.message.replace(str(folder), str(path))
+            raise ModelError(error.code, message) from error
+    model.path = path
+    return model
+
+
+def _load(path: Path, version: int, threads: int) -> ServedModel:
     from tensorflow.core.protobuf import config_pb2
     from tensorflow.python.client import session as tf_session
     from tensorflow.python.framework import ops

@@ -137,7 +137,7 @@ def tables(
     """
     with _parts_beside(output) as parts:
         with _watched(parts, reach):
-            _run(function(str(parts)), chunks, options)
+            _run(function(str(parts)), chunks, options, output)
         problem = parts / _PROBLEM
         if problem.exists():
             raise ModelError("UNKNOWN", problem.read_text(encoding="utf-8"))
@@ -154,7 +154,10 @@ def tables(
 
 
 def _run(
-    function: Recommend, chunks: Sequence[Sequence[str]], options: pipeline_options.PipelineOptions
+    function: Recommend,
+    chunks: Sequence[Sequence[str]],
+    options: pipeline_options.PipelineOptions,
+    output: Path,
 ) -> None:
     numbered = [(number, list(chunk)) for number, chunk in enumerate(chunks)]
     pipeline = beam.Pipeline(options=options)
@@ -170,7 +173,7 @@ def _run(
     except Exception as error:
         for number in FULL_DISK:
             if os.strerror(number) in str(error):
-                raise cannot_write(function._parts, OSError(number, os.strerror(number))) from error
+                raise cannot_write(str(output), OSError(number, os.strerror(number))) from error
         raise RunError(f"Beam's runner failed: {_last_line(error)}") from error
 
 

@@ -61,13 +61,15 @@ def test_batch_and_server_say_the_same(scored, client, user_ids):
 def test_users_of_a_file_are_scored_in_its_order_and_strangers_as_somebody_new(
     pushed, user_ids, client, tmp_path
 ):
+    models = tmp_path / "models [12]*?{a,b} %41 'x' 🎬"
+    models.symlink_to(pushed / "serving_model")
     known = list(reversed(user_ids[:3]))
     ids = tmp_path / "ids [1].txt"
     lines = ["\ufeff" + known[0], known[1], "", "999999999", known[0], known[2]]
     ids.write_bytes("\r\n".join(lines).encode())
     output = tmp_path / "some [1].jsonl"
     done = batch(
-        "--model-dir", str(pushed / "serving_model"), "--users-file", str(ids), "--k", "5",
+        "--model-dir", str(models), "--users-file", str(ids), "--k", "5",
         "--unknown", "cold", "--output", str(output),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
