@@ -302,7 +302,7 @@ def _request(url: str) -> requests.Response:
 
     with requests.Session() as session:
         # Its own way reads the bodies of redirections, and unpacks them.
-        session.resolve_redirects = lambda *_args, **_kwargs: iter(())
+        vars(session)["resolve_redirects"] = lambda *_args, **_kwargs: iter(())
         for _ in range(_MAX_REDIRECTS + 1):
             response = session.get(
                 url,
