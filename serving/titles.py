@@ -19,10 +19,7 @@ _ARTICLES = (
 _IS_ARTICLE = frozenset(_ARTICLES.split())
 # A whole title up to its first parenthesis, or the whole inside of a pair of them.
 _NAME = re.compile(r"(?:(?<=\()|\A)[^()]+(?=[()]|\Z)")
-_PARTS = re.compile(
-    r"(?P<before>\s*(?:a\.?k\.?a\.?:?\s+)?)(?P<rest>.*\S)\s*,\s+(?P<article>[^\s,]+)(?P<after>\s*)",
-    re.DOTALL,
-)
+_ALSO_KNOWN_AS = re.compile(r"a\.?k\.?a\.?:?\s+")
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -46,21 +43,28 @@ def _article_first(name: str) -> str:
     parts = _split(name)
     if parts is None:
         return name
-    article = parts["article"]
+    rest, article = parts
+    known_as = _ALSO_KNOWN_AS.match(rest)
+    before = known_as.group() if known_as else ""
     between = "" if article.endswith(("'", "’")) else " "
-    moved = f"{parts['before']}{article}{between}{parts['rest']}{parts['after']}"
-    # Two articles in a row are no title that we understand; a second call would move the other.
-    return moved if _split(moved) is None else name
+    moved = f"{before}{article}{between}{rest[len(before) :]}"
+    if _split(moved):
+        # Two articles in a row are no title that we understand; a second call would move the other.
+        return name
+    start = len(name) - len(name.lstrip())
+    end = len(name.rstrip())
+    return f"{name[:start]}{moved}{name[end:]}"
 
 
-def _split(name: str) -> re.Match[str] | None:
-    parts = _PARTS.fullmatch(name)
-    if parts is None:
+def _split(name: str) -> tuple[str, str] | None:
+    """What stands before a trailing article, and the article; None if there is no article."""
+    rest, _, last = name.strip().rpartition(",")
+    rest, article = rest.rstrip(), last.lstrip()
+    if not rest or article == last or article.casefold() not in _IS_ARTICLE:
         return None
-    article = parts["article"]
-    if article.casefold() not in _IS_ARTICLE or not article[0].isupper():
+    if not article[0].isupper():
         return None
     # "Me, Myself, I" lists three words; "Vitelloni, I" has an article.
-    if article == "I" and "," in parts["rest"]:
+    if article == "I" and "," in rest:
         return None
-    return parts
+    return rest, article

@@ -101,6 +101,14 @@ def test_twice_is_as_once_and_no_character_is_lost(title):
         assert shown == title
 
 
+@pytest.mark.parametrize("piece", [" ", ",", ", ", "(", "a.k.a. ", ", The", "a"])
+def test_long_titles_take_no_longer_than_their_length_says(piece):
+    # In the square of the length this would take hours.
+    title = piece * 1_000_000
+    assert display_title(title)
+    assert display_title(f"x{title}, The")
+
+
 def test_search_finds_a_title_in_both_forms_at_the_beginning():
     wanted = Movie("1", "Godfather, The (1972)")
     other = Movie("2", "My Friend the Godfather, The Second (1990)", ratings=100)
