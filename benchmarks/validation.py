@@ -1,7 +1,7 @@
 """What other values than the shipped ones would give, on validation: how choices are made.
 
     .venv/bin/python -m benchmarks.validation              # the shipped values
-    .venv/bin/python -m benchmarks.validation model.gap_rows=0.1 --seeds 42 43
+    .venv/bin/python -m benchmarks.validation model.truncated_share=0.1 --seeds 42 43
 
 Trains the whole model on the inner lines of the comparison's splits (benchmarks/compare), shuffle
 42 and each user's last by time, and asks it about their validation lines. No line of a test is
@@ -30,7 +30,7 @@ from components.errors import InputError
 if TYPE_CHECKING:
     from trainer.config import TrainerConfig
 
-PARTS = ("model", "taste", "bayes", "train")
+PARTS = ("model", "long_term", "bpmf", "train")
 """What of a `TrainerConfig` can be changed."""
 
 _GIVEN = ("splits", "seed")
@@ -69,7 +69,7 @@ def changed(config: TrainerConfig, changes: Sequence[str]) -> TrainerConfig:
             raise InputError(
                 f"cannot read {change!r}",
                 expected=f"part.name=value, where part is one of {', '.join(PARTS)}",
-                action="write for example model.gap_rows=0.1",
+                action="write for example model.truncated_share=0.1",
             )
         values = getattr(config, part)
         names = [each.name for each in dataclasses.fields(values) if each.name not in _GIVEN]

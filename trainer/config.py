@@ -41,13 +41,14 @@ class ModelConfig:
       recency_seconds: decay times of the recency block, in seconds; none switches it off.
       recency_events: how many of a user's latest events the recency block looks at.
       session_seconds: how long after the last rating the towers that look at the latest
-        events have a say; later, taste alone decides.
+        events are used; later, the long-term scores alone.
       history_dropout: upper end of the uniform share of a user's history left out of a
         training batch, so that short histories are learned from too.
-      gap_rows: share of training rows that are asked as of some ratings earlier: without
-        those ratings, and without all later ones, as a user's next session will be.
-      gap_share: upper end of the uniform share of the earlier ratings that are hidden there.
-      largest_gap: how many they are at most.
+      truncated_share: share of training rows whose history is truncated: without the user's
+        latest ratings before the row, as a user's next session will be.
+      truncation_share: upper end of the uniform share of the ratings before the row that are
+        hidden there.
+      max_truncation: how many they are at most.
       time_dropout: share of training rows whose time is hidden from the rating head: a
         query may come long after the last rating.
       query_dropout: dropout on the history and the recency block.
@@ -69,9 +70,9 @@ class ModelConfig:
     recency_events: int = 16
     session_seconds: int = 2_592_000
     history_dropout: float = 0.3
-    gap_rows: float = 0.3
-    gap_share: float = 0.25
-    largest_gap: int = 32
+    truncated_share: float = 0.3
+    truncation_share: float = 0.25
+    max_truncation: int = 32
     time_dropout: float = 0.1
     query_dropout: float = 0.3
     l2_retrieval: float = 2e-4
@@ -87,8 +88,8 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TasteConfig:
-    """Retrieval without time: the autoencoder over users, EASE, and their weights.
+class LongTermConfig:
+    """Long-term retrieval: the autoencoder over users, EASE, and their weights.
 
     Attributes:
       embedding_dim: width of the autoencoder's vectors.
@@ -102,11 +103,12 @@ class TasteConfig:
       max_steps: steps after which no further epoch begins, for data of many users.
       ease_penalty: EASE's λ.
       ease_popularity_penalty: what is added to λ for each rating of the movie.
-      ease_opinion: how much more a movie of the history counts per star above the user's mean.
+      ease_rating_weight: how much more a movie of the history counts per star above the
+        user's mean.
       ease_weight: weight of EASE's scores beside the autoencoder's.
       ease_limit: largest catalogue that EASE is fitted for; its weights are one number for
         each pair of movies.
-      session_weight: weight of taste beside the towers while a session lasts.
+      session_weight: weight of the long-term scores beside the towers' in a session.
     """
 
     embedding_dim: int = 64
@@ -120,14 +122,14 @@ class TasteConfig:
     max_steps: int = 2_000
     ease_penalty: float = 300.0
     ease_popularity_penalty: float = 2.0
-    ease_opinion: float = 0.2
+    ease_rating_weight: float = 0.2
     ease_weight: float = 6.0
     ease_limit: int = 5_000
     session_weight: float = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
-class BayesConfig:
+class BpmfConfig:
     """The Bayesian factorisation of the ratings (`trainer.rating.rating_bpmf`).
 
     Attributes:
@@ -139,7 +141,7 @@ class BayesConfig:
       components: principal components of the training interactions among what is known.
       side_penalty: ridge penalty on the prior's dependence on what is known.
       prior_variance: expected variance of a vector's entries.
-      noise_freedom: how many ratings' worth of doubt there is in a user's noise level.
+      noise_freedom: degrees of freedom of the prior of a user's noise level.
       user_slices: seconds of the slices of time in which a user has an effect.
       movie_slices: the same for movies.
       full_ratings: ratings up to which all sweeps are made; beyond, fewer, as each costs more.
@@ -231,14 +233,14 @@ class TunerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainerConfig:
-    """Everything the Trainer is told; travels to it as JSON.
+    """All hyperparameters of the Trainer; they travel to it as JSON.
 
     With `tutorial` a model to compare with is trained instead of ours.
     """
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
-    taste: TasteConfig = dataclasses.field(default_factory=TasteConfig)
-    bayes: BayesConfig = dataclasses.field(default_factory=BayesConfig)
+    long_term: LongTermConfig = dataclasses.field(default_factory=LongTermConfig)
+    bpmf: BpmfConfig = dataclasses.field(default_factory=BpmfConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     tutorial: TutorialConfig | None = None
 
@@ -286,8 +288,8 @@ class TrainerConfig:
         """
         return cls(
             model=ModelConfig(**_tuples(value["model"])),
-            taste=TasteConfig(**_tuples(value["taste"])),
-            bayes=BayesConfig(**_tuples(value["bayes"])),
+            long_term=LongTermConfig(**_tuples(value["long_term"])),
+            bpmf=BpmfConfig(**_tuples(value["bpmf"])),
             train=TrainConfig(**_tuples(value["train"])),
             tutorial=(
                 TutorialConfig(**_tuples(value["tutorial"])) if value.get("tutorial") else None

@@ -11,7 +11,7 @@ import tensorflow_recommenders as tfrs
 from trainer.config import ModelConfig, TrainConfig
 from trainer.data.training_data import TrainingData
 from trainer.rating.rating_dcn import RatingModel
-from trainer.retrieval.history import events_before, history_as_of, pooled_history, rows_before
+from trainer.retrieval.history import events_before, pooled_history, rows_before, truncated_history
 from trainer.retrieval.task import CatalogueRetrieval
 from trainer.retrieval.two_towers import CandidateTower, QueryTower
 from transform import outputs as out
@@ -98,14 +98,14 @@ class MovieRecommender(tfrs.Model):
             kept = tf.cast(drawn >= tf.gather(share, segments), tf.float32)
         table = self.query_tower.history
         history = pooled_history(movie_id, segments, kept, table)
-        gaps = tf.zeros_like(segments, tf.int32)
-        if training and self.model_config.gap_rows:
-            early, gaps = draw_gaps(segments, self.model_config)
-            as_of = history_as_of(movie_id, segments, kept, gaps, table)
-            history = tf.where(early[:, tf.newaxis], as_of, history)
-        number = events_before(inputs["place"], inputs["ties"], gaps)
+        hidden = tf.zeros_like(segments, tf.int32)
+        if training and self.model_config.truncated_share:
+            truncated, hidden = draw_truncations(segments, self.model_config)
+            shorter = truncated_history(movie_id, segments, kept, hidden, table)
+            history = tf.where(truncated[:, tf.newaxis], shorter, history)
+        history_length = events_before(inputs["place"], inputs["ties"], hidden)
         recency = self.query_tower.recency_of_batch(
-            movie_id, segments, inputs["timestamp"], gaps, number
+            movie_id, segments, inputs["timestamp"], hidden, history_length
         )
         return self.query_tower(inputs, history, recency, training=training)
 
@@ -116,19 +116,19 @@ class MovieRecommender(tfrs.Model):
         return tf.where(kept, buckets, out.UNKNOWN_TIME)
 
 
-def draw_gaps(segments: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws which rows are asked as of some ratings earlier, and of how many.
+def draw_truncations(segments: tf.Tensor, config: ModelConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws which rows have a truncated history, and how many ratings are hidden from them.
 
     Args:
       segments: `[batch]` ascending number of each row's user, by time within.
-      config: `gap_rows`, `gap_share` and `largest_gap`.
+      config: `truncated_share`, `truncation_share` and `max_truncation`.
 
     Returns:
       `[batch]` bool, and `[batch]` int32, 0 where not.
     """
     batch = tf.shape(segments)
-    early = tf.random.uniform(batch) < config.gap_rows
-    share = tf.random.uniform(batch, 0.0, config.gap_share)
-    hidden = tf.round(share * tf.cast(rows_before(segments), tf.float32))
-    gaps = tf.minimum(tf.cast(hidden, tf.int32), config.largest_gap)
-    return early, tf.where(early, gaps, 0)
+    truncated = tf.random.uniform(batch) < config.truncated_share
+    share = tf.random.uniform(batch, 0.0, config.truncation_share)
+    ratings = tf.round(share * tf.cast(rows_before(segments), tf.float32))
+    hidden = tf.minimum(tf.cast(ratings, tf.int32), config.max_truncation)
+    return truncated, tf.where(truncated, hidden, 0)

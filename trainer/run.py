@@ -14,17 +14,17 @@ from tfx.components.trainer import fn_args_utils
 
 from components import progress
 from trainer import fit
-from trainer.config import CONFIG_FILE, HISTORY_FILE, TasteConfig, TrainerConfig, TutorialConfig
+from trainer.config import CONFIG_FILE, HISTORY_FILE, LongTermConfig, TrainerConfig, TutorialConfig
 from trainer.data import reading
 from trainer.data.training_data import Floats, TrainingData
 from trainer.model import MovieRecommender
 from trainer.rating.gibbs import fit_bpmf
 from trainer.rating.rating_blend import BlendedRating
-from trainer.rating.rating_bpmf import BayesFit
+from trainer.rating.rating_bpmf import BpmfFit
 from trainer.retrieval.combination import HistoryRetrieval
 from trainer.retrieval.ease import ease_weights
 from trainer.retrieval.two_towers import catalogue_tensors
-from trainer.retrieval.user_autoencoder import TasteModel, fit_taste
+from trainer.retrieval.user_autoencoder import UserAutoencoder, fit_user_autoencoder
 from trainer.serving import describe, module
 from trainer.tutorial import TutorialModel, TutorialRating, TutorialRetrieval, fit_tutorial
 from transform import outputs as out
@@ -35,9 +35,9 @@ class Trained:
     """What a training gives.
 
     Attributes:
-      serving: the model, to be asked or exported.
+      serving: the model, ready for queries and for the export.
       losses: losses by name, one value per epoch.
-      descriptions: what is told beside the model, JSON values by file name.
+      descriptions: metadata of the model, JSON values by file name.
     """
 
     serving: module.ServingModel
@@ -65,11 +65,11 @@ def train(
     tf.keras.utils.set_random_seed(config.train.seed)
     if config.tutorial:
         return _train_tutorial(config, data, log_dir, report)
-    apart = fit_apart(config, data, report)
-    network = fit_network(config, apart, data, log_dir, report)
+    standalone = fit_standalone(config, data, report)
+    network = fit_network(config, standalone, data, log_dir, report)
     return Trained(
         network.serving,
-        {**network.losses, "taste_loss": apart.taste_losses},
+        {**network.losses, "autoencoder_loss": standalone.autoencoder_losses},
         {
             **describe.catalogue_and_users(data),
             describe.CROSS_WEIGHTS_FILE: describe.cross_strengths(
@@ -80,20 +80,20 @@ def train(
 
 
 @dataclasses.dataclass(frozen=True)
-class Apart:
-    """What is fitted apart from the towers and the network, and does not depend on them.
+class Standalone:
+    """The standalone models: fitted without the towers and the network.
 
     Attributes:
-      taste: the autoencoder.
-      taste_losses: its losses, one per epoch.
+      autoencoder: the autoencoder.
+      autoencoder_losses: its losses, one per epoch.
       ease: EASE's weights; None where the catalogue is too large.
-      bayes: the Bayesian factorisation of the ratings.
+      bpmf: the Bayesian factorisation of the ratings.
     """
 
-    taste: TasteModel
-    taste_losses: Sequence[float]
+    autoencoder: UserAutoencoder
+    autoencoder_losses: Sequence[float]
     ease: Floats | None
-    bayes: BayesFit
+    bpmf: BpmfFit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Network:
 
     Attributes:
       model: the trained model.
-      serving: it and what was fitted apart, as they are served.
+      serving: it and the standalone models, as they are served.
       losses: losses by name, one value per epoch.
     """
 
@@ -111,26 +111,32 @@ class Network:
     losses: Mapping[str, Sequence[float]]
 
 
-def fit_apart(config: TrainerConfig, data: TrainingData, report: Callable[[str], None]) -> Apart:
-    """Fits taste, EASE and the Bayesian factorisation; arguments as of `train`."""
+def fit_standalone(
+    config: TrainerConfig, data: TrainingData, report: Callable[[str], None]
+) -> Standalone:
+    """Fits the autoencoder, EASE and the Bayesian factorisation; arguments as of `train`."""
 
-    def on_taste(epoch: int, epochs: int, loss: float) -> None:
+    def on_epoch(epoch: int, epochs: int, loss: float) -> None:
         if epoch == epochs or epoch % 10 == 0:
-            report(f"taste, epoch {epoch} of {epochs}: loss {loss:.3f}")
+            report(f"autoencoder, epoch {epoch} of {epochs}: loss {loss:.3f}")
 
     def on_sweep(sweep: int, sweeps: int) -> None:
         if sweep == sweeps or sweep % 20 == 0:
             report(f"ratings, sweep {sweep} of {sweeps}")
 
-    taste = TasteModel(data.catalogue, data.feature_sizes, data.ratings_per_movie, config.taste)
+    autoencoder = UserAutoencoder(
+        data.catalogue, data.feature_sizes, data.ratings_per_movie, config.long_term
+    )
     seed = config.train.seed
-    taste_losses = fit_taste(taste, data.interactions, data.users, seed, on_taste)
-    ease = _fit_ease(config.taste, data)
-    fitted = fit_bpmf(data, config.bayes, seed, on_sweep)
-    return Apart(taste, taste_losses, ease, fitted)
+    autoencoder_losses = fit_user_autoencoder(
+        autoencoder, data.interactions, data.users, seed, on_epoch
+    )
+    ease = _fit_ease(config.long_term, data)
+    fitted = fit_bpmf(data, config.bpmf, seed, on_sweep)
+    return Standalone(autoencoder, autoencoder_losses, ease, fitted)
 
 
-def _fit_ease(config: TasteConfig, data: TrainingData) -> Floats | None:
+def _fit_ease(config: LongTermConfig, data: TrainingData) -> Floats | None:
     movies = len(data.catalogue.ids)
     if movies > config.ease_limit:
         return None
@@ -141,14 +147,14 @@ def _fit_ease(config: TasteConfig, data: TrainingData) -> Floats | None:
 
 def fit_network(
     config: TrainerConfig,
-    apart: Apart,
+    standalone: Standalone,
     data: TrainingData,
     log_dir: str,
     report: Callable[[str], None],
 ) -> Network:
-    """Trains towers and network and joins them with what was fitted apart.
+    """Trains towers and network and joins them with the standalone models.
 
-    Args are those of `train`; `apart` must come from the same data.
+    Args are those of `train`; `standalone` must come from the same data.
     """
     model = MovieRecommender(data, config.model, config.train)
     losses = fit.fit(
@@ -159,8 +165,8 @@ def fit_network(
         on_epoch=lambda epoch, logs: report(_describe(epoch, config, logs)),
     )
     serving = module.ServingModel(
-        HistoryRetrieval(model, apart.taste, apart.ease, data.catalogue),
-        BlendedRating(model.rating_model, apart.bayes, config.bayes.weight),
+        HistoryRetrieval(model, standalone.autoencoder, standalone.ease, data.catalogue),
+        BlendedRating(model.rating_model, standalone.bpmf, config.bpmf.weight),
         config.model.recency_events,
         data,
         model.candidate_tower.features,

@@ -1,8 +1,8 @@
 """The search for hyperparameters: what is searched, by which figure, and how.
 
 Trials are trained on the split `train` and judged on `validation`; `test` is not read. Only the
-towers and the rating network depend on what is searched, so taste, EASE and the Bayesian
-factorisation are fitted once, before the first trial.
+towers and the rating network depend on what is searched, so the standalone models
+are fitted once, before the first trial.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TUNER_KEY = "tuner"
 
 EPOCHS = (8, 16)
 _DIMENSIONS = (32, 48, 64, 96, 128)
-_ASK_BATCH = 2_000
+_BATCH = 2_000
 
 Report = Callable[[str], None]
 Evaluate = Callable[[TrainerConfig, Report], Mapping[str, float]]
@@ -245,15 +245,15 @@ def evaluation(
     data = reading.load_training_data(
         run.files_of(rating_files, [TRAIN]), movie_files, transform_output
     )
-    asked = _records(run.files_of(rating_files, [VALIDATION]))
+    examples = _records(run.files_of(rating_files, [VALIDATION]))
     tf.keras.utils.set_random_seed(config.train.seed)
-    apart = run.fit_apart(config, data, progress.report)
+    standalone = run.fit_standalone(config, data, progress.report)
 
     def evaluate(changed: TrainerConfig, report: Report) -> Mapping[str, float]:
         tf.keras.utils.set_random_seed(changed.train.seed)
         with tempfile.TemporaryDirectory() as logs:
-            network = run.fit_network(changed, apart, data, logs, report)
-        found = figures(network.serving.predict_examples, asked)
+            network = run.fit_network(changed, standalone, data, logs, report)
+        found = figures(network.serving.predict_examples, examples)
         del network
         # Graphs of the trial stay in Keras's global state, and memory with them.
         tf.keras.backend.clear_session()
@@ -264,13 +264,13 @@ def evaluation(
 
 
 def figures(
-    predict: Callable[[tf.Tensor], Mapping[str, tf.Tensor]], asked: Sequence[bytes]
+    predict: Callable[[tf.Tensor], Mapping[str, tf.Tensor]], examples: Sequence[bytes]
 ) -> dict[str, float]:
     """Returns what the served model makes of ratings it has not seen.
 
     Args:
       predict: answers serialized tf.Examples `[batch]` as `serving_default` does.
-      asked: serialized tf.Examples, at least one.
+      examples: serialized tf.Examples, at least one.
 
     Returns:
       `SCORE`, and the figures by the names that the Evaluator gives them.
@@ -279,12 +279,12 @@ def figures(
         predict, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
     )
     batches = [
-        compiled(tf.constant(asked[start : start + _ASK_BATCH]))
-        for start in range(0, len(asked), _ASK_BATCH)
+        compiled(tf.constant(examples[start : start + _BATCH]))
+        for start in range(0, len(examples), _BATCH)
     ]
     answers = {n: np.concatenate([batch[n].numpy() for batch in batches]) for n in batches[0]}
     stars = {raw.RATING.name: tf.io.FixedLenFeature([], tf.float32)}
-    ratings = tf.io.parse_example(asked, stars)[raw.RATING.name].numpy()
+    ratings = tf.io.parse_example(examples, stars)[raw.RATING.name].numpy()
 
     unseen, untimed = answers[predictions.RANK_UNSEEN], answers[predictions.RANK_UNTIMED]
     found = {
@@ -301,7 +301,7 @@ def figures(
 
 def _records(paths: Sequence[str]) -> list[bytes]:
     found: list[bytes] = []
-    for batch in tf.data.TFRecordDataset(sorted(paths), "GZIP").batch(_ASK_BATCH):
+    for batch in tf.data.TFRecordDataset(sorted(paths), "GZIP").batch(_BATCH):
         found.extend(batch.numpy().tolist())
     if not found:
         raise InputError(

@@ -144,28 +144,28 @@ class TutorialRetrieval(tf.Module):
         """Returns the users' embeddings `[batch, dim]`."""
         return tf.gather(self._model.users, features[out.USER_ID.name])
 
-    def knowledge(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
+    def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
         """Returns nothing, `[batch, 0]`: histories do not count."""
         return tf.zeros(tf.stack([batch, 0]))
 
-    def taste_scores(self, knowledge: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+    def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` dot products."""
         return tf.matmul(profile, self.candidates, transpose_b=True)
 
     def scores(
-        self, taste: tf.Tensor, knowledge: tf.Tensor, profile: tf.Tensor, latest: Latest
+        self, long_term: tf.Tensor, user_state: tf.Tensor, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
         """Returns the same scores: time does not count."""
-        return taste
+        return long_term
 
     def contributions(
-        self, knowledge: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
+        self, user_state: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
     ) -> tf.Tensor:
         """Returns zeros: no event of the history speaks for a movie."""
         events = tf.zeros_like(history.seconds)[:, tf.newaxis]
         return tf.repeat(events, tf.shape(movies)[1], axis=1)
 
-    def taste_vectors(self) -> tf.Tensor:
+    def similarity_vectors(self) -> tf.Tensor:
         """Returns the movies' embeddings."""
         return self.candidates
 

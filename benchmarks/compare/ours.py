@@ -44,7 +44,7 @@ from schema import features as raw
 from schema import predictions
 from schema.features import Owner
 from trainer import run as trainer_run
-from trainer.config import BayesConfig, TasteConfig, TrainConfig, TrainerConfig
+from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfig
 from trainer.data import reading
 from trainer.serving import describe
 from transform.preprocessing import preprocessing_fn
@@ -115,8 +115,8 @@ def _config(params: Params) -> TrainerConfig:
     epochs = int(params["epochs"])
     return dataclasses.replace(
         config,
-        taste=TasteConfig(epochs=epochs),
-        bayes=BayesConfig(burn_in=2, samples=2),
+        long_term=LongTermConfig(epochs=epochs),
+        bpmf=BpmfConfig(burn_in=2, samples=2),
         train=dataclasses.replace(config.train, epochs=epochs),
     )
 

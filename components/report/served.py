@@ -124,7 +124,7 @@ class ServedModel:
 
         The last row of the model's own stands for "no movie".
         """
-        vectors: FloatArray = self._model.taste_vectors.numpy()[:-1].astype(np.float64)
+        vectors: FloatArray = self._model.similarity_vectors.numpy()[:-1].astype(np.float64)
         return vectors
 
     def recommend(self, users: Sequence[int], k: int) -> Recommendations:

@@ -11,7 +11,7 @@ from trainer.config import TrainerConfig
 
 FAST = (
     "train.epochs=1",
-    "taste.epochs=1",
+    "long_term.epochs=1",
     "bayes.burn_in=2",
     "bayes.samples=2",
     "model.embedding_dim=4",
@@ -21,11 +21,13 @@ FAST = (
 def test_named_values_are_changed_and_no_others():
     shipped = TrainerConfig()
     found = validation.changed(
-        shipped, ["model.gap_rows=0.5", "train.epochs=3", "model.recency_seconds=30,4000.5"]
+        shipped, ["model.truncated_share=0.5", "train.epochs=3", "model.recency_seconds=30,4000.5"]
     )
     expected = dataclasses.replace(
         shipped,
-        model=dataclasses.replace(shipped.model, gap_rows=0.5, recency_seconds=(30.0, 4000.5)),
+        model=dataclasses.replace(
+            shipped.model, truncated_share=0.5, recency_seconds=(30.0, 4000.5)
+        ),
         train=dataclasses.replace(shipped.train, epochs=3),
     )
     assert found == expected
@@ -36,13 +38,13 @@ def test_named_values_are_changed_and_no_others():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("gap_rows=0.1", "cannot read 'gap_rows=0.1'"),
-        ("model.gap_rows", "cannot read 'model.gap_rows'"),
+        ("truncated_share=0.1", "cannot read 'truncated_share=0.1'"),
+        ("model.truncated_share", "cannot read 'model.truncated_share'"),
         ("serving.port=1", "cannot read 'serving.port=1'"),
         ("model.gap=0.1", "there is no model.gap"),
         ("train.splits=test", "there is no train.splits"),
         ("train.seed=3", "there is no train.seed"),
-        ("model.gap_rows=many", "model.gap_rows cannot be 'many'"),
+        ("model.truncated_share=many", "model.truncated_share cannot be 'many'"),
         ("train.epochs=1.5", "train.epochs cannot be '1.5'"),
         ("model.recency_seconds=a,b", "model.recency_seconds cannot be 'a,b'"),
     ],
@@ -81,5 +83,5 @@ def test_prints_a_row_for_each_split(movielens, capsys):
 @pytest.mark.exhaustive
 def test_values_that_no_model_can_be_trained_with_are_a_message(movielens):
     with pytest.raises(InputError, match=r"training with .*learning_rate=nan failed") as error:
-        validation.main([*FAST, "taste.epochs=3", "taste.learning_rate=nan"])
+        validation.main([*FAST, "long_term.epochs=3", "long_term.learning_rate=nan"])
     assert "expected finite losses" in str(error.value)

@@ -57,7 +57,7 @@ def test_every_part_is_there_with_a_title_and_a_reading(blocks):
     assert keys >= {
         "learning-rmse",
         "learning-retrieval_loss",
-        "learning-taste_loss",
+        "learning-autoencoder_loss",
         "crosses",
         "embedding",
         "neighbours",
@@ -72,7 +72,7 @@ def test_every_part_is_there_with_a_title_and_a_reading(blocks):
 def test_learning_curves_are_the_trainers_history(context, blocks):
     path = Path(context.sources.model_run) / "history.json"
     history = json.loads(path.read_text(encoding="utf-8"))
-    for name in ("rmse", "retrieval_loss", "taste_loss"):
+    for name in ("rmse", "retrieval_loss", "autoencoder_loss"):
         drawn = values(block(blocks, f"learning-{name}"))
         assert [row["loss"] for row in drawn] == history[name]
         assert [row["epoch"] for row in drawn] == list(range(1, len(history[name]) + 1))

@@ -9,16 +9,16 @@ from example_artifacts import needs_real_data, real_dirs
 from components.evaluation.config import build_eval_config
 from components.evaluation.verdict import read_verdict
 from pipeline.thresholds import thresholds_for
-from trainer.config import BayesConfig, TasteConfig, TrainConfig, TrainerConfig
+from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfig
 from trainer.serving import module
 
 on_the_sample = pytest.mark.xdist_group("trainer")
 on_real_data = pytest.mark.xdist_group("blessing")
 
-# One pass of every part: the towers and the network, taste, and the sampler.
+# One pass of every part: the towers and the network, the autoencoder, and the sampler.
 ONE_EPOCH = TrainerConfig(
-    taste=TasteConfig(epochs=1),
-    bayes=BayesConfig(burn_in=0, samples=1),
+    long_term=LongTermConfig(epochs=1),
+    bpmf=BpmfConfig(burn_in=0, samples=1),
     train=TrainConfig(epochs=1),
 )
 
@@ -118,16 +118,16 @@ def test_a_model_trained_for_one_epoch_is_not_blessed(movielens, tmp_path, monke
             "towers",
             {"unseen_top_10_accuracy", "unseen_top_100_accuracy"},
         ),
-        ("taste", {"untimed_top_10_accuracy", "untimed_top_100_accuracy"}),
+        ("long-term", {"untimed_top_10_accuracy", "untimed_top_100_accuracy"}),
     ],
 )
 def test_a_model_that_lost_a_tower_is_not_blessed(healthy, movielens, tmp_path, part, expected):
     retrieval = healthy.serving.retrieval
-    table = {"towers": retrieval.towers, "taste": retrieval.candidates}[part]
+    table = {"towers": retrieval.towers, "long-term": retrieval.candidates}[part]
     kept = table.numpy()
-    # The last column of taste's is popularity, which stays.
+    # The last column of the candidates is popularity, which stays.
     lost = np.zeros_like(kept)
-    if part == "taste":
+    if part == "long-term":
         lost[:, -1] = kept[:, -1]
     table.assign(lost)
     try:

@@ -29,7 +29,7 @@ def test_losses_of_every_epoch_are_written_beside_the_logs(trained):
     losses = json.loads((trained.run_dir / HISTORY_FILE).read_text())
     assert {"rmse", "retrieval_loss", "loss"} <= set(losses)
     for name, series in losses.items():
-        tuned = fixtures.SMALL.taste if name == "taste_loss" else fixtures.SMALL.train
+        tuned = fixtures.SMALL.long_term if name == "autoencoder_loss" else fixtures.SMALL.train
         assert len(series) == tuned.epochs
         assert np.isfinite(series).all()
     assert losses["retrieval_loss"][-1] < losses["retrieval_loss"][0]
@@ -46,9 +46,9 @@ def test_the_splits_of_the_configuration_are_fitted(trained, world):
 
 
 def test_progress_is_reported_epoch_by_epoch(trained):
-    reading, taste, sweeps, first, second, exporting, done = trained.reports
+    reading, autoencoder, sweeps, first, second, exporting, done = trained.reports
     assert reading == "reading ratings"
-    assert taste.startswith("taste, epoch 3 of 3: loss ")
+    assert autoencoder.startswith("autoencoder, epoch 3 of 3: loss ")
     assert sweeps == "ratings, sweep 10 of 10"
     assert first.startswith("epoch 1 of 2: retrieval loss ")
     assert second.startswith("epoch 2 of 2: retrieval loss ")

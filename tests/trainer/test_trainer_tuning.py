@@ -74,7 +74,7 @@ def test_every_searched_value_arrives_where_training_reads_it():
     assert changed.train == dataclasses.replace(
         UNEVEN.train, learning_rate=0.002, epochs=12, retrieval_weight=0.7, rating_weight=3.0
     )
-    assert (changed.taste, changed.bayes) == (UNEVEN.taste, UNEVEN.bayes)
+    assert (changed.long_term, changed.bpmf) == (UNEVEN.long_term, UNEVEN.bpmf)
 
 
 def test_an_unknown_hyperparameter_is_named():
@@ -286,9 +286,9 @@ def test_the_record_names_objective_splits_seed_and_every_trials_figures(searche
     assert record["best"] == record["trials"][int(np.argmax(scores))]["hyperparameters"]
 
 
-def test_taste_and_the_bayesian_factorisation_are_fitted_once_for_all_trials(searched):
+def test_the_standalone_models_are_fitted_once_for_all_trials(searched):
     _, _, told = searched
-    assert sum(line.startswith("taste, epoch") for line in told) == 1
+    assert sum(line.startswith("autoencoder, epoch") for line in told) == 1
     assert sum(line.startswith("ratings, sweep") for line in told) == 1
     assert sum("epoch 1 of 1: retrieval loss" in line for line in told) == TRIALS
 

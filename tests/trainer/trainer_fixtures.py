@@ -26,7 +26,7 @@ from components.example_gen.options import ExampleGenOptions
 from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
 from schema import features as raw
 from trainer import run
-from trainer.config import BayesConfig, ModelConfig, TasteConfig, TrainConfig, TrainerConfig
+from trainer.config import BpmfConfig, LongTermConfig, ModelConfig, TrainConfig, TrainerConfig
 from trainer.data import training_data
 from trainer.rating import gibbs, rating_bpmf
 from trainer.serving import module
@@ -39,8 +39,8 @@ EMPTY = {"string": "", "float32": 0.0}
 # Few decay times and events, and a batch smaller than some histories: every edge is met.
 SMALL = TrainerConfig(
     model=ModelConfig(embedding_dim=8, recency_events=16, rating_dim=8, hidden_units=8),
-    taste=TasteConfig(embedding_dim=6, epochs=3, batch_users=16, ease_penalty=20.0),
-    bayes=BayesConfig(rank=4, served_rank=6, burn_in=3, samples=7, components=3),
+    long_term=LongTermConfig(embedding_dim=6, epochs=3, batch_users=16, ease_penalty=20.0),
+    bpmf=BpmfConfig(rank=4, served_rank=6, burn_in=3, samples=7, components=3),
     train=TrainConfig(epochs=2, batch_size=128, learning_rate=0.01, seed=7),
 )
 
@@ -178,7 +178,7 @@ class Trained:
     transform: tft.TFTransformOutput
     reports: list[str]
     config: TrainerConfig
-    fitted: rating_bpmf.BayesFit | None = None
+    fitted: rating_bpmf.BpmfFit | None = None
 
 
 def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperparameters=None):
@@ -345,22 +345,22 @@ class Oracle:
             indices["time_bucket"] = UNKNOWN_TIME
         return indices
 
-    def star_residual(self, user, row):
+    def rating_residual(self, user, row):
         """How many stars a training rating is above its user's mean."""
         held = self.trained.interactions
         own = held.user_row == self.known_users[user]
         rating = held.rating[own & (held.movie_row == row)]
         return float(rating[0]) - float(held.rating[own].astype(np.float64).mean())
 
-    def taste(self, user, profile, timestamp, recent=()):
+    def long_term(self, user, profile, timestamp, recent=()):
         """Scores of all movies that do not depend on the time; `recent` are (time, row)."""
-        model, config = self.retrieval._taste, self.trained.config.taste
+        model, config = self.retrieval._autoencoder, self.trained.config.long_term
         history = [row for _, row in self.history(user)]
         new = list(dict.fromkeys(row for _, row in recent if row not in history))
-        inputs, opinions = model.input_table.numpy(), model.opinion.numpy()
+        inputs, weights = model.input_table.numpy(), model.rating_weights.numpy()
         total = np.zeros(inputs.shape[1])
         for row in history:
-            total += inputs[row] + self.star_residual(user, row) * opinions[row]
+            total += inputs[row] + self.rating_residual(user, row) * weights[row]
         total += sum((inputs[row] for row in new), np.zeros(inputs.shape[1]))
         query = total / math.sqrt(len(history) + len(new) + 1) + model.start.numpy()
         for name, index in self.profile(profile, timestamp).items():
@@ -369,8 +369,8 @@ class Oracle:
         width = inputs.shape[1]
         scores = self.candidates[:, :width] @ np.tanh(query) + self.candidates[:, width]
         for row in [*history, *new]:
-            opinion = self.star_residual(user, row) if row in history else 0.0
-            weight = config.ease_weight * (1.0 + config.ease_opinion * opinion)
+            residual = self.rating_residual(user, row) if row in history else 0.0
+            weight = config.ease_weight * (1.0 + config.ease_rating_weight * residual)
             scores = scores + weight * self.retrieval.ease.numpy()[row]
         return scores
 
@@ -386,39 +386,39 @@ class Oracle:
         rows = [row for _, row in history]
         rows += list(dict.fromkeys(row for _, row in recent if row not in rows))
         table = self.tower.history.numpy().astype(np.float64)
-        taste = sum((table[self.vocabulary[row]] for row in rows), np.zeros(table.shape[1]))
-        taste = taste / math.sqrt(len(rows) + 1)
+        liked = sum((table[self.vocabulary[row]] for row in rows), np.zeros(table.shape[1]))
+        liked = liked / math.sqrt(len(rows) + 1)
         for name, index in self.profile(profile, timestamp).items():
             if name in self.tower.profile.tables:
-                taste = taste + self.tower.profile.tables[name].numpy()[index]
+                liked = liked + self.tower.profile.tables[name].numpy()[index]
         latest = self.latest(user, timestamp, recent)
         if latest:
             # Buckets end at powers of two: 2 seconds, 4, 8, ...
             bucket = int(math.log2(max(min(seconds for seconds, _ in latest), 1)))
-            taste = taste + self.tower.pauses.numpy()[min(bucket, 30)]
+            liked = liked + self.tower.seconds_table.numpy()[min(bucket, 30)]
             # So many events in all, told apart at 1, 2, 3, 4, 6, 8, 12, 16, ...
             number = sum(time < timestamp for time, _ in history)
             first = {row: time for time, row in reversed(recent)}
             number += sum(0 < first[row] < timestamp for row in rows[len(history) :])
             limits = [1] + [k << power for power in range(17) for k in (2, 3)]
             bucket = sum(number >= limit for limit in limits)
-            taste = taste + self.tower.numbers.numpy()[bucket]
+            liked = liked + self.tower.lengths_table.numpy()[bucket]
         recency = slow_recency(
             [(seconds, self.vocabulary[row]) for seconds, row in latest],
             self.tower.recency.numpy(),
             self.tower.mixture.numpy(),
             self.config.recency_seconds,
         )
-        return np.concatenate([taste, recency, [1.0]])
+        return np.concatenate([liked, recency, [1.0]])
 
     def scores(self, user, profile, timestamp, recent=()):
-        taste = self.taste(user, profile, timestamp, recent)
+        long_term = self.long_term(user, profile, timestamp, recent)
         latest = self.latest(user, timestamp, recent)
         if not any(seconds <= self.config.session_seconds for seconds, _ in latest):
-            return taste
+            return long_term
         query = self.query(user, profile, timestamp, recent)
         towers = self.candidates[:, -len(query) :] @ query
-        return towers + self.trained.config.taste.session_weight * taste
+        return towers + self.trained.config.long_term.session_weight * long_term
 
     def stars(self, profile, timestamp, row):
         """The rating model's answer for a movie of the catalogue, called for one pair."""
@@ -434,7 +434,7 @@ class Oracle:
             )
             for name, values in self.catalogue.features.items()
         }
-        rating, weight = self.trained.serving.rating, self.trained.config.bayes.weight
+        rating, weight = self.trained.serving.rating, self.trained.config.bpmf.weight
         network = float(rating.network(features, movie, training=False)[0])
         user = self.known_users.get(fixture_bytes(profile.get("user_id", "")))
         user_row = len(self.known_users) if user is None else user

@@ -82,7 +82,7 @@ class Interactions:
         return rows - first_of_second
 
 
-def star_residuals(interactions: Interactions) -> Floats:
+def rating_residuals(interactions: Interactions) -> Floats:
     """Returns `[ratings]` how many stars each rating is above its user's mean."""
     users = len(interactions.offsets) - 1
     totals = np.bincount(interactions.user_row, interactions.rating, users)

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import scipy.sparse
 import threadpoolctl
 
-from trainer.config import BayesConfig
+from trainer.config import BpmfConfig
 from trainer.data.training_data import TrainingData
 from trainer.rating.principal_components import principal_components
-from trainer.rating.rating_bpmf import Array, BayesFit, Ints, TimeEffect, effect_keys
+from trainer.rating.rating_bpmf import Array, BpmfFit, Ints, TimeEffect, effect_keys
 from transform import outputs as out
 
 _USER_KNOWN = (out.AGE_BUCKET, out.GENDER, out.OCCUPATION)
@@ -36,7 +36,7 @@ class _Entities:
         known: Array,
         rated: npt.NDArray[np.bool_],
         rank: int,
-        config: BayesConfig,
+        config: BpmfConfig,
         rng: np.random.Generator,
     ) -> None:
         count, width = len(known), rank + 1
@@ -167,7 +167,7 @@ class GibbsSampler:
       seed: of all randomness.
     """
 
-    def __init__(self, observed: ObservedRatings, config: BayesConfig, seed: int) -> None:
+    def __init__(self, observed: ObservedRatings, config: BpmfConfig, seed: int) -> None:
         self._observed, self._config = observed, config
         self._rng = np.random.default_rng(seed)
         user, movie = observed.user, observed.movie
@@ -196,7 +196,7 @@ class GibbsSampler:
         return _Entities(known.astype(np.float64), rated, config.rank, config, self._rng)
 
     @threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
-    def fit(self, on_sweep: Callable[[int, int], None] | None = None) -> BayesFit:
+    def fit(self, on_sweep: Callable[[int, int], None] | None = None) -> BpmfFit:
         """Samples from the posterior and averages; to be called once.
 
         BLAS is kept to one thread: the matrices are small, and several threads wait for each
@@ -280,10 +280,10 @@ class GibbsSampler:
         for effect in self._effects:
             effect.keep()
 
-    def _posterior_means(self, samples: int) -> BayesFit:
+    def _posterior_means(self, samples: int) -> BpmfFit:
         user_vectors, movie_vectors = mean_product(self._kept, self._config.served_rank)
         user_bias, movie_bias = self._bias_totals
-        return BayesFit(
+        return BpmfFit(
             mean=self._mean,
             user_bias=(user_bias / samples).astype(np.float32),
             movie_bias=(movie_bias / samples).astype(np.float32),
@@ -299,10 +299,10 @@ class GibbsSampler:
 
 def fit_bpmf(
     data: TrainingData,
-    config: BayesConfig,
+    config: BpmfConfig,
     seed: int,
     on_sweep: Callable[[int, int], None],
-) -> BayesFit:
+) -> BpmfFit:
     """Fits the Bayesian factorisation to the training ratings.
 
     Rows are those of the users and of the catalogue, and one more each for the unknown ones.

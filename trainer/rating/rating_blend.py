@@ -9,8 +9,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.rating import rating_bpmf
-from trainer.rating.rating_bpmf import BayesFit
-from trainer.rating.rating_dcn import RatingModel, Side
+from trainer.rating.rating_bpmf import BpmfFit
+from trainer.rating.rating_dcn import RatingModel, TowerOutput
 from trainer.retrieval.combination import rows_of
 
 
@@ -25,7 +25,7 @@ class BlendedRating(tf.Module):
       weight: its weight; the network has the rest.
     """
 
-    def __init__(self, network: RatingModel, fitted: BayesFit, weight: float) -> None:
+    def __init__(self, network: RatingModel, fitted: BpmfFit, weight: float) -> None:
         super().__init__(name="rating")
         self.network = network
         self.weight = weight
@@ -77,20 +77,20 @@ class BlendedRating(tf.Module):
         self, user: tf.Tensor, context: Mapping[str, tf.Tensor], movie: tf.Tensor
     ) -> tf.Tensor:
         """Returns the network's `[batch, n]` stars."""
-        moment = tf.concat(self.network.moment(context), axis=1)
+        time = tf.concat(self.network.time_output(context), axis=1)
         batch, n, width = tf.unstack(tf.shape(movie))
         pairs = tf.range(batch * n)
-        asks = tf.gather(tf.concat([user, moment], axis=1), pairs // tf.maximum(n, 1))
-        vectors, bias, time, time_bias = tf.split(
-            asks, [user.shape[1] - 1, 1, moment.shape[1] - 1, 1], axis=1
+        rows = tf.gather(tf.concat([user, time], axis=1), pairs // tf.maximum(n, 1))
+        vectors, bias, time_vectors, time_bias = tf.split(
+            rows, [user.shape[1] - 1, 1, time.shape[1] - 1, 1], axis=1
         )
         movie_vectors, movie_bias = tf.split(
             tf.reshape(movie, [-1, width]), [movie.shape[2] - 1, 1], axis=1
         )
         stars = self.network.stars(
-            Side(vectors, bias),
-            Side(movie_vectors, movie_bias),
-            Side(time, time_bias),
+            TowerOutput(vectors, bias),
+            TowerOutput(movie_vectors, movie_bias),
+            TowerOutput(time_vectors, time_bias),
             training=False,
         )
         return tf.reshape(stars, [batch, n])

@@ -1,4 +1,4 @@
-"""A Bayesian factorisation of the ratings, by Gibbs sampling.
+"""Bayesian probabilistic matrix factorisation (BPMF) of the ratings, by Gibbs sampling.
 
 stars = mean + user + movie + effects of time + user vector · movie vector + noise, as in
 Salakhutdinov & Mnih (Bayesian Probabilistic Matrix Factorization using Markov Chain Monte
@@ -52,7 +52,7 @@ class TimeEffect:
 
 
 @dataclasses.dataclass(frozen=True)
-class BayesFit:
+class BpmfFit:
     """Posterior means, to be looked up and multiplied.
 
     Attributes:
@@ -74,7 +74,7 @@ class BayesFit:
     noise: float
 
 
-def predict(fit: BayesFit, user: Ints, movie: Ints, timestamp: Ints | None) -> Array:
+def predict(fit: BpmfFit, user: Ints, movie: Ints, timestamp: Ints | None) -> Array:
     """Returns predicted stars `[n]`, not clipped; None leaves out the effects of time.
 
     The reference of what the exported model computes.

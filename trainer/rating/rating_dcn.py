@@ -17,7 +17,7 @@ from trainer.retrieval.two_towers import FeatureSum, embedding_table
 from transform import outputs as out
 
 USER_SHRINKAGE, MOVIE_SHRINKAGE, TIME_SHRINKAGE = 10.0, 5.0, 20.0
-"""Ratings' worth of doubt in the biases of users, movies and times."""
+"""Shrinkage of the biases of users, movies and times, in pseudo-ratings at the mean."""
 
 _USER_FEATURES: tuple[out.Output, ...] = (out.AGE_BUCKET, out.GENDER, out.OCCUPATION)
 _MOVIE_FEATURES: tuple[out.Output, ...] = (
@@ -44,7 +44,7 @@ def baseline_biases(
       indices: for each grouping (by user, by movie, ...) `[ratings]` indices.
       rating: `[ratings]` stars.
       sizes: for each grouping the number of indices; those without ratings get 0.
-      shrinkage: for each grouping how many ratings' worth of doubt pull a bias to 0.
+      shrinkage: for each grouping the number of pseudo-ratings at the mean.
       sweeps: alternations.
 
     Returns:
@@ -53,8 +53,8 @@ def baseline_biases(
     mean = float(rating.mean())
     biases = [np.zeros(size) for size in sizes]
     counts = [
-        np.bincount(index, minlength=size) + doubt
-        for index, size, doubt in zip(indices, sizes, shrinkage, strict=True)
+        np.bincount(index, minlength=size) + pseudo_ratings
+        for index, size, pseudo_ratings in zip(indices, sizes, shrinkage, strict=True)
     ]
     rest = rating.astype(np.float64) - mean
     for _ in range(sweeps):
@@ -81,8 +81,8 @@ class Part(NamedTuple):
     values: tf.Tensor
 
 
-class Side(NamedTuple):
-    """What the user, the movie or the time alone brings into a prediction.
+class TowerOutput(NamedTuple):
+    """What follows from the user, the movie or the time alone.
 
     Attributes:
       vectors: `[batch, width]`.
@@ -138,7 +138,7 @@ class RatingModel(tf.Module):
         self.users = _ids_without_history("rating_user", user_index, users, width)
         self.movies = _ids_without_history("rating_movie", movie_index, movies, width)
         self.profile = FeatureSum(_USER_FEATURES, sizes, width, "rating_profile")
-        self.film = FeatureSum(_MOVIE_FEATURES, sizes, width, "rating_film")
+        self.movie_profile = FeatureSum(_MOVIE_FEATURES, sizes, width, "rating_movie_profile")
         self.time = FeatureSum(_TIME_FEATURES, sizes, config.time_dim, "rating_time")
         self.user_components = tf.Variable(user_parts, trainable=False, name="user_components")
         self.movie_components = tf.Variable(movie_parts, trainable=False, name="movie_components")
@@ -166,30 +166,34 @@ class RatingModel(tf.Module):
         return self.stars(
             self.user(user_features),
             self.movie(movie_features),
-            self.moment(user_features),
+            self.time_output(user_features),
             training=training,
         )
 
-    def user(self, features: Mapping[str, tf.Tensor]) -> Side:
+    def user(self, features: Mapping[str, tf.Tensor]) -> TowerOutput:
         """Returns what follows from a user alone, given transformed features `[batch]`."""
         user_id = features[out.USER_ID.name]
         vectors = tf.gather(self.users, user_id) + self.profile(features)
         vectors += self.user_projection(tf.gather(self.user_components, user_id))
-        return Side(vectors, tf.gather(self.user_bias, user_id))
+        return TowerOutput(vectors, tf.gather(self.user_bias, user_id))
 
-    def movie(self, features: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> Side:
+    def movie(self, features: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> TowerOutput:
         """Returns what follows from a movie alone, given transformed features."""
         movie_id = features[out.MOVIE_ID.name]
-        vectors = tf.gather(self.movies, movie_id) + self.film(features)
+        vectors = tf.gather(self.movies, movie_id) + self.movie_profile(features)
         vectors += self.movie_projection(tf.gather(self.movie_components, movie_id))
-        return Side(vectors, tf.gather(self.movie_bias, movie_id))
+        return TowerOutput(vectors, tf.gather(self.movie_bias, movie_id))
 
-    def moment(self, features: Mapping[str, tf.Tensor]) -> Side:
+    def time_output(self, features: Mapping[str, tf.Tensor]) -> TowerOutput:
         """Returns what follows from the time alone, given transformed features of the context."""
-        return Side(self.time(features), tf.gather(self.time_bias, features[out.TIME_BUCKET.name]))
+        return TowerOutput(
+            self.time(features), tf.gather(self.time_bias, features[out.TIME_BUCKET.name])
+        )
 
-    def stars(self, user: Side, movie: Side, moment: Side, *, training: bool) -> tf.Tensor:
-        """Returns predicted stars `[batch]`, not clipped, from what each side alone says."""
+    def stars(
+        self, user: TowerOutput, movie: TowerOutput, time: TowerOutput, *, training: bool
+    ) -> tf.Tensor:
+        """Returns predicted stars `[batch]`, not clipped, of user, movie and time."""
         drop_user, drop_movie, drop_hidden = self.config.rating_dropout if training else (0, 0, 0)
         # The product is kept whole: with dropout on it as well, tastes are hardly learned.
         inputs = tf.concat(
@@ -197,12 +201,12 @@ class RatingModel(tf.Module):
                 tf.nn.dropout(user.vectors, drop_user),
                 tf.nn.dropout(movie.vectors, drop_movie),
                 user.vectors * movie.vectors,
-                moment.vectors,
+                time.vectors,
             ],
             axis=1,
         )
         hidden = tf.nn.dropout(self.hidden(self.cross(inputs)), drop_hidden)
-        bias = user.bias + movie.bias + moment.bias
+        bias = user.bias + movie.bias + time.bias
         correction = self.config.rating_range * tf.tanh(self.head(hidden))
         return tf.squeeze(self.mean + bias + correction, axis=1)
 
@@ -226,7 +230,7 @@ class RatingModel(tf.Module):
         }
         movie = {
             "movie id": tf.gather(self.movies, movie_id),
-            **self.film.parts(movie_features),
+            **self.movie_profile.parts(movie_features),
             "movie's viewers": self.movie_projection(tf.gather(self.movie_components, movie_id)),
         }
         product = tf.add_n(list(user.values())) * tf.add_n(list(movie.values()))
@@ -250,7 +254,7 @@ class RatingModel(tf.Module):
     def l2(self) -> tf.Tensor:
         """Returns half the sum of squares of the embedding tables."""
         tables = [self.users, self.movies]
-        for features in (self.profile, self.film, self.time):
+        for features in (self.profile, self.movie_profile, self.time):
             tables.extend(features.tables.values())
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
 

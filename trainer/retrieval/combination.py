@@ -1,18 +1,18 @@
-"""Retrieval as it is served: taste, and while a session lasts the towers that see its order.
+"""Retrieval as it is served: long-term scores, and in a session those of the towers as well.
 
 The score of a movie is one dot product of a query and a candidate vector:
 
 | block | query | candidate |
 |---|---|---|
-| taste | a · tanh(pooled history + profile + start) | embedding + features |
-| tower | s · (pooled history + profile + moment) | embedding + features |
+| long-term | a · tanh(pooled history + profile + start) | embedding + features |
+| tower | s · (pooled history + profile + temporal context) | embedding + features |
 | recency | s · latest events | embedding |
 | biases | a, s | log popularity, as trained |
-| movies | a · c · (EASE's scores) - penalty on seen ones | one-hot |
+| movies | a · c · (EASE's scores) - seen-item mask | one-hot |
 
-with s = 1 in a session and 0 after it, and a the weight of taste: `session_weight` in a
-session, 1 after it. The last block is as wide as the catalogue and is added without writing
-the one-hot out.
+with s = 1 in a session and 0 after it, and a the weight of the long-term scores:
+`session_weight` in a session, 1 after it. The last block is as wide as the catalogue and is
+added without writing the one-hot out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from trainer.retrieval.history import (
     seconds_since,
 )
 from trainer.retrieval.two_towers import query_of
-from trainer.retrieval.user_autoencoder import TasteModel
+from trainer.retrieval.user_autoencoder import UserAutoencoder
 from transform import outputs as out
 
 
@@ -41,11 +41,11 @@ class Events(NamedTuple):
 
     Attributes:
       pairs: `[events, 2]` int64: the row of the batch, the row of the catalogue.
-      stars: `[events]` float32, above the user's mean; 0 where not known.
+      residuals: `[events]` float32, stars above the user's mean; 0 where not known.
     """
 
     pairs: tf.Tensor
-    stars: tf.Tensor
+    residuals: tf.Tensor
 
 
 class Latest(NamedTuple):
@@ -55,13 +55,13 @@ class Latest(NamedTuple):
       movies: `[batch, events]` int32, rows of the catalogue; any where not `earlier`.
       seconds: `[batch, events]` float32, from the event to the query.
       earlier: `[batch, events]` bool, whether there is such an event, strictly earlier.
-      number: `[batch]` int64, how many events of the user are strictly earlier in all.
+      history_length: `[batch]` int64, how many events of the user are strictly earlier in all.
     """
 
     movies: tf.Tensor
     seconds: tf.Tensor
     earlier: tf.Tensor
-    number: tf.Tensor
+    history_length: tf.Tensor
 
 
 class History(NamedTuple):
@@ -69,14 +69,14 @@ class History(NamedTuple):
 
     Attributes:
       movies: `[batch, events]` int32, rows of the catalogue; any where not `there`.
-      stars: `[batch, events]` float32, above the user's mean; 0 where not known.
+      residuals: `[batch, events]` float32, stars above the user's mean; 0 where not known.
       seconds: `[batch, events]` float32, from the event to the query.
       earlier: `[batch, events]` bool, whether the event is strictly before the query.
       there: `[batch, events]` bool, false for padding.
     """
 
     movies: tf.Tensor
-    stars: tf.Tensor
+    residuals: tf.Tensor
     seconds: tf.Tensor
     earlier: tf.Tensor
     there: tf.Tensor
@@ -90,7 +90,7 @@ class HistoryRetrieval(tf.Module):
 
     Args:
       model: the trained towers.
-      taste: the trained autoencoder.
+      autoencoder: the trained autoencoder.
       ease: EASE's weights `[movies, movies]`; None where the catalogue is too large.
       catalogue: every movie.
     """
@@ -98,29 +98,31 @@ class HistoryRetrieval(tf.Module):
     def __init__(
         self,
         model: MovieRecommender,
-        taste: TasteModel,
+        autoencoder: UserAutoencoder,
         ease: Floats | None,
         catalogue: Catalogue,
     ) -> None:
         super().__init__(name="retrieval")
         self._config: ModelConfig = model.model_config
-        self._taste_config = taste.taste_config
+        self._long_term_config = autoencoder.autoencoder_config
         self._movies = len(catalogue.ids)
         self._query_tower = model.query_tower
-        self._taste = taste
-        self._width = taste.ids.shape[1]
+        self._autoencoder = autoencoder
+        self._width = autoencoder.ids.shape[1]
         movie_ids = tf.constant(catalogue.features[out.MOVIE_ID.name], tf.int32)
         history = tf.gather(self._query_tower.history, movie_ids)
-        # Columns are those of `knowledge`: number, autoencoder, tower.
-        parts = [tf.ones([self._movies, 1]), taste.input_table, history]
+        # Columns are those of `user_state`: history length, autoencoder, tower.
+        parts = [tf.ones([self._movies, 1]), autoencoder.input_table, history]
         self._parts = [part.shape[1] for part in parts]
         self.candidates = _table(
-            tf.concat([taste.candidates(), taste.bias[:, tf.newaxis]], axis=1), "candidates"
+            tf.concat([autoencoder.candidates(), autoencoder.bias[:, tf.newaxis]], axis=1),
+            "candidates",
         )
         self.towers = _table(model.candidate_tower(), "towers")
         self.histories = _table(tf.concat(parts, axis=1), "histories")
-        self.opinions = _table(
-            tf.pad(taste.opinion, [[0, 0], [self._parts[0], self._parts[2]]]), "opinions"
+        self.rating_weights = _table(
+            tf.pad(autoencoder.rating_weights, [[0, 0], [self._parts[0], self._parts[2]]]),
+            "rating_weights",
         )
         self.recency = (
             None
@@ -131,11 +133,11 @@ class HistoryRetrieval(tf.Module):
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' transformed features alone."""
-        parts = [self._taste.profile(features), self._query_tower.profile(features)]
+        parts = [self._autoencoder.profile(features), self._query_tower.profile(features)]
         return tf.concat(parts, axis=1)
 
-    def knowledge(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
-        """Sums up histories; of two of the same user, it is the sum of both.
+    def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
+        """Sums up histories: one vector per user, additive over events.
 
         Args:
           events: the histories.
@@ -145,18 +147,18 @@ class HistoryRetrieval(tf.Module):
           `[batch, width]`: the number of events, sums for the autoencoder and the tower, and
           EASE's weighted scores where there is EASE.
         """
-        ones = tf.ones_like(events.stars)
+        ones = tf.ones_like(events.residuals)
         sums = self._sums(events.pairs, ones, batch, self.histories)
-        sums += self._sums(events.pairs, events.stars, batch, self.opinions)
+        sums += self._sums(events.pairs, events.residuals, batch, self.rating_weights)
         if self.ease is None:
             return sums
-        weights = self._ease_inputs(events.stars)
+        weights = self._ease_inputs(events.residuals)
         return tf.concat([sums, self._sums(events.pairs, weights, batch, self.ease)], axis=1)
 
-    def _ease_inputs(self, stars: tf.Tensor) -> tf.Tensor:
-        """Returns how much each event counts for EASE, given its `stars` above the mean."""
-        config = self._taste_config
-        return config.ease_weight * (1.0 + config.ease_opinion * stars)
+    def _ease_inputs(self, residuals: tf.Tensor) -> tf.Tensor:
+        """Returns how much each event counts for EASE, given its rating residual."""
+        config = self._long_term_config
+        return config.ease_weight * (1.0 + config.ease_rating_weight * residuals)
 
     def _sums(
         self, pairs: tf.Tensor, weights: tf.Tensor, batch: tf.Tensor, table: tf.Tensor
@@ -166,57 +168,59 @@ class HistoryRetrieval(tf.Module):
             a_indices=pairs, a_values=weights, a_shape=tf.stack([batch, self._movies]), b=table
         )
 
-    def taste_scores(self, knowledge: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, movies]` scores that do not depend on when one asks.
+    def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, movies]` scores that do not depend on the time of the query.
 
         Args:
-          knowledge: what `knowledge` gave for each row's user.
+          user_state: what `user_state` gave for each row's user.
           profile: what `profile` gave.
         """
-        query = self._taste_query(knowledge, profile)
+        query = self._long_term_query(user_state, profile)
         query = tf.pad(query, [[0, 0], [0, 1]], constant_values=1.0)
         scores = tf.matmul(query, self.candidates, transpose_b=True)
-        return scores if self.ease is None else scores + knowledge[:, sum(self._parts) :]
+        return scores if self.ease is None else scores + user_state[:, sum(self._parts) :]
 
-    def _taste_query(self, knowledge: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
-        number, totals = knowledge[:, 0], knowledge[:, 1 : 1 + self._width]
-        return self._taste.query_of(totals, number, profile[:, : self._width])
+    def _long_term_query(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+        length, totals = user_state[:, 0], user_state[:, 1 : 1 + self._width]
+        return self._autoencoder.query_of(totals, length, profile[:, : self._width])
 
-    def _tower_history(self, knowledge: tf.Tensor) -> tf.Tensor:
-        totals = knowledge[:, 1 + self._width : sum(self._parts)]
-        return mean_history(totals, knowledge[:, 0])
+    def _tower_history(self, user_state: tf.Tensor) -> tf.Tensor:
+        totals = user_state[:, 1 + self._width : sum(self._parts)]
+        return mean_history(totals, user_state[:, 0])
 
     def scores(
-        self, taste: tf.Tensor, knowledge: tf.Tensor, profile: tf.Tensor, latest: Latest
+        self, long_term: tf.Tensor, user_state: tf.Tensor, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
         """Returns `[batch, movies]` scores at the time of the query.
 
         Args:
-          taste: what `taste_scores` gave.
-          knowledge: what `knowledge` gave for each row's user.
+          long_term: what `long_term_scores` gave.
+          user_state: what `user_state` gave for each row's user.
           profile: what `profile` gave.
           latest: the latest events before each query.
         """
         if self.recency is None:
-            return taste
-        pause = seconds_since(latest.seconds, latest.earlier)
-        in_session = _in_session(pause, self._config)
+            return long_term
+        since_last = seconds_since(latest.seconds, latest.earlier)
+        in_session = _in_session(since_last, self._config)
 
-        def timed() -> tf.Tensor:
-            liked = self._tower_history(knowledge) + profile[:, self._width :]
-            moment = self._query_tower.moment(pause, latest.number)
-            query = query_of(liked + moment, self._recency(latest))
+        def in_session_scores() -> tf.Tensor:
+            liked = self._tower_history(user_state) + profile[:, self._width :]
+            temporal_context = self._query_tower.temporal_context(since_last, latest.history_length)
+            query = query_of(liked + temporal_context, self._recency(latest))
             towers = tf.matmul(query, self.towers, transpose_b=True)
-            return tf.where(in_session, towers + self._taste_config.session_weight * taste, taste)
+            return tf.where(
+                in_session, towers + self._long_term_config.session_weight * long_term, long_term
+            )
 
-        return tf.cond(tf.reduce_any(in_session), timed, lambda: taste)
+        return tf.cond(tf.reduce_any(in_session), in_session_scores, lambda: long_term)
 
-    def taste_vectors(self) -> tf.Tensor:
+    def similarity_vectors(self) -> tf.Tensor:
         """Returns `[movies, dim]`: near ones are liked by the same people."""
         return self.candidates[:, : self._width]
 
     def contributions(
-        self, knowledge: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
+        self, user_state: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
     ) -> tf.Tensor:
         """Returns `[batch, n, events]`: how much each event adds to the score of each movie.
 
@@ -224,34 +228,38 @@ class HistoryRetrieval(tf.Module):
         at the query times the event's input is taken.
 
         Args:
-          knowledge: what `knowledge` gave for each row's user.
+          user_state: what `user_state` gave for each row's user.
           profile: what `profile` gave.
           history: everything the users have rated.
           movies: `[batch, n]` rows of the catalogue.
         """
-        taste = rows_of(self.candidates, movies)[:, :, : self._width]
-        query = self._taste_query(knowledge, profile)
-        share = tf.math.rsqrt(knowledge[:, :1] + 1.0)[:, :, tf.newaxis]
+        candidates = rows_of(self.candidates, movies)[:, :, : self._width]
+        query = self._long_term_query(user_state, profile)
+        share = tf.math.rsqrt(user_state[:, :1] + 1.0)[:, :, tf.newaxis]
         _, inputs, pooled = tf.split(rows_of(self.histories, history.movies), self._parts, axis=2)
-        inputs += history.stars[:, :, tf.newaxis] * tf.gather(self._taste.opinion, history.movies)
+        inputs += history.residuals[:, :, tf.newaxis] * tf.gather(
+            self._autoencoder.rating_weights, history.movies
+        )
         slope = (1.0 - tf.square(query))[:, tf.newaxis]
-        found = tf.matmul(taste * slope, inputs * share, transpose_b=True)
+        found = tf.matmul(candidates * slope, inputs * share, transpose_b=True)
         if self.ease is not None:
             zeros = tf.zeros_like(found, tf.int32)
             pairs = tf.stack(
                 [zeros + history.movies[:, tf.newaxis], zeros + movies[:, :, tf.newaxis]], axis=-1
             )
-            weights = self._ease_inputs(history.stars)[:, tf.newaxis]
+            weights = self._ease_inputs(history.residuals)[:, tf.newaxis]
             found += weights * tf.gather_nd(tf.convert_to_tensor(self.ease), pairs)
         if self.recency is not None:
-            pause = seconds_since(history.seconds, history.earlier)
-            in_session = _in_session(pause, self._config)
-            timed = self._timed_contributions(history, rows_of(self.towers, movies), pooled * share)
-            weight = self._taste_config.session_weight
-            found = tf.where(in_session[:, :, tf.newaxis], timed + weight * found, found)
+            since_last = seconds_since(history.seconds, history.earlier)
+            in_session = _in_session(since_last, self._config)
+            session = self._session_contributions(
+                history, rows_of(self.towers, movies), pooled * share
+            )
+            weight = self._long_term_config.session_weight
+            found = tf.where(in_session[:, :, tf.newaxis], session + weight * found, found)
         return tf.where(history.there[:, tf.newaxis], found, 0.0)
 
-    def _timed_contributions(
+    def _session_contributions(
         self, history: History, towers: tf.Tensor, pooled: tf.Tensor
     ) -> tf.Tensor:
         width = self._config.embedding_dim
@@ -277,9 +285,9 @@ class HistoryRetrieval(tf.Module):
         )
 
 
-def _in_session(pause: tf.Tensor, config: ModelConfig) -> tf.Tensor:
+def _in_session(since_last: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     """Returns `[batch, 1]` bool: whether the user rated something not long ago."""
-    return (pause <= float(config.session_seconds))[:, tf.newaxis]
+    return (since_last <= float(config.session_seconds))[:, tf.newaxis]
 
 
 def rows_of(table: tf.Variable, rows: tf.Tensor) -> tf.Tensor:

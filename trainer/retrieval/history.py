@@ -4,8 +4,9 @@ Both blocks are of TensorFlow ops alone, and used by training and by the exporte
 In training, a rating's own movie is left out of its history, and the recency block sees
 strictly earlier events only: the model never meets the answer, nor the future.
 
-Asked about a user's next session, less is known than in training: nothing of what was rated
-since. So some rows of a batch are asked as of some ratings earlier (their gap).
+At the start of a user's next session less is known than in training: nothing of what was
+rated since. So the histories of some rows of a batch are truncated: their latest ratings are
+hidden (history truncation).
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ class Recency(NamedTuple):
 
     Attributes:
       block: `[batch, dim]` their weighted embeddings.
-      pause: `[batch]` float, seconds since the latest of them; `NEVER` if there is none.
-      number: `[batch]` integers, how many events there are in all.
+      seconds: `[batch]` float, since the latest of them; `NEVER` if there is none.
+      history_length: `[batch]` integers, how many events there are in all.
     """
 
     block: tf.Tensor
-    pause: tf.Tensor
-    number: tf.Tensor
+    seconds: tf.Tensor
+    history_length: tf.Tensor
 
 
 def pooled_history(
@@ -59,28 +60,28 @@ def pooled_history(
     return (total - vectors) / tf.sqrt(number - kept + 1.0)[:, tf.newaxis]
 
 
-def history_as_of(
+def truncated_history(
     movies: tf.Tensor,
     segments: tf.Tensor,
     kept: tf.Tensor,
-    gaps: tf.Tensor,
+    hidden: tf.Tensor,
     table: tf.Tensor,
 ) -> tf.Tensor:
-    """Pools what was known of each row's user some ratings before the row, and nothing later.
+    """Pools truncated histories: the movies before each row but the latest, hidden ones.
 
     Args:
       movies: `[batch]` index in `table` of each row's movie.
       segments: `[batch]` ascending number of each row's user, by time within.
       kept: `[batch]` float, 1 where the movie counts as history, 0 where it is left out.
-      gaps: `[batch]` int32, how many ratings just before the row were not known yet; at
+      hidden: `[batch]` int32, how many ratings just before the row are hidden; at
         most as many as the user has before it.
       table: `[indices, dim]` history embeddings.
 
     Returns:
-      `[batch, dim]`, as `mean_history` of the rows before the gap.
+      `[batch, dim]`, as `mean_history` of the rows before the hidden ones.
     """
     row = tf.range(tf.shape(movies)[0])
-    start, end = row - rows_before(segments), row - gaps
+    start, end = row - rows_before(segments), row - hidden
 
     def between(values: tf.Tensor) -> tf.Tensor:
         return tf.gather(values, end) - tf.gather(values, start)
@@ -128,44 +129,44 @@ def recency_of_batch(
     movies: tf.Tensor,
     segments: tf.Tensor,
     timestamps: tf.Tensor,
-    gaps: tf.Tensor,
-    largest_gap: int,
+    hidden: tf.Tensor,
+    max_truncation: int,
     table: tf.Tensor,
     mixture: tf.Tensor,
     decay_seconds: tuple[float, ...],
     events: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes block and pause (as in `Recency`) of rows sorted by (segment, time).
+    """Computes block and seconds (as in `Recency`) of rows sorted by (segment, time).
 
-    Only the `events` rows before each row's gap can count, so the batch is cut into blocks
-    as long as gap and events, each compared with itself and the block before: the work
+    Only the `events` rows before each row's hidden ones can count, so the batch is cut into
+    blocks as long as both together, each compared with itself and the block before: the work
     grows with the batch, not with its square.
 
-    The exported model looks at the latest `events` that are strictly earlier. The two agree
-    without a gap unless a rating has more than `events` before it and ties with some of them
-    (ties take places here, so the oldest events drop out) or starts a later piece of a user
+    The exported model looks at the latest `events` that are strictly earlier. Where nothing is
+    hidden the two agree, unless a rating has more than `events` before it and ties with some of
+    them (ties take places here, so the oldest events drop out) or starts a later piece of a user
     who has more ratings than a batch (the pieces before are not seen here).
 
     Args:
       movies: `[batch]` index in `table` of each row's movie.
       segments: `[batch]` ascending number of each row's user.
       timestamps: `[batch]` unix seconds, ascending within a segment.
-      gaps: `[batch]` int32, how many rows just before each do not count.
-      largest_gap: an upper bound of `gaps`.
+      hidden: `[batch]` int32, how many rows just before each do not count.
+      max_truncation: an upper bound of `hidden`.
       table: `[indices, dim]` recency embeddings.
       mixture: `[decays, dim]` how much each decay time counts.
       decay_seconds: the τ, in seconds.
-      events: how many rows back of the gap the block reaches.
+      events: how many rows the block reaches back of the hidden ones.
     """
     batch = tf.shape(movies)[0]
-    length = events + largest_gap
+    length = events + max_truncation
     blocks = (batch + length - 1) // length
     pad = blocks * length - batch
     # A block of padding in front stands for "the block before" of the first one.
     segment = tf.pad(segments, [[length, pad]], constant_values=-1)
     time = tf.pad(timestamps, [[length, pad]])
     vectors = tf.pad(tf.gather(table, movies), [[length, pad], [0, 0]])
-    gap = tf.reshape(tf.pad(gaps, [[0, pad]]), [blocks, length, 1])
+    skipped = tf.reshape(tf.pad(hidden, [[0, pad]]), [blocks, length, 1])
 
     def queries(values: tf.Tensor) -> tf.Tensor:
         return tf.reshape(values[length:], [blocks, length])
@@ -178,7 +179,7 @@ def recency_of_batch(
     difference = queries(time)[:, :, tf.newaxis] - keys(time)[:, tf.newaxis, :]
     same = queries(segment)[:, :, tf.newaxis] == keys(segment)[:, tf.newaxis, :]
     position = tf.range(length)[:, tf.newaxis] + length - tf.range(2 * length)[tf.newaxis, :]
-    near = (position > gap) & (position <= gap + events)
+    near = (position > skipped) & (position <= skipped + events)
     seconds, earlier = tf.cast(difference, tf.float32), same & near & (difference > 0)
     weights = recency_weights(seconds, earlier, decay_seconds)
     pooled = tf.matmul(weights, keys(vectors)[:, tf.newaxis])
@@ -189,15 +190,15 @@ def recency_of_batch(
     )
 
 
-def events_before(place: tf.Tensor, ties: tf.Tensor, gaps: tf.Tensor) -> tf.Tensor:
-    """Returns `[batch]` how many events of its user are before each row's gap, strictly earlier.
+def events_before(place: tf.Tensor, ties: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
+    """Returns `[batch]` how many known events of its user are strictly earlier than each row.
 
     Args:
       place: `[batch]` how many ratings of the user are before the row, by time.
       ties: `[batch]` how many of those are of the row's very second.
-      gaps: `[batch]` how many of those were not known yet.
+      hidden: `[batch]` how many of those are hidden.
     """
-    return place - tf.maximum(ties, tf.cast(gaps, ties.dtype))
+    return place - tf.maximum(ties, tf.cast(hidden, ties.dtype))
 
 
 def seconds_since(seconds: tf.Tensor, earlier: tf.Tensor) -> tf.Tensor:

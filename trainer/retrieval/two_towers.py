@@ -37,11 +37,14 @@ CANDIDATE_FEATURES: tuple[out.Output, ...] = (
 )
 """Features of the candidate tower beside the movie's id."""
 
-PAUSES: tuple[float, ...] = tuple(2.0**power for power in range(1, 31))
-"""Seconds between the buckets of how long ago the latest event was: 2 seconds to 34 years."""
+SECONDS_BOUNDARIES: tuple[float, ...] = tuple(2.0**power for power in range(1, 31))
+"""Bounds of the buckets of seconds since the last event: 2 seconds to 34 years."""
 
-NUMBERS: tuple[float, ...] = (1.0, *(k * 2.0**power for power in range(17) for k in (2.0, 3.0)))
-"""Between the buckets of how many events were before: 1, 2, 3, 4, 6, 8, 12, ..., 196,608."""
+LENGTH_BOUNDARIES: tuple[float, ...] = (
+    1.0,
+    *(k * 2.0**power for power in range(17) for k in (2.0, 3.0)),
+)
+"""Bounds of the buckets of the history's length: 1, 2, 3, 4, 6, 8, 12, ..., 196,608."""
 
 _QUERY_OWNERS = (Owner.USER, Owner.CONTEXT)
 
@@ -127,7 +130,7 @@ class CandidateTower(tf.Module):
         width = config.embedding_dim
         self.features = catalogue_tensors(catalogue)
         self.ids = embedding_table("movie_id", sizes[out.MOVIE_ID.name], width)
-        self.sides = FeatureSum(CANDIDATE_FEATURES, sizes, width, "movie_features")
+        self.feature_sum = FeatureSum(CANDIDATE_FEATURES, sizes, width, "movie_features")
         self.recency_ids = (
             embedding_table("movie_id_recency", sizes[out.MOVIE_ID.name], width)
             if config.recency_seconds
@@ -140,14 +143,14 @@ class CandidateTower(tf.Module):
     def __call__(self) -> tf.Tensor:
         """Returns the vectors of all movies, `[movies, blocks]`."""
         ids = self.features[out.MOVIE_ID.name]
-        blocks = [tf.gather(self.ids, ids) + self.sides(self.features)]
+        blocks = [tf.gather(self.ids, ids) + self.feature_sum(self.features)]
         if self.recency_ids is not None:
             blocks.append(tf.gather(self.recency_ids, ids))
         return tf.concat([*blocks, self.bias], axis=1)
 
     def l2(self) -> tf.Tensor:
         """Returns half the sum of squares of the embedding tables."""
-        tables = [self.ids, *self.sides.tables.values()]
+        tables = [self.ids, *self.feature_sum.tables.values()]
         if self.recency_ids is not None:
             tables.append(self.recency_ids)
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
@@ -173,14 +176,18 @@ class QueryTower(tf.Module):
         self.history = embedding_table("history", movies, width)
         self.recency: tf.Variable | None = None
         self.mixture: tf.Variable | None = None
-        self.pauses: tf.Variable | None = None
-        self.numbers: tf.Variable | None = None
+        self.seconds_table: tf.Variable | None = None
+        self.lengths_table: tf.Variable | None = None
         if config.recency_seconds:
             self.recency = embedding_table("recency", movies, width)
             ones = tf.ones([len(config.recency_seconds), width])
             self.mixture = tf.Variable(ones, name="recency_mixture")
-            self.pauses = tf.Variable(tf.zeros([len(PAUSES) + 1, width]), name="pauses")
-            self.numbers = tf.Variable(tf.zeros([len(NUMBERS) + 1, width]), name="numbers")
+            self.seconds_table = tf.Variable(
+                tf.zeros([len(SECONDS_BOUNDARIES) + 1, width]), name="seconds_since_last_event"
+            )
+            self.lengths_table = tf.Variable(
+                tf.zeros([len(LENGTH_BOUNDARIES) + 1, width]), name="history_length"
+            )
 
     def __call__(
         self,
@@ -199,70 +206,71 @@ class QueryTower(tf.Module):
           training: whether dropout applies.
         """
         rate = self.config.query_dropout if training else 0.0
-        taste = tf.nn.dropout(history, rate) + self.profile(features)
+        liked = tf.nn.dropout(history, rate) + self.profile(features)
         if recency is None:
-            return query_of(taste, None)
-        moment = self.moment(recency.pause, recency.number)
-        return query_of(taste + moment, tf.nn.dropout(recency.block, rate))
+            return query_of(liked, None)
+        temporal_context = self.temporal_context(recency.seconds, recency.history_length)
+        return query_of(liked + temporal_context, tf.nn.dropout(recency.block, rate))
 
-    def moment(self, seconds: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, dim]`: what follows from when in a user's life a query is.
+    def temporal_context(self, seconds: tf.Tensor, history_length: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, dim]`: embeddings of the seconds since the last event and of the
+        history's length.
 
         Shortly after an event the next page of the same list is likely; later, another
-        subject. Whoever begins is shown what everybody is; whoever has rated hundreds is far
-        down the lists.
+        subject. New users are shown what everybody is; who has rated hundreds is far down
+        the lists.
 
         Args:
           seconds: `[batch]` float, since the latest event.
-          number: `[batch]` integers, of events before the query.
+          history_length: `[batch]` integers, number of events before the query.
         """
-        pause = tf.raw_ops.Bucketize(input=seconds, boundaries=PAUSES)
-        rated = tf.raw_ops.Bucketize(input=number, boundaries=NUMBERS)
-        return tf.gather(self.pauses, pause) + tf.gather(self.numbers, rated)
+        elapsed = tf.raw_ops.Bucketize(input=seconds, boundaries=SECONDS_BOUNDARIES)
+        length = tf.raw_ops.Bucketize(input=history_length, boundaries=LENGTH_BOUNDARIES)
+        return tf.gather(self.seconds_table, elapsed) + tf.gather(self.lengths_table, length)
 
     def recency_of_batch(
         self,
         movies: tf.Tensor,
         segments: tf.Tensor,
         timestamps: tf.Tensor,
-        gaps: tf.Tensor,
-        number: tf.Tensor,
+        hidden: tf.Tensor,
+        history_length: tf.Tensor,
     ) -> Recency | None:
-        """Returns what is known of the events before each row's gap, if the model looks at them.
+        """Returns what the latest known events before each row say, if the model looks at them.
 
         Args:
           movies: as in `trainer.retrieval.history.recency_of_batch`, like the next three.
           segments: see there.
           timestamps: see there.
-          gaps: see there.
-          number: `[batch]` how many events there are before each row's gap.
+          hidden: see there.
+          history_length: `[batch]` how many events are known of before each row.
         """
         if self.recency is None:
             return None
-        block, pause = recency_of_batch(
+        block, seconds = recency_of_batch(
             movies,
             segments,
             timestamps,
-            gaps,
-            self.config.largest_gap if self.config.gap_rows else 0,
+            hidden,
+            self.config.max_truncation if self.config.truncated_share else 0,
             self.recency,
             self.mixture,
             self.config.recency_seconds,
             self.config.recency_events,
         )
-        return Recency(block, pause, number)
+        return Recency(block, seconds, history_length)
 
     def l2(self) -> tf.Tensor:
         """Returns half the sum of squares of the embedding tables."""
         tables = [self.history, *self.profile.tables.values()]
         if self.recency is not None:
-            tables += [self.recency, self.pauses, self.numbers]
+            tables += [self.recency, self.seconds_table, self.lengths_table]
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
 
 
-def query_of(taste: tf.Tensor, recency: tf.Tensor | None) -> tf.Tensor:
+def query_of(liked: tf.Tensor, recency: tf.Tensor | None) -> tf.Tensor:
     """Returns query vectors `[batch, blocks]` from history + profile and the recency block."""
-    blocks = taste if recency is None else tf.concat([taste, recency], axis=1)
+    blocks = liked if recency is None else tf.concat([liked, recency], axis=1)
     return tf.pad(blocks, [[0, 0], [0, 1]], constant_values=1.0)
 
 

@@ -1,7 +1,7 @@
-"""What a user likes, whenever they are asked: retrieval without time.
+"""Long-term retrieval: a denoising autoencoder over users.
 
-Two scores of every movie for a whole history are added. Both see a set of movies, not an
-order, so what they find holds long after the last rating:
+Its scores and EASE's (`trainer.retrieval.ease`) are added. Both see a history as a set of
+movies, without order, so what they find holds long after the last rating:
 
 - a denoising autoencoder over users (Vincent et al. 2008; for recommendation Liang et al.
   2018, with the multinomial likelihood used here): part of a history is hidden, the whole of
@@ -22,8 +22,8 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from trainer.config import TasteConfig
-from trainer.data.training_data import Catalogue, Floats, Interactions, Users, star_residuals
+from trainer.config import LongTermConfig
+from trainer.data.training_data import Catalogue, Floats, Interactions, Users, rating_residuals
 from trainer.retrieval.two_towers import (
     CANDIDATE_FEATURES,
     QUERY_FEATURES,
@@ -33,12 +33,12 @@ from trainer.retrieval.two_towers import (
 )
 
 
-class TasteModel(tfrs.Model):
+class UserAutoencoder(tfrs.Model):
     """A denoising autoencoder from a user's history to all movies of it.
 
-    The query is tanh((Σ history + stars · opinion) / √(n + 1) + profile + start); the candidate
-    is the movie's embedding plus those of its features, and a bias that starts at the centred
-    log popularity.
+    The query is tanh((Σ history + residual · rating weight) / √(n + 1) + profile + start); the
+    candidate is the movie's embedding plus those of its features, and a bias that starts at the
+    centred log popularity.
 
     Args:
       catalogue: every movie.
@@ -52,27 +52,29 @@ class TasteModel(tfrs.Model):
         catalogue: Catalogue,
         sizes: Mapping[str, int],
         ratings_per_movie: npt.NDArray[np.int64],
-        config: TasteConfig,
+        config: LongTermConfig,
     ) -> None:
         super().__init__()
         movies, width = len(catalogue.ids), config.embedding_dim
-        self.taste_config = config
+        self.autoencoder_config = config
         self.features = catalogue_tensors(catalogue)
-        self.input_table = embedding_table("taste_history", movies, width)
-        self.opinion = tf.Variable(tf.zeros([movies, width]), name="taste_opinion")
-        self.profile = FeatureSum(QUERY_FEATURES, sizes, width, "taste_profile")
-        self.start = tf.Variable(tf.zeros([width]), name="taste_start")
-        self.ids = embedding_table("taste_movie", movies, width)
-        self.sides = FeatureSum(CANDIDATE_FEATURES, sizes, width, "taste_features")
+        self.input_table = embedding_table("autoencoder_history", movies, width)
+        self.rating_weights = tf.Variable(
+            tf.zeros([movies, width]), name="autoencoder_rating_weights"
+        )
+        self.profile = FeatureSum(QUERY_FEATURES, sizes, width, "autoencoder_profile")
+        self.start = tf.Variable(tf.zeros([width]), name="autoencoder_start")
+        self.ids = embedding_table("autoencoder_movie", movies, width)
+        self.feature_sum = FeatureSum(CANDIDATE_FEATURES, sizes, width, "autoencoder_features")
         popularity = np.log1p(ratings_per_movie)
         bias = (popularity - popularity.mean()).astype(np.float32)
-        self.bias = tf.Variable(bias, name="taste_popularity")
-        self.retrieval_loss = tf.keras.metrics.Mean("taste_loss")
+        self.bias = tf.Variable(bias, name="autoencoder_popularity")
+        self.retrieval_loss = tf.keras.metrics.Mean("autoencoder_loss")
 
     def query(
         self,
         totals: tf.Tensor,
-        number: tf.Tensor,
+        length: tf.Tensor,
         features: Mapping[str, tf.Tensor],
         *,
         training: bool = False,
@@ -80,50 +82,52 @@ class TasteModel(tfrs.Model):
         """Returns queries `[batch, dim]`.
 
         Args:
-          totals: `[batch, dim]` sums over the histories of `history + stars · opinion`.
-          number: `[batch]` float, the histories' lengths.
+          totals: `[batch, dim]` sums over the histories of `history + residual · rating weight`.
+          length: `[batch]` float, the histories' lengths.
           features: transformed features of the user, `[batch]` each.
           training: whether the profile is hidden from some.
         """
-        rate = self.taste_config.profile_dropout if training else 0.0
-        return self.query_of(totals, number, tf.nn.dropout(self.profile(features), rate))
+        rate = self.autoencoder_config.profile_dropout if training else 0.0
+        return self.query_of(totals, length, tf.nn.dropout(self.profile(features), rate))
 
-    def query_of(self, totals: tf.Tensor, number: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
-        """Returns queries `[batch, dim]`, given what `profile` says of the features."""
-        pooled = totals / tf.sqrt(number + 1.0)[:, tf.newaxis]
+    def query_of(self, totals: tf.Tensor, length: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+        """Returns queries `[batch, dim]`, given the embedding of the features."""
+        pooled = totals / tf.sqrt(length + 1.0)[:, tf.newaxis]
         return tf.tanh(pooled + profile + self.start)
 
     def candidates(self) -> tf.Tensor:
         """Returns `[movies, dim]` vectors of all movies, without the bias."""
-        return self.ids + self.sides(self.features)
+        return self.ids + self.feature_sum(self.features)
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns the multinomial loss per rating, with the penalty.
 
         Args:
-          inputs: `seen` `[users, movies]` 0/1, `stars` `[users, movies]` residuals, and the
-            users' transformed features `[users]`.
+          inputs: `seen` `[users, movies]` 0/1, `residuals` `[users, movies]` stars above the
+            user's mean, and the users' transformed features `[users]`.
           training: whether part of the histories is hidden.
         """
-        seen, stars = inputs["seen"], inputs["stars"]
-        config = self.taste_config
+        seen, residuals = inputs["seen"], inputs["residuals"]
+        config = self.autoencoder_config
         kept = seen
         if training:
             share = tf.random.uniform([tf.shape(seen)[0], 1], 0.0, config.history_dropout)
             kept = seen * tf.cast(tf.random.uniform(tf.shape(seen)) >= share, tf.float32)
-        totals = tf.matmul(kept, self.input_table) + tf.matmul(stars * kept, self.opinion)
+        totals = tf.matmul(kept, self.input_table) + tf.matmul(
+            residuals * kept, self.rating_weights
+        )
         queries = self.query(totals, tf.reduce_sum(kept, axis=1), inputs, training=training)
         queries = tf.nn.dropout(queries, config.query_dropout if training else 0.0)
         logits = tf.matmul(queries, self.candidates(), transpose_b=True) + self.bias
         loss = -tf.reduce_sum(seen * tf.nn.log_softmax(logits)) / tf.reduce_sum(seen)
         self.retrieval_loss.update_state(loss)
-        tables = [self.input_table, self.opinion, self.ids]
-        tables += [*self.sides.tables.values(), *self.profile.tables.values()]
+        tables = [self.input_table, self.rating_weights, self.ids]
+        tables += [*self.feature_sum.tables.values(), *self.profile.tables.values()]
         return loss + config.l2 * tf.add_n([tf.nn.l2_loss(table) for table in tables])
 
 
-def fit_taste(
-    model: TasteModel,
+def fit_user_autoencoder(
+    model: UserAutoencoder,
     interactions: Interactions,
     users: Users,
     seed: int,
@@ -144,7 +148,7 @@ def fit_taste(
     Raises:
       ValueError: the loss is not a number.
     """
-    config = model.taste_config
+    config = model.autoencoder_config
     number = len(users.ids)
     steps = math.ceil(number / config.batch_users)
     epochs = max(1, min(config.epochs, config.max_steps // steps))
@@ -154,19 +158,19 @@ def fit_taste(
 
     def batches() -> Iterator[dict[str, npt.NDArray[Any]]]:
         rng = np.random.default_rng(seed)
-        stars = star_residuals(interactions)
+        residuals = rating_residuals(interactions)
         while True:
             order = rng.permutation(number)
             for first in range(0, number, config.batch_users):
                 rows = order[first : first + config.batch_users]
                 profile = {name: values[rows] for name, values in users.features.items()}
-                yield {**profile, **_dense(interactions, stars, rows, movies)}
+                yield {**profile, **_dense(interactions, residuals, rows, movies)}
 
-    signature = {name: tf.TensorSpec([None, movies], tf.float32) for name in ("seen", "stars")}
+    signature = {name: tf.TensorSpec([None, movies], tf.float32) for name in ("seen", "residuals")}
     signature |= {name: tf.TensorSpec([None], tf.int64) for name in users.features}
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
     report = tf.keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, epochs, logs["taste_loss"])
+        on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, epochs, logs["autoencoder_loss"])
     )
     history = model.fit(
         dataset,
@@ -175,7 +179,7 @@ def fit_taste(
         verbose=0,
         callbacks=[tf.keras.callbacks.TerminateOnNaN(), report],
     )
-    losses: list[float] = history.history["taste_loss"]
+    losses: list[float] = history.history["autoencoder_loss"]
     if not np.isfinite(losses).all():
         raise ValueError(
             f"expected finite losses, received {losses}: lower the learning rate of the "
@@ -185,14 +189,14 @@ def fit_taste(
 
 
 def _dense(
-    interactions: Interactions, stars: Floats, users: npt.NDArray[np.int64], movies: int
+    interactions: Interactions, residuals: Floats, users: npt.NDArray[np.int64], movies: int
 ) -> dict[str, Floats]:
     starts, ends = interactions.offsets[users], interactions.offsets[users + 1]
     rows = np.repeat(np.arange(len(users)), ends - starts)
     positions = np.concatenate([np.arange(*span) for span in zip(starts, ends, strict=True)])
     seen = np.zeros([len(users), movies], np.float32)
-    opinions = np.zeros([len(users), movies], np.float32)
+    dense = np.zeros([len(users), movies], np.float32)
     columns = interactions.movie_row[positions]
     seen[rows, columns] = 1.0
-    opinions[rows, columns] = stars[positions]
-    return {"seen": seen, "stars": opinions}
+    dense[rows, columns] = residuals[positions]
+    return {"seen": seen, "residuals": dense}

@@ -1,4 +1,4 @@
-"""What is told beside the exported model, for applications and reports that do not run it."""
+"""Metadata of the exported model, for applications and reports that do not run it."""
 
 from __future__ import annotations
 

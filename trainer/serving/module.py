@@ -43,7 +43,7 @@ from trainer.data.training_data import (
     Interactions,
     TrainingData,
     Users,
-    star_residuals,
+    rating_residuals,
 )
 from trainer.rating.rating_blend import first_not_below
 from trainer.retrieval.combination import Events, History, Latest, rows_of
@@ -67,23 +67,23 @@ class Retrieval(Protocol):
     def profile(self, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' features alone."""
 
-    def knowledge(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
+    def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, width]`: histories summed up; of two of the same user, their sum."""
 
-    def taste_scores(self, knowledge: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+    def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` scores that do not depend on when one asks."""
 
     def scores(
-        self, taste: tf.Tensor, knowledge: tf.Tensor, profile: tf.Tensor, latest: Latest
+        self, taste: tf.Tensor, user_state: tf.Tensor, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
         """Returns `[batch, movies]` scores at the time of the query."""
 
     def contributions(
-        self, knowledge: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
+        self, user_state: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
     ) -> tf.Tensor:
         """Returns `[batch, n, events]`: how much each event adds to each movie's score."""
 
-    def taste_vectors(self) -> tf.Tensor:
+    def similarity_vectors(self) -> tf.Tensor:
         """Returns `[movies, dim]`: near ones are liked by the same people."""
 
 
@@ -177,12 +177,12 @@ class ServingModel(tf.Module):
             name: tf.concat([values, unknown_movie[name]], axis=0)
             for name, values in features.items()
         }
-        self.movie_sides = _constant(self.rating.movie(movie_features), "movie_sides")
+        self.movie_outputs = _constant(self.rating.movie(movie_features), "movie_outputs")
         self._movie_rows = _lookup(catalogue.ids, "movie_rows")
         self._movie_ids = tf.constant([*catalogue.ids, b""])
         self._titles = tf.constant([*catalogue.titles, b""])
-        vectors = tf.math.l2_normalize(self.retrieval.taste_vectors(), axis=1)
-        self.taste_vectors = _constant(tf.pad(vectors, [[0, 1], [0, 0]]), "taste_vectors")
+        vectors = tf.math.l2_normalize(self.retrieval.similarity_vectors(), axis=1)
+        self.similarity_vectors = _constant(tf.pad(vectors, [[0, 1], [0, 0]]), "similarity_vectors")
 
     def _build_users(self, users: Users, interactions: Interactions) -> None:
         """Lays out histories by user; one more user, the unknown one, has an empty history.
@@ -195,7 +195,7 @@ class ServingModel(tf.Module):
         self._span = self._last_time - self._first_time + 2
         self._user_rows = _lookup(users.ids, "user_rows")
         self.history_movies = _constant(interactions.movie_row.astype(np.int32), "history_movies")
-        self.history_stars = _constant(star_residuals(interactions), "history_stars")
+        self.history_residuals = _constant(rating_residuals(interactions), "history_residuals")
         self.history_keys = _constant(
             interactions.user_row * self._span + (times - self._first_time), "history_keys"
         )
@@ -204,7 +204,7 @@ class ServingModel(tf.Module):
         offsets = interactions.offsets.astype(np.int64)
         bounds = np.stack([offsets, np.append(offsets[1:], offsets[-1])], axis=1)
         self.history_bounds = _constant(bounds, "history_bounds")
-        nothing = self.transform(_nothing_said())
+        nothing = self.transform(_unknown_user_features())
         self.profiles = _constant(
             np.stack(
                 [
@@ -216,25 +216,25 @@ class ServingModel(tf.Module):
             "profiles",
         )
         sides = [
-            self._sides(self.profiles[start : start + _ROWS_AT_ONCE])
+            self._tower_outputs(self.profiles[start : start + _ROWS_AT_ONCE])
             for start in range(0, len(users.ids) + 1, _ROWS_AT_ONCE)
         ]
-        self._build_knowledge()
+        self._build_user_states()
         self._widths = [side.shape[1] for side in sides[0]]
-        self.user_sides = _constant(
-            tf.concat([tf.concat(pair, axis=1) for pair in sides], axis=0), "user_sides"
+        self.user_outputs = _constant(
+            tf.concat([tf.concat(pair, axis=1) for pair in sides], axis=0), "user_outputs"
         )
 
-    def _build_knowledge(self) -> None:
+    def _build_user_states(self) -> None:
         """Sums the histories up, where the table is not too large for that."""
-        self.user_knowledge: tf.Variable | None = None
+        self.user_states: tf.Variable | None = None
         pieces: list[tf.Tensor] = []
         for start in range(0, self._users + 1, _USERS_AT_ONCE):
             rows = tf.range(start, min(start + _USERS_AT_ONCE, self._users + 1))
-            pieces.append(self._knowledge(rows))
-            if (self._users + 1) * pieces[0].shape[1] > KNOWLEDGE_LIMIT:
+            pieces.append(self._user_state(rows))
+            if (self._users + 1) * pieces[0].shape[1] > USER_STATES_LIMIT:
                 return
-        self.user_knowledge = _constant(tf.concat(pieces, axis=0), "user_knowledge")
+        self.user_states = _constant(tf.concat(pieces, axis=0), "user_states")
 
     # -- who asks --------------------------------------------------------------------------
 
@@ -248,11 +248,11 @@ class ServingModel(tf.Module):
         user_row = self._user_rows.lookup(values[raw.USER_ID.name])
         # Mostly a known user's id is all there is, and now is after the training.
         profile, rater, context = tf.cond(
-            _is_more_said(values, user_row < self._users)
+            _needs_transform(values, user_row < self._users)
             | tf.reduce_any(timestamp <= self._last_time),
             lambda: self._transformed(values, user_row, timestamp),
             lambda: (
-                *tf.split(tf.gather(self.user_sides, user_row), self._widths, axis=1),
+                *tf.split(tf.gather(self.user_outputs, user_row), self._widths, axis=1),
                 self._context_after_training(timestamp),
             ),
         )
@@ -270,7 +270,7 @@ class ServingModel(tf.Module):
         features = tf.where(known & ~given, tf.gather(self.profiles, user_row), said)
         context = {one.name: transformed[one.name] for one in out.owned_by(Owner.CONTEXT)}
         bucket = tf.where(timestamp > self._last_time, _UNKNOWN_TIME, context[out.TIME_BUCKET.name])
-        profile, rater = self._sides(features)
+        profile, rater = self._tower_outputs(features)
         return profile, rater, {**context, out.TIME_BUCKET.name: bucket}
 
     def _context_after_training(self, timestamp: tf.Tensor) -> Features:
@@ -281,7 +281,7 @@ class ServingModel(tf.Module):
             out.DAY_OF_WEEK.name: preprocessing.day_of_week(timestamp),
         }
 
-    def _sides(self, features: tf.Tensor) -> list[tf.Tensor]:
+    def _tower_outputs(self, features: tf.Tensor) -> list[tf.Tensor]:
         """Returns what retrieval and what rating make of users' features, `[batch, width]`."""
         columns = tf.unstack(features, num=len(out.owned_by(Owner.USER)), axis=1)
         names = [one.name for one in out.owned_by(Owner.USER)]
@@ -298,18 +298,18 @@ class ServingModel(tf.Module):
         movies = tf.gather(self.history_movies, places.rt_dense_values)
         return Events(
             tf.stack([cells.sparse_indices[:, 0], tf.cast(movies, tf.int64)], axis=1),
-            tf.gather(self.history_stars, places.rt_dense_values),
+            tf.gather(self.history_residuals, places.rt_dense_values),
         )
 
-    def _knowledge(self, user_row: tf.Tensor) -> tf.Tensor:
+    def _user_state(self, user_row: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, width]`: what retrieval makes of the known histories."""
-        if self.user_knowledge is not None:
-            return tf.gather(self.user_knowledge, user_row)
+        if self.user_states is not None:
+            return tf.gather(self.user_states, user_row)
         users, user = tf.unique(user_row)
         history = self._history(tf.gather(self.history_bounds, users))
-        return tf.gather(self.retrieval.knowledge(history, tf.size(users, tf.int64)), user)
+        return tf.gather(self.retrieval.user_state(history, tf.size(users, tf.int64)), user)
 
-    def _recent(self, query: Query, asked: Asked) -> Recent:
+    def _recent(self, query: Query, asked: QueryContext) -> Recent:
         movie_ids = _checked(asked.recent_movie_ids, query.user_row, "recent_movie_ids")
         timestamps = _checked(asked.recent_timestamps, movie_ids, "recent_timestamps", axes=2)
         given = tf.where(timestamps > 0, timestamps, query.timestamp[:, tf.newaxis])
@@ -353,34 +353,34 @@ class ServingModel(tf.Module):
             query.context,
             query.timestamp,
             rows,
-            tf.gather(self.movie_sides, rows),
+            tf.gather(self.movie_outputs, rows),
         )
         return tf.clip_by_value(predicted, raw.RATING_MIN, raw.RATING_MAX)
 
-    def _scores(self, query: Query, asked: Asked) -> tuple[tf.Tensor, tf.Tensor]:
+    def _scores(self, query: Query, asked: QueryContext) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `[batch, movies]` scores, and what was seen as pairs."""
         bounds = tf.gather(self.history_bounds, query.user_row)
         history, latest = self._history(bounds), self._latest(query, bounds)
-        recent, knowledge = self._recent(query, asked), self._knowledge(query.user_row)
+        recent, user_state = self._recent(query, asked), self._user_state(query.user_row)
 
         def with_recent() -> tuple[tf.Tensor, Latest, tf.Tensor]:
             is_new = self._new(recent, history)
             new = _new_events(recent, is_new)
             batch = tf.size(query.user_row, tf.int64)
             return (
-                knowledge + self.retrieval.knowledge(new, batch),
+                user_state + self.retrieval.user_state(new, batch),
                 self._with_recent(query, latest, recent, is_new),
                 tf.concat([history.pairs, new.pairs], axis=0),
             )
 
         # Mostly nothing is told beside the known history.
-        knowledge, latest, seen = tf.cond(
+        user_state, latest, seen = tf.cond(
             tf.reduce_any(recent.movies < self._movies),
             with_recent,
-            lambda: (knowledge, latest, history.pairs),
+            lambda: (user_state, latest, history.pairs),
         )
-        taste = self.retrieval.taste_scores(knowledge, query.profile)
-        return self.retrieval.scores(taste, knowledge, query.profile, latest), seen
+        taste = self.retrieval.long_term_scores(user_state, query.profile)
+        return self.retrieval.scores(taste, user_state, query.profile, latest), seen
 
     def _with_recent(
         self, query: Query, latest: Latest, recent: Recent, is_new: tf.Tensor
@@ -392,7 +392,7 @@ class ServingModel(tf.Module):
             tf.concat([latest.movies, tf.minimum(recent.movies, self._movies - 1)], axis=1),
             tf.concat([latest.seconds, tf.cast(seconds, tf.float32)], axis=1),
             tf.concat([latest.earlier, known & (seconds > 0)], axis=1),
-            latest.number + new_before,
+            latest.history_length + new_before,
         )
 
     # -- the signatures --------------------------------------------------------------------
@@ -421,10 +421,10 @@ class ServingModel(tf.Module):
         bounds = tf.gather(self.history_bounds, users)
         events = self._history(bounds)
         seen = tf.gather(self._mark(events.pairs, tf.size(users)), user)
-        knowledge = self._knowledge(query.user_row)
-        taste = self.retrieval.taste_scores(knowledge, query.profile)
+        user_state = self._user_state(query.user_row)
+        taste = self.retrieval.long_term_scores(user_state, query.profile)
         latest = self._latest(query, tf.gather(bounds, user))
-        scores = self.retrieval.scores(taste, knowledge, query.profile, latest)
+        scores = self.retrieval.scores(taste, user_state, query.profile, latest)
         column = tf.minimum(movie_row, self._movies - 1)
         others_seen = seen & ~tf.one_hot(column, self._movies, True, False)
         own_seen = tf.gather(seen, column, batch_dims=1)[:, tf.newaxis]
@@ -451,7 +451,9 @@ class ServingModel(tf.Module):
             ),
         }
 
-    def recommend(self, values: Features, asked: Asked, k: tf.Tensor, excluded: Excluded) -> Answer:
+    def recommend(
+        self, values: Features, asked: QueryContext, k: tf.Tensor, excluded: Excluded
+    ) -> Answer:
         """Returns the k best movies for each user, best first.
 
         Args:
@@ -494,7 +496,7 @@ class ServingModel(tf.Module):
         rows = tf.where(real, top.indices, self._movies)
         return rows, tf.where(real, top.values, _WORST), counts
 
-    def rank(self, values: Features, asked: Asked, movie_ids: tf.Tensor) -> Answer:
+    def rank(self, values: Features, asked: QueryContext, movie_ids: tf.Tensor) -> Answer:
         """Returns the stars each user would give to given movies.
 
         Args:
@@ -526,8 +528,8 @@ class ServingModel(tf.Module):
           `count` `[batch]`, as `recommend` has it.
         """
         row = self._movie_rows.lookup(movie_id)
-        vectors = self.taste_vectors[: self._movies]
-        cosines = tf.matmul(tf.gather(self.taste_vectors, row), vectors, transpose_b=True)
+        vectors = self.similarity_vectors[: self._movies]
+        cosines = tf.matmul(tf.gather(self.similarity_vectors, row), vectors, transpose_b=True)
         allowed = tf.one_hot(row, self._movies, False, True)
         allowed &= (row < self._movies)[:, tf.newaxis]
         rows, best, counts = self._best(cosines, allowed, k)
@@ -538,7 +540,9 @@ class ServingModel(tf.Module):
             "count": counts,
         }
 
-    def explain(self, values: Features, asked: Asked, movie_ids: tf.Tensor, k: tf.Tensor) -> Answer:
+    def explain(
+        self, values: Features, asked: QueryContext, movie_ids: tf.Tensor, k: tf.Tensor
+    ) -> Answer:
         """Returns the rated films that add most to each movie's score.
 
         Args:
@@ -558,12 +562,12 @@ class ServingModel(tf.Module):
         recent = self._recent(query, asked)
         new = self._new(recent, known)
         history = self._padded_history(query, bounds, recent, new)
-        knowledge = self._knowledge(query.user_row)
-        knowledge += self.retrieval.knowledge(
+        user_state = self._user_state(query.user_row)
+        user_state += self.retrieval.user_state(
             _new_events(recent, new), tf.size(query.user_row, tf.int64)
         )
         found = self.retrieval.contributions(
-            knowledge, query.profile, history, tf.minimum(movies, self._movies - 1)
+            user_state, query.profile, history, tf.minimum(movies, self._movies - 1)
         )
         # A movie that was rated does not speak for itself.
         other = movies[:, :, tf.newaxis] != history.movies[:, tf.newaxis, :]
@@ -591,7 +595,7 @@ class ServingModel(tf.Module):
         row = tf.cast(query.user_row, tf.int64) * self._span - self._first_time
         times = rows_of(self.history_keys, places) - row[:, tf.newaxis]
         movies = tf.gather(self.history_movies, places)
-        stars = tf.gather(self.history_stars, places)
+        stars = tf.gather(self.history_residuals, places)
         movies = tf.concat([movies, tf.minimum(recent.movies, self._movies - 1)], axis=1)
         stars = tf.concat([stars, tf.zeros_like(recent.times, tf.float32)], axis=1)
         there = tf.concat([there, new], axis=1)
@@ -613,8 +617,10 @@ class ServingModel(tf.Module):
         k = {"k": tf.TensorSpec([], tf.int32, "k")}
         movies = {"movie_ids": tf.TensorSpec([None, None], tf.string, "movie_ids")}
 
-        def who(inputs: Features) -> tuple[Features, Asked]:
-            return {name: inputs[name] for name in user}, Asked(*(inputs[name] for name in asked))
+        def who(inputs: Features) -> tuple[Features, QueryContext]:
+            return {name: inputs[name] for name in user}, QueryContext(
+                *(inputs[name] for name in asked)
+            )
 
         def recommend(**inputs: tf.Tensor) -> Answer:
             excluded = Excluded(inputs["exclude_movie_ids"], inputs["exclude_seen"])
@@ -647,7 +653,7 @@ class ServingModel(tf.Module):
         }
 
 
-class Asked(NamedTuple):
+class QueryContext(NamedTuple):
     """When a question is asked, and what the user has seen of late.
 
     Attributes:
@@ -679,7 +685,7 @@ _ROWS_AT_ONCE = 65_536
 _USERS_AT_ONCE = 256
 """The same of their histories, which are wider: EASE's scores among them."""
 
-KNOWLEDGE_LIMIT = 30_000_000
+USER_STATES_LIMIT = 30_000_000
 """Numbers that histories may be summed up to; beyond, each query sums up its user's."""
 
 _LONG = 10_000_000_000
@@ -739,7 +745,7 @@ def _lookup(
     return tf.lookup.StaticHashTable(initializer, len(ids), name=name)
 
 
-def _nothing_said() -> dict[str, tf.Tensor | tf.SparseTensor]:
+def _unknown_user_features() -> dict[str, tf.Tensor | tf.SparseTensor]:
     """Raw features of a user of whom nothing is known."""
     return {one.name: _as_read(tf.zeros([1], one.dtype), one) for one in _USER_INPUTS}
 
@@ -801,7 +807,7 @@ def _checked(lists: tf.Tensor, like: tf.Tensor, name: str, axes: int = 1) -> tf.
         return tf.identity(lists)
 
 
-def _is_more_said(values: Features, known: tf.Tensor) -> tf.Tensor:
+def _needs_transform(values: Features, known: tf.Tensor) -> tf.Tensor:
     """Tells whether there is anything but ids of known users, or nothing at all."""
     texts = [tf.where(known, "", values[raw.USER_ID.name])]
     numbers = []

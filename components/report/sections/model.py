@@ -63,7 +63,7 @@ def build(context: Context) -> Section:
 _CURVES: Mapping[str, tuple[str, str]] = {
     "rmse": ("Rating network: error on the training ratings, per epoch", "RMSE in stars"),
     "retrieval_loss": ("Towers: retrieval loss in training, per epoch", "cross entropy"),
-    "taste_loss": ("Taste model: loss in training, per epoch", "cross entropy"),
+    "autoencoder_loss": ("Autoencoder: loss in training, per epoch", "cross entropy"),
 }
 
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from trainer.config import BayesConfig
+from trainer.config import BpmfConfig
 from trainer.rating import gibbs, rating_bpmf
 
-CONFIG = BayesConfig(rank=3, served_rank=8, burn_in=15, samples=30)
+CONFIG = BpmfConfig(rank=3, served_rank=8, burn_in=15, samples=30)
 USERS, MOVIES, RANK = 60, 50, 2
 DAY = 86_400
 
@@ -142,7 +142,7 @@ def test_predictions_are_the_means_over_samples():
 
 
 def test_large_data_get_fewer_sweeps():
-    config = BayesConfig(burn_in=20, samples=100, full_ratings=1_000)
+    config = BpmfConfig(burn_in=20, samples=100, full_ratings=1_000)
     assert config.sweeps(1_000) == (20, 100)
     assert config.sweeps(2_000) == (10, 50)
     assert config.sweeps(10**9) == (5, 10)

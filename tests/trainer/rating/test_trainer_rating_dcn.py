@@ -106,8 +106,8 @@ def assert_components_equal_a_dense_svd(user, movie, users, movies, count):
             assert not found_users[:, number].any()
             assert not found_movies[:, number].any()
             continue
-        gaps = np.abs(np.delete(values, number) - values[number])
-        if gaps.min() < 1e-3:
+        hidden = np.abs(np.delete(values, number) - values[number])
+        if hidden.min() < 1e-3:
             continue  # equal singular values: any rotation of their vectors will do
         for found, vector in (
             (found_users[:, number], left[:, number]),

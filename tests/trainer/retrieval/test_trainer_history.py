@@ -10,17 +10,17 @@ from hypothesis_profiles import examples
 from trainer_fixtures import slow_recency
 
 from trainer.config import ModelConfig
-from trainer.model import draw_gaps
+from trainer.model import draw_truncations
 from trainer.retrieval.history import (
     NEVER,
     events_before,
-    history_as_of,
     mean_history,
     pooled_history,
     recency_of_batch,
     recency_of_events,
     rows_before,
     seconds_since,
+    truncated_history,
 )
 
 DECAYS = (30.0, 4_000.0)
@@ -60,14 +60,14 @@ def columns(users, start=880_000_000):
     return np.array(movies), np.array(segments), np.array(times), np.float32(kept)
 
 
-def batch_recency(movies, segments, times, events, gaps=None, largest_gap=0):
+def batch_recency(movies, segments, times, events, hidden=None, max_truncation=0):
     """(recency block, seconds since the latest event) of a batch."""
     answer = recency_of_batch(
         tf.constant(movies, tf.int64),
         tf.constant(segments, tf.int64),
         tf.constant(times, tf.int64),
-        tf.zeros([len(movies)], tf.int32) if gaps is None else tf.constant(gaps, tf.int32),
-        largest_gap,
+        tf.zeros([len(movies)], tf.int32) if hidden is None else tf.constant(hidden, tf.int32),
+        max_truncation,
         tf.constant(TABLE),
         tf.constant(MIXTURE),
         DECAYS,
@@ -76,10 +76,10 @@ def batch_recency(movies, segments, times, events, gaps=None, largest_gap=0):
     return answer[0].numpy(), answer[1].numpy()
 
 
-def draw_valid_gaps(data, segments, largest_gap):
-    """A gap for each row, of at most the ratings that its user has before it."""
+def draw_hidden(data, segments, max_truncation):
+    """How many ratings are hidden from each row: at most those that its user has before it."""
     before = [list(segments[:row]).count(segments[row]) for row in range(len(segments))]
-    return [data.draw(st.integers(0, min(limit, largest_gap))) for limit in before]
+    return [data.draw(st.integers(0, min(limit, max_truncation))) for limit in before]
 
 
 # --- pooled history
@@ -206,14 +206,14 @@ def served_recency(movies, times, now, events):
 
 @SLOW
 @given(
-    gaps=st.lists(st.integers(1, 10_000), min_size=1, max_size=30), events=EVENTS, data=st.data()
+    waits=st.lists(st.integers(1, 10_000), min_size=1, max_size=30), events=EVENTS, data=st.data()
 )
-def test_serving_agrees_with_training_for_a_user_without_ties(gaps, events, data):
+def test_serving_agrees_with_training_for_a_user_without_ties(waits, events, data):
     """Also for histories longer than the window: both look at the latest `events` ratings."""
     movies = np.array(data.draw(st.lists(
-        st.integers(0, INDICES - 1), min_size=len(gaps), max_size=len(gaps)
+        st.integers(0, INDICES - 1), min_size=len(waits), max_size=len(waits)
     )))  # fmt: skip
-    times = np.cumsum(gaps)
+    times = np.cumsum(waits)
     trained, _ = batch_recency(movies, np.zeros_like(movies), times, events)
     for row in range(len(movies)):
         served = served_recency(movies, times, times[row], events)
@@ -243,9 +243,9 @@ def test_ties_take_places_in_the_training_window_alone():
 
 def test_a_user_without_earlier_events_has_zero_recency():
     assert not served_recency([], [], 100, events=4).any()
-    block, pause = batch_recency(np.array([1]), np.array([0]), np.array([5]), 4)
+    block, since_last = batch_recency(np.array([1]), np.array([0]), np.array([5]), 4)
     assert not block.any()
-    assert pause == [np.float32(NEVER)]
+    assert since_last == [np.float32(NEVER)]
 
 
 def test_an_event_long_ago_weighs_nothing_and_overflows_nothing():
@@ -258,41 +258,41 @@ def test_an_event_long_ago_weighs_nothing_and_overflows_nothing():
 
 
 @SLOW
-@given(users=USERS, events=EVENTS, largest_gap=st.integers(0, 9), data=st.data())
+@given(users=USERS, events=EVENTS, max_truncation=st.integers(0, 9), data=st.data())
 def test_recency_with_a_gap_equals_its_formula_over_the_rows_before_the_gap(
-    users, events, largest_gap, data
+    users, events, max_truncation, data
 ):
     movies, segments, times, _ = columns(users)
-    gaps = draw_valid_gaps(data, segments, largest_gap)
-    blocks, pauses = batch_recency(movies, segments, times, events, gaps, largest_gap)
-    for row, gap in enumerate(gaps):
+    hidden = draw_hidden(data, segments, max_truncation)
+    blocks, elapsed = batch_recency(movies, segments, times, events, hidden, max_truncation)
+    for row, cut in enumerate(hidden):
         window = [
             (int(times[row] - times[back]), movies[back])
-            for back in range(max(0, row - gap - events), row - gap)
+            for back in range(max(0, row - cut - events), row - cut)
             if segments[back] == segments[row] and times[back] < times[row]
         ]
         expected = slow_recency(window, TABLE, MIXTURE, DECAYS)
         np.testing.assert_allclose(blocks[row], expected, atol=rounding(events))
-        pause = min((seconds for seconds, _ in window), default=NEVER)
-        np.testing.assert_allclose(pauses[row], pause, rtol=1e-6)
+        since_last = min((seconds for seconds, _ in window), default=NEVER)
+        np.testing.assert_allclose(elapsed[row], since_last, rtol=1e-6)
 
 
 @SLOW
 @given(users=USERS, data=st.data())
 def test_history_as_of_earlier_is_what_was_kept_before_the_gap(users, data):
     movies, segments, _, kept = columns(users)
-    gaps = draw_valid_gaps(data, segments, len(movies))
-    found = history_as_of(
+    hidden = draw_hidden(data, segments, len(movies))
+    found = truncated_history(
         tf.constant(movies, tf.int64),
         tf.constant(segments, tf.int64),
         tf.constant(kept),
-        tf.constant(gaps, tf.int32),
+        tf.constant(hidden, tf.int32),
         tf.constant(TABLE),
     )
-    for row, gap in enumerate(gaps):
+    for row, cut in enumerate(hidden):
         known = [
             TABLE[movies[other]]
-            for other in range(row - gap)
+            for other in range(row - cut)
             if segments[other] == segments[row] and kept[other]
         ]
         expected = sum(known, np.zeros(DIM)) / math.sqrt(len(known) + 1)
@@ -311,31 +311,31 @@ def test_rows_before_counts_the_rows_of_the_same_user(users):
 @given(users=USERS, data=st.data())
 def test_events_before_counts_strictly_earlier_ones_before_the_gap(users, data):
     _, segments, times, _ = columns(users)
-    gaps = draw_valid_gaps(data, segments, len(segments))
+    hidden = draw_hidden(data, segments, len(segments))
     place = [place for user in users for place in range(len(user))]
     ties, expected = [], []
-    for row, gap in enumerate(gaps):
+    for row, cut in enumerate(hidden):
         before = [other for other in range(row) if segments[other] == segments[row]]
         ties.append(sum(times[other] == times[row] for other in before))
-        expected.append(sum(other < row - gap and times[other] < times[row] for other in before))
+        expected.append(sum(other < row - cut and times[other] < times[row] for other in before))
     found = events_before(
-        tf.constant(place, tf.int64), tf.constant(ties, tf.int64), tf.constant(gaps, tf.int32)
+        tf.constant(place, tf.int64), tf.constant(ties, tf.int64), tf.constant(hidden, tf.int32)
     )
     assert found.numpy().tolist() == expected
 
 
 def test_gaps_are_drawn_for_the_share_of_rows_and_within_both_limits():
-    config = ModelConfig(gap_rows=0.3, gap_share=0.5, largest_gap=20)
+    config = ModelConfig(truncated_share=0.3, truncation_share=0.5, max_truncation=20)
     segments = np.repeat(np.arange(40), 100)
     tf.random.set_seed(3)
-    early, gaps = (drawn.numpy() for drawn in draw_gaps(tf.constant(segments), config))
+    truncated, hidden = (drawn.numpy() for drawn in draw_truncations(tf.constant(segments), config))
     place = np.tile(np.arange(100), 40)
-    assert abs(early.mean() - 0.3) < 0.03
-    assert not gaps[~early].any()
-    assert (gaps <= np.minimum(0.5 * place + 0.5, 20)).all()
-    # Late rows hide more than early ones, up to the largest gap.
-    assert gaps[early & (place == 2)].max(initial=0) <= 1
-    assert gaps[early & (place > 60)].max() == 20
+    assert abs(truncated.mean() - 0.3) < 0.03
+    assert not hidden[~truncated].any()
+    assert (hidden <= np.minimum(0.5 * place + 0.5, 20)).all()
+    # More is hidden from late rows than from early ones, up to the bound.
+    assert hidden[truncated & (place == 2)].max(initial=0) <= 1
+    assert hidden[truncated & (place > 60)].max() == 20
 
 
 def test_seconds_since_looks_at_the_events_that_count_alone():

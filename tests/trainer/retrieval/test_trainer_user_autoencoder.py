@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.data.training_data import Interactions, star_residuals
+from trainer.data.training_data import Interactions, rating_residuals
 from trainer.retrieval.ease import ease_weights
 
 USERS, MOVIES = 14, 6
@@ -45,8 +45,8 @@ def test_ease_weights_are_those_of_a_ridge_regression_per_movie(seen, popularity
     assert not found[np.diag_indices(MOVIES)].any()
 
 
-def test_star_residuals_are_stars_above_the_users_own_mean(seen):
+def test_rating_residuals_are_stars_above_the_users_own_mean(seen):
     stars = np.random.default_rng(4).integers(1, 6, seen.shape) * seen
-    found = star_residuals(interactions_of(seen, stars))
+    found = rating_residuals(interactions_of(seen, stars))
     means = stars.sum(axis=1) / seen.sum(axis=1)
     np.testing.assert_allclose(found, (stars - means[:, np.newaxis])[seen > 0], atol=1e-5)

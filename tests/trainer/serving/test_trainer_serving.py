@@ -85,8 +85,8 @@ def test_ranks_and_stars_equal_the_oracles(model, oracle, test_rows):
         assert_rank(found["rank_plain"][number], scores, row, set())
         assert_rank(found["rank_unseen"][number], scores, row, seen)
         assert found["rank_all"][number] == found["rank_unseen"][number]
-        taste = oracle.taste(user, profile, time)
-        assert_rank(found["rank_untimed"][number], taste, row, seen)
+        long_term = oracle.long_term(user, profile, time)
+        assert_rank(found["rank_untimed"][number], long_term, row, seen)
         stars = oracle.stars(profile, time, row)
         assert found["predicted_rating"][number] == pytest.approx(stars, abs=1e-4)
 
@@ -136,10 +136,10 @@ def test_popularity_ranks_by_training_ratings_among_the_unseen(model, oracle, tr
 
 def test_ties_count_against_the_movie(trained):
     serving = trained.serving
-    before, known = serving.candidates.numpy(), serving.user_knowledge.numpy()
+    before, known = serving.candidates.numpy(), serving.user_states.numpy()
     try:
         serving.candidates.assign(np.ones_like(before))
-        serving.user_knowledge.assign(np.zeros_like(known))
+        serving.user_states.assign(np.zeros_like(known))
         movie = trained.catalogue.ids[0]
         example = fixtures.to_example(user_id="nobody", movie_id=movie, timestamp=NOW)
         found = serving.predict_examples([example.SerializeToString()])
@@ -152,7 +152,7 @@ def test_ties_count_against_the_movie(trained):
         assert int(found["rank_unseen"][0]) == len(before) - len(seen)
     finally:
         serving.candidates.assign(before)
-        serving.user_knowledge.assign(known)
+        serving.user_states.assign(known)
 
 
 def test_scores_that_are_no_numbers_rank_last(trained):
@@ -482,12 +482,12 @@ def test_each_row_of_a_batch_is_answered_as_if_alone(model, trained):
 def test_histories_summed_up_when_asked_say_what_those_summed_up_before_say(trained):
     """Where the table would be too large there is none."""
     serving, rows = trained.serving, [3, 0, 3, len(trained.users.ids)]
-    table = serving.user_knowledge
-    serving.user_knowledge = None
+    table = serving.user_states
+    serving.user_states = None
     try:
-        found = serving._knowledge(tf.constant(rows)).numpy()
+        found = serving._user_state(tf.constant(rows)).numpy()
     finally:
-        serving.user_knowledge = table
+        serving.user_states = table
     np.testing.assert_allclose(found, table.numpy()[rows], atol=1e-4)
     assert not table.numpy()[-1].any()
 
@@ -584,7 +584,7 @@ def test_naming_a_film_twice_unknown_ones_or_known_ones_changes_nothing(model, t
 
 
 def test_similar_movies_have_the_highest_cosines(model, trained):
-    vectors = trained.serving.retrieval.taste_vectors().numpy().astype(np.float64)
+    vectors = trained.serving.retrieval.similarity_vectors().numpy().astype(np.float64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     movie = trained.catalogue.ids[4]
     answer = fixtures.similar(model, movie, "no-such-film", k=5)
@@ -609,13 +609,13 @@ def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, 
     assert (contribution >= 0).all()
     named = [name for name in answer["because_movie_id"][0, 0] if name]
     assert {oracle.movies[name] for name in named} <= set(history)
-    taste, ease = trained.config.taste, oracle.retrieval.ease.numpy()
+    long_term, ease = trained.config.long_term, oracle.retrieval.ease.numpy()
     slope = contributions_of(oracle, user, target)
     expected = sorted(
         (
             slope[row]
-            + taste.ease_weight
-            * (1.0 + taste.ease_opinion * oracle.star_residual(user, row))
+            + long_term.ease_weight
+            * (1.0 + long_term.ease_rating_weight * oracle.rating_residual(user, row))
             * ease[row, target]
             for row in history
         ),
@@ -628,11 +628,11 @@ def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, 
 
 def contributions_of(oracle, user, target):
     """The autoencoder's part, by numeric differentiation along each event's input."""
-    model = oracle.retrieval._taste
-    inputs, opinions = model.input_table.numpy(), model.opinion.numpy()
+    model = oracle.retrieval._autoencoder
+    inputs, weights = model.input_table.numpy(), model.rating_weights.numpy()
     history = [row for _, row in oracle.history(user)]
     vectors = {
-        row: inputs[row] + oracle.star_residual(user, row) * opinions[row] for row in history
+        row: inputs[row] + oracle.rating_residual(user, row) * weights[row] for row in history
     }
     share = math.sqrt(len(history) + 1)
     users = oracle.trained.users
