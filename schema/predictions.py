@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+EVALUATION_SIGNATURE = "evaluate"
+"""The signature of the exported model that returns all of these for serialized tf.Examples."""
+
 PREDICTED_RATING = "predicted_rating"
 """Stars, clipped to the scale."""
 
@@ -30,7 +33,7 @@ RANKS: tuple[str, ...] = (
     RANK_UNTIMED,
     RANK_POPULARITY,
 )
-"""Ranks among the outputs of the `serving_default` signature."""
+"""Ranks among the outputs of the evaluation's signature."""
 
 USER_KEY = "user_key"
 """A number that is the same for all rows of a user, to average over users."""

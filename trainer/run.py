@@ -13,10 +13,11 @@ import tensorflow_transform as tft
 from tfx.components.trainer import fn_args_utils
 
 from components import progress
-from trainer import fit
+from trainer import export, fit
 from trainer.config import CONFIG_FILE, HISTORY_FILE, LongTermConfig, TrainerConfig, TutorialConfig
 from trainer.data import reading
 from trainer.data.training_data import Floats, TrainingData
+from trainer.evaluation.signature import Evaluation
 from trainer.model import MovieRecommender
 from trainer.rating.gibbs import fit_bpmf
 from trainer.rating.rating_blend import BlendedRating
@@ -25,7 +26,8 @@ from trainer.retrieval.combination import HistoryRetrieval
 from trainer.retrieval.ease import ease_weights
 from trainer.retrieval.two_towers import catalogue_tensors
 from trainer.retrieval.user_autoencoder import UserAutoencoder, fit_user_autoencoder
-from trainer.serving import describe, module
+from trainer.serving import describe
+from trainer.serving.module import ServingModel
 from trainer.tutorial import TutorialModel, TutorialRating, TutorialRetrieval, fit_tutorial
 from transform import outputs as out
 
@@ -36,11 +38,13 @@ class Trained:
 
     Attributes:
       serving: the model, ready for queries and for the export.
+      evaluation: its evaluation.
       losses: losses by name, one value per epoch.
       descriptions: metadata of the model, JSON values by file name.
     """
 
-    serving: module.ServingModel
+    serving: ServingModel
+    evaluation: Evaluation
     losses: Mapping[str, Sequence[float]]
     descriptions: Mapping[str, Any]
 
@@ -69,6 +73,7 @@ def train(
     network = fit_network(config, standalone, data, log_dir, report)
     return Trained(
         network.serving,
+        network.evaluation,
         {**network.losses, "autoencoder_loss": standalone.autoencoder_losses},
         {
             **describe.catalogue_and_users(data),
@@ -103,11 +108,13 @@ class Network:
     Attributes:
       model: the trained model.
       serving: it and the standalone models, as they are served.
+      evaluation: the evaluation of what is served.
       losses: losses by name, one value per epoch.
     """
 
     model: MovieRecommender
-    serving: module.ServingModel
+    serving: ServingModel
+    evaluation: Evaluation
     losses: Mapping[str, Sequence[float]]
 
 
@@ -164,14 +171,20 @@ def fit_network(
         log_dir,
         on_epoch=lambda epoch, logs: report(_describe(epoch, config, logs)),
     )
-    serving = module.ServingModel(
-        HistoryRetrieval(model, standalone.autoencoder, standalone.ease, data.catalogue),
+    serving = ServingModel(
+        HistoryRetrieval(
+            model.query_tower,
+            model.candidate_tower,
+            standalone.autoencoder,
+            standalone.ease,
+            data.catalogue,
+        ),
         BlendedRating(model.rating_model, standalone.bpmf, config.bpmf.weight),
         config.model.recency_events,
         data,
         model.candidate_tower.features,
     )
-    return Network(model, serving, losses)
+    return Network(model, serving, Evaluation(serving, data.ratings_per_movie), losses)
 
 
 def _train_tutorial(
@@ -194,14 +207,15 @@ def _train_tutorial(
         log_dir,
         on_epoch=lambda epoch, logs: report(_describe(epoch, config, logs)),
     )
-    serving = module.ServingModel(
+    serving = ServingModel(
         TutorialRetrieval(model),
         TutorialRating(model),
         0,
         data,
         catalogue_tensors(data.catalogue),
     )
-    return Trained(serving, losses, describe.catalogue_and_users(data))
+    evaluation = Evaluation(serving, data.ratings_per_movie)
+    return Trained(serving, evaluation, losses, describe.catalogue_and_users(data))
 
 
 def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
@@ -224,7 +238,9 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     )
     trained = train(config, data, fn_args.model_run_dir, progress.report)
     progress.report("exporting")
-    module.export(trained.serving, fn_args.serving_model_dir, trained.descriptions)
+    export.export(
+        trained.serving, trained.evaluation, fn_args.serving_model_dir, trained.descriptions
+    )
     _write_history(fn_args.model_run_dir, trained.losses)
     _write_json(Path(fn_args.model_run_dir) / CONFIG_FILE, config.to_json())
     # Graphs of the training stay in Keras's global state, and memory with them.

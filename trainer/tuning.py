@@ -253,7 +253,7 @@ def evaluation(
         tf.keras.utils.set_random_seed(changed.train.seed)
         with tempfile.TemporaryDirectory() as logs:
             network = run.fit_network(changed, standalone, data, logs, report)
-        found = figures(network.serving.predict_examples, examples)
+        found = figures(network.evaluation.evaluate, examples)
         del network
         # Graphs of the trial stay in Keras's global state, and memory with them.
         tf.keras.backend.clear_session()
@@ -269,7 +269,7 @@ def figures(
     """Returns what the served model makes of ratings it has not seen.
 
     Args:
-      predict: answers serialized tf.Examples `[batch]` as `serving_default` does.
+      predict: answers serialized tf.Examples `[batch]` as the evaluation's signature does.
       examples: serialized tf.Examples, at least one.
 
     Returns:

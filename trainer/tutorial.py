@@ -16,7 +16,7 @@ import tensorflow_recommenders as tfrs
 from trainer.config import TutorialConfig
 from trainer.data.training_data import Interactions, Users
 from trainer.fit import OnEpoch
-from trainer.retrieval.combination import Events, History, Latest
+from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.two_towers import embedding_table
 from transform import outputs as out
 

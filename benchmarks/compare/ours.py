@@ -99,7 +99,7 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
             TRAIN_SECONDS: round(time.monotonic() - started, 2),
             TRAIN_CPU_SECONDS: round(time.process_time() - cpu_started, 2),
         }
-        answers = _ask(trained.serving.predict_examples, _examples(task, task.ask, sides))
+        answers = _ask(trained.evaluation.evaluate, _examples(task, task.ask, sides))
     crosses = _crosses(trained.descriptions[describe.CROSS_WEIGHTS_FILE])
     del trained
     tf.keras.backend.clear_session()

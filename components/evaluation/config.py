@@ -11,8 +11,7 @@ from google.protobuf import wrappers_pb2
 from components.evaluation import metrics
 from components.evaluation.directions import LOWER_IS_BETTER
 from schema import features
-
-SIGNATURE = "serving_default"
+from schema.predictions import EVALUATION_SIGNATURE
 
 SLICE_FEATURES: tuple[features.Feature, ...] = (
     features.GENDER,
@@ -131,7 +130,7 @@ def build_eval_config(thresholds: Thresholds) -> tfma.EvalConfig:
         model_specs=[
             tfma.ModelSpec(
                 model_type=tfma.TF_GENERIC,
-                signature_name=SIGNATURE,
+                signature_name=EVALUATION_SIGNATURE,
                 label_key=features.RATING.name,
             )
         ],

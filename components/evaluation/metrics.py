@@ -1,6 +1,6 @@
 """The metrics of a recommender, computed by TFMA from one pass of sums.
 
-The exported model's `serving_default` signature returns, per row, the predicted
+The exported model's signature for the evaluation returns, per row, the predicted
 rating and the 1-based rank of the true movie among all movies and among those the
 user has not rated in training (-1: the movie is unknown to the model, a miss).
 Every metric here is a ratio of sums over rows, so one accumulator of sums serves
@@ -22,6 +22,7 @@ import tensorflow_model_analysis as tfma
 from metrics import legacy, ranking, rating
 from schema import features
 from schema.predictions import (
+    EVALUATION_SIGNATURE,
     PREDICTED_RATING,
     RANK_ALL,
     RANK_PLAIN,
@@ -375,7 +376,7 @@ def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Row
     missing = {PREDICTED_RATING, UNTIMED_RATING, USER_KEY, *RANKS} - set(predictions)
     if missing:
         raise ValueError(
-            f"serving_default must return {sorted(missing)}, received {sorted(predictions)}"
+            f"{EVALUATION_SIGNATURE} must return {sorted(missing)}, received {sorted(predictions)}"
         )
     return Rows(
         users=np.asarray(predictions[USER_KEY], np.int64).reshape(-1),

@@ -16,11 +16,12 @@ import tensorflow as tf
 
 from components.report.counts import BATCH, shards
 from schema import features as raw
+from schema.predictions import EVALUATION_SIGNATURE
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-# Files and variables of the exported model; `trainer.serving.module` writes them.
+# Files and variables of the exported model; `trainer.export` writes them.
 _CATALOGUE_FILE = Path("assets.extra") / "catalogue.json"
 _CROSS_FILE = Path("assets.extra") / "cross_weights.json"
 # Scores of all movies for so many ratings at once: 1,024 take 50 MB more and are 5 % faster.
@@ -184,7 +185,7 @@ class ServedModel:
             raw.USER_ID.name: tf.io.FixedLenFeature([], tf.string),
             raw.RATING.name: tf.io.FixedLenFeature([], tf.float32),
         }
-        serve = self._model.signatures["serving_default"]
+        serve = self._model.signatures[EVALUATION_SIGNATURE]
         columns: list[tuple[Any, ...]] = []
         for shard in shards(split):
             for records in tf.data.TFRecordDataset([str(shard)], "GZIP").batch(BATCH):

@@ -122,7 +122,7 @@ def export_model(uri, rating_shift=0.0, rank_shift=0):
     """Writes an AnswerModel where TFX expects a Model artifact to hold its SavedModel."""
     model = AnswerModel(rating_shift, rank_shift)
     path = Path(uri) / "Format-Serving"
-    tf.saved_model.save(model, str(path), signatures={"serving_default": model.serve})
+    tf.saved_model.save(model, str(path), signatures={"evaluate": model.serve})
     return path
 
 

@@ -9,8 +9,8 @@ from example_artifacts import needs_real_data, real_dirs
 from components.evaluation.config import build_eval_config
 from components.evaluation.verdict import read_verdict
 from pipeline.thresholds import thresholds_for
+from trainer import export
 from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfig
-from trainer.serving import module
 
 on_the_sample = pytest.mark.xdist_group("trainer")
 on_real_data = pytest.mark.xdist_group("blessing")
@@ -131,7 +131,7 @@ def test_a_model_that_lost_a_tower_is_not_blessed(healthy, movielens, tmp_path, 
         lost[:, -1] = kept[:, -1]
     table.assign(lost)
     try:
-        module.export(healthy.serving, str(tmp_path / "model"), {})
+        export.export(healthy.serving, healthy.evaluation, str(tmp_path / "model"), {})
     finally:
         table.assign(kept)
     verdict = judge(tmp_path, movielens, tmp_path / "model", "ml-100k")

@@ -28,8 +28,9 @@ from schema import features as raw
 from trainer import run
 from trainer.config import BpmfConfig, LongTermConfig, ModelConfig, TrainConfig, TrainerConfig
 from trainer.data import training_data
+from trainer.evaluation.signature import Evaluation
 from trainer.rating import gibbs, rating_bpmf
-from trainer.serving import module
+from trainer.serving.module import ServingModel
 from transform.outputs import UNKNOWN_TIME
 from transform.preprocessing import preprocessing_fn
 
@@ -171,7 +172,8 @@ class Trained:
 
     path: Path
     run_dir: Path
-    serving: module.ServingModel
+    serving: ServingModel
+    evaluation: Evaluation
     catalogue: training_data.Catalogue
     users: training_data.Users
     interactions: training_data.Interactions
@@ -195,24 +197,26 @@ def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperpara
     (folder / "run").mkdir(parents=True)
     kept = {"reports": []}
 
-    class Recorded(module.ServingModel):
-        def __init__(self, *parts):
-            super().__init__(*parts)
-            *_, data, _ = parts
-            kept.update(
-                catalogue=data.catalogue,
-                users=data.users,
-                interactions=data.interactions,
-                transform=data.transform_output,
-            )
-            kept["serving"] = self
+    train_everything = run.train
+
+    def recorded_train(config, data, *rest):
+        trained = train_everything(config, data, *rest)
+        kept.update(
+            serving=trained.serving,
+            evaluation=trained.evaluation,
+            catalogue=data.catalogue,
+            users=data.users,
+            interactions=data.interactions,
+            transform=data.transform_output,
+        )
+        return trained
 
     def recorded_fit(*args, **kwargs):
         kept["fitted"] = gibbs.fit_bpmf(*args, **kwargs)
         return kept["fitted"]
 
     with monkeypatch.context() as patch, progress.sink(kept["reports"].append):
-        patch.setattr(module, "ServingModel", Recorded)
+        patch.setattr(run, "train", recorded_train)
         patch.setattr(run, "fit_bpmf", recorded_fit)
         run.run_fn(arguments)
     return Trained(path=folder / "model", run_dir=folder / "run", config=config, **kept)
@@ -294,7 +298,7 @@ def explain(model, *profiles, movies, k=3, timestamp=0, recent=None):
 
 def predict(model, *examples):
     serialized = [example.SerializeToString() for example in examples]
-    answer = model.signatures["serving_default"](
+    answer = model.signatures["evaluate"](
         examples=tf.constant(serialized, tf.string, [len(examples)])
     )
     return {name: tensor.numpy() for name, tensor in answer.items()}

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from trainer.lookups import first_not_below, rows_of, saved_variable
 from trainer.rating import rating_bpmf
 from trainer.rating.rating_bpmf import BpmfFit
 from trainer.rating.rating_dcn import RatingModel, TowerOutput
-from trainer.retrieval.combination import rows_of
 
 
 class BlendedRating(tf.Module):
@@ -30,11 +30,11 @@ class BlendedRating(tf.Module):
         self.network = network
         self.weight = weight
         users, movies = fitted.user_bias[:, np.newaxis], fitted.movie_bias[:, np.newaxis]
-        self.user_factors = _table(
+        self.user_factors = saved_variable(
             np.hstack([fitted.user_vectors, users + np.float32(fitted.mean), np.ones_like(users)]),
             "user_factors",
         )
-        self.movie_factors = _table(
+        self.movie_factors = saved_variable(
             np.hstack([fitted.movie_vectors, np.ones_like(movies), movies]), "movie_factors"
         )
         self.effects = TimeEffects(fitted.effects, max(len(users), len(movies)))
@@ -124,8 +124,8 @@ class TimeEffects(tf.Module):
         # The last one is for keys above all others: it equals none.
         last = np.iinfo(np.int64).max
         keys = [effect.keys + start for effect, start in zip(effects, starts, strict=True)]
-        self.keys = _table(np.concatenate([*keys, [last]]), "time_keys")
-        self.values = _table(
+        self.keys = saved_variable(np.concatenate([*keys, [last]]), "time_keys")
+        self.values = saved_variable(
             np.concatenate([*(effect.values for effect in effects), [0]]).astype(np.float32),
             "time_values",
         )
@@ -147,17 +147,6 @@ class TimeEffects(tf.Module):
         return own + tf.reduce_sum(tf.reshape(others, tf.shape(movies)), axis=2)
 
 
-def first_not_below(ascending: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """Returns `[n]` int32: where each wanted value is, or would be, in an ascending vector.
-
-    `tf.searchsorted` does the same with a dozen operations around it.
-    """
-    found = tf.raw_ops.LowerBound(
-        sorted_inputs=tf.expand_dims(ascending, 0), values=tf.expand_dims(wanted, 0)
-    )
-    return tf.squeeze(found, axis=0)
-
-
 def _keys(
     rows: tf.Tensor,
     time: tf.Tensor,
@@ -165,7 +154,3 @@ def _keys(
     seconds: npt.NDArray[np.int64],
 ) -> tf.Tensor:
     return starts + tf.cast(rows, tf.int64) * rating_bpmf.ROW + time // seconds
-
-
-def _table(values: npt.NDArray[np.float32] | npt.NDArray[np.int64], name: str) -> tf.Variable:
-    return tf.Variable(values, trainable=False, name=name)

@@ -18,68 +18,22 @@ added without writing the one-hot out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from trainer.config import ModelConfig
 from trainer.data.training_data import Catalogue, Floats
-from trainer.model import MovieRecommender
+from trainer.lookups import rows_of, saved_variable
+from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.history import (
     mean_history,
     recency_of_events,
     recency_weights,
     seconds_since,
 )
-from trainer.retrieval.two_towers import query_of
+from trainer.retrieval.two_towers import CandidateTower, QueryTower, query_of
 from trainer.retrieval.user_autoencoder import UserAutoencoder
 from transform import outputs as out
-
-
-class Events(NamedTuple):
-    """What users have rated, as pairs.
-
-    Attributes:
-      pairs: `[events, 2]` int64: the row of the batch, the row of the catalogue.
-      residuals: `[events]` float32, stars above the user's mean; 0 where not known.
-    """
-
-    pairs: tf.Tensor
-    residuals: tf.Tensor
-
-
-class Latest(NamedTuple):
-    """The latest events before a query.
-
-    Attributes:
-      movies: `[batch, events]` int32, rows of the catalogue; any where not `earlier`.
-      seconds: `[batch, events]` float32, from the event to the query.
-      earlier: `[batch, events]` bool, whether there is such an event, strictly earlier.
-      history_length: `[batch]` int64, how many events of the user are strictly earlier in all.
-    """
-
-    movies: tf.Tensor
-    seconds: tf.Tensor
-    earlier: tf.Tensor
-    history_length: tf.Tensor
-
-
-class History(NamedTuple):
-    """Everything users have rated, padded to the longest.
-
-    Attributes:
-      movies: `[batch, events]` int32, rows of the catalogue; any where not `there`.
-      residuals: `[batch, events]` float32, stars above the user's mean; 0 where not known.
-      seconds: `[batch, events]` float32, from the event to the query.
-      earlier: `[batch, events]` bool, whether the event is strictly before the query.
-      there: `[batch, events]` bool, false for padding.
-    """
-
-    movies: tf.Tensor
-    residuals: tf.Tensor
-    seconds: tf.Tensor
-    earlier: tf.Tensor
-    there: tf.Tensor
 
 
 class HistoryRetrieval(tf.Module):
@@ -89,7 +43,8 @@ class HistoryRetrieval(tf.Module):
     of one user costs.
 
     Args:
-      model: the trained towers.
+      query_tower: the trained query tower.
+      candidate_tower: the trained candidate tower.
       autoencoder: the trained autoencoder.
       ease: EASE's weights `[movies, movies]`; None where the catalogue is too large.
       catalogue: every movie.
@@ -97,16 +52,17 @@ class HistoryRetrieval(tf.Module):
 
     def __init__(
         self,
-        model: MovieRecommender,
+        query_tower: QueryTower,
+        candidate_tower: CandidateTower,
         autoencoder: UserAutoencoder,
         ease: Floats | None,
         catalogue: Catalogue,
     ) -> None:
         super().__init__(name="retrieval")
-        self._config: ModelConfig = model.model_config
+        self._config: ModelConfig = query_tower.config
         self._long_term_config = autoencoder.autoencoder_config
         self._movies = len(catalogue.ids)
-        self._query_tower = model.query_tower
+        self._query_tower = query_tower
         self._autoencoder = autoencoder
         self._width = autoencoder.ids.shape[1]
         movie_ids = tf.constant(catalogue.features[out.MOVIE_ID.name], tf.int32)
@@ -114,22 +70,22 @@ class HistoryRetrieval(tf.Module):
         # Columns are those of `user_state`: history length, autoencoder, tower.
         parts = [tf.ones([self._movies, 1]), autoencoder.input_table, history]
         self._parts = [part.shape[1] for part in parts]
-        self.candidates = _table(
+        self.candidates = saved_variable(
             tf.concat([autoencoder.candidates(), autoencoder.bias[:, tf.newaxis]], axis=1),
             "candidates",
         )
-        self.towers = _table(model.candidate_tower(), "towers")
-        self.histories = _table(tf.concat(parts, axis=1), "histories")
-        self.rating_weights = _table(
+        self.towers = saved_variable(candidate_tower(), "towers")
+        self.histories = saved_variable(tf.concat(parts, axis=1), "histories")
+        self.rating_weights = saved_variable(
             tf.pad(autoencoder.rating_weights, [[0, 0], [self._parts[0], self._parts[2]]]),
             "rating_weights",
         )
         self.recency = (
             None
             if self._query_tower.recency is None
-            else _table(tf.gather(self._query_tower.recency, movie_ids), "recent")
+            else saved_variable(tf.gather(self._query_tower.recency, movie_ids), "recent")
         )
-        self.ease = None if ease is None else _table(ease, "ease")
+        self.ease = None if ease is None else saved_variable(ease, "ease")
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' transformed features alone."""
@@ -288,15 +244,3 @@ class HistoryRetrieval(tf.Module):
 def _in_session(since_last: tf.Tensor, config: ModelConfig) -> tf.Tensor:
     """Returns `[batch, 1]` bool: whether the user rated something not long ago."""
     return (since_last <= float(config.session_seconds))[:, tf.newaxis]
-
-
-def rows_of(table: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
-    """Returns rows of a table that is also read as a whole.
-
-    `tf.gather` on a variable makes each later read of all of it a copy.
-    """
-    return tf.gather(tf.convert_to_tensor(table), rows)
-
-
-def _table(values: tf.Tensor, name: str) -> tf.Variable:
-    return tf.Variable(values, trainable=False, name=name)

@@ -254,12 +254,12 @@ def test_an_event_long_ago_weighs_nothing_and_overflows_nothing():
     np.testing.assert_allclose(recency[1], 0.0)
 
 
-# --- asked as of some ratings earlier
+# --- history truncation
 
 
 @SLOW
 @given(users=USERS, events=EVENTS, max_truncation=st.integers(0, 9), data=st.data())
-def test_recency_with_a_gap_equals_its_formula_over_the_rows_before_the_gap(
+def test_recency_after_truncation_equals_its_formula_over_the_rows_that_are_left(
     users, events, max_truncation, data
 ):
     movies, segments, times, _ = columns(users)
@@ -279,7 +279,7 @@ def test_recency_with_a_gap_equals_its_formula_over_the_rows_before_the_gap(
 
 @SLOW
 @given(users=USERS, data=st.data())
-def test_history_as_of_earlier_is_what_was_kept_before_the_gap(users, data):
+def test_truncated_history_is_what_was_kept_before_the_hidden_ratings(users, data):
     movies, segments, _, kept = columns(users)
     hidden = draw_hidden(data, segments, len(movies))
     found = truncated_history(
@@ -309,7 +309,7 @@ def test_rows_before_counts_the_rows_of_the_same_user(users):
 
 @SLOW
 @given(users=USERS, data=st.data())
-def test_events_before_counts_strictly_earlier_ones_before_the_gap(users, data):
+def test_events_before_counts_strictly_earlier_ones_that_are_not_hidden(users, data):
     _, segments, times, _ = columns(users)
     hidden = draw_hidden(data, segments, len(segments))
     place = [place for user in users for place in range(len(user))]
@@ -324,7 +324,7 @@ def test_events_before_counts_strictly_earlier_ones_before_the_gap(users, data):
     assert found.numpy().tolist() == expected
 
 
-def test_gaps_are_drawn_for_the_share_of_rows_and_within_both_limits():
+def test_truncations_are_drawn_for_the_share_of_rows_and_within_both_limits():
     config = ModelConfig(truncated_share=0.3, truncation_share=0.5, max_truncation=20)
     segments = np.repeat(np.arange(40), 100)
     tf.random.set_seed(3)

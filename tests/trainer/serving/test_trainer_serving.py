@@ -55,7 +55,7 @@ def middle_times(oracle, user):
     return [times[0] - 5, times[0], times[len(times) // 2] + 1, times[-1] + 60, NOW]
 
 
-# --- serving_default
+# --- evaluate
 
 
 def assert_rank(found, scores, row, hidden):
@@ -135,18 +135,18 @@ def test_popularity_ranks_by_training_ratings_among_the_unseen(model, oracle, tr
 
 
 def test_ties_count_against_the_movie(trained):
-    serving = trained.serving
+    serving, evaluate = trained.serving, trained.evaluation.evaluate
     before, known = serving.candidates.numpy(), serving.user_states.numpy()
     try:
         serving.candidates.assign(np.ones_like(before))
         serving.user_states.assign(np.zeros_like(known))
         movie = trained.catalogue.ids[0]
         example = fixtures.to_example(user_id="nobody", movie_id=movie, timestamp=NOW)
-        found = serving.predict_examples([example.SerializeToString()])
+        found = evaluate([example.SerializeToString()])
         assert int(found["rank_all"][0]) == len(before)
         known_user = trained.users.ids[0]
         example = fixtures.to_example(user_id=known_user, movie_id=movie, timestamp=NOW)
-        found = serving.predict_examples([example.SerializeToString()])
+        found = evaluate([example.SerializeToString()])
         held = trained.interactions
         seen = set(held.movie_row[held.user_row == 0].tolist()) - {0}
         assert int(found["rank_unseen"][0]) == len(before) - len(seen)
@@ -156,14 +156,14 @@ def test_ties_count_against_the_movie(trained):
 
 
 def test_scores_that_are_no_numbers_rank_last(trained):
-    serving = trained.serving
+    serving, evaluate = trained.serving, trained.evaluation.evaluate
     before = serving.candidates.numpy()
     try:
         serving.candidates.assign(np.full_like(before, np.nan))
         example = fixtures.to_example(
             user_id="nobody", movie_id=trained.catalogue.ids[0], timestamp=NOW
         )
-        found = serving.predict_examples([example.SerializeToString()])
+        found = evaluate([example.SerializeToString()])
         assert int(found["rank_all"][0]) == len(before)
     finally:
         serving.candidates.assign(before)
@@ -485,7 +485,7 @@ def test_histories_summed_up_when_asked_say_what_those_summed_up_before_say(trai
     table = serving.user_states
     serving.user_states = None
     try:
-        found = serving._user_state(tf.constant(rows)).numpy()
+        found = serving.user_state(tf.constant(rows)).numpy()
     finally:
         serving.user_states = table
     np.testing.assert_allclose(found, table.numpy()[rows], atol=1e-4)
@@ -496,7 +496,8 @@ def test_signatures_take_and_give_what_the_design_says(model):
     user = {feature.name for feature in fixtures.USER_FIELDS}
     user |= {"timestamp", "recent_movie_ids", "recent_timestamps"}
     expected = {
-        "serving_default": (
+        "serving_default": ({"examples"}, {"predicted_rating"}),
+        "evaluate": (
             {"examples"},
             {"predicted_rating", "untimed_rating", "user_key", *RANKS},
         ),

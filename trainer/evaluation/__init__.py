@@ -1,0 +1,1 @@
+"""How the exported model is evaluated: predictions and ranks of known ratings."""

@@ -1,0 +1,32 @@
+"""Lookups in the exported model's tables, with few operations for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+import tensorflow as tf
+
+
+def saved_variable(values: tf.Tensor | npt.NDArray[Any], name: str) -> tf.Variable:
+    """Returns values that are saved with the model's variables rather than inside its graph."""
+    return tf.Variable(values, trainable=False, name=name)
+
+
+def rows_of(table: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+    """Returns rows of a table that is also read as a whole.
+
+    `tf.gather` on a variable makes each later read of all of it a copy.
+    """
+    return tf.gather(tf.convert_to_tensor(table), rows)
+
+
+def first_not_below(ascending: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Returns `[n]` int32: where each wanted value is, or would be, in an ascending vector.
+
+    `tf.searchsorted` does the same with a dozen operations around it.
+    """
+    found = tf.raw_ops.LowerBound(
+        sorted_inputs=tf.expand_dims(ascending, 0), values=tf.expand_dims(wanted, 0)
+    )
+    return tf.squeeze(found, axis=0)

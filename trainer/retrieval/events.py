@@ -1,0 +1,53 @@
+"""Histories of users as tensors: as pairs, the latest events, and padded."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Events(NamedTuple):
+    """What users have rated, as pairs.
+
+    Attributes:
+      pairs: `[events, 2]` int64: the row of the batch, the row of the catalogue.
+      residuals: `[events]` float32, stars above the user's mean; 0 where not known.
+    """
+
+    pairs: tf.Tensor
+    residuals: tf.Tensor
+
+
+class Latest(NamedTuple):
+    """The latest events before a query.
+
+    Attributes:
+      movies: `[batch, events]` int32, rows of the catalogue; any where not `earlier`.
+      seconds: `[batch, events]` float32, from the event to the query.
+      earlier: `[batch, events]` bool, whether there is such an event, strictly earlier.
+      history_length: `[batch]` int64, how many events of the user are strictly earlier in all.
+    """
+
+    movies: tf.Tensor
+    seconds: tf.Tensor
+    earlier: tf.Tensor
+    history_length: tf.Tensor
+
+
+class History(NamedTuple):
+    """Everything users have rated, padded to the longest.
+
+    Attributes:
+      movies: `[batch, events]` int32, rows of the catalogue; any where not `there`.
+      residuals: `[batch, events]` float32, stars above the user's mean; 0 where not known.
+      seconds: `[batch, events]` float32, from the event to the query.
+      earlier: `[batch, events]` bool, whether the event is strictly before the query.
+      there: `[batch, events]` bool, false for padding.
+    """
+
+    movies: tf.Tensor
+    residuals: tf.Tensor
+    seconds: tf.Tensor
+    earlier: tf.Tensor
+    there: tf.Tensor

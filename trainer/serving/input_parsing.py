@@ -1,0 +1,100 @@
+"""Raw inputs of the signatures: parsed, checked, and what stands for those that are missing."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from schema import features as raw
+from schema.features import Owner
+from trainer.serving.interfaces import Features
+from transform import outputs as out
+
+USER_INPUTS: tuple[raw.Feature, ...] = raw.model_inputs(Owner.USER)
+
+
+def parse_single_values(
+    examples: tf.Tensor, features: tuple[raw.Feature, ...]
+) -> dict[str, tf.Tensor]:
+    """Parses `[batch]` values of each feature: the first one, or an empty one if there is none."""
+    kinds = {feature.name: tf.dtypes.as_dtype(feature.dtype) for feature in features}
+    spec = {name: tf.io.VarLenFeature(kind) for name, kind in kinds.items()}
+    return {
+        name: tf.pad(
+            tf.sparse.to_dense(values),
+            [[0, 0], [0, 1]],
+            constant_values="" if kinds[name] == tf.string else 0,
+        )[:, 0]
+        for name, values in tf.io.parse_example(examples, spec).items()
+    }
+
+
+def checked(lists: tf.Tensor, like: tf.Tensor, name: str, axes: int = 1) -> tf.Tensor:
+    """Returns the lists; without this an operation deep in the graph would say what is wrong."""
+    shape, expected = tf.shape(lists)[:axes], tf.shape(like)[:axes]
+    message = f"expected {name} to have one list for each user_id"
+    if axes > 1:
+        message += ", as long as recent_movie_ids"
+    # One operation where assert_equal would make a dozen.
+    fits = tf.debugging.Assert(tf.reduce_all(shape == expected), [message])
+    with tf.control_dependencies([fits] if fits is not None else []):
+        return tf.identity(lists)
+
+
+def needs_transform(values: Features, known: tf.Tensor) -> tf.Tensor:
+    """Tells whether there is anything but ids of known users, or nothing at all."""
+    texts = [tf.where(known, "", values[raw.USER_ID.name])]
+    numbers = []
+    for one in USER_INPUTS:
+        if one.dtype != "string":
+            numbers.append(tf.cast(values[one.name], tf.float32))
+        elif one is not raw.USER_ID:
+            texts.append(values[one.name])
+    said = tf.reduce_any(tf.concat(texts, axis=0) != "")
+    return said | tf.reduce_any(tf.concat(numbers, axis=0) > 0)
+
+
+def is_given(values: tf.Tensor) -> tf.Tensor:
+    """Tells of each value whether it is there: text that is not blank, a number above 0."""
+    if values.dtype == tf.string:
+        return tf.not_equal(tf.strings.strip(values), "")
+    return values > 0
+
+
+def or_now(timestamp: tf.Tensor) -> tf.Tensor:
+    """Returns unix seconds, those of now in place of 0."""
+    return tf.where(timestamp > 0, timestamp, tf.cast(tf.timestamp(), tf.int64))
+
+
+def unknown_user_features() -> dict[str, tf.Tensor | tf.SparseTensor]:
+    """Raw features of a user of whom nothing is known."""
+    return {one.name: as_read(tf.zeros([1], one.dtype), one) for one in USER_INPUTS}
+
+
+def as_read(values: tf.Tensor, feature: raw.Feature) -> tf.Tensor | tf.SparseTensor:
+    """Returns `[batch]` values as the transform graph takes them: sparse where optional.
+
+    An optional number that is 0 is missing.
+    """
+    return tf.sparse.from_dense(values[:, tf.newaxis]) if feature.optional else values
+
+
+def unknown_movie_features(
+    transform: tft.TransformFeaturesLayer,
+) -> dict[str, tf.Tensor | tf.RaggedTensor]:
+    """Transforms a movie of which nothing is known; its lists are empty."""
+    inputs: dict[str, tf.Tensor | tf.SparseTensor] = {}
+    for feature in raw.model_inputs(Owner.MOVIE):
+        if feature.multivalued or feature.optional:
+            inputs[feature.name] = tf.sparse.from_dense(tf.zeros([1, 0], feature.dtype))
+        else:
+            inputs[feature.name] = tf.constant([""])
+    transformed = transform(inputs)
+    return {
+        output.name: (
+            tf.RaggedTensor.from_row_lengths(tf.zeros([0], tf.int64), tf.zeros([1], tf.int64))
+            if output.multivalued
+            else transformed[output.name]
+        )
+        for output in out.owned_by(Owner.MOVIE)
+    }

@@ -1,0 +1,63 @@
+"""What the exported model needs of a trained retrieval model and of a trained rating model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import tensorflow as tf
+
+from trainer.retrieval.events import Events, History, Latest
+
+Features = Mapping[str, tf.Tensor]
+
+
+class Retrieval(Protocol):
+    """Scores the whole catalogue, as `trainer.retrieval.combination.HistoryRetrieval` does."""
+
+    @property
+    def candidates(self) -> tf.Variable:
+        """`[movies, dim]` candidate vectors."""
+
+    def profile(self, features: Features) -> tf.Tensor:
+        """Returns `[batch, width]`: what follows from users' features alone."""
+
+    def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, width]`: histories summed up; of two of the same user, their sum."""
+
+    def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, movies]` scores that do not depend on when one asks."""
+
+    def scores(
+        self, taste: tf.Tensor, user_state: tf.Tensor, profile: tf.Tensor, latest: Latest
+    ) -> tf.Tensor:
+        """Returns `[batch, movies]` scores at the time of the query."""
+
+    def contributions(
+        self, user_state: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns `[batch, n, events]`: how much each event adds to each movie's score."""
+
+    def similarity_vectors(self) -> tf.Tensor:
+        """Returns `[movies, dim]`: near ones are liked by the same people."""
+
+
+class Rating(Protocol):
+    """What predicts stars (`trainer.rating.rating_blend.BlendedRating` says how)."""
+
+    def user(self, features: Features) -> tf.Tensor:
+        """Returns `[batch, width]`: what follows from users' features alone."""
+
+    def movie(self, features: Features) -> tf.Tensor:
+        """Returns `[movies, width]`: what follows from movies' features alone."""
+
+    def __call__(
+        self,
+        user_row: tf.Tensor,
+        user: tf.Tensor,
+        context: Features,
+        timestamp: tf.Tensor,
+        movie_row: tf.Tensor,
+        movie: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns `[batch, n]` stars, not clipped; the rows may be those of unknown ones."""

@@ -1,0 +1,183 @@
+"""The tables that the exported model looks up: movies, users, and their training histories."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from schema.features import Owner
+from trainer.data.training_data import Bytes, Catalogue, Interactions, Users, rating_residuals
+from trainer.lookups import first_not_below, rows_of, saved_variable
+from trainer.retrieval.events import Events, History, Latest
+from trainer.serving.interfaces import Features
+from trainer.serving.queries import Recent
+from transform import outputs as out
+
+
+def row_lookup(ids: Bytes, name: str) -> tf.lookup.StaticHashTable:
+    """A table from ids to their position; an unknown id gets the position after the last."""
+    initializer = tf.lookup.KeyValueTensorInitializer(
+        tf.constant(ids.tolist()), tf.range(len(ids), dtype=tf.int32)
+    )
+    return tf.lookup.StaticHashTable(initializer, len(ids), name=name)
+
+
+class MovieTable(tf.Module):
+    """The catalogue by row. One more row stands for "no movie": unknown, or none left.
+
+    Args:
+      catalogue: every movie.
+      outputs: `[movies + 1, width]`: what the rating model makes of the movies' features.
+      similarity_vectors: `[movies, dim]`: near ones are liked by the same people.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, outputs: tf.Tensor, similarity_vectors: tf.Tensor
+    ) -> None:
+        super().__init__(name="movie_table")
+        self.count = len(catalogue.ids)
+        self._rows = row_lookup(catalogue.ids, "movie_rows")
+        self._ids = tf.constant([*catalogue.ids, b""])
+        self._titles = tf.constant([*catalogue.titles, b""])
+        self.outputs = saved_variable(outputs, "movie_outputs")
+        vectors = tf.math.l2_normalize(similarity_vectors, axis=1)
+        self.similarity_vectors = saved_variable(
+            tf.pad(vectors, [[0, 1], [0, 0]]), "similarity_vectors"
+        )
+
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns int32 rows of ids of any shape."""
+        return self._rows.lookup(ids)
+
+    def ids(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns the ids of rows; empty for "no movie"."""
+        return tf.gather(self._ids, rows)
+
+    def titles(self, rows: tf.Tensor) -> tf.Tensor:
+        """Returns the titles of rows; empty for "no movie"."""
+        return tf.gather(self._titles, rows)
+
+
+class UserTable(tf.Module):
+    """The users of the training ratings by row. One more row stands for unknown users.
+
+    Args:
+      users: the users.
+      unknown: transformed features of a user of whom nothing is known, `[1]` each.
+    """
+
+    def __init__(self, users: Users, unknown: Features) -> None:
+        super().__init__(name="user_table")
+        self.count = len(users.ids)
+        self._rows = row_lookup(users.ids, "user_rows")
+        columns = [
+            np.append(users.features[one.name], unknown[one.name])
+            for one in out.owned_by(Owner.USER)
+        ]
+        self.profiles = saved_variable(np.stack(columns, axis=1), "profiles")
+
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Returns int32 rows of `[batch]` ids."""
+        return self._rows.lookup(ids)
+
+
+class HistoryTable(tf.Module):
+    """The training ratings by user, and of each user by time.
+
+    A key is row · span + time since the first rating: ascending, so that one search finds a
+    user's place in time. The unknown user, of the row after the last, has an empty history.
+
+    Args:
+      interactions: the training ratings.
+      movies: number of movies in the catalogue.
+    """
+
+    def __init__(self, interactions: Interactions, movies: int) -> None:
+        super().__init__(name="history_table")
+        times = interactions.timestamp
+        self.first_time, self.last_time = int(times.min()), int(times.max())
+        self._span = self.last_time - self.first_time + 2
+        self._movie_count = movies
+        self.movies = saved_variable(interactions.movie_row.astype(np.int32), "history_movies")
+        self.residuals = saved_variable(rating_residuals(interactions), "history_residuals")
+        self.keys = saved_variable(
+            interactions.user_row * self._span + (times - self.first_time), "history_keys"
+        )
+        offsets = interactions.offsets.astype(np.int64)
+        bounds = np.stack([offsets, np.append(offsets[1:], offsets[-1])], axis=1)
+        self._bounds = saved_variable(bounds, "history_bounds")
+
+    def bounds(self, user_row: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, 2]` int64: where each user's history starts and ends."""
+        return tf.gather(self._bounds, user_row)
+
+    def events(self, bounds: tf.Tensor) -> Events:
+        """Returns the histories, given their `[batch, 2]` bounds."""
+        starts, ends = tf.unstack(bounds, num=2, axis=1)
+        places = tf.raw_ops.RaggedRange(starts=starts, limits=ends, deltas=np.int64(1))
+        cells = tf.raw_ops.RaggedTensorToSparse(
+            rt_nested_splits=[places.rt_nested_splits], rt_dense_values=places.rt_dense_values
+        )
+        movies = tf.gather(self.movies, places.rt_dense_values)
+        return Events(
+            tf.stack([cells.sparse_indices[:, 0], tf.cast(movies, tf.int64)], axis=1),
+            tf.gather(self.residuals, places.rt_dense_values),
+        )
+
+    def latest(
+        self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor, count: int
+    ) -> Latest:
+        """Returns the latest `count` events strictly before each query's time.
+
+        Args:
+          user_row: `[batch]` rows of the users.
+          timestamp: `[batch]` unix seconds of the queries.
+          bounds: `[batch, 2]` of the users' histories.
+          count: how many events, at most.
+        """
+        start = self._key_of_second_0(user_row)
+        time = tf.clip_by_value(timestamp, self.first_time, self.last_time + 1)
+        ends = tf.cast(first_not_below(self.keys, start + time), tf.int64)
+        places = ends[:, tf.newaxis] - np.arange(1, count + 1)
+        there = places >= bounds[:, :1]
+        places = tf.maximum(places, 0)
+        seconds = (start + timestamp)[:, tf.newaxis] - rows_of(self.keys, places)
+        movies = tf.gather(self.movies, places)
+        return Latest(movies, tf.cast(seconds, tf.float32), there, ends - bounds[:, 0])
+
+    def padded(
+        self,
+        user_row: tf.Tensor,
+        timestamp: tf.Tensor,
+        bounds: tf.Tensor,
+        recent: Recent,
+        new: tf.Tensor,
+    ) -> History:
+        """Returns whole histories, padded to the longest, with the new ones of recent events.
+
+        Args:
+          user_row: `[batch]` rows of the users.
+          timestamp: `[batch]` unix seconds of the queries.
+          bounds: `[batch, 2]` of the users' histories.
+          recent: events that the queries give, `[batch, n]`.
+          new: `[batch, n]` bool, which of them count.
+        """
+        starts, ends = tf.split(bounds, 2, axis=1)
+        longest = tf.reduce_max(tf.concat([[[0]], ends - starts], axis=0))
+        places = starts + tf.range(longest)[tf.newaxis, :]
+        there = places < ends
+        places = tf.where(there, places, 0)
+        times = rows_of(self.keys, places) - self._key_of_second_0(user_row)[:, tf.newaxis]
+        movies = tf.gather(self.movies, places)
+        residuals = tf.gather(self.residuals, places)
+        movies = tf.concat([movies, tf.minimum(recent.movies, self._movie_count - 1)], axis=1)
+        residuals = tf.concat([residuals, tf.zeros_like(recent.times, tf.float32)], axis=1)
+        there = tf.concat([there, new], axis=1)
+        times = tf.concat([times, recent.times], axis=1)
+        seconds = timestamp[:, tf.newaxis] - times
+        earlier = there & (seconds > 0)
+        return History(movies, residuals, tf.cast(seconds, tf.float32), earlier, there)
+
+    def _key_of_second_0(self, user_row: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch]` what a rating's key would be whose unix time is 0."""
+        return tf.cast(user_row, tf.int64) * self._span - self.first_time

@@ -1,0 +1,65 @@
+"""The parts of a query to the exported model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from trainer.serving.interfaces import Features
+
+
+class Query(NamedTuple):
+    """Who asks, and when.
+
+    Attributes:
+      user_row: `[batch]` int32; the number of users where unknown.
+      profile: `[batch, width]` what retrieval makes of the user's features.
+      rater: `[batch, width]` what rating makes of them.
+      context: transformed features of the context, `[batch]` each.
+      timestamp: `[batch]` int64, unix seconds.
+    """
+
+    user_row: tf.Tensor
+    profile: tf.Tensor
+    rater: tf.Tensor
+    context: Features
+    timestamp: tf.Tensor
+
+
+class Recent(NamedTuple):
+    """What users say they have seen beside what is known of them.
+
+    Attributes:
+      movies: `[batch, n]` int32 rows of the catalogue; the number of movies where unknown.
+      times: `[batch, n]` int64 unix seconds; the query's own where not given.
+    """
+
+    movies: tf.Tensor
+    times: tf.Tensor
+
+
+class QueryContext(NamedTuple):
+    """When a question is asked, and what the user has seen of late.
+
+    Attributes:
+      timestamp: `[batch]` unix seconds of the query; 0 means now.
+      recent_movie_ids: `[batch, n]` ids beside the known history; an empty one is none.
+      recent_timestamps: `[batch, n]` unix seconds of each; 0 means at the query's time.
+    """
+
+    timestamp: tf.Tensor
+    recent_movie_ids: tf.Tensor
+    recent_timestamps: tf.Tensor
+
+
+class Excluded(NamedTuple):
+    """What may not be recommended.
+
+    Attributes:
+      movie_ids: `[batch, n]` ids; an empty or unknown one excludes nothing.
+      seen: scalar bool, the user's training history and recent films as well.
+    """
+
+    movie_ids: tf.Tensor
+    seen: tf.Tensor

@@ -1,0 +1,83 @@
+"""The signatures by which programs ask the exported model.
+
+- `serving_default`: serialized tf.Examples to predicted ratings, for batch jobs;
+- `recommend`: a user (and movies to leave out) to the best movies;
+- `rank`: a user and movies to predicted ratings;
+- `similar`: a movie to others that are liked by the same people;
+- `explain`: a user and movies to the rated movies that add most to each one's score;
+- `export_contract`: nothing to the name and version of this list, so that `saved_model.pb`
+  alone says whose model it is.
+
+The evaluation is a signature of its own, `trainer.evaluation.signature`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from schema import export_contract
+from schema import features as raw
+from trainer.serving.input_parsing import USER_INPUTS
+from trainer.serving.interfaces import Features
+from trainer.serving.module import Answer, ServingModel
+from trainer.serving.queries import Excluded, QueryContext
+
+EXAMPLES = tf.TensorSpec([None], tf.string, "examples")
+_USER = {one.name: tf.TensorSpec([None], one.dtype, one.name) for one in USER_INPUTS}
+_CONTEXT = {
+    raw.TIMESTAMP.name: tf.TensorSpec([None], tf.int64, raw.TIMESTAMP.name),
+    "recent_movie_ids": tf.TensorSpec([None, None], tf.string, "recent_movie_ids"),
+    "recent_timestamps": tf.TensorSpec([None, None], tf.int64, "recent_timestamps"),
+}
+_MOVIES = {"movie_ids": tf.TensorSpec([None, None], tf.string, "movie_ids")}
+_K = {"k": tf.TensorSpec([], tf.int32, "k")}
+_EXCLUDED = {
+    "exclude_movie_ids": tf.TensorSpec([None, None], tf.string, "exclude_movie_ids"),
+    "exclude_seen": tf.TensorSpec([], tf.bool, "exclude_seen"),
+}
+
+
+def signatures(serving: ServingModel) -> dict[str, tf.types.experimental.ConcreteFunction]:
+    """Traces and returns the signatures by name."""
+
+    def recommend(**inputs: tf.Tensor) -> Answer:
+        excluded = Excluded(inputs["exclude_movie_ids"], inputs["exclude_seen"])
+        return serving.recommend(*_user_and_context(inputs), inputs["k"], excluded)
+
+    def rank(**inputs: tf.Tensor) -> Answer:
+        return serving.rank(*_user_and_context(inputs), inputs["movie_ids"])
+
+    def explain(**inputs: tf.Tensor) -> Answer:
+        return serving.explain(*_user_and_context(inputs), inputs["movie_ids"], inputs["k"])
+
+    return {
+        "serving_default": traced(serving.predict_ratings, examples=EXAMPLES),
+        "recommend": traced(recommend, **_USER, **_CONTEXT, **_K, **_EXCLUDED),
+        "rank": traced(rank, **_USER, **_CONTEXT, **_MOVIES),
+        "similar": traced(
+            serving.similar, movie_id=tf.TensorSpec([None], tf.string, "movie_id"), **_K
+        ),
+        "explain": traced(explain, **_USER, **_CONTEXT, **_MOVIES, **_K),
+        export_contract.SIGNATURE: traced(_export_contract),
+    }
+
+
+def _user_and_context(inputs: Features) -> tuple[Features, QueryContext]:
+    user = {name: inputs[name] for name in _USER}
+    return user, QueryContext(*(inputs[name] for name in _CONTEXT))
+
+
+def traced(
+    function: Callable[..., Answer], **inputs: tf.TensorSpec
+) -> tf.types.experimental.ConcreteFunction:
+    """Returns the graph of a function that holds no Python control flow on tensors."""
+    return tf.function(function, autograph=False).get_concrete_function(**inputs)
+
+
+def _export_contract() -> Answer:
+    return {
+        "name": tf.constant(export_contract.NAME),
+        "version": tf.constant(export_contract.VERSION, tf.int64),
+    }
