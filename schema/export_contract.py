@@ -12,6 +12,9 @@ from __future__ import annotations
 SIGNATURE = "export_contract"
 """Takes nothing; returns `name` and `version`, both scalars."""
 
+EVALUATION_SIGNATURE = "evaluate"
+"""For the Evaluator: serialized tf.Examples to everything in `schema.predictions`. Not served."""
+
 NAME = "movielens-recommender"
 VERSION = 1
 """Raised when signatures change so that an older server cannot serve the model."""

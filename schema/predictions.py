@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-EVALUATION_SIGNATURE = "evaluate"
-"""The signature of the exported model that returns all of these for serialized tf.Examples."""
-
 PREDICTED_RATING = "predicted_rating"
 """Stars, clipped to the scale."""
 

@@ -28,7 +28,12 @@ from serving.plain_path import plain_path
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 INTERNAL_SIGNATURES = frozenset(
-    {"__saved_model_init_op", "__saved_model_train_op", export_contract.SIGNATURE}
+    {
+        "__saved_model_init_op",
+        "__saved_model_train_op",
+        export_contract.SIGNATURE,
+        export_contract.EVALUATION_SIGNATURE,
+    }
 )
 _SERVE_TAG = "serve"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from schema.predictions import EVALUATION_SIGNATURE
+from schema.export_contract import EVALUATION_SIGNATURE
 from trainer.evaluation.signature import Evaluation
 from trainer.serving.module import ServingModel
 from trainer.serving.signatures import EXAMPLES, signatures, traced

@@ -11,7 +11,7 @@ from google.protobuf import wrappers_pb2
 from components.evaluation import metrics
 from components.evaluation.directions import LOWER_IS_BETTER
 from schema import features
-from schema.predictions import EVALUATION_SIGNATURE
+from schema.export_contract import EVALUATION_SIGNATURE
 
 SLICE_FEATURES: tuple[features.Feature, ...] = (
     features.GENDER,

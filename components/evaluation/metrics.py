@@ -21,8 +21,8 @@ import tensorflow_model_analysis as tfma
 
 from metrics import legacy, ranking, rating
 from schema import features
+from schema.export_contract import EVALUATION_SIGNATURE
 from schema.predictions import (
-    EVALUATION_SIGNATURE,
     PREDICTED_RATING,
     RANK_ALL,
     RANK_PLAIN,

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from components.report.counts import BATCH, shards
 from schema import features as raw
-from schema.predictions import EVALUATION_SIGNATURE
+from schema.export_contract import EVALUATION_SIGNATURE
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -42,6 +42,8 @@ def test_metadata_is_a_model_metadata_response(client, version_dir):
     assert document["model_spec"]["version"] == version_dir.name
     assert definitions["recommend"].method_name == "tensorflow/serving/predict"
     assert definitions["serving_default"].inputs["examples"].dtype == 7  # DT_STRING
+    assert set(definitions["serving_default"].outputs) == {"predicted_rating"}
+    assert "evaluate" not in definitions
 
 
 def test_row_and_column_format_say_the_same(client, catalogue):
