@@ -30,3 +30,20 @@ def first_not_below(ascending: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
         sorted_inputs=tf.expand_dims(ascending, 0), values=tf.expand_dims(wanted, 0)
     )
     return tf.squeeze(found, axis=0)
+
+
+def weighted_rows(
+    pairs: tf.Tensor, weights: tf.Tensor, batch: tf.Tensor, table: tf.Variable
+) -> tf.Tensor:
+    """Returns `[batch, columns]` weighted sums of a table's rows.
+
+    Args:
+      pairs: `[n, 2]` int64: the row of the result, the row of the table.
+      weights: `[n]` float32.
+      batch: scalar int64, number of rows of the result.
+      table: `[rows, columns]`.
+    """
+    shape = tf.stack([batch, table.shape[0]])
+    return tf.raw_ops.SparseTensorDenseMatMul(
+        a_indices=pairs, a_values=weights, a_shape=shape, b=table
+    )

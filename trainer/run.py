@@ -16,14 +16,14 @@ from components import progress
 from trainer import export, fit
 from trainer.config import CONFIG_FILE, HISTORY_FILE, LongTermConfig, TrainerConfig, TutorialConfig
 from trainer.data import reading
-from trainer.data.training_data import Floats, TrainingData
+from trainer.data.training_data import TrainingData
 from trainer.evaluation.signature import Evaluation
 from trainer.model import MovieRecommender
 from trainer.rating.gibbs import fit_bpmf
 from trainer.rating.rating_blend import BlendedRating
 from trainer.rating.rating_bpmf import BpmfFit
 from trainer.retrieval.combination import HistoryRetrieval
-from trainer.retrieval.ease import ease_weights
+from trainer.retrieval.ease import Ease
 from trainer.retrieval.two_towers import catalogue_tensors
 from trainer.retrieval.user_autoencoder import UserAutoencoder, fit_user_autoencoder
 from trainer.serving import describe
@@ -91,13 +91,13 @@ class Standalone:
     Attributes:
       autoencoder: the autoencoder.
       autoencoder_losses: its losses, one per epoch.
-      ease: EASE's weights; None where the catalogue is too large.
+      ease: EASE; None where the catalogue is too large.
       bpmf: the Bayesian factorisation of the ratings.
     """
 
     autoencoder: UserAutoencoder
     autoencoder_losses: Sequence[float]
-    ease: Floats | None
+    ease: Ease | None
     bpmf: BpmfFit
 
 
@@ -143,13 +143,12 @@ def fit_standalone(
     return Standalone(autoencoder, autoencoder_losses, ease, fitted)
 
 
-def _fit_ease(config: LongTermConfig, data: TrainingData) -> Floats | None:
-    movies = len(data.catalogue.ids)
-    if movies > config.ease_limit:
+def _fit_ease(config: LongTermConfig, data: TrainingData) -> Ease | None:
+    if len(data.catalogue.ids) > config.ease_limit:
         return None
-    return ease_weights(
-        data.interactions, movies, config.ease_penalty, config.ease_popularity_penalty
-    )
+    ease = Ease(config)
+    ease.fit(data)
+    return ease
 
 
 def fit_network(

@@ -375,7 +375,7 @@ class Oracle:
         for row in [*history, *new]:
             residual = self.rating_residual(user, row) if row in history else 0.0
             weight = config.ease_weight * (1.0 + config.ease_rating_weight * residual)
-            scores = scores + weight * self.retrieval.ease.numpy()[row]
+            scores = scores + weight * self.retrieval.ease.weights.numpy()[row]
         return scores
 
     def latest(self, user, timestamp, recent):

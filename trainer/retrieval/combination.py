@@ -22,8 +22,9 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from trainer.config import ModelConfig
-from trainer.data.training_data import Catalogue, Floats
-from trainer.lookups import rows_of, saved_variable
+from trainer.data.training_data import Catalogue
+from trainer.lookups import rows_of, saved_variable, weighted_rows
+from trainer.retrieval.ease import Ease
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.history import (
     mean_history,
@@ -46,7 +47,7 @@ class HistoryRetrieval(tf.Module):
       query_tower: the trained query tower.
       candidate_tower: the trained candidate tower.
       autoencoder: the trained autoencoder.
-      ease: EASE's weights `[movies, movies]`; None where the catalogue is too large.
+      ease: the fitted EASE; None where the catalogue is too large.
       catalogue: every movie.
     """
 
@@ -55,7 +56,7 @@ class HistoryRetrieval(tf.Module):
         query_tower: QueryTower,
         candidate_tower: CandidateTower,
         autoencoder: UserAutoencoder,
-        ease: Floats | None,
+        ease: Ease | None,
         catalogue: Catalogue,
     ) -> None:
         super().__init__(name="retrieval")
@@ -85,7 +86,7 @@ class HistoryRetrieval(tf.Module):
             if self._query_tower.recency is None
             else saved_variable(tf.gather(self._query_tower.recency, movie_ids), "recent")
         )
-        self.ease = None if ease is None else saved_variable(ease, "ease")
+        self.ease = ease
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' transformed features alone."""
@@ -104,25 +105,11 @@ class HistoryRetrieval(tf.Module):
           EASE's weighted scores where there is EASE.
         """
         ones = tf.ones_like(events.residuals)
-        sums = self._sums(events.pairs, ones, batch, self.histories)
-        sums += self._sums(events.pairs, events.residuals, batch, self.rating_weights)
+        sums = weighted_rows(events.pairs, ones, batch, self.histories)
+        sums += weighted_rows(events.pairs, events.residuals, batch, self.rating_weights)
         if self.ease is None:
             return sums
-        weights = self._ease_inputs(events.residuals)
-        return tf.concat([sums, self._sums(events.pairs, weights, batch, self.ease)], axis=1)
-
-    def _ease_inputs(self, residuals: tf.Tensor) -> tf.Tensor:
-        """Returns how much each event counts for EASE, given its rating residual."""
-        config = self._long_term_config
-        return config.ease_weight * (1.0 + config.ease_rating_weight * residuals)
-
-    def _sums(
-        self, pairs: tf.Tensor, weights: tf.Tensor, batch: tf.Tensor, table: tf.Tensor
-    ) -> tf.Tensor:
-        """Returns `[batch, columns]` weighted sums of a table's rows."""
-        return tf.raw_ops.SparseTensorDenseMatMul(
-            a_indices=pairs, a_values=weights, a_shape=tf.stack([batch, self._movies]), b=table
-        )
+        return tf.concat([sums, self.ease.user_state(events, batch)], axis=1)
 
     def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` scores that do not depend on the time of the query.
@@ -134,7 +121,9 @@ class HistoryRetrieval(tf.Module):
         query = self._long_term_query(user_state, profile)
         query = tf.pad(query, [[0, 0], [0, 1]], constant_values=1.0)
         scores = tf.matmul(query, self.candidates, transpose_b=True)
-        return scores if self.ease is None else scores + user_state[:, sum(self._parts) :]
+        if self.ease is None:
+            return scores
+        return scores + self.ease.scores(user_state[:, sum(self._parts) :])
 
     def _long_term_query(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         length, totals = user_state[:, 0], user_state[:, 1 : 1 + self._width]
@@ -203,8 +192,8 @@ class HistoryRetrieval(tf.Module):
             pairs = tf.stack(
                 [zeros + history.movies[:, tf.newaxis], zeros + movies[:, :, tf.newaxis]], axis=-1
             )
-            weights = self._ease_inputs(history.residuals)[:, tf.newaxis]
-            found += weights * tf.gather_nd(tf.convert_to_tensor(self.ease), pairs)
+            weights = self.ease.event_weights(history.residuals)[:, tf.newaxis]
+            found += weights * tf.gather_nd(tf.convert_to_tensor(self.ease.weights), pairs)
         if self.recency is not None:
             since_last = seconds_since(history.seconds, history.earlier)
             in_session = _in_session(since_last, self._config)

@@ -6,10 +6,63 @@ Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019, with the penal
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 import scipy.sparse
+import tensorflow as tf
 
-from trainer.data.training_data import Floats, Interactions
+from trainer.config import LongTermConfig
+from trainer.data.training_data import Floats, Interactions, TrainingData
+from trainer.lookups import saved_variable, weighted_rows
+from trainer.retrieval.events import Events
+from trainer.retrieval.standalone import StandaloneModel
+
+
+class Ease(tf.Module):
+    """EASE as a standalone model: the user state is the scores themselves.
+
+    Args:
+      config: penalties and weights.
+    """
+
+    def __init__(self, config: LongTermConfig) -> None:
+        super().__init__(name="ease")
+        self._config = config
+
+    def fit(self, data: TrainingData) -> None:
+        """Solves for the weights, `[movies, movies]`."""
+        config, movies = self._config, len(data.catalogue.ids)
+        self.weights = saved_variable(
+            ease_weights(
+                data.interactions, movies, config.ease_penalty, config.ease_popularity_penalty
+            ),
+            "ease",
+        )
+
+    def event_weights(self, residuals: tf.Tensor) -> tf.Tensor:
+        """Returns how much each event counts, given its rating residual in stars."""
+        config = self._config
+        return config.ease_weight * (1.0 + config.ease_rating_weight * residuals)
+
+    def user_state(self, events: Events, users: tf.Tensor) -> tf.Tensor:
+        """Returns `[users, movies]` weighted sums of the weights' rows over histories."""
+        return weighted_rows(
+            events.pairs, self.event_weights(events.residuals), users, self.weights
+        )
+
+    def scores(self, user_state: tf.Tensor) -> tf.Tensor:
+        """Returns the user states: they are the scores."""
+        return user_state
+
+    def export(self) -> Mapping[str, tf.Variable]:
+        """Returns the weights."""
+        return {"ease": self.weights}
+
+
+if TYPE_CHECKING:
+    _: type[StandaloneModel] = Ease
 
 
 def ease_weights(

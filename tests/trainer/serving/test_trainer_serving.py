@@ -610,7 +610,7 @@ def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, 
     assert (contribution >= 0).all()
     named = [name for name in answer["because_movie_id"][0, 0] if name]
     assert {oracle.movies[name] for name in named} <= set(history)
-    long_term, ease = trained.config.long_term, oracle.retrieval.ease.numpy()
+    long_term, ease = trained.config.long_term, oracle.retrieval.ease.weights.numpy()
     slope = contributions_of(oracle, user, target)
     expected = sorted(
         (
