@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from schema import features as raw
 from schema.predictions import (
     PREDICTED_RATING,
     RANK_ALL,
@@ -61,8 +60,7 @@ class Evaluation(tf.Module):
           the same for all rows of a user.
         """
         serving = self._serving
-        values, timestamp, movie_row = serving.parse_examples(examples)
-        query = serving.query(values, timestamp)
+        user_id, query, movie_row = serving.queries_of(examples)
         # A batch has many rows of few users: what follows from histories is made once each.
         users, user = tf.unique(query.user_row)
         bounds = serving.history.bounds(users)
@@ -73,7 +71,7 @@ class Evaluation(tf.Module):
         latest = serving.latest(query, tf.gather(bounds, user))
         scores = serving.retrieval.scores(long_term, user_state, query.profile, latest)
         return {
-            USER_KEY: tf.strings.to_hash_bucket_fast(values[raw.USER_ID.name], 1 << 62),
+            USER_KEY: tf.strings.to_hash_bucket_fast(user_id, 1 << 62),
             **self._ratings(query, movie_row),
             **self._ranks(movie_row, seen, scores, long_term),
         }

@@ -70,6 +70,9 @@ class ServingModel(tf.Module):
         self.history = HistoryTable(data.interactions, self.movies.count)
         self.user_outputs = self._user_outputs()
         self.user_states = self._user_states()
+        # One graph for the two signatures that read tf.Examples.
+        examples = tf.TensorSpec([None], tf.string)
+        self.queries_of = tf.function(self._queries_of, [examples], autograph=False)
 
     def _movie_outputs(self, features: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> tf.Tensor:
         """Returns what rating makes of the movies' features, of "no movie" in the last row."""
@@ -260,20 +263,16 @@ class ServingModel(tf.Module):
         Returns:
           `predicted_rating` `[batch]` stars.
         """
-        values, timestamp, movie_row = self.parse_examples(examples)
-        query = self.query(values, timestamp)
+        _, query, movie_row = self.queries_of(examples)
         return {PREDICTED_RATING: self.stars(query, movie_row[:, tf.newaxis])[:, 0]}
 
-    def parse_examples(self, examples: tf.Tensor) -> tuple[Features, tf.Tensor, tf.Tensor]:
-        """Parses serialized tf.Examples.
-
-        Returns:
-          `[batch]` raw user features by name, times in unix seconds, and rows of the movies.
-        """
+    def _queries_of(self, examples: tf.Tensor) -> tuple[tf.Tensor, Query, tf.Tensor]:
+        """Returns `[batch]` ids of users, the queries, and `[batch]` rows of the movies."""
         features = (*USER_INPUTS, raw.TIMESTAMP, raw.MOVIE_ID)
         values = input_parsing.parse_single_values(examples, features)
         movie_row = self.movies.rows(values.pop(raw.MOVIE_ID.name))
-        return values, values.pop(raw.TIMESTAMP.name), movie_row
+        query = self.query(values, values.pop(raw.TIMESTAMP.name))
+        return values[raw.USER_ID.name], query, movie_row
 
     def recommend(
         self, values: Features, context: QueryContext, k: tf.Tensor, excluded: Excluded
