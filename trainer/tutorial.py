@@ -161,7 +161,7 @@ class TutorialRetrieval(tf.Module):
     def contributions(
         self, user_state: tf.Tensor, profile: tf.Tensor, history: History, movies: tf.Tensor
     ) -> tf.Tensor:
-        """Returns zeros: no event of the history speaks for a movie."""
+        """Returns zeros: no event adds to a movie's score."""
         events = tf.zeros_like(history.seconds)[:, tf.newaxis]
         return tf.repeat(events, tf.shape(movies)[1], axis=1)
 

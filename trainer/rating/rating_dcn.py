@@ -262,7 +262,7 @@ class RatingModel(tf.Module):
 def _ids_without_history(
     name: str, used: npt.NDArray[np.int64], rows: int, width: int
 ) -> tf.Variable:
-    """An embedding table whose rows without a training rating are zero: they say nothing."""
+    """An embedding table whose rows without a training rating are zero."""
     table = embedding_table(name, rows, width)
     seen = np.bincount(used, minlength=rows) > 0
     table.assign(table * seen[:, np.newaxis].astype(np.float32))

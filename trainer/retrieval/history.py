@@ -20,7 +20,7 @@ NEVER = 1e30
 
 
 class Recency(NamedTuple):
-    """What the latest events say.
+    """The latest events, summed by weight.
 
     Attributes:
       block: `[batch, dim]` their weighted embeddings.

@@ -1,8 +1,8 @@
 """The two towers of the retrieval model.
 
 Query and candidate vectors have the same three blocks, so one dot product scores a pair:
-what the user likes × what the film is, what the user just rated × what goes with it, and
-1 × the film's popularity.
+what the user likes × what the movie is, what the user just rated × what goes with it, and
+1 × the movie's popularity.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QUERY_FEATURES: tuple[out.Output, ...] = (
     out.ZIP_PREFIX,
     out.STATE,
 )
-"""Features of the query tower. No user id: in retrieval it overfits, and the history says it."""
+"""Features of the query tower. No user id: it overfits, and the history identifies the user."""
 
 CANDIDATE_FEATURES: tuple[out.Output, ...] = (
     out.GENRES,
@@ -202,7 +202,7 @@ class QueryTower(tf.Module):
         Args:
           features: transformed features of user and context, `[batch]` each.
           history: `[batch, dim]` pooled history.
-          recency: what the latest events say; None if the model does not look at them.
+          recency: the latest events; None if the model does not look at them.
           training: whether dropout applies.
         """
         rate = self.config.query_dropout if training else 0.0
@@ -217,8 +217,8 @@ class QueryTower(tf.Module):
         history's length.
 
         Shortly after an event the next page of the same list is likely; later, another
-        subject. New users are shown what everybody is; who has rated hundreds is far down
-        the lists.
+        subject. New users are shown what everybody is; users with hundreds of
+        ratings are far down the lists.
 
         Args:
           seconds: `[batch]` float, since the latest event.
@@ -236,7 +236,7 @@ class QueryTower(tf.Module):
         hidden: tf.Tensor,
         history_length: tf.Tensor,
     ) -> Recency | None:
-        """Returns what the latest known events before each row say, if the model looks at them.
+        """Returns the latest known events before each row, if the model uses them.
 
         Args:
           movies: as in `trainer.retrieval.history.recency_of_batch`, like the next three.

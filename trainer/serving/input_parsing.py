@@ -50,8 +50,8 @@ def needs_transform(values: Features, known: tf.Tensor) -> tf.Tensor:
             numbers.append(tf.cast(values[one.name], tf.float32))
         elif one is not raw.USER_ID:
             texts.append(values[one.name])
-    said = tf.reduce_any(tf.concat(texts, axis=0) != "")
-    return said | tf.reduce_any(tf.concat(numbers, axis=0) > 0)
+    given = tf.reduce_any(tf.concat(texts, axis=0) != "")
+    return given | tf.reduce_any(tf.concat(numbers, axis=0) > 0)
 
 
 def is_given(values: tf.Tensor) -> tf.Tensor:

@@ -23,13 +23,13 @@ class Retrieval(Protocol):
         """Returns `[batch, width]`: what follows from users' features alone."""
 
     def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, width]`: histories summed up; of two of the same user, their sum."""
+        """Returns `[batch, width]`: one summed history per user, additive over events."""
 
     def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, movies]` scores that do not depend on when one asks."""
+        """Returns `[batch, movies]` scores that do not depend on the time of the query."""
 
     def scores(
-        self, taste: tf.Tensor, user_state: tf.Tensor, profile: tf.Tensor, latest: Latest
+        self, long_term: tf.Tensor, user_state: tf.Tensor, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
         """Returns `[batch, movies]` scores at the time of the query."""
 
@@ -43,7 +43,7 @@ class Retrieval(Protocol):
 
 
 class Rating(Protocol):
-    """What predicts stars (`trainer.rating.rating_blend.BlendedRating` says how)."""
+    """Predicts ratings in stars, as `trainer.rating.rating_blend.BlendedRating` does."""
 
     def user(self, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' features alone."""

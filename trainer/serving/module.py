@@ -281,7 +281,7 @@ class ServingModel(tf.Module):
 
         Args:
           values: `[batch]` raw user features; empty where not known.
-          context: the time of the query, and what the user has seen of late.
+          context: the time of the query, and its events beside the known history.
           k: scalar, how many at most.
           excluded: what may not be recommended.
 
@@ -324,8 +324,8 @@ class ServingModel(tf.Module):
 
         Args:
           values: `[batch]` raw user features; empty where not known.
-          context: the time of the query, and what the user has seen of late.
-          movie_ids: `[batch, movies]` ids; an unknown one is rated as an average film.
+          context: the time of the query, and its events beside the known history.
+          movie_ids: `[batch, movies]` ids; an unknown one is rated as an average movie.
 
         Returns:
           `movie_id`, `movie_title` (empty where unknown) and `predicted_rating`, each
@@ -372,7 +372,7 @@ class ServingModel(tf.Module):
 
         Args:
           values: `[batch]` raw user features; empty where not known.
-          context: the time of the query, and what the user has seen of late.
+          context: the time of the query, and its events beside the known history.
           movie_ids: `[batch, n]` the movies to explain.
           k: scalar, how many movies for each at most.
 

@@ -10,7 +10,7 @@ from trainer.serving.interfaces import Features
 
 
 class Query(NamedTuple):
-    """Who asks, and when.
+    """The users and the times of queries, as the towers take them.
 
     Attributes:
       user_row: `[batch]` int32; the number of users where unknown.
@@ -28,7 +28,7 @@ class Query(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """What users say they have seen beside what is known of them.
+    """Events that queries give beside the known histories.
 
     Attributes:
       movies: `[batch, n]` int32 rows of the catalogue; the number of movies where unknown.
@@ -40,7 +40,7 @@ class Recent(NamedTuple):
 
 
 class QueryContext(NamedTuple):
-    """When a question is asked, and what the user has seen of late.
+    """The time of a query, and events that it gives beside the known history.
 
     Attributes:
       timestamp: `[batch]` unix seconds of the query; 0 means now.
@@ -58,7 +58,7 @@ class Excluded(NamedTuple):
 
     Attributes:
       movie_ids: `[batch, n]` ids; an empty or unknown one excludes nothing.
-      seen: scalar bool, the user's training history and recent films as well.
+      seen: scalar bool, the user's training history and recent movies as well.
     """
 
     movie_ids: tf.Tensor
