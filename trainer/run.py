@@ -131,13 +131,9 @@ def fit_standalone(
         if sweep == sweeps or sweep % 20 == 0:
             report(f"ratings, sweep {sweep} of {sweeps}")
 
-    autoencoder = UserAutoencoder(
-        data.catalogue, data.feature_sizes, data.ratings_per_movie, config.long_term
-    )
+    autoencoder = UserAutoencoder(data, config.long_term)
     seed = config.train.seed
-    autoencoder_losses = fit_user_autoencoder(
-        autoencoder, data.interactions, data.users, seed, on_epoch
-    )
+    autoencoder_losses = fit_user_autoencoder(autoencoder, data, seed, on_epoch)
     ease = _fit_ease(config.long_term, data)
     fitted = fit_bpmf(data, config.bpmf, seed, on_sweep)
     return Standalone(autoencoder, autoencoder_losses, ease, fitted)

@@ -23,7 +23,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import LongTermConfig
-from trainer.data.training_data import Catalogue, Floats, Interactions, Users, rating_residuals
+from trainer.data.training_data import Floats, Interactions, TrainingData, rating_residuals
 from trainer.retrieval.two_towers import (
     CANDIDATE_FEATURES,
     QUERY_FEATURES,
@@ -41,23 +41,20 @@ class UserAutoencoder(tfrs.Model):
     centred log popularity.
 
     Args:
-      catalogue: every movie.
-      sizes: number of indices of each transformed feature, by name.
-      ratings_per_movie: `[movies]` training ratings of each.
+      data: what it will be fitted to.
       config: width and regularisation.
     """
 
     def __init__(
         self,
-        catalogue: Catalogue,
-        sizes: Mapping[str, int],
-        ratings_per_movie: npt.NDArray[np.int64],
+        data: TrainingData,
         config: LongTermConfig,
     ) -> None:
         super().__init__()
-        movies, width = len(catalogue.ids), config.embedding_dim
+        movies, width = len(data.catalogue.ids), config.embedding_dim
+        sizes = data.feature_sizes
         self.autoencoder_config = config
-        self.features = catalogue_tensors(catalogue)
+        self.features = catalogue_tensors(data.catalogue)
         self.input_table = embedding_table("autoencoder_history", movies, width)
         self.rating_weights = tf.Variable(
             tf.zeros([movies, width]), name="autoencoder_rating_weights"
@@ -66,7 +63,7 @@ class UserAutoencoder(tfrs.Model):
         self.start = tf.Variable(tf.zeros([width]), name="autoencoder_start")
         self.ids = embedding_table("autoencoder_movie", movies, width)
         self.feature_sum = FeatureSum(CANDIDATE_FEATURES, sizes, width, "autoencoder_features")
-        popularity = np.log1p(ratings_per_movie)
+        popularity = np.log1p(data.ratings_per_movie)
         bias = (popularity - popularity.mean()).astype(np.float32)
         self.bias = tf.Variable(bias, name="autoencoder_popularity")
         self.retrieval_loss = tf.keras.metrics.Mean("autoencoder_loss")
@@ -128,8 +125,7 @@ class UserAutoencoder(tfrs.Model):
 
 def fit_user_autoencoder(
     model: UserAutoencoder,
-    interactions: Interactions,
-    users: Users,
+    data: TrainingData,
     seed: int,
     on_epoch: Callable[[int, int, float], None],
 ) -> list[float]:
@@ -137,8 +133,7 @@ def fit_user_autoencoder(
 
     Args:
       model: a new model.
-      interactions: the training ratings.
-      users: their users.
+      data: the training data.
       seed: seed of the shuffle.
       on_epoch: called after each epoch with its number, the number of epochs, and the loss.
 
@@ -148,6 +143,7 @@ def fit_user_autoencoder(
     Raises:
       ValueError: the loss is not a number.
     """
+    interactions, users = data.interactions, data.users
     config = model.autoencoder_config
     number = len(users.ids)
     steps = math.ceil(number / config.batch_users)
