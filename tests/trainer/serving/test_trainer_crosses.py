@@ -1,4 +1,4 @@
-"""The strengths of the crosses against the kernel itself, and what is told of them."""
+"""The strengths of the crosses against the kernel itself, and their metadata."""
 
 import json
 
@@ -29,7 +29,7 @@ def embedded(trained):
     movies = {"movie id": network.movies.numpy()[movie_id]}
     for name, table in network.profile.tables.items():
         users[name] = table.numpy()[user[name]]
-    for name, table in network.film.tables.items():
+    for name, table in network.movie_profile.tables.items():
         of_movie = np.stack([table.numpy()[row].reshape(-1, 8).sum(0) for row in movie[name]])
         movies[name] = of_movie[held.movie_row]
     choices, viewers = network.user_components.numpy(), network.movie_components.numpy()
