@@ -11,14 +11,14 @@ from hypothesis_profiles import examples
 from tiny_data import tiny_data
 
 from schema.features import Owner
-from trainer.config import BayesConfig, ModelConfig, TasteConfig, TrainConfig
+from trainer.config import BpmfConfig, LongTermConfig, ModelConfig, TrainConfig
 from trainer.data.batches import batch_tensors, user_batches
 from trainer.data.training_data import (
     Catalogue,
     Interactions,
     TrainingData,
     Users,
-    star_residuals,
+    rating_residuals,
 )
 from trainer.model import MovieRecommender
 from trainer.rating import gibbs, rating_bpmf
@@ -30,7 +30,7 @@ from transform import outputs as out
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
-FEW_SWEEPS = BayesConfig(rank=3, served_rank=5, burn_in=2, samples=3)
+FEW_SWEEPS = BpmfConfig(rank=3, served_rank=5, burn_in=2, samples=3)
 
 
 class VocabularySizes:
@@ -91,7 +91,7 @@ def test_biases_components_and_ease_are_finite(tiny):
     assert_finite(*biases)
     if np.ptp(ratings.rating) == 0:
         assert not np.concatenate(biases).any()
-        assert not star_residuals(ratings).any()
+        assert not rating_residuals(ratings).any()
     parts = principal_components(*index, users + 1, movies + 1, 20)
     assert [part.shape for part in parts] == [(users + 1, 20), (movies + 1, 20)]
     assert_finite(*parts)
@@ -143,12 +143,10 @@ def test_a_step_of_the_towers_and_the_network_is_finite(tiny, full, seed):
 def test_a_step_of_the_autoencoder_is_finite(tiny, seed):
     data = to_training_data(tiny)
     tf.keras.utils.set_random_seed(seed)
-    model = user_autoencoder.TasteModel(
-        data.catalogue, data.feature_sizes, data.ratings_per_movie, TasteConfig(embedding_dim=4)
-    )
+    model = user_autoencoder.UserAutoencoder(data, LongTermConfig(embedding_dim=4))
     rows = np.arange(len(data.users.ids))
-    stars = star_residuals(data.interactions)
-    dense = user_autoencoder._dense(data.interactions, stars, rows, len(data.catalogue.ids))
+    residuals = rating_residuals(data.interactions)
+    dense = user_autoencoder._dense(data.interactions, residuals, rows, len(data.catalogue.ids))
     assert_a_step_is_finite(model, {**data.users.features, **dense})
 
 
