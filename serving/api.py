@@ -235,7 +235,7 @@ def _add_facts(app: FastAPI, service: Service) -> None:
     async def describe_model() -> Response:
         """Says which version answers, how good it was and what it knows."""
         with service.versions.lease() as model:
-            quality = service.quality(model.version)
+            quality = model.quality
             return _json(
                 {
                     "model_version": model.version,

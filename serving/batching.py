@@ -19,6 +19,7 @@ from serving.calls import Array, Call, check, run_together
 from serving.errors import DeadlineExceeded, Overloaded
 
 Outputs = dict[str, Array]
+_CLOSE_SECONDS = 5.0
 _MERGED_VALUES = 6_400
 """Rows times columns of the inputs of one batch; 64 rows with lists of 100."""
 
@@ -167,8 +168,10 @@ class Batcher:
                 entry.future.set_result(answer)
 
     def close(self) -> None:
-        """Waits for the batch at work and stops the thread."""
-        self._executor.shutdown(wait=True)
+        """Stops the thread; waits a while for the batch at work, not for one that hangs."""
+        self._executor.shutdown(wait=False)
+        for thread in self._executor._threads:
+            thread.join(_CLOSE_SECONDS)
 
 
 def _give_up(future: asyncio.Future[Outputs], seconds: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.errors import InvalidInput
+from serving.errors import InvalidInput, ModelFault
 from serving.model import Arrays, ServedModel, Signature
 
 Array = np.ndarray[Any, Any]
@@ -80,31 +80,83 @@ def check(call: Call) -> None:
         raise InvalidInput(
             f"Expected the same number of rows in every input of {call.signature!r}, found {found}."
         )
+    _check_recent(call)
 
 
-def run_together(calls: Sequence[Call]) -> list[dict[str, Array] | InvalidInput]:
+def _check_recent(call: Call) -> None:
+    names = ("recent_movie_ids", "recent_timestamps")
+    if not all(name in call.inputs for name in names):
+        return
+    movies, times = (call.inputs[name].shape[1] for name in names)
+    if movies != times:
+        raise InvalidInput(
+            f"Expected recent_timestamps of {call.signature!r} to be as long as recent_movie_ids,"
+            f" found {movies} and {times}."
+        )
+
+
+def check_answer(call: Call, outputs: Mapping[str, Array]) -> None:
+    """Checks that every number of an answer is one.
+
+    Raises:
+      ModelFault: there is NaN or infinity.
+      InvalidInput: there is, and there was in the question.
+    """
+    strange = _not_finite(outputs)
+    if strange is None:
+        return
+    asked = _not_finite(call.inputs)
+    if asked is not None:
+        raise InvalidInput(
+            f"Expected finite numbers in input {asked!r} of {call.signature!r}, found others."
+        )
+    raise ModelFault(
+        "not_finite", f"signature {call.signature!r} answers with NaN or infinity in {strange!r}"
+    )
+
+
+def _not_finite(arrays: Mapping[str, Array]) -> str | None:
+    for name, value in arrays.items():
+        if value.dtype.kind in "fc" and not np.isfinite(value).all():
+            return name
+    return None
+
+
+Outcome = dict[str, Array] | InvalidInput | ModelFault
+
+
+def run_together(calls: Sequence[Call]) -> list[Outcome]:
     """Runs calls of one group in one go.
 
     Returns:
-      For each call its outputs, or what is wrong with its inputs.
+      For each call its outputs, or what is wrong with its inputs or with the model.
     """
     signature = calls[0].model.signatures[calls[0].signature]
     if len(calls) == 1:
         return [_run_alone(signature, calls[0])]
     try:
         merged = signature(_merge(calls))
-    except InvalidInput:
+    except (InvalidInput, ModelFault):
         # One of them is at fault. The others get their answers.
         return [_run_alone(signature, call) for call in calls]
     return _split(calls, merged)
 
 
-def _run_alone(signature: Signature, call: Call) -> dict[str, Array] | InvalidInput:
+def _run_alone(signature: Signature, call: Call) -> Outcome:
     try:
         outputs = signature(call.inputs)
-    except InvalidInput as error:
+    except (InvalidInput, ModelFault) as error:
         return error
-    return _TRIMS.get(call.signature, _trim_nothing)(call.inputs, outputs)
+    return _answered(call, outputs)
+
+
+def _answered(call: Call, outputs: dict[str, Array]) -> Outcome:
+    answer = _TRIMS.get(call.signature, _trim_nothing)(call.inputs, outputs)
+    try:
+        check_answer(call, answer)
+    except (InvalidInput, ModelFault) as error:
+        return error
+    return answer
 
 
 def _merge(calls: Sequence[Call]) -> dict[str, Array]:
@@ -135,16 +187,13 @@ def _stack_padded(values: Sequence[Array]) -> Array:
     return stacked
 
 
-def _split(
-    calls: Sequence[Call], merged: Mapping[str, Array]
-) -> list[dict[str, Array] | InvalidInput]:
-    trim = _TRIMS[calls[0].signature]
-    answers: list[dict[str, Array] | InvalidInput] = []
+def _split(calls: Sequence[Call], merged: Mapping[str, Array]) -> list[Outcome]:
+    answers: list[Outcome] = []
     start = 0
     for call in calls:
         end = start + call.rows
         own = {name: value[start:end] for name, value in merged.items()}
-        answers.append(trim(call.inputs, own))
+        answers.append(_answered(call, own))
         start = end
     return answers
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -11,8 +10,10 @@ from pathlib import Path
 
 from serving.errors import ModelError
 from serving.titles import display_title
+from serving.version_folder import read_json, read_limited
 
 ASSETS = "assets.extra"
+_MOST_BYTES = 256 << 20
 _WORDS = re.compile(r"\w+")
 
 
@@ -140,7 +141,7 @@ def read_catalogue(version_dir: Path) -> Catalogue | None:
     """
     path = version_dir / ASSETS / "catalogue.json"
     try:
-        rows = json.loads(path.read_bytes())
+        rows = read_json(path, _MOST_BYTES)
         return Catalogue(
             Movie(
                 str(row["movie_id"]),
@@ -165,7 +166,7 @@ def read_users(version_dir: Path) -> Users:
     """
     path = version_dir / ASSETS / "users.json"
     try:
-        return Users.of([str(user_id) for user_id in json.loads(path.read_bytes())["ids"]])
+        return Users.of([str(user_id) for user_id in read_json(path, _MOST_BYTES)["ids"]])
     except FileNotFoundError:
         return Users()
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -176,8 +177,9 @@ def read_occupations(version_dir: Path) -> tuple[str, ...]:
     """Reads the occupations that a model was trained with; none if it does not say."""
     path = version_dir / "assets" / "occupation_index"
     try:
-        return tuple(sorted(path.read_text(encoding="utf-8").split("\n")[:-1]))
-    except (OSError, UnicodeDecodeError):
+        text = read_limited(path, _MOST_BYTES).decode("utf-8")
+        return tuple(sorted(text.split("\n")[:-1]))
+    except (OSError, ModelError, UnicodeDecodeError):
         return ()
 
 

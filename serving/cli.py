@@ -19,15 +19,18 @@ from serving.application import make_application
 from serving.batching import BatchingOptions
 from serving.config import LOOPBACK_HOSTS, MODEL_NAME, Config, is_loopback
 from serving.connection import connections
-from serving.events import Log
+from serving.events import Log, announce, open_standard_streams
 from serving.recommender import Recommender
 from serving.service import Service
-from serving.versions import versions_in
+from serving.shutdown import StoppableServer, end
+from serving.validation import ValidationLimits
+from serving.version_folder import versions_in
 
 TOKEN_VARIABLE = "SERVING_TOKEN"
 _BACKLOG = 512
 _SWITCH_SECONDS = 0.0005
 _NO_MODEL = 2
+_STOP_SECONDS = 10
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code: 0 after being stopped, 1 if the port or an option cannot be used, 2 if
       there is no model to serve.
     """
+    open_standard_streams()
     arguments = _parser().parse_args(argv)
     config = _config(arguments)
     if not arguments.wait and not _has_versions(config.model_dir):
@@ -45,16 +49,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     log = Log(sys.stderr.buffer, requests=arguments.access_log)
     listener = _listen(config)
     _warn(config, log)
-    announce = _Announcement(config, listener, _started())
-    service = Service(config, log, announce.ready)
+    announcement = _Announcement(config, listener, _started())
+    service = Service(config, log, announcement.ready)
     # uvicorn raises the signal that stopped it once more, when everything is closed.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda number, frame: None)
     # TensorFlow's thread waits this long for the interpreter while requests are parsed.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    server = uvicorn.Server(_uvicorn(config, service))
+    server = StoppableServer(
+        _uvicorn(config, service), log, config.shutdown_seconds + _STOP_SECONDS
+    )
     server.run(sockets=[listener])
     log.info("stopped")
+    end(0, log)
     return 0
 
 
@@ -67,8 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model-dir", type=Path, default=Path("output/serving_model"), metavar="DIR",
         help="the directory with a subfolder per pushed version")  # fmt: skip
-    add("--summary", type=Path, metavar="FILE",
-        help="summary.json of the run (default: beside the model directory)")  # fmt: skip
     add("--model-name", default=MODEL_NAME, metavar="NAME", help="the name in /v1/models/NAME")
     add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one")
     add("--port", type=_number(int, 0, 65_535), default=8501, help="0 takes a free one")
@@ -95,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         help="threads of TensorFlow for one call")  # fmt: skip
     add("--poll", type=_number(float, 0.05, 3600), default=Config.poll_seconds, metavar="S",
         help="how often to look for new versions")  # fmt: skip
+    add("--load-timeout", type=_number(float, 1, 86_400), metavar="S",
+        default=ValidationLimits.seconds,
+        help="how long a version may take to load and to answer the trial queries")  # fmt: skip
     add("--access-log", action=argparse.BooleanOptionalAction, default=not sys.stderr.isatty(),
         help="one line per request on stderr")  # fmt: skip
     return parser
@@ -118,7 +126,6 @@ def _config(arguments: argparse.Namespace) -> Config:
         allowed = (*LOOPBACK_HOSTS, *allowed)
     return Config(
         model_dir=arguments.model_dir,
-        summary=arguments.summary or arguments.model_dir.parent / "summary.json",
         name=arguments.model_name,
         host=arguments.host,
         port=arguments.port,
@@ -133,6 +140,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         ),
         threads=arguments.threads,
         poll_seconds=arguments.poll,
+        validation=ValidationLimits(seconds=arguments.load_timeout),
         read_seconds=arguments.read_timeout,
         max_cells=arguments.max_cells,
     )
@@ -224,11 +232,10 @@ class _Announcement:
         if self._done:
             return
         self._done = True
-        print(
+        announce(
             f"Ready: {self._url} serves version {recommender.version},"
             f" {len(recommender.catalogue):,} movies, after"
-            f" {time.time() - self._started:.1f} s. API: {self._url}/docs. Ctrl-C stops it.",
-            flush=True,
+            f" {time.time() - self._started:.1f} s. API: {self._url}/docs. Ctrl-C stops it."
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from serving import limits
 from serving.batching import BatchingOptions
+from serving.validation import ValidationLimits
 
 MODEL_NAME = "movielens"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -19,7 +20,6 @@ class Config:
 
     Args:
       model_dir: the directory with a subfolder per version.
-      summary: `summary.json` of the pipeline's last run; need not exist.
       name: the model's name in TensorFlow Serving's paths.
       host: the address to listen on.
       port: the port to listen on; 0 takes a free one.
@@ -30,6 +30,7 @@ class Config:
       threads: how many threads TensorFlow may use for one call.
       poll_seconds: how often to look for versions.
       settle_seconds: how old a new version's files must be to be taken for complete at once.
+      validation: what a version may take until it is loaded and has answered the trial queries.
       max_body_bytes: a longer request is refused.
       max_cells: a predict call whose outputs would have more cells is refused.
       read_seconds: how long a client may take to send a request's head, or its body, or to
@@ -39,7 +40,6 @@ class Config:
     """
 
     model_dir: Path
-    summary: Path | None = None
     name: str = MODEL_NAME
     host: str = "127.0.0.1"
     port: int = 8501
@@ -50,6 +50,7 @@ class Config:
     threads: int = 1
     poll_seconds: float = 1.0
     settle_seconds: float = 2.0
+    validation: ValidationLimits = field(default_factory=ValidationLimits)
     max_body_bytes: int = 1 << 20
     max_cells: int = limits.MAX_CELLS
     read_seconds: float = 10.0

@@ -26,6 +26,22 @@ class InvalidInput(RequestError):
         super().__init__(400, message)
 
 
+class ModelFault(RequestError):
+    """The model failed on values that it should take, or answered with what is no number.
+
+    Args:
+      kind: "failed" or "not_finite", for the counters.
+      reason: what it said, for the log: the caller does not get to see it.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(
+            500, "The model could not answer this. That is its fault; the server's log says more."
+        )
+        self.kind = kind
+        self.reason = reason
+
+
 class NotFound(RequestError):
     """What a request names does not exist."""
 

@@ -1,12 +1,28 @@
-"""The log: one JSON object per line, for what happens and for each request."""
+"""The log: one JSON object per line, for what happens and for each request.
+
+Whoever logs never waits: lines go into a queue, and a thread writes them. When nobody takes them,
+further lines are dropped and counted.
+"""
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import datetime
+import os
+import re
+import select
+import sys
 import threading
+import time
 from typing import IO, Any
 
 import orjson
+
+_LINES = 10_000
+_BYTES = 4 << 20
+_FLUSH_SECONDS = 2.0
+_RETRY_SECONDS = 1.0
 
 
 class Log:
@@ -15,41 +31,160 @@ class Log:
     Args:
       stream: binary; where to.
       requests: whether each request is an event.
+      lines: how many lines may wait to be written.
     """
 
-    def __init__(self, stream: IO[bytes], requests: bool = True) -> None:
+    def __init__(self, stream: IO[bytes], requests: bool = True, lines: int = _LINES) -> None:
         self._stream = stream
         self._requests = requests
-        self._lock = threading.Lock()
+        self._most = lines
+        self._waiting: collections.deque[bytes] = collections.deque()
+        self._bytes = 0
+        self._writing = False
+        self._changed = threading.Condition()
+        self._unsaid = 0
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were lost because nobody took them."""
+        return self._dropped
 
     def info(self, message: str, **fields: Any) -> None:
         """Something happened as it should."""
-        self._write("info", message, fields)
+        self._put("info", message, fields)
 
     def warning(self, message: str, **fields: Any) -> None:
         """Something to look at."""
-        self._write("warning", message, fields)
+        self._put("warning", message, fields)
 
     def error(self, message: str, **fields: Any) -> None:
         """Something went wrong."""
-        self._write("error", message, fields)
+        self._put("error", message, fields)
 
     def request(self, **fields: Any) -> None:
         """A request was answered."""
         if self._requests:
-            self._write("info", "request", fields)
+            self._put("info", "request", fields)
 
-    def _write(self, level: str, message: str, fields: dict[str, Any]) -> None:
-        now = datetime.datetime.now(datetime.timezone.utc)
-        line = orjson.dumps(
-            {"time": now, "level": level, "message": message, **fields},
-            default=repr,
-            option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z,
-        )
-        with self._lock:
-            try:
-                self._stream.write(line)
-                self._stream.flush()
-            except (OSError, ValueError):
-                # Nobody reads it any more. That is no reason not to answer.
-                pass
+    def flush(self, seconds: float = _FLUSH_SECONDS) -> bool:
+        """Waits until everything is written, but no longer than that; tells whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and not self._writing, seconds)
+
+    def _put(self, level: str, message: str, fields: dict[str, Any]) -> None:
+        line = _line(level, message, fields)
+        with self._changed:
+            if len(self._waiting) >= self._most or self._bytes + len(line) > _BYTES:
+                self._drop()
+                return
+            self._waiting.append(line)
+            self._bytes += len(line)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        self._unsaid += 1
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._waiting))
+                lines = list(self._waiting)
+                self._waiting.clear()
+                self._bytes = 0
+                self._writing = True
+            written = self._write(b"".join(lines))
+            with self._changed:
+                self._writing = False
+                if not written:
+                    self._dropped += len(lines)
+                    self._unsaid += len(lines)
+                elif self._unsaid:
+                    self._waiting.append(_line("warning", "lines of the log were dropped",
+                                               {"lines": self._unsaid}))  # fmt: skip
+                    self._unsaid = 0
+                self._changed.notify_all()
+            if not written:
+                time.sleep(_RETRY_SECONDS)
+
+    def _write(self, lines: bytes) -> bool:
+        # Past the stream's own buffer, which would keep what cannot be written.
+        stream = getattr(self._stream, "raw", self._stream)
+        rest = memoryview(lines)
+        try:
+            while rest:
+                written = stream.write(rest)
+                if written is None:  # A pipe that does not block, and is full.
+                    select.select([], [stream], [], _RETRY_SECONDS)
+                rest = rest[written or 0 :]
+        except (OSError, ValueError):
+            # Nobody reads it any more, or the disk is full. That is no reason not to answer.
+            return False
+        return True
+
+
+def open_standard_streams() -> None:
+    """Opens what the process was started without: 0, 1 and 2 must not become sockets."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def announce(text: str) -> None:
+    """Writes a line to standard output, where somebody takes it; does not wait for that."""
+
+    def write() -> None:
+        with contextlib.suppress(OSError):
+            os.write(1, f"{printable(text)}\n".encode("utf-8", "backslashreplace"))
+
+    threading.Thread(target=write, name="announce", daemon=True).start()
+
+
+def printable(text: str) -> str:
+    """Returns text with everything escaped that a terminal would act upon."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def _line(level: str, message: str, fields: dict[str, Any]) -> bytes:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    document = {"time": now, "level": level, "message": message, **fields}
+    try:
+        line = orjson.dumps(document, default=repr, option=_OPTIONS)
+    except (orjson.JSONEncodeError, TypeError, ValueError):
+        # Text with halves of surrogate pairs: names of files that are no UTF-8.
+        document = {key: _encodable(value) for key, value in document.items()}
+        line = orjson.dumps(document, default=repr, option=_OPTIONS)
+    return line if _PLAIN.fullmatch(line) else _escaped(line)
+
+
+def _encodable(value: object) -> object:
+    text = value if isinstance(value, str) else repr(value)
+    return value if value is None or isinstance(value, bool | int | float) else (
+        text.encode("utf-8", "backslashreplace").decode("utf-8")
+    )  # fmt: skip
+
+
+def _escaped(line: bytes) -> bytes:
+    """Escapes what a terminal or an editor would act upon; JSON has the rest escaped already."""
+    text = _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", line.decode("utf-8"))
+    return text.encode("utf-8")
+
+
+_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+_PLAIN = re.compile(rb"[\x20-\x7e]*\n")
+# Controls, marks of direction, separators of lines and paragraphs, invisible characters.
+_INVISIBLE = (
+    "\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e"
+    "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb"
+)
+_UNSAFE = re.compile(f"[{_INVISIBLE}]")
+_UNPRINTABLE = re.compile(f"[\\x00-\\x09\\x0b-\\x1f{_INVISIBLE}]")

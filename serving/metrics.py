@@ -51,6 +51,17 @@ class Metrics:
             ("code",),
             registry=self.registry,
         )
+        self._faults = Counter(
+            "serving_model_faults",
+            "Calls that the model failed on or answered with NaN or infinity.",
+            ("kind",),
+            registry=self.registry,
+        )
+        self._dropped = Gauge(
+            "serving_log_lines_dropped",
+            "Lines of the log that nobody took in time.",
+            registry=self.registry,
+        )
         self._rows = Histogram(
             "serving_batch_rows",
             "Rows of one call of TensorFlow.",
@@ -85,6 +96,14 @@ class Metrics:
     def load_failed(self, code: str) -> None:
         """A version was refused."""
         self._failures.labels(code).inc()
+
+    def model_fault(self, kind: str) -> None:
+        """The model failed on a call that it should have answered."""
+        self._faults.labels(kind).inc()
+
+    def watch_log(self, dropped: Callable[[], int]) -> None:
+        """Takes the number of dropped lines whenever somebody looks."""
+        self._dropped.set_function(dropped)
 
     def watch_queue(self, waiting: Callable[[], int]) -> None:
         """Takes the number of waiting calls whenever somebody looks."""

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from schema import export_contract
-from serving.errors import InvalidInput, ModelError
+from serving.errors import InvalidInput, ModelError, ModelFault
 from serving.plain_path import plain_path
+from serving.trust import check_graph
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -36,6 +37,8 @@ INTERNAL_SIGNATURES = frozenset(
     }
 )
 _SERVE_TAG = "serve"
+_CALL_SECONDS = 60
+"""After which TensorFlow gives up on a call: a graph that loops would hold up all others."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +95,22 @@ class Signature:
         """Runs it.
 
         Raises:
-          InvalidInput: if TensorFlow cannot take the values.
+          InvalidInput: if the values have other shapes or types, or are no tf.Examples where
+            those are expected.
+          ModelFault: if the model fails on values that its signature allows.
         """
         from tensorflow.python.framework import errors_impl
 
-        unfit = (errors_impl.InvalidArgumentError, ValueError, TypeError, OverflowError)
         try:
-            values = self.function(
-                *(tensor.array(inputs[name]) for name, tensor in self.inputs.items())
-            )
-        except unfit as error:
+            given = [tensor.array(inputs[name]) for name, tensor in self.inputs.items()]
+        except (ValueError, TypeError, OverflowError) as error:
             raise InvalidInput(_first_line(error)) from error
+        try:
+            values = self.function(*given)
+        except errors_impl.OpError as error:
+            if isinstance(error, errors_impl.InvalidArgumentError) and _PARSING.search(str(error)):
+                raise InvalidInput(_first_line(error)) from error
+            raise ModelFault("failed", f"signature {self.name!r}: {_first_line(error)}") from error
         return dict(zip(self.outputs, values, strict=True))
 
 
@@ -217,12 +225,16 @@ def _load(path: Path, version: int, threads: int) -> ServedModel:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     graph = ops.Graph()
     config = config_pb2.ConfigProto(
-        intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
+        intra_op_parallelism_threads=threads,
+        inter_op_parallelism_threads=threads,
+        operation_timeout_in_ms=_CALL_SECONDS * 1000,
     )
     session = tf_session.Session(graph=graph, config=config)
     try:
         with graph.as_default():
-            meta_graph = loader_impl.load(session, [_SERVE_TAG], str(path))
+            loader = loader_impl.SavedModelLoader(str(path))
+            check_graph(loader.get_meta_graph_def_from_tags([_SERVE_TAG]))
+            meta_graph = loader.load(session, [_SERVE_TAG])
             definitions = dict(meta_graph.signature_def)
             signatures = {
                 name: _signature(name, definition, session)
@@ -230,6 +242,9 @@ def _load(path: Path, version: int, threads: int) -> ServedModel:
                 if name not in INTERNAL_SIGNATURES
             }
         graph.finalize()
+    except ModelError:
+        session.close()
+        raise
     except Exception as error:
         session.close()
         raise ModelError(_code(error), f"cannot be loaded: {_first_line(error)}") from error
@@ -296,13 +311,17 @@ def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(text).splitlines() if line.strip()]
     # Graph execution errors put the cause between a heading and the graph's inner names.
     cause = next((line for line in lines if not line.startswith(_HEADINGS)), type(error).__name__)
-    return _FUNCTIONS.sub("", cause).split(" [[", 1)[0][:300]
+    return _PATHS.sub(r"\1", _FUNCTIONS.sub("", cause).split(" [[", 1)[0][:300])
 
 
 def _shape(sizes: tuple[int | None, ...]) -> str:
     return f"[{', '.join('any' if size is None else str(size) for size in sizes)}]"
 
 
+# Folders of the server are nobody's business.
+_PATHS = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"]+/)+([^\s/:;,'\"]*)")
+# The operation that reads the serialized tf.Examples of a call.
+_PARSING = re.compile(r"\{\{node [^}]*ParseExample|Could not parse example input")
 # Before a cause stand the functions it happened in.
 _FUNCTIONS = re.compile(r"^(\{\{.*?\}\} )+")
 _HEADINGS = ("Graph execution error", "Detected at node", "Node:", "[[")

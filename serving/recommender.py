@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from serving.calls import Array, Call
 from serving.catalogue import Catalogue, Movie, Users, read_catalogue, read_occupations, read_users
 from serving.errors import ModelError
 from serving.model import ServedModel
+from serving.run_record import Quality, read_quality
 
 REQUIRED_SIGNATURES = ("recommend", "rank")
 _EVERYTHING = 1_000_000
@@ -76,11 +77,27 @@ class Recommender:
     catalogue: Catalogue
     users: Users
     occupations: tuple[str, ...] = ()
+    quality: Quality = field(default_factory=Quality)
 
     @property
     def version(self) -> str:
         """The version, as answers name it."""
         return str(self.model.version)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What a version of our pipeline has and this one has not, for people."""
+        parts = {
+            "a run record": self.quality != Quality(),
+            "a list of users": self.users.count is not None,
+            "a list of movies with years and genres": any(
+                movie.genres or movie.year for movie in self.catalogue.movies.values()
+            ),
+            "similar movies": self.finds_similar,
+            "reasons": self.gives_reasons,
+            "movies liked lately": self.takes_recent_movies,
+        }
+        return tuple(name for name, there in parts.items() if not there)
 
     @property
     def takes_recent_movies(self) -> bool:
@@ -220,14 +237,15 @@ def make_recommender(model: ServedModel) -> Recommender:
     _check_signatures(model)
     users = read_users(model.path)
     occupations = read_occupations(model.path)
+    quality = read_quality(model.path)
     catalogue = read_catalogue(model.path)
     if catalogue is not None:
-        return Recommender(model, catalogue, users, occupations)
+        return Recommender(model, catalogue, users, occupations, quality)
     everything = Recommender(model, Catalogue(()), users)
     call = everything.recommend([Person()], _EVERYTHING, [()], seen=True)
     outputs = model.signatures[call.signature](call.inputs)
     movies = (Movie(scored.movie_id, scored.title) for scored in recommended(outputs))
-    return Recommender(model, Catalogue(movies), users, occupations)
+    return Recommender(model, Catalogue(movies), users, occupations, quality)
 
 
 def _check_signatures(model: ServedModel) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from serving.batching import Batcher, Outputs
 from serving.calls import Call
 from serving.config import Config
-from serving.errors import ModelError, NotFound
+from serving.errors import ModelError, ModelFault, NotFound
 from serving.events import Log
 from serving.metrics import Metrics
 from serving.recommender import (
@@ -23,7 +21,6 @@ from serving.recommender import (
     recommended,
     resembling,
 )
-from serving.summary import Quality, read_quality
 from serving.versions import Versions
 
 
@@ -70,12 +67,14 @@ class Service:
         self._ready = ready or (lambda recommender: None)
         self.batcher = Batcher(config.batching, self.metrics.batch)
         self.metrics.watch_queue(lambda: self.batcher.waiting)
+        self.metrics.watch_log(lambda: log.dropped)
         self.versions = Versions(
             config.model_dir,
             log,
             threads=config.threads,
             poll_seconds=config.poll_seconds,
             settle_seconds=config.settle_seconds,
+            limits=config.validation,
             changed=self._changed,
             failed=self._failed,
         )
@@ -92,22 +91,24 @@ class Service:
         self.versions.start()
 
     def stop(self) -> None:
-        """Stops; requests must have been answered before."""
+        """Stops; requests must have been answered before. Does not wait for what hangs."""
         self.versions.stop()
         self.batcher.close()
 
-    def quality(self, version: str) -> Quality:
-        """Returns what is known about how good a version is."""
-        path = self.config.summary
-        try:
-            changed = path.stat().st_mtime_ns if path else 0
-        except OSError:
-            changed = 0
-        return _quality(path, version, changed)
-
     async def run(self, call: Call) -> Outputs:
-        """Runs a call, possibly together with others."""
-        return await self.batcher.run(call)
+        """Runs a call, possibly together with others.
+
+        Raises:
+          RequestError: if it cannot be answered; `ModelFault` if that is the model's fault.
+        """
+        try:
+            return await self.batcher.run(call)
+        except ModelFault as fault:
+            self.metrics.model_fault(fault.kind)
+            self.log.error(
+                "the model could not answer", version=str(call.model.version), reason=fault.reason
+            )
+            raise
 
     async def recommend(
         self, recommender: Recommender, person: Person, wish: Wish
@@ -140,9 +141,3 @@ class Service:
                 " A model trained by the present pipeline does: run 'make run'."
             )
         return resembling(await self.run(recommender.similar([movie_id], k)))
-
-
-@functools.lru_cache(maxsize=4)
-def _quality(path: Path | None, version: str, changed: int) -> Quality:
-    """Reads a summary again only if it was changed."""
-    return read_quality(path, version)

@@ -247,7 +247,7 @@ def _read_rows(instances: Any, signature: Signature) -> dict[str, Array]:
         raise InvalidInput(
             f"Expected at most {limits.MAX_TENSOR_ROWS} instances, found {len(instances)}."
         )
-    only = next(iter(signature.inputs))
+    only = next(iter(signature.inputs), "")
     if len(signature.inputs) == 1 and not _is_named(instances[0]):
         instances = [{only: instance} for instance in instances]
     names = signature.inputs.keys()
@@ -276,7 +276,7 @@ def _read_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
                 f"Expected 'inputs' to be an object with the keys {', '.join(names)},"
                 f" found {shorten(inputs)}."
             )
-        inputs = {next(iter(names)): inputs}
+        inputs = {next(iter(names), ""): inputs}
     for name in names:
         if name not in inputs:
             raise InvalidInput(f"Missing named input: {name} in 'inputs' object.")

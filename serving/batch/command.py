@@ -20,7 +20,7 @@ from serving.batch.options import parse
 from serving.batch.users import Asked, choose, given_ids
 from serving.catalogue import read_users
 from serving.errors import ModelError
-from serving.versions import versions_in
+from serving.version_folder import versions_in
 from storage.errors import PathError
 from storage.paths import local_path
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.errors import InvalidInput
+from serving.errors import InvalidInput, ModelFault
 from serving.model import load
 
 pytestmark = pytest.mark.xdist_group("serving")
@@ -54,8 +54,14 @@ def test_a_value_of_another_shape_or_type_is_refused(model, question, name, valu
         model.signatures["recommend"]({**question, name: value})
 
 
-def test_what_the_model_itself_says_is_handed_on_without_names_of_its_graph(model, question):
-    with pytest.raises(InvalidInput, match="expected exclude_movie_ids to have one list") as caught:
+def test_what_the_model_itself_says_is_its_own_fault_and_kept_for_the_log(model, question):
+    with pytest.raises(ModelFault) as caught:
         model.signatures["recommend"]({**question, "user_id": ["1", "2"]})
-    assert str(caught.value).startswith("assertion failed")
-    assert "{{" not in str(caught.value)
+    assert "expected exclude_movie_ids to have one list" in caught.value.reason
+    assert "{{" not in caught.value.reason
+    assert "exclude_movie_ids" not in caught.value.message
+
+
+def test_what_is_no_example_is_the_callers_fault(model):
+    with pytest.raises(InvalidInput, match="parse"):
+        model.signatures["serving_default"]({"examples": [b"no example"]})

@@ -10,6 +10,8 @@ import httpx
 import pytest
 from serving_fixtures import Server
 
+from components.pusher.manifest import write_manifest
+
 pytestmark = [pytest.mark.xdist_group("serving"), pytest.mark.slow]
 WAIT_SECONDS = 60
 
@@ -120,6 +122,7 @@ def test_no_request_fails_while_versions_come_and_go(model_dir, version_dir, use
                 broken = model_dir.parent / "broken"
                 shutil.copytree(version_dir, broken)
                 spoil(broken)
+                write_manifest(broken)  # Whole, and broken all the same.
                 broken.rename(model_dir / str(number))
                 until(
                     lambda before=failures: (

@@ -1,0 +1,60 @@
+"""What the pipeline found out about a version, from its run record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schema.export_contract import RUN_RECORD
+from serving.errors import ModelError
+from serving.version_folder import read_json
+
+_MOST_BYTES = 1 << 20
+_MOST_METRICS = 1_000
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is known about how good a version is.
+
+    Args:
+      dataset: the name of the data that it was trained on; empty if not known.
+      metrics: the test split's metrics by name; none if not known.
+    """
+
+    dataset: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_quality(version_dir: Path) -> Quality:
+    """Reads a version's run record.
+
+    One that is missing or damaged says nothing, and keeps no version from being served.
+    """
+    try:
+        document = read_json(version_dir / RUN_RECORD, _MOST_BYTES)
+    except (FileNotFoundError, ModelError):
+        return Quality()
+    if not isinstance(document, dict):
+        return Quality()
+    dataset = document.get("dataset")
+    name = dataset.get("name") if isinstance(dataset, dict) else None
+    return Quality(
+        name[:_LONGEST_NAME] if isinstance(name, str) else "",
+        dict(_numbers(document.get("metrics"))),
+    )
+
+
+def _numbers(metrics: Any) -> list[tuple[str, float]]:
+    if not isinstance(metrics, dict):
+        return []
+    found = [
+        (name[:_LONGEST_NAME], float(value))
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    ]
+    return found[:_MOST_METRICS]

@@ -1,0 +1,58 @@
+"""A stop that ends, whatever hangs: a call of TensorFlow cannot be interrupted."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import FrameType
+
+import uvicorn
+
+from serving.events import Log
+
+
+class StoppableServer(uvicorn.Server):
+    """uvicorn's server, whose process ends within a limit once it was told to stop.
+
+    Args:
+      config: uvicorn's configuration.
+      log: written out before the end.
+      seconds: from the signal to the end of the process at the latest.
+    """
+
+    def __init__(self, config: uvicorn.Config, log: Log, seconds: float) -> None:
+        super().__init__(config)
+        self._log = log
+        self._seconds = seconds
+        self._clock: threading.Timer | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Notes a signal to stop, and from then on counts the time."""
+        if self._clock is None:
+            self._clock = threading.Timer(self._seconds, self._end)
+            self._clock.daemon = True
+            self._clock.start()
+        super().handle_exit(sig, frame)
+
+    def _end(self) -> None:
+        self._log.flush()
+        os._exit(0)
+
+
+def end(code: int, log: Log) -> None:
+    """Ends the process if a thread is still at work, after the log is written; else returns.
+
+    The interpreter would wait for such a thread, or take away what TensorFlow works with.
+    """
+    log.flush()
+    for thread in threading.enumerate():
+        if thread.name.startswith(_QUICK):
+            thread.join(_QUICK_SECONDS)
+    if any(thread.name.startswith(_SLOW) for thread in threading.enumerate()):
+        os._exit(code)
+
+
+_QUICK = ("close-",)
+_QUICK_SECONDS = 2.0
+_SLOW = ("close-", "load", "versions", "tensorflow")
+"""How the names of threads begin that may hang."""

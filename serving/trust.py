@@ -1,0 +1,289 @@
+"""What a model's graph may do: compute, keep variables and tables, and nothing with files.
+
+A SavedModel is a program that runs as the server. This list keeps honest mistakes and simple
+attacks out (a model that answers with the content of a file); it is no sandbox.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serving.errors import ModelError
+
+_INIT_SIGNATURE = "__saved_model_init_op"
+_TABLE_FROM_FILE = frozenset({"InitializeTableFromTextFile", "InitializeTableFromTextFileV2"})
+
+_CHECKPOINTS = frozenset(
+    {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "Save", "SaveSlices", "Restore", "RestoreSlice"}
+)
+"""For saving and restoring variables, which only the SavedModel's own functions for that may do."""
+
+_STATEFUL = re.compile(
+    "|".join(
+        (
+            # Checks and control flow.
+            "Assert", "CheckNumerics(V2)?", "(Stateful)?PartitionedCall", "_?(If|While)", "Case",
+            # Variables.
+            "VarHandleOp", "_VarHandlesOp", "Variable(V2)?", "ReadVariableOp", "Variable(Op|Shape)",
+            "Assign(Add|Sub)?VariableOp", "VarIsInitializedOp", "DisableCopyOnRead",
+            "DestroyResourceOp", "TemporaryVariable",
+            "Resource(Gather|Scatter|Apply|Sparse|Count)\\w*",
+            "ResourceStridedSliceAssign", "Empty", "DeepCopy", "GuaranteeConst",
+            # Tables.
+            "(Anonymous)?(Mutable)?(Dense)?HashTable(OfTensors)?(V2)?", "LookupTable\\w+",
+            "InitializeTable(FromTextFile)?(V2)?",
+            # Chance and time.
+            "Random\\w*", "Stateful\\w*", "Multinomial", "\\w*TruncatedNormal", "RngReadAndSkip",
+            "RngSkip", "NonDeterministicInts", "StatelessRandomGetAlg", "Timestamp",
+            "AllCandidateSampler", "\\w*UniformCandidateSampler", "LogUniformCandidateSampler",
+            # Lists of tensors within one call.
+            "TensorArray\\w*", "Stack(V2|Push|PushV2|Pop|PopV2|Close|CloseV2)?", "CudnnRNN\\w*",
+            # To the server's own output.
+            "Print(V2)?",
+        )
+    )
+)  # fmt: skip
+"""The stateful operations that are allowed; of the others most reach out of the process."""
+
+_REFUSED = re.compile(
+    "_.*|.*(File|PyFunc|Dataset|Iterator|Reader|Record|Checkpoint|Remap|Queue|Barrier|Debug|TPU|Tpu|"
+    "BigQuery|Summary|Remote|Rpc).*|(Save|Restore).*|Abort|ImmutableConst|(En|De)codeProto(V2)?"
+)
+"""Operations that are refused although TensorFlow calls them stateless."""
+
+_HARMLESS = re.compile(
+    "_(Arg|Retval|DeviceArg|DeviceRetval|If|While|VarHandlesOp)|Sharded(Filename|Filespec)"
+)
+
+
+@dataclass(frozen=True)
+class _Body:
+    """The nodes of the graph, or of one of its functions."""
+
+    nodes: Mapping[str, Any]
+    arguments: tuple[str, ...] = ()
+
+
+_Callers = Mapping[str, Sequence[tuple[str, Any]]]
+
+
+def check_graph(meta_graph: Any) -> None:
+    """Checks that a model only does what a model needs to do.
+
+    Args:
+      meta_graph: the `MetaGraphDef` that is about to be loaded.
+
+    Raises:
+      ModelError: an operation is not on the list, an asset lies outside of the version, or
+        a table is read from a file that is no asset.
+    """
+    bodies = _bodies(meta_graph.graph_def)
+    assets = _check_assets(meta_graph)
+    callers = _callers(bodies)
+    checkpoints, known = [], set()
+    for function, body in bodies.items():
+        for node in body.nodes.values():
+            if node.op in _CHECKPOINTS:
+                checkpoints.append((function, node))
+            elif node.op not in known and node.op not in bodies:
+                _check_operation(node)
+                if node.op != "PrintV2":
+                    known.add(node.op)
+            if node.op in _TABLE_FROM_FILE and not _is_asset(
+                bodies, callers, function, node, assets
+            ):
+                _refuse(node.op, "of a file that is none of the model's assets")
+    run = _reachable(bodies, _run_by_the_server(meta_graph)) if checkpoints else set()
+    for function, node in checkpoints:
+        if (function, node.name) in run:
+            _refuse(node.op, "outside of saving and restoring variables")
+
+
+def _bodies(graph: Any) -> dict[str, _Body]:
+    """The graph by the name "", and each function by its own."""
+    found = {"": _Body({node.name: node for node in graph.node})}
+    for function in graph.library.function:
+        arguments = tuple(argument.name for argument in function.signature.input_arg)
+        nodes = {node.name: node for node in function.node_def}
+        found[function.signature.name] = _Body(nodes, arguments)
+    return found
+
+
+def _check_operation(node: Any) -> None:
+    from tensorflow.python.framework import op_def_registry
+
+    definition = op_def_registry.get(node.op)
+    if definition is None:
+        _refuse(node.op, "which this server's TensorFlow does not know")
+    known = _HARMLESS.fullmatch(node.op) or (
+        _STATEFUL.fullmatch(node.op)
+        if definition.is_stateful or node.op in _TABLE_FROM_FILE
+        else not _REFUSED.fullmatch(node.op)
+    )
+    if not known:
+        _refuse(node.op)
+    if node.op == "PrintV2":
+        stream = node.attr["output_stream"].s.decode("utf-8", "replace")
+        if stream and not re.fullmatch(r"stdout|stderr|log\((info|warning|error)\)", stream):
+            _refuse(node.op, "to a file")
+
+
+def _refuse(operation: str, where: str = "which has no place in a model") -> None:
+    raise ModelError(
+        "PERMISSION_DENIED",
+        f"is refused: its graph has the operation {operation!r} {where}",
+    )
+
+
+def _check_assets(meta_graph: Any) -> frozenset[str]:
+    """Returns the names of the tensors that hold the paths of assets."""
+    for asset in meta_graph.asset_file_def:
+        name = posixpath.normpath(asset.filename)
+        if name.startswith(("/", "..")) or "\0" in name:
+            raise ModelError(
+                "PERMISSION_DENIED", "is refused: one of its assets lies outside of its folder"
+            )
+    return frozenset(_node(asset.tensor_info.name)[0] for asset in meta_graph.asset_file_def)
+
+
+# -- what is run -------------------------------------------------------------------------------
+
+
+def _run_by_the_server(meta_graph: Any) -> Iterator[str]:
+    """The nodes of the graph that are fetched to initialise the model and to answer."""
+    for name, signature in meta_graph.signature_def.items():
+        if name == _INIT_SIGNATURE or signature.outputs:
+            for info in signature.outputs.values():
+                yield from _tensors_of(info)
+    for key in ("saved_model_main_op", "legacy_init_op"):
+        if key in meta_graph.collection_def:
+            for name in meta_graph.collection_def[key].node_list.value:
+                yield _node(name)[0]
+
+
+def _tensors_of(info: Any) -> Iterator[str]:
+    if info.name:
+        yield _node(info.name)[0]
+    for part in info.composite_tensor.components:
+        yield _node(part.name)[0]
+    sparse = info.coo_sparse
+    for name in (sparse.values_tensor_name, sparse.indices_tensor_name,
+                 sparse.dense_shape_tensor_name):  # fmt: skip
+        if name:
+            yield _node(name)[0]
+
+
+def _reachable(bodies: Mapping[str, _Body], starts: Iterable[str]) -> set[tuple[str, str]]:
+    """Returns (function, node) of what runs when nodes of the graph are fetched."""
+    found: set[tuple[str, str]] = set()
+    waiting = [("", name) for name in starts]
+    while waiting:
+        function, name = waiting.pop()
+        node = bodies[function].nodes.get(name)
+        if node is None or (function, name) in found:
+            continue
+        found.add((function, name))
+        waiting.extend((function, _node(given)[0]) for given in node.input)
+        for called in _called(node, bodies):
+            # Whatever a function has in it runs: its control outputs need not be followed.
+            waiting.extend((called, inner) for inner in bodies[called].nodes)
+    return found
+
+
+def _called(node: Any, bodies: Mapping[str, _Body]) -> Iterator[str]:
+    if node.op in bodies:
+        yield node.op
+    for value in node.attr.values():
+        for function in (value.func, *value.list.func):
+            if function.name in bodies and function.name:
+                yield function.name
+
+
+# -- where a file's name comes from ------------------------------------------------------------
+
+
+def _is_asset(
+    bodies: Mapping[str, _Body],
+    callers: _Callers,
+    function: str,
+    node: Any,
+    assets: frozenset[str],
+) -> bool:
+    """Whether the second input, the file's name, is an asset wherever the node is called."""
+    waiting, seen = [(function, _node(node.input[1])[0])], set()
+    while waiting:
+        place = waiting.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        where, name = place
+        body = bodies[where]
+        found = body.nodes.get(name)
+        if not where and name in assets and found is not None and found.op in _GIVEN:
+            continue
+        if name in body.arguments:
+            waiting.extend(_given(callers, where, body.arguments.index(name)))
+        elif found is not None and found.op == "Identity":
+            waiting.append((where, _node(found.input[0])[0]))
+        elif not where and found is not None and found.op == "ReadVariableOp":
+            values = _assigned(bodies, _node(found.input[0])[0])
+            if not values:
+                return False
+            waiting.extend(("", value) for value in values)
+        else:
+            return False
+    return True
+
+
+_GIVEN = frozenset({"Const", "Placeholder"})
+"""How the name of an asset's file comes into the graph; the loader puts the real path in."""
+_OF_A_NAME = frozenset({"AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp"})
+
+
+def _assigned(bodies: Mapping[str, _Body], variable: str) -> list[str]:
+    """Returns what the graph assigns to a variable; nothing if another could assign as well."""
+    handle = bodies[""].nodes.get(variable)
+    if handle is None or handle.op != "VarHandleOp":
+        return []
+    name = handle.attr["shared_name"].s
+    values, same_name = [], 0
+    for body in bodies.values():
+        for node in body.nodes.values():
+            same_name += node.op == "VarHandleOp" and node.attr["shared_name"].s == name
+    for node in bodies[""].nodes.values():
+        if variable in (_node(given)[0] for given in node.input if not given.startswith("^")):
+            if node.op not in _OF_A_NAME:
+                return []
+            if node.op == "AssignVariableOp":
+                values.append(_node(node.input[1])[0])
+    return values if same_name == 1 else []
+
+
+def _given(callers: _Callers, function: str, position: int) -> Iterator[tuple[str, str]]:
+    """What is given for an argument of a function, wherever it is called."""
+    for where, node in callers.get(function, ()):
+        if node.op in (function, "PartitionedCall", "StatefulPartitionedCall"):
+            yield where, _node(node.input[position])[0]
+        else:
+            # Loops and branches give other arguments: no initialiser of a table needs them.
+            yield where, ""
+
+
+def _callers(bodies: Mapping[str, _Body]) -> _Callers:
+    """Returns where each function is called."""
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for where, body in bodies.items():
+        for node in body.nodes.values():
+            for called in _called(node, bodies):
+                found.setdefault(called, []).append((where, node))
+    return found
+
+
+def _node(tensor: str) -> tuple[str, str]:
+    """Splits "^node", "node", "node:0" or, in a function, "node:output:0"."""
+    name, _, output = tensor.lstrip("^").partition(":")
+    return name, output

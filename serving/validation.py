@@ -1,0 +1,209 @@
+"""Model validation: a version is loaded and asked in a process of its own first.
+
+A graph can loop for ever, take all memory or end its process, and a call of TensorFlow cannot be
+interrupted. So what nobody has vouched for is tried where it can be killed: with a time limit, a
+memory limit, less right to the processor than the server has, and no right to write files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from serving.errors import ModelError
+
+_ROOT = Path(__file__).resolve().parents[1]
+_POLL_SECONDS = 0.05
+_ANSWER_BYTES = 65_536
+_NICENESS = 10
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class ValidationLimits:
+    """What a version may take until it is loaded and has answered the trial queries.
+
+    Args:
+      seconds: of time, for loading and for answering together.
+      memory_bytes: of memory, beside eight times the bytes of its files.
+    """
+
+    seconds: float = 120.0
+    memory_bytes: int = 2 << 30
+
+
+def validate_apart(
+    path: Path,
+    version: int,
+    size: int,
+    threads: int = 1,
+    limits: ValidationLimits | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Loads and tries a version in a process of its own.
+
+    Args:
+      path: its folder.
+      version: its number.
+      size: bytes of all its files.
+      threads: how many threads TensorFlow may use.
+      limits: after which the process is killed.
+      stop: set when nobody wants to know any more; the process is then killed.
+
+    Raises:
+      ModelError: it cannot be loaded, answers nonsense or takes too much.
+    """
+    limits = limits or ValidationLimits()
+    answer, reply = os.pipe()
+    try:
+        command = [sys.executable, "-m", "serving.validation", str(path.resolve()), str(version),
+                   str(threads), str(reply)]  # fmt: skip
+        child = subprocess.Popen(
+            command,
+            # The child ends when this is closed, however this process ends.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[reply],
+            env={**os.environ, "PYTHONPATH": _python_path()},
+        )
+    except OSError as error:
+        os.close(answer)
+        raise ModelError("UNAVAILABLE", f"cannot be tried: {error.strerror}") from error
+    finally:
+        os.close(reply)
+    try:
+        _watch(child, limits, limits.memory_bytes + 8 * size, stop or threading.Event())
+        _judge(child.returncode, os.read(answer, _ANSWER_BYTES))
+    finally:
+        child.kill()
+        child.wait()
+        if child.stdin is not None:
+            child.stdin.close()
+        os.close(answer)
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
+
+
+def _watch(
+    child: subprocess.Popen[bytes], limits: ValidationLimits, memory: int, stop: threading.Event
+) -> None:
+    end = time.monotonic() + limits.seconds
+    while child.poll() is None:
+        if stop.wait(_POLL_SECONDS):
+            raise ModelError("CANCELLED", "was not tried to the end: the server stops")
+        if time.monotonic() > end:
+            raise ModelError(
+                "DEADLINE_EXCEEDED",
+                f"did not load and answer the trial queries within {limits.seconds:g} s",
+            )
+        if _memory_of(child.pid) > memory:
+            raise ModelError(
+                "RESOURCE_EXHAUSTED",
+                f"takes more than {memory / 2**20:,.0f} MiB to load and answer the trial queries",
+            )
+
+
+def _memory_of(process: int) -> int:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * _PAGE
+    return 0
+
+
+def _judge(code: int, answer: bytes) -> None:
+    try:
+        document = json.loads(answer)
+        found, message = str(document["code"]), str(document["message"])
+    except (ValueError, KeyError, TypeError):
+        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        raise ModelError("INTERNAL", f"ends the process that tries it: {how}") from None
+    if found != "OK":
+        raise ModelError(found, message)
+
+
+def within(seconds: float, stop: threading.Event, function: Callable[[], Answer]) -> Answer:
+    """Runs a function in a thread of its own, and gives up on it when it takes too long.
+
+    Raises:
+      ModelError: it takes too long, or nobody wants to know any more. The thread goes on; what it
+        returns is dropped.
+    """
+    done: queue.SimpleQueue[tuple[Answer | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((function(), None))
+        except BaseException as error:
+            done.put((None, error))
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(queue.Empty):
+            answer, error = done.get(timeout=_POLL_SECONDS)
+            if error is not None:
+                raise error
+            return answer  # type: ignore[return-value]
+        if stop.is_set():
+            raise ModelError("CANCELLED", "was not loaded to the end: the server stops")
+        if time.monotonic() > end:
+            raise ModelError(
+                "DEADLINE_EXCEEDED",
+                f"did not load and answer the trial queries within {seconds:g} s",
+            )
+
+
+# -- in the process of its own -----------------------------------------------------------------
+
+
+def main(arguments: list[str]) -> None:
+    """Tries a version and writes what came of it; never returns."""
+    path, version, threads, reply = arguments
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    os.nice(_NICENESS)
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+        resource.setrlimit(limit, (0, 0))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    answer = _tried(Path(path), int(version), int(threads))
+    os.write(int(reply), json.dumps(answer).encode()[:_ANSWER_BYTES])
+    os._exit(0)
+
+
+def _end_with_the_server() -> None:
+    sys.stdin.buffer.read()
+    os._exit(3)
+
+
+def _tried(path: Path, version: int, threads: int) -> dict[str, Any]:
+    from serving import lean_tensorflow
+
+    lean_tensorflow.install()
+    from serving.trial import load_and_try
+
+    try:
+        load_and_try(path, version, threads)
+    except ModelError as error:
+        return {"code": error.code, "message": error.message[:2000]}
+    return {"code": "OK", "message": ""}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    main(sys.argv[1:])

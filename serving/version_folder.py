@@ -1,0 +1,321 @@
+"""The folder of one version, as it lies on the disk: read with limits, and trusted in nothing.
+
+Versions are judged one by one. A pipe, a loop of links, a file without end or one that cannot be
+read is that version's fault, and stops neither the search nor the server.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from schema.export_contract import MANIFEST, SIGNATURE
+from serving.errors import ModelError
+
+SAVED_MODEL = "saved_model.pb"
+LARGEST_VERSION = 2**63 - 1
+
+_MOST_FILES = 10_000
+_DEEPEST = 16
+_GRAPH_BYTES = 1 << 30
+_MANIFEST_BYTES = 8 << 20
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a version: its name below the version's folder, its bytes and its time."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
+Listing = tuple[File, ...]
+
+
+class Incomplete(Exception):
+    """A version of which not everything is there yet."""
+
+
+class Unreadable(ModelError):
+    """A version that could not be read for a reason that may pass."""
+
+
+def versions_in(model_dir: Path) -> list[int]:
+    """Returns the versions in a directory, the newest first: subfolders named by a number.
+
+    Numbers beyond int64 are not versions (`strange_numbers_in` has them).
+
+    Raises:
+      OSError: if the directory cannot be read.
+    """
+    return sorted((int(name) for name in _numbers_in(model_dir) if _fits(name)), reverse=True)
+
+
+def strange_numbers_in(model_dir: Path) -> list[str]:
+    """Returns the names of subfolders that are numbers beyond int64.
+
+    Raises:
+      OSError: if the directory cannot be read.
+    """
+    return sorted(name for name in _numbers_in(model_dir) if not _fits(name))
+
+
+def _numbers_in(model_dir: Path) -> list[str]:
+    try:
+        with os.scandir(model_dir) as entries:
+            return [entry.name for entry in entries if _is_number(entry.name) and _is_dir(entry)]
+    except FileNotFoundError:
+        return []
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and str(int(name)) == name
+
+
+def _fits(name: str) -> bool:
+    return int(name) <= LARGEST_VERSION
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return True  # Whatever it is, its own turn says so.
+
+
+def listing(path: Path) -> Listing:
+    """Returns every file of a version; equal while nothing is written.
+
+    Raises:
+      ModelError: a file is no regular file, a link leads in circles, or there are too many.
+      Unreadable: the folder cannot be read now.
+    """
+    found: list[File] = []
+    for file in _walk(path, "", 0):
+        found.append(file)
+        if len(found) > _MOST_FILES:
+            raise ModelError("INVALID_ARGUMENT", f"has more than {_MOST_FILES:,} files")
+    return tuple(sorted(found, key=lambda file: file.name))
+
+
+def _walk(path: Path, prefix: str, depth: int) -> Iterator[File]:
+    if depth > _DEEPEST:
+        raise ModelError("INVALID_ARGUMENT", f"has folders more than {_DEEPEST} deep: {prefix!r}")
+    with _explained(prefix):
+        names = sorted(os.listdir(path))  # noqa: PTH208 - its names alone
+    for name in names:
+        below = f"{prefix}{name}"
+        with _explained(below):
+            try:
+                found = (path / name).stat()
+            except FileNotFoundError:
+                if (path / name).is_symlink():
+                    raise
+                continue  # It went away in between.
+        if stat.S_ISDIR(found.st_mode):
+            yield from _walk(path / name, f"{below}/", depth + 1)
+        elif stat.S_ISREG(found.st_mode):
+            yield File(below, found.st_size, found.st_mtime_ns)
+        else:
+            raise ModelError(
+                "INVALID_ARGUMENT", f"has something that is no regular file: {below!r}"
+            )
+
+
+class _explained:
+    """Turns an `OSError` about a name of the version into a `ModelError` without its path."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
+        reason = error.strerror or type(error).__name__
+        message = f"cannot be read: {self._name or 'its folder'!r}: {reason}"
+        if error.errno == errno.ELOOP:
+            raise ModelError("INVALID_ARGUMENT", message) from error
+        code = "PERMISSION_DENIED" if error.errno in (errno.EACCES, errno.EPERM) else "UNAVAILABLE"
+        raise Unreadable(code, message) from error
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """Reads a regular file of limited size; never waits for one that is a pipe.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ModelError: it is no regular file or too large.
+      Unreadable: it cannot be read now.
+    """
+    if not os.path.lexists(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    with _explained(path.name):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise ModelError("INVALID_ARGUMENT", f"has no regular file {path.name!r}")
+            content = stream.read(most + 1)
+    if len(content) > most:
+        raise ModelError("INVALID_ARGUMENT", f"has more than {most:,} bytes in {path.name!r}")
+    return content
+
+
+def read_json(path: Path, most: int) -> Any:
+    """Reads a file of JSON as `read_limited` does, strictly: no NaN, no number without end.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ModelError: it is no regular file, too large or no JSON.
+      Unreadable: it cannot be read now.
+    """
+    content = read_limited(path, most)
+    try:
+        return json.loads(content, parse_constant=_no_constant, parse_float=_finite, parse_int=_int)
+    except (ValueError, RecursionError) as error:
+        raise ModelError("DATA_LOSS", f"has a damaged {path.name!r}: {error}") from error
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"expected a number, found {text}")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"expected a number that fits, found {text[:20]}")
+    return value
+
+
+def _int(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(f"expected a number that fits, found {text[:20]}…")
+    return int(text)
+
+
+# -- whether everything is there ---------------------------------------------------------------
+
+
+class Completeness:
+    """Compares versions with their manifests; a file is hashed once per size and time."""
+
+    def __init__(self) -> None:
+        self._hashes: dict[Path, dict[File, str]] = {}
+
+    def check(self, path: Path, files: Listing) -> bool:
+        """Tells whether a version is proven to be complete.
+
+        Args:
+          path: the version's folder.
+          files: its files.
+
+        Returns:
+          True if every file is as its manifest says; False if it has no manifest and is not
+          of our pipeline, so that nothing can be said.
+
+        Raises:
+          Incomplete: something is missing, or not as the manifest says.
+          ModelError: what is there cannot be used, whatever comes.
+          Unreadable: it cannot be read now.
+        """
+        try:
+            manifest = _read_manifest(path)
+        except FileNotFoundError:
+            if is_ours(path):
+                raise Incomplete(f"{MANIFEST} is missing") from None
+            return False
+        self._compare(path, manifest, {file.name: file for file in files})
+        return True
+
+    def forget_all_but(self, paths: set[Path]) -> None:
+        """Forgets the hashes of versions that are gone."""
+        for path in set(self._hashes) - paths:
+            del self._hashes[path]
+
+    def _compare(self, path: Path, manifest: Mapping[str, Any], there: Mapping[str, File]) -> None:
+        # Sizes first: they cost nothing.
+        for name, expected in manifest.items():
+            if name not in there:
+                raise Incomplete(f"{name} is missing")
+            if there[name].size != expected["size"]:
+                raise Incomplete(f"{name} has {there[name].size:,} of {expected['size']:,} bytes")
+        known = self._hashes.get(path, {})
+        hashes = {}
+        for name, expected in manifest.items():
+            file = there[name]
+            hashes[file] = known.get(file) or _sha256(path / name)
+            self._hashes[path] = {**known, **hashes}
+            if hashes[file] != expected["sha256"]:
+                raise Incomplete(f"{name} is not as its manifest says")
+        self._hashes[path] = hashes
+
+
+def _read_manifest(path: Path) -> Mapping[str, Any]:
+    """Returns size and hash by name.
+
+    Raises:
+      FileNotFoundError: there is no manifest.
+      Incomplete: it is not whole.
+    """
+    try:
+        document = read_json(path / MANIFEST, _MANIFEST_BYTES)
+    except Unreadable:
+        raise
+    except ModelError as error:
+        raise Incomplete(f"{MANIFEST} is not whole") from error
+    files = document.get("files") if isinstance(document, dict) else None
+    if not isinstance(files, dict) or not files or not all(map(_is_entry, files.values())):
+        raise Incomplete(f"{MANIFEST} is not whole")
+    return files
+
+
+def _is_entry(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("size"), int)
+        and isinstance(value.get("sha256"), str)
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with _explained(path.name):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            while block := stream.read(_BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def is_ours(path: Path) -> bool:
+    """Tells whether `saved_model.pb` says that our pipeline exported it.
+
+    Raises:
+      Incomplete: there is no `saved_model.pb`, or only a part of it.
+      ModelError: it is no regular file or too large.
+      Unreadable: it cannot be read now.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    document = saved_model_pb2.SavedModel()
+    try:
+        document.ParseFromString(read_limited(path / SAVED_MODEL, _GRAPH_BYTES))
+    except FileNotFoundError:
+        raise Incomplete(f"{SAVED_MODEL} is missing") from None
+    except DecodeError:
+        raise Incomplete(f"{SAVED_MODEL} is not whole") from None
+    return any(SIGNATURE in graph.signature_def for graph in document.meta_graphs)
