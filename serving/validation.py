@@ -27,7 +27,7 @@ from serving.errors import ModelError
 _ROOT = Path(__file__).resolve().parents[1]
 _POLL_SECONDS = 0.05
 _ANSWER_BYTES = 65_536
-_NICENESS = 10
+_NICENESS = 5
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 Answer = TypeVar("Answer")
@@ -42,7 +42,7 @@ class ValidationLimits:
       memory_bytes: of memory, beside eight times the bytes of its files.
     """
 
-    seconds: float = 120.0
+    seconds: float = 300.0
     memory_bytes: int = 2 << 30
 
 

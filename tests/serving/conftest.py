@@ -14,7 +14,7 @@ def pushed(sample_output):
 
 @pytest.fixture(scope="session")
 def version_dir(pushed):
-    return max((pushed / "serving_model").iterdir())
+    return max(path for path in (pushed / "serving_model").iterdir() if path.is_dir())
 
 
 @pytest.fixture(scope="session")

@@ -116,9 +116,11 @@ def test_similar_movies_do_not_hold_the_movie_itself(client, catalogue):
     assert values == sorted(values, reverse=True)
 
 
-def test_model_says_how_good_it_was(client, pushed):
-    metrics = json.loads((pushed / "summary.json").read_text())["metrics"]
-    assert client.get("/api/model").json()["metrics"]["rmse"] == pytest.approx(metrics["rmse"])
+def test_model_says_how_good_it_was(client, version_dir):
+    record = json.loads((version_dir / "assets.extra" / "run.json").read_text())
+    answer = client.get("/api/model").json()
+    assert answer["metrics"]["rmse"] == pytest.approx(record["metrics"]["rmse"])
+    assert answer["dataset"] == record["dataset"]["name"]
 
 
 @pytest.mark.parametrize(

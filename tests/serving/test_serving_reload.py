@@ -13,7 +13,7 @@ from serving_fixtures import Server
 from components.pusher.manifest import write_manifest
 
 pytestmark = [pytest.mark.xdist_group("serving"), pytest.mark.slow]
-WAIT_SECONDS = 60
+WAIT_SECONDS = 180
 
 
 class Load:
