@@ -169,6 +169,26 @@ def test_user_features_are_those_of_each_user(rated, transform_output):
         assert {name: users.features[name][row] for name in expected} == expected
 
 
+def test_a_user_of_whom_nothing_is_known_has_the_indices_of_unknown(
+    rated, world, catalogue, transform_output, tmp_path
+):
+    _, _, examples = rated
+    bare = fixtures.to_example(
+        user_id="999999",
+        movie_id=catalogue.ids[0].decode(),
+        user_rating=3.0,
+        timestamp=880_000_000,
+        user_gender=raw.UNKNOWN,
+        user_occupation_text=raw.UNKNOWN,
+        user_zip_code=raw.UNKNOWN,
+    )
+    path = fixtures.write_examples(tmp_path / "bare.gz", [*examples, bare])
+    _, users = reading.load_interactions([path], transform_output, catalogue)
+    row = users.ids.tolist().index(b"999999")
+    for name in ("gender_index", "age_bucket_index", "state_index"):
+        assert users.features[name][row] == 0
+
+
 def test_the_order_of_files_and_rows_does_not_matter(rated, world, catalogue, tmp_path):
     interactions, _, examples = rated
     half = len(examples) // 2
