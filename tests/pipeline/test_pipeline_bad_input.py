@@ -419,7 +419,7 @@ def test_metadata_damaged_by_a_spreadsheet_is_read_and_counted(anomalous):
     repaired = files["movies_metadata.csv"]["repaired"]
     assert repaired["date of another order read"] >= 1
     assert repaired["upper-case boolean read"] >= 1
-    assert files["credits.csv"]["repaired"]["broken literal"] >= 1
+    assert files["credits.csv"]["values_lost"]["broken literal"] >= 1
 
 
 # --- downloads
