@@ -424,10 +424,11 @@ def _parse_odd_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]
     form = files.FORMATS[files.RATINGS]
     raw = text.decode_row(data)[0].rstrip("\r").split("\t", form.columns)
     raw = [field.strip()[:_MAX_FIELD_CHARS] for field in raw]
+    plain = [field.strip(text.BYTE_ORDER_MARK) for field in raw]
     if len(raw) != form.columns:
         expected, found = form.expected, files.shorten(data.rstrip(b"\r"))
         raise BadRow(report.WRONG_COLUMNS, expected=expected, found=found)
-    cleaned = [wrangling.clean_token(field) for field in raw]
+    cleaned = [wrangling.clean_token(field) for field in plain]
     if any(wrangling.is_missing(field) for field in cleaned):
         shown = files.shorten(data.rstrip(b"\r"))
         raise BadRow(report.MISSING_VALUE, expected="a value in every column", found=shown)

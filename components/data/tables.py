@@ -75,6 +75,14 @@ class _Line:
         """Returns a column cleaned as free text, whose own quotes stay."""
         return self._text(column, wrangling.clean_text)
 
+    def clean_number(self, column: int) -> str:
+        """Returns a column as `clean` does, with control characters: without, it is another."""
+        cleaned = wrangling.clean_token(self.fields[column][:MAX_TEXT_CHARS])
+        number = wrangling.clean_token(cleaned.strip(text.BYTE_ORDER_MARK))
+        if number != self.fields[column].strip():
+            self.repairs.append(report.QUOTES_REMOVED)
+        return number
+
     def _text(self, column: int, clean: Callable[[str], str]) -> str:
         raw = self.fields[column]
         if len(raw) > MAX_TEXT_CHARS:
@@ -383,7 +391,7 @@ def _parse_id(text: str, name: str) -> int:
 
 
 def _user(line: _Line, occupations: frozenset[str]) -> _User:
-    user_id = _parse_id(line.clean(0), "user id")
+    user_id = _parse_id(line.clean_number(0), "user id")
     age = _age(line)
     gender = line.known(wrangling.normalize_gender(line.clean(2)), "gender")
     occupation = line.known(line.clean(3), "occupation")
@@ -401,7 +409,7 @@ def _user(line: _Line, occupations: frozenset[str]) -> _User:
 
 def _age(line: _Line) -> float | None:
     """Returns the age in years; None, and the reason noted, if there is none."""
-    value = line.clean(1)
+    value = line.clean_number(1)
     if wrangling.is_missing(value):
         line.missing.append("age")
         return None
@@ -435,7 +443,7 @@ def _drop_invalid_zips(
 
 
 def _movie(line: _Line, genres: tuple[str, ...]) -> _Movie:
-    movie_id = _parse_id(line.clean(0), "movie id")
+    movie_id = _parse_id(line.clean_number(0), "movie id")
     title = line.known(line.clean_title(1), "title")
     day = _release_date(line)
     flagged = tuple(_flagged(line, genres))

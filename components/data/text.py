@@ -10,6 +10,9 @@ Encoding = Literal["ascii", "utf-8", "latin-1"]
 REPLACEMENT = "\ufffd"
 """What stands where a program before ours lost a character."""
 
+BYTE_ORDER_MARK = "\ufeff"
+"""Also within a file that was made of several ones."""
+
 # Windows-1252 has printable characters where Latin-1 has the control characters C1.
 _WINDOWS_1252 = {
     code: ord(bytes([code]).decode("cp1252"))

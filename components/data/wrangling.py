@@ -61,7 +61,7 @@ _FIVE_DIGITS = re.compile(r"[0-9]{5}")
 _WHOLE_NUMBER = re.compile(r"([+-]?\d{1,40})(?:\.0*)?", re.ASCII)
 # No two parts of it can share characters, so that it takes linear time.
 _NUMBER = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?", re.ASCII)
-_MISSING = frozenset({"", "nan", "na", "n/a", "null", "<na>"})
+_MISSING = frozenset({"", "nan", "na", "n/a", "null", "<na>", r"\n"})
 _MALE = frozenset({"male", "m", "true", "t", "1", "1.0", "man"})
 _FEMALE = frozenset({"female", "f", "false", "0", "0.0", "woman"})
 _WRAPPED = re.compile(r"""\s*[bB]?(["']).*\1\s*""", re.DOTALL)
@@ -133,7 +133,7 @@ def _unwrap_quotes(text: str) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Returns whether a cleaned value stands for "no value": empty, NaN, N/A, null."""
+    """Returns whether a cleaned value stands for "no value": empty, NaN, N/A, null, \\N."""
     return text.strip().lower() in _MISSING
 
 
@@ -149,7 +149,7 @@ def parse_number(text: str) -> float | None:
 
 
 def normalize_gender(text: str) -> str:
-    """Returns "Male" or "Female" for every spelling in use, else the cleaned text.
+    """Returns "Male", "Female" or "unknown" for every spelling in use, else the cleaned text.
 
     True is male, as in TensorFlow Datasets. A value that is not recognised is left for
     the schema to flag.
@@ -158,7 +158,9 @@ def normalize_gender(text: str) -> str:
     key = token.lower()
     if key in _MALE:
         return "Male"
-    return "Female" if key in _FEMALE else token
+    if key in _FEMALE:
+        return "Female"
+    return features.UNKNOWN if key == features.UNKNOWN else token
 
 
 def is_valid_zip(text: str) -> bool:

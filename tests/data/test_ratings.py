@@ -333,6 +333,13 @@ def test_the_order_of_rows_does_not_change_what_is_left(rows, random):
     assert (rows_of(one[0]), one[1:]) == (rows_of(two[0]), two[1:])
 
 
+def test_a_byte_order_mark_before_a_row_does_not_matter():
+    with file_of(b"1\t1\t3\t880000000\n\xef\xbb\xbf2\t1\t3\t880000000\n") as path:
+        chunk, found = read_ratings(path)
+    assert chunk.user_id.tolist() == [1, 2]
+    assert found.file("u.data").repaired == {report.QUOTES_REMOVED: 1}
+
+
 def test_ratings_lost_with_their_users_count_as_lost():
     lines = [line.encode() for line in rating_rows(1000)]
     with file_of(b"\n".join(lines)) as path:

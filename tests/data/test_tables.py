@@ -144,6 +144,24 @@ def test_users_without_a_zip_code_are_dropped_where_that_was_asked_for(tmp_path)
     assert "what to do: leave out --invalid-zip drop" in message
 
 
+def test_a_number_with_a_control_character_is_no_other_number(tmp_path):
+    users, found = users_with(tmp_path, "30\x1b1|30|M|writer|1", "302|3\x070|Unknown|writer|1")
+    assert users["user_id"].tolist()[-1] == 302
+    assert np.isnan(the_row(users, 302)["raw_user_age"])
+    assert the_row(users, 302)["user_gender"] == "unknown"
+    assert found.file("u.user").dropped == {report.NON_NUMERIC_ID: 1}
+
+
+def test_byte_order_marks_of_files_put_together_do_not_matter(tmp_path):
+    directory = write_raw(tmp_path, users=["1||||"])
+    part = "\ufeff2|30|M|writer|1\n".encode()
+    with (directory / "u.user").open("ab") as file:
+        file.write(part)
+    users, found = read_users(directory, "keep")
+    assert users["user_id"].tolist() == [1, 2]
+    assert found.file("u.user").dropped == {}
+
+
 def test_users_may_come_as_ids_alone(tmp_path):
     users, found = read_users(write_raw(tmp_path, users=["3", "1", "2"], occupations=[]), "keep")
     assert users["user_id"].tolist() == [1, 2, 3]
