@@ -135,7 +135,7 @@ def tables(
       ModelError: a worker could not load the model.
       RunError: the runner failed.
     """
-    with _parts_beside(output) as parts:
+    with parts_beside(output) as parts:
         with _watched(parts, reach):
             _run(function(str(parts)), chunks, options, output)
         problem = parts / _PROBLEM
@@ -202,8 +202,14 @@ def _watched(parts: Path, reach: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _parts_beside(output: Path) -> Iterator[Path]:
-    """Makes a folder beside the output, and removes it and what killed batches left of theirs."""
+def parts_beside(output: Path) -> Iterator[Path]:
+    """Makes a folder beside the output, and removes it when the block ends.
+
+    Folders that killed batches on the same output left behind are removed as well.
+
+    Raises:
+      PathError: no folder can be made there.
+    """
     target = Path(os.path.realpath(output))
     key = hashlib.blake2b(os.fsencode(target.name), digest_size=6).hexdigest()
     prefix = f".batch-parts-{key}-"

@@ -123,10 +123,11 @@ class Progress:
         """Notes how many users are done."""
         self.users = users
         now = self._clock()
-        if not users or now - self._said < self._every:
+        completes = self._shown and users == self._total
+        if not users or (now - self._said < self._every and not completes):
             return
         self._said = now
-        rate = users / (now - self._started)
+        rate = users / max(now - self._started, 1e-9)
         text = f"{users:,} of {self._total:,} users, {rate:,.0f} per second"
         # Back to the start of the line, and the rest of it erased.
         say(f"\r{text}\x1b[K" if self._moves else text, self._stream, "" if self._moves else "\n")

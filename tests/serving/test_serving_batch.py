@@ -2,6 +2,8 @@
 
 import csv
 import json
+import multiprocessing
+import os
 import shutil
 import signal
 import subprocess
@@ -148,3 +150,25 @@ def test_a_signal_ends_the_batch_with_130_and_leaves_what_was_there(pushed, tmp_
     assert "Traceback" not in said
     assert output.read_text() == "old"
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_the_parts_of_a_killed_batch_on_beam_are_removed_and_those_of_others_stay(tmp_path):
+    from serving.batch.on_beam import parts_beside
+
+    output = tmp_path / "x.csv"
+    foreign = tmp_path / ".batch-parts-of-mine"
+    foreign.mkdir()
+
+    def die():
+        with parts_beside(output) as parts:
+            (parts / "part-00000000.arrow").write_text("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    killed = multiprocessing.get_context("fork").Process(target=die)
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    with parts_beside(output) as first, parts_beside(output) as second:
+        assert sorted(tmp_path.iterdir()) == sorted([foreign, first, second])
+    assert list(tmp_path.iterdir()) == [foreign]
