@@ -30,6 +30,6 @@ class UsageError(Exception):
 
 
 class RunError(Exception):
-    """A Beam runner could not do its work: exit code 1."""
+    """The model failed on a user, or a Beam runner could not do its work: exit code 1."""
 
     exit_code = 1

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 
+from serving.batch.errors import RunError
 from serving.batch.output import SCHEMA
-from serving.calls import Array
-from serving.canary import try_out
-from serving.errors import ModelError
-from serving.model import load
-from serving.recommender import Person, Recommender, make_recommender
+from serving.calls import Array, check_answer
+from serving.errors import ModelError, ModelFault
+from serving.recommender import Person, Recommender
 from serving.titles import display_title
+from serving.trial import load_and_try
+from serving.version_folder import Completeness, Incomplete, listing
 
 
 def load_version(version_dir: Path, threads: int) -> Recommender:
@@ -25,16 +26,13 @@ def load_version(version_dir: Path, threads: int) -> Recommender:
       threads: how many threads TensorFlow may use.
 
     Raises:
-      ModelError: it cannot be read, is not what is expected, or answers nonsense.
+      ModelError: it is not complete, cannot be read, or answers nonsense.
     """
     try:
-        recommender = make_recommender(load(version_dir, int(version_dir.name), threads))
-        try_out(recommender)
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError("UNKNOWN", f"cannot be loaded: {error!r}") from error
-    return recommender
+        Completeness().check(version_dir, listing(version_dir))
+    except Incomplete as error:
+        raise ModelError("UNAVAILABLE", f"is not complete: {error}") from error
+    return load_and_try(version_dir, int(version_dir.name), threads)
 
 
 def chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
@@ -57,10 +55,20 @@ def score(
       k: recommendations for each at most.
       include_seen: whether movies that a user rated may be recommended.
       cold: those of the users who get what somebody unknown gets.
+
+    Raises:
+      RunError: the model fails, or its scores are no numbers.
     """
     people = [Person("" if user_id in cold else user_id) for user_id in user_ids]
     call = model.recommend(people, k, [()] * len(people), include_seen)
-    outputs = model.model.signatures[call.signature](call.inputs)
+    try:
+        outputs = model.model.signatures[call.signature](call.inputs)
+        check_answer(call, outputs)
+    except ModelFault as fault:
+        raise RunError(
+            f"Version {model.version} of the model failed on a chunk that begins with user"
+            f" {user_ids[0]}: {fault.reason}"
+        ) from fault
     counts = outputs["count"]
     columns = np.arange(outputs["movie_id"].shape[1])
     there = columns < counts[:, np.newaxis]

@@ -123,7 +123,9 @@ def test_half_a_version_is_refused_in_words(version_dir, tmp_path, beam):
     output.write_text("old")
     done = batch("--model-dir", str(half.parent), "--output", str(output), *beam)
     assert done.returncode == 2, done.stderr
-    assert f"Version {half.name} of the model in {half.parent} cannot be loaded" in done.stderr
+    said = f"Version {half.name} of the model in {half.parent} is not complete: "
+    assert said in done.stderr
+    assert "is missing" in done.stderr
     assert "Traceback" not in done.stderr
     assert output.read_text() == "old"
     assert sorted(tmp_path.iterdir()) == [half.parent, output]
