@@ -15,6 +15,8 @@ WRONG_USE = 2
 def require(program: str, *kinds: str, target: str = "", packages: bool = True) -> None:
     """Ends the process with two lines on stderr where this interpreter cannot run a program.
 
+    Where it can, what breaks libraries is taken out of the environment.
+
     Args:
       program: what is written after the interpreter's name, as "-m serving".
       kinds: requirements files that must be met, as "serving".
@@ -28,6 +30,9 @@ def require(program: str, *kinds: str, target: str = "", packages: bool = True) 
     if found:
         sys.stderr.write(f"{found}\n{how_to_start(program, target)}\n")
         sys.exit(WRONG_USE)
+    from storage import environment
+
+    environment.tell(environment.prepare())
 
 
 def how_to_start(program: str, target: str = "") -> str:

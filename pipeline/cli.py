@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import contextlib
+import signal
 from collections.abc import Sequence
-from pathlib import Path
 
 from components.data.report import DEFAULT_MAX_LOSS
-from components.errors import InputError
+from components.errors import PipelineError
 from pipeline.config import DATASETS, INVALID_ZIPS, MODELS, SPLITS, RunConfig
+from storage import environment
+from storage.errors import PathError
+from storage.paths import local_path
 
 _DESCRIPTION = (
     "Trains a movie recommender on MovieLens: from raw ratings to a validated, evaluated, "
@@ -39,7 +42,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--data-dir",
-        type=Path,
         metavar="DIR",
         help="folder of raw files in MovieLens-100K's formats",
     )
@@ -50,11 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--metadata-dir",
-        type=Path,
         metavar="DIR",
         help="folder of movies_metadata.csv and credits.csv",
     )
-    add("--output-dir", type=Path, metavar="DIR", default=Path("output"), help="default: output")
+    add("--output-dir", metavar="DIR", default="output", help="default: output")
     add(
         "--split",
         choices=SPLITS,
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         help="size of the sample (default: 100000)",
     )
     add("--no-cache", action="store_true", help="run every component again")
+    add("--reset-cache", action="store_true", help="forget all results but what is served")
     add(
         "--replace",
         action="store_true",
@@ -108,17 +110,31 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the pipeline as the arguments say; returns the exit code."""
+    environment.tell(environment.prepare())
+    # The terminal going away never stops a run; Ctrl-C and SIGTERM do.
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        return _main(arguments)
+    finally:
+        environment.leave_streams()
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = vars(_parser().parse_args(arguments))
     options["cache"] = not options.pop("no_cache")
     try:
+        for name in ("data_dir", "metadata_dir", "output_dir"):
+            if options[name] is not None:
+                options[name] = local_path(options[name], f"--{name.replace('_', '-')}")
         config = RunConfig(**options)
         # Past this point come imports that take seconds.
         from pipeline.run import run
 
         return run(config)
-    except InputError as error:
-        print(error, file=sys.stderr)
+    except (PipelineError, PathError) as error:
+        environment.tell([str(error)])
         return error.exit_code
     except KeyboardInterrupt:
-        print("Interrupted. The next run goes on from here.", file=sys.stderr)
+        environment.tell(["Interrupted. The next run goes on from here."])
         return 130

@@ -51,6 +51,7 @@ class RunConfig:
       split_seed: seed of the splits; None: `seed`.
       sample_ratings: size of the generated sample.
       cache: reuse results of components whose inputs have not changed.
+      reset_cache: delete the metadata store, and with it the artifacts that it knows.
       replace: push even if what is served is of another kind.
       no_push: push nothing.
       verbose: show the libraries' logs on the terminal as well.
@@ -72,6 +73,7 @@ class RunConfig:
     split_seed: int | None = None
     sample_ratings: int = 100_000
     cache: bool = True
+    reset_cache: bool = False
     replace: bool = False
     no_push: bool = False
     verbose: bool = False
@@ -206,6 +208,11 @@ class OutputPaths:
     def log(self) -> Path:
         """Everything the libraries say."""
         return self.root / "run.log"
+
+    @property
+    def marker(self) -> Path:
+        """Says that the directory is ours."""
+        return self.root / ".movielens-output.json"
 
     @property
     def lock(self) -> Path:

@@ -31,6 +31,7 @@ from components.pusher.publish import Reason
 from pipeline.console import CACHED, FAILED, RAN, Screen
 from pipeline.lean import (
     forget_side_inputs,
+    keep_paths_relative,
     release_memory,
     remember_signatures,
     share_arenas,
@@ -86,6 +87,7 @@ class DagRunner:
         share_arenas()
         remember_signatures()
         forget_side_inputs()
+        keep_paths_relative()
         self._screen = screen
         self._describe = describe
         self.run_id = datetime.datetime.now().isoformat()

@@ -1,14 +1,16 @@
-"""Savings for a process that runs many Beam pipelines and trains in between."""
+"""Savings, and one mend, for a process that runs many Beam pipelines and trains in between."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.utils import shared
 
@@ -56,6 +58,26 @@ def forget_side_inputs() -> None:
     19.4 and 18.6 seconds).
     """
     worker_handlers.STATE_CACHE_SIZE_MB = 0
+
+
+def keep_paths_relative() -> None:
+    """Lets Beam split a relative path without making it absolute.
+
+    A sink splits the path that it writes to, and later looks for its files with what came of
+    it as a pattern. The runner stands in the output directory and hands out paths below it, so
+    that no character of the directory's own name gets into a pattern.
+    """
+    original = LocalFileSystem.split
+    if hasattr(original, "relative"):
+        return
+
+    def split(self: LocalFileSystem, path: str) -> tuple[str, str]:
+        head, tail = os.path.split(path)
+        # Without a folder in it Beam needs the working directory's name.
+        return (head, tail) if head else original(self, path)
+
+    split.relative = True  # type: ignore[attr-defined]
+    LocalFileSystem.split = split
 
 
 def share_arenas() -> None:

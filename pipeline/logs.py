@@ -6,11 +6,12 @@ import contextlib
 import io
 import logging
 import os
+import select
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 
 @contextlib.contextmanager
@@ -27,11 +28,10 @@ def captured_output(log: Path, *, verbose: bool) -> Iterator[TextIO]:
     Yields:
       A stream to the real stdout, for what people are meant to see.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     real_out, real_err = os.dup(1), os.dup(2)
     with (
-        os.fdopen(real_out, "w", encoding="utf-8", errors="replace") as stdout,
+        _Heard(real_out) as stdout,
         log.open("wb", buffering=0) as file,
         contextlib.ExitStack() as stack,
     ):
@@ -47,10 +47,39 @@ def captured_output(log: Path, *, verbose: bool) -> Iterator[TextIO]:
 
 
 def _restore(real_out: int, real_err: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     os.dup2(real_out, 1)
     os.dup2(real_err, 2)
+
+
+class _Heard(io.TextIOWrapper):
+    """Text for people, as long as somebody reads it: `| head` and a closed window end nothing.
+
+    Args:
+      descriptor: where to write; closed with the stream.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        buffer = io.BufferedWriter(_Raw(descriptor, "w"))
+        super().__init__(buffer, encoding="utf-8", errors="replace")
+
+
+class _Raw(io.FileIO):
+    """A file whose writes never fail."""
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
+        try:
+            while (written := super().write(data)) is None:
+                select.select([], [self], [])
+            return written
+        except OSError:
+            return len(data)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
 
 
 @contextlib.contextmanager
@@ -59,9 +88,14 @@ def _tee(file: io.FileIO, terminal: int) -> Iterator[int]:
     read, write = os.pipe()
 
     def copy() -> None:
+        targets = [file.fileno(), terminal]
         while data := os.read(read, 65536):
-            file.write(data)
-            os.write(terminal, data)
+            for target in list(targets):
+                try:
+                    os.write(target, data)
+                except OSError:
+                    # A full disk, or a terminal that has gone: the other goes on.
+                    targets.remove(target)
 
     thread = threading.Thread(target=copy, daemon=True)
     thread.start()

@@ -51,7 +51,7 @@ def tuning(run: ComponentRun) -> dict[str, Any]:
     """Returns the Tuner's record of its trials, and where it lies (`path`)."""
     path = Path(artifact(run, "tuner_results").uri) / TRIALS_FILE
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {"path": str(path), **record}
+    return {"path": str(path.resolve()), **record}
 
 
 def _rows(run: ComponentRun) -> str:

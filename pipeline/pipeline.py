@@ -208,7 +208,8 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         # TFX looks for what a Resolver finds, and for what is cached, among the runs of this
         # name: statistics and models of another kind are nothing to compare with.
         pipeline_name=f"movielens-{config.kind.slug()}",
-        pipeline_root=str(config.paths.pipeline_root),
+        # Relative to the output directory, in which the runner stands: see `standing_in`.
+        pipeline_root=config.paths.pipeline_root.name,
         components=[
             ratings,
             movies,

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import logging
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,10 +15,14 @@ from typing import TYPE_CHECKING, Any
 from components.data import download, files, metadata, progress, source
 from components.data.report import DEFAULT_MAX_LOSS, LossLimits, WranglingReport
 from components.errors import InputError, PipelineError
+from pipeline import cache_store, output_folder
 from pipeline import summary as summaries
 from pipeline.config import Model, OutputPaths, RunConfig
 from pipeline.console import Screen
 from pipeline.logs import captured_output
+from storage import environment
+from storage import paths as storage
+from storage.errors import FULL_DISK, PathError
 
 if TYPE_CHECKING:
     from pipeline.dag import ComponentRun
@@ -32,6 +33,10 @@ _logger = logging.getLogger(__name__)
 
 _REPORT = "ReportGen"
 
+_FOLDER_VARIABLES = (source.DATA_VARIABLE, source.METADATA_VARIABLE, download.CACHE_VARIABLE)
+
+_PROJECT = Path(__file__).resolve().parent.parent
+
 # Set before TensorFlow is imported: its C++ side reads it once.
 _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
 
@@ -39,31 +44,84 @@ _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
 def run(config: RunConfig) -> int:
     """Runs the pipeline, prints and writes the summary, and returns the exit code.
 
+    What the last run left (summary, report, log) is replaced when this one has ended, whole;
+    a run that is refused before its first component leaves it as it is.
+
     Raises:
-      InputError: the output directory cannot be used; nothing has been written then.
+      InputError: an option, a folder or data cannot be used; nothing has been changed then.
     """
     paths = config.paths
-    with _output_directory(paths), captured_output(paths.log, verbose=config.verbose) as stream:
-        # Nobody may take what an earlier run says for what this one does, however it ends.
-        paths.summary.unlink(missing_ok=True)
-        paths.report.unlink(missing_ok=True)
-        screen = Screen(stream)
-        summary = summaries.Summary(options=_as_json(config))
-        try:
-            _run(config, paths, screen, summary)
-        except Exception as error:
-            _logger.exception("The run failed")
-            problem = what_to_tell(error, paths)
-            summary.fail(problem, explain(problem, paths))
-        if summary.components:
-            _ensure_report(summary, screen, paths)
-        with _ignoring_a_full_disk():
-            summary.write(paths.summary)
-        if summary.components:
-            summaries.show(summary, screen, paths)
+    _check_folders(config)
+    with output_folder.claimed(paths):
+        cache_store.prepare(paths, reset=config.reset_cache)
+        return _run_claimed(config, paths)
+
+
+def _run_claimed(config: RunConfig, paths: OutputPaths) -> int:
+    with output_folder.log_set_aside(paths.log) as put_log_back:
+        with captured_output(paths.log, verbose=config.verbose) as stream:
+            screen = Screen(stream)
+            summary = summaries.Summary(options=_as_json(config))
+            refused = _attempt(config, paths, screen, summary)
+            if refused is None:
+                _finish(summary, screen, paths)
+        if refused is not None:
+            put_log_back()
+            raise refused
     if summary.error:
-        print(summary.error, file=sys.stderr)
+        environment.tell([summary.error])
     return summary.exit_code
+
+
+def _check_folders(config: RunConfig) -> None:
+    """Looks at the folders that were named, before anything is made, downloaded or changed."""
+    for variable in _FOLDER_VARIABLES:
+        if os.environ.get(variable):
+            storage.local_path(os.environ[variable], f"${variable}")
+    for path, name in ((config.paths.root, "--output-dir"), (_PROJECT, "the project's folder")):
+        storage.refuse_unreadable_name(path, name)
+    data_dir, metadata_dir = source.given_folders(
+        dataset=config.dataset, data_dir=config.data_dir, metadata_dir=config.metadata_dir
+    )
+    if data_dir is not None:
+        files.check_files(data_dir)
+    if metadata_dir is not None:
+        metadata.check_metadata_files(metadata_dir)
+
+
+def _attempt(
+    config: RunConfig, paths: OutputPaths, screen: Screen, summary: summaries.Summary
+) -> PipelineError | None:
+    """Runs the pipeline; returns why it was refused before its first component, if it was."""
+    try:
+        _run(config, paths, screen, summary)
+    except Exception as error:
+        problem = what_to_tell(error, paths)
+        if isinstance(problem, PipelineError) and not summary.components:
+            return problem
+        _logger.exception("The run failed")
+        summary.fail(problem, explain(problem, paths))
+    return None
+
+
+def _finish(summary: summaries.Summary, screen: Screen, paths: OutputPaths) -> None:
+    """Publishes report and summary in place of those of the run before, and shows the table.
+
+    Those of the last few runs stay in folders of their own.
+    """
+    folder = output_folder.run_folder(paths, summary.run) if summary.run else None
+    page = _ensure_report(summary, screen, paths, folder) if folder else None
+    with _saying_what_cannot_be_written(screen):
+        if page is not None:
+            _publish(page, paths.report)
+            summary.report = str(paths.report)
+        summary.write(paths.summary)
+        if folder is not None:
+            _publish(paths.summary, folder / paths.summary.name)
+            _publish(paths.log, folder / paths.log.name)
+            output_folder.drop_old_runs(paths)
+    if summary.components:
+        summaries.show(summary, screen, paths)
 
 
 def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summaries.Summary) -> None:
@@ -92,16 +150,21 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
     summary.protocol = built.protocol
     summary.kind = built.kind.to_json()
     _foretell(built, screen)
-    runner = dag.DagRunner(pipeline.create_pipeline(built), screen, outcome.describe)
-    summary.run = runner.run_id
-    for component in runner.run():
-        _take_in(summary, component, paths)
-        if component.error is None:
-            continue
-        if component.name != _REPORT:
-            raise component.error
-        # The run has come to its end by then; what is lost is the page that tells of it.
-        _logger.error("The report failed", exc_info=component.error)
+    fresh = cache_store.is_fresh(paths)
+    with storage.standing_in(paths.root):
+        graph = pipeline.create_pipeline(built)
+        if fresh:
+            cache_store.drop_unknown_artifacts(paths, [node.id for node in graph.components])
+        runner = dag.DagRunner(graph, screen, outcome.describe)
+        summary.run = runner.run_id
+        for component in runner.run():
+            _take_in(summary, component, screen, paths)
+            if component.error is None:
+                continue
+            if component.name != _REPORT:
+                raise component.error
+            # The run has come to its end by then; what is lost is the page that tells of it.
+            _logger.error("The report failed", exc_info=component.error)
 
 
 def _foretell(built: PipelineConfig, screen: Screen) -> None:
@@ -119,29 +182,34 @@ def _foretell(built: PipelineConfig, screen: Screen) -> None:
         )
 
 
-def _ensure_report(summary: summaries.Summary, screen: Screen, paths: OutputPaths) -> None:
-    """Makes the report of a run that ended before it came to one.
+def _ensure_report(
+    summary: summaries.Summary, screen: Screen, paths: OutputPaths, folder: Path
+) -> Path | None:
+    """Returns the run's page, which is made here if the run ended before it came to one.
 
     That is when people need it; should it fail, what the run came to stays as it is.
     """
+    page = folder / paths.report.name
+    if page.exists():
+        return page
     try:
-        if not paths.report.exists():
-            from components.report.build import write_report
-            from components.report.sources import find_sources
+        from components.report.build import write_report
+        from components.report.sources import find_sources
 
-            with screen.working("making the report"):
-                sources = find_sources(
-                    paths.root,
-                    dataset=summary.dataset,
-                    protocol=summary.protocol,
-                    error=summary.error or "",
-                )
-                write_report(sources, paths.report)
-        summary.report = str(paths.report)
+        with screen.working("making the report"), storage.standing_in(paths.root):
+            sources = find_sources(
+                Path(),
+                dataset=summary.dataset,
+                protocol=summary.protocol,
+                error=summary.error or "",
+            )
+            write_report(sources, page)
+        return page
     except Exception as error:
         _logger.exception("The report could not be made")
         problem = explain(what_to_tell(error, paths), paths)
         screen.say(f"The report could not be made. {problem}", style="yellow")
+        return None
 
 
 def _introduce(data: source.DataSource, screen: Screen) -> None:
@@ -212,7 +280,9 @@ def _tutorial(model: Model) -> TutorialConfig | None:
     return TutorialConfig(retrieval_weight=retrieval, rating_weight=rating)
 
 
-def _take_in(summary: summaries.Summary, run: ComponentRun, paths: OutputPaths) -> None:
+def _take_in(
+    summary: summaries.Summary, run: ComponentRun, screen: Screen, paths: OutputPaths
+) -> None:
     """Adds what a component did to the summary."""
     from components.gate import executor as gate
     from components.pusher import executor as pusher
@@ -259,8 +329,12 @@ def _take_in(summary: summaries.Summary, run: ComponentRun, paths: OutputPaths) 
         if explanation:
             summary.reasons.append(explanation)
     elif run.name == _REPORT:
-        with _ignoring_a_full_disk():
-            _publish(Path(outcome.artifact(run, "report").uri) / paths.report.name, paths.report)
+        with _saying_what_cannot_be_written(screen):
+            folder = output_folder.run_folder(paths, summary.run or "")
+            _publish(
+                Path(outcome.artifact(run, "report").uri) / paths.report.name,
+                folder / paths.report.name,
+            )
 
 
 def check_losses(report: Mapping[str, Any], max_loss: float) -> None:
@@ -275,19 +349,23 @@ def check_losses(report: Mapping[str, Any], max_loss: float) -> None:
 def _publish(found: Path, path: Path) -> None:
     """Copies a file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        shutil.copyfile(found, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with storage.publish_file(path) as target, found.open("rb") as stream:
+        shutil.copyfileobj(stream, target)
 
 
 def what_to_tell(error: Exception, paths: OutputPaths) -> Exception:
-    """Returns the error that a person is told of: a full disk by its name, however it came."""
-    if isinstance(error, PipelineError) or not _is_full_disk(error):
+    """Returns the error that a person is told of: what they can do something about, by name."""
+    if isinstance(error, PipelineError):
         return error
-    return _disk_full(paths.root)
+    if _is_full_disk(error):
+        return output_folder.disk_full(paths.root)
+    if isinstance(error, PathError):
+        return InputError(str(error))
+    # By name: the module is loaded only where a store was opened.
+    of_the_store = type(error).__module__.startswith("ml_metadata.")
+    if of_the_store or str(error).startswith(_SIGN_OF_THE_STORE):
+        return cache_store.unusable(paths.metadata, (str(error).splitlines() or [""])[0][:300])
+    return error
 
 
 def explain(error: BaseException, paths: OutputPaths) -> str:
@@ -299,12 +377,13 @@ def explain(error: BaseException, paths: OutputPaths) -> str:
 
 
 # From Beam's workers, TensorFlow and the metadata store's SQLite only the text arrives.
+_SIGN_OF_THE_STORE = "Error when executing query"
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "database or disk is full")
 
 
 def _is_full_disk(error: BaseException | None) -> bool:
     while error is not None:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
             return True
         if any(sign in str(error) for sign in _SIGNS_OF_A_FULL_DISK):
             return True
@@ -312,55 +391,16 @@ def _is_full_disk(error: BaseException | None) -> bool:
     return False
 
 
-def _disk_full(root: Path) -> InputError:
-    return InputError(
-        "the disk is full",
-        file=str(root),
-        expected="room for artifacts and models",
-        action="free some space, or choose another --output-dir; the next run goes on from here",
-    )
-
-
 @contextlib.contextmanager
-def _ignoring_a_full_disk() -> Iterator[None]:
-    """The summary is lost when the disk is full; what it says is still printed."""
+def _saying_what_cannot_be_written(screen: Screen) -> Iterator[None]:
+    """Summary and report are lost when they cannot be written; what they say is printed."""
     try:
         yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-
-
-@contextlib.contextmanager
-def _output_directory(paths: OutputPaths) -> Iterator[None]:
-    """Makes the output directory and keeps other runs out of it.
-
-    Raises:
-      InputError: it cannot be written to, or another run is at work in it.
-    """
-    try:
-        paths.root.mkdir(parents=True, exist_ok=True)
-        lock = paths.lock.open("w")
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise _disk_full(paths.root) from error
-        raise InputError(
-            "the output directory cannot be written to",
-            file=str(paths.root),
-            found=error.strerror or str(error),
-            action="choose another with --output-dir, or change its permissions",
-        ) from error
-    with lock:
-        try:
-            # Released by the system when the process ends, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                "another run is at work in this output directory",
-                file=str(paths.root),
-                action="wait until it is done, or choose another --output-dir",
-            ) from error
-        yield
+    except (OSError, PathError) as error:
+        _logger.exception("A result could not be written")
+        if not isinstance(error, OSError) or error.errno not in FULL_DISK:
+            what = str(error).splitlines()[0]
+            screen.say(f"A result could not be written: {what}", style="yellow")
 
 
 def _as_json(config: RunConfig) -> dict[str, object]:

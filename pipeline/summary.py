@@ -19,6 +19,7 @@ from components.errors import AnomaliesError, PipelineError
 from components.evaluation.directions import LOWER_IS_BETTER
 from pipeline.config import OutputPaths
 from pipeline.console import Screen
+from storage.paths import write_text
 
 PUSHED, UP_TO_DATE, NOT_BLESSED = "pushed", "up_to_date", "not_blessed"
 OTHER_KIND, NO_PUSH = "other_kind", "no_push"
@@ -112,10 +113,7 @@ class Summary:
 
     def write(self, path: Path) -> None:
         """Writes the summary, complete or not at all."""
-        partial = path.with_name(f".{path.name}.partial")
-        text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_text(path, json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
 def rows_of(report: Mapping[str, Any]) -> dict[str, Any]:

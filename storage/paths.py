@@ -187,6 +187,22 @@ def publish_directory(target: str | os.PathLike[str]) -> Iterator[Path]:
     sync(path.parent)
 
 
+@contextlib.contextmanager
+def standing_in(folder: Path) -> Iterator[None]:
+    """Makes a folder the working directory meanwhile.
+
+    TFX, Beam and TensorFlow take every path for a pattern. The paths that they are given are
+    relative to the output directory, so that its own name, whatever is in it, is not among them.
+    """
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
 def sync(path: Path) -> None:
     """Waits until a file's bytes, or a folder's entries, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -85,14 +85,7 @@ def resolve_source(
       InputError: wrong or contradicting arguments, a directory that does not exist, data
         that cannot be had.
     """
-    if dataset not in DATASETS:
-        raise InputError("unknown dataset", expected=" or ".join(DATASETS), found=dataset)
-    if dataset == "sample" and data_dir is not None:
-        raise InputError(
-            "--data-dir contradicts --dataset sample",
-            found=str(data_dir),
-            action="leave one of the two out",
-        )
+    given_folders(dataset=dataset, data_dir=data_dir, metadata_dir=metadata_dir)
     make_sample = functools.partial(_sample, output_dir, seed, sample_ratings, say, progress)
     if dataset == "sample":
         found = make_sample()
@@ -101,6 +94,39 @@ def resolve_source(
             say, progress, otherwise=make_sample if dataset == "auto" else None
         )
     return dataclasses.replace(found, metadata_dir=_metadata(metadata_dir, found))
+
+
+def given_folders(
+    *, dataset: str, data_dir: Path | None, metadata_dir: Path | None
+) -> tuple[Path | None, Path | None]:
+    """Returns the folders of raw files and of film metadata that the user named.
+
+    Nothing is read, made or downloaded.
+
+    Raises:
+      InputError: wrong or contradicting arguments, a directory that does not exist.
+    """
+    if dataset not in DATASETS:
+        raise InputError("unknown dataset", expected=" or ".join(DATASETS), found=dataset)
+    if dataset == "sample" and data_dir is not None:
+        raise InputError(
+            "--data-dir contradicts --dataset sample",
+            found=str(data_dir),
+            action="leave one of the two out",
+        )
+    raw, film = (
+        (data_dir, "--data-dir") if data_dir else _from_environment(DATA_VARIABLE, dataset),
+        (metadata_dir, "--metadata-dir")
+        if metadata_dir
+        else _from_environment(METADATA_VARIABLE, dataset),
+    )
+    return raw and _existing(*raw), film and _existing(*film)
+
+
+def _from_environment(variable: str, dataset: str) -> tuple[Path, str] | None:
+    """Returns the folder in a variable; none for the sample, whose films are made up."""
+    value = os.environ.get(variable) if dataset != "sample" else None
+    return (Path(value), f"${variable}") if value else None
 
 
 def _given(data_dir: Path | None) -> DataSource | None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from components.errors import InputError
 from components.report.sources import METADATA_FILE, REPORT_FILE
+from storage.errors import PathError
+from storage.paths import local_path, standing_in
 
 # Set before TensorFlow is imported: its C++ side reads it once.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
@@ -22,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Makes a page of what the latest run in an output directory left behind.",
         epilog="exit codes: 0 written, 1 a part of the page failed, 2 no run was found",
     )
-    parser.add_argument("--output-dir", type=Path, default=Path("output"), help="default: output")
+    parser.add_argument("--output-dir", default="output", help="default: output")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     return parser
 
@@ -31,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the report and prints its path; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return _make(options.output_dir.resolve(), show=options.open)
-    except InputError as error:
+        output_dir = local_path(options.output_dir, "--output-dir")
+        return _make(output_dir.resolve(), show=options.open)
+    except (InputError, PathError) as error:
         print(error, file=sys.stderr)
         return error.exit_code
 
@@ -51,7 +54,8 @@ def _make(output_dir: Path, *, show: bool) -> int:
     from components.report.sources import find_sources
 
     path = output_dir / REPORT_FILE
-    report = write_report(find_sources(output_dir), path)
+    with standing_in(output_dir):
+        report = write_report(find_sources(Path()), path)
     print(path)
     if report.broken:
         print(f"These parts could not be made: {', '.join(report.broken)}", file=sys.stderr)

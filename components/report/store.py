@@ -135,7 +135,15 @@ def read_latest_run(metadata: Path) -> Lineage | None:
     if not runs:
         return None
     run = max(runs, key=lambda context: context.id)
-    return _lineage(store, run.name, store.get_executions_by_context(run.id))
+    found = _lineage(store, run.name, store.get_executions_by_context(run.id))
+    return dataclasses.replace(
+        found,
+        artifacts={
+            # The runner's are relative to the output directory.
+            id: dataclasses.replace(artifact, uri=str(metadata.parent / artifact.uri))
+            for id, artifact in found.artifacts.items()
+        },
+    )
 
 
 def _open(metadata: Path) -> MetadataStore:

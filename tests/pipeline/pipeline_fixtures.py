@@ -156,6 +156,7 @@ class Project:
         environment: dict[str, str] | None = None,
         thresholds: dict[str, float] | None = None,
         file_bytes: int | None = None,
+        keep_log: bool = False,
     ) -> WarmRun:
         """Starts a run; one at a time.
 
@@ -165,10 +166,11 @@ class Project:
           environment: variables on top of the usual ones.
           thresholds: bounds to use instead of the product's.
           file_bytes: no file may become larger than this.
+          keep_log: leave the log of the run before, which the result then has.
         """
         warm = self._warm = self._warm or self._start_warm()
         with contextlib.suppress(OSError):
-            (output / "run.log").unlink()  # what is in it now is not of this run
+            keep_log or (output / "run.log").unlink()  # what is in it now is not of this run
         stdout, stderr = self._files()
         request = {
             "arguments": [*map(str, arguments), "--output-dir", str(output)],

@@ -239,7 +239,7 @@ def test_full_disk_is_called_that(project, mounted, good, kilobytes):
     """Full at different moments: from the log's first line to the ratings."""
     place = mounted(f"size={max(kilobytes, 4)}k,nr_inodes=400")
     if not kilobytes:
-        (place / "ballast").write_bytes(bytes(4096))
+        (place / ".gitkeep").write_bytes(bytes(4096))
     assert_disk_full(project.run("--data-dir", good, output=place))
 
 
@@ -272,10 +272,11 @@ def test_run_goes_on_when_there_is_room_again(project, mounted, good):
     assert result.states["StatisticsGen"] == "cached"
 
 
-def test_summary_that_finds_no_room_is_not_what_is_complained_about(refused, raw, served):
-    (served / ".summary.json.partial").symlink_to("/dev/full")
-    (raw / "u.user").unlink()
-    refused("--data-dir", raw, words=["u.user", "missing"])
+def test_summary_that_cannot_be_written_is_not_what_is_complained_about(refused, raw, served):
+    (served / "summary.json").mkdir()
+    replace_rows(raw / "u.user", lambda f: [*f[:3], "astronaut", f[4]])
+    result = refused("--data-dir", raw, words=["astronaut", "A result could not be written"])
+    assert result.summary is None
 
 
 # --- rows: found by the ExampleGens

@@ -29,6 +29,7 @@ OPTIONS = (
     "--seed",
     "--split-seed SEED",
     "--no-cache",
+    "--reset-cache",
     "--replace",
     "--no-push",
     "--verbose",
@@ -127,7 +128,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     line = (
         "--dataset auto --data-dir d --data-name n --metadata-dir m --output-dir o"
         " --split temporal --invalid-zip drop --epochs 3 --tune --tune-trials 4 --seed 5"
-        " --split-seed 6 --sample-ratings 2000 --no-cache --no-push --verbose"
+        " --split-seed 6 --sample-ratings 2000 --no-cache --reset-cache --no-push --verbose"
     )
     code = cli.main(line.split())
     assert code == 7
@@ -147,6 +148,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             split_seed=6,
             sample_ratings=2000,
             cache=False,
+            reset_cache=True,
             no_push=True,
             verbose=True,
         )

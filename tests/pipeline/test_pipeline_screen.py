@@ -287,7 +287,10 @@ def test_summary_for_machines_is_json_and_replaced_as_a_whole(tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "code"),
-    [("pushed", 0), ("up_to_date", 0), ("failed", 1), ("anomalies", 3), ("not_blessed", 4)],
+    [
+        *(("pushed", 0), ("up_to_date", 0), ("no_push", 0), ("failed", 1)),
+        *(("anomalies", 3), ("not_blessed", 4), ("other_kind", 5)),
+    ],
 )
 def test_exit_code_of_each_status(status, code):
     found = summaries.Summary()
@@ -417,6 +420,35 @@ def test_verbose_shows_it_as_well(tmp_path):
     for word in HEARD:
         assert word in run.stderr
         assert word in log
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("pipe", ["2>&1 | head -n 1", ">&- 2>&-"], ids=["head", "closed"])
+def test_nobody_who_reads_stops_nothing(tmp_path, verbose, pipe):
+    """Output piped into head, a closed window: the run goes on, and its exit code is its own."""
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom storage import environment\n"
+        "environment.prepare()\nfrom pipeline.logs import captured_output\n"
+        "from pipeline.console import Screen\n"
+        f"with captured_output(Path({str(tmp_path / 'run.log')!r}), verbose={verbose}) as people:\n"
+        "    for number in range(2000):\n"
+        "        Screen(people).say(f'for people {number}')\n"
+        "        sys.stderr.write('x' * 200 + '\\n')\n"
+        "    print('last words')\n"
+        "environment.tell(['an error'])\nenvironment.leave_streams()\nsys.exit(4)"
+    )
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f'"$0" -c "$1" {pipe}', sys.executable, program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 4, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    log = (tmp_path / "run.log").read_text()
+    assert log.count("x" * 200) == 2000
+    assert log.endswith("last words\n")
 
 
 def test_failure_in_the_midst_restores_the_streams(tmp_path):

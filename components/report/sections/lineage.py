@@ -301,6 +301,10 @@ def _ids(keyed: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{key} {', '.join(map(str, ids))}" for key, ids in sorted(keyed.items()))
 
 
+def _absolute(uri: str) -> str:
+    return os.path.abspath(uri)  # noqa: PTH100 - links stay
+
+
 def _artifacts(lineage: Lineage, behind: set[int]) -> Table:
     users: dict[int, list[str]] = {}
     for execution in lineage.executions:
@@ -308,7 +312,9 @@ def _artifacts(lineage: Lineage, behind: set[int]) -> Table:
             for taken in ids:
                 users.setdefault(taken, []).append(execution.component)
     rows = []
-    root = os.path.commonpath([artifact.uri for artifact in lineage.artifacts.values()] or [""])
+    # A store may hold both kinds: earlier releases wrote whole paths.
+    places = {artifact.id: _absolute(artifact.uri) for artifact in lineage.artifacts.values()}
+    root = os.path.commonpath(places.values() or [""])
     for artifact in sorted(lineage.artifacts.values(), key=lambda artifact: artifact.id):
         maker = lineage.maker(artifact.id)
         rows.append(
@@ -318,7 +324,7 @@ def _artifacts(lineage: Lineage, behind: set[int]) -> Table:
                 maker.component if maker else "an earlier run",
                 ", ".join(users.get(artifact.id, ())),
                 artifact.id in behind,
-                os.path.relpath(artifact.uri, root) if root else artifact.uri,
+                os.path.relpath(places[artifact.id], root) if root else artifact.uri,
             )
         )
     return Table(

@@ -1,0 +1,124 @@
+"""The metadata store before a run: is it one, can it be written, and starting it anew.
+
+What it holds is the cache and the lineage of earlier runs. Losing it costs no more than running
+everything once more; what is served does not need it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import urllib.parse
+from collections.abc import Iterable
+from pathlib import Path
+
+from components.errors import InputError
+from pipeline.config import OutputPaths
+
+_TABLE = "MLMDEnv"
+"""Every store of ML Metadata has it."""
+
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+_PATIENCE_SECONDS = 2.0
+
+_ONLY_THE_CACHE = (
+    "run again with --reset-cache, which deletes it; that costs only the cache: everything is run "
+    "once more, and what is served stays"
+)
+
+
+def prepare(paths: OutputPaths, *, reset: bool) -> None:
+    """Refuses a store that cannot be used; deletes it first if that is asked for.
+
+    Raises:
+      InputError: it is damaged, another program's file, locked, or cannot be written.
+    """
+    file = paths.metadata
+    if os.path.lexists(file) and not file.is_file():
+        raise InputError(
+            "the metadata store is no file",
+            file=str(file),
+            action="move it away, or choose another --output-dir",
+        )
+    problem = _problem(file) if file.exists() else None
+    if reset and _may_be_deleted(problem):
+        for name in (file.name, *(file.name + ending for ending in _SIDE_FILES)):
+            file.with_name(name).unlink(missing_ok=True)
+    elif problem is not None:
+        raise problem
+
+
+def is_fresh(paths: OutputPaths) -> bool:
+    """Whether the store knows of nothing yet."""
+    return not paths.metadata.exists() or paths.metadata.stat().st_size == 0
+
+
+def drop_unknown_artifacts(paths: OutputPaths, components: Iterable[str]) -> None:
+    """Deletes what components left in a pipeline root of which a fresh store knows nothing.
+
+    It numbers its executions from 1 again: their new files would lie among the old ones.
+    """
+    for name in components:
+        folder = paths.pipeline_root / name
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+
+
+def _may_be_deleted(problem: InputError | None) -> bool:
+    return problem is None or problem.action == _ONLY_THE_CACHE
+
+
+def _problem(file: Path) -> InputError | None:
+    """Returns why a store cannot be used; None if it can."""
+    address = f"file:{urllib.parse.quote(str(file))}?mode=rw"
+    try:
+        with contextlib.closing(
+            sqlite3.connect(address, uri=True, timeout=_PATIENCE_SECONDS)
+        ) as database:
+            # Takes the lock that a run needs, and mends what a killed run left.
+            database.execute("BEGIN IMMEDIATE")
+            [state] = database.execute("PRAGMA quick_check(1)").fetchone()
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            database.rollback()
+    except sqlite3.OperationalError as error:
+        return unusable(file, str(error))
+    except sqlite3.DatabaseError as error:
+        return damaged(file, str(error))
+    if state != "ok":
+        return damaged(file, str(state))
+    if tables and _TABLE not in tables:
+        return InputError(
+            "the metadata store is another program's database; nothing was touched",
+            file=str(file),
+            found=f"tables {', '.join(sorted(tables)[:5])}",
+            action="move it away, or choose another --output-dir",
+        )
+    return None
+
+
+def unusable(file: Path, found: str) -> InputError:
+    """Returns what a person is told of a store that gives this error."""
+    if "locked" in found or "busy" in found:
+        return InputError(
+            "the metadata store is in use by another program",
+            file=str(file),
+            found=found,
+            action="close that program, and run again",
+        )
+    if "readonly" in found or "unable to open" in found:
+        return InputError(
+            "the metadata store cannot be written to",
+            file=str(file),
+            found=found,
+            action="change its permissions, or choose another --output-dir",
+        )
+    return damaged(file, found)
+
+
+def damaged(file: Path, found: str) -> InputError:
+    """Returns what a person is told of a store that cannot be read."""
+    return InputError(
+        "the metadata store is damaged", file=str(file), found=found, action=_ONLY_THE_CACHE
+    )

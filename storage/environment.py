@@ -1,0 +1,119 @@
+"""What a program's surroundings may be like without stopping it.
+
+Called before TensorFlow is imported, which reads its variables once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping, MutableMapping
+
+IGNORED: Mapping[str, str] = {
+    "TF_USE_LEGACY_KERAS": "this version of TensorFlow has the Keras that is used here",
+    "KERAS_BACKEND": "the models are TensorFlow's",
+    "TF_CONFIG": "the work is done by this process alone",
+    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "the libraries choose the one that they work with",
+    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION_VERSION": "the libraries choose it",
+    "MPLBACKEND": "nothing is drawn on a screen",
+}
+"""Variables that break the libraries, and why nothing is lost without them."""
+
+_LEAST_COLUMNS = 20
+
+
+def prepare(environment: MutableMapping[str, str] = os.environ) -> list[str]:
+    """Makes the process able to run whatever its surroundings are.
+
+    Standard streams that are closed become empty ones; variables that break the libraries are
+    removed; warnings that were made errors are warnings again.
+
+    Args:
+      environment: the variables, changed in place.
+
+    Returns:
+      What is ignored and why, in a sentence each.
+    """
+    _fill_closed_streams()
+    told = [
+        f"{name}={environment.pop(name)} is ignored: {why}."
+        for name, why in IGNORED.items()
+        if name in environment
+    ]
+    if _pardon_warnings():
+        told.append("Warnings are no errors here, whatever PYTHONWARNINGS or -W say.")
+    columns = environment.get("COLUMNS", "")
+    if columns and not (columns.isdecimal() and int(columns) >= _LEAST_COLUMNS):
+        del environment["COLUMNS"]
+    if not _has_home(environment):
+        environment["HOME"] = tempfile.gettempdir()
+    return told
+
+
+def tell(lines: list[str]) -> None:
+    """Writes to stderr, if somebody still reads it."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()
+
+
+def leave_streams() -> None:
+    """Empties the standard streams before the process ends.
+
+    Python ends with code 120 where the last of its output finds no reader; what a program came
+    to is in its own exit code.
+    """
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError):
+                _connect_to_nothing(descriptor)
+
+
+def _fill_closed_streams() -> None:
+    """Else the next files that are opened get the numbers, and what is printed gets into them."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            _connect_to_nothing(descriptor)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _connect_to_nothing(descriptor: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    if nothing != descriptor:
+        os.dup2(nothing, descriptor)
+        os.close(nothing)
+
+
+def _pardon_warnings() -> bool:
+    """Libraries warn on import; as errors their warnings would end the process."""
+    if not any(action == "error" for action, *_ in warnings.filters):
+        return False
+    os.environ.pop("PYTHONWARNINGS", None)
+    kept = [found for found in warnings.filters if found[0] != "error"]
+    warnings.resetwarnings()
+    warnings.filters[:] = kept  # type: ignore[index]
+    return True
+
+
+def _has_home(environment: Mapping[str, str]) -> bool:
+    """Whether there is a home folder: not so for a user id without a name, as in containers."""
+    if environment.get("HOME"):
+        return True
+    import pwd
+
+    try:
+        return bool(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return False
