@@ -98,9 +98,12 @@ def _connect_to_nothing(descriptor: int) -> None:
 
 def _pardon_warnings() -> bool:
     """Libraries warn on import; as errors their warnings would end the process."""
-    if not any(action == "error" for action, *_ in warnings.filters):
+    asked = [option for option in sys.warnoptions if option.startswith("error")]
+    if not asked:
         return False
     os.environ.pop("PYTHONWARNINGS", None)
+    for option in asked:
+        sys.warnoptions.remove(option)
     kept = [found for found in warnings.filters if found[0] != "error"]
     warnings.resetwarnings()
     warnings.filters[:] = kept  # type: ignore[index]
