@@ -70,9 +70,11 @@ class ServingModel(tf.Module):
         self.history = HistoryTable(data.interactions, self.movies.count)
         self.user_outputs = self._user_outputs()
         self.user_states = self._user_states()
-        # One graph for the two signatures that read tf.Examples.
+        # One graph for the two signatures that read tf.Examples; as a plain function, since the
+        # SavedModel would hold that of an attribute a second time.
         examples = tf.TensorSpec([None], tf.string)
-        self.queries_of = tf.function(self._queries_of, [examples], autograph=False)
+        graph = tf.function(self._queries_of, [examples], autograph=False)
+        self.queries_of = lambda serialized: graph(serialized)
 
     def _movie_outputs(self, features: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> tf.Tensor:
         """Returns what rating makes of the movies' features, of "no movie" in the last row."""
