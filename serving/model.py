@@ -236,6 +236,7 @@ def _load(path: Path, version: int, threads: int) -> ServedModel:
             check_graph(loader.get_meta_graph_def_from_tags([_SERVE_TAG]))
             meta_graph = loader.load(session, [_SERVE_TAG])
             definitions = dict(meta_graph.signature_def)
+            _check_contract(definitions, session)
             signatures = {
                 name: _signature(name, definition, session)
                 for name, definition in sorted(definitions.items())
@@ -249,6 +250,27 @@ def _load(path: Path, version: int, threads: int) -> ServedModel:
         session.close()
         raise ModelError(_code(error), f"cannot be loaded: {_first_line(error)}") from error
     return ServedModel(version, path, signatures, definitions, session.close)
+
+
+def _check_contract(definitions: Mapping[str, Any], session: Any) -> None:
+    """Checks that this server knows what a model of our pipeline promises.
+
+    Raises:
+      ModelError: the model is of a later release, or names another project.
+    """
+    if export_contract.SIGNATURE not in definitions:
+        return
+    definition = definitions[export_contract.SIGNATURE]
+    signature = _signature(export_contract.SIGNATURE, definition, session)
+    values = dict(zip(signature.outputs, signature.function(), strict=True))
+    name, number = values.get("name", b""), values.get("version", 0)
+    if name != export_contract.NAME.encode() or not 1 <= number <= export_contract.VERSION:
+        raise ModelError(
+            "UNIMPLEMENTED",
+            f"was exported with contract {name.decode('utf-8', 'replace')[:60]!r} {number}; this"
+            f" server knows {export_contract.NAME!r} 1 to {export_contract.VERSION}:"
+            " update the server",
+        )
 
 
 def _signature(name: str, definition: Any, session: Any) -> Signature:

@@ -79,7 +79,7 @@ def validate_apart(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[reply],
-            env={**os.environ, "PYTHONPATH": _python_path()},
+            env=_environment(),
         )
     except OSError as error:
         os.close(answer)
@@ -97,8 +97,11 @@ def validate_apart(
         os.close(answer)
 
 
-def _python_path() -> str:
-    return os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
+def _environment() -> dict[str, str]:
+    """This process's, without its secrets: what is tried is a program."""
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
+    kept = {name: value for name, value in os.environ.items() if "TOKEN" not in name}
+    return {**kept, "PYTHONPATH": path}
 
 
 def _watch(

@@ -108,6 +108,7 @@ class Versions:
         self._refused: dict[int, _Refusal] = {}
         self._seen: dict[int, Listing] = {}
         self._overran: set[int] = set()
+        self._worked: dict[int, Listing] = {}
         self._completeness = Completeness()
         self._missing = False
         self._said: dict[str, object] = {}
@@ -219,7 +220,7 @@ class Versions:
         for version in set(self._statuses) - set(there) - {served}:
             del self._statuses[version]
         remembered: dict[int, Any]
-        for remembered in (self._refused, self._seen):
+        for remembered in (self._refused, self._seen, self._worked):
             for version in set(remembered) - set(there):
                 del remembered[version]
         self._overran &= set(there)
@@ -252,6 +253,7 @@ class Versions:
         try:
             files = listing(path)
             if served and files == self._current_files:
+                self._statuses[version] = Status(version, State.AVAILABLE)
                 return True
             refusal = self._refused.get(version)
             if refusal is not None and refusal.holds(files):
@@ -282,8 +284,10 @@ class Versions:
     def _load(self, path: Path, version: int, files: Listing, complete: bool) -> Recommender:
         if self._state_of(version) is not State.AVAILABLE:
             self._statuses[version] = Status(version, State.LOADING)
-        vouched = complete and self._current is None and version not in self._overran
-        if vouched:
+        if self._worked.get(version) == files:
+            # Rolled back to: it was tried before.
+            return self._load_here(lambda: load_and_prepare(path, version, self._threads), version)
+        if complete and self._current is None and version not in self._overran:
             # Our pipeline evaluated it, and nobody is answered yet: no time for a second load.
             return self._load_here(
                 lambda: load_and_try(path, version, self._threads, _START_THREADS), version
@@ -320,11 +324,10 @@ class Versions:
         status = Status(version, State.START, "UNAVAILABLE", message)
         if self._state_of(version) is State.AVAILABLE:
             status = Status(version, State.AVAILABLE, "UNAVAILABLE", f"changed, and {message}")
-        if self._statuses.get(version) == status:
-            return
-        first = self._state_of(version) != status.state or status.state is State.AVAILABLE
+        before = self._statuses.get(version)
         self._statuses[version] = status
-        if first:
+        # Once, not for every file that arrives.
+        if before is None or (before.state, before.code) != (status.state, status.code):
             self._log.warning(
                 f"version {version} {status.message}; it is looked at again",
                 version=str(version),
@@ -355,6 +358,7 @@ class Versions:
         previous, self._current = self._current, recommender
         self._current_files = files
         version = recommender.model.version
+        self._worked[version] = files
         self._said.pop(f"refused {version}", None)
         if previous is not None:
             self._statuses[previous.model.version] = Status(previous.model.version, State.END)

@@ -57,12 +57,12 @@ class Handmade(tf.Module):
         }
 
 
-def contract():
-    return {"name": tf.constant("movielens-recommender"), "version": tf.constant(1, tf.int64)}
+def contract(version):
+    return {"name": tf.constant("movielens-recommender"), "version": tf.constant(version, tf.int64)}
 
 
-def save(path, trouble=None, ours=True, users=(), module=None):
-    """Exports a model; with `ours` it has the marker and a manifest."""
+def save(path, trouble=None, ours=True, users=(), module=None, version=1):
+    """Exports a model; with `ours` it has the marker, of a version, and a manifest."""
     made = module or Handmade(trouble)
     signatures = {
         "recommend": tf.function(made.recommend, autograph=False).get_concrete_function(
@@ -74,7 +74,9 @@ def save(path, trouble=None, ours=True, users=(), module=None):
         ),
     }  # fmt: skip
     if ours:
-        signatures["export_contract"] = tf.function(contract).get_concrete_function()
+        signatures["export_contract"] = tf.function(
+            lambda: contract(version)
+        ).get_concrete_function()
     tf.saved_model.save(made, str(path), signatures=signatures)
     if users:
         (path / "assets.extra").mkdir()

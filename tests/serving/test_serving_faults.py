@@ -2,17 +2,19 @@
 
 import asyncio
 import io
+from types import SimpleNamespace
 
 import handmade
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving import tfserving
 from serving.calls import Call, check, run_together
 from serving.config import Config
 from serving.errors import InvalidInput, ModelFault
 from serving.events import Log
-from serving.model import load
+from serving.model import Signature, load
 from serving.recommender import Person, make_recommender
 from serving.service import Service
 
@@ -93,3 +95,12 @@ def test_lists_of_different_length_are_found_before_the_model_is_asked(recommend
     }
     with pytest.raises(InvalidInput, match="as long as recent_movie_ids, found 2 and 3"):
         check(Call(call.model, "recommend", inputs))
+
+
+def test_a_signature_without_inputs_is_no_error_of_the_server():
+    signature = Signature("serving_default", {}, {}, lambda: [])
+    model = SimpleNamespace(signatures={"serving_default": signature})
+    assert tfserving.read_predict(b'{"inputs": {}}', model).call.inputs == {}
+    for body in (b'{"instances": [1]}', b'{"inputs": [1]}'):
+        with pytest.raises(InvalidInput):
+            tfserving.read_predict(body, model)

@@ -4,16 +4,25 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import handmade
 import httpx
 import pytest
 import tensorflow as tf
-from serving_fixtures import ROOT, Server
+from serving_fixtures import ROOT, START_SECONDS, Server
 
 pytestmark = [pytest.mark.xdist_group("serving"), pytest.mark.slow]
 LIMIT = 45
 """Seconds: the server promises 20, on a machine that is not busy."""
+
+
+def until(condition, process):
+    end = time.monotonic() + START_SECONDS
+    while not condition():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def loop_for(names):
@@ -44,8 +53,7 @@ def test_a_version_that_loops_when_it_is_tried_holds_up_neither_others_nor_the_s
     with Server(tmp_path, "--poll", "0.1") as server, server.client() as http:
         handmade.save(tmp_path / "new", loop_for(""), ours=False)
         (tmp_path / "new").rename(tmp_path / "2")
-        while _state(http, 2) != "LOADING":
-            pass
+        until(lambda: _state(http, 2) == "LOADING", server.process)
         for user in range(20):
             answer = http.get(f"/api/users/{user}/recommendations", params={"k": 3})
             assert answer.json()["model_version"] == "1"
@@ -89,8 +97,7 @@ def test_streams_that_are_closed_or_full_keep_nothing_from_working(streams, tmp_
     command = f"exec {sys.executable} -m serving --model-dir {tmp_path} --port 18643 {streams}"
     process = subprocess.Popen(["sh", "-c", command], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
-        while not _is_ready():
-            assert process.poll() is None
+        until(_is_ready, process)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=LIMIT) == 0
     finally:

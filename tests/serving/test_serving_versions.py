@@ -173,15 +173,35 @@ def test_a_version_that_changes_after_it_was_loaded_is_looked_at_again(
     assert versions.current is before
     users = path / "assets.extra" / "users.json"
     users.write_text('{"ids": ["7"]}')
-    versions.look()
-    assert versions.current is before, "the manifest says otherwise"
-    assert status(versions, 1).state is State.AVAILABLE
-    assert "changed, and is not complete yet" in status(versions, 1).message
+    for _ in range(2):
+        versions.look()
+        assert versions.current is before, "the manifest says otherwise"
+        assert status(versions, 1).state is State.AVAILABLE
+        assert "changed, and is not complete yet" in status(versions, 1).message
     write_manifest(path)
     versions.look()
     assert versions.current is not before
     assert versions.current.users.count == 1
     assert [(one.version, one.state) for one in versions.statuses()] == [(1, State.AVAILABLE)]
+
+
+def test_a_version_that_was_served_before_is_rolled_back_to_without_another_trial(
+    ours, model_dir, versions, trials
+):
+    copy(ours, model_dir, 1)
+    versions.look()
+    copy(ours, model_dir, 2)
+    versions.look()
+    shutil.rmtree(model_dir / "2")
+    versions.look()
+    assert served(versions) == 1
+    assert trials == [2]
+
+
+def test_a_model_of_a_later_contract_is_refused_in_words(tmp_path):
+    path = handmade.save(tmp_path / "1", version=2)
+    with pytest.raises(ModelError, match="'movielens-recommender' 2; .* update the server"):
+        load(path, 1)
 
 
 def test_a_file_is_hashed_once_per_size_and_time(ours, tmp_path, monkeypatch):
