@@ -19,7 +19,7 @@ from serving.application import make_application
 from serving.batching import BatchingOptions
 from serving.config import LOOPBACK_HOSTS, MODEL_NAME, Config, is_loopback
 from serving.connection import connections
-from serving.events import Log, announce, open_standard_streams
+from serving.events import Log, announce, open_standard_streams, printable
 from serving.recommender import Recommender
 from serving.service import Service
 from serving.shutdown import StoppableServer, end
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     config = _config(arguments)
     if not arguments.wait and not _has_versions(config.model_dir):
-        print(_nothing_pushed(config.model_dir), file=sys.stderr)
+        print(printable(_nothing_pushed(config.model_dir)), file=sys.stderr)
         return _NO_MODEL
     log = Log(sys.stderr.buffer, requests=arguments.access_log)
     listener = _listen(config)
@@ -250,5 +250,5 @@ def _started() -> float:
 
 
 def _quit(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
     raise SystemExit(1)

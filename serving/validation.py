@@ -29,6 +29,8 @@ _POLL_SECONDS = 0.05
 _ANSWER_BYTES = 65_536
 _NICENESS = 5
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_MACHINE_BYTES = _PAGE * os.sysconf("SC_PHYS_PAGES")
+_SHARE = 0.8
 
 Answer = TypeVar("Answer")
 
@@ -39,7 +41,8 @@ class ValidationLimits:
 
     Args:
       seconds: of time, for loading and for answering together.
-      memory_bytes: of memory, beside eight times the bytes of its files.
+      memory_bytes: of memory, beside eight times the bytes of its files; at most four fifths of
+        what the machine has.
     """
 
     seconds: float = 300.0
@@ -87,7 +90,8 @@ def validate_apart(
     finally:
         os.close(reply)
     try:
-        _watch(child, limits, limits.memory_bytes + 8 * size, stop or threading.Event())
+        memory = min(limits.memory_bytes + 8 * size, int(_MACHINE_BYTES * _SHARE))
+        _watch(child, limits, memory, stop or threading.Event())
         _judge(child.returncode, os.read(answer, _ANSWER_BYTES))
     finally:
         child.kill()

@@ -125,6 +125,10 @@ def _walk(path: Path, prefix: str, depth: int) -> Iterator[File]:
         if stat.S_ISDIR(found.st_mode):
             yield from _walk(path / name, f"{below}/", depth + 1)
         elif stat.S_ISREG(found.st_mode):
+            if below == SAVED_MODEL and found.st_size > _GRAPH_BYTES:
+                raise ModelError(
+                    "INVALID_ARGUMENT", f"has more than {_GRAPH_BYTES:,} bytes in {below!r}"
+                )
             yield File(below, found.st_size, found.st_mtime_ns)
         else:
             raise ModelError(
@@ -168,8 +172,9 @@ def read_limited(path: Path, most: int) -> bytes:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise ModelError("INVALID_ARGUMENT", f"has no regular file {path.name!r}")
-            content = stream.read(most + 1)
-    if len(content) > most:
+            # By the size first: nothing that large is read.
+            content = b"" if found.st_size > most else stream.read(most + 1)
+    if found.st_size > most or len(content) > most:
         raise ModelError("INVALID_ARGUMENT", f"has more than {most:,} bytes in {path.name!r}")
     return content
 
@@ -256,7 +261,7 @@ class Completeness:
         hashes = {}
         for name, expected in manifest.items():
             file = there[name]
-            hashes[file] = known.get(file) or _sha256(path / name)
+            hashes[file] = known.get(file) or _sha256(path / name, file.size)
             self._hashes[path] = {**known, **hashes}
             if hashes[file] != expected["sha256"]:
                 raise Incomplete(f"{name} is not as its manifest says")
@@ -290,13 +295,15 @@ def _is_entry(value: Any) -> bool:
     )
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, size: int) -> str:
+    """Returns the hash of so many bytes of a file: one that grows meanwhile has another size."""
     digest = hashlib.sha256()
     with _explained(path.name):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as stream:
-            while block := stream.read(_BLOCK_BYTES):
+            while size > 0 and (block := stream.read(min(size, _BLOCK_BYTES))):
                 digest.update(block)
+                size -= len(block)
     return digest.hexdigest()
 
 

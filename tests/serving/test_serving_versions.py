@@ -211,7 +211,7 @@ def test_a_file_is_hashed_once_per_size_and_time(ours, tmp_path, monkeypatch):
 
     sha256 = version_folder._sha256
     monkeypatch.setattr(
-        version_folder, "_sha256", lambda file: hashed.append(file.name) or sha256(file)
+        version_folder, "_sha256", lambda file, size: hashed.append(file.name) or sha256(file, size)
     )
     completeness = Completeness()
     for _ in range(3):
@@ -244,9 +244,18 @@ def put_link(name, target):
     return spoil
 
 
+def make_huge(name):
+    def spoil(version):
+        with (version / name).open("wb") as stream:
+            stream.truncate(1 << 40)  # Takes no space.
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (make_huge("saved_model.pb"), "more than"),
         (put_pipe("saved_model.pb"), "no regular file"),
         (put_pipe(DATA), "no regular file"),
         (put_pipe("assets.extra/run.json"), "no regular file"),
