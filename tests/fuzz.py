@@ -77,8 +77,9 @@ def run_round(seed, until, pytest_args):
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "junit.xml")
         command = [
-            sys.executable, "-m", "pytest", "-m", "hypothesis", "-q", f"--hypothesis-seed={seed}",
-            "--hypothesis-show-statistics", f"--junitxml={report}", *pytest_args,
+            sys.executable, "-m", "pytest", "-m", "hypothesis", "--tier=all", "-q",
+            f"--hypothesis-seed={seed}", "--hypothesis-show-statistics",
+            f"--junitxml={report}", *pytest_args,
         ]  # fmt: skip
         environment = {
             **os.environ,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from components.evaluation import metrics
+from components.evaluation.verdict import ThresholdResult
 
 RANKS = st.one_of(st.just(-1), st.integers(1, 200))
 STARS = st.floats(-10, 10, allow_nan=False)
@@ -214,3 +215,17 @@ def test_more_than_a_query_of_the_user_alone_can_find_is_above_the_ceiling():
     found = compute([row(rank=5)] * 40)
     assert found["user_only_top_10_ceiling"] == 0.25
     assert found["unseen_top_10_above_ceiling"] == 0.75
+
+
+@given(rows=ROWS, bound=st.floats(-1, 5), kind=st.sampled_from(["value", "change"]))
+def test_every_metric_is_said_in_words_whatever_its_value(rows, bound, kind):
+    found = compute(rows)
+    for metric, value in found.items():
+        baseline = None if kind == "value" else value
+        result = ThresholdResult(metric, kind, bound, value, baseline, passed=False)
+        text = result.describe()
+        assert text.startswith(metric)
+        assert "nan" not in text
+        assert ("undefined" in text or "could not" in text) == math.isnan(value)
+    missing = ThresholdResult("rmse", kind, bound, None, None, passed=False)
+    assert missing.describe() == "rmse could not be computed"

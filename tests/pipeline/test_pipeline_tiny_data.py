@@ -1,0 +1,156 @@
+"""Whole runs on tiny or odd but legal data: pushed, not blessed with a reason, or refused."""
+
+import dataclasses
+import os
+import random
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis_profiles import examples
+from raw_files import movie_rows, user_rows, write_raw
+from tiny_data import tiny_data
+
+from pipeline.thresholds import thresholds_for
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.exhaustive,
+    pytest.mark.xdist_group("pipeline_tiny_data"),
+]
+
+PUSHED, REFUSED, NOT_BLESSED = 0, 2, 4
+START = 880_000_000
+FEWER_STEPS = {"epochs: int = 60": "epochs: int = 2", "samples: int = 100": "samples: int = 10"}
+"""The autoencoder and the sampler stop early: what the models reach is not looked at here."""
+
+
+@pytest.fixture(scope="module")
+def tiny_project(project):
+    config = project.root / "trainer" / "config.py"
+    text = config.read_text(encoding="utf-8")
+    for usual, fewer in FEWER_STEPS.items():
+        assert usual in text
+        text = text.replace(usual, fewer)
+    config.write_text(text, encoding="utf-8")
+    return project
+
+
+def rating_rows(ratings):
+    return ["\t".join(map(str, row)) for row in ratings]
+
+
+def one_rating_each():
+    """1,500 people with one rating each."""
+    rng = random.Random(1)
+    ratings = [(u, rng.randint(1, 100), rng.randint(1, 5), START + u) for u in range(1, 1501)]
+    return {"users": user_rows(1500), "movies": movie_rows(100), "ratings": rating_rows(ratings)}
+
+
+def small_catalogue():
+    """8 movies, 200 people: half of them like the even ones, half the odd ones."""
+    rng = random.Random(2)
+    pairs = [(u, m) for u in range(1, 201) for m in rng.sample(range(1, 9), rng.randint(3, 8))]
+    ratings = [
+        (u, m, 5 if u % 2 == m % 2 else rng.randint(1, 2), START + 50 * place)
+        for place, (u, m) in enumerate(pairs)
+    ]
+    return {"users": user_rows(200), "movies": movie_rows(8), "ratings": rating_rows(ratings)}
+
+
+def one_person_one_movie():
+    return {
+        "users": user_rows(1),
+        "movies": movie_rows(1),
+        "ratings": rating_rows([(1, 1, 4, START)]),
+    }
+
+
+def everything_the_same():
+    """Everybody gives every movie three stars in the same second; all have one title."""
+    ratings = [(u, m, 3, START) for u in range(1, 13) for m in range(1, 10)]
+    movies = [f"{m}|Film (1995)|01-Jan-1995||http://x|0|1|0" for m in range(1, 10)]
+    return {"users": user_rows(12), "movies": movies, "ratings": rating_rows(ratings)}
+
+
+def one_person():
+    ratings = [(1, m, m % 5 + 1, START + m) for m in range(1, 21)]
+    return {"users": user_rows(1), "movies": movie_rows(20), "ratings": rating_rows(ratings)}
+
+
+def one_movie():
+    ratings = [(u, 1, u % 5 + 1, START + u) for u in range(1, 21)]
+    return {"users": user_rows(20), "movies": movie_rows(1), "ratings": rating_rows(ratings)}
+
+
+def run_on(project, folder, raw, *arguments):
+    """Runs the pipeline with the thresholds of any data and one epoch."""
+    (folder / "raw").mkdir()
+    write_raw(folder / "raw", **raw)
+    bounds = dataclasses.asdict(thresholds_for("custom", "random"))
+    command = ["--data-dir", folder / "raw", "--epochs", 1, *arguments]
+    return project.run(*command, output=folder / "output", thresholds=bounds)
+
+
+def assert_ends_with_a_reason(result):
+    told = result.out + result.err
+    assert result.code in (PUSHED, REFUSED, NOT_BLESSED), told
+    assert "Traceback" not in told
+    assert "of the report failed" not in result.log
+    if result.code == PUSHED:
+        assert len(result.versions) == 1
+    else:
+        assert not result.versions
+    if result.code == NOT_BLESSED:
+        assert any(not threshold["passed"] for threshold in result.summary["thresholds"])
+        assert result.summary["reasons"][0] != "no baseline yet: change thresholds not applied"
+    if result.code == REFUSED:
+        assert "  expected: " in result.err
+        assert "  what to do: " in result.err
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "words"),
+    [
+        (one_rating_each, NOT_BLESSED, "r_squared -"),
+        (small_catalogue, PUSHED, "blessed and pushed"),
+        (one_person_one_movie, REFUSED, "the random split leaves no ratings to test a model on"),
+        (everything_the_same, NOT_BLESSED, "r_squared is undefined: all test ratings are the same"),
+        (one_person, None, ""),
+        (one_movie, None, ""),
+    ],
+)
+def test_a_run_on_tiny_data_ends_with_a_reason(tiny_project, tmp_path, raw, code, words):
+    result = run_on(tiny_project, tmp_path, raw())
+    assert_ends_with_a_reason(result)
+    assert code in (result.code, None)
+    assert words in result.out + result.err
+
+
+def test_people_of_one_rating_each_have_nothing_to_test_on_by_time(tiny_project, tmp_path):
+    result = run_on(tiny_project, tmp_path, one_rating_each(), "--split", "temporal")
+    assert_ends_with_a_reason(result)
+    assert result.code == REFUSED
+    assert "a user of 3 ratings or more" in result.err
+
+
+@pytest.mark.skipif(
+    os.environ.get("HYPOTHESIS_PROFILE") != "fuzz", reason="a minute for each example: make fuzz"
+)
+@examples(1, shrink=False)
+@given(tiny=tiny_data(), split=st.sampled_from(["random", "temporal"]))
+def test_a_run_on_any_tiny_data_ends_with_a_reason(tiny_project, tiny, split):
+    users = [f"{user}|25|M|student|00000" for user in tiny.user_ids]
+    movies = [f"{movie}|Film (1995)|01-Jan-1995||http://x|0|1|0" for movie in tiny.movie_ids]
+    ratings = zip(
+        tiny.user_ids[tiny.user],
+        tiny.movie_ids[tiny.movie],
+        tiny.rating.astype(int),
+        tiny.timestamp,
+        strict=True,
+    )
+    raw = {"users": users, "movies": movies, "ratings": rating_rows(ratings)}
+    with tempfile.TemporaryDirectory() as folder:
+        assert_ends_with_a_reason(run_on(tiny_project, Path(folder), raw, "--split", split))
