@@ -75,8 +75,8 @@ def temporal_splits(
 
 
 _NEEDS: Mapping[SplitKind, str] = {
-    "random": "about 20 ratings or more: each is for testing with a probability of 20 %",
-    "temporal": "a user of 3 ratings or more: the last 20 % of each user's are for testing",
+    "random": "about 30 ratings or more: each is in a split with that probability",
+    "temporal": "a user of 9 ratings or more: each user's are split by time, and shares rounded",
 }
 _ACTIONS: Mapping[SplitKind, str] = {
     "random": "give more ratings, or try another --seed",
@@ -85,24 +85,26 @@ _ACTIONS: Mapping[SplitKind, str] = {
 
 
 def check_rows(kind: SplitKind, rows: Mapping[str, int]) -> None:
-    """Refuses splits that nothing can be trained or judged on; validation may be empty.
+    """Refuses to go on where a split has no ratings.
 
     Args:
       kind: the protocol that made them.
       rows: number of ratings of each of `SPLITS`.
 
     Raises:
-      InputError: there are no ratings for training or none for testing.
+      InputError: a split is empty.
     """
-    for split, purpose in ((TRAIN, "train on"), (TEST, "test a model on")):
-        if not rows[split]:
-            counts = ", ".join(f"{rows[name]:,} {name}" for name in SPLITS)
-            raise InputError(
-                f"the {kind} split leaves no ratings to {purpose}",
-                expected=_NEEDS[kind],
-                found=f"usable ratings: {counts}",
-                action=_ACTIONS[kind],
-            )
+    empty = [split for split in SPLITS if not rows[split]]
+    if empty:
+        shares = ", ".join(
+            f"{share:.0%} {name}" for name, share in zip(SPLITS, SHARES, strict=True)
+        )
+        raise InputError(
+            f"the {kind} split ({shares}) leaves no ratings for {' and '.join(empty)}",
+            expected=_NEEDS[kind],
+            found="usable ratings: " + ", ".join(f"{rows[name]:,} {name}" for name in SPLITS),
+            action=_ACTIONS[kind],
+        )
 
 
 def assign_splits(

@@ -180,16 +180,20 @@ def test_assign_splits_follows_the_protocol():
 @pytest.mark.parametrize(
     ("kind", "rows", "words"),
     [
-        ("random", (3, 1, 0), ("to test a model on", "20 ratings", "another --seed")),
-        ("random", (0, 0, 1), ("to train on", "usable ratings: 0 train, 0 validation, 1 test")),
-        ("temporal", (9, 0, 0), ("temporal", "3 ratings or more", "--split random")),
+        ("random", (3, 1, 0), ("no ratings for test\n", "30 ratings", "another --seed")),
+        ("random", (3, 0, 1), ("no ratings for validation\n", "3 train, 0 validation, 1 test")),
+        ("random", (0, 0, 1), ("random split (70% train, ", "no ratings for train and validation")),
+        ("temporal", (9, 0, 0), ("temporal", "9 ratings or more", "--split random")),
     ],
 )
-def test_a_split_without_ratings_to_train_or_test_on_is_refused(kind, rows, words):
+def test_an_empty_split_is_refused(kind, rows, words):
     with pytest.raises(InputError) as caught:
         splits.check_rows(kind, dict(zip(splits.SPLITS, rows, strict=True)))
     assert all(word in str(caught.value) for word in words)
 
 
-def test_validation_may_be_empty():
-    splits.check_rows("random", {"train": 1, "validation": 0, "test": 1})
+@pytest.mark.parametrize("number", range(9, 60))
+def test_a_user_of_9_ratings_or_more_is_in_every_temporal_split(number):
+    ids = np.arange(number)
+    found = splits.temporal_splits(np.zeros_like(ids), ids, ids, 42)
+    assert set(found.tolist()) == {0, 1, 2}

@@ -32,8 +32,8 @@ def test_every_rating_is_read_and_put_into_one_split_or_the_split_is_refused(dat
     split = splits.assign_splits(kind, chunk.user_id, chunk.movie_id, chunk.timestamp, seed)
     rows = dict(zip(splits.SPLITS, np.bincount(split, minlength=3).tolist(), strict=True))
     assert sum(rows.values()) == len(user)
-    if rows["train"] and rows["test"]:
+    if all(rows.values()):
         splits.check_rows(kind, rows)
     else:
-        with pytest.raises(InputError, match=f"the {kind} split leaves no ratings to"):
+        with pytest.raises(InputError, match=f"the {kind} split .* leaves no ratings for"):
             splits.check_rows(kind, rows)

@@ -6,6 +6,7 @@ import random
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis_profiles import examples
 from raw_files import movie_rows, user_rows, write_raw
 from tiny_data import tiny_data
 
+from components.example_gen.splits import SPLITS, VALIDATION, random_splits
 from pipeline.thresholds import thresholds_for
 
 pytestmark = [
@@ -23,6 +25,7 @@ pytestmark = [
 
 PUSHED, REFUSED, NOT_BLESSED = 0, 2, 4
 START = 880_000_000
+DEFAULT_SEED = 42
 FEWER_STEPS = {"epochs: int = 60": "epochs: int = 2", "samples: int = 100": "samples: int = 10"}
 """The autoencoder and the sampler stop early: what the models reach is not looked at here."""
 
@@ -85,6 +88,17 @@ def one_movie():
     return {"users": user_rows(20), "movies": movie_rows(1), "ratings": rating_rows(ratings)}
 
 
+def nothing_for_validation():
+    """4 people and 6 movies without the ratings that a run would take for validation."""
+    user, movie = np.indices((4, 6)).reshape(2, -1) + 1
+    kept = random_splits(user, movie, DEFAULT_SEED) != SPLITS.index(VALIDATION)
+    ratings = [
+        (u, m, (u + m) % 5 + 1, START + 9 * u + m)
+        for u, m in zip(user[kept], movie[kept], strict=True)
+    ]
+    return {"users": user_rows(4), "movies": movie_rows(6), "ratings": rating_rows(ratings)}
+
+
 def run_on(project, folder, raw, *arguments):
     """Runs the pipeline with the thresholds of any data and one epoch."""
     (folder / "raw").mkdir()
@@ -116,10 +130,11 @@ def assert_ends_with_a_reason(result):
     [
         (one_rating_each, NOT_BLESSED, "r_squared -"),
         (small_catalogue, PUSHED, "blessed and pushed"),
-        (one_person_one_movie, REFUSED, "the random split leaves no ratings to test a model on"),
+        (one_person_one_movie, REFUSED, "leaves no ratings for validation and test"),
         (everything_the_same, NOT_BLESSED, "r_squared is undefined: all test ratings are the same"),
         (one_person, None, ""),
         (one_movie, None, ""),
+        (nothing_for_validation, REFUSED, "leaves no ratings for validation"),
     ],
 )
 def test_a_run_on_tiny_data_ends_with_a_reason(tiny_project, tmp_path, raw, code, words):
@@ -133,7 +148,7 @@ def test_people_of_one_rating_each_have_nothing_to_test_on_by_time(tiny_project,
     result = run_on(tiny_project, tmp_path, one_rating_each(), "--split", "temporal")
     assert_ends_with_a_reason(result)
     assert result.code == REFUSED
-    assert "a user of 3 ratings or more" in result.err
+    assert "a user of 9 ratings or more" in result.err
 
 
 @pytest.mark.skipif(
