@@ -128,15 +128,19 @@ def run_movies(data_dir, output, **changes):
     return run_executor(MoviesExecutor, data_dir, output, **changes)
 
 
+USERS = [f"{user}|24|M|student|12345" for user in range(1, 41)]
+RATINGS = [f"{user}\t1\t{user % 5 + 1}\t{880_000_000 + user}" for user in range(1, 41)]
+
+
 def write_raw(
     directory,
     *,
-    users=("1|24|M|student|12345", "2|53|F|writer|94043"),
+    users=USERS,
     movies=("1|Toy Story (1995)|01-Jan-1995||http://x|0|1|1",),
-    ratings=("1\t1\t5\t880000000", "2\t1\t3\t880000001"),
+    ratings=RATINGS,
     occupations=("student", "writer"),
 ):
-    """Writes the five raw files in Latin-1 and returns their folder."""
+    """Writes the five raw files in Latin-1 and returns their folder; no split is empty."""
     directory.mkdir(exist_ok=True)
     for name, lines in (
         ("u.user", users),

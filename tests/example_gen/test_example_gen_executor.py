@@ -276,11 +276,11 @@ def test_a_few_bad_rows_are_counted_and_left_out(sample, tmp_path):
 
 
 def test_duplicates_meet_although_they_are_read_in_different_chunks(tmp_path):
-    ratings_ = [f"{u}\t1\t4\t88000000{u}" for u in (1, 2)] * 10
+    ratings_ = [f"{u}\t1\t4\t{880_000_000 + u}" for u in range(1, 41)] * 10
     data = write_raw(tmp_path / "raw", ratings=ratings_)
-    found = run_ratings(data, tmp_path / "out", chunk_bytes=40, partition_bytes=100)
-    assert sum(found.report["rows"].values()) == 2
-    assert found.report["files"]["u.data"]["dropped"] == {"exact duplicate": 18}
+    found = run_ratings(data, tmp_path / "out", chunk_bytes=500, partition_bytes=1_000)
+    assert sum(found.report["rows"].values()) == 40
+    assert found.report["files"]["u.data"]["dropped"] == {"exact duplicate": 360}
 
 
 # Splits through the executor
