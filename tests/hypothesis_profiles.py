@@ -7,13 +7,18 @@ passes on the next machine too. `fuzz` draws others each time, and more of them;
 
 import os
 
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 CI_EXAMPLES = 100
 FUZZ_FACTOR = 5
 """How many times as many examples a test draws in one round of `make fuzz`."""
 
-SHARED = {"deadline": None, "print_blob": True}
+SHARED = {
+    "deadline": None,
+    "print_blob": True,
+    # A test must not fail because the machine has other things to do.
+    "suppress_health_check": [HealthCheck.too_slow],
+}
 
 settings.register_profile("ci", max_examples=CI_EXAMPLES, derandomize=True, database=None, **SHARED)
 settings.register_profile("fuzz", max_examples=FUZZ_FACTOR * CI_EXAMPLES, **SHARED)
