@@ -43,7 +43,6 @@ def test_metadata_is_a_model_metadata_response(client, version_dir):
     assert definitions["recommend"].method_name == "tensorflow/serving/predict"
     assert definitions["serving_default"].inputs["examples"].dtype == 7  # DT_STRING
     assert set(definitions["serving_default"].outputs) == {"predicted_rating"}
-    assert "evaluate" not in definitions
 
 
 def test_row_and_column_format_say_the_same(client, catalogue):
@@ -106,6 +105,13 @@ def test_a_version_can_be_asked_by_number_and_label(client, catalogue, version_d
         ("POST", PREDICT, "{}", 400, "Missing 'inputs' or 'instances' key"),
         ("POST", PREDICT, '{"signature_name": 1}', 400, "to be a string"),
         ("POST", PREDICT, '{"signature_name": "x", "inputs": []}', 400, "'x' not found in signat"),
+        (
+            "POST",
+            PREDICT,
+            '{"signature_name": "evaluate", "inputs": []}',
+            400,
+            "'evaluate' not found",
+        ),
         ("POST", PREDICT, '{"instances": []}', 400, "No values in 'instances' array"),
         ("POST", PREDICT, '{"instances": {}}', 400, "to be a list"),
         ("POST", PREDICT, '{"instances": [1]}', 400, "is not of expected type: string"),
