@@ -319,7 +319,8 @@ def _tensor(name: str, info: Any) -> Tensor:
 def _code(error: Exception) -> str:
     """TensorFlow's name for the kind of error."""
     if isinstance(error, OSError):
-        return "NOT_FOUND"
+        # The loader says so by the text alone.
+        return "DATA_LOSS" if "parse" in str(error) else "NOT_FOUND"
     number = getattr(error, "error_code", None)
     if number is None:
         return "INVALID_ARGUMENT"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from serving.canary import prepare, try_out
 from serving.errors import ModelError, ModelFault, RequestError
 from serving.model import load
 from serving.recommender import Recommender, make_recommender
+from serving.trial_queries import prepare, validate
 
 
 def load_and_try(
@@ -25,7 +25,7 @@ def load_and_try(
     Raises:
       ModelError: it cannot be loaded or answers nonsense.
     """
-    return _opened(path, version, threads, lambda made: try_out(made, prepare_threads))
+    return _opened(path, version, threads, lambda made: validate(made, prepare_threads))
 
 
 def load_and_prepare(path: Path, version: int, threads: int = 1) -> Recommender:

@@ -216,9 +216,9 @@ import pathlib
 import serving.cli, serving.api, serving.rest, serving.pages
 from serving.model import load
 from serving.recommender import make_recommender
-from serving.canary import try_out
+from serving.trial_queries import validate
 path = max(pathlib.Path(sys.argv[1]).iterdir())
-try_out(make_recommender(load(path, int(path.name))))
+validate(make_recommender(load(path, int(path.name))))
 """
     done = subprocess.run(
         [sys.executable, "-c", script, str(pushed / "serving_model")],

@@ -13,7 +13,7 @@ from serving_fixtures import Server
 from components.pusher.manifest import write_manifest
 
 pytestmark = [pytest.mark.xdist_group("serving"), pytest.mark.slow]
-WAIT_SECONDS = 180
+WAIT_SECONDS = 300
 
 
 class Load:
@@ -46,7 +46,8 @@ class Load:
             self.answered += 1
             if not self.versions or self.versions[-1] != document["model_version"]:
                 self.versions.append(document["model_version"])
-            await asyncio.sleep(0.005)
+            # The versions that are tried meanwhile need a processor, too.
+            await asyncio.sleep(0.02)
 
     def __enter__(self):
         self._thread.start()

@@ -185,6 +185,14 @@ def test_a_version_that_changes_after_it_was_loaded_is_looked_at_again(
     assert [(one.version, one.state) for one in versions.statuses()] == [(1, State.AVAILABLE)]
 
 
+def test_a_damaged_graph_is_no_cause_that_may_pass(foreign, model_dir):
+    broken = copy(foreign, model_dir, 2)
+    (broken / "saved_model.pb").write_bytes(b"no graph at all" * 100)
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        load(broken, 2)
+    assert caught.value.code == "DATA_LOSS"
+
+
 def test_a_version_that_was_served_before_is_rolled_back_to_without_another_trial(
     ours, model_dir, versions, trials
 ):

@@ -30,7 +30,7 @@ _WARM_ROWS = (2, 8, 32)
 """The first call with a new number of rows is slower; requests should not be the ones to wait."""
 
 
-def try_out(recommender: Recommender, threads: int = 1) -> None:
+def validate(recommender: Recommender, threads: int = 1) -> None:
     """Asks a version for recommendations, ratings, similar movies and reasons.
 
     For people spread over all whom it knows, and for some whom it does not know.
