@@ -26,7 +26,11 @@ class Screen:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self.console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+        terminal = stream.isatty()
+        # Said, since FORCE_COLOR would make any file a terminal, with a spinner in it.
+        self.console = Console(
+            file=stream, highlight=False, soft_wrap=not terminal, force_terminal=terminal
+        )
 
     def say(self, text: str = "", style: str = "") -> None:
         """Writes a line or several."""

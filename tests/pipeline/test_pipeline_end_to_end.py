@@ -54,9 +54,10 @@ def first(project, output):
 
 @pytest.fixture(scope="module")
 def second(first, project, output):
-    """The same command again."""
+    """The same command again, with a variable that users of TFRS are told to set."""
     assert first.code == 0, first.out + first.err
-    return with_report(project.run_cold(*ONE_EPOCH, output=output))
+    variables = {"TF_USE_LEGACY_KERAS": "1"}
+    return with_report(project.run_cold(*ONE_EPOCH, output=output, environment=variables))
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +241,11 @@ def test_second_run_is_all_cached(second):
     for name in CACHEABLE:
         assert second.executions[name, COMPLETE] == 1, name
         assert second.executions[name, CACHED] == 1, name
+
+
+def test_a_variable_that_breaks_the_libraries_is_named_once(second):
+    assert second.err.startswith("TF_USE_LEGACY_KERAS=1 is ignored: ")
+    assert second.err.count("\n") == 1
 
 
 def test_second_run_is_up_to_date_and_pushes_nothing(first, second):

@@ -77,6 +77,16 @@ def test_plain_line_says_state_seconds_and_result():
     ]
 
 
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"])
+def test_a_file_is_no_terminal_whatever_a_variable_says(monkeypatch, variable):
+    monkeypatch.setenv(variable, "1")
+    stream = io.StringIO()
+    screen = Screen(stream)
+    with screen.working("Trainer"):
+        screen.say("a line", style="red")
+    assert stream.getvalue() == "a line\n"
+
+
 def test_plain_lines_are_never_wrapped_nor_taken_for_markup():
     stream = io.StringIO()
     Screen(stream).component("RatingsGen", RAN, 1.0, "[bold]x[/bold] " * 40)
