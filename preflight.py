@@ -49,6 +49,11 @@ def problem(kinds: "tuple[str, ...]", packages: bool = True) -> str:
         return f"Python 3.10 is needed; this is {found} ({sys.executable})."
     if not packages:
         return ""
+    if sys.flags.optimize > 1:
+        return (
+            "Python was started with -OO or PYTHONOPTIMIZE=2, which removes texts that the "
+            "libraries read: leave that out."
+        )
     files = [ROOT / "requirements" / f"{kind}.in" for kind in kinds]
     # An installed package has no requirements beside it: its installer has met them.
     return what_is_missing([file for file in files if file.is_file()])

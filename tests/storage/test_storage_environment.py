@@ -92,3 +92,18 @@ def test_a_reader_that_leaves_does_not_change_the_exit_code():
     done = python(code, "| head -n 1")
     assert done.returncode == 4
     assert (done.stdout, done.stderr) == ("line\n", "")
+
+
+def test_python_without_docstrings_is_refused_in_words():
+    """The libraries read their own documentation when they are imported."""
+    done = subprocess.run(
+        [sys.executable, "local_runner.py", "--dataset", "sample"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONOPTIMIZE": "2"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "PYTHONOPTIMIZE=2" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
