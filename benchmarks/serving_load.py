@@ -15,6 +15,7 @@ depend least on what else the machine does. Compare figures of one run with each
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import json
 import os
 import re
@@ -24,12 +25,16 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
+LARGE_CELLS = 100_000
+"""The server's --max-cells by default."""
 
 LUA = """
 local ids = {%(ids)s}
@@ -181,6 +186,43 @@ def ask(
     )
 
 
+def measure_health_under_large_calls(url: str, version: Path) -> None:
+    """Asks /healthz while four clients ask for the largest answers; aim: 100 ms at most."""
+    movies = len(json.loads((version / "assets.extra" / "catalogue.json").read_text()))
+    rows = max(1, LARGE_CELLS // movies)
+    inputs = {"movie_id": [str(1 + row % movies) for row in range(rows)], "k": movies}
+    body = json.dumps({"signature_name": "similar", "inputs": inputs}).encode()
+    large = urllib.request.Request(f"{url}/v1/models/movielens:predict", body)
+
+    def ask_much() -> int:
+        statuses = []
+        for _ in range(4):
+            try:
+                with urllib.request.urlopen(large, timeout=60) as answer:
+                    statuses.append(answer.status if answer.read() else 0)
+            except urllib.error.HTTPError as error:
+                statuses.append(error.code)
+        return statuses.count(200)
+
+    waits = []
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask_much) for _ in range(4)]
+        while not all(one.done() for one in asked):
+            started = time.perf_counter()
+            with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:
+                answer.read()
+            waits.append((time.perf_counter() - started) * 1e3)
+            time.sleep(0.01)
+    answered = sum(one.result() for one in asked)
+    waits.sort()
+    print(
+        f"    healthz while {answered} of 16 large calls are answered ({rows} rows x {movies}):"
+        f" median {statistics.median(waits):.1f} ms, longest {waits[-1]:.1f} ms"
+        f" (aim 100 ms) of {len(waits)}",
+        flush=True,
+    )
+
+
 def peak_memory_mb(process: int) -> float:
     status = Path(f"/proc/{process}/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+)", status)
@@ -228,6 +270,7 @@ def main() -> None:
             if not options:
                 print("  the same with reasons=2")
                 ask(url, process, ids, arguments.seconds, 100, arguments.clients, "&reasons=2")
+                measure_health_under_large_calls(url, version)
             print(f"    peak memory {peak_memory_mb(process):.0f} MB")
     print(f"\nload {os.getloadavg()[0]:.2f} after")
 

@@ -16,7 +16,7 @@ from serving.metrics import CONTENT_TYPE
 from serving.recommender import Person, Recommender, Scored
 from serving.service import Recommended, Service, Wish
 from serving.titles import display_title
-from serving.wire import error_body, error_headers
+from serving.wire import error_body, error_headers, own_fault_message
 
 _DESCRIPTION = """
 Recommendations of movies from the model that the pipeline pushed last. Every answer names the
@@ -30,10 +30,13 @@ Beside this API the server speaks TensorFlow Serving's:
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": shapes.Error, "description": "Malformed request"},
     401: {"model": shapes.Error, "description": "The token is missing or wrong"},
+    403: {"model": shapes.Error, "description": "Sent by a page of another site"},
     404: {"model": shapes.Error, "description": "There is no such user, movie or ability"},
     408: {"model": shapes.Error, "description": "The request took too long to arrive"},
     413: {"model": shapes.Error, "description": "The body is too long"},
+    415: {"model": shapes.Error, "description": "The body is not JSON in UTF-8"},
     422: {"model": shapes.Error, "description": "A value is not what is expected"},
+    429: {"model": shapes.Error, "description": "Too many wrong tokens; see Retry-After"},
     503: {"model": shapes.Error, "description": "Busy, or no model yet; see Retry-After"},
     504: {"model": shapes.Error, "description": "No answer within the deadline"},
 }
@@ -55,6 +58,9 @@ def make_api(service: Service, lifespan: Any = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        # A redirection would repeat whatever host the client named.
+        redirect_slashes=False,
+        servers=[{"url": root}] if (root := service.config.root_path) else None,
         responses=_ERRORS,
         separate_input_output_schemas=False,
         # The messages of 422 are ours, not FastAPI's.
@@ -84,8 +90,9 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         with service.versions.lease() as model:
             _check_user(model, user_id)
             person = Person(user_id, timestamp=query.timestamp)
-            found = await service.recommend(model, person, _wish(query))
-            return _recommendations(model, user_id, found)
+            wish, unknown = _wish(model, query)
+            found = await service.recommend(model, person, wish)
+            return _recommendations(model, user_id, found, unknown)
 
     @app.post(
         "/api/recommendations", tags=["recommendations"], response_model=shapes.Recommendations
@@ -94,8 +101,9 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         """Recommends movies to anybody: by profile, by films liked lately, or both."""
         with service.versions.lease() as model:
             person = _person(model, question)
-            found = await service.recommend(model, person, _wish(question))
-            return _recommendations(model, question.user_id, found)
+            wish, unknown = _wish(model, question)
+            found = await service.recommend(model, person, wish)
+            return _recommendations(model, question.user_id, found, unknown)
 
     @app.post("/api/ratings/predict", tags=["recommendations"], response_model=shapes.Ratings)
     async def predict_ratings(question: shapes.RatingQuestion) -> Response:
@@ -111,8 +119,24 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
             return _json({"model_version": model.version, "ratings": ratings})
 
 
-def _wish(query: shapes.Wishes) -> Wish:
-    return Wish(query.k, tuple(query.exclude), query.include_seen, query.reasons)
+def _wish(model: Recommender, query: shapes.Wishes) -> tuple[Wish, list[str]]:
+    """Returns what is wanted, and the ids of `exclude` that the model does not know."""
+    exclude = [
+        movie_id
+        for value in query.exclude
+        for movie_id in ([value] if model.catalogue.get(value) else _split_ids(value))
+    ]
+    if len(exclude) > limits.MAX_LIST:
+        raise RequestError(
+            422, f"exclude: expected at most {limits.MAX_LIST} ids, found {len(exclude)}."
+        )
+    unknown = [movie_id for movie_id in exclude if model.catalogue.get(movie_id) is None]
+    return Wish(query.k, tuple(exclude), query.include_seen, query.reasons), unknown
+
+
+def _split_ids(value: str) -> list[str]:
+    """Reads `1,2,3`, as ids are commonly given in a query."""
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _person(model: Recommender, who: shapes.Who) -> Person:
@@ -148,11 +172,14 @@ def _check_movies(model: Recommender, movie_ids: Sequence[str], where: str) -> N
             )
 
 
-def _recommendations(model: Recommender, user_id: str, found: Sequence[Recommended]) -> Response:
+def _recommendations(
+    model: Recommender, user_id: str, found: Sequence[Recommended], unknown: Sequence[str]
+) -> Response:
     return _json(
         {
             "model_version": model.version,
             "user_id": user_id,
+            "exclude_unknown": unknown,
             "recommendations": [_recommendation(model, one) for one in found],
         }
     )
@@ -311,7 +338,15 @@ def _add_errors(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         answer = _error(RequestError(error.status_code, _http_message(request, error)))
         answer.headers.update(error.headers or {})
+        if "GET" in answer.headers.get("allow", ""):
+            answer.headers["allow"] += ", HEAD"
         return answer
+
+    @app.exception_handler(Exception)
+    async def own_fault(request: Request, error: Exception) -> Response:
+        # Whoever called logs the error under the same id.
+        request_id = request.scope["request_id"].decode("ascii")
+        return _error(RequestError(500, own_fault_message(request_id)))
 
 
 def _http_message(request: Request, error: HTTPException) -> str:

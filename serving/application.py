@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.api import make_api
-from serving.gate import Gate
+from serving.browsers import CorsMiddleware
+from serving.gate import Checks, Gate
 from serving.pages import Pages
 from serving.rest import PREFIX, RestApi
 from serving.service import Service
@@ -23,17 +23,12 @@ def make_application(service: Service) -> ASGIApp:
       service: what answers; started and stopped with the application.
     """
     api = make_api(service, _lifespan(service))
+    config = service.config
     inner: ASGIApp = _Switch(api, RestApi(service), Pages())
-    origins = service.config.cors_origins
-    if origins:
-        inner = CORSMiddleware(
-            inner,
-            allow_origins=list(origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-request-id"],
-            expose_headers=["x-request-id"],
-        )
-    return Gate(inner, service.config, service.metrics, service.log)
+    inner = Checks(inner, config, service.log)
+    if config.cors_origins:
+        inner = CorsMiddleware(inner, config.cors_origins)
+    return Gate(inner, config, service.metrics, service.log)
 
 
 class _Switch:

@@ -29,7 +29,9 @@ def answer_factors(call: Call, movies: int) -> list[Factor]:
     factors = [("rows", call.rows)]
     if call.signature in ("rank", "explain"):
         factors.append(("movie_ids", _columns(call, "movie_ids")))
-    if call.signature in ("recommend", "similar", "explain"):
+    if call.signature in ("recommend", "similar"):
+        factors.append(("k", _k(call, movies)))
+    elif call.signature == "explain":
         factors.append(("k", _k(call, movies + _columns(call, "recent_movie_ids"))))
     return factors
 

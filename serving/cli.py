@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
+import resource
 import signal
 import socket
 import sys
@@ -18,19 +20,20 @@ import uvicorn
 from serving.application import make_application
 from serving.batching import BatchingOptions
 from serving.config import LOOPBACK_HOSTS, MODEL_NAME, Config, is_loopback
-from serving.connection import connections
+from serving.connection import ConnectionLimits, connections
 from serving.events import Log, announce, open_standard_streams, printable
 from serving.recommender import Recommender
 from serving.service import Service
 from serving.shutdown import StoppableServer, end
+from serving.tokens import TOKEN_VARIABLE, Token, TokenError, read_token
 from serving.validation import ValidationLimits
 from serving.version_folder import versions_in
 
-TOKEN_VARIABLE = "SERVING_TOKEN"
 _BACKLOG = 512
 _SWITCH_SECONDS = 0.0005
 _NO_MODEL = 2
 _STOP_SECONDS = 10
+_OTHER_FILES = 256
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,13 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     open_standard_streams()
     arguments = _parser().parse_args(argv)
-    config = _config(arguments)
+    token = _token(arguments.token_file)
+    config = _config(arguments, token.value)
     if not arguments.wait and not _has_versions(config.model_dir):
         print(printable(_nothing_pushed(config.model_dir)), file=sys.stderr)
         return _NO_MODEL
     log = Log(sys.stderr.buffer, requests=arguments.access_log)
+    _allow_files(config.max_connections)
     listener = _listen(config)
-    _warn(config, log)
+    _warn(config, token, log)
     announcement = _Announcement(config, listener, _started())
     service = Service(config, log, announcement.ready)
     # uvicorn raises the signal that stopped it once more, when everything is closed.
@@ -79,8 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=_number(int, 0, 65_535), default=8501, help="0 takes a free one")
     add("--token-file", type=Path, metavar="FILE",
         help=f"require the bearer token in this file (or in ${TOKEN_VARIABLE})")  # fmt: skip
+    add("--root-path", type=_prefix, default="", metavar="PREFIX",
+        help="the path prefix under which a proxy shows the server, such as /films")  # fmt: skip
     add("--cors-origin", action="append", default=[], metavar="ORIGIN",
-        help="let pages of this origin call; may be given several times")  # fmt: skip
+        type=_origin, help="let pages of this origin call; may be given several times")  # fmt: skip
     add("--allow-host", action="append", default=[], metavar="NAME",
         help="also answer requests to this host name (on loopback: localhost only)")  # fmt: skip
     add("--wait", action="store_true", help="wait for a first version rather than exit")
@@ -96,6 +103,11 @@ def _parser() -> argparse.ArgumentParser:
         help="cells (rows times movies, times reasons) of one predict answer")  # fmt: skip
     add("--read-timeout", type=_number(float, 0.1, 600), default=Config.read_seconds, metavar="S",
         help="how long a client may take to send a head or a body")  # fmt: skip
+    add("--max-connections", type=_number(int, 1, 100_000), default=Config.max_connections,
+        metavar="N", help="open connections; a further one closes the one that has waited"
+        " longest")  # fmt: skip
+    add("--max-connections-per-address", type=_number(int, 1, 100_000), metavar="N",
+        default=Config.max_connections_per_address, help="the same for one address")  # fmt: skip
     add("--threads", type=_number(int, 1, 256), default=Config.threads, metavar="N",
         help="threads of TensorFlow for one call")  # fmt: skip
     add("--poll", type=_number(float, 0.05, 3600), default=Config.poll_seconds, metavar="S",
@@ -119,7 +131,31 @@ def _number(kind: type[int] | type[float], least: float, most: float) -> Callabl
     return parse
 
 
-def _config(arguments: argparse.Namespace) -> Config:
+def _prefix(text: str) -> str:
+    if text in ("", "/"):
+        return ""
+    prefix = text.rstrip("/")
+    if not _PREFIX.fullmatch(prefix):
+        raise argparse.ArgumentTypeError(
+            f"expected a path such as /films, of letters, digits and signs of ASCII, found {text!r}"
+        )
+    return prefix
+
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#,]+")
+
+
+def _origin(text: str) -> str:
+    origin = text.lower().removesuffix("/")
+    if not _ORIGIN.fullmatch(origin):
+        raise argparse.ArgumentTypeError(
+            f"expected an origin such as https://films.example, without a path, found {text!r}"
+        )
+    return origin
+
+
+def _config(arguments: argparse.Namespace, token: str) -> Config:
     allowed = tuple(arguments.allow_host)
     if is_loopback(arguments.host):
         # A page of anybody's could otherwise reach the server by a name that resolves to it.
@@ -129,7 +165,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         name=arguments.model_name,
         host=arguments.host,
         port=arguments.port,
-        token=_token(arguments.token_file),
+        token=token,
         cors_origins=tuple(arguments.cors_origin),
         allowed_hosts=allowed,
         batching=BatchingOptions(
@@ -143,19 +179,17 @@ def _config(arguments: argparse.Namespace) -> Config:
         validation=ValidationLimits(seconds=arguments.load_timeout),
         read_seconds=arguments.read_timeout,
         max_cells=arguments.max_cells,
+        max_connections=arguments.max_connections,
+        max_connections_per_address=arguments.max_connections_per_address,
+        root_path=arguments.root_path,
     )
 
 
-def _token(path: Path | None) -> str:
-    if path is None:
-        return os.environ.get(TOKEN_VARIABLE, "")
+def _token(path: Path | None) -> Token:
     try:
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        _quit(f"Expected a token in --token-file {path}, but it cannot be read: {error}.")
-    if not token:
-        _quit(f"Expected a token in --token-file {path}, found nothing. Write one into it.")
-    return token
+        return read_token(path, os.environ)
+    except TokenError as error:
+        _quit(str(error))
 
 
 def _has_versions(model_dir: Path) -> bool:
@@ -189,7 +223,9 @@ def _listen(config: Config) -> socket.socket:
     return listener
 
 
-def _warn(config: Config, log: Log) -> None:
+def _warn(config: Config, token: Token, log: Log) -> None:
+    for warning in token.warnings:
+        log.warning(warning)
     if not is_loopback(config.host) and not config.token:
         log.warning(
             "everybody who can reach this address may use the server;"
@@ -203,7 +239,7 @@ def _uvicorn(config: Config, service: Service) -> uvicorn.Config:
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())
     return uvicorn.Config(
         make_application(service),
-        http=connections(config.read_seconds),
+        http=connections(_limits(config)),
         ws="none",
         loop="uvloop",
         lifespan="on",
@@ -212,10 +248,29 @@ def _uvicorn(config: Config, service: Service) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
-        limit_concurrency=config.max_connections,
-        timeout_keep_alive=60,
         timeout_graceful_shutdown=config.shutdown_seconds,
     )
+
+
+def _limits(config: Config) -> ConnectionLimits:
+    return ConnectionLimits(
+        read_seconds=config.read_seconds,
+        idle_seconds=config.idle_seconds,
+        answer_seconds=3 * config.batching.deadline_seconds + 60,
+        most=config.max_connections,
+        most_per_address=min(config.max_connections_per_address, config.max_connections),
+        cors=bool(config.cors_origins),
+        root_path=config.root_path,
+    )
+
+
+def _allow_files(connections: int) -> None:
+    """Raises the number of files that the process may open so that the connections fit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class _Announcement:

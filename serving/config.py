@@ -33,9 +33,13 @@ class Config:
       validation: what a version may take until it is loaded and has answered the trial queries.
       max_body_bytes: a longer request is refused.
       max_cells: a predict call whose outputs would have more cells is refused.
+      max_bodies_bytes: bytes of all requests' bodies that are held at the same time.
       read_seconds: how long a client may take to send a request's head, or its body, or to
         take an answer.
-      max_connections: open connections beyond which requests are refused.
+      idle_seconds: how long a connection may wait for its next request.
+      max_connections: open connections; a further one closes the one that has waited longest.
+      max_connections_per_address: the same for one IPv4 address or IPv6 network of 64 bits.
+      root_path: the path prefix under which a proxy shows the server, such as `/films`.
       shutdown_seconds: how long a stopping server waits for answers that are under way.
     """
 
@@ -53,8 +57,12 @@ class Config:
     validation: ValidationLimits = field(default_factory=ValidationLimits)
     max_body_bytes: int = 1 << 20
     max_cells: int = limits.MAX_CELLS
+    max_bodies_bytes: int = 64 << 20
     read_seconds: float = 10.0
+    idle_seconds: float = 60.0
     max_connections: int = 1_000
+    max_connections_per_address: int = 500
+    root_path: str = ""
     shutdown_seconds: int = 10
 
 

@@ -1,116 +1,429 @@
-"""Connections that cannot be held open for nothing.
+"""uvicorn's connection with a clock in every state and limits.
 
-uvicorn waits as long as a client likes for a request's head and for an answer to be taken, and
-lets a head be as long as it likes. A server that everybody may reach cannot afford that.
+uvicorn waits as long as a client likes for a request's head, for the rest of a body that nobody
+reads and for an answer to be taken; lets a head be as long as it likes; answers HTTP/0.9; and
+refuses health checks once its limit of connections is reached. `docs/serving.md` has a table of
+what other servers do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import http
+import re
+import sys
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from serving.addresses import network_of
+from serving.errors import shorten
+from serving.wire import error_body
 
 MAX_HEAD_BYTES = 64 << 10
+HEALTH_PATHS = (b"/healthz", b"/readyz")
+_MAX_PIPELINED = 32
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 4 << 20
+_RESERVED = 64
+"""Connections beyond the limit that are still accepted, for health checks only."""
+_REQUEST_LINE = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]{1,32} \S+ HTTP/1\.[01]\r?\n")
+_ONCE = frozenset({b"host", b"authorization", b"content-type", b"content-encoding", b"origin"})
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What connections may do.
+
+    Args:
+      read_seconds: how long a request's head may take to arrive, and an answer to be taken.
+      idle_seconds: how long a connection may wait for its next request.
+      answer_seconds: how long an answer may take, after which something is wrong in the server.
+      most: connections in all.
+      most_per_address: connections of one IPv4 address or one IPv6 network of 64 bits.
+      cors: whether pages of other origins may read what is wrong with a head.
+      root_path: the path prefix under which a proxy shows the server.
+    """
+
+    read_seconds: float = 10.0
+    idle_seconds: float = 60.0
+    answer_seconds: float = 600.0
+    most: int = 1_000
+    most_per_address: int = 500
+    cors: bool = False
+    root_path: str = ""
+
+
+class OpenConnections:
+    """The open connections of one server; makes room for new ones.
+
+    A new connection beyond a limit closes the one that has waited longest: for a request, for
+    the rest of one or for a client that does not read. Requests that are being answered are never
+    cut off.
+    """
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self._open: set[Connection] = set()
+        self._of_address: dict[str, int] = {}
+
+    def add(self, connection: Connection) -> bool:
+        """Counts a connection; returns whether it is within the limits.
+
+        Aborts it if even the reserve is used up.
+        """
+        self._open.add(connection)
+        mine = self._of_address.get(connection.address, 0) + 1
+        self._of_address[connection.address] = mine
+        if mine > self.limits.most_per_address:
+            of_address = [one for one in self._open if one.address == connection.address]
+            fits = self._make_room(connection, of_address)
+        else:
+            fits = len(self._open) <= self.limits.most or self._make_room(
+                connection, list(self._open)
+            )
+        if len(self._open) > self.limits.most + _RESERVED:
+            connection.transport.abort()
+        return fits
+
+    def remove(self, connection: Connection) -> None:
+        """Forgets a connection; does nothing if it is forgotten already."""
+        if connection not in self._open:
+            return
+        self._open.discard(connection)
+        left = self._of_address[connection.address] - 1
+        if left:
+            self._of_address[connection.address] = left
+        else:
+            del self._of_address[connection.address]
+
+    def _make_room(self, newest: Connection, candidates: list[Connection]) -> bool:
+        waiting = [one for one in candidates if one is not newest and not one.is_answering]
+        if not waiting:
+            return False
+        oldest = min(waiting, key=lambda one: one.waiting_since)
+        self.remove(oldest)
+        oldest.drop()
+        return True
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection with limits.
+    """A connection that cannot be held open for nothing.
 
     Args:
-      read_seconds: how long a request's head may take to arrive, an answer to be taken, and
-        an idle connection to be used again.
+      open_connections: all of the server's.
     """
 
-    def __init__(self, *args: Any, read_seconds: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, open_connections: OpenConnections, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._read_seconds = read_seconds
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
+        self._all = open_connections
+        self._limits = open_connections.limits
+        self._clock: asyncio.TimerHandle | None = None
+        self._write_clock: asyncio.TimerHandle | None = None
         self._head_bytes = 0
-        self._in_head = True
+        self._size = 0
+        self._data = b""
+        self._in_body = False
+        self._unanswered = 0
+        self._cycles: deque[RequestResponseCycle] = deque()
+        self._refusal: bytes | None = None
+        self._is_refused = False
+        self._discarded = 0
+        self._overflow = False
+        self.address = ""
+        self.waiting_since = 0.0
+        self.is_stopping = False
+        self.is_lost = False
+        self.task: asyncio.Task[Any] | None = None
+        """The request that is being answered; cancelled if the client leaves."""
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the server owes an answer to a complete request that the client takes."""
+        return self._is_owing and self._write_clock is None
+
+    @property
+    def _is_owing(self) -> bool:
+        return self._unanswered - self._in_body > 0
+
+    # -- the connection --------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         """Starts the clock: the first request is due."""
         super().connection_made(transport)
-        self._expect_head()
+        self.address = network_of(self.client[0]) if self.client else ""
+        self._start_clock(self._limits.read_seconds)
+        self._overflow = not self._all.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the clocks."""
-        self._stop_head_timer()
-        self._stop_write_timer()
+        """Stops the clocks, and the work for a client that left."""
+        self.is_lost = True
+        self._all.remove(self)
+        self._stop_clocks()
+        for cycle in self._cycles:
+            # uvicorn tells the newest only.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self.task is not None:
+            self.task.cancel()
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        """The client sends nothing more; the transport closes itself."""
+        self._start_clock(self._limits.read_seconds)
+
+    def shutdown(self) -> None:
+        """The server stops: the answer under way is the last one."""
+        self.is_stopping = True
+        super().shutdown()
+
+    def drop(self) -> None:
+        """Closes at once, to make room for others."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self.transport.close()
+        # It would wait for ever for a client that does not read.
+        self._start_clock(self._limits.read_seconds)
+
+    # -- reading ---------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Counts what comes before the end of a head."""
-        if self._in_head:
-            if self._head_timer is None:
-                self._expect_head()
+        if self._refusal is not None:
+            self._discard(data)
+            return
+        if not self._in_body:
+            if not self._head_bytes:
+                self._start_clock(self._limits.read_seconds)
             self._head_bytes += len(data)
-            # What exceeds the limit by one read may be the body: it is counted elsewhere.
+            # What exceeds the limit by one read may be a body, which is counted elsewhere.
             if self._head_bytes - len(data) > MAX_HEAD_BYTES:
-                self._refuse(b"431 Request Header Fields Too Large", b"The head is too long.")
+                self._refuse(431, _LONG_HEAD)
                 return
+        self._data = data
         super().data_received(data)
 
+    def _discard(self, data: bytes) -> None:
+        """Throws away what follows a refused request."""
+        if not self._is_refused:
+            self.flow.pause_reading()
+            return
+        self._discarded += len(data)
+        if self._discarded > _LINGER_BYTES:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._size = 0
+        self._head_bytes = self._head_bytes or 1
+
+    def on_url(self, url: bytes) -> None:
+        """Counts a piece of the request's target."""
+        super().on_url(url)
+        self._size += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Counts a header."""
+        self._size += len(name) + len(value) + 4
+        if self._size <= MAX_HEAD_BYTES:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """A head arrived: stops its clock."""
-        self._in_head = False
-        self._stop_head_timer()
+        """A head arrived: checks it and starts the clock of the body."""
+        if self._refusal is not None:
+            return
+        problem = self._problem()
+        if problem is not None:
+            self._refuse(*problem)
+            return
+        self._in_body = True
+        self._unanswered += 1
+        self.scope["serving.connection"] = self  # type: ignore[typeddict-unknown-key]
+        # Longer than whoever reads the body waits for it.
+        self._start_clock(2 * self._limits.read_seconds + 5)
         super().on_headers_complete()
+        self._cycles.append(self.cycle)
+
+    def on_body(self, body: bytes) -> None:
+        """Passes a piece of a body on."""
+        if self._refusal is None:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request arrived: the next bytes are a head again."""
+        if self._refusal is not None:
+            return
         super().on_message_complete()
-        self._in_head, self._head_bytes = True, 0
+        self._in_body, self._head_bytes, self._data = False, 0, b""
+        if self._unanswered:
+            self._start_clock(self._limits.answer_seconds)
+
+    def _problem(self) -> tuple[int, str] | None:
+        """Says what is wrong with a head, if anything is: the status and the words."""
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            return 505, f"Expected HTTP/1.1 or HTTP/1.0, found HTTP/{version}."
+        if self._size > MAX_HEAD_BYTES:
+            return 431, _LONG_HEAD
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            return 503, f"Expected at most {_MAX_PIPELINED} requests ahead of their answers."
+        return _problem_of(self.headers, version) or self._take_target()
+
+    def _take_target(self) -> tuple[int, str] | None:
+        """Takes the host of `GET http://host/path` for the Host header, as RFC 9112 has it."""
+        if not self.url.startswith((b"/", b"*")):
+            target = httptools.parse_url(self.url)
+            if target.schema not in (b"http", b"https") or not target.host:
+                return 400, "Expected a path or an http URL as the request's target."
+            port = b":%d" % target.port if target.port else b""
+            others = [header for header in self.headers if header[0] != b"host"]
+            self.headers[:] = [*others, (b"host", target.host + port)]
+            self.url = self.url.split(target.host, 1)[1].removeprefix(port) or b"/"
+            self.url = self.url if self.url.startswith(b"/") else b"/" + self.url
+        path = self.url.partition(b"?")[0].removeprefix(self._limits.root_path.encode("ascii"))
+        if self._overflow and path not in HEALTH_PATHS:
+            return 503, "The server has too many connections. Try again in a second."
+        return None
+
+    # -- answering -------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """An answer was given: the next request is due."""
+        self._cycles.popleft()
+        super().on_response_complete()
+        self._unset_keepalive_if_required()
+        self._unanswered -= 1
+        if self._refusal is not None and not self._is_owing:
+            self._write_refusal()
+        elif self.transport.is_closing() or self._head_bytes:
+            self._start_clock(self._limits.read_seconds)
+        elif self._unanswered:
+            self._start_clock(self._limits.answer_seconds)
+        else:
+            self._start_clock(self._limits.idle_seconds)
 
     def pause_writing(self) -> None:
         """The client does not take its answer: starts the clock."""
         super().pause_writing()
-        if self._write_timer is None:
-            self._write_timer = self.loop.call_later(self._read_seconds, self.transport.abort)
+        if self._write_clock is None:
+            self.waiting_since = self.loop.time()
+            self._write_clock = self.loop.call_later(
+                self._limits.read_seconds, self.transport.abort
+            )
 
     def resume_writing(self) -> None:
         """The client takes its answer again."""
-        self._stop_write_timer()
+        if self._write_clock is not None:
+            self._write_clock.cancel()
+            self._write_clock = None
         super().resume_writing()
 
-    def _expect_head(self) -> None:
-        self._head_timer = self.loop.call_later(self._read_seconds, self._head_overdue)
-
-    def _head_overdue(self) -> None:
-        self._head_timer = None
-        if self.transport.is_closing():
-            return
-        if self._head_bytes:
-            self._refuse(b"408 Request Timeout", b"The request's head took too long.")
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is not HTTP."""
+        unknown_method = isinstance(sys.exc_info()[1], httptools.HttpParserInvalidMethodError)
+        if unknown_method and _REQUEST_LINE.match(self._data):
+            self._refuse(501, "Expected a method of HTTP such as GET or POST, found another one.")
         else:
-            self.transport.close()
+            self._refuse(400, "Expected a request of HTTP/1.1, found something else.")
 
-    def _refuse(self, status: bytes, message: bytes) -> None:
-        body = b'{"error": "' + message + b'"}'
-        self.transport.write(
-            b"HTTP/1.1 "
-            + status
-            + b"\r\ncontent-type: application/json\r\ncontent-length: "
-            + str(len(body)).encode("ascii")
-            + b"\r\nconnection: close\r\n\r\n"
-            + body
+    def _refuse(self, status: int, message: str) -> None:
+        """Says what is wrong, after the answers that are still owed, and closes."""
+        if self._refusal is not None:
+            return
+        self._refusal = _answer(status, message, self._limits.cors)
+        if not self._is_owing:
+            self._write_refusal()
+
+    def _write_refusal(self) -> None:
+        cycle = self.cycle
+        started = False
+        if self._in_body and cycle is not None and not cycle.response_complete:
+            # Whoever reads the broken body learns that nothing more comes.
+            started = cycle.response_started
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._is_refused = True
+        if started or self.transport.is_closing():
+            self._close()
+            return
+        self.transport.write(self._refusal or b"")
+        # Closing with bytes that were not read would take the answer away from the client.
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._start_clock(min(_LINGER_SECONDS, self._limits.read_seconds))
+
+    # -- clocks ----------------------------------------------------------------------------
+
+    def _start_clock(self, seconds: float) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+        self.waiting_since = self.loop.time()
+        self._clock = self.loop.call_later(seconds, self._overdue)
+
+    def _stop_clocks(self) -> None:
+        for clock in (self._clock, self._write_clock):
+            if clock is not None:
+                clock.cancel()
+        self._clock = self._write_clock = None
+
+    def _overdue(self) -> None:
+        if self.transport.is_closing() or self._is_refused:
+            self.transport.abort()
+        elif self._is_owing and (self._head_bytes or self._in_body):
+            # An answer is under way: the request behind it has to wait for it anyway.
+            self._start_clock(self._limits.read_seconds)
+        elif self._head_bytes and not self._in_body:
+            self._refuse(408, f"Expected the head within {self._limits.read_seconds:g} s.")
+        elif self._in_body or self._is_owing:
+            self.transport.abort()
+        else:
+            self._close()
+
+
+_LONG_HEAD = f"Expected a head of at most {MAX_HEAD_BYTES} bytes."
+
+
+def _problem_of(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[int, str] | None:
+    names = [name for name, _ in headers if name in _ONCE]
+    if len(names) != len(set(names)):
+        twice = next(name for name in names if names.count(name) > 1).decode("ascii")
+        return 400, f"Expected the header {twice!r} once, found it more often."
+    if b"host" not in names and version == "1.1":
+        return 400, "Expected a Host header, as HTTP/1.1 requires it, found none."
+    codings = b",".join(value for name, value in headers if name == b"transfer-encoding")
+    if codings and codings.strip().lower() != b"chunked":
+        return (
+            501,
+            f"Expected the transfer coding 'chunked', found {shorten(codings.decode('latin-1'))}.",
         )
-        self.transport.close()
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _stop_write_timer(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
+    return None
 
 
-def connections(read_seconds: float) -> Any:
+def _answer(status: int, message: str, cors: bool) -> bytes:
+    body = error_body(message)
+    head = (
+        f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        "cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
+    )
+    if status == 503:
+        head += "retry-after: 1\r\n"
+    if cors:
+        # Which origin asked may not be known: it is in the head. What is wrong is no secret.
+        head += "access-control-allow-origin: *\r\n"
+    return head.encode("ascii") + b"\r\n" + body
+
+
+def connections(limits: ConnectionLimits) -> Any:
     """Returns what makes connections, as uvicorn wants it."""
-    return functools.partial(Connection, read_seconds=read_seconds)
+    return functools.partial(Connection, open_connections=OpenConnections(limits))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class RequestError(Exception):
     """A request that is answered with an error.
@@ -10,13 +12,21 @@ class RequestError(Exception):
       status: the HTTP status code.
       message: what was expected, what was found and what to do, in one line.
       retry_after: seconds after which trying again makes sense, if it does.
+      headers: further headers of the answer.
     """
 
-    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        retry_after: int | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.headers = headers
 
 
 class InvalidInput(RequestError):
@@ -92,3 +102,10 @@ def shorten(value: object, length: int = 60) -> str:
     """Returns the value as text that fits into a message."""
     text = repr(value)
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Returns text in which what a terminal or a log would obey is spelt out, as `\\u202e`."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)

@@ -1,32 +1,46 @@
 """What every request passes first and every answer last.
 
-Request ids, the token, hosts, limits of size and time, security headers, the access log, the
-counters, and the promise that no error of ours shows more than its request's id.
+`Gate` is the outermost: request ids, security headers, the access log, the counters. `Checks` is
+inside of CORS, so that pages may read why they are refused: host, token, origin, type and size of
+the body, and the promise that no error of ours shows more than its request's id.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
+import contextlib
 import re
 import secrets
 import time
 import traceback
+from collections.abc import AsyncIterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.addresses import network_of
+from serving.bodies import Bodies, check_type, has_body
+from serving.browsers import check_origin
 from serving.config import Config
-from serving.errors import RequestError
+from serving.errors import RequestError, printable
 from serving.events import Log
 from serving.metrics import Metrics
-from serving.wire import error_answer
+from serving.tokens import TokenCheck
+from serving.wire import answer, error_answer, own_fault_message
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs"})
 """Paths that need no token: health, and pages, which hold no data."""
 OPEN_PREFIX = "/static/"
+_JSON_PREFIX = "/api/"
+
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 4 << 20
+_CLIENT_LEFT = 499
+"""Of a request whose client left before the answer, in the log and the counters, as in nginx."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+_METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+)
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -35,6 +49,7 @@ _SECURITY_HEADERS = (
 )
 _ANSWER_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _UNCACHED = (b"cache-control", b"no-store")
+_CLOSE = (b"connection", b"close")
 
 
 class Gate:
@@ -44,103 +59,55 @@ class Gate:
       app: the application.
       config: how to serve.
       metrics: told each answer.
-      log: told each answer, and each error with its trace.
+      log: told each answer.
     """
 
     def __init__(self, app: ASGIApp, config: Config, metrics: Metrics, log: Log) -> None:
         self._app = app
-        self._config = config
+        self._root = config.root_path
+        self._vary = ((b"vary", b"origin"),) if config.cors_origins else ()
         self._metrics = metrics
         self._log = log
-        self._token = b"Bearer " + config.token.encode("utf-8") if config.token else b""
-        self._hosts = frozenset(host.lower().encode("ascii") for host in config.allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        exchange = _Exchange(send, _request_id(headers))
-        scope["request_id"] = exchange.request_id
+        method, headers = scope["method"], dict(scope["headers"])
+        exchange = _Exchange(scope, headers, receive, send, self._vary)
+        inner: Scope = {
+            **scope,
+            "request_id": exchange.request_id,
+            # The server below sends no body in an answer to HEAD.
+            "method": "GET" if method == "HEAD" else method,
+            "path": without_root(scope["path"], self._root),
+            "headers_by_name": headers,
+        }
         try:
-            self._check(scope, headers)
-            body = await self._body(headers, receive)
-            exchange.started = time.perf_counter()
-            await self._app(scope, _replay(body, receive), exchange.send)
-        except RequestError as error:
-            if not exchange.status:
-                await error_answer(exchange.send, error)
-        except Exception as error:
-            await self._own_fault(error, exchange)
+            if self._root and scope["path"] == self._root:
+                place = (b"location", self._root.encode("ascii") + b"/")
+                await answer(exchange.send, 308, b"", headers=[place])
+            else:
+                await self._app(inner, exchange.receive, exchange.send)
+            await exchange.finish()
+        except asyncio.CancelledError:
+            if not exchange.has_lost_client:
+                raise
+            exchange.status = exchange.status or _CLIENT_LEFT
         finally:
-            self._note(scope, exchange)
+            exchange.release()
+            self._note(inner, method, exchange)
 
-    def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        """Checks what the head of a request says.
-
-        Raises:
-          RequestError: if the request is not to be answered.
-        """
-        host = re.sub(rb":\d*$", b"", headers.get(b"host", b"")).lower()
-        if self._hosts and host not in self._hosts:
-            raise RequestError(
-                421,
-                f"Expected the Host header to name one of {', '.join(self._config.allowed_hosts)},"
-                f" found {host.decode('latin-1')!r}. Start the server with --allow-host to add it.",
-            )
-        path = scope["path"]
-        is_open = path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
-        preflight = scope["method"] == "OPTIONS" and bool(self._config.cors_origins)
-        if self._token and not is_open and not preflight:
-            given = headers.get(b"authorization", b"")
-            if not hmac.compare_digest(given, self._token):
-                raise RequestError(
-                    401, "Expected the header 'Authorization: Bearer <the server's token>'."
-                )
-
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """Reads the whole body, so that a slow client holds nothing but its connection.
-
-        Raises:
-          RequestError: if it is too long or takes too long.
-        """
-        limit = self._config.max_body_bytes
-        length = headers.get(b"content-length", b"0")
-        if b"transfer-encoding" not in headers and length == b"0":
-            return b""
-        if length.isdigit() and int(length[:20]) > limit:
-            raise _too_long(limit)
-        try:
-            return await asyncio.wait_for(_read(receive, limit), self._config.read_seconds)
-        except asyncio.TimeoutError:
-            raise RequestError(
-                408, f"Expected the whole body within {self._config.read_seconds:g} s."
-            ) from None
-
-    async def _own_fault(self, error: Exception, exchange: _Exchange) -> None:
-        self._log.error(
-            "internal error",
-            request_id=exchange.request_id.decode("ascii"),
-            error=repr(error),
-            trace=traceback.format_exc(),
-        )
-        if not exchange.status:
-            message = (
-                "Something went wrong inside of the server. Its log says more about request"
-                f" {exchange.request_id.decode('ascii')}."
-            )
-            await error_answer(exchange.send, RequestError(500, message))
-
-    def _note(self, scope: Scope, exchange: _Exchange) -> None:
+    def _note(self, scope: Scope, method: str, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.started
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.request(_route(scope), method, exchange.status, seconds)
+        counted = method if method in _METHODS else "other"
+        self._metrics.request(_route(scope), counted, exchange.status, seconds)
         self._log.request(
             request_id=exchange.request_id.decode("ascii"),
             client=scope["client"][0] if scope.get("client") else None,
-            method=scope["method"],
-            path=scope["path"][:200],
+            method=method,
+            path=printable(scope["path"][:200]),
             status=exchange.status,
             bytes=exchange.length,
             milliseconds=round(seconds * 1e3, 3),
@@ -148,48 +115,194 @@ class Gate:
 
 
 class _Exchange:
-    """One request's answer on its way out."""
+    """One request and its answer on their ways in and out."""
 
-    def __init__(self, send: Send, request_id: bytes) -> None:
-        self._send = send
-        self.request_id = request_id
+    def __init__(
+        self,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        vary: tuple[tuple[bytes, bytes], ...],
+    ) -> None:
+        self._receive, self._send, self._vary = receive, send, vary
+        self._connection = scope.get("serving.connection")
+        if self._connection is not None:
+            self._connection.task = asyncio.current_task()
+        self._unread = has_body(headers)
+        self._last: Message | None = None
+        self.request_id = _request_id(headers)
         self.started = time.perf_counter()
         self.status = 0
         self.length = 0
+
+    @property
+    def has_lost_client(self) -> bool:
+        """Whether the connection was closed before the answer was given."""
+        return self._connection is not None and self._connection.is_lost
+
+    async def receive(self) -> Message:
+        """Receives a message of the request."""
+        message = await self._receive()
+        if not message.get("more_body", False):
+            # From here on it is the model that takes time, not the client.
+            self._unread = False
+            self.started = time.perf_counter()
+        return message
 
     async def send(self, message: Message) -> None:
         """Sends a message of the application, with the headers that every answer has."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = list(message["headers"])
-            names = {name for name, _ in headers}
-            headers.append((b"x-request-id", self.request_id))
-            headers.extend(_SECURITY_HEADERS)
-            headers.extend(
-                header for header in (_ANSWER_POLICY, _UNCACHED) if header[0] not in names
+            await self._send({**message, "headers": self._headers(message["headers"])})
+            return
+        self.length += len(message.get("body", b""))
+        if self._unread and not message.get("more_body", False):
+            # The connection is closed with the last message, which `finish` sends.
+            self._last = {**message, "body": b""}
+            message = {**message, "more_body": True}
+        await self._send(message)
+
+    def _headers(self, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        names = {name for name, _ in given}
+        headers = [*given, (b"x-request-id", self.request_id), *_SECURITY_HEADERS]
+        headers += [header for header in (_ANSWER_POLICY, _UNCACHED) if header[0] not in names]
+        if self._vary and (b"vary", b"Origin") not in given:
+            headers += self._vary
+        stopping = self._connection is not None and self._connection.is_stopping
+        if (self._unread or stopping) and _CLOSE not in given:
+            headers.append(_CLOSE)
+        return headers
+
+    async def finish(self) -> None:
+        """Ends an answer that came before the request's body was read.
+
+        What arrives of the body meanwhile is thrown away: closing a connection with unread bytes
+        would take the answer away from the client.
+        """
+        if self._last is None:
+            return
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._discard(), _LINGER_SECONDS)
+        await self._send(self._last)
+
+    async def _discard(self) -> None:
+        length = 0
+        while length < _LINGER_BYTES:
+            message = await self._receive()
+            length += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return
+
+    def release(self) -> None:
+        """The request is over; the connection may be lost from now on."""
+        if self._connection is not None:
+            self._connection.task = None
+
+
+class Checks:
+    """An ASGI application around another one.
+
+    Args:
+      app: the application.
+      config: how to serve.
+      log: told each error with its trace.
+    """
+
+    def __init__(self, app: ASGIApp, config: Config, log: Log) -> None:
+        self._app = app
+        self._config = config
+        self._log = log
+        self._token = TokenCheck(config.token)
+        self._bodies = Bodies(config.max_body_bytes, config.read_seconds, config.max_bodies_bytes)
+        self._hosts = frozenset(host.lower().encode("ascii") for host in config.allowed_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent = _Sent(send)
+        try:
+            await self._check(scope)
+            async with self._body(scope, receive) as replay:
+                await self._app(scope, replay, sent.send)
+        except RequestError as error:
+            if not sent.started:
+                await error_answer(send, error)
+        except Exception as error:
+            await self._own_fault(error, scope, sent)
+
+    async def _check(self, scope: Scope) -> None:
+        """Checks what the head of a request says.
+
+        Raises:
+          RequestError: if the request is not to be answered.
+        """
+        headers, method, path = scope["headers_by_name"], scope["method"], scope["path"]
+        self._check_host(headers)
+        if method not in _METHODS:
+            raise RequestError(501, f"The method {method} is not known here. /docs shows what is.")
+        if self._token.is_required and path not in OPEN_PATHS and not path.startswith(OPEN_PREFIX):
+            address = network_of(scope["client"][0]) if scope.get("client") else ""
+            await self._token.check(headers.get(b"authorization", b""), address)
+        check_origin(method, headers, self._config.cors_origins)
+        expected = headers.get(b"expect", b"100-continue").lower()
+        if expected != b"100-continue":
+            raise RequestError(417, "Expected the header Expect to be '100-continue' or absent.")
+
+    def _check_host(self, headers: dict[bytes, bytes]) -> None:
+        host = re.sub(rb":\d*$", b"", headers.get(b"host", b"")).lower()
+        if self._hosts and host not in self._hosts:
+            raise RequestError(
+                421,
+                f"Expected the Host header to name one of {', '.join(self._config.allowed_hosts)},"
+                f" found {host.decode('latin-1')!r}. Start the server with --allow-host to add it.",
             )
-            message = {**message, "headers": headers}
-        else:
-            self.length += len(message.get("body", b""))
+
+    @contextlib.asynccontextmanager
+    async def _body(self, scope: Scope, receive: Receive) -> AsyncIterator[Receive]:
+        """Reads the whole body; gives a `receive` that replays it.
+
+        Raises:
+          RequestError: if it cannot be taken.
+        """
+        headers = scope["headers_by_name"]
+        if not has_body(headers):
+            yield _replay(b"", receive)
+            return
+        check_type(headers, json_only=scope["path"].startswith(_JSON_PREFIX))
+        async with self._bodies.read(headers, receive) as body:
+            yield _replay(body, receive)
+
+    async def _own_fault(self, error: Exception, scope: Scope, sent: _Sent) -> None:
+        request_id = scope["request_id"].decode("ascii")
+        self._log.error(
+            "internal error",
+            request_id=request_id,
+            error=repr(error),
+            trace=traceback.format_exc(),
+        )
+        if not sent.started:
+            await error_answer(sent.send, RequestError(500, own_fault_message(request_id)))
+
+
+class _Sent:
+    """Knows whether an answer has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        """Sends a message."""
+        self.started = True
         await self._send(message)
 
 
-def _too_long(limit: int) -> RequestError:
-    return RequestError(413, f"Expected a body of at most {limit} bytes. Send less at once.")
-
-
-async def _read(receive: Receive, limit: int) -> bytes:
-    chunks, length = [], 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise RequestError(400, "The connection was closed before the body was complete.")
-        chunks.append(message.get("body", b""))
-        length += len(chunks[-1])
-        if length > limit:
-            raise _too_long(limit)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+def without_root(path: str, root: str) -> str:
+    """Returns a path without the prefix under which a proxy shows the server, if it has it."""
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -11,6 +11,7 @@ import importlib.util
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 
 from starlette.types import Receive, Scope, Send
@@ -37,48 +38,105 @@ class _File:
     compressed: bytes
     content_type: bytes
     etag: bytes
+    packed_etag: bytes
+    modified: bytes
     policy: bytes
 
 
 class Pages:
-    """An ASGI application for the pages and what belongs to them."""
+    """An ASGI application for the pages and what belongs to them.
+
+    Attributes:
+      files: what there is, by path.
+    """
 
     def __init__(self) -> None:
-        self._files = _read_files()
+        self.files = _read_files()
 
     def has(self, path: str) -> bool:
         """Tells whether there is something at a path."""
-        return path in self._files or path.startswith("/static/")
+        return path in self.files or path.startswith("/static/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        scope["route_path"] = scope["path"] if scope["path"] in self._files else "/static"
+        scope["route_path"] = scope["path"] if scope["path"] in self.files else "/static"
         try:
             await self._answer(scope, send)
         except RequestError as error:
             await error_answer(send, error)
 
     async def _answer(self, scope: Scope, send: Send) -> None:
-        file = self._files.get(scope["path"])
+        file = self.files.get(scope["path"])
         if file is None:
             raise NotFound("There is no such file.")
-        if scope["method"] not in ("GET", "HEAD"):
-            raise RequestError(405, f"Expected GET, found {scope['method']}.")
+        if scope["method"] != "GET":
+            raise RequestError(
+                405, f"Expected GET, found {scope['method']}.", headers=[(b"allow", b"GET, HEAD")]
+            )
         asked = dict(scope["headers"])
+        packed = bool(file.compressed) and takes_gzip(asked.get(b"accept-encoding", b""))
         headers = [
-            (b"etag", file.etag),
+            (b"etag", file.packed_etag if packed else file.etag),
+            (b"last-modified", file.modified),
             (b"cache-control", b"no-cache"),
             (b"vary", b"accept-encoding"),
             (b"content-security-policy", file.policy),
         ]
-        if asked.get(b"if-none-match") == file.etag:
+        tags = (file.etag, file.packed_etag)
+        if not matches(asked.get(b"if-match"), tags, weakly=False):
+            raise RequestError(412, "The file is another one than the header If-Match names.")
+        if _has_it(asked, tags, file.modified):
             await answer(send, 304, b"", file.content_type, headers)
             return
-        body = file.body
-        if file.compressed and b"gzip" in asked.get(b"accept-encoding", b""):
-            body = file.compressed
+        if packed:
             headers.append((b"content-encoding", b"gzip"))
-        await answer(send, 200, body, file.content_type, headers)
+        await answer(
+            send, 200, file.compressed if packed else file.body, file.content_type, headers
+        )
+
+
+def _has_it(asked: Mapping[bytes, bytes], tags: tuple[bytes, bytes], modified: bytes) -> bool:
+    """Tells whether the client has a file already (RFC 9110, section 13.2.2)."""
+    if b"if-none-match" in asked:
+        return matches(asked[b"if-none-match"], tags, weakly=True)
+    return is_unmodified_since(asked.get(b"if-modified-since", b""), modified)
+
+
+def matches(condition: bytes | None, tags: tuple[bytes, ...], weakly: bool) -> bool:
+    """Tells whether a condition such as `"a", W/"b"` or `*` names one of a file's tags.
+
+    Args:
+      condition: the header's value; no header is always met.
+      tags: of the file's representations.
+      weakly: whether `W/"a"` stands for `"a"`.
+    """
+    if condition is None or condition.strip() == b"*":
+        return True
+    named = (part.strip() for part in condition.split(b","))
+    return any((part.removeprefix(b"W/") if weakly else part) in tags for part in named)
+
+
+def is_unmodified_since(condition: bytes, modified: bytes) -> bool:
+    """Tells whether a file is no newer than a date; of what is no date, never."""
+    try:
+        return parsedate_to_datetime(condition.decode("ascii")) >= parsedate_to_datetime(
+            modified.decode("ascii")
+        )
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def takes_gzip(accepted: bytes) -> bool:
+    """Tells whether an Accept-Encoding header allows gzip; `gzip;q=0` does not."""
+    weights: dict[bytes, float] = {}
+    for part in accepted.lower().split(b","):
+        coding, _, parameter = part.partition(b";")
+        name, _, weight = parameter.strip().partition(b"=")
+        try:
+            weights[coding.strip()] = float(weight) if name.strip() == b"q" else 1.0
+        except ValueError:
+            weights[coding.strip()] = 0.0
+    return weights.get(b"gzip", weights.get(b"x-gzip", weights.get(b"*", 0.0))) > 0
 
 
 def _read_files() -> Mapping[str, _File]:
@@ -105,10 +163,13 @@ def _file(path: Path, policy: str) -> _File:
         kind += "; charset=utf-8"
     text = kind.startswith(("text/", "application/javascript", "image/svg"))
     compress = text and len(body) > _WORTH_COMPRESSING
+    digest = hashlib.sha256(body).hexdigest()[:20]
     return _File(
         body,
         gzip.compress(body, 6, mtime=0) if compress else b"",
         kind.encode("ascii"),
-        b'"' + hashlib.sha256(body).hexdigest()[:20].encode("ascii") + b'"',
+        f'"{digest}"'.encode("ascii"),
+        f'"{digest}-gzip"'.encode("ascii"),
+        formatdate(int(path.stat().st_mtime), usegmt=True).encode("ascii"),
         policy.encode("ascii"),
     )

@@ -41,14 +41,18 @@ class _Answer(BaseModel):
 # -- questions ---------------------------------------------------------------------------------
 
 
+Exclude = Annotated[str, Field(min_length=1, max_length=limits.MAX_LIST * (limits.MAX_ID + 1))]
+
+
 class Wishes(_Strict):
     """What is wanted."""
 
     k: K = 10
-    exclude: list[Id] = Field(
+    exclude: list[Exclude] = Field(
         [],
         max_length=limits.MAX_LIST,
-        description="Ids of movies that may not be recommended; unknown ones exclude nothing.",
+        description="Ids of movies that may not be recommended, one each or several with commas"
+        " between them; `exclude_unknown` of the answer names those that are not known.",
     )
     include_seen: bool = Field(False, description="Also recommend movies that were rated already.")
     reasons: Annotated[
@@ -174,6 +178,9 @@ class Recommendations(_Answer):
 
     model_version: str
     user_id: str
+    exclude_unknown: list[str] = Field(
+        description="Ids of `exclude` that this version of the model does not know."
+    )
     recommendations: list[Recommendation]
 
 

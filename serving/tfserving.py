@@ -66,11 +66,19 @@ def parse_path(method: str, path: str) -> Target:
 
     Raises:
       InvalidInput: if it is none of TensorFlow Serving's.
+      RequestError: 405 if it is one for another method.
     """
-    pattern = {"POST": _PREDICT, "GET": _STATUS}.get(method)
-    match = pattern.fullmatch(path) if pattern else None
+    patterns = {"POST": _PREDICT, "GET": _STATUS}
+    match = patterns[method].fullmatch(path) if method in patterns else None
     if match is None:
-        raise InvalidInput(f"Malformed request: {method} {path[:200]}")
+        problem = f"Malformed request: {method} {path[:200]}"
+        allowed = next((own for own in patterns if patterns[own].fullmatch(path)), None)
+        if allowed is None:
+            raise InvalidInput(problem)
+        allow = b"GET, HEAD" if allowed == "GET" else b"POST"
+        raise RequestError(
+            405, f"{problem}. This path is for {allowed}.", headers=[(b"allow", allow)]
+        )
     found = match.groupdict()
     if not found["model"]:
         raise InvalidInput("Missing model name in request.")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import orjson
 from starlette.types import Receive, Send
 
-from serving.errors import RequestError
+from serving.errors import RequestError, printable
 
 Headers = Iterable[tuple[bytes, bytes]]
 JSON = b"application/json"
@@ -30,30 +30,31 @@ async def answer(
     send: Send, status: int, body: bytes, content_type: bytes = JSON, headers: Headers = ()
 ) -> None:
     """Sends an answer."""
-    start = [
-        (b"content-type", content_type),
-        (b"content-length", str(len(body)).encode("ascii")),
-        *headers,
-    ]
+    start = [*headers]
+    if status not in (204, 304):
+        length = str(len(body)).encode("ascii")
+        start += [(b"content-type", content_type), (b"content-length", length)]
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": body})
 
 
 def error_body(message: str) -> bytes:
     """Returns an error as every part of the server words it."""
-    return orjson.dumps({"error": message.encode("utf-8", "replace").decode("utf-8")})
+    return orjson.dumps({"error": printable(message)})
+
+
+def own_fault_message(request_id: str) -> str:
+    """Returns what a caller is told of an error of the server's own."""
+    return (
+        f"Something went wrong inside of the server. Its log says more about request {request_id}."
+    )
 
 
 def error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
     """Returns the headers that go with an error."""
-    headers = []
+    headers = [*error.headers]
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode("ascii")))
-    if error.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if error.status in (408, 413):
-        # The rest of the body is not waited for.
-        headers.append((b"connection", b"close"))
     return headers
 
 

@@ -31,6 +31,7 @@ class ServerError extends Error {
   }
 }
 
+// Paths are relative to the page's: a proxy may show it below a prefix.
 async function ask(path, body) {
   const headers = {};
   const token = sessionStorage.getItem("token");
@@ -89,7 +90,7 @@ async function recommend() {
   const number = ++state.asked;
   byId("recommendations").classList.add("waiting");
   try {
-    const answer = await ask("/api/recommendations", question());
+    const answer = await ask("api/recommendations", question());
     if (number === state.asked) show(answer);
   } catch (error) {
     if (number === state.asked) showError(error);
@@ -163,7 +164,7 @@ async function showSimilar(film) {
   byId("similar-error").hidden = true;
   byId("similar").showModal();
   try {
-    const answer = await ask(`/api/movies/${encodeURIComponent(film.movie_id)}/similar?k=10`);
+    const answer = await ask(`api/movies/${encodeURIComponent(film.movie_id)}/similar?k=10`);
     byId("similar-films").replaceChildren(...answer.movies.map(similarFilm));
   } catch (error) {
     byId("similar-error").textContent = error.message;
@@ -204,7 +205,7 @@ async function search() {
   const query = byId("search").value.trim();
   if (!query) return clearFound();
   try {
-    const answer = await ask(`/api/movies?limit=${FOUND}&query=${encodeURIComponent(query)}`);
+    const answer = await ask(`api/movies?limit=${FOUND}&query=${encodeURIComponent(query)}`);
     if (query === byId("search").value.trim()) showFound(answer);
   } catch (error) {
     byId("found-count").textContent = error.message;
@@ -255,14 +256,14 @@ function moveThroughFound(event) {
 
 async function suggestUsers() {
   const prefix = encodeURIComponent(byId("user").value.trim());
-  const answer = await ask(`/api/users?prefix=${prefix}&limit=20`).catch(() => ({ user_ids: [] }));
+  const answer = await ask(`api/users?prefix=${prefix}&limit=20`).catch(() => ({ user_ids: [] }));
   byId("users").replaceChildren(...answer.user_ids.map((value) => element("option", { value })));
   return answer.user_ids;
 }
 
 async function showModel() {
   try {
-    const facts = await ask("/api/model");
+    const facts = await ask("api/model");
     byId("model").textContent = describe(facts);
     byId("occupation").append(...facts.occupations.map((name) => element("option", { textContent: name })));
   } catch (error) {

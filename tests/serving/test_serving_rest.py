@@ -119,7 +119,7 @@ def test_a_version_can_be_asked_by_number_and_label(client, catalogue, version_d
         ("POST", PREDICT, '{"instances": [{"b64": "?"}]}', 400, "Unable to base64 decode"),
         ("POST", PREDICT, '{"instances": ["no example"]}', 400, ""),
         ("POST", PREDICT.replace("predict", "classify"), "{}", 400, "Use ':predict'"),
-        ("PUT", PREDICT, "{}", 400, "Malformed request: PUT"),
+        ("PUT", PREDICT, "{}", 405, "Malformed request: PUT"),
     ],
 )
 def test_errors_are_those_of_tensorflow_serving(client, method, path, body, status, says):

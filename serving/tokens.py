@@ -1,0 +1,179 @@
+"""The bearer token: how it is given to the server, and how requests are checked for it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import re
+import stat
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.errors import RequestError
+
+TOKEN_VARIABLE = "SERVING_TOKEN"
+_MOST_BYTES = 4_096
+_SHORT = 16
+_TOKEN = re.compile(r"[!-~]+")
+_CHALLENGE = b'Bearer realm="movielens"'
+
+
+class TokenError(ValueError):
+    """A token that cannot be used, in words."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token and what to warn of.
+
+    Args:
+      value: the token; empty if none is required.
+      warnings: what is unwise about it, a sentence each.
+    """
+
+    value: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def read_token(path: Path | None, environment: Mapping[str, str]) -> Token:
+    """Reads the token from a file or else from the variable.
+
+    Blanks and line breaks around it are ignored.
+
+    Raises:
+      TokenError: if one was given that is empty, cannot be read or is not one word of ASCII.
+    """
+    if path is not None:
+        source = f"--token-file {path}"
+        text, warnings = _read_file(path, source)
+    elif TOKEN_VARIABLE in environment:
+        source, text, warnings = f"${TOKEN_VARIABLE}", environment[TOKEN_VARIABLE], []
+    else:
+        return Token()
+    token = text.strip()
+    if not token:
+        raise TokenError(
+            f"Expected a token in {source}, found nothing."
+            " Put one there, or leave the option or variable out to serve without a token."
+        )
+    if not _TOKEN.fullmatch(token):
+        raise TokenError(
+            f"Expected one token in {source}: one line of letters, digits and signs of ASCII"
+            f" without blanks. Found {_describe(token)}."
+        )
+    if len(token) < _SHORT:
+        warnings.append(
+            f"the token has {len(token)} characters and can be guessed;"
+            f" take {_SHORT} or more, such as those of 'openssl rand -hex 24'"
+        )
+    return Token(token, tuple(warnings))
+
+
+def _read_file(path: Path, source: str) -> tuple[str, list[str]]:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_MOST_BYTES + 1)
+        text = content.decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise TokenError(f"Expected a token in {source}, but it cannot be read: {error}.") from None
+    if len(content) > _MOST_BYTES:
+        raise TokenError(f"Expected at most {_MOST_BYTES} bytes in {source}, found more.")
+    warnings = []
+    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+        warnings.append(f"others may read {path}; 'chmod 600' makes it yours alone")
+    return text, warnings
+
+
+def _describe(token: str) -> str:
+    """Says what is wrong with a token without showing it."""
+    lines = len(token.splitlines())
+    if lines > 1:
+        return f"{lines} lines"
+    if any(character.isspace() for character in token):
+        return "a blank in it"
+    return "another character in it"
+
+
+# -- requests ----------------------------------------------------------------------------------
+
+
+@dataclass
+class _Guesses:
+    """Wrong tokens from one address: how many lately, and how many answers are held back."""
+
+    count: float = 0.0
+    at: float = 0.0
+    held: int = 0
+
+
+class TokenCheck:
+    """Checks requests for the token and slows guessing down. Belongs to one event loop.
+
+    An address has `FREE` wrong tokens, one more for each second. Further ones are answered after
+    `PAUSE` seconds, `MOST_HELD` at a time; while so many are held back, a token from that address
+    is not looked at.
+
+    Args:
+      token: the token; empty if none is required.
+    """
+
+    FREE = 30
+    PAUSE = 0.5
+    MOST_HELD = 8
+    _MOST_ADDRESSES = 10_000
+
+    def __init__(self, token: str) -> None:
+        self.is_required = bool(token)
+        self._token = token.encode("ascii")
+        self._guesses: OrderedDict[str, _Guesses] = OrderedDict()
+
+    async def check(self, authorization: bytes, address: str) -> None:
+        """Checks the Authorization header of a request.
+
+        Args:
+          authorization: the header's value, empty if there is none.
+          address: of the client.
+
+        Raises:
+          RequestError: 401 if the token is missing or wrong, 429 if too many were wrong.
+        """
+        guesses = self._guesses.get(address)
+        if guesses is not None and guesses.held >= self.MOST_HELD and authorization:
+            raise RequestError(429, "Too many wrong tokens came from this address.", 1)
+        scheme, _, given = authorization.partition(b" ")
+        is_bearer = scheme.lower() == b"bearer"
+        if is_bearer and hmac.compare_digest(given.strip(b" \t"), self._token):
+            return
+        challenge = _CHALLENGE
+        if authorization:
+            challenge += b', error="invalid_token"' if is_bearer else b""
+            await self._slow_down(address)
+        raise RequestError(
+            401,
+            "Expected the header 'Authorization: Bearer <the server's token>',"
+            f" found {'another token' if is_bearer else 'another scheme' if scheme else 'none'}.",
+            headers=[(b"www-authenticate", challenge)],
+        )
+
+    async def _slow_down(self, address: str) -> None:
+        now = asyncio.get_running_loop().time()
+        guesses = self._guesses.setdefault(address, _Guesses(at=now))
+        self._guesses.move_to_end(address)
+        if len(self._guesses) > self._MOST_ADDRESSES:
+            self._guesses.popitem(last=False)
+        guesses.count = max(0.0, guesses.count - (now - guesses.at)) + 1
+        guesses.at = now
+        if guesses.count <= self.FREE:
+            return
+        guesses.held += 1
+        # The pause is over when it is over, also for a client that has left.
+        asyncio.get_running_loop().call_later(self.PAUSE, _release, guesses)
+        await asyncio.sleep(self.PAUSE)
+
+
+def _release(guesses: _Guesses) -> None:
+    guesses.held -= 1

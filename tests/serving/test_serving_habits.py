@@ -1,0 +1,218 @@
+"""What browsers, proxies, health checkers and curl users do by habit."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from serving_fixtures import ROOT
+
+from serving import pages
+from serving.tokens import TokenError, read_token
+
+pytestmark = pytest.mark.xdist_group("serving")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/", "/docs", "/static/app.js", "/healthz", "/readyz", "/metrics", "/openapi.json",
+        "/api/model", "/api/movies?limit=1", "/api/movies/none", "/v1/models/movielens",
+        "/v1/models/movielens/metadata", "/v1/models/none", "/nothing",
+    ],
+)  # fmt: skip
+def test_head_says_what_get_says_without_a_body(client, path):
+    got, asked = client.get(path), client.head(path)
+    assert asked.status_code == got.status_code
+    assert asked.content == b""
+    names = {"content-type"} if path == "/metrics" else {"content-type", "content-length"}
+    if "content-encoding" not in got.headers:
+        assert {name: asked.headers[name] for name in names} == {
+            name: got.headers[name] for name in names
+        }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("DELETE", "/api/model", "GET, HEAD"),
+        ("GET", "/api/ratings/predict", "POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("PUT", "/static/app.js", "GET, HEAD"),
+        ("POST", "/", "GET, HEAD"),
+        ("PUT", "/v1/models/movielens:predict", "POST"),
+        ("GET", "/v1/models/movielens:predict", "POST"),
+        ("POST", "/v1/models/movielens", "GET, HEAD"),
+        ("OPTIONS", "/api/model", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_told_which_are_allowed(client, method, path, allow):
+    answer = client.request(method, path)
+    assert answer.status_code == 405
+    assert sorted(answer.headers["allow"].split(", ")) == sorted(allow.split(", "))
+    assert set(answer.json()) == {"error"}
+
+
+def test_methods_that_are_none_of_this_server_are_not_implemented(client):
+    assert client.request("PROPFIND", "/api/model").status_code == 501
+
+
+@pytest.mark.parametrize("how", ["commas", "repeated", "mixed", "posted", "posted with commas"])
+def test_movies_are_excluded_with_commas_or_one_by_one(client, user_ids, how):
+    path = f"/api/users/{user_ids[0]}/recommendations"
+    first = client.get(path, params={"k": 4}).json()
+    assert first["exclude_unknown"] == []
+    ids = [movie["movie_id"] for movie in first["recommendations"][:3]]
+    if how.startswith("posted"):
+        exclude = [", ".join([*ids, "none"])] if "commas" in how else [*ids, "none"]
+        answer = client.post(
+            "/api/recommendations", json={"user_id": user_ids[0], "k": 1, "exclude": exclude}
+        )
+    else:
+        given = {
+            "commas": ",".join([*ids, "none"]),
+            "repeated": [*ids, "none"],
+            "mixed": [ids[0], f" {ids[1]} , {ids[2]},none,"],
+        }[how]
+        answer = client.get(path, params={"k": 1, "exclude": given})
+    found = answer.json()
+    assert found["exclude_unknown"] == ["none"]
+    assert [movie["movie_id"] for movie in found["recommendations"]] == [
+        first["recommendations"][3]["movie_id"]
+    ]
+
+
+def test_a_list_with_commas_is_no_longer_than_another(client, user_ids):
+    path = f"/api/users/{user_ids[0]}/recommendations"
+    answer = client.get(path, params={"exclude": ",".join(["none"] * 501)})
+    assert answer.status_code == 422
+    assert "at most 500 ids, found 501" in answer.json()["error"]
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+def test_files_are_sent_only_if_they_changed(client):
+    plain = client.get("/static/app.js", headers={"accept-encoding": "identity"})
+    packed = client.get("/static/app.js", headers={"accept-encoding": "gzip"})
+    assert plain.headers["etag"] != packed.headers["etag"]
+    tag, date = plain.headers["etag"], plain.headers["last-modified"]
+    for condition, status in (
+        ({"if-none-match": tag}, 304),
+        ({"if-none-match": f'"x", W/{tag}'}, 304),
+        ({"if-none-match": packed.headers["etag"]}, 304),
+        ({"if-none-match": "*"}, 304),
+        ({"if-none-match": '"x"'}, 200),
+        ({"if-none-match": '"x"', "if-modified-since": date}, 200),
+        ({"if-modified-since": date}, 304),
+        ({"if-modified-since": "Sat, 01 Jan 2000 00:00:00 GMT"}, 200),
+        ({"if-modified-since": "yesterday"}, 200),
+        ({"if-match": tag}, 200),
+        ({"if-match": '"x"'}, 412),
+    ):
+        answer = client.get("/static/app.js", headers=condition)
+        assert answer.status_code == status, condition
+        if status == 304:
+            assert "content-length" not in answer.headers
+            assert answer.headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "taken"),
+    [
+        ("gzip", True), ("br, gzip;q=0.5", True), ("*", True), ("", False), ("identity", False),
+        ("gzip;q=0", False), ("gzip;q=0.0, *", False), ("*;q=0", False), ("gzip;q=x", False),
+    ],
+)  # fmt: skip
+def test_gzip_is_sent_to_whoever_takes_it(accepted, taken):
+    assert pages.takes_gzip(accepted.encode()) is taken
+
+
+def test_vendored_scripts_are_the_ones_that_were_looked_at():
+    pinned = {
+        "swagger-ui-bundle.js": "b31c2a232d782d900ef3f7c77d2c42f6628db8729f85c9616028dd9806c926fc",
+        "swagger-ui.css": "bc5e8d5c013477cf1f35e2fb8ba1dff66be0f72f24e669a509635657145e1acb",
+    }
+    files = pages.Pages().files
+    for name, digest in pinned.items():
+        assert hashlib.sha256(files[f"/static/{name}"].body).hexdigest() == digest, name
+
+
+def test_nothing_of_the_pages_is_named_by_an_absolute_path():
+    folder = ROOT / "serving" / "static"
+    for path in folder.iterdir():
+        assert not re.search(r"""["'`(=]/[a-z]""", path.read_text()), path.name
+
+
+# -- tokens ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("", "found nothing"),
+        ("  \n", "found nothing"),
+        ("first second", "a blank in it"),
+        ("first\nsecond", "2 lines"),
+        ("gehe\u202eim", "another character"),
+        ("gehe\x00im", "another character"),
+    ],
+)
+def test_a_token_that_cannot_be_one_ends_the_start_in_words(value, says, tmp_path):
+    if "\0" not in value:
+        with pytest.raises(TokenError, match=says) as raised:
+            read_token(None, {"SERVING_TOKEN": value})
+        assert "$SERVING_TOKEN" in str(raised.value)
+    path = tmp_path / "token"
+    path.write_text(value, encoding="utf-8")
+    with pytest.raises(TokenError, match=says) as raised:
+        read_token(path, {})
+    assert "--token-file" in str(raised.value)
+    assert "first" not in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["\n\r\ngeheim \n", "geheim"])
+def test_what_is_around_a_token_is_no_part_of_it(value, tmp_path):
+    path = tmp_path / "token"
+    path.write_text(value)
+    assert read_token(path, {"SERVING_TOKEN": "other"}).value == "geheim"
+    assert read_token(None, {"SERVING_TOKEN": value}).value == "geheim"
+
+
+def test_what_is_unwise_about_a_token_is_warned_of(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("x" * 40)
+    path.chmod(0o600)
+    assert read_token(path, {}).warnings == ()
+    path.chmod(0o644)
+    assert "others may read" in " ".join(read_token(path, {}).warnings)
+    assert "can be guessed" in " ".join(read_token(None, {"SERVING_TOKEN": "geheim"}).warnings)
+    assert read_token(None, {}) == read_token(None, {"OTHER": "x"})
+
+
+def test_a_file_without_end_is_no_token():
+    with pytest.raises(TokenError, match="at most 4096 bytes"):
+        read_token(Path("/dev/zero"), {})
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "says"),
+    [
+        ((), {"SERVING_TOKEN": ""}, "Expected a token in $SERVING_TOKEN, found nothing"),
+        (("--root-path", "films"), {}, "expected a path such as /films"),
+        (("--root-path", "/films?x"), {}, "expected a path such as /films"),
+        (("--cors-origin", "films.example"), {}, "expected an origin such as"),
+    ],
+)
+def test_options_that_cannot_work_end_the_start_in_words(pushed, options, environment, says):
+    done = subprocess.run(
+        [sys.executable, "-m", "serving", "--model-dir", str(pushed / "serving_model"), *options],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+    assert done.returncode in (1, 2)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
