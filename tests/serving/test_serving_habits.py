@@ -1,18 +1,26 @@
 """What browsers, proxies, health checkers and curl users do by habit."""
 
+import asyncio
 import hashlib
+import io
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from serving_fixtures import ROOT
 
 from serving import pages
+from serving.application import make_application
+from serving.config import Config
+from serving.events import Log
+from serving.service import Service
 from serving.tokens import TokenError, read_token
 
+ORIGIN = "https://films.example"
 pytestmark = pytest.mark.xdist_group("serving")
 
 
@@ -216,3 +224,27 @@ def test_options_that_cannot_work_end_the_start_in_words(pushed, options, enviro
     assert done.returncode in (1, 2)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# -- faults of our own -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/api/model", "/v1/models/movielens/metadata"])
+def test_a_fault_of_our_own_is_told_in_the_usual_form(tmp_path, monkeypatch, path):
+    def broken():
+        raise RuntimeError("a secret")
+
+    stream = io.BytesIO()
+    service = Service(Config(model_dir=tmp_path, cors_origins=(ORIGIN,)), Log(stream))
+    monkeypatch.setattr(service.versions, "lease", broken)
+    transport = httpx.ASGITransport(make_application(service))
+
+    async def ask():
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            return await http.get(path, headers={"origin": ORIGIN, "x-request-id": "fault"})
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 500
+    assert "fault" in answer.json()["error"]
+    assert "secret" not in answer.text
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
