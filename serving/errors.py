@@ -102,10 +102,3 @@ def shorten(value: object, length: int = 60) -> str:
     """Returns the value as text that fits into a message."""
     text = repr(value)
     return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def printable(text: str) -> str:
-    """Returns text in which what a terminal or a log would obey is spelt out, as `\\u202e`."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)

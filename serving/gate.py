@@ -21,8 +21,8 @@ from serving.addresses import network_of
 from serving.bodies import Bodies, check_type, has_body
 from serving.browsers import check_origin
 from serving.config import Config
-from serving.errors import RequestError, printable
-from serving.events import Log
+from serving.errors import RequestError
+from serving.events import Log, printable
 from serving.metrics import Metrics
 from serving.tokens import TokenCheck
 from serving.wire import answer, error_answer, own_fault_message

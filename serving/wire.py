@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import orjson
 from starlette.types import Receive, Send
 
-from serving.errors import RequestError, printable
+from serving.errors import RequestError
+from serving.events import printable
 
 Headers = Iterable[tuple[bytes, bytes]]
 JSON = b"application/json"
@@ -40,7 +41,8 @@ async def answer(
 
 def error_body(message: str) -> bytes:
     """Returns an error as every part of the server words it."""
-    return orjson.dumps({"error": printable(message)})
+    text = printable(message).encode("utf-8", "replace").decode("utf-8")
+    return orjson.dumps({"error": text})
 
 
 def own_fault_message(request_id: str) -> str:
