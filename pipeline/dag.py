@@ -99,11 +99,6 @@ class DagRunner:
                 "pipeline-run-id": self.run_id,
             },
         )
-        for node in self._ir.nodes:
-            if _makes_a_push(node.pipeline_node):
-                # What is served can change between runs without any input of the Pusher
-                # doing so: a version deleted, another model pushed. It looks every time.
-                node.pipeline_node.execution_options.caching_options.enable_cache = False
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
         connection = self._deployment.metadata_connection_config
         self._connection = getattr(connection, connection.WhichOneof("connection_config"))
@@ -184,11 +179,6 @@ def _peak_memory_mb() -> float | None:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
     return None
-
-
-def _makes_a_push(node: Any) -> bool:  # noqa: ANN401
-    kinds = {output.artifact_spec.type.name for output in node.outputs.outputs.values()}
-    return standard_artifacts.PushedModel.TYPE_NAME in kinds
 
 
 def _found_up_to_date(outputs: Outputs) -> bool:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfx import types
+from tfx.dsl.compiler import constants
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration import data_types
 from tfx.types import component_spec, standard_artifacts
 
 from components.pusher import executor
@@ -29,6 +31,7 @@ class PusherSpec(component_spec.ComponentSpec):
         executor.PROTOCOL_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         executor.REPLACE_KEY: component_spec.ExecutionParameter(type=int, optional=True),
         executor.NO_PUSH_KEY: component_spec.ExecutionParameter(type=int, optional=True),
+        executor.RUN_ID_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
         executor.MODEL_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -55,8 +58,9 @@ class Pusher(base_component.BaseComponent):
     `pushed_version` (digits) and `pushed_destination` (the directory of the version).
     `explanation` says why a model of another kind was not pushed.
 
-    TFX caches the execution even where the user has since deleted the version: a runner
-    that finds `pushed_destination` gone must run the component again without cache.
+    It is never cached, under any runner: what is served can change without any input of the
+    component doing so (a version deleted, another model pushed), so the id of the run, which
+    every runner fills in, is part of the cache key.
     """
 
     SPEC_CLASS = PusherSpec
@@ -102,6 +106,9 @@ class Pusher(base_component.BaseComponent):
                 protocol=protocol,
                 replace=int(replace) or None,
                 no_push=int(no_push) or None,
+                run_id=data_types.RuntimeParameter(
+                    name=constants.PIPELINE_RUN_ID_PARAMETER_NAME, ptype=str
+                ),
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )

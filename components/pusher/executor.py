@@ -23,6 +23,7 @@ EARLIER_KIND_KEY = "earlier_kind"
 DATASET_KEY = "dataset"
 PROTOCOL_KEY = "protocol"
 REPLACE_KEY = "replace"
+RUN_ID_KEY = "run_id"
 NO_PUSH_KEY = "no_push"
 PUSHED_MODEL_KEY = "pushed_model"
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,10 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from tfx.dsl.components.common.importer import Importer
+from tfx.orchestration import metadata
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.pipeline import Pipeline
 from tfx.types import channel, standard_artifacts
 
 from components.pusher import executor
@@ -117,8 +122,8 @@ def test_the_component_takes_its_blessing_as_an_option():
     assert set(bare.inputs) == {"model"}
     assert set(guarded.inputs) == {"model", "model_blessing"}
     assert guarded.outputs["pushed_model"].type is standard_artifacts.PushedModel
-    told = {k: v for k, v in guarded.exec_properties.items() if v is not None}
-    assert told == {"serving_model_dir": "serving"}
+    given = {name for name, value in guarded.exec_properties.items() if value is not None}
+    assert given == {"serving_model_dir", "run_id"}
 
 
 def test_a_model_is_not_pushed_if_that_is_not_wanted(model_uri, tmp_path):
@@ -138,6 +143,31 @@ def test_a_model_of_another_kind_is_not_pushed_and_says_why(model_uri, tmp_path)
     }
     assert properties(pushed)["reason"] == "other_kind"
     assert kinds[0].describe() in pushed.get_string_custom_property("explanation")
+
+
+def test_no_runner_ever_takes_the_pusher_from_the_cache(model_uri, tmp_path):
+    """Under TFX's own runner a version that was deleted since is pushed again."""
+
+    def run():
+        model = Importer(source_uri=str(model_uri), artifact_type=standard_artifacts.Model).with_id(
+            "Model"
+        )
+        LocalDagRunner().run(
+            Pipeline(
+                pipeline_name="push",
+                pipeline_root=str(tmp_path / "root"),
+                components=[model, Pusher(model.outputs["result"], str(tmp_path / "served"))],
+                enable_cache=True,
+                metadata_connection_config=metadata.sqlite_metadata_connection_config(
+                    str(tmp_path / "metadata.sqlite")
+                ),
+            )
+        )
+        return [path for path in (tmp_path / "served").iterdir() if path.name.isdecimal()]
+
+    (version,) = run()
+    shutil.rmtree(version)
+    assert len(run()) == 1
 
 
 def test_publishing_needs_only_the_standard_library():
