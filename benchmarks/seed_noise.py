@@ -56,6 +56,7 @@ def _splits(folder: Path) -> dict[str, list[str]]:
 
 def measure(root: Path, seed: int) -> Mapping[str, float]:
     """Returns the figures of a model trained with a seed on the artifacts of a run."""
+    from schema.features import MOVIELENS
     from trainer import tuning
     from trainer.config import TrainConfig, TrainerConfig
 
@@ -65,6 +66,7 @@ def measure(root: Path, seed: int) -> Mapping[str, float]:
         _splits(_artifacts(root, "RatingsGen", "examples")),
         _splits(_artifacts(root, "MoviesGen", "examples"))["movies"],
         str(_artifacts(root, "Transform", "transform_graph")),
+        MOVIELENS,
     )
     found = evaluate(config, lambda line: None)
     return {name: value for name, value in found.items() if name != tuning.SCORE}

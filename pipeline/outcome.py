@@ -87,7 +87,8 @@ def _previous(run: ComponentRun) -> str:
 
 def _transform(run: ComponentRun) -> str:
     output = tft.TFTransformOutput(artifact(run, "transform_graph").uri)
-    users, movies = (output.vocabulary_size_by_name(f.name) for f in (out.USER_ID, out.MOVIE_ID))
+    ids = (out.USER_ID_INDEX, out.ITEM_ID_INDEX)
+    users, movies = (output.vocabulary_size_by_name(name) for name in ids)
     return f"vocabularies of {users:,} users, {movies:,} movies"
 
 

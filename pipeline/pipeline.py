@@ -31,6 +31,7 @@ from components.resolvers import LatestOtherBlessedModel, LatestOtherStatistics
 from components.source_hash import keyed_by_source
 from components.statistics_gen.component import StatisticsGen
 from pipeline.config import OutputPaths
+from schema.features import FEATURES_KEY, FeatureTable
 from trainer.component import Trainer
 from trainer.config import TrainerConfig, TunerConfig
 
@@ -84,6 +85,11 @@ class PipelineConfig:
     schema_file: Path = SCHEMA_FILE
     beam_args: tuple[str, ...] = LOCAL_BEAM_ARGS
 
+    @property
+    def features(self) -> FeatureTable:
+        """The feature table: that of the records that the ExampleGens write."""
+        return self.example_gen.features
+
 
 def create_pipeline(config: PipelineConfig) -> Pipeline:
     """Builds the pipeline: raw files in, a blessed and pushed model out."""
@@ -132,6 +138,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             transform_graph=transform.outputs["transform_graph"],
             schema=schema.outputs["schema"],
             config=config.trainer,
+            features=config.features,
             protocol=config.protocol,
             hyperparameters=next((one.outputs["best_hyperparameters"] for one in tuners), None),
         ),
@@ -151,7 +158,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             examples=ratings.outputs["examples"],
             model=trainer.outputs["model"],
             baseline_model=baseline.outputs["model"],
-            eval_config=build_eval_config(config.thresholds),
+            eval_config=build_eval_config(config.thresholds, config.features),
             example_splits=[splits.TEST],
             schema=schema.outputs["schema"],
             module_path="components.evaluation.extractors",
@@ -245,6 +252,7 @@ def _transform(config: PipelineConfig, ratings: RatingsGen, schema: ImportSchema
         examples=ratings.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn="transform.preprocessing.preprocessing_fn",
+        custom_config={FEATURES_KEY: config.features.to_json()},
         splits_config=transform_pb2.SplitsConfig(analyze=list(config.trainer.train.splits)),
         materialize=False,
         disable_statistics=True,
@@ -271,6 +279,7 @@ def _tuners(
         transform_graph=transform.outputs["transform_graph"],
         schema=schema.outputs["schema"],
         config=config.trainer,
+        features=config.features,
         tuner=config.tuner,
     )
     return [keyed_by_source(tuner, "trainer", "transform", "schema", "metrics")]

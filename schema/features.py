@@ -1,16 +1,21 @@
-"""The feature table: every raw column, whose it is and what Transform makes of it.
+"""The feature table: every raw column, the entity it describes and how it is preprocessed.
 
-This is the one place where feature names, owners and types are written down. The
-curated schema, ExampleGen's records, the preprocessing graph, the towers and the
-serving signatures derive from it. Column names are those of MovieLens as published
-by TensorFlow Datasets (`movielens/100k-ratings`), so code written for it fits.
+A `FeatureTable` is a value that is passed down: ExampleGen's records, the preprocessing graph,
+the towers, the slices and the serving signatures derive from it. `MOVIELENS` is the table of
+MovieLens. Its column names are those of TensorFlow Datasets (`movielens/100k-ratings`), so code
+written for it fits. The named columns beside it are for MovieLens's own adapter and reports.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+FEATURES_KEY = "features"
+"""Where the table, as JSON text, is in the `custom_config` of a component."""
 
 
 class Owner(enum.Enum):
@@ -50,6 +55,9 @@ class Feature:
       multivalued: True where a row holds a list (of any length) of values.
       optional: True where a row may lack the value; text is "unknown" instead.
       oov_buckets: hash buckets for values outside of the vocabulary, where there is one.
+      stem: what the names of its transformed features begin with; empty: `name`.
+      min_ratings: a value is in the vocabulary from this many training ratings on.
+      sliced: whether the evaluation has results for each of its values.
     """
 
     name: str
@@ -59,45 +67,15 @@ class Feature:
     multivalued: bool = False
     optional: bool = False
     oov_buckets: int = 1
+    stem: str = ""
+    min_ratings: int = 0
+    sliced: bool = False
 
+    @property
+    def is_model_input(self) -> bool:
+        """Whether the preprocessing graph reads it."""
+        return self.kind not in (Kind.REPORT_ONLY, Kind.RATING)
 
-USER_ID = Feature("user_id", Owner.USER, Kind.ID, "string")
-MOVIE_ID = Feature("movie_id", Owner.MOVIE, Kind.ID, "string")
-RATING = Feature("user_rating", Owner.LABEL, Kind.RATING, "float32")
-TIMESTAMP = Feature("timestamp", Owner.CONTEXT, Kind.TIME, "int64")
-GENDER = Feature("user_gender", Owner.USER, Kind.GENDER, "string")
-AGE = Feature("raw_user_age", Owner.USER, Kind.AGE, "float32", optional=True)
-AGE_BUCKET = Feature("bucketized_user_age", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True)
-OCCUPATION = Feature("user_occupation_text", Owner.USER, Kind.CATEGORY, "string")
-OCCUPATION_LABEL = Feature(
-    "user_occupation_label", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True
-)
-ZIP_CODE = Feature("user_zip_code", Owner.USER, Kind.ZIP_CODE, "string")
-TITLE = Feature("movie_title", Owner.MOVIE, Kind.TITLE, "string")
-GENRES = Feature("movie_genres", Owner.MOVIE, Kind.TAGS, "string", multivalued=True)
-RELEASE_DATE = Feature("release_date", Owner.MOVIE, Kind.REPORT_ONLY, "int64", optional=True)
-RELEASE_YEAR = Feature("movie_year_release", Owner.MOVIE, Kind.YEAR, "int64", optional=True)
-DIRECTOR = Feature("director", Owner.MOVIE, Kind.CATEGORY, "string")
-STAR = Feature("star", Owner.MOVIE, Kind.CATEGORY, "string")
-
-FEATURES: tuple[Feature, ...] = (
-    USER_ID,
-    MOVIE_ID,
-    RATING,
-    TIMESTAMP,
-    GENDER,
-    AGE,
-    AGE_BUCKET,
-    OCCUPATION,
-    OCCUPATION_LABEL,
-    ZIP_CODE,
-    TITLE,
-    GENRES,
-    RELEASE_DATE,
-    RELEASE_YEAR,
-    DIRECTOR,
-    STAR,
-)
 
 AGE_BUCKETS: tuple[int, ...] = (1, 18, 25, 35, 45, 50, 56)
 """Lower bounds that name the age buckets, as in `movielens/100k-ratings`."""
@@ -112,16 +90,276 @@ RATING_MIN, RATING_MAX = 1.0, 5.0
 """The scale of MovieLens's stars (README of ml-100k)."""
 
 
-def owned_by(*owners: Owner, features: Iterable[Feature] = FEATURES) -> tuple[Feature, ...]:
-    """Returns the features that belong to any of `owners`, in table order."""
-    return tuple(feature for feature in features if feature.owner in owners)
-
-
-def model_inputs(*owners: Owner) -> tuple[Feature, ...]:
-    """Returns the features of `owners` that Transform makes something of, in table order."""
-    return tuple(f for f in owned_by(*owners) if f.kind is not Kind.REPORT_ONLY)
-
-
 def names(features: Iterable[Feature]) -> tuple[str, ...]:
     """Returns the column names of `features`, in order."""
     return tuple(feature.name for feature in features)
+
+
+_KIND_OF = {Owner.CONTEXT: Kind.TIME, Owner.LABEL: Kind.RATING}
+_ONE_VALUE_OWNERS = (Owner.USER, Owner.CONTEXT)
+_DTYPES: Mapping[Kind, tuple[str, ...]] = {
+    Kind.ID: ("string",),
+    Kind.CATEGORY: ("string",),
+    Kind.GENDER: ("string",),
+    Kind.ZIP_CODE: ("string",),
+    Kind.TITLE: ("string",),
+    Kind.TAGS: ("string",),
+    Kind.AGE: ("float32", "int64"),
+    Kind.YEAR: ("int64",),
+    Kind.TIME: ("int64",),
+    Kind.RATING: ("float32",),
+    Kind.REPORT_ONLY: ("string", "int64", "float32"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureTable:
+    """The features of a data set, in the order of the records' columns.
+
+    Args:
+      features: the features.
+
+    Raises:
+      ValueError: two have one name, an id is missing, or a feature cannot be what it says.
+    """
+
+    features: tuple[Feature, ...]
+
+    def __post_init__(self) -> None:
+        found = self.names
+        twice = sorted({name for name in found if found.count(name) > 1})
+        if twice:
+            raise ValueError(f"expected every feature once, received twice: {', '.join(twice)}")
+        for owner in (Owner.USER, Owner.MOVIE):
+            self._one("id", Kind.ID, owner)
+        for kind in (Kind.TIME, Kind.ZIP_CODE, Kind.RATING):
+            # Their transformed features, or their role, have fixed names.
+            held = names(self.of_kind(kind))
+            if len(held) > 1:
+                raise ValueError(
+                    f"expected one feature of kind {kind.value} at most, received {held}"
+                )
+        for feature in self.features:
+            _check(feature)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column names, in order."""
+        return names(self.features)
+
+    @property
+    def user_id(self) -> Feature:
+        """The user's id."""
+        return self._one("id", Kind.ID, Owner.USER)
+
+    @property
+    def item_id(self) -> Feature:
+        """The item's id."""
+        return self._one("id", Kind.ID, Owner.MOVIE)
+
+    @property
+    def rating(self) -> Feature:
+        """The label; a ValueError where the data has none."""
+        return self._one("rating", Kind.RATING, Owner.LABEL)
+
+    @property
+    def timestamp(self) -> Feature:
+        """The time of the event; a ValueError where the data has none."""
+        return self._one("time", Kind.TIME, Owner.CONTEXT)
+
+    @property
+    def title(self) -> Feature | None:
+        """What items are called; None where they have no title."""
+        return next(iter(f for f in self.owned_by(Owner.MOVIE) if f.kind is Kind.TITLE), None)
+
+    @property
+    def sliced(self) -> tuple[Feature, ...]:
+        """The features by whose values results are sliced, in table order."""
+        return tuple(feature for feature in self.features if feature.sliced)
+
+    def __getitem__(self, name: str) -> Feature:
+        """Returns the feature of a name.
+
+        Raises:
+          KeyError: there is none.
+        """
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise KeyError(f"expected one of {', '.join(self.names)}, received {name!r}")
+
+    def owned_by(self, *owners: Owner) -> tuple[Feature, ...]:
+        """Returns the features that belong to any of `owners`, in table order."""
+        return tuple(feature for feature in self.features if feature.owner in owners)
+
+    def of_kind(self, kind: Kind) -> tuple[Feature, ...]:
+        """Returns the features of a kind, in table order."""
+        return tuple(feature for feature in self.features if feature.kind is kind)
+
+    def model_inputs(self, *owners: Owner) -> tuple[Feature, ...]:
+        """Returns the features of `owners` that the preprocessing graph reads, in table order."""
+        return tuple(feature for feature in self.owned_by(*owners) if feature.is_model_input)
+
+    def to_json(self) -> str:
+        """Returns the table as JSON text, the same for equal tables; defaults are left out."""
+        return json.dumps([_to_values(feature) for feature in self.features], sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> FeatureTable:
+        """Returns the table that `to_json` wrote.
+
+        Raises:
+          ValueError: it is none; the message says why.
+        """
+        values = json.loads(text)
+        if not isinstance(values, list) or not all(isinstance(one, dict) for one in values):
+            raise ValueError(f"expected a list of features, received {text[:80]!r}")
+        return cls(tuple(_from_values(one) for one in values))
+
+    def _one(self, what: str, kind: Kind, owner: Owner) -> Feature:
+        found = [feature for feature in self.owned_by(owner) if feature.kind is kind]
+        if len(found) != 1:
+            received = ", ".join(names(found)) or "none"
+            raise ValueError(
+                f"expected one feature of owner {owner.value} and kind {kind.value}, the {what}; "
+                f"received {received}"
+            )
+        return found[0]
+
+
+def _check(feature: Feature) -> None:
+    """Refuses what no part of the pipeline could work with.
+
+    Raises:
+      ValueError: the kind does not fit the owner, the type or the number of values.
+    """
+    kind, name = feature.kind, feature.name
+    if feature.dtype not in _DTYPES[kind]:
+        raise ValueError(
+            f"expected {name}, of kind {kind.value}, to be {' or '.join(_DTYPES[kind])}; "
+            f"received {feature.dtype!r}"
+        )
+    if kind is not Kind.REPORT_ONLY and feature.multivalued is not (kind is Kind.TAGS):
+        raise ValueError(
+            f"expected {name}, of kind {kind.value}, to hold "
+            f"{'lists of values' if kind is Kind.TAGS else 'one value'}; "
+            f"received multivalued={feature.multivalued}"
+        )
+    if feature.optional and feature.is_model_input and kind not in (Kind.AGE, Kind.YEAR):
+        raise ValueError(
+            f"expected {name}, of kind {kind.value}, in every row; received optional=True: "
+            f"write {UNKNOWN!r} for text that is not known"
+        )
+    if kind in (Kind.TAGS, Kind.TITLE) and feature.owner in _ONE_VALUE_OWNERS:
+        raise ValueError(
+            f"expected a feature of {feature.owner.value} to become one index, since queries "
+            f"give one value of it; received {name} of kind {kind.value}"
+        )
+    fits = kind is _KIND_OF.get(feature.owner) or (
+        feature.owner not in _KIND_OF and kind not in _KIND_OF.values()
+    )
+    if not fits and kind is not Kind.REPORT_ONLY:
+        raise ValueError(
+            "expected the time alone to belong to the context and the rating alone to the label, "
+            f"beside features for reports; received {name} of owner {feature.owner.value} and "
+            f"kind {kind.value}"
+        )
+
+
+def _to_values(feature: Feature) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(feature):
+        value = getattr(feature, field.name)
+        if value != field.default:
+            values[field.name] = value.value if isinstance(value, enum.Enum) else value
+    return values
+
+
+def _from_values(values: Mapping[str, Any]) -> Feature:
+    fields = {field.name: field for field in dataclasses.fields(Feature)}
+    unknown = sorted(values.keys() - fields.keys())
+    missing = [
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and name not in values
+    ]
+    if unknown or missing:
+        raise ValueError(
+            f"expected a feature with {', '.join(fields)}; "
+            f"received {values!r}: unknown {unknown}, missing {missing}"
+        )
+    return Feature(
+        **{
+            **values,
+            "owner": _member(Owner, values["owner"], values["name"]),
+            "kind": _member(Kind, values["kind"], values["name"]),
+        }
+    )
+
+
+def _member(members: type[enum.Enum], value: object, name: object) -> Any:  # noqa: ANN401
+    known = [member.value for member in members]
+    if value not in known:
+        raise ValueError(
+            f"expected {members.__name__.lower()} of {name} to be one of {', '.join(known)}; "
+            f"received {value!r}"
+        )
+    return members(value)
+
+
+WORD_MIN_RATINGS = 20
+"""A title word, director or star is given a vector of its own from this many ratings on."""
+
+USER_ID = Feature("user_id", Owner.USER, Kind.ID, "string")
+MOVIE_ID = Feature("movie_id", Owner.MOVIE, Kind.ID, "string")
+RATING = Feature("user_rating", Owner.LABEL, Kind.RATING, "float32")
+TIMESTAMP = Feature("timestamp", Owner.CONTEXT, Kind.TIME, "int64")
+GENDER = Feature("user_gender", Owner.USER, Kind.GENDER, "string", stem="gender", sliced=True)
+AGE = Feature("raw_user_age", Owner.USER, Kind.AGE, "float32", optional=True, stem="age")
+AGE_BUCKET = Feature(
+    "bucketized_user_age", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True, sliced=True
+)
+OCCUPATION = Feature(
+    "user_occupation_text", Owner.USER, Kind.CATEGORY, "string", stem="occupation", sliced=True
+)
+OCCUPATION_LABEL = Feature(
+    "user_occupation_label", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True
+)
+ZIP_CODE = Feature("user_zip_code", Owner.USER, Kind.ZIP_CODE, "string", stem="zip")
+TITLE = Feature(
+    "movie_title",
+    Owner.MOVIE,
+    Kind.TITLE,
+    "string",
+    stem="title",
+    min_ratings=WORD_MIN_RATINGS,
+)
+GENRES = Feature("movie_genres", Owner.MOVIE, Kind.TAGS, "string", multivalued=True, stem="genre")
+RELEASE_DATE = Feature("release_date", Owner.MOVIE, Kind.REPORT_ONLY, "int64", optional=True)
+RELEASE_YEAR = Feature(
+    "movie_year_release", Owner.MOVIE, Kind.YEAR, "int64", optional=True, stem="release_year"
+)
+DIRECTOR = Feature("director", Owner.MOVIE, Kind.CATEGORY, "string", min_ratings=WORD_MIN_RATINGS)
+STAR = Feature("star", Owner.MOVIE, Kind.CATEGORY, "string", min_ratings=WORD_MIN_RATINGS)
+
+MOVIELENS = FeatureTable(
+    (
+        USER_ID,
+        MOVIE_ID,
+        RATING,
+        TIMESTAMP,
+        GENDER,
+        AGE,
+        AGE_BUCKET,
+        OCCUPATION,
+        OCCUPATION_LABEL,
+        ZIP_CODE,
+        TITLE,
+        GENRES,
+        RELEASE_DATE,
+        RELEASE_YEAR,
+        DIRECTOR,
+        STAR,
+    )
+)
+"""The feature table of MovieLens-100K with The Movies Dataset's directors and lead actors."""

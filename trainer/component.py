@@ -20,6 +20,7 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
 from components.example_gen.splits import PROTOCOL, VALIDATION
+from schema.features import FEATURES_KEY, FeatureTable
 from trainer.config import TrainerConfig
 
 MOVIES_KEY = "movies"
@@ -85,6 +86,7 @@ class Trainer(base_component.BaseComponent):
       transform_graph: the preprocessing graph.
       schema: the curated schema.
       config: hyperparameters.
+      features: the columns of the Examples.
       protocol: data set and split in words. A model of another protocol has been fitted
         on rows that are test in this one, so it is no baseline for it.
       hyperparameters: the Tuner's choice; it goes before that of `config`.
@@ -103,6 +105,7 @@ class Trainer(base_component.BaseComponent):
         transform_graph: types.BaseChannel,
         schema: types.BaseChannel,
         config: TrainerConfig,
+        features: FeatureTable,
         protocol: str,
         hyperparameters: types.BaseChannel | None = None,
     ) -> None:
@@ -115,7 +118,9 @@ class Trainer(base_component.BaseComponent):
             run_fn=RUN_FN,
             train_args=trainer_pb2.TrainArgs(splits=list(config.train.splits)),
             eval_args=trainer_pb2.EvalArgs(splits=[VALIDATION]),
-            custom_config=json_utils.dumps({**config.to_json(), PROTOCOL: protocol}),
+            custom_config=json_utils.dumps(
+                {**config.to_json(), FEATURES_KEY: features.to_json(), PROTOCOL: protocol}
+            ),
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),
         )

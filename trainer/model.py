@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from schema.features import Owner
 from trainer.config import ModelConfig, TrainConfig
 from trainer.data.training_data import TrainingData
 from trainer.rating.rating_dcn import RatingModel
 from trainer.retrieval.history import events_before, pooled_history, rows_before, truncated_history
 from trainer.retrieval.task import CatalogueRetrieval
-from trainer.retrieval.two_towers import CandidateTower, QueryTower
+from trainer.retrieval.two_towers import FEATURE_KINDS, CandidateTower, QueryTower
 from transform import outputs as out
 
 
@@ -35,15 +36,18 @@ class MovieRecommender(tfrs.Model):
         super().__init__()
         catalogue, interactions = data.catalogue, data.interactions
         sizes, counts = data.feature_sizes, data.ratings_per_movie
-        movie_ids = np.asarray(catalogue.features[out.MOVIE_ID.name])
+        movie_ids = np.asarray(catalogue.features[out.ITEM_ID_INDEX])
         self.model_config = model_config
         self.train_config = train_config
-        self.query_tower = QueryTower(sizes, model_config)
-        self.candidate_tower = CandidateTower(catalogue, sizes, counts, model_config)
+        of_users = data.outputs.of_kinds(Owner.USER, FEATURE_KINDS)
+        of_movies = data.outputs.of_kinds(Owner.MOVIE, FEATURE_KINDS)
+        self.query_tower = QueryTower(of_users, sizes, model_config)
+        self.candidate_tower = CandidateTower(catalogue, of_movies, sizes, counts, model_config)
         self.rating_model = RatingModel(
+            data.outputs,
             sizes,
             interactions,
-            data.users.features[out.USER_ID.name][interactions.user_row],
+            data.users.features[out.USER_ID_INDEX][interactions.user_row],
             movie_ids[interactions.movie_row],
             model_config,
         )
@@ -67,7 +71,7 @@ class MovieRecommender(tfrs.Model):
         """
         movie_row = inputs["movie_row"]
         movies = self.candidate_tower.features
-        movie_id = tf.gather(movies[out.MOVIE_ID.name], movie_row)
+        movie_id = tf.gather(movies[out.ITEM_ID_INDEX], movie_row)
         queries = self._queries(inputs, movie_id, training=training)
         retrieval = self.retrieval_task(
             queries, self.candidate_tower(), movie_row, inputs["segment"]
@@ -75,7 +79,7 @@ class MovieRecommender(tfrs.Model):
         self.retrieval_loss.update_state(retrieval)
 
         if training:
-            inputs = {**inputs, out.TIME_BUCKET.name: self._time_left_out(inputs)}
+            inputs = {**inputs, out.TIME_BUCKET: self._time_left_out(inputs)}
         movie_features = {name: tf.gather(values, movie_row) for name, values in movies.items()}
         predicted = self.rating_model(inputs, movie_features, training=training)
         rating = self.rating_task(labels=inputs["rating"], predictions=predicted)
@@ -111,7 +115,7 @@ class MovieRecommender(tfrs.Model):
 
     def _time_left_out(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the time buckets `[batch]`, a share of them replaced by the unknown one."""
-        buckets = inputs[out.TIME_BUCKET.name]
+        buckets = inputs[out.TIME_BUCKET]
         kept = tf.random.uniform(tf.shape(buckets)) >= self.model_config.time_dropout
         return tf.where(kept, buckets, out.UNKNOWN_TIME)
 

@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer import fn_args_utils
 
 from components import progress
+from schema.features import FEATURES_KEY, FeatureTable
 from trainer import export, fit
 from trainer.config import CONFIG_FILE, HISTORY_FILE, LongTermConfig, TrainerConfig, TutorialConfig
 from trainer.data import reading
@@ -189,7 +190,7 @@ def _train_tutorial(
     report: Callable[[str], None],
 ) -> Trained:
     model = TutorialModel(
-        data.feature_sizes[out.USER_ID.name],
+        data.feature_sizes[out.USER_ID_INDEX],
         len(data.catalogue.ids),
         config.tutorial or TutorialConfig(),
     )
@@ -219,7 +220,8 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     Args:
       fn_args: TFX's arguments: files of ratings by split (`splits`) and of the catalogue
         (`movie_files`), the transform graph, where to write, the `TrainerConfig` as JSON
-        in `custom_config`, and the Tuner's choice in `hyperparameters`, if there is one.
+        in `custom_config` with the feature table at `FEATURES_KEY`, and the Tuner's
+        choice in `hyperparameters`, if there is one.
     """
     config = TrainerConfig.from_json(fn_args.custom_config)
     if fn_args.hyperparameters:
@@ -230,6 +232,7 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
         files_of(fn_args.rating_files, config.train.splits),
         fn_args.movie_files,
         transform_output,
+        FeatureTable.from_json(fn_args.custom_config[FEATURES_KEY]),
     )
     trained = train(config, data, fn_args.model_run_dir, progress.report)
     progress.report("exporting")

@@ -17,6 +17,7 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
 from components.example_gen.splits import TRAIN, VALIDATION
+from schema.features import FEATURES_KEY, FeatureTable
 from trainer.component import MOVIES_KEY, files_by_split
 from trainer.config import TRIALS_FILE, TrainerConfig, TunerConfig
 from trainer.tuning import TUNER_KEY
@@ -70,6 +71,7 @@ class Tuner(base_component.BaseComponent):
       transform_graph: the preprocessing graph.
       schema: the curated schema.
       config: the values that the first trial has, and those that are not searched.
+      features: the columns of the Examples.
       tuner: how much is searched.
 
     Outputs: `best_hyperparameters` (for the Trainer) and `tuner_results` (every trial, in
@@ -86,6 +88,7 @@ class Tuner(base_component.BaseComponent):
         transform_graph: types.BaseChannel,
         schema: types.BaseChannel,
         config: TrainerConfig,
+        features: FeatureTable,
         tuner: TunerConfig,
     ) -> None:
         spec = TunerSpec(
@@ -96,7 +99,9 @@ class Tuner(base_component.BaseComponent):
             tuner_fn=TUNER_FN,
             train_args=trainer_pb2.TrainArgs(splits=[TRAIN]),
             eval_args=trainer_pb2.EvalArgs(splits=[VALIDATION]),
-            custom_config=json_utils.dumps({**config.to_json(), TUNER_KEY: tuner.to_json()}),
+            custom_config=json_utils.dumps(
+                {**config.to_json(), FEATURES_KEY: features.to_json(), TUNER_KEY: tuner.to_json()}
+            ),
             best_hyperparameters=types.Channel(type=standard_artifacts.HyperParameters),
             tuner_results=types.Channel(type=standard_artifacts.TunerResults),
         )

@@ -27,8 +27,8 @@ from components import progress
 from components.errors import InputError
 from components.example_gen.splits import TRAIN, VALIDATION
 from metrics import ranking, rating
-from schema import features as raw
 from schema import predictions
+from schema.features import FEATURES_KEY, FeatureTable
 from trainer import run
 from trainer.config import TrainerConfig, TunerConfig
 from trainer.data import reading
@@ -216,12 +216,16 @@ def tuner_fn(fn_args: fn_args_utils.FnArgs) -> TunerFnResult:
 
     Args:
       fn_args: TFX's arguments, with `rating_files` and `movie_files` as the Trainer gets them,
-        and in `custom_config` the `TrainerConfig` and the `TunerConfig` as JSON.
+        and in `custom_config` the `TrainerConfig`, the `TunerConfig` and the feature table as JSON.
     """
     config = TrainerConfig.from_json(fn_args.custom_config)
     tuner = TunerConfig(**fn_args.custom_config[TUNER_KEY])
     evaluate = evaluation(
-        config, fn_args.rating_files, fn_args.movie_files, fn_args.transform_graph_path
+        config,
+        fn_args.rating_files,
+        fn_args.movie_files,
+        fn_args.transform_graph_path,
+        FeatureTable.from_json(fn_args.custom_config[FEATURES_KEY]),
     )
     return TunerFnResult(MovieTuner(config, tuner, evaluate, fn_args.working_dir), {})
 
@@ -231,6 +235,7 @@ def evaluation(
     rating_files: Mapping[str, Sequence[str]],
     movie_files: Sequence[str],
     transform_graph: str,
+    features: FeatureTable,
 ) -> Evaluate:
     """Fits what no trial changes, and returns what trains and judges the rest.
 
@@ -239,11 +244,12 @@ def evaluation(
       rating_files: files of ratings by split.
       movie_files: files of the catalogue.
       transform_graph: folder of the preprocessing graph.
+      features: the columns of the Examples.
     """
     transform_output = tft.TFTransformOutput(transform_graph)
     progress.report("reading ratings")
     data = reading.load_training_data(
-        run.files_of(rating_files, [TRAIN]), movie_files, transform_output
+        run.files_of(rating_files, [TRAIN]), movie_files, transform_output, features
     )
     examples = _records(run.files_of(rating_files, [VALIDATION]))
     tf.keras.utils.set_random_seed(config.train.seed)
@@ -253,7 +259,7 @@ def evaluation(
         tf.keras.utils.set_random_seed(changed.train.seed)
         with tempfile.TemporaryDirectory() as logs:
             network = run.fit_network(changed, standalone, data, logs, report)
-        found = figures(network.evaluation.evaluate, examples)
+        found = figures(network.evaluation.evaluate, examples, features)
         del network
         # Graphs of the trial stay in Keras's global state, and memory with them.
         tf.keras.backend.clear_session()
@@ -264,13 +270,16 @@ def evaluation(
 
 
 def figures(
-    predict: Callable[[tf.Tensor], Mapping[str, tf.Tensor]], examples: Sequence[bytes]
+    predict: Callable[[tf.Tensor], Mapping[str, tf.Tensor]],
+    examples: Sequence[bytes],
+    features: FeatureTable,
 ) -> dict[str, float]:
     """Returns what the served model makes of ratings it has not seen.
 
     Args:
       predict: answers serialized tf.Examples `[batch]` as the evaluation's signature does.
       examples: serialized tf.Examples, at least one.
+      features: their columns.
 
     Returns:
       `SCORE`, and the figures by the names that the Evaluator gives them.
@@ -283,8 +292,8 @@ def figures(
         for start in range(0, len(examples), _BATCH)
     ]
     answers = {n: np.concatenate([batch[n].numpy() for batch in batches]) for n in batches[0]}
-    stars = {raw.RATING.name: tf.io.FixedLenFeature([], tf.float32)}
-    ratings = tf.io.parse_example(examples, stars)[raw.RATING.name].numpy()
+    stars = {features.rating.name: tf.io.FixedLenFeature([], tf.float32)}
+    ratings = tf.io.parse_example(examples, stars)[features.rating.name].numpy()
 
     unseen, untimed = answers[predictions.RANK_UNSEEN], answers[predictions.RANK_UNTIMED]
     found = {

@@ -103,7 +103,7 @@ def fit_tutorial(
     """
     config = model.tutorial_config
     columns = {
-        "user_id": users.features[out.USER_ID.name][interactions.user_row],
+        "user_id": users.features[out.USER_ID_INDEX][interactions.user_row],
         "movie_row": interactions.movie_row,
         "rating": interactions.rating,
     }
@@ -142,7 +142,7 @@ class TutorialRetrieval(tf.Module):
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the users' embeddings `[batch, dim]`."""
-        return tf.gather(self._model.users, features[out.USER_ID.name])
+        return tf.gather(self._model.users, features[out.USER_ID_INDEX])
 
     def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
         """Returns nothing, `[batch, 0]`: histories do not count."""
@@ -183,11 +183,11 @@ class TutorialRating(tf.Module):
 
     def user(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the users' embeddings `[batch, dim]`."""
-        return tf.gather(self._model.users, features[out.USER_ID.name])
+        return tf.gather(self._model.users, features[out.USER_ID_INDEX])
 
     def movie(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns nothing, `[movies, 0]`: a movie is its row."""
-        return tf.zeros([tf.size(features[out.MOVIE_ID.name]), 0])
+        return tf.zeros([tf.size(features[out.ITEM_ID_INDEX]), 0])
 
     def __call__(
         self,

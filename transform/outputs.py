@@ -1,18 +1,25 @@
 """What the preprocessing graph puts out: name, owner and number of values of each feature.
 
-The towers are built from this table; sizes that depend on the data are read from the
-transform output at training time, never written down here.
+The outputs follow from the feature table by the kinds of its features; the towers are built
+from them. Sizes that depend on the data are read from the transform output at training time,
+never written down here.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow_transform as tft
 
 from schema import features as raw
 from schema import us_states
-from schema.features import Owner
+from schema.features import Feature, FeatureTable, Kind, Owner
+
+USER_ID_INDEX = "user_id_index"
+ITEM_ID_INDEX = "movie_id_index"
+STATE_INDEX = "state_index"
+TIME_BUCKET, HOUR_OF_DAY, DAY_OF_WEEK = "time_bucket", "hour_of_day", "day_of_week"
 
 TIME_BUCKETS = 1000
 """Quantile buckets of the rating's time: fine enough to tell one sitting from the next."""
@@ -20,11 +27,8 @@ TIME_BUCKETS = 1000
 UNKNOWN_TIME = TIME_BUCKETS
 """The bucket of a time after the training's: Transform never gives it, the model does."""
 
-RELEASE_YEAR_BUCKETS = 16
-"""Quantile buckets of the release year, over ratings; 0 is kept for an unknown year."""
-
-WORD_MIN_RATINGS = 20
-"""A title word, director or star is given a vector of its own from this many ratings on."""
+YEAR_BUCKETS = 16
+"""Quantile buckets of a year, over ratings; 0 is kept for an unknown year."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Output:
     """
 
     name: str
-    source: raw.Feature
+    source: Feature
     vocabulary: str | None = None
     oov_buckets: int = 1
     fixed_size: int | None = None
@@ -60,51 +64,131 @@ class Output:
         return int(size) + self.oov_buckets
 
 
-def _vocabulary(feature: raw.Feature, name: str, *, multivalued: bool = False) -> Output:
-    return Output(
-        name=name,
-        source=feature,
-        vocabulary=name,
-        oov_buckets=feature.oov_buckets,
-        multivalued=multivalued,
+@dataclasses.dataclass(frozen=True)
+class OutputTable:
+    """The outputs of the preprocessing graph, in the order of the feature table.
+
+    Args:
+      outputs: the outputs.
+
+    Raises:
+      ValueError: two have one name.
+    """
+
+    outputs: tuple[Output, ...]
+
+    def __post_init__(self) -> None:
+        found = [output.name for output in self.outputs]
+        twice = [one for one in self.outputs if found.count(one.name) > 1]
+        if twice:
+            received = ", ".join(f"{one.name} of {one.source.name}" for one in twice)
+            raise ValueError(
+                f"expected transformed features of different names, received {received}: "
+                "give the features different stems"
+            )
+
+    def owned_by(self, *owners: Owner) -> tuple[Output, ...]:
+        """Returns the outputs that belong to any of `owners`, in table order."""
+        return tuple(output for output in self.outputs if output.owner in owners)
+
+    def of_kinds(self, owner: Owner, kinds: Sequence[Kind]) -> tuple[Output, ...]:
+        """Returns the outputs of an owner by kind, in the order of `kinds`, then of the table."""
+        return tuple(
+            output
+            for kind in kinds
+            for output in self.owned_by(owner)
+            if output.source.kind is kind
+        )
+
+
+def outputs_of(table: FeatureTable) -> OutputTable:
+    """Returns what the preprocessing graph makes of a feature table.
+
+    Raises:
+      ValueError: two transformed features have one name.
+    """
+    return OutputTable(tuple(one for feature in table.features for one in made_from(feature)))
+
+
+def made_from(feature: Feature) -> tuple[Output, ...]:
+    """Returns the outputs that are made from one feature: none, one or several."""
+    return _OUTPUTS[feature.kind](feature)
+
+
+def _indices(name: str, feature: Feature, *, multivalued: bool = False) -> tuple[Output, ...]:
+    """Returns the output whose values index a vocabulary."""
+    return (
+        Output(
+            name,
+            feature,
+            vocabulary=name,
+            oov_buckets=feature.oov_buckets,
+            multivalued=multivalued,
+        ),
     )
 
 
-USER_ID = _vocabulary(raw.USER_ID, "user_id_index")
-GENDER = Output("gender_index", raw.GENDER, fixed_size=3)
-AGE_BUCKET = Output("age_bucket_index", raw.AGE, fixed_size=len(raw.AGE_BUCKETS) + 1)
-OCCUPATION = _vocabulary(raw.OCCUPATION, "occupation_index")
-ZIP_PREFIX = _vocabulary(raw.ZIP_CODE, "zip_prefix_index")
-STATE = Output("state_index", raw.ZIP_CODE, fixed_size=len(us_states.STATES) + 1)
-TIME_BUCKET = Output("time_bucket", raw.TIMESTAMP, fixed_size=TIME_BUCKETS + 1)
-HOUR_OF_DAY = Output("hour_of_day", raw.TIMESTAMP, fixed_size=24)
-DAY_OF_WEEK = Output("day_of_week", raw.TIMESTAMP, fixed_size=7)
-MOVIE_ID = _vocabulary(raw.MOVIE_ID, "movie_id_index")
-GENRES = _vocabulary(raw.GENRES, "genre_indices", multivalued=True)
-TITLE_WORDS = _vocabulary(raw.TITLE, "title_word_indices", multivalued=True)
-RELEASE_YEAR = Output("release_year_bucket", raw.RELEASE_YEAR, fixed_size=RELEASE_YEAR_BUCKETS + 1)
-DIRECTOR = _vocabulary(raw.DIRECTOR, "director_index")
-STAR = _vocabulary(raw.STAR, "star_index")
-
-OUTPUTS: tuple[Output, ...] = (
-    USER_ID,
-    GENDER,
-    AGE_BUCKET,
-    OCCUPATION,
-    ZIP_PREFIX,
-    STATE,
-    TIME_BUCKET,
-    HOUR_OF_DAY,
-    DAY_OF_WEEK,
-    MOVIE_ID,
-    GENRES,
-    TITLE_WORDS,
-    RELEASE_YEAR,
-    DIRECTOR,
-    STAR,
-)
+def _stem(feature: Feature) -> str:
+    return feature.stem or feature.name
 
 
-def owned_by(*owners: Owner) -> tuple[Output, ...]:
-    """Returns the outputs that belong to any of `owners`, in table order."""
-    return tuple(output for output in OUTPUTS if output.owner in owners)
+def _id(feature: Feature) -> tuple[Output, ...]:
+    name = USER_ID_INDEX if feature.owner is Owner.USER else ITEM_ID_INDEX
+    return _indices(name, feature)
+
+
+def _category(feature: Feature) -> tuple[Output, ...]:
+    return _indices(f"{_stem(feature)}_index", feature)
+
+
+def _gender(feature: Feature) -> tuple[Output, ...]:
+    return (Output(f"{_stem(feature)}_index", feature, fixed_size=3),)
+
+
+def _zip_code(feature: Feature) -> tuple[Output, ...]:
+    state = Output(STATE_INDEX, feature, fixed_size=len(us_states.STATES) + 1)
+    return (*_indices(f"{_stem(feature)}_prefix_index", feature), state)
+
+
+def _title(feature: Feature) -> tuple[Output, ...]:
+    return _indices(f"{_stem(feature)}_word_indices", feature, multivalued=True)
+
+
+def _tags(feature: Feature) -> tuple[Output, ...]:
+    return _indices(f"{_stem(feature)}_indices", feature, multivalued=True)
+
+
+def _age(feature: Feature) -> tuple[Output, ...]:
+    name = f"{_stem(feature)}_bucket_index"
+    return (Output(name, feature, fixed_size=len(raw.AGE_BUCKETS) + 1),)
+
+
+def _year(feature: Feature) -> tuple[Output, ...]:
+    return (Output(f"{_stem(feature)}_bucket", feature, fixed_size=YEAR_BUCKETS + 1),)
+
+
+def _time(feature: Feature) -> tuple[Output, ...]:
+    return (
+        Output(TIME_BUCKET, feature, fixed_size=TIME_BUCKETS + 1),
+        Output(HOUR_OF_DAY, feature, fixed_size=24),
+        Output(DAY_OF_WEEK, feature, fixed_size=7),
+    )
+
+
+def _nothing(feature: Feature) -> tuple[Output, ...]:
+    return ()
+
+
+_OUTPUTS: Mapping[Kind, Callable[[Feature], tuple[Output, ...]]] = {
+    Kind.ID: _id,
+    Kind.CATEGORY: _category,
+    Kind.GENDER: _gender,
+    Kind.ZIP_CODE: _zip_code,
+    Kind.TITLE: _title,
+    Kind.TAGS: _tags,
+    Kind.AGE: _age,
+    Kind.YEAR: _year,
+    Kind.TIME: _time,
+    Kind.RATING: _nothing,
+    Kind.REPORT_ONLY: _nothing,
+}

@@ -8,55 +8,58 @@ alone, the saved graph gives that owner's outputs alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from schema import features as raw
 from schema import us_states
+from schema.features import FEATURES_KEY, FeatureTable, Kind
 from transform import outputs as out
+from transform.outputs import Output
 
 _SECONDS_PER_HOUR = 3600
 _SECONDS_PER_DAY = 24 * _SECONDS_PER_HOUR
 # 1970-01-01 was a Thursday; with Monday = 0 that is day 3.
 _EPOCH_WEEKDAY = 3
 
+Column: TypeAlias = "tf.Tensor | tf.SparseTensor"
+Columns: TypeAlias = tuple[Column, ...]
+PreprocessingFn: TypeAlias = Callable[[Mapping[str, Column]], dict[str, Column]]
 
-def preprocessing_fn(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+
+def preprocessing_fn(
+    inputs: Mapping[str, Column], custom_config: Mapping[str, Any]
+) -> dict[str, Column]:
     """Builds the graph from raw to transformed features.
 
     Args:
-      inputs: raw features by column name: dense tensors `[batch]`, sparse tensors for
-        genres, age and the release year.
+      inputs: raw features by column name: dense tensors `[batch]`, sparse ones of features
+        that are optional or multi-valued.
+      custom_config: the feature table as JSON text at `FEATURES_KEY`.
 
     Returns:
       int64 indices by the names in `transform.outputs`: dense `[batch]`, or sparse
       where multi-valued.
     """
-    zip_code = clean_zip_code(inputs[raw.ZIP_CODE.name])
-    timestamp = inputs[raw.TIMESTAMP.name]
-    return {
-        out.USER_ID.name: _index(inputs[raw.USER_ID.name], out.USER_ID),
-        out.GENDER.name: gender_index(inputs[raw.GENDER.name]),
-        out.AGE_BUCKET.name: age_bucket_index(_or_zero(inputs[raw.AGE.name])),
-        out.OCCUPATION.name: _index(clean_text(inputs[raw.OCCUPATION.name]), out.OCCUPATION),
-        out.ZIP_PREFIX.name: _index(zip_prefix(zip_code), out.ZIP_PREFIX),
-        out.STATE.name: state_index(zip_code),
-        out.TIME_BUCKET.name: tft.bucketize(timestamp, out.TIME_BUCKETS, name=out.TIME_BUCKET.name),
-        out.HOUR_OF_DAY.name: hour_of_day(timestamp),
-        out.DAY_OF_WEEK.name: day_of_week(timestamp),
-        out.MOVIE_ID.name: _index(inputs[raw.MOVIE_ID.name], out.MOVIE_ID),
-        out.GENRES.name: _index(inputs[raw.GENRES.name], out.GENRES),
-        out.TITLE_WORDS.name: _index(
-            title_words(inputs[raw.TITLE.name]), out.TITLE_WORDS, out.WORD_MIN_RATINGS
-        ),
-        out.RELEASE_YEAR.name: _release_year_bucket(inputs[raw.RELEASE_YEAR.name]),
-        out.DIRECTOR.name: _index(
-            clean_text(inputs[raw.DIRECTOR.name]), out.DIRECTOR, out.WORD_MIN_RATINGS
-        ),
-        out.STAR.name: _index(clean_text(inputs[raw.STAR.name]), out.STAR, out.WORD_MIN_RATINGS),
-    }
+    table = FeatureTable.from_json(custom_config[FEATURES_KEY])
+    transformed: dict[str, Column] = {}
+    for feature in table.features:
+        outputs = out.made_from(feature)
+        if outputs:
+            columns = _TRANSFORMS[feature.kind](inputs[feature.name], outputs)
+            transformed |= {
+                output.name: column for output, column in zip(outputs, columns, strict=True)
+            }
+    return transformed
+
+
+def preprocessing_of(table: FeatureTable) -> PreprocessingFn:
+    """Returns the preprocessing function of a table, for callers other than TFX."""
+    return functools.partial(preprocessing_fn, custom_config={FEATURES_KEY: table.to_json()})
 
 
 def clean_text(values: tf.Tensor) -> tf.Tensor:
@@ -121,23 +124,75 @@ def title_words(titles: tf.Tensor) -> tf.Tensor:
     return tf.strings.split(tf.strings.strip(titles)).to_sparse()
 
 
-def _index(values: tf.Tensor, output: out.Output, min_count: int | None = None) -> tf.Tensor:
+def _index(values: Column, output: Output) -> Column:
     return tft.compute_and_apply_vocabulary(
         values,
         num_oov_buckets=output.oov_buckets,
-        frequency_threshold=min_count,
+        frequency_threshold=output.source.min_ratings or None,
         vocab_filename=output.vocabulary,
         name=output.name,
     )
 
 
-def _release_year_bucket(years: tf.Tensor) -> tf.Tensor:
-    """Quantile bucket of the release year (sparse `[batch, 1]`) from 1 on; 0 where missing."""
-    buckets = tft.bucketize(years, out.RELEASE_YEAR_BUCKETS, name=out.RELEASE_YEAR.name)
+def _id(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
+    return (_index(values, outputs[0]),)
+
+
+def _category(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
+    return (_index(clean_text(values), outputs[0]),)
+
+
+def _gender(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
+    return (gender_index(values),)
+
+
+def _zip_code(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
+    zip_code = clean_zip_code(values)
+    return _index(zip_prefix(zip_code), outputs[0]), state_index(zip_code)
+
+
+def _title(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
+    return (_index(title_words(values), outputs[0]),)
+
+
+def _tags(values: tf.SparseTensor, outputs: tuple[Output, ...]) -> Columns:
+    return (_index(values, outputs[0]),)
+
+
+def _age(values: Column, outputs: tuple[Output, ...]) -> Columns:
+    return (age_bucket_index(_or_zero(values)),)
+
+
+def _year(values: Column, outputs: tuple[Output, ...]) -> Columns:
+    """Quantile bucket of a year (where optional, sparse `[batch, 1]`) from 1 on; 0 if missing."""
+    buckets = tft.bucketize(values, out.YEAR_BUCKETS, name=outputs[0].name)
+    if not isinstance(buckets, tf.SparseTensor):
+        return (buckets + 1,)
     shifted = tf.SparseTensor(buckets.indices, buckets.values + 1, buckets.dense_shape)
-    return _or_zero(shifted)
+    return (_or_zero(shifted),)
 
 
-def _or_zero(values: tf.SparseTensor) -> tf.Tensor:
-    """Returns `[batch]`: the value of each row (sparse `[batch, 1]`), 0 where it is missing."""
+def _time(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
+    bucket = tft.bucketize(values, out.TIME_BUCKETS, name=outputs[0].name)
+    return bucket, hour_of_day(values), day_of_week(values)
+
+
+def _or_zero(values: Column) -> tf.Tensor:
+    """Returns `[batch]`: the value of each row, 0 where a sparse `[batch, 1]` has none."""
+    if not isinstance(values, tf.SparseTensor):
+        return values
     return tf.squeeze(tft.sparse_tensor_to_dense_with_shape(values, [None, 1]), axis=1)
+
+
+_TRANSFORMS: Mapping[Kind, Callable[[Any, tuple[Output, ...]], Columns]] = {
+    Kind.ID: _id,
+    Kind.CATEGORY: _category,
+    Kind.GENDER: _gender,
+    Kind.ZIP_CODE: _zip_code,
+    Kind.TITLE: _title,
+    Kind.TAGS: _tags,
+    Kind.AGE: _age,
+    Kind.YEAR: _year,
+    Kind.TIME: _time,
+}
+"""The columns of each output of `transform.outputs.made_from`, by kind."""

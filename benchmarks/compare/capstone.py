@@ -127,7 +127,7 @@ def _as_trainer_data(task: Task) -> tuple[Interactions, Users]:
             context={},
             offsets=np.searchsorted(data.users[lines], np.arange(users + 1)),
         ),
-        Users(ids=ids, features={out.USER_ID.name: np.arange(users)}),
+        Users(ids=ids, features={out.USER_ID_INDEX: np.arange(users)}),
     )
 
 

@@ -42,12 +42,12 @@ from components.source_hash import source_digest
 from metrics import ranking
 from schema import features as raw
 from schema import predictions
-from schema.features import Owner
+from schema.features import MOVIELENS, Owner
 from trainer import run as trainer_run
 from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfig
 from trainer.data import reading
 from trainer.serving import describe
-from transform.preprocessing import preprocessing_fn
+from transform.preprocessing import preprocessing_of
 
 _SCHEMA_FILE = Path(raw.__file__).resolve().parent / "schema.pbtxt"
 _ASK_BATCH = 2_000
@@ -70,8 +70,8 @@ def _sides(folder: Path) -> _Sides:
     metadata = os.environ.get(source.METADATA_VARIABLE)
     movies, _ = join_metadata(movies, Path(metadata) if metadata else None)
     return _Sides(
-        records.Side(users, Owner.USER, raw.USER_ID),
-        records.Side(movies, Owner.MOVIE, raw.MOVIE_ID),
+        records.Side(users, Owner.USER, MOVIELENS),
+        records.Side(movies, Owner.MOVIE, MOVIELENS),
     )
 
 
@@ -92,7 +92,9 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
         records.write_shard(str(ratings), 0, 1, _examples(task, task.fit, sides))
         records.write_shard(str(movies), 0, 1, records.movie_examples(sides.movies))
         transform_output = tft.TFTransformOutput(_transform_graph(task, ratings))
-        data = reading.load_training_data(_files(ratings), _files(movies), transform_output)
+        data = reading.load_training_data(
+            _files(ratings), _files(movies), transform_output, MOVIELENS
+        )
         started, cpu_started = time.monotonic(), time.process_time()
         trained = trainer_run.train(config, data, scratch, report=lambda line: None)
         seconds = {
@@ -160,7 +162,9 @@ def _analyze(paths: list[str], target: Path) -> None:
         tft_beam.Context(temp_dir=scratch),
     ):
         rows = pipeline | examples.BeamSource()
-        graph = (rows, examples.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
+        graph = (rows, examples.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
+            preprocessing_of(MOVIELENS)
+        )
         _ = graph | tft_beam.WriteTransformFn(str(target))
 
 

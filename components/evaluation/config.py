@@ -10,15 +10,8 @@ from google.protobuf import wrappers_pb2
 
 from components.evaluation import metrics
 from components.evaluation.directions import LOWER_IS_BETTER
-from schema import features
 from schema.export_contract import EVALUATION_SIGNATURE
-
-SLICE_FEATURES: tuple[features.Feature, ...] = (
-    features.GENDER,
-    features.AGE_BUCKET,
-    features.OCCUPATION,
-)
-"""The raw features that results are sliced by."""
+from schema.features import FeatureTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +107,12 @@ class Thresholds:
         }
 
 
-def build_eval_config(thresholds: Thresholds) -> tfma.EvalConfig:
+def build_eval_config(thresholds: Thresholds, table: FeatureTable) -> tfma.EvalConfig:
     """Returns the Evaluator's configuration.
+
+    Args:
+      thresholds: what a model must reach.
+      table: the features; its `sliced` ones are those that results are sliced by.
 
     Without a baseline the Evaluator drops the change thresholds by itself; with one it
     adds a second model under the name `tfma.BASELINE_KEY`.
@@ -131,12 +128,12 @@ def build_eval_config(thresholds: Thresholds) -> tfma.EvalConfig:
             tfma.ModelSpec(
                 model_type=tfma.TF_GENERIC,
                 signature_name=EVALUATION_SIGNATURE,
-                label_key=features.RATING.name,
+                label_key=table.rating.name,
             )
         ],
         slicing_specs=[
             tfma.SlicingSpec(),
-            *(tfma.SlicingSpec(feature_keys=[feature.name]) for feature in SLICE_FEATURES),
+            *(tfma.SlicingSpec(feature_keys=[feature.name]) for feature in table.sliced),
         ],
         metrics_specs=[
             tfma.MetricsSpec(

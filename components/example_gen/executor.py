@@ -30,7 +30,6 @@ from components.data.report import LossLimits, WranglingReport
 from components.errors import InputError
 from components.example_gen import records, splits
 from components.example_gen.options import ExampleGenOptions
-from schema import features as raw
 from schema.features import Owner
 
 REPORT_FILE = "wrangling.json"
@@ -66,8 +65,8 @@ class _Tables:
         users, user_report = tables.read_users(Path(data_dir), options.invalid_zip, options.limits)
         movies, movie_report = tables.read_movies(Path(data_dir), options.limits)
         movies, self.match = join_metadata(movies, options.metadata_path, options.limits)
-        self.users = records.Side(users, Owner.USER, raw.USER_ID)
-        self.movies = records.Side(movies, Owner.MOVIE, raw.MOVIE_ID)
+        self.users = records.Side(users, Owner.USER, options.features)
+        self.movies = records.Side(movies, Owner.MOVIE, options.features)
         self.user_report = user_report
         self.movie_report = movie_report
 

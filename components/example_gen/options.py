@@ -11,6 +11,7 @@ from tfx.proto import example_gen_pb2
 
 from components.data.report import DEFAULT_MAX_LOSS, LossLimits
 from components.example_gen.splits import SplitKind
+from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
 
 InvalidZip = Literal["keep", "drop"]
 
@@ -27,6 +28,7 @@ class ExampleGenOptions:
       content_digest: hash over the content of all files read. The driver's own
         fingerprint knows sizes and times of modification only, and of `u.*` only.
       max_loss: share (0 to 1) of rows, values and ratings that may be lost.
+      features: the columns of the records.
       chunk_bytes: bytes of ratings read at a time.
       partition_bytes: bytes of ratings held by one worker at a time, about.
     """
@@ -37,6 +39,7 @@ class ExampleGenOptions:
     invalid_zip: InvalidZip
     content_digest: str
     max_loss: float = DEFAULT_MAX_LOSS
+    features: FeatureTable = MOVIELENS
     chunk_bytes: int = 16 * 2**20
     partition_bytes: int = 64 * 2**20
 
@@ -53,9 +56,9 @@ class ExampleGenOptions:
     def to_proto(self) -> example_gen_pb2.CustomConfig:
         """Returns the options as the proto that ExampleGen takes."""
         config = example_gen_pb2.CustomConfig()
-        config.custom_config.Pack(
-            json_format.ParseDict(dataclasses.asdict(self), struct_pb2.Struct())
-        )
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values[FEATURES_KEY] = self.features.to_json()
+        config.custom_config.Pack(json_format.ParseDict(values, struct_pb2.Struct()))
         return config
 
     @classmethod
@@ -68,4 +71,5 @@ class ExampleGenOptions:
         # A Struct knows no whole numbers: 42 comes back as 42.0.
         for name in ("split_seed", "chunk_bytes", "partition_bytes"):
             values[name] = int(values[name])
+        values[FEATURES_KEY] = FeatureTable.from_json(values[FEATURES_KEY])
         return cls(**values)

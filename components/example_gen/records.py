@@ -21,8 +21,7 @@ from tfx_bsl.coders import example_coder
 
 from components.data import staging
 from components.data.ratings import RatingsChunk
-from schema import features as raw
-from schema.features import Feature, Owner
+from schema.features import Feature, FeatureTable, Owner
 
 _ARROW_TYPES = {"string": pa.binary(), "int64": pa.int64(), "float32": pa.float32()}
 _ROWS_PER_BATCH = 16_384
@@ -55,16 +54,28 @@ class Side:
     """The columns of one owner (users or movies), laid out once and gathered per rating.
 
     Args:
-      table: one row per user or movie, with the columns of its owner.
+      rows: one row per user or movie, with a column for each feature of its owner.
       owner: whose columns they are.
-      key: the id's feature; ids in the table are int64, in the records strings.
+      table: the features; ids in `rows` are int64, in the records strings.
+
+    Raises:
+      ValueError: there is no column for a feature.
     """
 
-    def __init__(self, table: pd.DataFrame, owner: Owner, key: Feature) -> None:
-        table = table.sort_values(key.name)
-        self.ids: npt.NDArray[np.int64] = table[key.name].to_numpy(np.int64)
+    def __init__(self, rows: pd.DataFrame, owner: Owner, table: FeatureTable) -> None:
+        self.table = table
+        features = table.owned_by(owner)
+        missing = [feature.name for feature in features if feature.name not in rows]
+        if missing:
+            raise ValueError(
+                f"expected a column for every feature of owner {owner.value}, received none for "
+                f"{', '.join(missing)}: read it from the data, or leave it out of the table"
+            )
+        key = table.user_id if owner is Owner.USER else table.item_id
+        rows = rows.sort_values(key.name)
+        self.ids: npt.NDArray[np.int64] = rows[key.name].to_numpy(np.int64)
         self.columns: dict[str, pa.Array] = {
-            feature.name: _lists(table[feature.name], feature) for feature in raw.owned_by(owner)
+            feature.name: _lists(rows[feature.name], feature) for feature in features
         }
 
     def rows(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -81,18 +92,19 @@ def rating_batch(ratings: RatingsChunk, users: Side, movies: Side) -> pa.RecordB
     """Joins ratings with their user's and movie's columns: one row per rating."""
     columns = users.gather(users.rows(ratings.user_id))
     columns |= movies.gather(movies.rows(ratings.movie_id))
-    columns[raw.RATING.name] = _singletons(ratings.user_rating, pa.float32())
-    columns[raw.TIMESTAMP.name] = _singletons(ratings.timestamp, pa.int64())
-    return _in_table_order(columns)
+    table = users.table
+    columns[table.rating.name] = _singletons(ratings.user_rating, pa.float32())
+    columns[table.timestamp.name] = _singletons(ratings.timestamp, pa.int64())
+    return _in_table_order(columns, table)
 
 
 def movie_batch(movies: Side) -> pa.RecordBatch:
     """Returns the catalogue: one row per movie, rated or not, in order of its id."""
-    return _in_table_order(movies.columns)
+    return _in_table_order(movies.columns, movies.table)
 
 
-def _in_table_order(columns: dict[str, pa.Array]) -> pa.RecordBatch:
-    names = [feature.name for feature in raw.FEATURES if feature.name in columns]
+def _in_table_order(columns: dict[str, pa.Array], table: FeatureTable) -> pa.RecordBatch:
+    names = [name for name in table.names if name in columns]
     return pa.RecordBatch.from_arrays([columns[name] for name in names], names)
 
 

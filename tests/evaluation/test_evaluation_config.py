@@ -4,6 +4,7 @@ import pytest
 import tensorflow_model_analysis as tfma
 
 from components.evaluation import config, metrics
+from schema.features import MOVIELENS
 
 
 def overall_thresholds(eval_config):
@@ -17,7 +18,7 @@ def overall_thresholds(eval_config):
 
 
 def test_thresholds_bind_the_overall_slice_only():
-    eval_config = config.build_eval_config(config.Thresholds())
+    eval_config = config.build_eval_config(config.Thresholds(), MOVIELENS)
     assert set(overall_thresholds(eval_config)) == {
         "rmse",
         "unseen_top_10_accuracy",
@@ -34,7 +35,8 @@ def test_bounds_and_changes_point_in_the_direction_of_the_metric():
                 min_unseen_top_10_accuracy=0.2,
                 rmse_worsening=0.01,
                 unseen_top_10_worsening=0.02,
-            )
+            ),
+            MOVIELENS,
         )
     )
     rmse, top_10 = found["rmse"], found["unseen_top_10_accuracy"]
@@ -63,7 +65,9 @@ def test_a_bound_is_read_back_as_it_was_given_and_allows_for_rounding_alone(metr
 
 def test_a_threshold_that_is_off_leaves_no_trace():
     found = overall_thresholds(
-        config.build_eval_config(config.Thresholds(max_rmse=None, unseen_top_10_worsening=None))
+        config.build_eval_config(
+            config.Thresholds(max_rmse=None, unseen_top_10_worsening=None), MOVIELENS
+        )
     )
     assert not found["rmse"].HasField("value_threshold")
     assert not found["unseen_top_10_accuracy"].HasField("change_threshold")
@@ -72,7 +76,7 @@ def test_a_threshold_that_is_off_leaves_no_trace():
 def test_a_configuration_without_thresholds_is_refused():
     off = config.Thresholds(*[None] * len(dataclasses.fields(config.Thresholds)))
     with pytest.raises(ValueError, match="at least one threshold"):
-        config.build_eval_config(off)
+        config.build_eval_config(off, MOVIELENS)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +100,7 @@ def test_a_bound_out_of_range_is_refused_by_name(name, value):
 
 
 def test_results_are_sliced_by_gender_age_bucket_and_occupation_beside_overall():
-    eval_config = config.build_eval_config(config.Thresholds())
+    eval_config = config.build_eval_config(config.Thresholds(), MOVIELENS)
     assert [list(spec.feature_keys) for spec in eval_config.slicing_specs] == [
         [],
         ["user_gender"],
@@ -106,7 +110,7 @@ def test_results_are_sliced_by_gender_age_bucket_and_occupation_beside_overall()
 
 
 def test_the_metric_is_found_by_class_name_and_module():
-    eval_config = config.build_eval_config(config.Thresholds())
+    eval_config = config.build_eval_config(config.Thresholds(), MOVIELENS)
     ((metric,),) = [spec.metrics for spec in eval_config.metrics_specs]
     assert (metric.module, metric.class_name) == (
         metrics.__name__,

@@ -11,6 +11,7 @@ import pytest
 from components.evaluation import metrics
 from components.evaluation.config import Thresholds, build_eval_config
 from components.evaluation.verdict import read_verdict
+from schema.features import MOVIELENS
 
 ROWS = [
     *fixtures.random_rows(60, seed=1, movies=30),
@@ -38,7 +39,7 @@ def evaluate(workspace, tmp_path):
     def run(thresholds, model="model", baseline=None, examples="examples", **options):
         return fixtures.run_evaluator(
             tmp_path,
-            build_eval_config(thresholds),
+            build_eval_config(thresholds, MOVIELENS),
             workspace / examples,
             workspace / model,
             workspace / baseline if baseline else None,

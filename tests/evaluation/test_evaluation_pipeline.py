@@ -14,6 +14,7 @@ from tfx.types import standard_artifacts
 from components.evaluation.config import Thresholds, build_eval_config
 from components.evaluation.verdict import read_verdict
 from components.pusher.component import Pusher
+from schema.features import MOVIELENS
 
 EASY = Thresholds(max_rmse=4.0, min_unseen_top_10_accuracy=0.0, min_unseen_top_100_accuracy=0.0)
 HARD = Thresholds(max_rmse=0.01)
@@ -40,7 +41,7 @@ def run(folder, thresholds):
         examples=examples.outputs["result"],
         model=model.outputs["result"],
         example_splits=["test"],
-        eval_config=build_eval_config(thresholds),
+        eval_config=build_eval_config(thresholds, MOVIELENS),
         module_path="components.evaluation.extractors",
     )
     pusher = Pusher(

@@ -19,7 +19,7 @@ from components.data.sample import generate_sample
 from components.errors import InputError
 from components.example_gen import records
 from schema import features as raw
-from schema.features import Feature, Kind, Owner
+from schema.features import Feature, FeatureTable, Kind, Owner
 
 # The fixtures are costly: one worker makes them, once.
 pytestmark = pytest.mark.xdist_group("example_gen")
@@ -124,8 +124,8 @@ def test_joined_columns_are_those_of_a_merge(written, oracle):
 
 
 def test_a_record_holds_the_features_of_the_table_and_no_other(written, oracle):
-    names = {feature.name for feature in raw.FEATURES}
-    optional = {feature.name for feature in raw.FEATURES if feature.optional}
+    names = {feature.name for feature in raw.MOVIELENS.features}
+    optional = {feature.name for feature in raw.MOVIELENS.features if feature.optional}
     for row in written.rows("validation"):
         assert names - optional <= set(row) <= names
 
@@ -158,7 +158,7 @@ def test_the_catalogue_has_every_movie_rated_or_not(catalogue, written, sample):
 
 
 def test_catalogue_and_ratings_agree_about_every_movie(catalogue, written):
-    names = raw.names(raw.owned_by(Owner.MOVIE))
+    names = raw.names(raw.MOVIELENS.owned_by(Owner.MOVIE))
     known = catalogue.frame().set_index("movie_id")
     assert set(known.columns) == {*names, "split"} - {"movie_id"}
     movies = written.frame().drop_duplicates("movie_id").set_index("movie_id")
@@ -187,7 +187,9 @@ def test_what_is_not_known_is_missing_and_not_made_up(tmp_path):
     assert {row["director"][0] for row in movies.values()} == {"unknown"}
     found = run_ratings(data, tmp_path / "ratings")
     for row in (row for split in found.splits for row in found.rows(split)):
-        of_movie = {k: v for k, v in row.items() if k in raw.names(raw.owned_by(Owner.MOVIE))}
+        of_movie = {
+            k: v for k, v in row.items() if k in raw.names(raw.MOVIELENS.owned_by(Owner.MOVIE))
+        }
         assert of_movie == movies[row["movie_id"][0]]
 
 
@@ -313,14 +315,12 @@ def test_metadata_does_not_move_a_rating(sample, tmp_path, expected_splits):
 
 def test_another_feature_does_not_move_a_rating(sample, tmp_path, expected_splits, monkeypatch):
     extra = Feature("runtime", Owner.MOVIE, Kind.REPORT_ONLY, "int64")
-    more = (extra, *raw.FEATURES)
-    monkeypatch.setattr(raw, "FEATURES", more)
-    monkeypatch.setitem(raw.owned_by.__kwdefaults__, "features", more)
+    more = FeatureTable((extra, *raw.MOVIELENS.features))
     read = tables.read_movies
     monkeypatch.setattr(
         tables, "read_movies", lambda *args: (read(*args)[0].assign(runtime=90), read(*args)[1])
     )
-    found = run_ratings(sample, tmp_path)
+    found = run_ratings(sample, tmp_path, features=more)
     assert set(found.frame()["runtime"]) == {90}
     assert pairs_by_split(found) == expected_splits
 
@@ -493,7 +493,9 @@ def test_dropping_invalid_zip_codes_leaves_the_97914_rows_of_the_capstone(tmp_pa
 
 def read_columns(found):
     """Returns the columns without lists of all splits, decoded a batch at a time."""
-    names = [f.name for f in raw.FEATURES if not (f.multivalued or f.owner is Owner.MOVIE)]
+    names = [
+        f.name for f in raw.MOVIELENS.features if not (f.multivalued or f.owner is Owner.MOVIE)
+    ]
     serialized = [record for split in found.splits for record in found.serialized(split)]
     batch = example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(serialized)
     table = {name: batch.column(name).flatten().to_numpy(zero_copy_only=False) for name in names}

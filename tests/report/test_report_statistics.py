@@ -73,7 +73,7 @@ def test_numbers_are_those_that_tfdvs_own_reader_gives(context, sources, split):
     found = {
         numbers.feature: numbers for numbers in feature_numbers(split, context.statistics[split])
     }
-    assert found.keys() == set(raw.names(raw.FEATURES))
+    assert found.keys() == set(raw.MOVIELENS.names)
     for name, numbers in found.items():
         feature = view.get_feature(name)
         common = (feature.numeric_statistics() or feature.string_statistics()).common_stats
@@ -130,7 +130,7 @@ def test_features_missing_everywhere_have_no_numbers():
 
 def test_table_has_every_feature_of_every_split_side_by_side(context, section):
     found = table(section, "features")
-    names = sorted(raw.names(raw.FEATURES))
+    names = sorted(raw.MOVIELENS.names)
     splits = ["train", "validation", "test"]
     assert [(row["Feature"], row["Split"]) for row in found] == [
         (n, s) for n in names for s in splits
@@ -152,7 +152,7 @@ def test_table_has_every_feature_of_every_split_side_by_side(context, section):
 
 
 def test_every_feature_is_drawn_with_all_its_splits(section):
-    for name in raw.names(raw.FEATURES):
+    for name in raw.MOVIELENS.names:
         figure = block(section, f"feature-{name}")
         assert {row["split"] for row in figure.spec["data"]["values"]} == {
             "train",
@@ -196,7 +196,7 @@ def test_distance_of_texts_is_the_largest_difference_of_shares(context, frames):
 
 def test_same_data_is_at_no_distance_and_every_feature_is_measured(context):
     found = changes(context.statistics["train"], context.statistics["train"], context.schema)
-    assert found.keys() == set(raw.names(raw.FEATURES))
+    assert found.keys() == set(raw.MOVIELENS.names)
     assert [value for _, value in found.values()] == pytest.approx([0.0] * len(found), abs=1e-9)
 
 

@@ -25,7 +25,7 @@ SCHEMA = text_format.Parse(
     (HERE.parents[1] / "schema" / "schema.pbtxt").read_text(), schema_pb2.Schema()
 )
 BY_NAME = {feature.name: feature for feature in SCHEMA.feature}
-REQUIRED = [f for f in raw.FEATURES if not (f.optional or f.multivalued)]
+REQUIRED = [f for f in raw.MOVIELENS.features if not (f.optional or f.multivalued)]
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def without(batch, name):
 
 
 def test_the_schema_has_the_features_of_the_table_in_its_order():
-    assert list(BY_NAME) == list(raw.names(raw.FEATURES))
+    assert list(BY_NAME) == list(raw.MOVIELENS.names)
 
 
-@pytest.mark.parametrize("feature", raw.FEATURES, ids=lambda feature: feature.name)
+@pytest.mark.parametrize("feature", raw.MOVIELENS.features, ids=lambda feature: feature.name)
 def test_type_and_presence_are_those_of_the_table(feature):
     entry = BY_NAME[feature.name]
     types = {"string": schema_pb2.BYTES, "int64": schema_pb2.INT, "float32": schema_pb2.FLOAT}
@@ -162,7 +162,7 @@ def test_requests_without_a_label_are_fine_when_serving_only(sample):
 
 def test_a_users_own_data_without_optional_columns_is_fine(sample):
     batch = sample
-    for feature in raw.FEATURES:
+    for feature in raw.MOVIELENS.features:
         if feature.optional or feature.multivalued:
             batch = without(batch, feature.name)
     assert errors(batch) == {}

@@ -9,6 +9,7 @@ from example_artifacts import needs_real_data, real_dirs
 from components.evaluation.config import build_eval_config
 from components.evaluation.verdict import read_verdict
 from pipeline.thresholds import thresholds_for
+from schema.features import MOVIELENS
 from trainer import export
 from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfig
 
@@ -30,7 +31,7 @@ def judge(folder, world, model, dataset):
     (artifact / "Format-Serving").symlink_to(model)
     evaluated = evaluation_fixtures.run_evaluator(
         folder,
-        build_eval_config(thresholds_for(dataset, "random")),
+        build_eval_config(thresholds_for(dataset, "random"), MOVIELENS),
         world.folder / "ratings",
         artifact,
     )

@@ -9,6 +9,7 @@ import trainer_fixtures as fixtures
 from tfx import types
 from tfx.types import artifact_utils, standard_artifacts
 
+from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
 from trainer import run
 from trainer.component import Executor, Trainer
 from trainer.config import HISTORY_FILE, ModelConfig, TrainConfig, TrainerConfig
@@ -120,12 +121,15 @@ def test_the_component_names_its_function_splits_and_configuration():
         transform_graph=types.Channel(type=standard_artifacts.TransformGraph),
         schema=types.Channel(type=standard_artifacts.Schema),
         config=CHANGED,
+        features=MOVIELENS,
         protocol="sample, random split",
     )
     properties = component.exec_properties
     assert properties["run_fn"] == f"{run.run_fn.__module__}.{run.run_fn.__name__}"
     assert json.loads(properties["train_args"])["splits"] == list(CHANGED.train.splits)
-    assert TrainerConfig.from_json(json.loads(properties["custom_config"])) == CHANGED
+    given = json.loads(properties["custom_config"])
+    assert TrainerConfig.from_json(given) == CHANGED
+    assert FeatureTable.from_json(given[FEATURES_KEY]) == MOVIELENS
     assert "movies" in component.inputs
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis_profiles import examples
 from tiny_data import tiny_data
 
-from schema.features import Owner
+from schema.features import MOVIELENS, Owner
 from trainer.config import BpmfConfig, LongTermConfig, ModelConfig, TrainConfig
 from trainer.data.batches import batch_tensors, user_batches
 from trainer.data.training_data import (
@@ -28,6 +28,8 @@ from trainer.retrieval import user_autoencoder
 from trainer.retrieval.ease import ease_weights
 from transform import outputs as out
 
+OUTPUTS = out.outputs_of(MOVIELENS)
+
 pytestmark = pytest.mark.xdist_group("trainer")
 
 FEW_SWEEPS = BpmfConfig(rank=3, served_rank=5, burn_in=2, samples=3)
@@ -37,7 +39,7 @@ class VocabularySizes:
     """A transform output of vocabularies that hold one word each, or none."""
 
     def __init__(self, users, movies):
-        self._sizes = {out.USER_ID.name: users, out.MOVIE_ID.name: movies, out.DIRECTOR.name: 0}
+        self._sizes = {out.USER_ID_INDEX: users, out.ITEM_ID_INDEX: movies, "director_index": 0}
 
     def vocabulary_size_by_name(self, name):
         return self._sizes.get(name, 1)
@@ -54,15 +56,15 @@ def to_training_data(tiny):
         features={
             one.name: [np.zeros(row % 2, np.int64) for row in range(movies)]
             if one.multivalued
-            else np.arange(movies) * (one is out.MOVIE_ID)
-            for one in out.owned_by(Owner.MOVIE)
+            else np.arange(movies) * (one.name == out.ITEM_ID_INDEX)
+            for one in OUTPUTS.owned_by(Owner.MOVIE)
         },
     )
     known = Users(
         ids=tiny.user_ids[users].astype(np.bytes_),
         features={
-            one.name: np.arange(len(users)) * (one is out.USER_ID)
-            for one in out.owned_by(Owner.USER)
+            one.name: np.arange(len(users)) * (one.name == out.USER_ID_INDEX)
+            for one in OUTPUTS.owned_by(Owner.USER)
         },
     )
     interactions = Interactions(
@@ -70,10 +72,14 @@ def to_training_data(tiny):
         movie_row=tiny.movie[order],
         rating=tiny.rating[order],
         timestamp=tiny.timestamp[order],
-        context={one.name: np.zeros(len(order), np.int64) for one in out.owned_by(Owner.CONTEXT)},
+        context={
+            one.name: np.zeros(len(order), np.int64) for one in OUTPUTS.owned_by(Owner.CONTEXT)
+        },
         offsets=np.searchsorted(user_row[order], np.arange(len(users) + 1)),
     )
-    return TrainingData(catalogue, known, interactions, VocabularySizes(len(users), movies))
+    return TrainingData(
+        catalogue, known, interactions, VocabularySizes(len(users), movies), MOVIELENS
+    )
 
 
 def assert_finite(*arrays):

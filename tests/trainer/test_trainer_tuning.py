@@ -15,6 +15,7 @@ from tuning_fixtures import artifact_at, examples_of
 
 from components import progress
 from components.errors import InputError
+from schema.features import MOVIELENS
 from trainer import run, tuning
 from trainer.component import Trainer
 from trainer.config import (
@@ -202,7 +203,7 @@ def test_figures_are_those_of_the_answers():
         }
 
     asked = [fixtures.to_example(user_rating=row[0]).SerializeToString() for row in rows]
-    assert tuning.figures(predict, asked) == pytest.approx(
+    assert tuning.figures(predict, asked, MOVIELENS) == pytest.approx(
         {
             "rmse": np.sqrt(5 / 4),
             "unseen_top_10_accuracy": 1 / 4,
@@ -238,6 +239,7 @@ def searched(world, tmp_path_factory):
         config=dataclasses.replace(
             fixtures.SMALL, train=dataclasses.replace(fixtures.SMALL.train, epochs=1)
         ),
+        features=MOVIELENS,
         tuner=TunerConfig(trials=TRIALS, epochs=False),
     )
     told = []
@@ -311,12 +313,20 @@ def test_the_trainer_uses_what_the_artifact_says(world, tmp_path, monkeypatch):
 
 def test_the_trainer_takes_the_artifact_through_tfxs_own_channel():
     chosen = types.Channel(type=standard_artifacts.HyperParameters)
-    component = Trainer(**channels(), config=fixtures.SMALL, protocol="any", hyperparameters=chosen)
+    component = Trainer(
+        **channels(),
+        config=fixtures.SMALL,
+        features=MOVIELENS,
+        protocol="any",
+        hyperparameters=chosen,
+    )
     assert component.inputs["hyperparameters"] is chosen
 
 
 def test_the_tuner_names_its_function_and_splits_but_not_the_test_split():
-    properties = Tuner(**channels(), config=UNEVEN, tuner=TunerConfig()).exec_properties
+    properties = Tuner(
+        **channels(), config=UNEVEN, features=MOVIELENS, tuner=TunerConfig()
+    ).exec_properties
     function = tuning.tuner_fn
     assert properties["tuner_fn"] == f"{function.__module__}.{function.__name__}"
     assert json.loads(properties["train_args"])["splits"] == ["train"]
@@ -330,6 +340,7 @@ def test_an_empty_validation_split_is_named(world):
             world.rating_files | {"validation": []},
             world.movie_files,
             world.transform_graph,
+            MOVIELENS,
         )
 
 

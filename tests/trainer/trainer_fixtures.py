@@ -14,6 +14,7 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from google.protobuf import json_format, text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_transform.tf_metadata import schema_utils
 from tfx.components.trainer import fn_args_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_artifacts
@@ -32,7 +33,7 @@ from trainer.evaluation.signature import Evaluation
 from trainer.rating import gibbs, rating_bpmf
 from trainer.serving.module import ServingModel
 from transform.outputs import UNKNOWN_TIME
-from transform.preprocessing import preprocessing_fn
+from transform.preprocessing import preprocessing_of
 
 USER_FIELDS = (raw.USER_ID, raw.GENDER, raw.AGE, raw.OCCUPATION, raw.ZIP_CODE)
 EMPTY = {"string": "", "float32": 0.0}
@@ -64,7 +65,7 @@ def make_world(folder, ratings=2_500, seed=11):
     return world_of(folder / "raw", folder / "raw" / "metadata", folder)
 
 
-def world_of(data_dir, metadata_dir, folder):
+def world_of(data_dir, metadata_dir, folder, table=raw.MOVIELENS):
     """Reads raw files as the components do; `metadata_dir` may be None."""
     options = ExampleGenOptions(
         metadata_dir=str(metadata_dir) if metadata_dir else None,
@@ -72,6 +73,7 @@ def world_of(data_dir, metadata_dir, folder):
         split_seed=42,
         invalid_zip="keep",
         content_digest="",
+        features=table,
     )
     ratings_files = _generate(executor.RatingsExecutor, data_dir, folder, "ratings", options)
     movie_files = _generate(executor.MoviesExecutor, data_dir, folder, "catalogue", options)
@@ -80,7 +82,7 @@ def world_of(data_dir, metadata_dir, folder):
         folder=folder,
         rating_files=ratings_files,
         movie_files=movie_files["movies"],
-        transform_graph=analyze(analyzed, folder / "transform_graph"),
+        transform_graph=analyze(analyzed, folder / "transform_graph", table),
     )
 
 
@@ -106,9 +108,22 @@ def _generate(executor_class, data_dir, folder, name, options):
     }
 
 
-def analyze(paths, target):
+def schema_of(table):
+    """The curated schema of MovieLens; of other tables the types of their columns."""
+    if table is raw.MOVIELENS:
+        return text_format.Parse(SCHEMA_FILE.read_text(), schema_pb2.Schema())
+    spec = {
+        one.name: tf.io.VarLenFeature(tf.dtypes.as_dtype(one.dtype))
+        if one.multivalued or one.optional
+        else tf.io.FixedLenFeature([], one.dtype)
+        for one in table.features
+    }
+    return schema_utils.schema_from_feature_spec(spec)
+
+
+def analyze(paths, target, table=raw.MOVIELENS):
     """Runs TensorFlow Transform's analysis in this process; returns the graph's folder."""
-    schema = text_format.Parse(SCHEMA_FILE.read_text(), schema_pb2.Schema())
+    schema = schema_of(table)
     source = tfxio.TFExampleRecord(paths, schema=schema, telemetry_descriptors=["test"])
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -116,7 +131,9 @@ def analyze(paths, target):
         tft_beam.Context(temp_dir=scratch),
     ):
         rows = pipeline | source.BeamSource()
-        graph = (rows, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(preprocessing_fn)
+        graph = (rows, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
+            preprocessing_of(table)
+        )
         _ = graph | tft_beam.WriteTransformFn(str(target))
     return str(target)
 
@@ -183,13 +200,21 @@ class Trained:
     fitted: rating_bpmf.BpmfFit | None = None
 
 
-def train(world, folder, monkeypatch, config=SMALL, rating_files=None, hyperparameters=None):
+def train(
+    world,
+    folder,
+    monkeypatch,
+    config=SMALL,
+    rating_files=None,
+    hyperparameters=None,
+    table=raw.MOVIELENS,
+):
     """Calls `run_fn` as the Trainer component does; keeps a hold of what it exported."""
     arguments = fn_args_utils.FnArgs(
         transform_graph_path=world.transform_graph,
         serving_model_dir=str(folder / "model"),
         model_run_dir=str(folder / "run"),
-        custom_config=config.to_json(),
+        custom_config={**config.to_json(), raw.FEATURES_KEY: table.to_json()},
         hyperparameters=hyperparameters,
     )
     arguments.rating_files = rating_files or world.rating_files

@@ -29,8 +29,11 @@ SCHEMA = text_format.Parse(
     (HERE.parents[1] / "schema" / "schema.pbtxt").read_text(), schema_pb2.Schema()
 )
 SPEC = schema_utils.schema_as_feature_spec(SCHEMA).feature_spec
-MOVIE = raw.names(raw.model_inputs(Owner.MOVIE))
-QUERY = raw.names(raw.model_inputs(Owner.USER, Owner.CONTEXT))
+TABLE = raw.MOVIELENS
+OUTPUTS = out.outputs_of(TABLE)
+BY_NAME = {output.name: output for output in OUTPUTS.outputs}
+MOVIE = raw.names(TABLE.model_inputs(Owner.MOVIE))
+QUERY = raw.names(TABLE.model_inputs(Owner.USER, Owner.CONTEXT))
 
 
 def row(number):
@@ -88,7 +91,9 @@ def analyze(folder, preprocessing_fn, rows, spec=SPEC):
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
-    return analyze(tmp_path_factory.mktemp("transform"), preprocessing.preprocessing_fn, ROWS)
+    return analyze(
+        tmp_path_factory.mktemp("transform"), preprocessing.preprocessing_of(TABLE), ROWS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -137,18 +142,18 @@ def test_the_outputs_are_those_of_the_golden_file(layer, output, golden):
 
 def test_the_graph_makes_what_the_table_of_outputs_says(output):
     spec = output.transformed_feature_spec()
-    assert set(spec) == {o.name for o in out.OUTPUTS}
-    for o in out.OUTPUTS:
+    assert set(spec) == {o.name for o in OUTPUTS.outputs}
+    for o in OUTPUTS.outputs:
         assert isinstance(spec[o.name], tf.io.VarLenFeature) == o.multivalued, o.name
         assert spec[o.name].dtype == tf.int64
 
 
 def test_movie_features_alone_give_the_movie_outputs_alone(layer):
-    assert set(call(layer, ROWS[:3], MOVIE)) == {o.name for o in out.owned_by(Owner.MOVIE)}
+    assert set(call(layer, ROWS[:3], MOVIE)) == {o.name for o in OUTPUTS.owned_by(Owner.MOVIE)}
 
 
 def test_user_and_time_alone_give_the_query_outputs_alone(layer):
-    expected = {o.name for o in out.owned_by(Owner.USER, Owner.CONTEXT)}
+    expected = {o.name for o in OUTPUTS.owned_by(Owner.USER, Owner.CONTEXT)}
     assert set(call(layer, ROWS[:3], QUERY)) == expected
 
 
@@ -184,7 +189,7 @@ def test_words_and_people_need_twenty_ratings_for_a_vector_of_their_own(output):
 
 def test_known_values_get_the_place_in_their_vocabulary(layer, output):
     found = call(layer, ROWS)
-    for o in (out.USER_ID, out.MOVIE_ID):
+    for o in (BY_NAME[out.USER_ID_INDEX], BY_NAME[out.ITEM_ID_INDEX]):
         words = [word.decode() for word in output.vocabulary_by_name(o.vocabulary)]
         assert found[o.name] == [words.index(r[o.source.name]) for r in ROWS]
     genres = [word.decode() for word in output.vocabulary_by_name("genre_indices")]
@@ -194,7 +199,8 @@ def test_known_values_get_the_place_in_their_vocabulary(layer, output):
 
 def test_what_is_not_known_gets_the_index_after_the_vocabulary_or_zero(layer, output):
     found = {name: values[0] for name, values in call(layer, [{**ROWS[0], **UNKNOWN}]).items()}
-    for o in (out.USER_ID, out.MOVIE_ID, out.OCCUPATION, out.DIRECTOR):
+    for name in (out.USER_ID_INDEX, out.ITEM_ID_INDEX, "occupation_index", "director_index"):
+        o = BY_NAME[name]
         assert found[o.name] == output.vocabulary_size_by_name(o.vocabulary), o.name
     unknown_prefix = [w.decode() for w in output.vocabulary_by_name("zip_prefix_index")]
     assert found["zip_prefix_index"] == unknown_prefix.index("unknown")
@@ -217,7 +223,7 @@ def test_later_years_are_in_later_buckets_and_a_missing_year_in_none(layer):
     assert found[0] == 0
     assert found[1] == 1
     assert found[1:] == sorted(found[1:])
-    assert found[-1] <= out.RELEASE_YEAR_BUCKETS
+    assert found[-1] <= out.YEAR_BUCKETS
     assert len(set(found)) >= 9  # eight years in the data, and none
 
 
@@ -252,7 +258,7 @@ ANYTHING = st.fixed_dictionaries(
 @examples(40)
 def test_no_value_fails_and_every_index_is_within_its_size(layer, output, rows):
     found = call(layer, rows)
-    for o in out.OUTPUTS:
+    for o in OUTPUTS.outputs:
         values = np.concatenate([np.atleast_1d(value) for value in found[o.name]])
         assert ((values >= 0) & (values < o.size(output))).all(), o.name
 
@@ -261,14 +267,12 @@ def test_data_without_years_genres_or_frequent_words_is_learnt_all_the_same(tmp_
     """A user's own data may lack whole columns: vocabularies and quantiles of nothing."""
 
     def movie_part(inputs):
-        return {
-            "year": preprocessing._release_year_bucket(inputs["movie_year_release"]),
-            "genres": preprocessing._index(inputs["movie_genres"], out.GENRES),
-            "words": preprocessing._index(
-                preprocessing.title_words(inputs["movie_title"]), out.TITLE_WORDS, 20
-            ),
-            "time": tft.bucketize(inputs["timestamp"], out.TIME_BUCKETS),
-        }
+        found = {}
+        for name, values in inputs.items():
+            outputs = out.made_from(TABLE[name])
+            columns = preprocessing._TRANSFORMS[TABLE[name].kind](values, outputs)
+            found |= {o.name: column for o, column in zip(outputs, columns, strict=True)}
+        return found
 
     names = ("movie_year_release", "movie_genres", "movie_title", "timestamp")
     bare = {"movie_year_release": [], "movie_genres": [], "movie_title": "Heat", "timestamp": 5}
@@ -276,14 +280,16 @@ def test_data_without_years_genres_or_frequent_words_is_learnt_all_the_same(tmp_
     layer = found.transform_features_layer()
     later = {**bare, "movie_year_release": [1995], "movie_genres": ["Drama"], "timestamp": 9}
     values = call(layer, [bare, later], names)
-    assert values["year"][0] == 0
-    assert 0 < values["year"][1] <= out.RELEASE_YEAR_BUCKETS
-    assert values["genres"] == [[], [found.vocabulary_size_by_name("genre_indices")]]
-    assert values["words"] == [[found.vocabulary_size_by_name("title_word_indices")]] * 2
-    assert all(0 <= value < out.TIME_BUCKETS for value in values["time"])
+    assert values["release_year_bucket"][0] == 0
+    assert 0 < values["release_year_bucket"][1] <= out.YEAR_BUCKETS
+    assert values["genre_indices"] == [[], [found.vocabulary_size_by_name("genre_indices")]]
+    assert (
+        values["title_word_indices"] == [[found.vocabulary_size_by_name("title_word_indices")]] * 2
+    )
+    assert all(0 <= value < out.TIME_BUCKETS for value in values["time_bucket"])
 
 
 def test_counts_of_the_small_data_set_are_what_these_tests_take_them_for():
     movies = collections.Counter(r["movie_id"] for r in ROWS)
     assert movies["108"] == 80
-    assert all(count < out.WORD_MIN_RATINGS for movie, count in movies.items() if movie != "108")
+    assert all(count < raw.WORD_MIN_RATINGS for movie, count in movies.items() if movie != "108")

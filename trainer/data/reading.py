@@ -10,8 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from schema import features as raw
-from schema.features import Feature, Owner
+from schema.features import Feature, FeatureTable, Owner
 from trainer.data.training_data import (
     Bytes,
     Catalogue,
@@ -20,7 +19,7 @@ from trainer.data.training_data import (
     TrainingData,
     Users,
 )
-from transform import outputs as out
+from transform.outputs import made_from, outputs_of
 
 _READ_BATCH = 8192
 
@@ -47,7 +46,7 @@ def _read(
     """Reads Examples, applies the graph, and collects outputs and the raw features in `keep`."""
     layer = transform_output.transform_features_layer()
     spec = parse_spec({*features, *keep})
-    wanted = {output.name for output in out.OUTPUTS if output.source in features}
+    wanted = {output.name for feature in features for output in made_from(feature)}
 
     # Nothing in it depends on a tensor's value: translating it would only cost seconds.
     @tf.autograph.experimental.do_not_convert
@@ -55,7 +54,7 @@ def _read(
         parsed = tf.io.parse_example(serialized, spec)
         transformed = layer({feature.name: parsed[feature.name] for feature in features})
         values = {name: value for name, value in transformed.items() if name in wanted}
-        return values | {f"raw/{feature.name}": parsed[feature.name] for feature in keep}
+        return values | {_raw(feature): parsed[feature.name] for feature in keep}
 
     dataset = tf.data.TFRecordDataset(sorted(paths), "GZIP").batch(_READ_BATCH)
     collected: dict[str, list[npt.NDArray[Any]]] = {}
@@ -63,6 +62,11 @@ def _read(
         for name, value in batch.items():
             collected.setdefault(name, []).extend(_arrays(value))
     return collected
+
+
+def _raw(feature: Feature) -> str:
+    """The name of a raw feature among transformed ones."""
+    return f"raw/{feature.name}"
 
 
 def _arrays(value: tf.Tensor | tf.SparseTensor) -> list[npt.NDArray[Any]]:
@@ -80,76 +84,93 @@ def load_training_data(
     rating_paths: Sequence[str],
     movie_paths: Sequence[str],
     transform_output: tft.TFTransformOutput,
+    features: FeatureTable,
 ) -> TrainingData:
     """Reads the Examples of the catalogue and of the ratings to train on.
+
+    Args:
+      rating_paths: files of the ratings.
+      movie_paths: files of the catalogue.
+      transform_output: the preprocessing graph, of the same features.
+      features: the columns of the records.
 
     Raises:
       ValueError: there are no movies or no ratings, or a rating is of a movie that the
         catalogue does not have.
     """
-    catalogue = load_catalogue(movie_paths, transform_output)
-    interactions, users = load_interactions(rating_paths, transform_output, catalogue)
-    return TrainingData(catalogue, users, interactions, transform_output)
+    catalogue = load_catalogue(movie_paths, transform_output, features)
+    interactions, users = load_interactions(rating_paths, transform_output, features, catalogue)
+    return TrainingData(catalogue, users, interactions, transform_output, features)
 
 
-def load_catalogue(paths: Sequence[str], transform_output: tft.TFTransformOutput) -> Catalogue:
+def load_catalogue(
+    paths: Sequence[str], transform_output: tft.TFTransformOutput, features: FeatureTable
+) -> Catalogue:
     """Reads the catalogue's Examples and transforms them.
 
     Raises:
       ValueError: there are none.
     """
+    named = features.title or features.item_id
     collected = _read(
-        paths, raw.model_inputs(Owner.MOVIE), (raw.MOVIE_ID, raw.TITLE), transform_output
+        paths, features.model_inputs(Owner.MOVIE), (features.item_id, named), transform_output
     )
     if not collected:
         raise ValueError(f"expected Examples of movies, received none in {len(paths)} files")
-    ids = np.concatenate(collected.pop("raw/movie_id"))
-    titles = np.concatenate(collected.pop("raw/movie_title"))
+    ids = np.concatenate(collected[_raw(features.item_id)])
+    titles = np.concatenate(collected[_raw(named)])
     order = np.argsort(ids)
-    features: dict[str, IntArray | list[IntArray]] = {}
-    for output in out.owned_by(Owner.MOVIE):
+    indices: dict[str, IntArray | list[IntArray]] = {}
+    for output in outputs_of(features).owned_by(Owner.MOVIE):
         values = collected[output.name]
         if output.multivalued:
-            features[output.name] = [values[row] for row in order]
+            indices[output.name] = [values[row] for row in order]
         else:
-            features[output.name] = np.concatenate(values)[order]
-    return Catalogue(ids=ids[order], titles=titles[order], features=features)
+            indices[output.name] = np.concatenate(values)[order]
+    return Catalogue(ids=ids[order], titles=titles[order], features=indices)
 
 
 def load_interactions(
-    paths: Sequence[str], transform_output: tft.TFTransformOutput, catalogue: Catalogue
+    paths: Sequence[str],
+    transform_output: tft.TFTransformOutput,
+    features: FeatureTable,
+    catalogue: Catalogue,
 ) -> tuple[Interactions, Users]:
     """Reads the Examples of ratings and transforms them.
 
     Raises:
       ValueError: there are none, or one is of a movie that the catalogue does not have.
     """
-    keep = (raw.USER_ID, raw.MOVIE_ID, raw.RATING, raw.TIMESTAMP)
-    owned = raw.owned_by(Owner.USER, Owner.CONTEXT)
-    collected = _read(
-        paths, [f for f in owned if f.kind is not raw.Kind.REPORT_ONLY], keep, transform_output
+    user_id, item_id, rating, time = keep = (
+        features.user_id,
+        features.item_id,
+        features.rating,
+        features.timestamp,
     )
+    known = features.model_inputs(Owner.USER, Owner.CONTEXT)
+    collected = _read(paths, known, keep, transform_output)
     if not collected:
         raise ValueError(
             f"expected Examples of ratings to train on, received none in {len(paths)} files"
         )
     columns = {name: np.concatenate(values) for name, values in collected.items()}
     user_ids, first, user_row = np.unique(
-        columns["raw/user_id"], return_index=True, return_inverse=True
+        columns[_raw(user_id)], return_index=True, return_inverse=True
     )
-    movie_row = rows_of(catalogue.ids, columns["raw/movie_id"])
-    timestamp = columns["raw/timestamp"]
+    movie_row = rows_of(catalogue.ids, columns[_raw(item_id)])
+    timestamp = columns[_raw(time)]
     order = np.lexsort((movie_row, timestamp, user_row))
+    outputs = outputs_of(features)
     users = Users(
         ids=user_ids,
-        features={f.name: columns[f.name][first] for f in out.owned_by(Owner.USER)},
+        features={f.name: columns[f.name][first] for f in outputs.owned_by(Owner.USER)},
     )
     interactions = Interactions(
         user_row=user_row[order],
         movie_row=movie_row[order],
-        rating=columns["raw/user_rating"][order].astype(np.float32),
+        rating=columns[_raw(rating)][order].astype(np.float32),
         timestamp=timestamp[order],
-        context={f.name: columns[f.name][order] for f in out.owned_by(Owner.CONTEXT)},
+        context={f.name: columns[f.name][order] for f in outputs.owned_by(Owner.CONTEXT)},
         offsets=np.searchsorted(user_row[order], np.arange(len(user_ids) + 1)),
     )
     return interactions, users

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow_transform as tft
 
-from transform import outputs as out
+from schema.features import FeatureTable
+from transform.outputs import OutputTable, outputs_of
 
 IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -99,17 +100,24 @@ class TrainingData:
       users: the users of the training ratings.
       interactions: the training ratings, all that is learned from.
       transform_output: the preprocessing graph.
+      features: the feature table of all these.
     """
 
     catalogue: Catalogue
     users: Users
     interactions: Interactions
     transform_output: tft.TFTransformOutput
+    features: FeatureTable
+
+    @functools.cached_property
+    def outputs(self) -> OutputTable:
+        """The transformed features."""
+        return outputs_of(self.features)
 
     @functools.cached_property
     def feature_sizes(self) -> dict[str, int]:
         """Number of indices of each transformed feature, by name."""
-        return {output.name: output.size(self.transform_output) for output in out.OUTPUTS}
+        return {output.name: output.size(self.transform_output) for output in self.outputs.outputs}
 
     @functools.cached_property
     def ratings_per_movie(self) -> IntArray:

@@ -80,7 +80,7 @@ class Evaluation(tf.Module):
         untimed = query._replace(
             context={
                 **query.context,
-                out.TIME_BUCKET.name: tf.fill(tf.shape(movie_row), UNKNOWN_TIME),
+                out.TIME_BUCKET: tf.fill(tf.shape(movie_row), UNKNOWN_TIME),
             },
             timestamp=tf.fill(
                 tf.shape(movie_row), np.int64(self._serving.history.last_time + _LONG)

@@ -10,14 +10,15 @@ import numpy.typing as npt
 import scipy.sparse
 import threadpoolctl
 
+from schema.features import Kind, Owner
 from trainer.config import BpmfConfig
 from trainer.data.training_data import TrainingData
 from trainer.rating.principal_components import principal_components
 from trainer.rating.rating_bpmf import Array, BpmfFit, Ints, TimeEffect, effect_keys
-from transform import outputs as out
+from transform.outputs import Output
 
-_USER_KNOWN = (out.AGE_BUCKET, out.GENDER, out.OCCUPATION)
-_MOVIE_KNOWN = (out.GENRES, out.RELEASE_YEAR)
+_KNOWN_KINDS = (Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY)
+"""What is known of users and movies, in the order of the columns."""
 
 
 class _Entities:
@@ -322,8 +323,12 @@ def fit_bpmf(
         len(catalogue.ids) + 1,
         config.components,
     )
-    user_known = [_one_hot(users.features[one.name], sizes[one.name]) for one in _USER_KNOWN]
-    movie_known = [_one_hot(catalogue.features[one.name], sizes[one.name]) for one in _MOVIE_KNOWN]
+    user_known = [
+        _one_hot(users.features[one.name], sizes[one.name]) for one in _known(data, Owner.USER)
+    ]
+    movie_known = [
+        _one_hot(catalogue.features[one.name], sizes[one.name]) for one in _known(data, Owner.MOVIE)
+    ]
     observed = ObservedRatings(
         interactions.user_row,
         interactions.movie_row,
@@ -333,6 +338,16 @@ def fit_bpmf(
         np.concatenate([movie_parts, *movie_known], axis=1),
     )
     return GibbsSampler(observed, config, seed).fit(on_sweep)
+
+
+def _known(data: TrainingData, owner: Owner) -> tuple[Output, ...]:
+    """Returns the side information: each value is a column of a dense regression.
+
+    Open vocabularies, those with a least number of ratings (directors, lead actors), have too
+    many values for that.
+    """
+    found = data.outputs.of_kinds(owner, _KNOWN_KINDS)
+    return tuple(one for one in found if not one.source.min_ratings)
 
 
 def _one_hot(

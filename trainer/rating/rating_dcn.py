@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from schema.features import Kind, Owner
 from trainer.config import ModelConfig
 from trainer.data.training_data import Interactions
 from trainer.rating.principal_components import principal_components
@@ -19,14 +20,11 @@ from transform import outputs as out
 USER_SHRINKAGE, MOVIE_SHRINKAGE, TIME_SHRINKAGE = 10.0, 5.0, 20.0
 """Shrinkage of the biases of users, movies and times, in pseudo-ratings at the mean."""
 
-_USER_FEATURES: tuple[out.Output, ...] = (out.AGE_BUCKET, out.GENDER, out.OCCUPATION)
-_MOVIE_FEATURES: tuple[out.Output, ...] = (
-    out.GENRES,
-    out.RELEASE_YEAR,
-    out.DIRECTOR,
-    out.STAR,
-)
-_TIME_FEATURES: tuple[out.Output, ...] = (out.TIME_BUCKET, out.HOUR_OF_DAY, out.DAY_OF_WEEK)
+FEATURE_KINDS: tuple[Kind, ...] = (Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY)
+"""What is embedded of users and of movies beside their ids, in the order of the drawing.
+
+Zip codes and title words are left out: too few ratings each to tell how kind they are.
+"""
 
 
 def baseline_biases(
@@ -101,6 +99,7 @@ class RatingModel(tf.Module):
     both, their product and the time; `tfrs.layers.dcn.Cross` learns what matters together.
 
     Args:
+      outputs: the transformed features.
       sizes: number of indices of each feature, by name.
       interactions: the training ratings, to fit the initial biases.
       user_index: `[ratings]` transformed user id of each.
@@ -110,6 +109,7 @@ class RatingModel(tf.Module):
 
     def __init__(
         self,
+        outputs: out.OutputTable,
         sizes: Mapping[str, int],
         interactions: Interactions,
         user_index: npt.NDArray[np.int64],
@@ -117,12 +117,12 @@ class RatingModel(tf.Module):
         config: ModelConfig,
     ) -> None:
         super().__init__(name="rating_model")
-        users, movies = sizes[out.USER_ID.name], sizes[out.MOVIE_ID.name]
-        time_index = interactions.context[out.TIME_BUCKET.name]
+        users, movies = sizes[out.USER_ID_INDEX], sizes[out.ITEM_ID_INDEX]
+        time_index = interactions.context[out.TIME_BUCKET]
         mean, biases = baseline_biases(
             [user_index, movie_index, time_index],
             interactions.rating,
-            [users, movies, sizes[out.TIME_BUCKET.name]],
+            [users, movies, sizes[out.TIME_BUCKET]],
             [USER_SHRINKAGE, MOVIE_SHRINKAGE, TIME_SHRINKAGE],
         )
         user_parts, movie_parts = principal_components(
@@ -137,9 +137,12 @@ class RatingModel(tf.Module):
         )
         self.users = _ids_without_history("rating_user", user_index, users, width)
         self.movies = _ids_without_history("rating_movie", movie_index, movies, width)
-        self.profile = FeatureSum(_USER_FEATURES, sizes, width, "rating_profile")
-        self.movie_profile = FeatureSum(_MOVIE_FEATURES, sizes, width, "rating_movie_profile")
-        self.time = FeatureSum(_TIME_FEATURES, sizes, config.time_dim, "rating_time")
+        of_users = outputs.of_kinds(Owner.USER, FEATURE_KINDS)
+        of_movies = outputs.of_kinds(Owner.MOVIE, FEATURE_KINDS)
+        of_time = outputs.of_kinds(Owner.CONTEXT, (Kind.TIME,))
+        self.profile = FeatureSum(of_users, sizes, width, "rating_profile")
+        self.movie_profile = FeatureSum(of_movies, sizes, width, "rating_movie_profile")
+        self.time = FeatureSum(of_time, sizes, config.time_dim, "rating_time")
         self.user_components = tf.Variable(user_parts, trainable=False, name="user_components")
         self.movie_components = tf.Variable(movie_parts, trainable=False, name="movie_components")
         self.user_projection = tf.keras.layers.Dense(width, use_bias=False)
@@ -172,14 +175,14 @@ class RatingModel(tf.Module):
 
     def user(self, features: Mapping[str, tf.Tensor]) -> TowerOutput:
         """Returns what follows from a user alone, given transformed features `[batch]`."""
-        user_id = features[out.USER_ID.name]
+        user_id = features[out.USER_ID_INDEX]
         vectors = tf.gather(self.users, user_id) + self.profile(features)
         vectors += self.user_projection(tf.gather(self.user_components, user_id))
         return TowerOutput(vectors, tf.gather(self.user_bias, user_id))
 
     def movie(self, features: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> TowerOutput:
         """Returns what follows from a movie alone, given transformed features."""
-        movie_id = features[out.MOVIE_ID.name]
+        movie_id = features[out.ITEM_ID_INDEX]
         vectors = tf.gather(self.movies, movie_id) + self.movie_profile(features)
         vectors += self.movie_projection(tf.gather(self.movie_components, movie_id))
         return TowerOutput(vectors, tf.gather(self.movie_bias, movie_id))
@@ -187,7 +190,7 @@ class RatingModel(tf.Module):
     def time_output(self, features: Mapping[str, tf.Tensor]) -> TowerOutput:
         """Returns what follows from the time alone, given transformed features of the context."""
         return TowerOutput(
-            self.time(features), tf.gather(self.time_bias, features[out.TIME_BUCKET.name])
+            self.time(features), tf.gather(self.time_bias, features[out.TIME_BUCKET])
         )
 
     def stars(
@@ -221,8 +224,8 @@ class RatingModel(tf.Module):
           user_features: transformed features of user and context, `[batch]` each.
           movie_features: transformed features of the movie, `[batch]` or ragged.
         """
-        user_id = user_features[out.USER_ID.name]
-        movie_id = movie_features[out.MOVIE_ID.name]
+        user_id = user_features[out.USER_ID_INDEX]
+        movie_id = movie_features[out.ITEM_ID_INDEX]
         user = {
             "user id": tf.gather(self.users, user_id),
             **self.profile.parts(user_features),

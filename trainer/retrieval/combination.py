@@ -66,7 +66,7 @@ class HistoryRetrieval(tf.Module):
         self._query_tower = query_tower
         self._autoencoder = autoencoder
         self._width = autoencoder.ids.shape[1]
-        movie_ids = tf.constant(catalogue.features[out.MOVIE_ID.name], tf.int32)
+        movie_ids = tf.constant(catalogue.features[out.ITEM_ID_INDEX], tf.int32)
         history = tf.gather(self._query_tower.history, movie_ids)
         # Columns are those of `user_state`: history length, autoencoder, tower.
         parts = [tf.ones([self._movies, 1]), autoencoder.input_table, history]

@@ -13,29 +13,25 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from schema.features import Owner
+from schema.features import Kind, Owner
 from trainer.config import ModelConfig
 from trainer.data.training_data import Catalogue
 from trainer.retrieval.history import Recency, recency_of_batch
 from transform import outputs as out
 
-QUERY_FEATURES: tuple[out.Output, ...] = (
-    out.AGE_BUCKET,
-    out.GENDER,
-    out.OCCUPATION,
-    out.ZIP_PREFIX,
-    out.STATE,
+FEATURE_KINDS: tuple[Kind, ...] = (
+    Kind.AGE,
+    Kind.GENDER,
+    Kind.TAGS,
+    Kind.TITLE,
+    Kind.YEAR,
+    Kind.CATEGORY,
+    Kind.ZIP_CODE,
 )
-"""Features of the query tower. No user id: it overfits, and the history identifies the user."""
+"""What is embedded of users and of movies, in the order in which the embeddings are drawn.
 
-CANDIDATE_FEATURES: tuple[out.Output, ...] = (
-    out.GENRES,
-    out.TITLE_WORDS,
-    out.RELEASE_YEAR,
-    out.DIRECTOR,
-    out.STAR,
-)
-"""Features of the candidate tower beside the movie's id."""
+Movies have their id beside these. Users do not: it overfits, and the history identifies them.
+"""
 
 SECONDS_BOUNDARIES: tuple[float, ...] = tuple(2.0**power for power in range(1, 31))
 """Bounds of the buckets of seconds since the last event: 2 seconds to 34 years."""
@@ -50,7 +46,7 @@ _QUERY_OWNERS = (Owner.USER, Owner.CONTEXT)
 
 
 def check_no_leak(query_features: tuple[out.Output, ...]) -> None:
-    """Refuses a query tower that would see the movie it is to find, or its rating.
+    """Refuses a query tower that would see the item it is to find, or its rating.
 
     Raises:
       ValueError: a feature is neither the user's nor the context's.
@@ -88,13 +84,19 @@ class FeatureSum(tf.Module):
     ) -> None:
         super().__init__(name=name)
         self.features = features
+        self.width = width
         self.tables = {
             feature.name: embedding_table(feature.name, sizes[feature.name], width)
             for feature in features
         }
 
     def __call__(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns `[batch, width]` for `[batch]` indices (or a ragged batch of them)."""
+        """Returns `[batch, width]` for `[batch]` indices (or a ragged batch of them).
+
+        Zeros where there are no features; `values` must have others then, to tell the batch.
+        """
+        if not self.features:
+            return tf.zeros([tf.shape(next(iter(values.values())))[0], self.width])
         return tf.add_n(list(self.parts(values).values()))
 
     def parts(self, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -114,6 +116,7 @@ class CandidateTower(tf.Module):
 
     Args:
       catalogue: the movies; its features are held as constants.
+      features: those of them that are embedded, beside the id.
       sizes: number of indices of each feature, by name.
       ratings_per_movie: `[movies]` training ratings of each, for the initial bias.
       config: widths.
@@ -122,6 +125,7 @@ class CandidateTower(tf.Module):
     def __init__(
         self,
         catalogue: Catalogue,
+        features: tuple[out.Output, ...],
         sizes: Mapping[str, int],
         ratings_per_movie: npt.NDArray[np.int64],
         config: ModelConfig,
@@ -129,10 +133,10 @@ class CandidateTower(tf.Module):
         super().__init__(name="candidate_tower")
         width = config.embedding_dim
         self.features = catalogue_tensors(catalogue)
-        self.ids = embedding_table("movie_id", sizes[out.MOVIE_ID.name], width)
-        self.feature_sum = FeatureSum(CANDIDATE_FEATURES, sizes, width, "movie_features")
+        self.ids = embedding_table("movie_id", sizes[out.ITEM_ID_INDEX], width)
+        self.feature_sum = FeatureSum(features, sizes, width, "movie_features")
         self.recency_ids = (
-            embedding_table("movie_id_recency", sizes[out.MOVIE_ID.name], width)
+            embedding_table("movie_id_recency", sizes[out.ITEM_ID_INDEX], width)
             if config.recency_seconds
             else None
         )
@@ -142,7 +146,7 @@ class CandidateTower(tf.Module):
 
     def __call__(self) -> tf.Tensor:
         """Returns the vectors of all movies, `[movies, blocks]`."""
-        ids = self.features[out.MOVIE_ID.name]
+        ids = self.features[out.ITEM_ID_INDEX]
         blocks = [tf.gather(self.ids, ids) + self.feature_sum(self.features)]
         if self.recency_ids is not None:
             blocks.append(tf.gather(self.recency_ids, ids))
@@ -160,19 +164,22 @@ class QueryTower(tf.Module):
     """What a user wants: history, the latest of it, and profile.
 
     Args:
+      features: what is known of the user.
       sizes: number of indices of each feature, by name.
       config: widths and dropout.
 
     Raises:
-      ValueError: `QUERY_FEATURES` holds a feature of the movie.
+      ValueError: there is a feature of the movie among the features.
     """
 
-    def __init__(self, sizes: Mapping[str, int], config: ModelConfig) -> None:
+    def __init__(
+        self, features: tuple[out.Output, ...], sizes: Mapping[str, int], config: ModelConfig
+    ) -> None:
         super().__init__(name="query_tower")
-        check_no_leak(QUERY_FEATURES)
+        check_no_leak(features)
         self.config = config
-        movies, width = sizes[out.MOVIE_ID.name], config.embedding_dim
-        self.profile = FeatureSum(QUERY_FEATURES, sizes, width, "user_features")
+        movies, width = sizes[out.ITEM_ID_INDEX], config.embedding_dim
+        self.profile = FeatureSum(features, sizes, width, "user_features")
         self.history = embedding_table("history", movies, width)
         self.recency: tf.Variable | None = None
         self.mixture: tf.Variable | None = None

@@ -22,11 +22,11 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from schema.features import Owner
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Floats, Interactions, TrainingData, rating_residuals
 from trainer.retrieval.two_towers import (
-    CANDIDATE_FEATURES,
-    QUERY_FEATURES,
+    FEATURE_KINDS,
     FeatureSum,
     catalogue_tensors,
     embedding_table,
@@ -59,10 +59,12 @@ class UserAutoencoder(tfrs.Model):
         self.rating_weights = tf.Variable(
             tf.zeros([movies, width]), name="autoencoder_rating_weights"
         )
-        self.profile = FeatureSum(QUERY_FEATURES, sizes, width, "autoencoder_profile")
+        of_users = data.outputs.of_kinds(Owner.USER, FEATURE_KINDS)
+        self.profile = FeatureSum(of_users, sizes, width, "autoencoder_profile")
         self.start = tf.Variable(tf.zeros([width]), name="autoencoder_start")
         self.ids = embedding_table("autoencoder_movie", movies, width)
-        self.feature_sum = FeatureSum(CANDIDATE_FEATURES, sizes, width, "autoencoder_features")
+        of_movies = data.outputs.of_kinds(Owner.MOVIE, FEATURE_KINDS)
+        self.feature_sum = FeatureSum(of_movies, sizes, width, "autoencoder_features")
         popularity = np.log1p(data.ratings_per_movie)
         bias = (popularity - popularity.mean()).astype(np.float32)
         self.bias = tf.Variable(bias, name="autoencoder_popularity")

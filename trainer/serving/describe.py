@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-import tensorflow_transform as tft
 
-from trainer.data.training_data import Catalogue, TrainingData
+from schema.features import Kind, Owner
+from trainer.data.training_data import TrainingData
 from trainer.rating.rating_dcn import Part, RatingModel
-from transform import outputs as out
 
 CATALOGUE_FILE, USERS_FILE = "catalogue.json", "users.json"
 CROSS_WEIGHTS_FILE = "cross_weights.json"
@@ -32,7 +31,7 @@ def catalogue_and_users(data: TrainingData) -> dict[str, Any]:
     """
     users = data.users
     return {
-        CATALOGUE_FILE: _movies(data.catalogue, data.ratings_per_movie, data.transform_output),
+        CATALOGUE_FILE: _movies(data),
         USERS_FILE: {"count": len(users.ids), "ids": [user.decode() for user in users.ids]},
     }
 
@@ -81,19 +80,20 @@ def _coupling(one: Part, other: Part, kernel: npt.NDArray[np.float32]) -> float:
     return float(np.sqrt(np.mean(np.sum(added**2, axis=1))))
 
 
-def _movies(
-    catalogue: Catalogue,
-    ratings_per_movie: npt.NDArray[np.int64],
-    transform_output: tft.TFTransformOutput,
-) -> list[Mapping[str, Any]]:
-    vocabulary = [
-        name.decode() for name in transform_output.vocabulary_by_name(out.GENRES.vocabulary)
-    ]
+def _movies(data: TrainingData) -> list[Mapping[str, Any]]:
+    catalogue = data.catalogue
+    genres = next(iter(data.outputs.of_kinds(Owner.MOVIE, (Kind.TAGS,))), None)
+    vocabulary: list[str] = []
+    listed: Any = [()] * len(catalogue.ids)
+    if genres is not None:
+        names = data.transform_output.vocabulary_by_name(genres.vocabulary)
+        vocabulary = [name.decode() for name in names]
+        listed = catalogue.features[genres.name]
     rows = zip(
         catalogue.ids.tolist(),
         catalogue.titles.tolist(),
-        catalogue.features[out.GENRES.name],
-        ratings_per_movie.tolist(),
+        listed,
+        data.ratings_per_movie.tolist(),
         strict=True,
     )
     return [

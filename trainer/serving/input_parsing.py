@@ -5,17 +5,12 @@ from __future__ import annotations
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from schema import features as raw
-from schema.features import Owner
+from schema.features import Feature, FeatureTable, Owner
 from trainer.serving.interfaces import Features
-from transform import outputs as out
-
-USER_INPUTS: tuple[raw.Feature, ...] = raw.model_inputs(Owner.USER)
+from transform.outputs import outputs_of
 
 
-def parse_single_values(
-    examples: tf.Tensor, features: tuple[raw.Feature, ...]
-) -> dict[str, tf.Tensor]:
+def parse_single_values(examples: tf.Tensor, features: tuple[Feature, ...]) -> dict[str, tf.Tensor]:
     """Parses `[batch]` values of each feature: the first one, or an empty one if there is none."""
     kinds = {feature.name: tf.dtypes.as_dtype(feature.dtype) for feature in features}
     spec = {name: tf.io.VarLenFeature(kind) for name, kind in kinds.items()}
@@ -41,17 +36,17 @@ def checked(lists: tf.Tensor, like: tf.Tensor, name: str, axes: int = 1) -> tf.T
         return tf.identity(lists)
 
 
-def needs_transform(values: Features, known: tf.Tensor) -> tf.Tensor:
+def needs_transform(table: FeatureTable, values: Features, known: tf.Tensor) -> tf.Tensor:
     """Tells whether there is anything but ids of known users, or nothing at all."""
-    texts = [tf.where(known, "", values[raw.USER_ID.name])]
+    texts = [tf.where(known, "", values[table.user_id.name])]
     numbers = []
-    for one in USER_INPUTS:
+    for one in table.model_inputs(Owner.USER):
         if one.dtype != "string":
             numbers.append(tf.cast(values[one.name], tf.float32))
-        elif one is not raw.USER_ID:
+        elif one != table.user_id:
             texts.append(values[one.name])
     given = tf.reduce_any(tf.concat(texts, axis=0) != "")
-    return given | tf.reduce_any(tf.concat(numbers, axis=0) > 0)
+    return given | tf.reduce_any(tf.concat(numbers, axis=0) > 0) if numbers else given
 
 
 def is_given(values: tf.Tensor) -> tf.Tensor:
@@ -66,12 +61,14 @@ def or_now(timestamp: tf.Tensor) -> tf.Tensor:
     return tf.where(timestamp > 0, timestamp, tf.cast(tf.timestamp(), tf.int64))
 
 
-def unknown_user_features() -> dict[str, tf.Tensor | tf.SparseTensor]:
+def unknown_user_features(table: FeatureTable) -> dict[str, tf.Tensor | tf.SparseTensor]:
     """Raw features of a user of whom nothing is known."""
-    return {one.name: as_read(tf.zeros([1], one.dtype), one) for one in USER_INPUTS}
+    return {
+        one.name: as_read(tf.zeros([1], one.dtype), one) for one in table.model_inputs(Owner.USER)
+    }
 
 
-def as_read(values: tf.Tensor, feature: raw.Feature) -> tf.Tensor | tf.SparseTensor:
+def as_read(values: tf.Tensor, feature: Feature) -> tf.Tensor | tf.SparseTensor:
     """Returns `[batch]` values as the transform graph takes them: sparse where optional.
 
     An optional number that is 0 is missing.
@@ -80,15 +77,15 @@ def as_read(values: tf.Tensor, feature: raw.Feature) -> tf.Tensor | tf.SparseTen
 
 
 def unknown_movie_features(
-    transform: tft.TransformFeaturesLayer,
+    table: FeatureTable, transform: tft.TransformFeaturesLayer
 ) -> dict[str, tf.Tensor | tf.RaggedTensor]:
     """Transforms a movie of which nothing is known; its lists are empty."""
     inputs: dict[str, tf.Tensor | tf.SparseTensor] = {}
-    for feature in raw.model_inputs(Owner.MOVIE):
+    for feature in table.model_inputs(Owner.MOVIE):
         if feature.multivalued or feature.optional:
             inputs[feature.name] = tf.sparse.from_dense(tf.zeros([1, 0], feature.dtype))
         else:
-            inputs[feature.name] = tf.constant([""])
+            inputs[feature.name] = tf.zeros([1], feature.dtype)
     transformed = transform(inputs)
     return {
         output.name: (
@@ -96,5 +93,5 @@ def unknown_movie_features(
             if output.multivalued
             else transformed[output.name]
         )
-        for output in out.owned_by(Owner.MOVIE)
+        for output in outputs_of(table).owned_by(Owner.MOVIE)
     }

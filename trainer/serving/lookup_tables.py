@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from schema.features import Owner
 from trainer.data.training_data import Bytes, Catalogue, Interactions, Users, rating_residuals
 from trainer.lookups import first_not_below, rows_of, saved_variable
 from trainer.retrieval.events import Events, History, Latest
 from trainer.serving.interfaces import Features
 from trainer.serving.queries import Recent
-from transform import outputs as out
+from transform.outputs import Output
 
 
 def row_lookup(ids: Bytes, name: str) -> tf.lookup.StaticHashTable:
@@ -63,17 +62,15 @@ class UserTable(tf.Module):
 
     Args:
       users: the users.
+      outputs: their transformed features, in the order of the profiles' columns.
       unknown: transformed features of a user of whom nothing is known, `[1]` each.
     """
 
-    def __init__(self, users: Users, unknown: Features) -> None:
+    def __init__(self, users: Users, outputs: tuple[Output, ...], unknown: Features) -> None:
         super().__init__(name="user_table")
         self.count = len(users.ids)
         self._rows = row_lookup(users.ids, "user_rows")
-        columns = [
-            np.append(users.features[one.name], unknown[one.name])
-            for one in out.owned_by(Owner.USER)
-        ]
+        columns = [np.append(users.features[one.name], unknown[one.name]) for one in outputs]
         self.profiles = saved_variable(np.stack(columns, axis=1), "profiles")
 
     def rows(self, ids: tf.Tensor) -> tf.Tensor:

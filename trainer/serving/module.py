@@ -14,7 +14,6 @@ from trainer.data.training_data import TrainingData
 from trainer.lookups import saved_variable
 from trainer.retrieval.events import Events, Latest
 from trainer.serving import input_parsing
-from trainer.serving.input_parsing import USER_INPUTS
 from trainer.serving.interfaces import Features, Rating, Retrieval
 from trainer.serving.lookup_tables import HistoryTable, MovieTable, UserTable
 from trainer.serving.queries import Excluded, Query, QueryContext, Recent
@@ -28,6 +27,8 @@ USER_STATES_LIMIT = 30_000_000
 
 UNKNOWN_TIME = np.int64(out.UNKNOWN_TIME)
 """The bucket of times after the last training rating."""
+
+_CONTEXT = (out.TIME_BUCKET, out.HOUR_OF_DAY, out.DAY_OF_WEEK)
 
 _WORST = tf.float32.min
 
@@ -58,6 +59,7 @@ class ServingModel(tf.Module):
         movie_features: Mapping[str, tf.Tensor | tf.RaggedTensor],
     ) -> None:
         super().__init__(name="movie_recommender")
+        self.features = data.features
         self._recency_events = recency_events
         self.transform = data.transform_output.transform_features_layer()
         self.retrieval = retrieval
@@ -66,7 +68,12 @@ class ServingModel(tf.Module):
         self.movies = MovieTable(
             data.catalogue, self._movie_outputs(movie_features), retrieval.similarity_vectors()
         )
-        self.users = UserTable(data.users, self.transform(input_parsing.unknown_user_features()))
+        self._user_features = data.outputs.owned_by(Owner.USER)
+        self.users = UserTable(
+            data.users,
+            self._user_features,
+            self.transform(input_parsing.unknown_user_features(self.features)),
+        )
         self.history = HistoryTable(data.interactions, self.movies.count)
         self.user_outputs = self._user_outputs()
         self.user_states = self._user_states()
@@ -78,7 +85,7 @@ class ServingModel(tf.Module):
 
     def _movie_outputs(self, features: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> tf.Tensor:
         """Returns what rating makes of the movies' features, of "no movie" in the last row."""
-        unknown = input_parsing.unknown_movie_features(self.transform)
+        unknown = input_parsing.unknown_movie_features(self.features, self.transform)
         return self.rating.movie(
             {name: tf.concat([values, unknown[name]], axis=0) for name, values in features.items()}
         )
@@ -116,10 +123,10 @@ class ServingModel(tf.Module):
           timestamp: `[batch]` unix seconds; 0 means now.
         """
         timestamp = input_parsing.or_now(timestamp)
-        user_row = self.users.rows(values[raw.USER_ID.name])
+        user_row = self.users.rows(values[self.features.user_id.name])
         # Mostly a known user's id is all there is, and now is after the training.
         profile, rater, context = tf.cond(
-            input_parsing.needs_transform(values, user_row < self.users.count)
+            input_parsing.needs_transform(self.features, values, user_row < self.users.count)
             | tf.reduce_any(timestamp <= self.history.last_time),
             lambda: self._transformed(values, user_row, timestamp),
             lambda: (
@@ -132,33 +139,36 @@ class ServingModel(tf.Module):
     def _transformed(
         self, values: Features, user_row: tf.Tensor, timestamp: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, Features]:
-        outputs = out.owned_by(Owner.USER)
-        users = {one.name: input_parsing.as_read(values[one.name], one) for one in USER_INPUTS}
-        transformed = self.transform({**users, raw.TIMESTAMP.name: timestamp})
+        outputs = self._user_features
+        users = {
+            one.name: input_parsing.as_read(values[one.name], one)
+            for one in self.features.model_inputs(Owner.USER)
+        }
+        transformed = self.transform({**users, self.features.timestamp.name: timestamp})
         stated = tf.stack([transformed[one.name] for one in outputs], axis=1)
         is_given = [input_parsing.is_given(values[one.source.name]) for one in outputs]
         known = (user_row < self.users.count)[:, tf.newaxis]
         from_profile = known & ~tf.stack(is_given, axis=1)
         features = tf.where(from_profile, tf.gather(self.users.profiles, user_row), stated)
         profile, rater = self._tower_outputs(features)
-        context = {one.name: transformed[one.name] for one in out.owned_by(Owner.CONTEXT)}
+        context = {name: transformed[name] for name in _CONTEXT}
         bucket = tf.where(
-            timestamp > self.history.last_time, UNKNOWN_TIME, context[out.TIME_BUCKET.name]
+            timestamp > self.history.last_time, UNKNOWN_TIME, context[out.TIME_BUCKET]
         )
-        return profile, rater, {**context, out.TIME_BUCKET.name: bucket}
+        return profile, rater, {**context, out.TIME_BUCKET: bucket}
 
     def _context_after_training(self, timestamp: tf.Tensor) -> Features:
         """What the transform graph makes of times whose bucket is unknown."""
         return {
-            out.TIME_BUCKET.name: tf.fill(tf.shape(timestamp), UNKNOWN_TIME),
-            out.HOUR_OF_DAY.name: preprocessing.hour_of_day(timestamp),
-            out.DAY_OF_WEEK.name: preprocessing.day_of_week(timestamp),
+            out.TIME_BUCKET: tf.fill(tf.shape(timestamp), UNKNOWN_TIME),
+            out.HOUR_OF_DAY: preprocessing.hour_of_day(timestamp),
+            out.DAY_OF_WEEK: preprocessing.day_of_week(timestamp),
         }
 
     def _tower_outputs(self, features: tf.Tensor) -> list[tf.Tensor]:
         """Returns what retrieval and what rating make of users' features, `[batch, width]`."""
-        columns = tf.unstack(features, num=len(out.owned_by(Owner.USER)), axis=1)
-        names = [one.name for one in out.owned_by(Owner.USER)]
+        names = [one.name for one in self._user_features]
+        columns = tf.unstack(features, num=len(names), axis=1)
         named = dict(zip(names, columns, strict=True))
         return [self.retrieval.profile(named), self.rating.user(named)]
 
@@ -270,11 +280,12 @@ class ServingModel(tf.Module):
 
     def _queries_of(self, examples: tf.Tensor) -> tuple[tf.Tensor, Query, tf.Tensor]:
         """Returns `[batch]` ids of users, the queries, and `[batch]` rows of the movies."""
-        features = (*USER_INPUTS, raw.TIMESTAMP, raw.MOVIE_ID)
+        table = self.features
+        features = (*table.model_inputs(Owner.USER), table.timestamp, table.item_id)
         values = input_parsing.parse_single_values(examples, features)
-        movie_row = self.movies.rows(values.pop(raw.MOVIE_ID.name))
-        query = self.query(values, values.pop(raw.TIMESTAMP.name))
-        return values[raw.USER_ID.name], query, movie_row
+        movie_row = self.movies.rows(values.pop(table.item_id.name))
+        query = self.query(values, values.pop(table.timestamp.name))
+        return values[table.user_id.name], query, movie_row
 
     def recommend(
         self, values: Features, context: QueryContext, k: tf.Tensor, excluded: Excluded

@@ -18,16 +18,13 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from schema import export_contract
-from schema import features as raw
-from trainer.serving.input_parsing import USER_INPUTS
+from schema.features import Owner
 from trainer.serving.interfaces import Features
 from trainer.serving.module import Answer, ServingModel
 from trainer.serving.queries import Excluded, QueryContext
 
 EXAMPLES = tf.TensorSpec([None], tf.string, "examples")
-_USER = {one.name: tf.TensorSpec([None], one.dtype, one.name) for one in USER_INPUTS}
-_CONTEXT = {
-    raw.TIMESTAMP.name: tf.TensorSpec([None], tf.int64, raw.TIMESTAMP.name),
+_RECENT = {
     "recent_movie_ids": tf.TensorSpec([None, None], tf.string, "recent_movie_ids"),
     "recent_timestamps": tf.TensorSpec([None, None], tf.int64, "recent_timestamps"),
 }
@@ -41,32 +38,38 @@ _EXCLUDED = {
 
 def signatures(serving: ServingModel) -> dict[str, tf.types.experimental.ConcreteFunction]:
     """Traces and returns the signatures by name."""
+    table = serving.features
+    user = {
+        one.name: tf.TensorSpec([None], one.dtype, one.name)
+        for one in table.model_inputs(Owner.USER)
+    }
+    time = table.timestamp.name
+    context = {time: tf.TensorSpec([None], tf.int64, time), **_RECENT}
+
+    def user_and_context(inputs: Features) -> tuple[Features, QueryContext]:
+        values = {name: inputs[name] for name in user}
+        return values, QueryContext(*(inputs[name] for name in context))
 
     def recommend(**inputs: tf.Tensor) -> Answer:
         excluded = Excluded(inputs["exclude_movie_ids"], inputs["exclude_seen"])
-        return serving.recommend(*_user_and_context(inputs), inputs["k"], excluded)
+        return serving.recommend(*user_and_context(inputs), inputs["k"], excluded)
 
     def rank(**inputs: tf.Tensor) -> Answer:
-        return serving.rank(*_user_and_context(inputs), inputs["movie_ids"])
+        return serving.rank(*user_and_context(inputs), inputs["movie_ids"])
 
     def explain(**inputs: tf.Tensor) -> Answer:
-        return serving.explain(*_user_and_context(inputs), inputs["movie_ids"], inputs["k"])
+        return serving.explain(*user_and_context(inputs), inputs["movie_ids"], inputs["k"])
 
     return {
         "serving_default": traced(serving.predict_ratings, examples=EXAMPLES),
-        "recommend": traced(recommend, **_USER, **_CONTEXT, **_K, **_EXCLUDED),
-        "rank": traced(rank, **_USER, **_CONTEXT, **_MOVIES),
+        "recommend": traced(recommend, **user, **context, **_K, **_EXCLUDED),
+        "rank": traced(rank, **user, **context, **_MOVIES),
         "similar": traced(
             serving.similar, movie_id=tf.TensorSpec([None], tf.string, "movie_id"), **_K
         ),
-        "explain": traced(explain, **_USER, **_CONTEXT, **_MOVIES, **_K),
+        "explain": traced(explain, **user, **context, **_MOVIES, **_K),
         export_contract.SIGNATURE: traced(_export_contract),
     }
-
-
-def _user_and_context(inputs: Features) -> tuple[Features, QueryContext]:
-    user = {name: inputs[name] for name in _USER}
-    return user, QueryContext(*(inputs[name] for name in _CONTEXT))
 
 
 def traced(

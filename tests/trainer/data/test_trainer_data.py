@@ -248,7 +248,7 @@ def test_every_known_id_has_its_row(known):
 
 def test_parsing_gives_a_missing_feature_an_empty_value():
     empty = tf.constant([tf.train.Example().SerializeToString()])
-    parsed = tf.io.parse_example(empty, reading.parse_spec(raw.FEATURES))
+    parsed = tf.io.parse_example(empty, reading.parse_spec(raw.MOVIELENS.features))
     assert parsed["user_id"].numpy().tolist() == [b""]
     assert parsed["user_gender"].numpy().tolist() == [b""]
     assert parsed["raw_user_age"].dense_shape.numpy().tolist() == [1, 0]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
 
+from schema.features import MOVIELENS
 from trainer.rating import rating_dcn as rating_module
 from trainer.rating.principal_components import principal_components
 from trainer.rating.rating_dcn import RatingModel, baseline_biases
@@ -174,10 +175,11 @@ def test_components_do_not_depend_on_the_stars_or_on_chance():
 @pytest.fixture(scope="module")
 def new_model(trained):
     held = trained.interactions
-    sizes = {output.name: output.size(trained.transform) for output in out.OUTPUTS}
+    outputs = out.outputs_of(MOVIELENS)
+    sizes = {output.name: output.size(trained.transform) for output in outputs.outputs}
     user_index = trained.users.features["user_id_index"][held.user_row]
     movie_index = trained.catalogue.features["movie_id_index"][held.movie_row]
-    model = RatingModel(sizes, held, user_index, movie_index, fixtures.SMALL.model)
+    model = RatingModel(outputs, sizes, held, user_index, movie_index, fixtures.SMALL.model)
     return model, user_index, movie_index, sizes
 
 

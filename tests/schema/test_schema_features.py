@@ -1,0 +1,131 @@
+"""The feature table: what it finds, what it refuses, and that it travels as text."""
+
+import dataclasses
+import json
+
+import pytest
+
+from schema import features as raw
+from schema.features import MOVIELENS, Feature, FeatureTable, Kind, Owner
+
+GENRE = Feature("favourite_genre", Owner.USER, Kind.CATEGORY, "string")
+
+
+def with_features(*more, without=()):
+    kept = [feature for feature in MOVIELENS.features if feature not in without]
+    return FeatureTable((*kept, *more))
+
+
+@pytest.mark.parametrize("table", [MOVIELENS, with_features(GENRE, without=(raw.ZIP_CODE,))])
+def test_a_table_travels_as_text_and_comes_back_equal(table):
+    text = table.to_json()
+    assert FeatureTable.from_json(text) == table
+    assert FeatureTable.from_json(text).to_json() == text
+
+
+def test_columns_are_found_by_owner_name_and_role():
+    table = with_features(GENRE)
+    assert table.owned_by(Owner.USER)[-1] is GENRE
+    assert GENRE in table.model_inputs(Owner.USER)
+    assert raw.AGE_BUCKET not in table.model_inputs(Owner.USER)
+    assert table["favourite_genre"] is GENRE
+    assert (table.user_id, table.item_id) == (raw.USER_ID, raw.MOVIE_ID)
+    assert (table.rating, table.timestamp) == (raw.RATING, raw.TIMESTAMP)
+    assert table.title is raw.TITLE
+    assert with_features(without=(raw.TITLE,)).title is None
+    assert raw.names(MOVIELENS.sliced) == (
+        "user_gender",
+        "bucketized_user_age",
+        "user_occupation_text",
+    )
+
+
+def test_a_name_that_is_not_there_is_answered_with_those_that_are():
+    with pytest.raises(KeyError, match=r"expected one of user_id, .*, received 'no_such'"):
+        MOVIELENS["no_such"]
+
+
+@pytest.mark.parametrize("role", ["rating", "timestamp"])
+def test_a_role_that_no_feature_has_is_named(role):
+    feature = getattr(MOVIELENS, role)
+    with pytest.raises(ValueError, match=f"kind {feature.kind.value}, the .*; received none"):
+        getattr(with_features(without=(feature,)), role)
+
+
+def changed(feature, **changes):
+    return dataclasses.replace(feature, **changes)
+
+
+REFUSED = {
+    "two of a name": ({"more": [raw.GENDER]}, "received twice: user_gender"),
+    "no user id": ({"without": [raw.USER_ID]}, "owner user and kind id, the id; received none"),
+    "no item id": ({"without": [raw.MOVIE_ID]}, "owner movie and kind id, the id; received none"),
+    "two user ids": (
+        {"more": [changed(raw.USER_ID, name="login")]},
+        "kind id, the id; received user_id, login",
+    ),
+    "two zip codes": (
+        {"more": [changed(raw.ZIP_CODE, name="zip_of_work")]},
+        "one feature of kind zip_code at most, received .*zip_of_work",
+    ),
+    "a number for a category": (
+        {"more": [changed(GENRE, dtype="int64")]},
+        "favourite_genre, of kind category, to be string; received 'int64'",
+    ),
+    "one value for tags": (
+        {"more": [changed(raw.GENRES, name="tags", multivalued=False)]},
+        "tags, of kind tags, to hold lists of values",
+    ),
+    "lists for a category": (
+        {"more": [changed(GENRE, multivalued=True)]},
+        "favourite_genre, of kind category, to hold one value",
+    ),
+    "text that may be missing": (
+        {"more": [changed(GENRE, optional=True)]},
+        "favourite_genre, .* in every row; .* write 'unknown' for text",
+    ),
+    "tags of a user": (
+        {"more": [changed(raw.GENRES, name="likes", owner=Owner.USER)]},
+        "give one value of it; received likes of kind tags",
+    ),
+    "a time of a movie": (
+        {"without": [raw.TIMESTAMP], "more": [changed(raw.TIMESTAMP, owner=Owner.MOVIE)]},
+        "received timestamp of owner movie and kind time",
+    ),
+    "a category of the context": (
+        {"more": [changed(GENRE, owner=Owner.CONTEXT)]},
+        "received favourite_genre of owner context and kind category",
+    ),
+    "a category as the label": (
+        {"more": [changed(GENRE, owner=Owner.LABEL)]},
+        "received favourite_genre of owner label and kind category",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_table_that_no_pipeline_could_work_with_is_refused_in_words(changes, message):
+    with pytest.raises(ValueError, match=message):
+        with_features(*changes.get("more", ()), without=changes.get("without", ()))
+
+
+def edited(**values):
+    first, *others = json.loads(MOVIELENS.to_json())
+    return json.dumps([{**first, **values}, *others])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (edited(kind="emoji"), "kind of user_id to be one of id, category, .*; received 'emoji'"),
+        (edited(owner="cat"), "owner of user_id to be one of user, movie, .*; received 'cat'"),
+        (edited(colour="red"), r"unknown \['colour'\], missing \[\]"),
+        ('[{"name": "user_id"}]', r"missing \['owner', 'kind', 'dtype'\]"),
+        ('{"features": []}', "expected a list of features"),
+        ("[1]", "expected a list of features"),
+        ("user_id, movie_id", "Expecting value"),
+    ],
+)
+def test_text_that_is_no_table_is_refused_in_words(text, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureTable.from_json(text)
