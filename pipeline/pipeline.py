@@ -106,7 +106,9 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "schema",
     )
     statistics = keyed_by_source(
-        StatisticsGen(examples=ratings.outputs["examples"]), "components/statistics_gen"
+        StatisticsGen(examples=ratings.outputs["examples"]),
+        "components/statistics_gen",
+        "components/examples",
     )
     inferred_schema = SchemaGen(statistics=statistics.outputs["statistics"])
     schema = keyed_by_source(ImportSchemaGen(schema_file=str(config.schema_file)), "schema")
@@ -143,6 +145,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             hyperparameters=next((one.outputs["best_hyperparameters"] for one in tuners), None),
         ),
         "trainer",
+        "components/examples",
         "transform",
         "schema",
         "metrics",
@@ -205,6 +208,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             metadata_file=str(config.paths.metadata),
         ),
         "components/report",
+        "components/examples",
         "components/data",
         "components/evaluation",
         "components/gate",
@@ -282,4 +286,6 @@ def _tuners(
         features=config.features,
         tuner=config.tuner,
     )
-    return [keyed_by_source(tuner, "trainer", "transform", "schema", "metrics")]
+    return [
+        keyed_by_source(tuner, "trainer", "components/examples", "transform", "schema", "metrics")
+    ]

@@ -6,20 +6,19 @@ under the local runner; an input of the component's spec does not.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from tfx import types
 from tfx.components.trainer import executor as tfx_executor
 from tfx.components.trainer import fn_args_utils
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.dsl.io import fileio
 from tfx.proto import trainer_pb2
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
 from components.example_gen.splits import PROTOCOL, VALIDATION
+from components.examples.reading import files_of_split
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer.config import TrainerConfig
 
@@ -69,9 +68,9 @@ def files_by_split(artifacts: list[types.Artifact]) -> dict[str, list[str]]:
     names = artifact_utils.decode_split_names(artifacts[0].split_names)
     return {
         name: [
-            str(Path(uri) / file)
+            file
             for uri in artifact_utils.get_split_uris(artifacts, name)
-            for file in sorted(fileio.listdir(uri))
+            for file in files_of_split(uri)
         ]
         for name in names
     }

@@ -26,6 +26,7 @@ from tfx.components.tuner.component import TunerFnResult
 from components import progress
 from components.errors import InputError
 from components.example_gen.splits import TRAIN, VALIDATION
+from components.examples.reading import parse, serialized_batches
 from metrics import ranking, rating
 from schema import predictions
 from schema.features import FEATURES_KEY, FeatureTable
@@ -292,8 +293,7 @@ def figures(
         for start in range(0, len(examples), _BATCH)
     ]
     answers = {n: np.concatenate([batch[n].numpy() for batch in batches]) for n in batches[0]}
-    stars = {features.rating.name: tf.io.FixedLenFeature([], tf.float32)}
-    ratings = tf.io.parse_example(examples, stars)[features.rating.name].numpy()
+    ratings = parse(examples, [features.rating])[features.rating.name].numpy()
 
     unseen, untimed = answers[predictions.RANK_UNSEEN], answers[predictions.RANK_UNTIMED]
     found = {
@@ -310,7 +310,7 @@ def figures(
 
 def _records(paths: Sequence[str]) -> list[bytes]:
     found: list[bytes] = []
-    for batch in tf.data.TFRecordDataset(sorted(paths), "GZIP").batch(_BATCH):
+    for batch in serialized_batches(sorted(paths), _BATCH):
         found.extend(batch.numpy().tolist())
     if not found:
         raise InputError(

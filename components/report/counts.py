@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 
+from components.examples.reading import files_of_split, parse, serialized_batches
 from components.report.sources import splits
 from schema import features as raw
 from schema.features import Feature
@@ -41,6 +42,7 @@ USER_FACTS: tuple[Feature, ...] = (
 )
 """What is kept of each user."""
 
+_MISSING = {"string": raw.UNKNOWN, "int64": -1, "float32": float("nan")}
 # Ratings are counted by half stars.
 _HALVES = int(2 * raw.RATING_MAX) + 1
 _DAYS, _HOURS = 7, 24
@@ -118,7 +120,7 @@ def count_ratings(ratings: Path, *, max_rows: int = MAX_ROWS) -> RatingCounts:
 
 def _count_split(folder: Path, max_rows: int, users: _Table, movies: _Table, times: _Times) -> bool:
     rows = 0
-    for shard in shards(folder):
+    for shard in files_of_split(folder):
         if rows >= max_rows:
             return False
         for batch in read(shard, COUNTED_AT_ONCE):
@@ -215,29 +217,22 @@ def _decoded(values: npt.NDArray[np.generic]) -> list[object]:
     return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values.tolist()]
 
 
-def shards(folder: Path) -> list[Path]:
-    """Returns a split's files, in order."""
-    return sorted(path for path in folder.glob("*.gz") if not path.name.startswith("."))
-
-
-def read(shard: Path, size: int = BATCH) -> Iterator[Mapping[str, tf.Tensor]]:
+def read(shard: str, size: int = BATCH) -> Iterator[Mapping[str, tf.Tensor]]:
     """Yields batches of columns: ids as numbers, a missing number as NaN or -1."""
-    return iter(tf.data.TFRecordDataset([str(shard)], "GZIP").batch(size).map(_parser()))
+    return iter(serialized_batches([shard], size).map(_parser()))
 
 
 @functools.cache
 def _parser() -> tf.types.experimental.GenericFunction:
-    missing = {"string": raw.UNKNOWN, "int64": -1, "float32": float("nan")}
     columns = (raw.USER_ID, raw.MOVIE_ID, raw.RATING, raw.TIMESTAMP, *USER_FACTS)
-    spec = {f.name: tf.io.FixedLenFeature([], f.dtype, missing[f.dtype]) for f in columns}
 
-    def parse(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        batch = tf.io.parse_example(examples, spec)
+    def parsed(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch = parse(examples, columns, _MISSING)
         for feature in (raw.USER_ID, raw.MOVIE_ID):
             batch[feature.name] = tf.strings.to_number(batch[feature.name], tf.int64)
         return dict(batch)
 
-    return tf.function(parse, autograph=False)
+    return tf.function(parsed, autograph=False)
 
 
 def read_catalogue(movies: Path) -> pd.DataFrame:
@@ -245,19 +240,19 @@ def read_catalogue(movies: Path) -> pd.DataFrame:
 
     Columns: title, genres (a tuple of texts), year (NaN where unknown), director, star.
     """
-    spec = {
-        raw.MOVIE_ID.name: tf.io.FixedLenFeature([], tf.string),
-        raw.TITLE.name: tf.io.FixedLenFeature([], tf.string, raw.UNKNOWN),
-        raw.DIRECTOR.name: tf.io.FixedLenFeature([], tf.string, raw.UNKNOWN),
-        raw.STAR.name: tf.io.FixedLenFeature([], tf.string, raw.UNKNOWN),
-        raw.RELEASE_YEAR.name: tf.io.FixedLenFeature([], tf.int64, -1),
-        raw.GENRES.name: tf.io.RaggedFeature(tf.string),
-    }
-    files = [str(shard) for folder in splits(movies).values() for shard in shards(folder)]
+    columns = (
+        raw.MOVIE_ID,
+        raw.TITLE,
+        raw.DIRECTOR,
+        raw.STAR,
+        raw.RELEASE_YEAR,
+        raw.GENRES,
+    )
+    files = [file for folder in splits(movies).values() for file in files_of_split(folder)]
     tables = []
-    for records in tf.data.TFRecordDataset(files, "GZIP").batch(BATCH):
-        parsed = tf.io.parse_example(records, spec)
-        genres = parsed.pop(raw.GENRES.name).to_list()
+    for records in serialized_batches(files, BATCH):
+        parsed = parse(records, columns, _MISSING)
+        genres = tf.RaggedTensor.from_sparse(parsed.pop(raw.GENRES.name)).to_list()
         table = pd.DataFrame({name: _decoded(value.numpy()) for name, value in parsed.items()})
         table["genres"] = [tuple(genre.decode("utf-8", "replace") for genre in g) for g in genres]
         tables.append(table)

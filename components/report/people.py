@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from components.report.counts import BATCH, read, shards
+from components.examples.reading import files_of_split
+from components.report.counts import BATCH, read
 from components.report.sources import splits
 from schema import features as raw
 
@@ -118,7 +119,7 @@ def _surplus(liked: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _first_batch(folder: Path | None) -> dict[int, dict[int, float]]:
     """Returns stars by user and movie of a split's first batch, whole people only."""
-    for shard in shards(folder) if folder else ():
+    for shard in files_of_split(folder) if folder else ():
         for batch in read(shard):
             users = batch[raw.USER_ID.name].numpy()
             movies = batch[raw.MOVIE_ID.name].numpy().tolist()

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 import tensorflow as tf
 
-from components.report.counts import BATCH, shards
+from components.examples.reading import files_of_split, parse, serialized_batches
+from components.report.counts import BATCH
 from schema import features as raw
 from schema.export_contract import EVALUATION_SIGNATURE
 
@@ -181,15 +182,11 @@ class ServedModel:
           split: the split's folder.
           every: ask about the users whose id is a multiple of this.
         """
-        spec = {
-            raw.USER_ID.name: tf.io.FixedLenFeature([], tf.string),
-            raw.RATING.name: tf.io.FixedLenFeature([], tf.float32),
-        }
         serve = self._model.signatures[EVALUATION_SIGNATURE]
         columns: list[tuple[Any, ...]] = []
-        for shard in shards(split):
-            for records in tf.data.TFRecordDataset([str(shard)], "GZIP").batch(BATCH):
-                parsed = tf.io.parse_example(records, spec)
+        for shard in files_of_split(split):
+            for records in serialized_batches([shard], BATCH):
+                parsed = parse(records, (raw.USER_ID, raw.RATING))
                 user = tf.strings.to_number(parsed[raw.USER_ID.name], tf.int64)
                 kept = tf.where(user % every == 0)[:, 0]
                 for start in range(0, len(kept), _ROWS_AT_ONCE):

@@ -11,6 +11,7 @@ from tfx.components.statistics_gen import executor
 from tfx.types import artifact_utils, standard_component_specs
 
 from components import progress
+from components.examples.reading import files_of_split
 from components.statistics_gen.numbers import statistics_of
 
 MAX_BYTES = 512 << 20
@@ -54,7 +55,7 @@ class Executor(executor.Executor):
             exec_properties.get(name) not in _UNSET for name in _STOCK_OPTIONS
         )
         shards = {
-            split: _shards(artifact_utils.get_split_uri([examples], split))
+            split: files_of_split(artifact_utils.get_split_uri([examples], split))
             for split in artifact_utils.decode_split_names(examples.split_names)
         }
         size = sum(tf.io.gfile.stat(shard).length for found in shards.values() for shard in found)
@@ -63,10 +64,6 @@ class Executor(executor.Executor):
             return
         _logger.info("%.1f MiB of examples: counted in this process", size / (1 << 20))
         _write(shards, examples.span, output_dict[standard_component_specs.STATISTICS_KEY])
-
-
-def _shards(folder: str) -> list[str]:
-    return sorted(tf.io.gfile.glob(f"{folder}/*.gz"))
 
 
 def _write(

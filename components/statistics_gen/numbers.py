@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_data_validation.statistics.generators import (
@@ -15,6 +14,8 @@ from tensorflow_data_validation.statistics.generators import (
 )
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl.coders import example_coder
+
+from components.examples.reading import serialized_batches
 
 _BATCH = 8_192
 
@@ -58,6 +59,6 @@ def statistics_of(shards: Sequence[Path | str]) -> statistics_pb2.DatasetFeature
 
 def _batches(shards: Sequence[Path | str]) -> Iterator[pa.RecordBatch]:
     decoder = example_coder.ExamplesToRecordBatchDecoder()
-    records = tf.data.TFRecordDataset([str(shard) for shard in shards], "GZIP").batch(_BATCH)
+    records = serialized_batches(shards, _BATCH)
     for serialized in records.as_numpy_iterator():
         yield decoder.DecodeBatch(serialized)

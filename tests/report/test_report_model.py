@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.examples.reading import files_of_split
 from components.report.context import Context
-from components.report.counts import shards
 from components.report.page import Figure, Note, Table, Tiles
 from components.report.people import LIKED, choose
 from components.report.sections import model as section
@@ -42,7 +42,7 @@ def ratings(context):
     found = {}
     for name, folder in splits(context.sources.ratings).items():
         found[name] = {}
-        files = [str(shard) for shard in shards(folder)]
+        files = files_of_split(folder)
         for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
             features = tf.train.Example.FromString(record).features.feature
             user, movie = (

@@ -144,5 +144,13 @@ def test_no_leaking_query_tower_can_be_built():
         towers.QueryTower((*OF_USERS, *genres), {}, fixtures.SMALL.model)
 
 
-def test_every_feature_of_the_candidate_tower_is_the_movies():
-    assert {feature.owner for feature in towers.CANDIDATE_FEATURES} == {Owner.MOVIE}
+def test_users_are_described_by_their_own_features_and_movies_by_theirs(trained):
+    retrieval, rating = trained.serving.retrieval, trained.serving.rating.network
+    autoencoder = retrieval._autoencoder
+    sums = {
+        Owner.USER: (retrieval._query_tower.profile, autoencoder.profile, rating.profile),
+        Owner.MOVIE: (autoencoder.feature_sum, rating.movie_profile),
+    }
+    for owner, parts in sums.items():
+        for part in parts:
+            assert {feature.owner for feature in part.features} == {owner}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.examples.reading import parse, serialized_batches
 from schema.features import Feature, FeatureTable, Owner
 from trainer.data.training_data import (
     Bytes,
@@ -24,19 +25,6 @@ from transform.outputs import made_from, outputs_of
 _READ_BATCH = 8192
 
 
-def parse_spec(features: Iterable[Feature]) -> dict[str, tf.io.FixedLenFeature]:
-    """Returns how to parse raw features; a missing one gets an empty value, never an error."""
-    defaults = {"string": "", "int64": 0, "float32": 0.0}
-    spec = {}
-    for feature in features:
-        kind = tf.dtypes.as_dtype(feature.dtype)
-        if feature.multivalued or feature.optional:
-            spec[feature.name] = tf.io.VarLenFeature(kind)
-        else:
-            spec[feature.name] = tf.io.FixedLenFeature([], kind, defaults[feature.dtype])
-    return spec
-
-
 def _read(
     paths: Sequence[str],
     features: Sequence[Feature],
@@ -45,18 +33,18 @@ def _read(
 ) -> dict[str, list[npt.NDArray[Any]]]:
     """Reads Examples, applies the graph, and collects outputs and the raw features in `keep`."""
     layer = transform_output.transform_features_layer()
-    spec = parse_spec({*features, *keep})
+    columns = {*features, *keep}
     wanted = {output.name for feature in features for output in made_from(feature)}
 
     # Nothing in it depends on a tensor's value: translating it would only cost seconds.
     @tf.autograph.experimental.do_not_convert
     def convert(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = tf.io.parse_example(serialized, spec)
+        parsed = parse(serialized, columns)
         transformed = layer({feature.name: parsed[feature.name] for feature in features})
         values = {name: value for name, value in transformed.items() if name in wanted}
         return values | {_raw(feature): parsed[feature.name] for feature in keep}
 
-    dataset = tf.data.TFRecordDataset(sorted(paths), "GZIP").batch(_READ_BATCH)
+    dataset = serialized_batches(sorted(paths), _READ_BATCH)
     collected: dict[str, list[npt.NDArray[Any]]] = {}
     for batch in dataset.map(convert):
         for name, value in batch.items():

@@ -10,20 +10,6 @@ from trainer.serving.interfaces import Features
 from transform.outputs import outputs_of
 
 
-def parse_single_values(examples: tf.Tensor, features: tuple[Feature, ...]) -> dict[str, tf.Tensor]:
-    """Parses `[batch]` values of each feature: the first one, or an empty one if there is none."""
-    kinds = {feature.name: tf.dtypes.as_dtype(feature.dtype) for feature in features}
-    spec = {name: tf.io.VarLenFeature(kind) for name, kind in kinds.items()}
-    return {
-        name: tf.pad(
-            tf.sparse.to_dense(values),
-            [[0, 0], [0, 1]],
-            constant_values="" if kinds[name] == tf.string else 0,
-        )[:, 0]
-        for name, values in tf.io.parse_example(examples, spec).items()
-    }
-
-
 def checked(lists: tf.Tensor, like: tf.Tensor, name: str, axes: int = 1) -> tf.Tensor:
     """Returns the lists; without this an operation deep in the graph would say what is wrong."""
     shape, expected = tf.shape(lists)[:axes], tf.shape(like)[:axes]

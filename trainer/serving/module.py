@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from components.examples.reading import parse_first
 from schema import features as raw
 from schema.features import Owner
 from schema.predictions import PREDICTED_RATING
@@ -282,7 +283,7 @@ class ServingModel(tf.Module):
         """Returns `[batch]` ids of users, the queries, and `[batch]` rows of the movies."""
         table = self.features
         features = (*table.model_inputs(Owner.USER), table.timestamp, table.item_id)
-        values = input_parsing.parse_single_values(examples, features)
+        values = parse_first(examples, features)
         movie_row = self.movies.rows(values.pop(table.item_id.name))
         query = self.query(values, values.pop(table.timestamp.name))
         return values[table.user_id.name], query, movie_row

@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_transform as tft
 import trainer_fixtures as fixtures
 from hypothesis import given
@@ -29,14 +28,14 @@ def transform_output(world):
 
 @pytest.fixture(scope="module")
 def catalogue(world, transform_output):
-    return reading.load_catalogue(world.movie_files, transform_output)
+    return reading.load_catalogue(world.movie_files, transform_output, raw.MOVIELENS)
 
 
 @pytest.fixture(scope="module")
 def rated(world, transform_output, catalogue):
     """The training split, as arrays and as the Examples themselves."""
     interactions, users = reading.load_interactions(
-        world.rating_files["train"], transform_output, catalogue
+        world.rating_files["train"], transform_output, raw.MOVIELENS, catalogue
     )
     return interactions, users, list(fixtures.read_examples(world.rating_files["train"]))
 
@@ -102,9 +101,9 @@ def test_later_films_are_in_no_earlier_bucket(world, catalogue):
 def test_an_empty_catalogue_is_refused(tmp_path, transform_output):
     nothing = fixtures.write_examples(tmp_path / "none.gz", [])
     with pytest.raises(ValueError, match="expected Examples of movies"):
-        reading.load_catalogue([nothing], transform_output)
+        reading.load_catalogue([nothing], transform_output, raw.MOVIELENS)
     with pytest.raises(ValueError, match="expected Examples of movies"):
-        reading.load_catalogue([], transform_output)
+        reading.load_catalogue([], transform_output, raw.MOVIELENS)
 
 
 # --- the ratings
@@ -183,7 +182,7 @@ def test_a_user_of_whom_nothing_is_known_has_the_indices_of_unknown(
         user_zip_code=raw.UNKNOWN,
     )
     path = fixtures.write_examples(tmp_path / "bare.gz", [*examples, bare])
-    _, users = reading.load_interactions([path], transform_output, catalogue)
+    _, users = reading.load_interactions([path], transform_output, raw.MOVIELENS, catalogue)
     row = users.ids.tolist().index(b"999999")
     for name in ("gender_index", "age_bucket_index", "state_index"):
         assert users.features[name][row] == 0
@@ -209,7 +208,7 @@ def test_the_order_of_files_and_rows_does_not_matter(rated, world, catalogue, tm
 def test_no_ratings_are_refused(files, tmp_path, transform_output, catalogue):
     paths = [fixtures.write_examples(tmp_path / f"{n}.gz", []) for n in range(files)]
     with pytest.raises(ValueError, match="expected Examples of ratings to train on, received"):
-        reading.load_interactions(paths, transform_output, catalogue)
+        reading.load_interactions(paths, transform_output, raw.MOVIELENS, catalogue)
 
 
 def test_an_empty_shard_beside_others_is_passed_over(rated, world, catalogue, tmp_path):
@@ -217,6 +216,7 @@ def test_an_empty_shard_beside_others_is_passed_over(rated, world, catalogue, tm
     interactions, _ = reading.load_interactions(
         [nothing, *world.rating_files["train"]],
         tft.TFTransformOutput(world.transform_graph),
+        raw.MOVIELENS,
         catalogue,
     )
     assert len(interactions) == len(rated[0])
@@ -230,7 +230,7 @@ def test_a_rating_of_a_movie_outside_of_the_catalogue_is_refused(
     )
     path = fixtures.write_examples(tmp_path / "stray.gz", [stray])
     with pytest.raises(ValueError, match=r"expected movies of the catalogue .*'no-such-film'"):
-        reading.load_interactions([path], transform_output, catalogue)
+        reading.load_interactions([path], transform_output, raw.MOVIELENS, catalogue)
 
 
 @pytest.mark.parametrize("known", [[b"1"], [b"1", b"22"]])
@@ -244,16 +244,6 @@ def test_an_unknown_id_is_named(known):
 def test_every_known_id_has_its_row(known):
     ids = np.array(sorted(known), np.bytes_)
     assert reading.rows_of(ids, ids).tolist() == list(range(len(ids)))
-
-
-def test_parsing_gives_a_missing_feature_an_empty_value():
-    empty = tf.constant([tf.train.Example().SerializeToString()])
-    parsed = tf.io.parse_example(empty, reading.parse_spec(raw.MOVIELENS.features))
-    assert parsed["user_id"].numpy().tolist() == [b""]
-    assert parsed["user_gender"].numpy().tolist() == [b""]
-    assert parsed["raw_user_age"].dense_shape.numpy().tolist() == [1, 0]
-    assert parsed["timestamp"].numpy().tolist() == [0]
-    assert parsed["movie_genres"].dense_shape.numpy().tolist() == [1, 0]
 
 
 # --- batches

@@ -1,0 +1,107 @@
+"""Reading tf.Examples: the files of a split, their records, and the records' columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from storage.paths import join, list_names
+
+EMPTY: Mapping[str, Any] = {"string": "", "int64": 0, "float32": 0.0}
+"""What stands for a missing value, by type, unless a reader says otherwise."""
+
+_SUFFIX = ".gz"
+_COMPRESSION = "GZIP"
+
+
+class Column(Protocol):
+    """A column of the records, as `schema.features.Feature` describes it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def dtype(self) -> str:
+        """ "string", "int64" or "float32"."""
+
+    @property
+    def multivalued(self) -> bool:
+        """Whether a row holds a list of values."""
+
+    @property
+    def optional(self) -> bool:
+        """Whether a row may lack the value."""
+
+
+def files_of_split(folder: str | os.PathLike[str]) -> list[str]:
+    """Returns the complete record files in the folder of a split, in the order of their names.
+
+    What is still being written has a name that begins with a dot. No character of the folder's
+    path is taken for a pattern.
+    """
+    names = [name for name in list_names(folder) if not name.startswith(".")]
+    return [join(folder, name) for name in names if name.endswith(_SUFFIX)]
+
+
+def serialized_batches(files: Sequence[str | os.PathLike[str]], size: int) -> tf.data.Dataset:
+    """Returns batches of at most `size` serialized tf.Examples, in the order of the files."""
+    paths = [os.fspath(file) for file in files]
+    return tf.data.TFRecordDataset(paths, _COMPRESSION).batch(size)
+
+
+def parse(
+    serialized: tf.Tensor, columns: Iterable[Column], missing: Mapping[str, Any] | None = None
+) -> dict[str, tf.Tensor | tf.SparseTensor]:
+    """Parses serialized tf.Examples; what is missing is never an error.
+
+    Args:
+      serialized: `[batch]` records.
+      columns: what is wanted of them.
+      missing: by type the value that stands for a missing one. None: that of `EMPTY`, and
+        optional columns are sparse, which is how the preprocessing graph takes them.
+
+    Returns:
+      By column name `[batch]` values; a sparse `[batch, n]` of multi-valued columns.
+    """
+    parsed: dict[str, tf.Tensor | tf.SparseTensor] = tf.io.parse_example(
+        serialized, _spec(columns, missing)
+    )
+    return parsed
+
+
+def _spec(columns: Iterable[Column], missing: Mapping[str, Any] | None) -> dict[str, Any]:
+    values = EMPTY if missing is None else missing
+    spec: dict[str, Any] = {}
+    for column in columns:
+        kind = tf.dtypes.as_dtype(column.dtype)
+        if column.multivalued or (column.optional and missing is None):
+            spec[column.name] = tf.io.VarLenFeature(kind)
+        else:
+            spec[column.name] = tf.io.FixedLenFeature([], kind, values[column.dtype])
+    return spec
+
+
+def parse_first(serialized: tf.Tensor, columns: Iterable[Column]) -> dict[str, tf.Tensor]:
+    """Parses the first value of each column, whatever number of values a record has.
+
+    Args:
+      serialized: `[batch]` records of any origin.
+      columns: what is wanted of them.
+
+    Returns:
+      By column name `[batch]` values, those of `EMPTY` where there is none.
+    """
+    empty = {column.name: EMPTY[column.dtype] for column in columns}
+    spec = {
+        column.name: tf.io.VarLenFeature(tf.dtypes.as_dtype(column.dtype)) for column in columns
+    }
+    return {
+        name: tf.pad(tf.sparse.to_dense(values), [[0, 0], [0, 1]], constant_values=empty[name])[
+            :, 0
+        ]
+        for name, values in tf.io.parse_example(serialized, spec).items()
+    }
