@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from components import names
 from components.evaluation.directions import LOWER_IS_BETTER
 from pipeline.config import OutputPaths
 
@@ -63,9 +64,9 @@ def measure(root: Path, seed: int) -> Mapping[str, float]:
     config = TrainerConfig(train=dataclasses.replace(TrainConfig(), seed=seed))
     evaluate = tuning.evaluation(
         config,
-        _splits(_artifacts(root, "RatingsGen", "examples")),
-        _splits(_artifacts(root, "MoviesGen", "examples"))["movies"],
-        str(_artifacts(root, "Transform", "transform_graph")),
+        _splits(_artifacts(root, names.RATINGS_GEN, "examples")),
+        _splits(_artifacts(root, names.MOVIES_GEN, "examples"))[names.MOVIES],
+        str(_artifacts(root, names.TRANSFORM, "transform_graph")),
         MOVIELENS,
     )
     found = evaluate(config, lambda line: None)

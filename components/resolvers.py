@@ -11,7 +11,7 @@ from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 
-from components.example_gen.splits import PROTOCOL
+from components.names import PROTOCOL
 
 STATISTICS = "statistics"
 MODEL, BLESSING, CANDIDATE = "model", "model_blessing", "candidate"

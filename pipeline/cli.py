@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from components.data.report import DEFAULT_MAX_LOSS
 from components.errors import PipelineError
-from pipeline.config import DATASETS, INVALID_ZIPS, MODELS, SPLITS, RunConfig
+from components.names import DATASET_CHOICES, SPLIT_METHODS
+from pipeline.config import INVALID_ZIPS, MODELS, RunConfig
 from storage import environment
 from storage.errors import PathError
 from storage.paths import local_path
@@ -35,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--dataset",
-        choices=DATASETS,
+        choices=DATASET_CHOICES,
         default="auto",
         help="auto: real data where it can be had, else a sample (default); "
         "ml-100k: real data or nothing; sample: generated",
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--output-dir", metavar="DIR", default="output", help="default: output")
     add(
         "--split",
-        choices=SPLITS,
+        choices=SPLIT_METHODS,
         default="random",
         help="random: 70/10/20 by user and movie (default); temporal: each user's last 20 %% "
         "is test",

@@ -10,23 +10,31 @@ from typing import Literal
 
 from components.data.report import DEFAULT_MAX_LOSS
 from components.errors import InputError
+from components.names import (
+    ANOMALIES_FILE,
+    AUTO,
+    DATA_VARIABLE,
+    LOG_FILE,
+    METADATA_FILE,
+    ML_100K,
+    PIPELINE_ROOT,
+    REPORT_FILE,
+    SAMPLE,
+    SERVING_FOLDER,
+    SUMMARY_FILE,
+    DatasetChoice,
+    SplitMethod,
+)
 from storage.paths import local_path
 
-Dataset = Literal["auto", "ml-100k", "sample"]
-Split = Literal["random", "temporal"]
 InvalidZip = Literal["keep", "drop"]
 Model = Literal["tuned", "joint", "retrieval", "rating"]
 
-DATASETS: tuple[Dataset, ...] = ("auto", "ml-100k", "sample")
-SPLITS: tuple[Split, ...] = ("random", "temporal")
 MODELS: tuple[Model, ...] = ("tuned", "joint", "retrieval", "rating")
 INVALID_ZIPS: tuple[InvalidZip, ...] = ("keep", "drop")
 
-DATA_VARIABLE = "MOVIELENS_DIR"
-"""Folder of raw files, where --data-dir does not name one."""
-
 _DATA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_TAKEN_NAMES = ("ml-100k", "sample")
+_TAKEN_NAMES = (ML_100K, SAMPLE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +65,12 @@ class RunConfig:
       verbose: show the libraries' logs on the terminal as well.
     """
 
-    dataset: Dataset = "auto"
+    dataset: DatasetChoice = AUTO
     data_dir: Path | None = None
     data_name: str | None = None
     metadata_dir: Path | None = None
     output_dir: Path = Path("output")
-    split: Split = "random"
+    split: SplitMethod = "random"
     invalid_zip: InvalidZip = "keep"
     max_loss: float = DEFAULT_MAX_LOSS
     model: Model = "tuned"
@@ -139,14 +147,14 @@ class RunConfig:
             raise InputError(
                 "--data-name names data of your own, but no data is given",
                 expected=f"--data-dir, or ${DATA_VARIABLE} in the environment",
-                found="neither" if self.dataset != "sample" else "--dataset sample",
+                found="neither" if self.dataset != SAMPLE else "--dataset sample",
                 action="give the data's folder, or leave --data-name out",
             )
 
     @property
     def given_data(self) -> Path | None:
         """The folder of data that the user named, as they named it; None if they did not."""
-        if self.dataset == "sample":
+        if self.dataset == SAMPLE:
             return None
         if self.data_dir is not None:
             return self.data_dir
@@ -177,37 +185,37 @@ class OutputPaths:
     @property
     def pipeline_root(self) -> Path:
         """Artifacts of all components."""
-        return self.root / "pipeline_root"
+        return self.root / PIPELINE_ROOT
 
     @property
     def metadata(self) -> Path:
         """The ML Metadata store."""
-        return self.root / "metadata.sqlite"
+        return self.root / METADATA_FILE
 
     @property
     def serving_model(self) -> Path:
         """Pushed versions, as TensorFlow Serving wants them."""
-        return self.root / "serving_model"
+        return self.root / SERVING_FOLDER
 
     @property
     def summary(self) -> Path:
         """The summary for machines."""
-        return self.root / "summary.json"
+        return self.root / SUMMARY_FILE
 
     @property
     def anomalies(self) -> Path:
         """What the gate found, also where it stopped the run."""
-        return self.root / "anomalies.json"
+        return self.root / ANOMALIES_FILE
 
     @property
     def report(self) -> Path:
         """The page for people."""
-        return self.root / "report" / "index.html"
+        return self.root / REPORT_FILE
 
     @property
     def log(self) -> Path:
         """Everything the libraries say."""
-        return self.root / "run.log"
+        return self.root / LOG_FILE
 
     @property
     def marker(self) -> Path:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from components.data.source import DataSource
+from components.names import CUSTOM, ML_100K, PROTOCOL, SAMPLE, SPLIT_METHODS
 from components.pusher.kind import Kind, read_kind, read_served
 from components.pusher.publish import newest_version
 from pipeline.config import OutputPaths, RunConfig
 
-_OWN_DATA = "custom"
 _NAME_LENGTH = 40
-_PROTOCOL = re.compile(r"(ml-100k|sample), (random|temporal) split, seed (\d+),")
+_PROTOCOL = re.compile(rf"({ML_100K}|{SAMPLE}), ({'|'.join(SPLIT_METHODS)}) split, seed (\d+),")
 
 
 def kind_of(config: RunConfig, data: DataSource, paths: OutputPaths) -> Kind:
@@ -45,7 +45,7 @@ def _name_and_place(
         return config.data_name, place
     if recorded is not None and recorded.data_dir == place:
         return recorded.dataset, place
-    if data.name != _OWN_DATA:
+    if data.name != CUSTOM:
         return data.name, None
     return name_of_folder(place), place
 
@@ -76,7 +76,7 @@ def _from_summary(file: Path, newest: int) -> Kind | None:
             return None
         name, options = document["dataset"]["name"], document["options"]
         place = None
-        if name == _OWN_DATA:
+        if name == CUSTOM:
             place = str(document["dataset"]["data_dir"])
             name = name_of_folder(place)
         return Kind(str(name), str(options["split"]), int(options["seed"]), place)
@@ -91,7 +91,6 @@ def _from_store(file: Path, newest: int) -> Kind | None:
     from ml_metadata import MetadataStore
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-    from components.example_gen.splits import PROTOCOL
     from components.pusher.executor import PUSHED_VERSION
 
     config = mlmd.ConnectionConfig()

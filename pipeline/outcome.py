@@ -11,11 +11,11 @@ import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
 from tfx.types import Artifact, artifact_utils
 
+from components import names
 from components.evaluation.verdict import Verdict, read_verdict
 from components.example_gen.executor import REPORT_FILE
 from components.pusher import executor as pusher
 from components.report import executor as report
-from components.report.sources import REPORT_FILE as REPORT_PAGE
 from pipeline.console import FAILED
 from pipeline.dag import ComponentRun
 from trainer.config import HISTORY_FILE, TRIALS_FILE
@@ -137,24 +137,24 @@ def _pusher(run: ComponentRun) -> str:
 def _report(run: ComponentRun) -> str:
     found = artifact(run, "report")
     broken = found.get_string_custom_property(report.BROKEN)
-    size = (Path(found.uri) / REPORT_PAGE.name).stat().st_size / 1e6
+    size = (Path(found.uri) / names.REPORT_FILE.name).stat().st_size / 1e6
     return f"{size:.1f} MB" + (f", without {broken}: see the log" if broken else "")
 
 
 _READERS: Mapping[str, Callable[[ComponentRun], str]] = {
-    "RatingsGen": _rows,
-    "MoviesGen": _rows,
-    "StatisticsGen": _statistics,
-    "SchemaGen": _schema,
-    "ImportSchemaGen": _schema,
-    "PreviousStatistics": _previous,
-    "ExampleValidator": _validator,
-    "AnomalyGate": _gate,
-    "Transform": _transform,
-    "Tuner": _tuner,
-    "Trainer": _trainer,
-    "LatestBlessedModel": _baseline,
-    "Evaluator": _evaluator,
-    "Pusher": _pusher,
-    "ReportGen": _report,
+    names.RATINGS_GEN: _rows,
+    names.MOVIES_GEN: _rows,
+    names.STATISTICS_GEN: _statistics,
+    names.SCHEMA_GEN: _schema,
+    names.IMPORT_SCHEMA_GEN: _schema,
+    names.PREVIOUS_STATISTICS: _previous,
+    names.EXAMPLE_VALIDATOR: _validator,
+    names.ANOMALY_GATE: _gate,
+    names.TRANSFORM: _transform,
+    names.TUNER: _tuner,
+    names.TRAINER: _trainer,
+    names.LATEST_BLESSED_MODEL: _baseline,
+    names.EVALUATOR: _evaluator,
+    names.PUSHER: _pusher,
+    names.REPORT_GEN: _report,
 }

@@ -19,8 +19,8 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import transform_pb2
 from tfx.types import Channel, standard_artifacts
 
+from components import names
 from components.evaluation.config import Thresholds, build_eval_config
-from components.example_gen import splits
 from components.example_gen.component import MoviesGen, RatingsGen
 from components.example_gen.options import ExampleGenOptions
 from components.gate.component import AnomalyGate
@@ -119,7 +119,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         strategy_class=LatestOtherStatistics,
         statistics=Channel(type=standard_artifacts.ExampleStatistics),
         candidate=statistics.outputs["statistics"],
-    ).with_id("PreviousStatistics")
+    ).with_id(names.PREVIOUS_STATISTICS)
     gate = keyed_by_source(
         AnomalyGate(
             anomalies=validator.outputs["anomalies"],
@@ -155,14 +155,14 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         candidate=trainer.outputs["model"],
-    ).with_id("LatestBlessedModel")
+    ).with_id(names.LATEST_BLESSED_MODEL)
     evaluator = keyed_by_source(
         Evaluator(
             examples=ratings.outputs["examples"],
             model=trainer.outputs["model"],
             baseline_model=baseline.outputs["model"],
             eval_config=build_eval_config(config.thresholds, config.features),
-            example_splits=[splits.TEST],
+            example_splits=[names.TEST],
             schema=schema.outputs["schema"],
             module_path="components.evaluation.extractors",
         ),

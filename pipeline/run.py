@@ -15,6 +15,17 @@ from typing import TYPE_CHECKING, Any
 from components.data import download, files, metadata, progress, source
 from components.data.report import DEFAULT_MAX_LOSS, LossLimits, WranglingReport
 from components.errors import InputError, PipelineError
+from components.names import (
+    ANOMALIES_FILE,
+    ANOMALY_GATE,
+    DATA_VARIABLE,
+    EVALUATOR,
+    ML_100K,
+    PUSHER,
+    RATINGS_GEN,
+    REPORT_GEN,
+    TUNER,
+)
 from pipeline import cache_store, output_folder
 from pipeline import summary as summaries
 from pipeline.config import Model, OutputPaths, RunConfig
@@ -31,9 +42,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_REPORT = "ReportGen"
-
-_FOLDER_VARIABLES = (source.DATA_VARIABLE, source.METADATA_VARIABLE, download.CACHE_VARIABLE)
+_FOLDER_VARIABLES = (DATA_VARIABLE, source.METADATA_VARIABLE, download.CACHE_VARIABLE)
 
 _PROJECT = Path(__file__).resolve().parent.parent
 
@@ -161,7 +170,7 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
             _take_in(summary, component, screen, paths)
             if component.error is None:
                 continue
-            if component.name != _REPORT:
+            if component.name != REPORT_GEN:
                 raise component.error
             # The run has come to its end by then; what is lost is the page that tells of it.
             _logger.error("The report failed", exc_info=component.error)
@@ -218,7 +227,7 @@ def _introduce(data: source.DataSource, screen: Screen) -> None:
         screen.say(f"Film metadata: {data.metadata_dir}")
     else:
         screen.say("Film metadata: none, so directors and stars are unknown")
-    if data.name == "ml-100k":
+    if data.name == ML_100K:
         screen.say(download.LICENCE_NOTE, style="dim")
     screen.say()
 
@@ -284,7 +293,6 @@ def _take_in(
     summary: summaries.Summary, run: ComponentRun, screen: Screen, paths: OutputPaths
 ) -> None:
     """Adds what a component did to the summary."""
-    from components.gate import executor as gate
     from components.pusher import executor as pusher
     from pipeline import outcome
     from pipeline.console import FAILED
@@ -300,18 +308,18 @@ def _take_in(
     )
     if run.state == FAILED:
         return
-    if run.name == "AnomalyGate":
+    if run.name == ANOMALY_GATE:
         # A gate that is cached wrote its copy in another run, perhaps over other data.
-        found = Path(outcome.artifact(run, "gate_pass").uri) / gate.REPORT_FILE
+        found = Path(outcome.artifact(run, "gate_pass").uri) / ANOMALIES_FILE
         shutil.copyfile(found, paths.anomalies)
-    if run.name == "RatingsGen":
+    if run.name == RATINGS_GEN:
         report = outcome.wrangling(run)
         summary.rows = summaries.rows_of(report)
         summary.metadata = report["metadata"]
         check_losses(report, summary.options.get("max_loss", DEFAULT_MAX_LOSS))
-    elif run.name == "Tuner":
+    elif run.name == TUNER:
         summary.tuning = outcome.tuning(run)
-    elif run.name == "Evaluator":
+    elif run.name == EVALUATOR:
         verdict = outcome.verdict(run)
         document = verdict.to_json()
         summary.metrics = document["metrics"]
@@ -319,7 +327,7 @@ def _take_in(
         summary.slices = document["slices"]
         summary.reasons = list(verdict.reasons())
         summary.blessed = verdict.blessed
-    elif run.name == "Pusher":
+    elif run.name == PUSHER:
         pushed = outcome.artifact(run, "pushed_model")
         summary.conclude(pushed.get_string_custom_property(pusher.REASON))
         version = pushed.get_string_custom_property(pusher.PUSHED_VERSION)
@@ -328,7 +336,7 @@ def _take_in(
         explanation = pushed.get_string_custom_property(pusher.EXPLANATION)
         if explanation:
             summary.reasons.append(explanation)
-    elif run.name == _REPORT:
+    elif run.name == REPORT_GEN:
         with _saying_what_cannot_be_written(screen):
             folder = output_folder.run_folder(paths, summary.run or "")
             _publish(

@@ -17,6 +17,7 @@ from components.data.report import COUNTS, asked_for, describe_missing
 from components.data.source import DataSource
 from components.errors import AnomaliesError, PipelineError
 from components.evaluation.directions import LOWER_IS_BETTER
+from components.names import SPLITS
 from pipeline.config import OutputPaths
 from pipeline.console import Screen
 from storage.paths import write_text
@@ -173,7 +174,7 @@ def _data(summary: Summary) -> Text | str:
 
 def _row_lines(summary: Summary) -> list[tuple[str, Text | str]]:
     rows = summary.rows
-    splits = [f"{rows[name]:,} {name}" for name in ("train", "validation", "test") if name in rows]
+    splits = [f"{rows[name]:,} {name}" for name in SPLITS if name in rows]
     lines: list[tuple[str, Text | str]] = [("ratings", ", ".join(splits))] if splits else []
     for kind in COUNTS[:-1]:
         parts = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from components.evaluation.config import Thresholds
-from pipeline.config import Split
+from components.names import ML_100K, SplitMethod
 
-_ML_100K: Mapping[Split, Thresholds] = {
+_ML_100K: Mapping[SplitMethod, Thresholds] = {
     "random": Thresholds(
         max_rmse=0.88,
         min_unseen_top_10_accuracy=0.25,
@@ -35,12 +35,12 @@ _ANY_DATA = Thresholds(
 does not lose to plain popularity by much (on a few films popularity is hard to beat)."""
 
 
-def thresholds_for(dataset: str, split: Split) -> Thresholds:
+def thresholds_for(dataset: str, split: SplitMethod) -> Thresholds:
     """Returns the thresholds of a data set ("ml-100k", "sample", "custom") and protocol.
 
     Absolute bounds make sense on data that is known; on any other the model is held
     against what the data itself offers.
     """
-    if dataset != "ml-100k":
+    if dataset != ML_100K:
         return _ANY_DATA
     return _ML_100K[split]

@@ -189,8 +189,8 @@ HARMLESS = {
     "storage",
     "storage.errors",
     "storage.paths",
-    # The Trainer takes the names of the splits from it: they are in its input's key already.
-    "components.example_gen.splits",
+    # What is called so (a split, a component, a property, a file) is part of the key itself.
+    "components.names",
 }
 
 

@@ -17,8 +17,8 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
-from components.example_gen.splits import PROTOCOL, VALIDATION
 from components.examples.reading import files_of_split
+from components.names import PROTOCOL, VALIDATION
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer.config import TrainerConfig
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from components.example_gen.splits import TRAIN, VALIDATION
+from components.names import TRAIN, VALIDATION
 
 HISTORY_FILE = "history.json"
 """Losses per epoch, in the model run's folder beside TensorBoard's logs."""

@@ -16,7 +16,7 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
-from components.example_gen.splits import TRAIN, VALIDATION
+from components.names import TRAIN, VALIDATION
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer.component import MOVIES_KEY, files_by_split
 from trainer.config import TRIALS_FILE, TrainerConfig, TunerConfig

@@ -25,8 +25,8 @@ from tfx.components.tuner.component import TunerFnResult
 
 from components import progress
 from components.errors import InputError
-from components.example_gen.splits import TRAIN, VALIDATION
 from components.examples.reading import parse, serialized_batches
+from components.names import TRAIN, VALIDATION
 from metrics import ranking, rating
 from schema import predictions
 from schema.features import FEATURES_KEY, FeatureTable

@@ -12,8 +12,8 @@ import scipy.sparse
 
 from benchmarks.compare.protocols import FloatArray, IntArray, Split
 from components.errors import InputError
+from components.names import DATA_VARIABLE
 
-DATA_VARIABLE = "MOVIELENS_DIR"
 FILES = ("u.data", "u.user", "u.item")
 
 _TITLE, _RELEASED, _GENRES_FROM = 1, 2, 5

@@ -13,9 +13,9 @@ from benchmarks.compare.cache import Cache, Record
 from benchmarks.compare.data import Data, Task
 from benchmarks.compare.methods import Method, Params, measure
 from benchmarks.compare.protocols import Split
+from components.names import TEST, VALIDATION
 
 MAIN_SEED, OTHER_SEED = 42, 7
-VALIDATION, TEST = "validation", "test"
 
 Say = Callable[[str], None]
 

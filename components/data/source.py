@@ -14,12 +14,18 @@ from components.data import download, sample
 from components.data.progress import Progress
 from components.data.staging import writable
 from components.errors import InputError
+from components.names import (
+    AUTO,
+    CUSTOM,
+    DATA_VARIABLE,
+    DATASET_CHOICES,
+    ML_100K,
+    SAMPLE,
+    DatasetName,
+)
 
-DATASETS = ("auto", "ml-100k", "sample")
-DATA_VARIABLE = "MOVIELENS_DIR"
 METADATA_VARIABLE = "MOVIES_METADATA_DIR"
 
-Name = Literal["ml-100k", "sample", "custom"]
 Origin = Literal["data-dir", "MOVIELENS_DIR", "cache", "download", "generated"]
 
 
@@ -37,7 +43,7 @@ class DataSource:
         is, why, and what to do), at the start and at the end; None if there is nothing.
     """
 
-    name: Name
+    name: DatasetName
     source: Origin
     data_dir: Path
     metadata_dir: Path | None = None
@@ -70,7 +76,7 @@ def resolve_source(
     that was asked for is used or refused; there is no falling back from it.
 
     Args:
-      dataset: one of `DATASETS`.
+      dataset: one of `DATASET_CHOICES`.
       data_dir: the user's own directory of data, in MovieLens-100K's format.
       metadata_dir: the user's own directory of film metadata; else it is
         `$MOVIES_METADATA_DIR` (not for the sample, whose films are made up), else
@@ -87,11 +93,11 @@ def resolve_source(
     """
     given_folders(dataset=dataset, data_dir=data_dir, metadata_dir=metadata_dir)
     make_sample = functools.partial(_sample, output_dir, seed, sample_ratings, say, progress)
-    if dataset == "sample":
+    if dataset == SAMPLE:
         found = make_sample()
     else:
         found = _given(data_dir) or _ml_100k(
-            say, progress, otherwise=make_sample if dataset == "auto" else None
+            say, progress, otherwise=make_sample if dataset == AUTO else None
         )
     return dataclasses.replace(found, metadata_dir=_metadata(metadata_dir, found))
 
@@ -106,9 +112,9 @@ def given_folders(
     Raises:
       InputError: wrong or contradicting arguments, a directory that does not exist.
     """
-    if dataset not in DATASETS:
-        raise InputError("unknown dataset", expected=" or ".join(DATASETS), found=dataset)
-    if dataset == "sample" and data_dir is not None:
+    if dataset not in DATASET_CHOICES:
+        raise InputError("unknown dataset", expected=" or ".join(DATASET_CHOICES), found=dataset)
+    if dataset == SAMPLE and data_dir is not None:
         raise InputError(
             "--data-dir contradicts --dataset sample",
             found=str(data_dir),
@@ -140,8 +146,8 @@ def _given(data_dir: Path | None) -> DataSource | None:
     return None
 
 
-def _name(directory: Path) -> Name:
-    return "ml-100k" if download.is_original(directory) else "custom"
+def _name(directory: Path) -> DatasetName:
+    return ML_100K if download.is_original(directory) else CUSTOM
 
 
 def _ml_100k(
@@ -151,10 +157,10 @@ def _ml_100k(
 ) -> DataSource:
     """Returns MovieLens-100K from cache or network; what `otherwise` makes if that fails."""
     if (directory := download.cached()) is not None:
-        return DataSource("ml-100k", "cache", directory)
+        return DataSource(ML_100K, "cache", directory)
     say(f"Downloading MovieLens-100K to {download.cache_directory()}")
     try:
-        return DataSource("ml-100k", "download", download.download(progress=progress))
+        return DataSource(ML_100K, "download", download.download(progress=progress))
     except InputError as error:
         if otherwise is None:
             raise
@@ -178,7 +184,7 @@ def _sample(
             with writable(directory):
                 shutil.rmtree(directory)
         sample.generate_sample(directory, ratings=ratings, seed=seed, progress=progress)
-    return DataSource("sample", "generated", directory, seed=seed)
+    return DataSource(SAMPLE, "generated", directory, seed=seed)
 
 
 def _sample_notice(error: InputError) -> str:
@@ -194,7 +200,7 @@ def _metadata(given: Path | None, found: DataSource) -> Path | None:
     if given is not None:
         return _existing(given, "--metadata-dir")
     value = os.environ.get(METADATA_VARIABLE)
-    if value and found.name != "sample":
+    if value and found.name != SAMPLE:
         return _existing(Path(value), f"${METADATA_VARIABLE}")
     own = found.data_dir / sample.METADATA_FOLDER
     return own if own.is_dir() else None

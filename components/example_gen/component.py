@@ -8,7 +8,8 @@ from tfx.components.example_gen import component
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
-from components.example_gen import executor, splits
+from components import names
+from components.example_gen import executor
 from components.example_gen.options import ExampleGenOptions
 
 # The driver fingerprints what the pattern covers: it must match every file that is read.
@@ -46,7 +47,7 @@ class RatingsGen(_RawFilesGen):
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.RatingsExecutor)
-    SPLITS = splits.SPLITS
+    SPLITS = names.SPLITS
 
 
 class MoviesGen(_RawFilesGen):

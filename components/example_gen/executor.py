@@ -30,6 +30,7 @@ from components.data.report import LossLimits, WranglingReport
 from components.errors import InputError
 from components.example_gen import records, splits
 from components.example_gen.options import ExampleGenOptions
+from components.names import MOVIES, SPLITS
 from schema.features import Owner
 
 REPORT_FILE = "wrangling.json"
@@ -142,7 +143,7 @@ class _WritePartition(beam.DoFn):
                 self._shards,
                 records.rating_examples(part, known.users, known.movies),
             )
-            yield splits.SPLITS[number], len(part.user_id)
+            yield SPLITS[number], len(part.user_id)
 
 
 def _merge_reports(found: Iterable[WranglingReport]) -> WranglingReport:
@@ -199,7 +200,7 @@ class _Executor(base_beam_executor.BaseBeamExecutor):
 class RatingsExecutor(_Executor):
     """Ratings, joined with their users and movies, in three splits."""
 
-    split_names = splits.SPLITS
+    split_names = SPLITS
 
     def write(
         self, data_dir: str, options: ExampleGenOptions, folders: list[str], uri: str
@@ -269,7 +270,7 @@ def _finish(collected: str, known: _Tables, limits: LossLimits) -> dict[str, Any
     found.read(files.RATINGS, 0)  # an empty file has no chunk that could report it
     found.check(limits)
     found.merge(known.user_report).merge(known.movie_report)
-    rows = {name: value["rows"].get(name, 0) for name in splits.SPLITS}
+    rows = {name: value["rows"].get(name, 0) for name in SPLITS}
     return {"rows": rows, **found.to_json(), "metadata": _metadata(known.match)}
 
 
@@ -280,7 +281,7 @@ def _metadata(match: MetadataMatch) -> dict[str, Any]:
 class MoviesExecutor(_Executor):
     """The movie catalogue: one split, every movie, rated or not."""
 
-    split_names = ("movies",)
+    split_names = (MOVIES,)
 
     def write(
         self, data_dir: str, options: ExampleGenOptions, folders: list[str], uri: str
@@ -288,6 +289,6 @@ class MoviesExecutor(_Executor):
         """Writes the catalogue, which fits one worker's memory; see the base class."""
         known = _read_tables(data_dir, options)
         records.write_shard(folders[0], 0, 1, records.movie_examples(known.movies))
-        rows = {"movies": len(known.movies.ids)}
+        rows = {MOVIES: len(known.movies.ids)}
         found = known.movie_report.to_json()
         return {"rows": rows, **found, "metadata": _metadata(known.match)}

@@ -10,7 +10,7 @@ from google.protobuf import json_format, struct_pb2
 from tfx.proto import example_gen_pb2
 
 from components.data.report import DEFAULT_MAX_LOSS, LossLimits
-from components.example_gen.splits import SplitKind
+from components.names import SplitMethod
 from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
 
 InvalidZip = Literal["keep", "drop"]
@@ -34,7 +34,7 @@ class ExampleGenOptions:
     """
 
     metadata_dir: str | None
-    split: SplitKind
+    split: SplitMethod
     split_seed: int
     invalid_zip: InvalidZip
     content_digest: str

@@ -8,22 +8,15 @@ that has seen the answers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from components.errors import InputError
+from components.names import SPLITS, SplitMethod
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-SPLITS: tuple[str, ...] = (TRAIN, VALIDATION, TEST)
 SHARES: tuple[float, ...] = (0.7, 0.1, 0.2)
 """Share of the ratings in each of `SPLITS`."""
-
-PROTOCOL = "evaluation_protocol"
-"""Custom property of a model: the data and the splits it was fitted on, in words."""
-
-SplitKind = Literal["random", "temporal"]
 
 _IntArray = npt.NDArray[np.int64]
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -74,17 +67,17 @@ def temporal_splits(
     return splits
 
 
-_NEEDS: Mapping[SplitKind, str] = {
+_NEEDS: Mapping[SplitMethod, str] = {
     "random": "about 30 ratings or more: each is in a split with that probability",
     "temporal": "a user of 9 ratings or more: each user's are split by time, and shares rounded",
 }
-_ACTIONS: Mapping[SplitKind, str] = {
+_ACTIONS: Mapping[SplitMethod, str] = {
     "random": "give more ratings, or try another --seed",
     "temporal": "give more ratings, or use --split random",
 }
 
 
-def check_rows(kind: SplitKind, rows: Mapping[str, int]) -> None:
+def check_rows(kind: SplitMethod, rows: Mapping[str, int]) -> None:
     """Refuses to go on where a split has no ratings.
 
     Args:
@@ -108,7 +101,7 @@ def check_rows(kind: SplitKind, rows: Mapping[str, int]) -> None:
 
 
 def assign_splits(
-    kind: SplitKind,
+    kind: SplitMethod,
     user_id: _IntArray,
     movie_id: _IntArray,
     timestamp: _IntArray,

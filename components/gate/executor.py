@@ -21,6 +21,7 @@ from components.gate.anomalies import (
     find_anomalies,
     find_changes,
 )
+from components.names import ANOMALIES_FILE
 
 ANOMALIES_KEY = "anomalies"
 STATISTICS_KEY = "statistics"
@@ -32,7 +33,6 @@ REPORT_PATH_KEY = "report_path"
 ERRORS_KEY = "errors"
 WARNINGS_KEY = "warnings"
 
-REPORT_FILE = "anomalies.json"
 
 # The names under which TFX 1.15 writes what it found, in each split's folder.
 _ANOMALIES_FILE = "SchemaDiff.pb"
@@ -62,7 +62,7 @@ class Executor(base_executor.BaseExecutor):
         blocking = blocking_anomalies(found)
         gate_pass = artifact_utils.get_single_instance(output_dict[GATE_PASS_KEY])
         report_path = exec_properties.get(REPORT_PATH_KEY)
-        write_report(Path(gate_pass.uri) / REPORT_FILE, found)
+        write_report(Path(gate_pass.uri) / ANOMALIES_FILE, found)
         if report_path:
             write_report(Path(report_path), found)
         if blocking and exec_properties[STRICT_KEY]:

@@ -13,14 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.names import SAMPLE
 from schema.export_contract import RUN_RECORD
 from storage import paths
 
 KIND_FILE = "kind.json"
 """In the serving folder; TensorFlow Serving ignores names that are no numbers."""
-
-SAMPLE = "sample"
-"""Name of the generated data set."""
 
 SCHEMA_VERSION = 1
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.errors import InputError
-from components.report.sources import METADATA_FILE, REPORT_FILE
+from components.names import METADATA_FILE, REPORT_FILE
 from storage.errors import PathError
 from storage.paths import local_path, standing_in
 

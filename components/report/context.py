@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from components.names import TEST
 from components.report.sources import Sources, existing, read_json, splits
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatistics
 
-TEST, TRAIN = "test", "train"
 TOP_K = 10
 
 MAX_PREDICTED = 25_000

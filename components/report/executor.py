@@ -12,8 +12,9 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from components import names
 from components.report.build import write_report
-from components.report.sources import REPORT_FILE, Sources, existing
+from components.report.sources import Sources, existing
 from components.report.store import Lineage, read_latest_run
 
 REPORT_KEY = "report"
@@ -40,14 +41,13 @@ FOLDERS = (
 """Inputs that go into the field of `Sources` with their name, as folders."""
 
 GATE_PASS_KEY = "gate_pass"
-ANOMALIES_FILE = "anomalies.json"
 """What the gate found, in its artifact."""
 
 BROKEN = "broken"
 """Property of the report: titles of sections that could not be made, separated by commas."""
 
 # What happens after the verdict can differ between runs whose reports are the same.
-_AFTERWARDS = frozenset({"Pusher", "ReportGen"})
+_AFTERWARDS = frozenset({names.PUSHER, names.REPORT_GEN})
 
 
 class Executor(base_executor.BaseExecutor):
@@ -68,7 +68,7 @@ class Executor(base_executor.BaseExecutor):
         """
         report = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
         made = write_report(
-            self.sources(input_dict, exec_properties), Path(report.uri) / REPORT_FILE.name
+            self.sources(input_dict, exec_properties), Path(report.uri) / names.REPORT_FILE.name
         )
         report.set_string_custom_property(BROKEN, ", ".join(made.broken))
 
@@ -83,7 +83,7 @@ class Executor(base_executor.BaseExecutor):
         results = exec_properties.get(RESULTS_FILE_KEY)
         return Sources(
             **folders,
-            findings=existing(Path(gate[0].uri) / ANOMALIES_FILE) if gate else None,
+            findings=existing(Path(gate[0].uri) / names.ANOMALIES_FILE) if gate else None,
             lineage=_lineage(exec_properties.get(METADATA_FILE_KEY)),
             dataset=json.loads(exec_properties[DATASET_KEY]),
             protocol=exec_properties[PROTOCOL_KEY],

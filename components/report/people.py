@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.examples.reading import files_of_split
+from components.names import TEST, TRAIN, VALIDATION
 from components.report.counts import BATCH, read
 from components.report.sources import splits
 from schema import features as raw
@@ -63,10 +64,10 @@ def find_people(
       count: how many people at most.
     """
     folders = splits(ratings)
-    rated = _first_batch(folders.get("train"))
-    for user, stars in _first_batch(folders.get("validation")).items():
+    rated = _first_batch(folders.get(TRAIN))
+    for user, stars in _first_batch(folders.get(VALIDATION)).items():
         rated.get(user, {}).update(stars)
-    later = _first_batch(folders.get("test"))
+    later = _first_batch(folders.get(TEST))
     people = [
         (user, stars)
         for user, stars in rated.items()

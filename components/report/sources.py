@@ -8,20 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components import names
 from components.report.store import Lineage, read_latest_run
-
-# Where the runner keeps things in an output directory; `pipeline.config.OutputPaths` says
-# the same, which a component may not import.
-METADATA_FILE = "metadata.sqlite"
-SUMMARY_FILE = "summary.json"
-ANOMALIES_FILE = "anomalies.json"
-REPORT_FILE = Path("report") / "index.html"
 
 RESULTS_FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "results.json"
 """The comparison of models, in a checkout of the project."""
 
 _SPLIT_PREFIX = "Split-"
-_SPLIT_ORDER = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,17 +69,17 @@ class Sources:
 
 # Field of `Sources`, component, output.
 _OUTPUTS: tuple[tuple[str, str, str], ...] = (
-    ("ratings", "RatingsGen", "examples"),
-    ("movies", "MoviesGen", "examples"),
-    ("statistics", "StatisticsGen", "statistics"),
-    ("inferred_schema", "SchemaGen", "schema"),
-    ("schema", "ImportSchemaGen", "schema"),
-    ("anomalies", "ExampleValidator", "anomalies"),
-    ("transform_graph", "Transform", "transform_graph"),
-    ("model", "Trainer", "model"),
-    ("model_run", "Trainer", "model_run"),
-    ("evaluation", "Evaluator", "evaluation"),
-    ("blessing", "Evaluator", "blessing"),
+    ("ratings", names.RATINGS_GEN, "examples"),
+    ("movies", names.MOVIES_GEN, "examples"),
+    ("statistics", names.STATISTICS_GEN, "statistics"),
+    ("inferred_schema", names.SCHEMA_GEN, "schema"),
+    ("schema", names.IMPORT_SCHEMA_GEN, "schema"),
+    ("anomalies", names.EXAMPLE_VALIDATOR, "anomalies"),
+    ("transform_graph", names.TRANSFORM, "transform_graph"),
+    ("model", names.TRAINER, "model"),
+    ("model_run", names.TRAINER, "model_run"),
+    ("evaluation", names.EVALUATOR, "evaluation"),
+    ("blessing", names.EVALUATOR, "blessing"),
 )
 
 
@@ -105,14 +98,14 @@ def find_sources(
       protocol: data set and split in words.
       error: why the run ended early; else it is read from `summary.json`.
     """
-    lineage = read_latest_run(output_dir / METADATA_FILE)
+    lineage = read_latest_run(output_dir / names.METADATA_FILE)
     summary = _summary_of(output_dir, lineage)
     found: dict[str, Path | None] = {}
     if lineage is not None:
         for field, component, key in _OUTPUTS:
             artifact = lineage.output(component, key)
             found[field] = existing(Path(artifact.uri)) if artifact else None
-        previous = lineage.input("AnomalyGate", "previous_statistics")
+        previous = lineage.input(names.ANOMALY_GATE, "previous_statistics")
         found["previous_statistics"] = existing(Path(previous.uri)) if previous else None
         found["findings"] = _findings(output_dir, lineage)
     return Sources(
@@ -127,18 +120,18 @@ def find_sources(
 
 def _findings(output_dir: Path, lineage: Lineage) -> Path | None:
     """Returns what the gate found in this run; None if the run did not get to it."""
-    passed = lineage.output("AnomalyGate", "gate_pass")
+    passed = lineage.output(names.ANOMALY_GATE, "gate_pass")
     if passed is not None:
-        return existing(Path(passed.uri) / ANOMALIES_FILE)
-    if not any(execution.component == "AnomalyGate" for execution in lineage.executions):
+        return existing(Path(passed.uri) / names.ANOMALIES_FILE)
+    if not any(execution.component == names.ANOMALY_GATE for execution in lineage.executions):
         return None
     # TFX deletes what a failed gate wrote; the runner's copy is left.
-    return existing(output_dir / ANOMALIES_FILE)
+    return existing(output_dir / names.ANOMALIES_FILE)
 
 
 def _summary_of(output_dir: Path, lineage: Lineage | None) -> Mapping[str, Any]:
     """Returns the summary if it is the run's own: one that read no data has none in the store."""
-    summary = read_json(output_dir / SUMMARY_FILE)
+    summary = read_json(output_dir / names.SUMMARY_FILE)
     return summary if lineage is not None and summary.get("run") == lineage.run else {}
 
 
@@ -164,5 +157,5 @@ def splits(folder: Path | None) -> dict[str, Path]:
         for path in folder.iterdir()
         if path.name.startswith(_SPLIT_PREFIX)
     }
-    known = [name for name in _SPLIT_ORDER if name in found]
+    known = [name for name in names.SPLITS if name in found]
     return {name: found[name] for name in (*known, *sorted(found.keys() - set(known)))}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from components.errors import InputError
 from components.example_gen import splits
+from components.names import SPLITS
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 MASK = 2**64 - 1
@@ -61,7 +62,7 @@ def test_a_pair_never_changes_its_split(user, movie, seed, expected_hash, expect
     """If this fails, every rating moves: models can no longer be compared with older ones."""
     assert splits.pair_hash(ids(user), ids(movie), seed).tolist() == [expected_hash]
     (split,) = splits.random_splits(ids(user), ids(movie), seed)
-    assert splits.SPLITS[split] == expected_split
+    assert SPLITS[split] == expected_split
 
 
 @pytest.mark.parametrize("seed", [0, 1, 42])
@@ -188,7 +189,7 @@ def test_assign_splits_follows_the_protocol():
 )
 def test_an_empty_split_is_refused(kind, rows, words):
     with pytest.raises(InputError) as caught:
-        splits.check_rows(kind, dict(zip(splits.SPLITS, rows, strict=True)))
+        splits.check_rows(kind, dict(zip(SPLITS, rows, strict=True)))
     assert all(word in str(caught.value) for word in words)
 
 

@@ -10,6 +10,7 @@ from tiny_data import tiny_data
 from components.data.ratings import drop_exact_duplicates
 from components.errors import InputError
 from components.example_gen import splits
+from components.names import SPLITS
 
 
 @given(data=tiny_data(), kind=st.sampled_from(["random", "temporal"]), seed=st.integers(0, 2**31))
@@ -30,7 +31,7 @@ def test_every_rating_is_read_and_put_into_one_split_or_the_split_is_refused(dat
         zip(user, movie, data.rating, strict=True)
     )
     split = splits.assign_splits(kind, chunk.user_id, chunk.movie_id, chunk.timestamp, seed)
-    rows = dict(zip(splits.SPLITS, np.bincount(split, minlength=3).tolist(), strict=True))
+    rows = dict(zip(SPLITS, np.bincount(split, minlength=3).tolist(), strict=True))
     assert sum(rows.values()) == len(user)
     if all(rows.values()):
         splits.check_rows(kind, rows)

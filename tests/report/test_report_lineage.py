@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.names import METADATA_FILE
 from components.report.context import Context
 from components.report.page import Facts, Figure, Note, Page, Table, render
 from components.report.sections import lineage as module
 from components.report.sections.lineage import direct, layout
-from components.report.sources import METADATA_FILE, Sources, find_sources
+from components.report.sources import Sources, find_sources
 from components.report.store import read_latest_run
 
 pytestmark = pytest.mark.xdist_group("report")

@@ -65,7 +65,8 @@ def test_the_state_of_every_zip_code_is_the_one_of_the_table():
     found = preprocessing.state_index(tf.constant([*codes, raw.UNKNOWN])).numpy().tolist()
     named = [us_states.STATES[index - 1] if index else None for index in found]
     assert named == [*map(us_states.state_of, codes), None]
-    assert max(found) < outputs.STATE.fixed_size
+    _, state = outputs.made_from(raw.ZIP_CODE)
+    assert max(found) < state.fixed_size
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from components import names
 from components.report import charts
 from components.report.context import Context
 from components.report.page import Block, Column, Facts, Figure, Note, Section, Table
@@ -66,7 +67,7 @@ def _blocks(context: Context) -> Iterator[Block]:
         yield Note("No lineage: there is no metadata store, or no run in it.", "warn")
         yield _packages()
         return
-    model = lineage.output("Trainer", "model")
+    model = lineage.output(names.TRAINER, "model")
     yield from _model(lineage, model)
     behind = lineage.behind(model.id) if model else (set(), set())
     yield _graph(lineage, behind[0], model)
@@ -98,16 +99,16 @@ def _model(lineage: Lineage, model: Artifact | None) -> Iterator[Block]:
     facts.append(("TFX that wrote it", str(model.properties.get("tfx_version", "not recorded"))))
     if model.properties.get("evaluation_protocol"):
         facts.append(("To be evaluated on", str(model.properties["evaluation_protocol"])))
-    baseline = lineage.input("Evaluator", "baseline_model")
+    baseline = lineage.input(names.EVALUATOR, "baseline_model")
     facts.append(("Baseline", f"artifact {baseline.id}" if baseline else "none"))
     # The page that the pipeline makes ends at the verdict: see `components.report.component`.
-    if any(execution.component == "Pusher" for execution in lineage.executions):
+    if any(execution.component == names.PUSHER for execution in lineage.executions):
         facts.append(("Pushed", _pushed(lineage)))
     yield Facts(tuple(facts))
 
 
 def _pushed(lineage: Lineage) -> str:
-    pushed = lineage.output("Pusher", "pushed_model")
+    pushed = lineage.output(names.PUSHER, "pushed_model")
     if pushed is None:
         return "the run did not get as far"
     if pushed.properties.get("pushed_version"):

@@ -7,6 +7,7 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from components import names
 from components.data.report import asked_for, describe_missing
 from components.report import charts
 from components.report.charts import Channel
@@ -17,7 +18,9 @@ from components.report.store import Execution
 
 _PACKAGES = ("tfx", "tensorflow", "tensorflow-data-validation", "tensorflow-model-analysis")
 # They look things up in no time.
-_LOOK_UPS = frozenset({"PreviousStatistics", "LatestBlessedModel", "ImportSchemaGen"})
+_LOOK_UPS = frozenset(
+    {names.PREVIOUS_STATISTICS, names.LATEST_BLESSED_MODEL, names.IMPORT_SCHEMA_GEN}
+)
 
 
 def build(context: Context) -> Section:

@@ -10,9 +10,10 @@ from typing import Any
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from components.gate.anomalies import find_anomalies
+from components.names import TEST, TRAIN
 from components.report import charts
 from components.report.charts import Channel
-from components.report.context import TEST, TRAIN, Context
+from components.report.context import Context
 from components.report.page import Block, Column, Figure, Note, Section, Table, Text, Tone
 from components.report.sections import percent, sources_of
 from components.report.sections.figures import number_of

@@ -1,0 +1,66 @@
+"""Names that several packages share: splits, data sets, components, and files of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+# -- splits --------------------------------------------------------------------------------
+
+TRAIN: Final = "train"
+VALIDATION: Final = "validation"
+TEST: Final = "test"
+SPLITS: tuple[str, ...] = (TRAIN, VALIDATION, TEST)
+"""The splits of the ratings, in order."""
+
+MOVIES: Final = "movies"
+"""The one split of the catalogue."""
+
+SplitMethod = Literal["random", "temporal"]
+SPLIT_METHODS: tuple[SplitMethod, ...] = ("random", "temporal")
+
+PROTOCOL: Final = "evaluation_protocol"
+"""Custom property of a model: the data and the splits it was fitted on, in words."""
+
+# -- data sets -----------------------------------------------------------------------------
+
+ML_100K: Final = "ml-100k"
+SAMPLE: Final = "sample"
+CUSTOM: Final = "custom"
+AUTO: Final = "auto"
+
+DatasetName = Literal["ml-100k", "sample", "custom"]
+DatasetChoice = Literal["auto", "ml-100k", "sample"]
+DATASET_CHOICES: tuple[DatasetChoice, ...] = (AUTO, ML_100K, SAMPLE)
+"""What a person may ask for by name."""
+
+DATA_VARIABLE: Final = "MOVIELENS_DIR"
+"""Environment variable: folder of raw files, where no option names one."""
+
+# -- components ----------------------------------------------------------------------------
+
+RATINGS_GEN: Final = "RatingsGen"
+MOVIES_GEN: Final = "MoviesGen"
+STATISTICS_GEN: Final = "StatisticsGen"
+SCHEMA_GEN: Final = "SchemaGen"
+IMPORT_SCHEMA_GEN: Final = "ImportSchemaGen"
+EXAMPLE_VALIDATOR: Final = "ExampleValidator"
+PREVIOUS_STATISTICS: Final = "PreviousStatistics"
+ANOMALY_GATE: Final = "AnomalyGate"
+TRANSFORM: Final = "Transform"
+TUNER: Final = "Tuner"
+TRAINER: Final = "Trainer"
+LATEST_BLESSED_MODEL: Final = "LatestBlessedModel"
+EVALUATOR: Final = "Evaluator"
+PUSHER: Final = "Pusher"
+REPORT_GEN: Final = "ReportGen"
+
+# -- files ---------------------------------------------------------------------------------
+
+PIPELINE_ROOT: Final = "pipeline_root"
+METADATA_FILE: Final = "metadata.sqlite"
+SERVING_FOLDER: Final = "serving_model"
+SUMMARY_FILE: Final = "summary.json"
+ANOMALIES_FILE: Final = "anomalies.json"
+LOG_FILE: Final = "run.log"
+REPORT_FILE = Path("report") / "index.html"
