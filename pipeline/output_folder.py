@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from components.errors import InputError
+from components.names import LOG_FILE, METADATA_FILE, PIPELINE_ROOT, REPORT_FILE, SUMMARY_FILE
 from pipeline.config import OutputPaths
 from storage import paths as storage
 from storage.errors import FULL_DISK
@@ -18,6 +19,8 @@ KEPT_RUNS = 5
 """How many runs keep their report, summary and log."""
 
 _MARKER = {"schema_version": 1, "made_by": "movielens-tfx-recommender"}
+
+_OF_EVERY_RUN = frozenset({PIPELINE_ROOT, METADATA_FILE})
 
 # What may lie in a folder that counts as empty: of version control and of file systems.
 _NOBODYS = frozenset({".lock", ".gitignore", ".gitkeep", ".DS_Store", "lost+found"})
@@ -31,7 +34,7 @@ _OURS = frozenset(
 )
 
 _RUN_FOLDER = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d+)?")
-_IN_RUN_FOLDER = ("index.html", "summary.json", "run.log")
+_IN_RUN_FOLDER = (REPORT_FILE.name, SUMMARY_FILE, LOG_FILE)
 
 
 @contextlib.contextmanager
@@ -90,7 +93,7 @@ def is_ours(paths: OutputPaths) -> bool:
     if paths.marker.name in names:
         return True
     names = {name for name in names if not _is_output_of_its_own(paths.root / name)}
-    if not names or {"pipeline_root", "metadata.sqlite"} <= names:
+    if not names or names >= _OF_EVERY_RUN:
         return True
     return names <= _OURS and _has_signs_of_a_run(paths)
 
@@ -98,14 +101,14 @@ def is_ours(paths: OutputPaths) -> bool:
 def _is_output_of_its_own(folder: Path) -> bool:
     """Whether runs were sent to a folder below: `--output-dir output/tune` makes both."""
     names = set(storage.list_names(folder))
-    return OutputPaths(folder).marker.name in names or {"pipeline_root", "metadata.sqlite"} <= names
+    return OutputPaths(folder).marker.name in names or names >= _OF_EVERY_RUN
 
 
 def _has_signs_of_a_run(paths: OutputPaths) -> bool:
     names = set(storage.list_names(paths.root))
     samples = storage.list_names(paths.root / "data")
     return bool(
-        names & {"pipeline_root", "metadata.sqlite"}
+        names & _OF_EVERY_RUN
         or any(
             (paths.serving_model / name / "saved_model.pb").exists()
             for name in storage.list_names(paths.serving_model)

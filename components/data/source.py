@@ -131,7 +131,7 @@ def given_folders(
 
 def _from_environment(variable: str, dataset: str) -> tuple[Path, str] | None:
     """Returns the folder in a variable; none for the sample, whose films are made up."""
-    value = os.environ.get(variable) if dataset != "sample" else None
+    value = os.environ.get(variable) if dataset != SAMPLE else None
     return (Path(value), f"${variable}") if value else None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from components.gate.anomalies import find_anomalies
-from components.names import TEST, TRAIN
+from components.names import ANOMALIES_FILE, TEST, TRAIN
 from components.report import charts
 from components.report.charts import Channel
 from components.report.context import Context
@@ -100,7 +100,7 @@ def _found_anomalies(context: Context) -> Sequence[Mapping[str, Any]] | None:
     """Returns the gate's findings, else the validator's; None if neither has looked."""
     if context.sources.findings is not None:
         path = context.sources.findings
-        found = read_json(path / "anomalies.json" if path.is_dir() else path)
+        found = read_json(path / ANOMALIES_FILE if path.is_dir() else path)
         return list(found.get("anomalies", ()))
     paths = {
         name: found_path
