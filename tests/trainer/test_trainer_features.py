@@ -68,6 +68,11 @@ def changed(tmp_path_factory):
         return world, fixtures.train(world, folder / "trained", patch, SHORT, table=TABLE)
 
 
+@pytest.fixture(scope="module")
+def exported(changed):
+    return tf.saved_model.load(str(changed[1].path))
+
+
 def test_records_have_the_columns_of_the_table(changed):
     world, _ = changed
     for example in fixtures.read_examples(world.rating_files["test"]):
@@ -95,19 +100,17 @@ def test_every_part_of_the_model_embeds_the_new_feature_and_none_the_zip_code(ch
         assert not profile.tables.keys() & {"zip_prefix_index", "state_index"}, part
 
 
-def test_the_signatures_ask_for_the_new_feature_and_not_for_the_zip_code(changed):
-    model = tf.saved_model.load(str(changed[1].path))
+def test_the_signatures_ask_for_the_new_feature_and_not_for_the_zip_code(exported):
     of_users = {f.name for f in MOVIELENS.model_inputs(Owner.USER)}
     for name in ("recommend", "rank", "explain"):
-        inputs = model.signatures[name].structured_input_signature[1].keys()
+        inputs = exported.signatures[name].structured_input_signature[1].keys()
         assert inputs & {*of_users, FAVOURITE.name} == (of_users - {raw.ZIP_CODE.name}) | {
             FAVOURITE.name
         }
 
 
-def test_the_new_feature_is_taken_into_account(changed):
-    model = tf.saved_model.load(str(changed[1].path))
-    recommend = model.signatures["recommend"]
+def test_the_new_feature_is_taken_into_account(changed, exported):
+    recommend = exported.signatures["recommend"]
 
     def scores(favourite):
         inputs = {
