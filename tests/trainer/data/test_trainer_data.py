@@ -196,7 +196,7 @@ def test_the_order_of_files_and_rows_does_not_matter(rated, world, catalogue, tm
         fixtures.write_examples(tmp_path / "0.gz", examples[::-1][half:]),
     ]
     again, _ = reading.load_interactions(
-        files, tft.TFTransformOutput(world.transform_graph), catalogue
+        files, tft.TFTransformOutput(world.transform_graph), raw.MOVIELENS, catalogue
     )
     for name in ("user_row", "movie_row", "rating", "timestamp", "offsets"):
         assert (getattr(again, name) == getattr(interactions, name)).all()
