@@ -17,6 +17,7 @@ from pipeline import dag
 from pipeline.config import OutputPaths
 from pipeline.console import Screen
 from pipeline.pipeline import SCHEMA_FILE, PipelineConfig, create_pipeline
+from schema.features import MOVIELENS, OCCUPATION, FeatureTable
 from trainer.config import TrainConfig, TrainerConfig, TunerConfig
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -184,6 +185,18 @@ def test_changed_setting_changes_what_the_component_is_told(nodes, change, name)
     ir = compiler.Compiler().compile(create_pipeline(configuration(**change)))
     [changed] = [n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == name]
     assert changed.parameters != nodes[name].parameters
+
+
+def test_another_feature_table_reaches_every_component_that_works_by_features(nodes):
+    table = FeatureTable(tuple(f for f in MOVIELENS.features if f != OCCUPATION))
+    given = dataclasses.replace(configuration().example_gen, features=table)
+    ir = compiler.Compiler().compile(create_pipeline(configuration(example_gen=given)))
+    changed = {
+        node.pipeline_node.node_info.id
+        for node in ir.nodes
+        if node.pipeline_node.parameters != nodes[node.pipeline_node.node_info.id].parameters
+    }
+    assert changed == {"RatingsGen", "MoviesGen", "Transform", "Trainer", "Evaluator"}
 
 
 def test_runner_switches_off_what_only_costs_beam(monkeypatch):
