@@ -22,6 +22,9 @@ _CHECKPOINTS = frozenset(
 )
 """For saving and restoring variables, which only the SavedModel's own functions for that may do."""
 
+_RESTORES = frozenset({"RestoreV2", "Restore", "RestoreSlice"})
+"""Those of them that run when a model is loaded."""
+
 _STATEFUL = re.compile(
     "|".join(
         (
@@ -78,11 +81,13 @@ def check_graph(meta_graph: Any) -> None:
       meta_graph: the `MetaGraphDef` that is about to be loaded.
 
     Raises:
-      ModelError: an operation is not on the list, an asset lies outside of the version, or
-        a table is read from a file that is no asset.
+      ModelError: an operation is not on the list, an asset lies outside of the version, a table
+        is read from a file that is no asset, or variables from another checkpoint than its own.
     """
     bodies = _bodies(meta_graph.graph_def)
     assets = _check_assets(meta_graph)
+    if assets:
+        _check_inputs(meta_graph, bodies[""], assets)
     callers = _callers(bodies)
     checkpoints, known = [], set()
     for function, body in bodies.items():
@@ -93,14 +98,35 @@ def check_graph(meta_graph: Any) -> None:
                 _check_operation(node)
                 if node.op != "PrintV2":
                     known.add(node.op)
-            if node.op in _TABLE_FROM_FILE and not _is_asset(
-                bodies, callers, function, node, assets
+            if node.op in _TABLE_FROM_FILE and not _comes_from(
+                assets, bodies, callers, (function, node.input[1])
             ):
                 _refuse(node.op, "of a file that is none of the model's assets")
-    run = _reachable(bodies, _run_by_the_server(meta_graph)) if checkpoints else set()
-    for function, node in checkpoints:
+    _check_checkpoints(meta_graph, bodies, callers, checkpoints)
+
+
+def _check_checkpoints(
+    meta_graph: Any,
+    bodies: Mapping[str, _Body],
+    callers: _Callers,
+    found: Sequence[tuple[str, Any]],
+) -> None:
+    """Checks that variables are only saved by who asks for it, and restored from the version."""
+    if not found:
+        return
+    saver = meta_graph.saver_def
+    run = _reachable(bodies, [*_run_by_the_server(meta_graph), *_run_unnamed(meta_graph)])
+    restored = _reachable(bodies, [("", _node(saver.restore_op_name)[0])])
+    checkpoint = frozenset({_node(saver.filename_tensor_name)[0]})
+    for function, node in found:
         if (function, node.name) in run:
             _refuse(node.op, "outside of saving and restoring variables")
+        if (function, node.name) not in restored:
+            continue
+        if node.op not in _RESTORES:
+            _refuse(node.op, "where variables are restored")
+        if not _comes_from(checkpoint, bodies, callers, (function, node.input[0])):
+            _refuse(node.op, "of another checkpoint than the model's own")
 
 
 def _bodies(graph: Any) -> dict[str, _Body]:
@@ -150,19 +176,45 @@ def _check_assets(meta_graph: Any) -> frozenset[str]:
     return frozenset(_node(asset.tensor_info.name)[0] for asset in meta_graph.asset_file_def)
 
 
+def _check_inputs(meta_graph: Any, graph: _Body, assets: frozenset[str]) -> None:
+    """Checks that no request can put another path in the place of an asset's."""
+    for signature in meta_graph.signature_def.values():
+        for info in signature.inputs.values():
+            for name in _tensors_of(info):
+                node = graph.nodes.get(name)
+                if name in assets or node is None or not node.op.startswith("Placeholder"):
+                    raise ModelError(
+                        "PERMISSION_DENIED",
+                        "is refused: it has assets, and a signature with an input that is no"
+                        " placeholder of its own",
+                    )
+
+
 # -- what is run -------------------------------------------------------------------------------
 
 
-def _run_by_the_server(meta_graph: Any) -> Iterator[str]:
+def _run_by_the_server(meta_graph: Any) -> Iterator[tuple[str, str]]:
     """The nodes of the graph that are fetched to initialise the model and to answer."""
     for name, signature in meta_graph.signature_def.items():
         if name == _INIT_SIGNATURE or signature.outputs:
             for info in signature.outputs.values():
-                yield from _tensors_of(info)
+                yield from (("", tensor) for tensor in _tensors_of(info))
     for key in ("saved_model_main_op", "legacy_init_op"):
         if key in meta_graph.collection_def:
             for name in meta_graph.collection_def[key].node_list.value:
-                yield _node(name)[0]
+                yield "", _node(name)[0]
+
+
+def _run_unnamed(meta_graph: Any) -> Iterator[tuple[str, str]]:
+    """The nodes of functions that TensorFlow may run in place of those that a node names.
+
+    Those that say what they implement take each other's place, and gradients their function's.
+    """
+    library = meta_graph.graph_def.library
+    gradients = {gradient.gradient_func for gradient in library.gradient}
+    for function in library.function:
+        if "api_implements" in function.attr or function.signature.name in gradients:
+            yield from ((function.signature.name, node.name) for node in function.node_def)
 
 
 def _tensors_of(info: Any) -> Iterator[str]:
@@ -177,10 +229,12 @@ def _tensors_of(info: Any) -> Iterator[str]:
             yield _node(name)[0]
 
 
-def _reachable(bodies: Mapping[str, _Body], starts: Iterable[str]) -> set[tuple[str, str]]:
-    """Returns (function, node) of what runs when nodes of the graph are fetched."""
+def _reachable(
+    bodies: Mapping[str, _Body], starts: Iterable[tuple[str, str]]
+) -> set[tuple[str, str]]:
+    """Returns (function, node) of what runs when nodes are fetched."""
     found: set[tuple[str, str]] = set()
-    waiting = [("", name) for name in starts]
+    waiting = list(starts)
     while waiting:
         function, name = waiting.pop()
         node = bodies[function].nodes.get(name)
@@ -206,15 +260,21 @@ def _called(node: Any, bodies: Mapping[str, _Body]) -> Iterator[str]:
 # -- where a file's name comes from ------------------------------------------------------------
 
 
-def _is_asset(
+def _comes_from(
+    names: frozenset[str],
     bodies: Mapping[str, _Body],
     callers: _Callers,
-    function: str,
-    node: Any,
-    assets: frozenset[str],
+    given: tuple[str, str],
 ) -> bool:
-    """Whether the second input, the file's name, is an asset wherever the node is called."""
-    waiting, seen = [(function, _node(node.input[1])[0])], set()
+    """Whether a file's name comes from the loader wherever it is used.
+
+    Args:
+      names: nodes of the graph in whose place the loader puts paths.
+      bodies: of all functions.
+      callers: of all functions.
+      given: the function in which the name is used, and its tensor there.
+    """
+    waiting, seen = [(given[0], _node(given[1])[0])], set()
     while waiting:
         place = waiting.pop()
         if place in seen:
@@ -223,7 +283,7 @@ def _is_asset(
         where, name = place
         body = bodies[where]
         found = body.nodes.get(name)
-        if not where and name in assets and found is not None and found.op in _GIVEN:
+        if not where and name in names and found is not None and found.op in _GIVEN:
             continue
         if name in body.arguments:
             waiting.extend(_given(callers, where, body.arguments.index(name)))
@@ -239,8 +299,8 @@ def _is_asset(
     return True
 
 
-_GIVEN = frozenset({"Const", "Placeholder"})
-"""How the name of an asset's file comes into the graph; the loader puts the real path in."""
+_GIVEN = frozenset({"Const", "Placeholder", "PlaceholderWithDefault"})
+"""How a file's name comes into the graph; the loader puts the real path in."""
 _OF_A_NAME = frozenset({"AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp"})
 
 

@@ -529,6 +529,111 @@ def test_a_table_read_from_a_file_that_is_no_asset_is_refused(tmp_path):
         load(path, 1)
 
 
+@pytest.mark.parametrize("place", ["the asset's path", "what is computed from it"])
+def test_no_request_can_name_the_file_that_a_table_is_read_from(place, tmp_path):
+    (tmp_path / "words").write_text("Casablanca\n")
+    path = handmade.save(tmp_path / "1", module=Vocabulary(str(tmp_path / "words")))
+    document = saved_model_of(path)
+    graph = document.meta_graphs[0]
+    asset = graph.asset_file_def[0].tensor_info.name
+    if place != "the asset's path":
+        node = graph.graph_def.node.add(name="between", op="Identity", input=[asset])
+        node.attr["T"].type = tf.string.as_datatype_enum
+        asset = "between:0"
+    graph.signature_def["rank"].inputs["movie_ids"].name = asset
+    (path / "saved_model.pb").write_bytes(document.SerializeToString())
+    with pytest.raises(ModelError, match="an input that is no placeholder") as caught:
+        load(path, 1)
+    assert caught.value.code == "PERMISSION_DENIED"
+
+
+def add_constant(nodes, name, value, kind):
+    node = nodes.add(name=name, op="Const")
+    node.attr["dtype"].type = kind.as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype=kind))
+
+
+def add_save(nodes, prefix):
+    """Adds an operation that writes a checkpoint, which has the bytes that it is given."""
+    for name, value, kind in (
+        ("prefix", prefix, tf.string), ("names", ["x"], tf.string), ("slices", [""], tf.string),
+        ("bytes", list(b"ssh-ed25519"), tf.uint8),
+    ):  # fmt: skip
+        add_constant(nodes, name, value, kind)
+    node = nodes.add(name="save", op="SaveV2", input=["prefix", "names", "slices", "bytes"])
+    node.attr["dtypes"].list.type.append(tf.uint8.as_datatype_enum)
+
+
+def saves_when_it_is_restored(graph, restore, place):
+    add_save(graph.graph_def.node, place)
+    restore.input.append("^save")
+
+
+def saves_in_a_function_that_is_called_when_it_is_restored(graph, restore, place):
+    [body] = [function for function in graph.graph_def.library.function
+              if function.signature.name == restore.attr["f"].func.name]  # fmt: skip
+    add_save(body.node_def, place)
+    for node in body.node_def:
+        if node.op == "SaveV2":
+            node.input[:] = [f"{name}:output:0" for name in node.input]
+    body.control_ret["save"] = "save"
+
+
+def restores_another_checkpoint(graph, restore, place):
+    add_constant(graph.graph_def.node, "another", place, tf.string)
+    restore.input[0] = "another"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        saves_when_it_is_restored,
+        saves_in_a_function_that_is_called_when_it_is_restored,
+        restores_another_checkpoint,
+    ],
+)
+def test_restoring_variables_neither_writes_nor_reads_another_checkpoint(change, foreign, tmp_path):
+    path = copy(foreign, tmp_path, 1)
+    document = saved_model_of(path)
+    graph = document.meta_graphs[0]
+    [restore] = [
+        node for node in graph.graph_def.node if node.name == graph.saver_def.restore_op_name
+    ]
+    change(graph, restore, str(tmp_path / "place"))
+    (path / "saved_model.pb").write_bytes(document.SerializeToString())
+    with pytest.raises(ModelError, match="is refused: its graph has the operation"):
+        load(path, 1)
+    assert not list(tmp_path.glob("place*"))
+
+
+def let_it_stand_in(graph, name):
+    graph.graph_def.library.function[-1].attr["api_implements"].s = b"recommend"
+
+
+def let_it_be_a_gradient(graph, name):
+    graph.graph_def.library.gradient.add(function_name="recommend", gradient_func=name)
+
+
+@pytest.mark.parametrize("change", [let_it_stand_in, let_it_be_a_gradient])
+def test_functions_that_stand_in_for_others_may_not_save(change, foreign, tmp_path):
+    from serving.trust import check_graph
+
+    graph = saved_model_of(foreign).meta_graphs[0]
+    function = graph.graph_def.library.function.add()
+    function.signature.name = "spare"
+    add_save(function.node_def, str(tmp_path / "place"))
+    check_graph(graph)
+    change(graph, "spare")
+    with pytest.raises(ModelError, match="is refused: its graph has the operation 'SaveV2'"):
+        check_graph(graph)
+
+
+def saved_model_of(path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    return saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+
+
 def test_a_keras_model_passes_the_check_of_its_graph(tmp_path):
     from tensorflow.core.protobuf import saved_model_pb2
 
