@@ -1,4 +1,4 @@
-"""The metadata store before a run: is it one, can it be written, and starting it anew.
+"""Checks the metadata store before a run, and deletes it on request.
 
 What it holds is the cache and the lineage of earlier runs. Losing it costs no more than running
 everything once more; what is served does not need it.
@@ -30,7 +30,7 @@ _ONLY_THE_CACHE = (
 
 
 def prepare(paths: OutputPaths, *, reset: bool) -> None:
-    """Refuses a store that cannot be used; deletes it first if that is asked for.
+    """Refuses a store that cannot be used; deletes it first if `reset` says so.
 
     Raises:
       InputError: it is damaged, another program's file, locked, or cannot be written.
@@ -38,7 +38,7 @@ def prepare(paths: OutputPaths, *, reset: bool) -> None:
     file = paths.metadata
     if os.path.lexists(file) and not file.is_file():
         raise InputError(
-            "the metadata store is no file",
+            "the metadata store is not a file",
             file=str(file),
             action="move it away, or choose another --output-dir",
         )
@@ -99,7 +99,7 @@ def _problem(file: Path) -> InputError | None:
 
 
 def unusable(file: Path, found: str) -> InputError:
-    """Returns what a person is told of a store that gives this error."""
+    """Returns the error to raise for a store that gives this message."""
     if "locked" in found or "busy" in found:
         return InputError(
             "the metadata store is in use by another program",
@@ -118,7 +118,7 @@ def unusable(file: Path, found: str) -> InputError:
 
 
 def damaged(file: Path, found: str) -> InputError:
-    """Returns what a person is told of a store that cannot be read."""
+    """Returns the error to raise for a store that cannot be read."""
     return InputError(
         "the metadata store is damaged", file=str(file), found=found, action=_ONLY_THE_CACHE
     )

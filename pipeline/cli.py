@@ -98,13 +98,18 @@ def _parser() -> argparse.ArgumentParser:
         help="size of the sample (default: 100000)",
     )
     add("--no-cache", action="store_true", help="run every component again")
-    add("--reset-cache", action="store_true", help="forget all results but what is served")
+    add(
+        "--reset-cache",
+        action="store_true",
+        help="delete the cache first (metadata.sqlite and the artifacts in pipeline_root); what is "
+        "served stays",
+    )
     add(
         "--replace",
         action="store_true",
         help="push even if other data or another split is served",
     )
-    add("--no-push", action="store_true", help="an experiment: push nothing")
+    add("--no-push", action="store_true", help="for experiments: judge the model, push nothing")
     add("--verbose", action="store_true", help="show the libraries' logs here too")
     return parser
 
@@ -118,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(arguments)
     finally:
-        environment.leave_streams()
+        environment.flush_streams()
 
 
 def _main(arguments: Sequence[str] | None) -> int:

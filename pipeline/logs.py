@@ -31,7 +31,7 @@ def captured_output(log: Path, *, verbose: bool) -> Iterator[TextIO]:
     _flush()
     real_out, real_err = os.dup(1), os.dup(2)
     with (
-        _Heard(real_out) as stdout,
+        _BestEffortText(real_out) as stdout,
         log.open("wb", buffering=0) as file,
         contextlib.ExitStack() as stack,
     ):
@@ -52,8 +52,8 @@ def _restore(real_out: int, real_err: int) -> None:
     os.dup2(real_err, 2)
 
 
-class _Heard(io.TextIOWrapper):
-    """Text for people, as long as somebody reads it: `| head` and a closed window end nothing.
+class _BestEffortText(io.TextIOWrapper):
+    """Text output that goes on without an error when its reader is gone, as after `| head`.
 
     Args:
       descriptor: where to write; closed with the stream.

@@ -158,7 +158,7 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
     built = _pipeline_config(config, data, paths)
     summary.protocol = built.protocol
     summary.kind = built.kind.to_json()
-    _foretell(built, screen)
+    _announce_other_kind(built, screen)
     fresh = cache_store.is_fresh(paths)
     with storage.standing_in(paths.root):
         graph = pipeline.create_pipeline(built)
@@ -176,7 +176,7 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
             _logger.error("The report failed", exc_info=component.error)
 
 
-def _foretell(built: PipelineConfig, screen: Screen) -> None:
+def _announce_other_kind(built: PipelineConfig, screen: Screen) -> None:
     """Says at the start, before minutes of training, if the model will not be pushed."""
     from components.pusher.kind import read_served, refusal
     from components.pusher.publish import newest_version

@@ -1,7 +1,7 @@
-"""Asks a data base of known vulnerabilities about the lock files: `make audit`.
+"""Checks the lock files for known vulnerabilities: `make audit`.
 
-pip-audit does the asking. It calls a package that its service does not answer for "skipped" and
-still ends with success, so this reads its answer: what was not asked is not called safe.
+pip-audit makes the requests. It calls a package that its service does not answer for "skipped" and
+still ends with success, so this reads its answer and fails on packages without one.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def reason_for(finding: Finding, accepted: Mapping[str, str]) -> str:
 
 
 def _show(finding: Finding, reason: str) -> None:
-    fixed = f"fixed in {', '.join(finding.fixed_in)}" if finding.fixed_in else "no version mends it"
+    fixed = f"fixed in {', '.join(finding.fixed_in)}" if finding.fixed_in else "no version fixes it"
     print(f"{finding.package}: {', '.join(finding.ids)}; {fixed}")
     print(f"    {f'accepted: {reason}' if reason else finding.summary[:200]}")
 
@@ -135,14 +135,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Asks and prints; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog=".venv/bin/python requirements/audit.py",
-        description="Ask a data base of known vulnerabilities about the lock files.",
+        description="Check the lock files for known vulnerabilities.",
         epilog="exit codes: 0 none but accepted ones, 1 some were found, 2 wrong use, 69 the"
         " service did not answer for every package",
     )
     parser.add_argument("locks", type=Path, nargs="*", help="lock files (default: ours)")
-    parser.add_argument("--service", choices=("pypi", "osv"), default="pypi", help="whom to ask")
-    parser.add_argument("--osv-url", metavar="URL", help="of a mirror, for --service osv")
-    parser.add_argument("--timeout", type=int, default=15, metavar="S", help="of each question")
+    parser.add_argument(
+        "--service", choices=("pypi", "osv"), default="pypi", help="the database (default: pypi)"
+    )
+    parser.add_argument("--osv-url", metavar="URL", help="a mirror of OSV, for --service osv")
+    parser.add_argument("--timeout", type=int, default=15, metavar="S",
+                        help="seconds to wait for each answer (default: 15)")  # fmt: skip
     parser.add_argument("--accepted", type=Path, default=ACCEPTED, metavar="FILE",
                         help="vulnerabilities and why they do no harm here")  # fmt: skip
     options = parser.parse_args(arguments)

@@ -86,7 +86,7 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
     async def recommend_to_user(
         user_id: UserId, query: Annotated[shapes.UserQuery, Query()]
     ) -> Response:
-        """Recommends movies to a user whom the model knows."""
+        """Recommends movies to a user that the model knows."""
         with service.versions.lease() as model:
             _check_user(model, user_id)
             person = Person(user_id, timestamp=query.timestamp)
@@ -344,7 +344,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def own_fault(request: Request, error: Exception) -> Response:
-        # Whoever called logs the error under the same id.
+        # The middleware around this application logs the error under the same id.
         request_id = request.scope["request_id"].decode("ascii")
         return _error(RequestError(500, own_fault_message(request_id)))
 

@@ -89,7 +89,7 @@ def check_cells(call: Call, movies: int, most: int) -> None:
             )
 
 
-def check_answer(call: Call, outputs: Mapping[str, Array], most: int) -> None:
+def check_answer_cells(call: Call, outputs: Mapping[str, Array], most: int) -> None:
     """Checks the answer of a signature of somebody else's model, whose size cannot be computed.
 
     Raises:

@@ -276,7 +276,7 @@ class Connection(HttpToolsProtocol):
         if self._size > MAX_HEAD_BYTES:
             return 431, _LONG_HEAD
         if len(self.pipeline) >= _MAX_PIPELINED:
-            return 503, f"Expected at most {_MAX_PIPELINED} requests ahead of their answers."
+            return 503, f"Expected at most {_MAX_PIPELINED} requests that wait for an answer."
         return _problem_of(self.headers, version) or self._take_target()
 
     def _take_target(self) -> tuple[int, str] | None:

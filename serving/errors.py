@@ -45,9 +45,7 @@ class ModelFault(RequestError):
     """
 
     def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(
-            500, "The model could not answer this. That is its fault; the server's log says more."
-        )
+        super().__init__(500, "The model failed on this request. The server's log has the details.")
         self.kind = kind
         self.reason = reason
 

@@ -10,7 +10,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from serving import limits, tfserving
-from serving.cells import answer_cells, check_answer, check_cells
+from serving.cells import answer_cells, check_answer_cells, check_cells
 from serving.errors import NotFound, RequestError
 from serving.large_calls import LargeCalls
 from serving.recommender import Recommender
@@ -82,7 +82,7 @@ class RestApi:
         large = answer_cells(question.call, movies) >= limits.LARGE_CELLS
         async with self._large.place() if large else contextlib.nullcontext():
             outputs = await self._service.run(question.call)
-            check_answer(question.call, outputs, self._service.config.max_cells)
+            check_answer_cells(question.call, outputs, self._service.config.max_cells)
             write = functools.partial(tfserving.write_predict, outputs, question.by_row)
             return await self._large.in_thread(write) if large else write()
 

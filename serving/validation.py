@@ -1,8 +1,8 @@
-"""Model validation: a version is loaded and asked in a process of its own first.
+"""Model validation: a version is first loaded and tried in a process of its own.
 
 A graph can loop for ever, take all memory or end its process, and a call of TensorFlow cannot be
-interrupted. So what nobody has vouched for is tried where it can be killed: with a time limit, a
-memory limit, less right to the processor than the server has, and no right to write files.
+interrupted. So a new version is first loaded in a process that can be killed: with a time limit, a
+memory limit, a lower priority than the server's, and no right to write files.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ValidationLimits:
     memory_bytes: int = 2 << 30
 
 
-def validate_apart(
+def validate_in_subprocess(
     path: Path,
     version: int,
     size: int,
@@ -86,7 +86,7 @@ def validate_apart(
         )
     except OSError as error:
         os.close(answer)
-        raise ModelError("UNAVAILABLE", f"cannot be tried: {error.strerror}") from error
+        raise ModelError("UNAVAILABLE", f"cannot be validated: {error.strerror}") from error
     finally:
         os.close(reply)
     try:
@@ -102,7 +102,7 @@ def validate_apart(
 
 
 def _environment() -> dict[str, str]:
-    """This process's, without its secrets: what is tried is a program."""
+    """This process's variables without tokens: a model can run code that reads them."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
     kept = {name: value for name, value in os.environ.items() if "TOKEN" not in name}
     return {**kept, "PYTHONPATH": path}
@@ -114,7 +114,7 @@ def _watch(
     end = time.monotonic() + limits.seconds
     while child.poll() is None:
         if stop.wait(_POLL_SECONDS):
-            raise ModelError("CANCELLED", "was not tried to the end: the server stops")
+            raise ModelError("CANCELLED", "was not validated: the server stops")
         if time.monotonic() > end:
             raise ModelError(
                 "DEADLINE_EXCEEDED",
@@ -139,7 +139,7 @@ def _judge(code: int, answer: bytes) -> None:
         found, message = str(document["code"]), str(document["message"])
     except (ValueError, KeyError, TypeError):
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-        raise ModelError("INTERNAL", f"ends the process that tries it: {how}") from None
+        raise ModelError("INTERNAL", f"ended the process that validates it: {how}") from None
     if found != "OK":
         raise ModelError(found, message)
 
@@ -168,7 +168,7 @@ def within(seconds: float, stop: threading.Event, function: Callable[[], Answer]
                 raise error
             return answer  # type: ignore[return-value]
         if stop.is_set():
-            raise ModelError("CANCELLED", "was not loaded to the end: the server stops")
+            raise ModelError("CANCELLED", "was not loaded: the server stops")
         if time.monotonic() > end:
             raise ModelError(
                 "DEADLINE_EXCEEDED",

@@ -1,4 +1,4 @@
-"""The folder of one version, as it lies on the disk: read with limits, and trusted in nothing.
+"""The folder of one version on the disk, read with limits and without trusting its content.
 
 Versions are judged one by one. A pipe, a loop of links, a file without end or one that cannot be
 read is that version's fault, and stops neither the search nor the server.
@@ -90,7 +90,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return True  # Whatever it is, its own turn says so.
+        return True  # Loading it reports what is wrong.
 
 
 def listing(path: Path) -> Listing:

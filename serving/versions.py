@@ -27,7 +27,7 @@ from serving.events import Log
 from serving.model import RetiredError
 from serving.recommender import Recommender
 from serving.trial import load_and_prepare, load_and_try
-from serving.validation import ValidationLimits, validate_apart, within
+from serving.validation import ValidationLimits, validate_in_subprocess, within
 from serving.version_folder import (
     LARGEST_VERSION,
     Completeness,
@@ -159,7 +159,7 @@ class Versions:
 
     def start(self) -> None:
         """Starts to look."""
-        for warning in writers_of(self.model_dir):
+        for warning in warnings_about_writers(self.model_dir):
             self._log.warning(warning)
         self._thread.start()
 
@@ -293,7 +293,7 @@ class Versions:
                 lambda: load_and_try(path, version, self._threads, _START_THREADS), version
             )
         size = sum(file.size for file in files)
-        validate_apart(path, version, size, self._threads, self._limits, self._stop)
+        validate_in_subprocess(path, version, size, self._threads, self._limits, self._stop)
         return self._load_here(lambda: load_and_prepare(path, version, self._threads), version)
 
     def _load_here(self, load: Callable[[], Recommender], version: int) -> Recommender:
@@ -399,7 +399,7 @@ class _Refusal:
         return self.files == files and time.monotonic() < self.again_at
 
 
-def writers_of(model_dir: Path) -> list[str]:
+def warnings_about_writers(model_dir: Path) -> list[str]:
     """Returns a warning for each folder of the models that others than the server may write in."""
     warnings = []
     for path in (model_dir, *sorted(_children(model_dir))):

@@ -48,7 +48,7 @@ def error_body(message: str) -> bytes:
 def own_fault_message(request_id: str) -> str:
     """Returns what a caller is told of an error of the server's own."""
     return (
-        f"Something went wrong inside of the server. Its log says more about request {request_id}."
+        f"Something went wrong inside the server. Its log has the details of request {request_id}."
     )
 
 

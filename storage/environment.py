@@ -1,4 +1,4 @@
-"""What a program's surroundings may be like without stopping it.
+"""Environment variables, warnings and standard streams that would stop a program.
 
 Called before TensorFlow is imported, which reads its variables once.
 """
@@ -26,7 +26,7 @@ _LEAST_COLUMNS = 20
 
 
 def prepare(environment: MutableMapping[str, str] = os.environ) -> list[str]:
-    """Makes the process able to run whatever its surroundings are.
+    """Makes the process able to run in any environment.
 
     Standard streams that are closed become empty ones; variables that break the libraries are
     removed; warnings that were made errors are warnings again.
@@ -43,8 +43,8 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> list[str]:
         for name, why in IGNORED.items()
         if name in environment
     ]
-    if _pardon_warnings():
-        told.append("Warnings are no errors here, whatever PYTHONWARNINGS or -W say.")
+    if _undo_warnings_as_errors():
+        told.append("Warnings are not treated as errors here, whatever PYTHONWARNINGS or -W says.")
     columns = environment.get("COLUMNS", "")
     if columns and not (columns.isdecimal() and int(columns) >= _LEAST_COLUMNS):
         del environment["COLUMNS"]
@@ -60,11 +60,11 @@ def tell(lines: list[str]) -> None:
         sys.stderr.flush()
 
 
-def leave_streams() -> None:
+def flush_streams() -> None:
     """Empties the standard streams before the process ends.
 
-    Python ends with code 120 where the last of its output finds no reader; what a program came
-    to is in its own exit code.
+    Python would end with code 120, not the program's own, where nobody reads the last of its
+    output.
     """
     for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
@@ -75,7 +75,7 @@ def leave_streams() -> None:
 
 
 def _fill_closed_streams() -> None:
-    """Else the next files that are opened get the numbers, and what is printed gets into them."""
+    """Opens closed ones: files opened later would get their numbers, and output in them."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -96,7 +96,7 @@ def _connect_to_nothing(descriptor: int) -> None:
         os.close(nothing)
 
 
-def _pardon_warnings() -> bool:
+def _undo_warnings_as_errors() -> bool:
     """Libraries warn on import; as errors their warnings would end the process."""
     asked = [option for option in sys.warnoptions if option.startswith("error")]
     if not asked:

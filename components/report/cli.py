@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=".venv/bin/python -m components.report",
         description="Makes a page of what the latest run in an output directory left behind.",
-        epilog="exit codes: 0 written, 1 a part of the page failed, 2 no run was found",
+        epilog="exit codes: 0 written, 1 a part of the page failed, 2 wrong use or no run found",
     )
     parser.add_argument("--output-dir", default="output", help="default: output")
     parser.add_argument("--open", action="store_true", help="open it in the browser")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from serving.batch import terminal
 from serving.batch.errors import RunError, UsageError
 from serving.batch.options import parse
-from serving.batch.users import Asked, choose, given_ids
+from serving.batch.users import Selection, choose, given_ids
 from serving.catalogue import read_users
 from serving.errors import ModelError
 from serving.version_folder import versions_in
@@ -73,13 +73,13 @@ def _batch(arguments: argparse.Namespace, others: Sequence[str]) -> int:
     output = _checked_output(arguments, models)
     options = _beam_options(others) if others else None
     version_dir = newest_version(models)
-    asked = _asked(ids, version_dir, arguments.unknown)
-    terminal.say(f"{len(asked.ids):,} users, version {version_dir.name}{_left_out(asked)}")
-    job = _Job(arguments, version_dir, asked, output, options)
+    selection = _select(ids, version_dir, arguments.unknown)
+    terminal.say(f"{len(selection.ids):,} users, version {version_dir.name}{_left_out(selection)}")
+    job = _Job(arguments, version_dir, selection, output, options)
     rows, rate = job.run()
     terminal.say(
-        f"{output}: {rows:,} rows for {len(asked.ids):,} users, version {version_dir.name}"
-        f"{_left_out(asked)}, in {time.monotonic() - started:.1f} s"
+        f"{output}: {rows:,} rows for {len(selection.ids):,} users, version {version_dir.name}"
+        f"{_left_out(selection)}, in {time.monotonic() - started:.1f} s"
         f" ({rate:,.0f} users per second {'after' if options is None else 'with'} loading)",
         sys.stdout,
     )
@@ -134,7 +134,7 @@ def newest_version(models: Path) -> Path:
     return models / str(versions[0])
 
 
-def _asked(ids: list[str] | None, version_dir: Path, unknown: str) -> Asked:
+def _select(ids: list[str] | None, version_dir: Path, unknown: str) -> Selection:
     try:
         known = read_users(version_dir)
     except ModelError as error:
@@ -145,15 +145,15 @@ def _asked(ids: list[str] | None, version_dir: Path, unknown: str) -> Asked:
 def _unusable(version_dir: Path, error: ModelError) -> UsageError:
     return UsageError(
         f"Version {version_dir.name} of the model in {version_dir.parent} {error.message}",
-        action="push a new version with 'make run', or take this one away: the newest is used",
+        action="push a new version with 'make run', or remove this one to use the one before it",
     )
 
 
-def _left_out(asked: Asked) -> str:
+def _left_out(selection: Selection) -> str:
     counts = {
-        "unknown users left out": asked.skipped,
-        "unknown users recommended to as to somebody new": len(asked.cold),
-        "repeated ids left out": asked.repeated,
+        "unknown users left out": selection.skipped,
+        "unknown users treated as new users": len(selection.cold),
+        "repeated ids left out": selection.repeated,
     }
     return "".join(f"; {count:,} {what}" for what, count in counts.items() if count)
 
@@ -165,21 +165,21 @@ class _Job:
         self,
         arguments: argparse.Namespace,
         version_dir: Path,
-        asked: Asked,
+        selection: Selection,
         output: Path,
         options: Any,
     ) -> None:
         self._chunk = arguments.chunk
         self._threads = arguments.threads
         self._version_dir = version_dir
-        self._asked = asked
+        self._selection = selection
         self._output = output
         self._options = options
-        self._progress = terminal.Progress(len(asked.ids))
+        self._progress = terminal.Progress(len(selection.ids))
         self._settings = {
             "k": arguments.k,
             "include_seen": arguments.include_seen,
-            "cold": asked.cold,
+            "cold": selection.cold,
         }
 
     def run(self) -> tuple[int, float]:
@@ -189,7 +189,7 @@ class _Job:
         tables = self._here() if self._options is None else self._on_beam()
         try:
             with contextlib.closing(tables):
-                rows = write(self._output, tables, terminal.finish_undisturbed)
+                rows = write(self._output, tables, terminal.ignore_signals)
         except ModelError as error:
             raise _unusable(self._version_dir, error) from error
         return rows, self._progress.end()
@@ -198,9 +198,9 @@ class _Job:
         from serving.batch.scoring import chunks, load_version, score
 
         model = load_version(self._version_dir, self._threads)
-        self._progress = terminal.Progress(len(self._asked.ids))
+        self._progress = terminal.Progress(len(self._selection.ids))
         done = 0
-        for chunk in chunks(self._asked.ids, self._chunk):
+        for chunk in chunks(self._selection.ids, self._chunk):
             yield score(model, chunk, **self._settings)
             done += len(chunk)
             self._progress.reach(done)
@@ -209,11 +209,11 @@ class _Job:
         from serving.batch.on_beam import Recommend, tables
         from serving.batch.scoring import chunks
 
-        total = len(self._asked.ids)
+        total = len(self._selection.ids)
         self._progress = terminal.Progress(total)
         yield from tables(
             lambda parts: Recommend(str(self._version_dir), parts, self._settings, self._threads),
-            list(chunks(self._asked.ids, self._chunk)),
+            list(chunks(self._selection.ids, self._chunk)),
             self._options,
             self._output,
             lambda done: self._progress.reach(min(done * self._chunk, total)),

@@ -17,11 +17,13 @@ MAX_CHUNK = 2_048
 MAX_THREADS = 256
 UNKNOWN = ("error", "skip", "cold")
 
-_DESCRIPTION = "Writes recommendations for many users to a file: one row for each, best first."
+_DESCRIPTION = (
+    "Writes recommendations for many users to a file: one row per recommendation, best first."
+)
 _EPILOG = """\
 examples:
   .venv/bin/python -m serving.batch --output recommendations.parquet
-      everybody whom the model knows, 20 recommendations each
+      all users that the model knows, 20 recommendations each
   .venv/bin/python -m serving.batch --users 1,2,3 --k 5 --output three.csv
   .venv/bin/python -m serving.batch --users-file ids.txt --unknown skip --output some.jsonl
 
@@ -88,10 +90,15 @@ def _parser() -> argparse.ArgumentParser:
         "--unknown",
         choices=UNKNOWN,
         default="error",
-        help="users whom the model does not know: stop before anything is written (default), "
-        "leave them out, or recommend as to somebody of whom nothing is known",
+        help="users that the model does not know: stop before anything is written (default), "
+        "leave them out, or give them the recommendations of a new user",
     )
-    add("--k", type=_between(1, MAX_K), default=20, help="recommendations each (default: 20)")
+    add(
+        "--k",
+        type=_between(1, MAX_K),
+        default=20,
+        help=f"recommendations for each user, 1 to {MAX_K} (default: 20)",
+    )
     add("--include-seen", action="store_true", help="also recommend what a user has rated")
     add(
         "--model-dir",
@@ -99,7 +106,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of pushed versions; the newest is used (default: output/serving_model)",
     )
-    add("--chunk", type=_between(1, MAX_CHUNK), default=256, help="users of one call of the model")
+    add(
+        "--chunk",
+        type=_between(1, MAX_CHUNK),
+        default=256,
+        help=f"users in one call of the model, 1 to {MAX_CHUNK} (default: 256)",
+    )
     add(
         "--threads",
         type=_between(1, MAX_THREADS),

@@ -110,7 +110,7 @@ FORMATS: dict[str, Callable[[BinaryIO], Writer]] = {
     ".jsonl": _JsonLines,
     ".ndjson": _JsonLines,
 }
-"""Who writes a file, by its ending."""
+"""What writes a file, by its ending."""
 
 
 def check_output(output: str, keep: Iterable[Path] = (), models: Path | None = None) -> Path:
@@ -201,7 +201,7 @@ def _refuse_what_is_no_file(path: Path, output: str) -> None:
 def _refuse_unknown_ending(path: Path) -> None:
     if _ending(path) not in FORMATS:
         raise UsageError(
-            f"--output {path}: its ending says no format that can be written",
+            f"--output {path}: its ending is not that of a known format",
             expected=f"one of {', '.join(FORMATS)}",
             found=_ending(path) or "no ending",
         )
@@ -209,7 +209,7 @@ def _refuse_unknown_ending(path: Path) -> None:
 
 def _refuse_unwritable(path: Path, target: Path) -> None:
     if target.is_symlink():
-        raise UsageError(f"--output {path} is a link that leads round in a circle")
+        raise UsageError(f"--output {path} is a link that leads back to itself")
     folder = target.parent
     if not folder.is_dir():
         what = "is not there" if not folder.exists() else "is a file"
@@ -236,7 +236,7 @@ def _refuse_what_is_read(
     for other in keep:
         if target.exists() and other.exists() and target.samefile(other):
             raise UsageError(
-                f"--output {path} is also what is read: {other}", action="name another file"
+                f"--output {path} is also an input: {other}", action="name another file"
             )
     if models is not None and Path(os.path.realpath(models)) in target.parents:
         raise UsageError(

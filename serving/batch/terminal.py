@@ -1,4 +1,4 @@
-"""What a batch says, whatever has become of the terminal, and what interrupts it."""
+"""What a batch prints, also where the terminal is gone, and how signals interrupt it."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ def interruptible() -> Iterator[None]:
             signal.signal(one, handler)
 
 
-def finish_undisturbed() -> None:
-    """From here on signals are ignored: the file is complete, and moments from its place."""
+def ignore_signals() -> None:
+    """Ignores signals from here on: cleaning up, or renaming the complete file, is to end."""
     if threading.current_thread() is threading.main_thread():
         for one in _SIGNALS:
             signal.signal(one, signal.SIG_IGN)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    finish_undisturbed()
+    ignore_signals()
     raise KeyboardInterrupt
 
 

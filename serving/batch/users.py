@@ -1,4 +1,4 @@
-"""Whom a batch is for: ids from the command line, a file or the model."""
+"""The users of a batch: ids from the command line, a file or the model."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _BYTE_ORDER_MARKS = ((codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Whom recommendations are wanted for.
+class Selection:
+    """The users that get recommendations.
 
     Args:
       ids: their ids, each once, in the order in which they were given.
@@ -42,7 +42,7 @@ class Asked:
 
 
 def given_ids(users: str | None, users_file: str | None) -> list[str] | None:
-    """Returns the ids that the options give; None for everybody whom the model knows.
+    """Returns the ids that the options give; None for all users that the model knows.
 
     Raises:
       UsageError: what stands there is no id, with its line in a file; or there is none.
@@ -71,7 +71,7 @@ def split_ids(users: str) -> list[str]:
     ]
     if problems:
         raise UsageError(
-            "--users has what is no user's id",
+            "--users has something that is not a user's id",
             expected="whole numbers with commas between, or 'all'",
             found=_first_few(problems),
             action=_USE_FILE,
@@ -103,7 +103,7 @@ def read_ids(users_file: str) -> list[str]:
             f"--users-file {path}: {_lines_are(len(problems))} not a user's id",
             expected="one whole number on each line, in UTF-8, and no heading",
             found=_first_few(problems),
-            action="mend these lines, or take them out",
+            action="correct these lines, or remove them",
         )
     if not ids:
         raise UsageError(
@@ -112,13 +112,13 @@ def read_ids(users_file: str) -> list[str]:
     return ids
 
 
-def choose(ids: Sequence[str] | None, known: Users, unknown: str, version: str) -> Asked:
-    """Decides for whom recommendations are made.
+def choose(ids: Sequence[str] | None, known: Users, unknown: str, version: str) -> Selection:
+    """Returns the users that get recommendations.
 
     Args:
       ids: as they were given; None for all.
-      known: whom the model knows.
-      unknown: "error", "skip" or "cold": what becomes of ids that it does not know.
+      known: the users that the model knows.
+      unknown: "error", "skip" or "cold": what to do with ids that it does not know.
       version: the model's version, for messages.
 
     Raises:
@@ -130,29 +130,29 @@ def choose(ids: Sequence[str] | None, known: Users, unknown: str, version: str) 
                 f"Version {version} of the model does not say which users it knows",
                 action="give their ids with --users or --users-file",
             )
-        return Asked(tuple(known.ids))
+        return Selection(tuple(known.ids))
     once = list(dict.fromkeys(ids))
     repeated = len(ids) - len(once)
     strangers = [one for one in once if known.knows(one) is False]
     if strangers and unknown == "error":
         raise UsageError(
             f"Version {version} of the model does not know {len(strangers):,} of the users",
-            expected="users of whom it has learned",
+            expected="users with ratings in its training data",
             found=_first_few(strangers),
-            action="--unknown skip leaves them out; --unknown cold recommends as to somebody"
-            " of whom nothing is known",
+            action="--unknown skip leaves them out; --unknown cold gives them the recommendations"
+            " of a new user",
         )
     if unknown == "cold":
-        return Asked(tuple(once), repeated, cold=frozenset(strangers))
+        return Selection(tuple(once), repeated, cold=frozenset(strangers))
     absent = set(strangers)
     kept = tuple(one for one in once if one not in absent)
     if not kept:
         raise UsageError(
             f"Version {version} of the model knows none of the {len(once):,} users",
             found=_first_few(strangers),
-            action="--unknown cold recommends as to somebody of whom nothing is known",
+            action="--unknown cold gives them the recommendations of a new user",
         )
-    return Asked(kept, repeated, skipped=len(strangers))
+    return Selection(kept, repeated, skipped=len(strangers))
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -445,7 +445,7 @@ def test_nobody_who_reads_stops_nothing(tmp_path, verbose, pipe):
         "        Screen(people).say(f'for people {number}')\n"
         "        sys.stderr.write('x' * 200 + '\\n')\n"
         "    print('last words')\n"
-        "environment.tell(['an error'])\nenvironment.leave_streams()\nsys.exit(4)"
+        "environment.tell(['an error'])\nenvironment.flush_streams()\nsys.exit(4)"
     )
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f'"$0" -c "$1" {pipe}', sys.executable, program],

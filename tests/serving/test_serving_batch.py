@@ -76,7 +76,7 @@ def test_users_of_a_file_are_scored_in_its_order_and_strangers_as_somebody_new(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "20 rows for 4 users" in done.stdout
-    assert "1 unknown users recommended to as to somebody new" in done.stdout
+    assert "1 unknown users treated as new users" in done.stdout
     assert "1 repeated ids left out" in done.stdout
     rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     order = list(dict.fromkeys(row["user_id"] for row in rows))

@@ -188,9 +188,7 @@ def test_a_signal_interrupts_once_and_not_when_the_file_is_complete(tmp_path, nu
         write(path, interrupted(), nothing)
     assert list(tmp_path.iterdir()) == []
     with terminal.interruptible():
-        write(
-            path, [table(0)], lambda: (terminal.finish_undisturbed(), signal.raise_signal(number))
-        )
+        write(path, [table(0)], lambda: (terminal.ignore_signals(), signal.raise_signal(number)))
     assert len(read(path)) == 2
     assert signal.getsignal(number) is before
 

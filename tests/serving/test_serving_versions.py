@@ -19,9 +19,9 @@ from serving.errors import ModelError
 from serving.events import Log
 from serving.model import load
 from serving.trial import load_and_try
-from serving.validation import ValidationLimits, validate_apart
+from serving.validation import ValidationLimits, validate_in_subprocess
 from serving.version_folder import Completeness, listing
-from serving.versions import State, Versions, writers_of
+from serving.versions import State, Versions, warnings_about_writers
 
 pytestmark = pytest.mark.xdist_group("serving")
 MANIFEST = "assets.extra/manifest.json"
@@ -63,7 +63,7 @@ def trials(monkeypatch):
         tried.append(version)
         load_and_try(path, version).model.retire()
 
-    monkeypatch.setattr("serving.versions.validate_apart", here)
+    monkeypatch.setattr("serving.versions.validate_in_subprocess", here)
     return tried
 
 
@@ -326,7 +326,7 @@ def test_pauses_between_attempts_grow(foreign, model_dir, versions, monkeypatch)
         attempts.append(clock[0])
         raise ModelError("UNAVAILABLE", "cannot be tried")
 
-    monkeypatch.setattr("serving.versions.validate_apart", fails)
+    monkeypatch.setattr("serving.versions.validate_in_subprocess", fails)
     monkeypatch.setattr("serving.versions.time.monotonic", lambda: clock[0])
     for _ in range(4000):
         versions.look()
@@ -349,11 +349,11 @@ def test_a_number_beyond_int64_is_ignored_in_words(ours, model_dir, versions):
 
 def test_a_directory_that_others_may_write_in_is_warned_of(model_dir):
     model_dir.chmod(0o755)
-    assert writers_of(model_dir) == []
+    assert warnings_about_writers(model_dir) == []
     (model_dir / "3").mkdir()
     (model_dir / "3").chmod(0o777)
     model_dir.chmod(0o775)
-    whole, version = writers_of(model_dir)
+    whole, version = warnings_about_writers(model_dir)
     assert "group" in whole
     assert "everybody may write in" in version
     assert stat.S_IMODE(model_dir.stat().st_mode) == 0o775
@@ -396,19 +396,19 @@ def test_a_graph_that_loops_is_given_up_and_an_older_version_served(
 
 def test_what_the_trial_takes_is_limited(foreign):
     with pytest.raises(ModelError, match="takes more than 1 MiB"):
-        validate_apart(foreign, 1, 0, limits=ValidationLimits(memory_bytes=1 << 20))
+        validate_in_subprocess(foreign, 1, 0, limits=ValidationLimits(memory_bytes=1 << 20))
     stop = threading.Event()
     stop.set()
     with pytest.raises(ModelError, match="the server stops"):
-        validate_apart(foreign, 1, 0, stop=stop)
+        validate_in_subprocess(foreign, 1, 0, stop=stop)
 
 
 def test_the_trial_in_a_process_of_its_own_says_what_is_wrong(foreign, tmp_path):
-    validate_apart(foreign, 1, 0)
+    validate_in_subprocess(foreign, 1, 0)
     broken = copy(foreign, tmp_path, 2)
     (broken / DATA).write_bytes(b"")
     with pytest.raises(ModelError, match="cannot be loaded") as caught:
-        validate_apart(broken, 2, 0)
+        validate_in_subprocess(broken, 2, 0)
     assert str(tmp_path) not in caught.value.message
 
 

@@ -87,7 +87,7 @@ def test_a_reader_that_leaves_does_not_change_the_exit_code():
     code = PREPARED + (
         "try:\n    for _ in range(100000): print('line')\n"
         "except BrokenPipeError:\n    pass\n"
-        "environment.leave_streams()\nsys.exit(4)"
+        "environment.flush_streams()\nsys.exit(4)"
     )
     done = python(code, "| head -n 1")
     assert done.returncode == 4

@@ -155,7 +155,7 @@ def _cleanup(context: Context) -> Iterator[Block]:
         for column, count in file.get("missing", {}).items()
     ]
     if missing:
-        yield Note(f"Not all is known: {'; '.join(missing)}. It counts as unknown.", "info")
+        yield Note(f"Some values are missing: {'; '.join(missing)}. They count as unknown.", "info")
     read = ", ".join(f"{f['rows']:,} of {name}" for name, f in report.get("files", {}).items())
     if not rows:
         yield Note(f"The cleanup dropped and repaired nothing. Rows read: {read}.", "good")
