@@ -87,7 +87,7 @@ def test_another_programs_database_is_refused_and_stays(paths, reset):
 @pytest.mark.parametrize("reset", [False, True])
 def test_a_folder_in_the_stores_place_is_refused_and_stays(paths, reset):
     (paths.metadata / "kept").mkdir(parents=True)
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a file"):
         cache_store.prepare(paths, reset=reset)
     assert (paths.metadata / "kept").is_dir()
 
