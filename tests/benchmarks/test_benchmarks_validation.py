@@ -12,8 +12,8 @@ from trainer.config import TrainerConfig
 FAST = (
     "train.epochs=1",
     "long_term.epochs=1",
-    "bayes.burn_in=2",
-    "bayes.samples=2",
+    "bpmf.burn_in=2",
+    "bpmf.samples=2",
     "model.embedding_dim=4",
 )
 
