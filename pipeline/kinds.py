@@ -23,9 +23,9 @@ _PROTOCOL = re.compile(rf"({ML_100K}|{SAMPLE}), ({'|'.join(SPLIT_METHODS)}) spli
 def kind_of(config: RunConfig, data: DataSource, paths: OutputPaths) -> Kind:
     """Returns the kind of a run.
 
-    Data in a folder that somebody named is called what they say; else what it was called when
-    a model of the same folder was pushed here; else after the folder. What is in the files has
-    no part in it, except that MovieLens-100K is known by them: tomorrow's rows are of the same
+    The name of the user's own data is that of `--data-name`; else the one recorded when a model of
+    the same folder was pushed here; else one made from the folder's path. The files' content does
+    not matter, except that MovieLens-100K is recognised by it: tomorrow's rows are of the same
     kind as today's.
     """
     name, place = _name_and_place(config, data, paths)

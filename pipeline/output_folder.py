@@ -42,7 +42,7 @@ def claimed(paths: OutputPaths) -> Iterator[None]:
     """Makes the output directory, or sees that it is ours, and keeps other runs out of it.
 
     Raises:
-      InputError: it holds somebody else's files, it cannot be written to, or another run is at
+      InputError: it holds files of other programs, it cannot be written to, or another run is at
         work in it. Nothing in it has been changed then.
     """
     try:
@@ -126,7 +126,7 @@ def _is_our_summary(file: Path) -> bool:
 
 
 def disk_full(root: Path) -> InputError:
-    """Returns what a person is told when there is no space left."""
+    """Returns the error to raise when there is no space left."""
     return InputError(
         "the disk is full",
         file=str(root),

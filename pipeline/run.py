@@ -362,7 +362,7 @@ def _publish(found: Path, path: Path) -> None:
 
 
 def what_to_tell(error: Exception, paths: OutputPaths) -> Exception:
-    """Returns the error that a person is told of: what they can do something about, by name."""
+    """Returns the error to print: a full disk or a broken store becomes an `InputError`."""
     if isinstance(error, PipelineError):
         return error
     if _is_full_disk(error):

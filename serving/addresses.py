@@ -12,7 +12,7 @@ _IPV6_NETWORK_BITS = 64
 def network_of(address: str) -> str:
     """Returns an IPv4 address as it is, and of an IPv6 one the network of 64 bits.
 
-    Whoever has one IPv6 address has all of such a network.
+    Who has one IPv6 address usually has all of its network of 64 bits.
     """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])

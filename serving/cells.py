@@ -90,7 +90,7 @@ def check_cells(call: Call, movies: int, most: int) -> None:
 
 
 def check_answer_cells(call: Call, outputs: Mapping[str, Array], most: int) -> None:
-    """Checks the answer of a signature of somebody else's model, whose size cannot be computed.
+    """Checks the answer of a signature that is not the pipeline's: its size is known only then.
 
     Raises:
       InvalidInput: if an output has more cells than `most`.

@@ -249,7 +249,7 @@ class Connection(HttpToolsProtocol):
         self._in_body = True
         self._unanswered += 1
         self.scope["serving.connection"] = self  # type: ignore[typeddict-unknown-key]
-        # Longer than whoever reads the body waits for it.
+        # Longer than `Bodies` waits for the body, so that it answers first.
         self._start_clock(2 * self._limits.read_seconds + 5)
         super().on_headers_complete()
         self._cycles.append(self.cycle)
@@ -348,7 +348,7 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         started = False
         if self._in_body and cycle is not None and not cycle.response_complete:
-            # Whoever reads the broken body learns that nothing more comes.
+            # Ends the reading of the broken body.
             started = cycle.response_started
             cycle.disconnected = True
             cycle.message_event.set()

@@ -37,11 +37,11 @@ class InvalidInput(RequestError):
 
 
 class ModelFault(RequestError):
-    """The model failed on values that it should take, or answered with what is no number.
+    """The model failed on values that its signature allows, or answered with NaN or infinity.
 
     Args:
       kind: "failed" or "not_finite", for the counters.
-      reason: what it said, for the log: the caller does not get to see it.
+      reason: the model's own message, for the log; callers do not see it.
     """
 
     def __init__(self, kind: str, reason: str) -> None:

@@ -1,7 +1,7 @@
 """The log: one JSON object per line, for what happens and for each request.
 
-Whoever logs never waits: lines go into a queue, and a thread writes them. When nobody takes them,
-further lines are dropped and counted.
+Logging never blocks: lines go into a queue, and a thread writes them. While the stream takes none
+and the queue is full, further lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Log:
 
     @property
     def dropped(self) -> int:
-        """How many lines were lost because nobody took them."""
+        """How many lines were dropped."""
         return self._dropped
 
     def info(self, message: str, **fields: Any) -> None:
@@ -123,7 +123,7 @@ class Log:
                     select.select([], [stream], [], _RETRY_SECONDS)
                 rest = rest[written or 0 :]
         except (OSError, ValueError):
-            # Nobody reads it any more, or the disk is full. That is no reason not to answer.
+            # The reader is gone, or the disk is full: the server goes on without its log.
             return False
         return True
 
@@ -140,7 +140,7 @@ def open_standard_streams() -> None:
 
 
 def announce(text: str) -> None:
-    """Writes a line to standard output, where somebody takes it; does not wait for that."""
+    """Writes a line to standard output in a thread, so that a full pipe does not block."""
 
     def write() -> None:
         with contextlib.suppress(OSError):

@@ -59,7 +59,7 @@ class Metrics:
         )
         self._dropped = Gauge(
             "serving_log_lines_dropped",
-            "Lines of the log that nobody took in time.",
+            "Lines of the log that were dropped because they could not be written.",
             registry=self.registry,
         )
         self._rows = Histogram(
@@ -102,7 +102,7 @@ class Metrics:
         self._faults.labels(kind).inc()
 
     def watch_log(self, dropped: Callable[[], int]) -> None:
-        """Takes the number of dropped lines whenever somebody looks."""
+        """Reads the number of dropped lines whenever the metrics are read."""
         self._dropped.set_function(dropped)
 
     def watch_queue(self, waiting: Callable[[], int]) -> None:

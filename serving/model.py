@@ -341,7 +341,7 @@ def _shape(sizes: tuple[int | None, ...]) -> str:
     return f"[{', '.join('any' if size is None else str(size) for size in sizes)}]"
 
 
-# Folders of the server are nobody's business.
+# Callers do not see folders of the server.
 _PATHS = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"]+/)+([^\s/:;,'\"]*)")
 # The operation that reads the serialized tf.Examples of a call.
 _PARSING = re.compile(r"\{\{node [^}]*ParseExample|Could not parse example input")

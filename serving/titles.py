@@ -49,7 +49,7 @@ def _article_first(name: str) -> str:
     between = "" if article.endswith(("'", "’")) else " "
     moved = f"{before}{article}{between}{rest[len(before) :]}"
     if _split(moved):
-        # Two articles in a row are no title that we understand; a second call would move the other.
+        # Two articles in a row: a second call would move the other one.
         return name
     start = len(name) - len(name.lstrip())
     end = len(name.rstrip())

@@ -65,7 +65,7 @@ def validate_in_subprocess(
       size: bytes of all its files.
       threads: how many threads TensorFlow may use.
       limits: after which the process is killed.
-      stop: set when nobody wants to know any more; the process is then killed.
+      stop: set when the server stops; the process is then killed.
 
     Raises:
       ModelError: it cannot be loaded, answers nonsense or takes too much.
@@ -148,7 +148,7 @@ def within(seconds: float, stop: threading.Event, function: Callable[[], Answer]
     """Runs a function in a thread of its own, and gives up on it when it takes too long.
 
     Raises:
-      ModelError: it takes too long, or nobody wants to know any more. The thread goes on; what it
+      ModelError: it takes too long, or the server stops. The thread goes on; what it
         returns is dropped.
     """
     done: queue.SimpleQueue[tuple[Answer | None, BaseException | None]] = queue.SimpleQueue()

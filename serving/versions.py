@@ -1,9 +1,10 @@
 """Which version of the model is served: the newest in the directory that works.
 
 A thread looks at the directory. A version that appears is loaded, tried on queries and only
-then served: in a process of its own first, unless our pipeline made it and nobody is answered
-yet. One that is not complete is looked at again; one that answers nonsense is skipped until its
-files change; one that failed for a reason that may pass is tried again, after growing pauses.
+then served: in a process of its own first, unless its manifest matches and no version is served
+yet, or it was served before. One that is not complete is looked at again; one with wrong answers
+is skipped until its files change; one that failed for a reason that may pass is tried again,
+after growing pauses.
 A version that disappears is rolled back from. If all of them disappear, the last one goes on:
 an old answer is better than none.
 """
@@ -288,7 +289,7 @@ class Versions:
             # Rolled back to: it was tried before.
             return self._load_here(lambda: load_and_prepare(path, version, self._threads), version)
         if complete and self._current is None and version not in self._overran:
-            # Our pipeline evaluated it, and nobody is answered yet: no time for a second load.
+            # No version is served yet: a second load would double the time to the first answer.
             return self._load_here(
                 lambda: load_and_try(path, version, self._threads, _START_THREADS), version
             )

@@ -54,7 +54,7 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> list[str]:
 
 
 def tell(lines: list[str]) -> None:
-    """Writes to stderr, if somebody still reads it."""
+    """Writes lines to stderr; a closed stream is not an error."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write("".join(f"{line}\n" for line in lines))
         sys.stderr.flush()

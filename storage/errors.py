@@ -49,7 +49,7 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def cannot_write(file: str, error: OSError) -> PathError:
-    """Returns what a person is told when a file or folder could not be written."""
+    """Returns the error to raise when a file or folder could not be written."""
     if error.errno in FULL_DISK:
         return PathError(
             "the disk is full; nothing was written there",

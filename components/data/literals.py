@@ -54,7 +54,7 @@ def parse_records(text: str) -> list[dict[Any, Any]]:
 
 
 def _check_form(text: str) -> None:
-    """Refuses what is not made of strings, numbers, names of constants and flat brackets.
+    """Refuses text that is not made of strings, numbers, constants and at most 8 brackets deep.
 
     Operators would let a short text nest so deeply that the parser runs out of stack.
 

@@ -28,10 +28,10 @@ class Kind:
     """What a model was made from, as far as models replace each other by it.
 
     Attributes:
-      dataset: name of the data set: "ml-100k", "sample", or that of somebody's own data.
+      dataset: name of the data set: "ml-100k", "sample", or that of the user's own data.
       split_method: "random" or "temporal".
       split_seed: seed of the split.
-      data_dir: where somebody's own data lay when its name was recorded; not part of the kind.
+      data_dir: folder of the user's own data when its name was recorded; not part of the kind.
     """
 
     dataset: str
@@ -92,7 +92,7 @@ class Served:
         return self.unknown or any(found != kind for found in self.kinds)
 
     def may_become(self, kind: Kind) -> bool:
-        """Whether somebody may ask for it to be replaced: a sample replaces samples only."""
+        """Whether `--replace` may put `kind` in its place: a sample replaces samples only."""
         only_samples = not self.unknown and all(found.dataset == SAMPLE for found in self.kinds)
         return kind.dataset != SAMPLE or only_samples
 
@@ -139,7 +139,7 @@ def refusal(kind: Kind, served: Served, *, replace: bool) -> str | None:
     Args:
       kind: of the model.
       served: what is recorded about the serving folder.
-      replace: somebody asked for it to be replaced by another kind.
+      replace: whether another kind may replace it (`--replace`).
     """
     if not served.differs_from(kind) or (replace and served.may_become(kind)):
         return None

@@ -138,8 +138,8 @@ def publish(
 def _take_kind(destination: Path, newest: int | None, origin: Origin | None) -> str | None:
     """Records the model's kind as the destination's, or returns why it must not be that.
 
-    It is recorded before the version is there: should the process end in between, the newest
-    version still tells of its own kind, and the two are asked for together.
+    It is recorded before the version is there. If the process ends in between, the run record of
+    the newest version still has that version's kind, and a model must be of both.
     """
     if origin is None:
         return None
@@ -157,7 +157,7 @@ def _record(origin: Origin, now: int) -> str:
         "kind": origin.kind.to_json(),
         "pushed_at": now,
     }
-    # A path of the machine that trained it is nothing for those who are served.
+    # Servers do not need a path of the machine that trained the model.
     document["kind"].pop("data_dir", None)
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -206,7 +206,7 @@ def tree_digest(directory: Path) -> str | None:
 def remove_leftovers(destination: Path) -> None:
     """Removes unfinished versions; nobody else writes one while the lock is held.
 
-    Of a link the link alone. What cannot be removed stays: it is in nobody's way.
+    Of a link only the link is removed. What cannot be removed stays and does no harm.
     """
     for child in destination.iterdir():
         if not child.name.startswith(TEMPORARY_PREFIX):

@@ -129,7 +129,7 @@ def tables(
       chunks: the users.
       options: for Beam.
       output: the file beside which the parts are.
-      reach: is told how many chunks are done, now and then.
+      reach: called now and then with the number of chunks that are done.
 
     Raises:
       ModelError: a worker could not load the model.

@@ -1,4 +1,4 @@
-"""Scores chunks of users with the signature that the server calls, so that both say the same."""
+"""Scores chunks of users with the signature that the server calls, so that results are equal."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def score(
       user_ids: a chunk of users.
       k: recommendations for each at most.
       include_seen: whether movies that a user rated may be recommended.
-      cold: those of the users who get what somebody unknown gets.
+      cold: those of the users that get the recommendations of a new user.
 
     Raises:
       RunError: the model fails, or its scores are no numbers.

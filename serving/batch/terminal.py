@@ -37,7 +37,7 @@ def keep_standard_streams() -> None:
 
 
 def say(text: str, stream: IO[str] | None = None, end: str = "\n") -> None:
-    """Prints to a stream, by default standard error. That nobody reads it any more is no error."""
+    """Prints to a stream, by default standard error; a closed stream is not an error."""
     stream = stream or sys.stderr
     try:
         stream.write(text + end)
