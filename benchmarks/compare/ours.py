@@ -232,7 +232,7 @@ def _untimed(task: Task, ranks: IntArray, stars: FloatArray) -> Metrics:
 
 
 def _source() -> str:
-    return source_digest("trainer", "transform", "schema")
+    return source_digest("trainer", "components/examples", "transform", "schema")
 
 
 METHODS: tuple[Method, ...] = (
