@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from tfx import types
 from tfx.types import standard_artifacts
 
+from components.errors import InputError
 from components.report import build, executor
 from components.report import cli as command
 from components.report.component import Report, ReportGen
@@ -130,7 +132,7 @@ def failing(monkeypatch):
             yield dag.ComponentRun("ReportGen", FAILED, 0.1, 0.1, None, {}, ValueError("no page"))
 
     monkeypatch.setattr(dag, "DagRunner", Runner)
-    monkeypatch.setattr(pipeline, "create_pipeline", lambda _: None)
+    monkeypatch.setattr(pipeline, "create_pipeline", lambda config: SimpleNamespace(components=[]))
 
 
 def configuration(tmp_path):
@@ -158,13 +160,16 @@ def test_run_says_when_there_is_no_report_at_all(failing, tmp_path, capfd, monke
     assert (summary["report"], summary["error"], summary["exit_code"]) == (None, None, code)
 
 
-def test_run_that_fails_before_its_first_component_takes_the_old_report_away(tmp_path):
-    config = dataclasses.replace(configuration(tmp_path), data_dir=tmp_path / "nowhere")
+def test_run_that_is_refused_before_its_first_component_leaves_the_old_report(tmp_path):
+    config = dataclasses.replace(
+        configuration(tmp_path), dataset="auto", data_dir=tmp_path / "nowhere"
+    )
     old = tmp_path / "output" / "report" / "index.html"
     old.parent.mkdir(parents=True)
     old.write_text("of another run", encoding="utf-8")
-    assert runner.run(config) == 2
-    assert not old.exists()
+    with pytest.raises(InputError, match="--data-dir does not exist"):
+        runner.run(config)
+    assert old.read_text(encoding="utf-8") == "of another run"
 
 
 # --- the command
