@@ -216,7 +216,7 @@ import serving.cli, serving.api, serving.rest, serving.pages
 from serving.model import load
 from serving.recommender import make_recommender
 from serving.trial_queries import validate
-path = max(pathlib.Path(sys.argv[1]).iterdir())
+path = max(path for path in pathlib.Path(sys.argv[1]).iterdir() if path.name.isdecimal())
 validate(make_recommender(load(path, int(path.name))))
 """
     done = subprocess.run(
