@@ -199,6 +199,7 @@ def test_summary_of_another_run_is_not_told_of_this_one(run_output, tmp_path):
     """As after a run that could not read its data, which the store knows nothing of."""
     for name in ("metadata.sqlite", "anomalies.json"):
         shutil.copy2(run_output / name, tmp_path)
+    (tmp_path / "pipeline_root").symlink_to(run_output / "pipeline_root")
     summary = {"run": None, "error": "u.data is missing", "dataset": {"name": "other"}}
     (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     found = find_sources(tmp_path)
