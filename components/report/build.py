@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from components.report.context import Context
 from components.report.page import Note, Page, Section
 from components.report.sections import evaluation, exploration, lineage, model, run, statistics
 from components.report.sources import Sources
+from storage.paths import write_text
 
 _logger = logging.getLogger(__name__)
 
@@ -64,15 +64,15 @@ def build_report(sources: Sources) -> Report:
 
 
 def write_report(sources: Sources, path: Path) -> Report:
-    """Builds the page and writes it, whole or not at all."""
+    """Builds the page and writes it, whole or not at all.
+
+    Raises:
+      PathError: something that is no ordinary file is in its place.
+      OSError: it cannot be written.
+    """
     report = build_report(sources)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(report.html, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, report.html)
     return report
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import webbrowser
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from components.errors import InputError
 from components.names import METADATA_FILE, REPORT_FILE
-from storage.errors import PathError
+from storage import environment
+from storage.errors import PathError, cannot_write
 from storage.paths import local_path, standing_in
 
 # Set before TensorFlow is imported: its C++ side reads it once.
@@ -22,7 +24,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=".venv/bin/python -m components.report",
         description="Makes a page of what the latest run in an output directory left behind.",
-        epilog="exit codes: 0 written, 1 a part of the page failed, 2 wrong use or no run found",
+        epilog="exit codes: 0 written, 1 a part of the page failed, 2 wrong use, no run found, what "
+        "it left cannot be read, or the page cannot be written, 130 interrupted",
     )
     parser.add_argument("--output-dir", default="output", help="default: output")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
@@ -31,34 +34,57 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the report and prints its path; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    environment.tell(environment.prepare())
     try:
+        options = _parser().parse_args(arguments)
         output_dir = local_path(options.output_dir, "--output-dir")
         return _make(output_dir.resolve(), show=options.open)
     except (InputError, PathError) as error:
-        print(error, file=sys.stderr)
+        environment.tell([str(error)])
         return error.exit_code
+    except KeyboardInterrupt:
+        environment.tell(["Interrupted; the report is as it was."])
+        return 130
+    finally:
+        environment.leave_streams()
 
 
 def _make(output_dir: Path, *, show: bool) -> int:
-    metadata = output_dir / METADATA_FILE
-    if not metadata.is_file():
-        raise InputError(
-            "no run was found",
-            file=str(output_dir),
-            expected=f"{METADATA_FILE}, which a run of the pipeline writes",
-            action="run the pipeline first (make run), or name its directory with --output-dir",
-        )
+    if not (output_dir / METADATA_FILE).is_file():
+        raise _no_run(output_dir, f"no {METADATA_FILE}")
     os.environ.update({k: v for k, v in _QUIET.items() if k not in os.environ})
     from components.report.build import write_report
     from components.report.sources import find_sources
 
     path = output_dir / REPORT_FILE
     with standing_in(output_dir):
-        report = write_report(find_sources(Path()), path)
-    print(path)
+        sources = find_sources(Path())
+        if sources.lineage is None:
+            raise _no_run(output_dir, f"a {METADATA_FILE} that knows of none")
+        try:
+            report = write_report(sources, path)
+        except OSError as error:
+            raise cannot_write(str(path), error) from error
+    _print(str(path))
     if report.broken:
-        print(f"These parts could not be made: {', '.join(report.broken)}", file=sys.stderr)
+        environment.tell([f"These parts could not be made: {', '.join(report.broken)}"])
     if show and not webbrowser.open(path.as_uri()):
-        print("No browser was found; open the path above in one.", file=sys.stderr)
+        environment.tell(["No browser was found; open the path above in one."])
     return 1 if report.broken else 0
+
+
+def _no_run(output_dir: Path, found: str) -> InputError:
+    return InputError(
+        "no run was found",
+        file=str(output_dir),
+        expected=f"{METADATA_FILE}, which a run of the pipeline writes",
+        found=found,
+        action="run the pipeline first (make run), or name its directory with --output-dir",
+    )
+
+
+def _print(text: str) -> None:
+    """Prints, if somebody reads it; what the terminal's encoding lacks is escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    with contextlib.suppress(OSError, ValueError):
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -141,10 +141,13 @@ def existing(path: Path) -> Path | None:
 
 
 def read_json(path: Path | None) -> Mapping[str, Any]:
-    """Returns the JSON object in a file; an empty one where there is no such file."""
+    """Returns the JSON object in a file; an empty one where there is none that can be read."""
     if path is None or not path.is_file():
         return {}
-    value = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
     return value if isinstance(value, dict) else {}
 
 

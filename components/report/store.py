@@ -8,13 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ml_metadata import MetadataStore
+from ml_metadata import MetadataStore, errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.errors import InputError
 
 State: TypeAlias = Literal["ran", "failed", "not finished"]
 
 # Names of TFX's contexts: one per run, and one per component named "<pipeline>.<component>".
 _RUN, _NODE = "pipeline_run", "node"
+_QUERY = "Error when executing query: "
 _STATES: Mapping[int, State] = {
     mlmd.Execution.COMPLETE: "ran",
     mlmd.Execution.CACHED: "ran",
@@ -127,9 +130,26 @@ def read_latest_run(metadata: Path) -> Lineage | None:
 
     Args:
       metadata: the store's SQLite file.
+
+    Raises:
+      InputError: it is damaged, another program's file, or cannot be read.
     """
     if not metadata.is_file():
         return None
+    try:
+        return _latest_run(metadata)
+    except (errors.StatusError, RuntimeError) as error:
+        raise InputError(
+            "the metadata store cannot be read",
+            file=str(metadata.absolute()),
+            # Without the query, which says nothing to those who did not write it.
+            found=str(error).removeprefix(_QUERY).partition(" query: ")[0].strip()[:200],
+            action="a run with --reset-cache starts it anew, if it is damaged; that costs only the "
+            "cache: everything is run once more, and what is served stays",
+        ) from error
+
+
+def _latest_run(metadata: Path) -> Lineage | None:
     store = _open(metadata)
     runs = store.get_contexts_by_type(_RUN)
     if not runs:
