@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from components.names import CUSTOM, ML_100K, PROTOCOL, SAMPLE, SPLIT_METHODS
 from components.pusher.kind import Kind, read_kind, read_served
 from components.pusher.publish import newest_version
 from pipeline.config import OutputPaths, RunConfig
+from storage.paths import read_json
 
 _NAME_LENGTH = 40
 _PROTOCOL = re.compile(rf"({ML_100K}|{SAMPLE}), ({'|'.join(SPLIT_METHODS)}) split, seed (\d+),")
@@ -71,7 +71,7 @@ def earlier_kind(paths: OutputPaths) -> Kind | None:
 
 def _from_summary(file: Path, newest: int) -> Kind | None:
     try:
-        document: Mapping[str, Any] = json.loads(file.read_bytes())
+        document: Mapping[str, Any] = read_json(file)
         if document["pushed_version"] != str(newest):
             return None
         name, options = document["dataset"]["name"], document["options"]

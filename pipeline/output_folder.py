@@ -120,7 +120,7 @@ def _has_signs_of_a_run(paths: OutputPaths) -> bool:
 
 def _is_our_summary(file: Path) -> bool:
     try:
-        return {"status", "components", "exit_code"} <= json.loads(file.read_bytes()).keys()
+        return {"status", "components", "exit_code"} <= storage.read_json(file).keys()
     except (OSError, ValueError, AttributeError):
         return False
 

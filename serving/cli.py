@@ -28,6 +28,8 @@ from serving.shutdown import StoppableServer, end
 from serving.tokens import TOKEN_VARIABLE, Token, TokenError, read_token
 from serving.validation import ValidationLimits
 from serving.version_folder import versions_in
+from storage.errors import PathError
+from storage.paths import refuse_url
 
 _BACKLOG = 512
 _SWITCH_SECONDS = 0.0005
@@ -46,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_standard_streams()
     arguments = _parser().parse_args(argv)
     token = _token(arguments.token_file)
+    _check_model_dir(arguments.model_dir)
     config = _config(arguments, token.value)
     if not arguments.wait and not _has_versions(config.model_dir):
         print(printable(_nothing_pushed(config.model_dir)), file=sys.stderr)
@@ -77,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--model-dir", type=Path, default=Path("output/serving_model"), metavar="DIR",
+    add("--model-dir", default="output/serving_model", metavar="DIR",
         help="the directory with a subfolder per pushed version")  # fmt: skip
     add("--model-name", default=MODEL_NAME, metavar="NAME", help="the name in /v1/models/NAME")
     add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one")
@@ -161,7 +164,7 @@ def _config(arguments: argparse.Namespace, token: str) -> Config:
         # A page of anybody's could otherwise reach the server by a name that resolves to it.
         allowed = (*LOOPBACK_HOSTS, *allowed)
     return Config(
-        model_dir=arguments.model_dir,
+        model_dir=Path(arguments.model_dir),
         name=arguments.model_name,
         host=arguments.host,
         port=arguments.port,
@@ -189,6 +192,15 @@ def _token(path: Path | None) -> Token:
     try:
         return read_token(path, os.environ)
     except TokenError as error:
+        _quit(str(error))
+
+
+def _check_model_dir(text: str) -> None:
+    if not text:
+        _quit("Expected a directory in --model-dir, found nothing.")
+    try:
+        refuse_url(text, "--model-dir")
+    except PathError as error:
         _quit(str(error))
 
 

@@ -33,6 +33,7 @@ _LINGER_BYTES = 4 << 20
 _RESERVED = 64
 """Connections beyond the limit that are still accepted, for health checks only."""
 _REQUEST_LINE = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]{1,32} \S+ HTTP/1\.[01]\r?\n")
+_AUTHORITY_ENDS = re.compile(rb"[/?#]")
 _ONCE = frozenset({b"host", b"authorization", b"content-type", b"content-encoding", b"origin"})
 
 
@@ -285,10 +286,11 @@ class Connection(HttpToolsProtocol):
             target = httptools.parse_url(self.url)
             if target.schema not in (b"http", b"https") or not target.host:
                 return 400, "Expected a path or an http URL as the request's target."
-            port = b":%d" % target.port if target.port else b""
+            # The authority ends where the path or the query begins (RFC 3986).
+            authority = _AUTHORITY_ENDS.split(self.url.partition(b"://")[2], maxsplit=1)[0]
             others = [header for header in self.headers if header[0] != b"host"]
-            self.headers[:] = [*others, (b"host", target.host + port)]
-            self.url = self.url.split(target.host, 1)[1].removeprefix(port) or b"/"
+            self.headers[:] = [*others, (b"host", authority.rpartition(b"@")[2])]
+            self.url = self.url.partition(b"://")[2][len(authority) :]
             self.url = self.url if self.url.startswith(b"/") else b"/" + self.url
         path = self.url.partition(b"?")[0].removeprefix(self._limits.root_path.encode("ascii"))
         if self._overflow and path not in HEALTH_PATHS:

@@ -7,8 +7,10 @@ later has one place to go to.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -16,7 +18,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from storage.errors import PathError
 
@@ -25,6 +27,7 @@ from storage.errors import PathError
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _PARTIAL = ".partial-"
 _ATTEMPTS = 100
+_JSON_BYTES = 16 << 20
 
 
 def is_url(value: str | os.PathLike[str]) -> bool:
@@ -109,6 +112,27 @@ def list_names(folder: str | os.PathLike[str]) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208 - its names alone
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - whatever it says
+    """Returns what a file of JSON says; never waits for one that is a pipe.
+
+    Raises:
+      OSError: there is none, it cannot be read, is no ordinary file, or has more than 16 MiB.
+      ValueError: it is no JSON, or nested too deeply.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        found = os.fstat(stream.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "no ordinary file", os.fspath(path))
+        if found.st_size > _JSON_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
+        content = stream.read(_JSON_BYTES)
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 @contextlib.contextmanager

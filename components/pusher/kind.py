@@ -163,7 +163,7 @@ def _way_out(kind: Kind, served: Served) -> str:
 def _kind_in(file: Path, key: str | None = None) -> Kind | None:
     """Returns the kind in a JSON file; None if the file is missing or holds none."""
     try:
-        document = json.loads(file.read_bytes())
+        document = paths.read_json(file)
         return Kind.from_json(document if key is None else document[key])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,6 +1,7 @@
 """A serving folder has a kind, and a model of another kind does not replace what is in it."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -165,3 +166,13 @@ def test_a_kind_is_read_as_it_was_written(tmp_path, kind):
     write_kind(tmp_path, kind)
     found = read_kind(tmp_path)
     assert (found, found.data_dir) == (kind, kind.data_dir)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.write_text("[" * 100_000)])
+def test_a_kind_that_cannot_be_read_counts_as_none_and_stops_nothing(push, tmp_path, make):
+    push(REAL)
+    record = tmp_path / "serving" / "kind.json"
+    record.unlink()
+    make(record)
+    assert read_kind(tmp_path / "serving") is None
+    assert REAL.describe() in push(SAMPLE, replace=True).explanation

@@ -271,6 +271,8 @@ def test_a_client_that_never_reads_is_let_go(guarded):
         (b"GET /healthz HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 100_000 + b"\r\n\r\n", 431),
         (b"GET http://evil.example/healthz HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n", 421),
         (b"GET http://localhost/healthz HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n", 200),
+        (b"GET http://[::1]:80/healthz HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n", 200),
+        (b"GET http://localhost@localhost/healthz HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n", 200),
         (b"GET /healthz HTTP/1.1\r\n" + HOST + CLOSE + b"Expect: sandwich\r\n\r\n", 417),
         (b"GET /healthz HTTP/1.0\r\n" + HOST + b"\r\n", 200),
     ],

@@ -248,3 +248,12 @@ def test_a_fault_of_our_own_is_told_in_the_usual_form(tmp_path, monkeypatch, pat
     assert "fault" in answer.json()["error"]
     assert "secret" not in answer.text
     assert answer.headers["access-control-allow-origin"] == ORIGIN
+
+
+@pytest.mark.parametrize(("folder", "words"), [("gs://b/models", "is a URL"), ("", "nothing")])
+def test_a_folder_of_models_that_can_be_none_ends_the_start_in_words(folder, words, capsys):
+    from serving.cli import main
+
+    with pytest.raises(SystemExit, match="1"):
+        main(["--model-dir", folder])
+    assert words in capsys.readouterr().err

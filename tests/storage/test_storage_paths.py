@@ -194,3 +194,41 @@ def test_a_folder_does_not_replace_what_is_there(tmp_path):
 def test_errors_of_the_disk_are_told_in_words():
     assert "the disk is full" in str(cannot_write("/x", OSError(28, "No space left on device")))
     assert "Permission denied" in str(cannot_write("/x", OSError(13, "Permission denied")))
+
+
+def make_pipe(path):
+    os.mkfifo(path)
+
+
+def make_folder(path):
+    path.mkdir()
+
+
+def make_endless(path):
+    path.symlink_to("/dev/zero")
+
+
+def make_huge(path):
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+def make_deep(path):
+    path.write_text("[" * 100_000)
+
+
+def make_number(path):
+    path.write_text("1" * 10_000)
+
+
+def make_bytes(path):
+    path.write_bytes(b"\xff\xfe\x00")
+
+
+@pytest.mark.parametrize(
+    "make", [make_pipe, make_folder, make_endless, make_huge, make_deep, make_number, make_bytes]
+)
+def test_json_that_cannot_be_read_is_an_error_and_never_waited_for(make, tmp_path):
+    make(tmp_path / "kind.json")
+    with pytest.raises((OSError, ValueError)):
+        paths.read_json(tmp_path / "kind.json")
