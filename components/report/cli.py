@@ -24,8 +24,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=".venv/bin/python -m components.report",
         description="Makes a page of what the latest run in an output directory left behind.",
-        epilog="exit codes: 0 written, 1 a part of the page failed, 2 wrong use, no run found, what "
-        "it left cannot be read, or the page cannot be written, 130 interrupted",
+        epilog="exit codes: 0 written, 1 a part of the page failed, 2 wrong use, no run found, "
+        "what it left cannot be read, or the page cannot be written, 130 interrupted",
     )
     parser.add_argument("--output-dir", default="output", help="default: output")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment.tell(["Interrupted; the report is as it was."])
         return 130
     finally:
-        environment.leave_streams()
+        environment.flush_streams()
 
 
 def _make(output_dir: Path, *, show: bool) -> int:
