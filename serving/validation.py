@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import resource
 import signal
 import subprocess
@@ -31,6 +32,8 @@ _NICENESS = 5
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MACHINE_BYTES = _PAGE * os.sysconf("SC_PHYS_PAGES")
 _SHARE = 0.8
+_SECRET = re.compile("token|secret|passw|credential|key|auth|dsn|_url$|_uri$", re.IGNORECASE)
+"""What names of variables have in them whose values are nobody's business."""
 
 Answer = TypeVar("Answer")
 
@@ -104,7 +107,7 @@ def validate_in_subprocess(
 def _environment() -> dict[str, str]:
     """This process's variables without tokens: a model can run code that reads them."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
-    kept = {name: value for name, value in os.environ.items() if "TOKEN" not in name}
+    kept = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
     return {**kept, "PYTHONPATH": path}
 
 

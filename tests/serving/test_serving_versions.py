@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from components.pusher.manifest import write_manifest
+from serving import validation
 from serving.errors import ModelError
 from serving.events import Log
 from serving.model import load
@@ -410,6 +411,19 @@ def test_the_trial_in_a_process_of_its_own_says_what_is_wrong(foreign, tmp_path)
     with pytest.raises(ModelError, match="cannot be loaded") as caught:
         validate_in_subprocess(broken, 2, 0)
     assert str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SERVING_TOKEN", "github_token", "AWS_SECRET_ACCESS_KEY", "API_KEY", "PGPASSWORD",
+     "GOOGLE_APPLICATION_CREDENTIALS", "DATABASE_URL", "SENTRY_DSN"],
+)  # fmt: skip
+def test_the_trial_is_told_no_secrets(name, monkeypatch):
+    monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
+    given = validation._environment()
+    assert "hunter2" not in given.values()
+    assert given["LD_LIBRARY_PATH"] == "/opt/lib"
 
 
 # -- what a graph may do -----------------------------------------------------------------------
