@@ -371,7 +371,7 @@ class Versions:
             version=str(version),
             seconds=round(seconds, 2),
             before=previous.version if previous else None,
-            **({} if complete else {"of": "somebody else, or an earlier release"}),
+            **({} if complete else {"made_by": "somebody else, or an earlier release"}),
             **({"lacks": list(lacks)} if lacks else {}),
         )
         if previous is not None:

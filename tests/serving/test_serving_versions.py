@@ -159,7 +159,7 @@ def test_somebody_elses_model_is_served_and_the_log_says_what_it_lacks(
     versions.look()
     assert served(versions) == 5
     (line,) = [json.loads(x) for x in versions.text().splitlines() if "serving version 5" in x]
-    assert line["of"] == "somebody else, or an earlier release"
+    assert line["made_by"] == "somebody else, or an earlier release"
     assert {"a manifest", "a run record", "a list of users"} <= set(line["lacks"])
     assert len(versions.current.catalogue) == handmade.MOVIES
 
