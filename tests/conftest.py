@@ -16,9 +16,6 @@ import hypothesis_profiles
 import pytest
 import tiers
 
-# Before any test module is imported: settings are made from the profile loaded then.
-hypothesis_profiles.load_profile()
-
 FUZZ_SEED, FUZZ_UNTIL = "FUZZ_SEED", "FUZZ_UNTIL"
 """Environment of a round of `make fuzz`: its seed, and when it ends (seconds since 1970)."""
 
@@ -35,6 +32,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="write the golden files anew from what the code does now, then look at the diff",
     )
+
+
+def pytest_configure(config):
+    """Loads the profile before any test module is imported: settings are made from it then."""
+    hypothesis_profiles.load_profile(config.getoption("--tier"))
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """How many examples property tests draw, and which: the profiles of hypothesis.
 
-`ci`, the default, draws the same examples on every run, so that a test that passed once
-passes on the next machine too. `fuzz` draws others each time, and more of them; it is what
-`make fuzz` runs. HYPOTHESIS_PROFILE chooses.
+`ci` draws the same examples on every run, so that a test that passed once passes on the next
+machine too; it is that of `make test-all`. `quick`, of the other tiers, draws a quarter of them.
+`fuzz` draws others each time, and more of them; it is what `make fuzz` runs. HYPOTHESIS_PROFILE
+chooses.
 """
 
 import os
@@ -20,13 +21,20 @@ SHARED = {
     "suppress_health_check": [HealthCheck.too_slow],
 }
 
+QUICK_EXAMPLES = 25
+"""Of the fast and the standard tier, where a test has no number of its own."""
+
+settings.register_profile(
+    "quick", max_examples=QUICK_EXAMPLES, derandomize=True, database=None, **SHARED
+)
 settings.register_profile("ci", max_examples=CI_EXAMPLES, derandomize=True, database=None, **SHARED)
 settings.register_profile("fuzz", max_examples=FUZZ_FACTOR * CI_EXAMPLES, **SHARED)
 
 
-def load_profile():
-    """Loads the profile that HYPOTHESIS_PROFILE names."""
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "ci")
+def load_profile(tier):
+    """Loads the profile that HYPOTHESIS_PROFILE names, else that of the tier of tests."""
+    usual = "ci" if tier == "all" else "quick"
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or usual)
 
 
 def examples(number, *, shrink=True, **more):
@@ -37,4 +45,5 @@ def examples(number, *, shrink=True, **more):
     """
     if not shrink:
         more["phases"] = [phase for phase in Phase if phase is not Phase.shrink]
-    return settings(max_examples=number * settings.default.max_examples // CI_EXAMPLES, **more)
+    scaled = number * settings.default.max_examples // CI_EXAMPLES
+    return settings(max_examples=max(scaled, 1), **more)

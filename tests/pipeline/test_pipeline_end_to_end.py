@@ -295,11 +295,13 @@ def test_report_of_a_model_that_was_not_blessed_says_why(too_strict):
 # --- without the cache, and two at once
 
 
+@pytest.mark.exhaustive
 def test_no_cache_runs_every_component_again(uncached):
     assert uncached.code == 0, uncached.out
     assert uncached.ran == set(COMPONENTS)
 
 
+@pytest.mark.exhaustive
 def test_run_without_cache_keeps_old_versions_and_comes_to_the_same(first, uncached):
     """It may count as another version: what ran before it numbers the graph's functions."""
     assert first.versions.items() <= uncached.versions.items()
@@ -309,12 +311,14 @@ def test_run_without_cache_keeps_old_versions_and_comes_to_the_same(first, uncac
         assert uncached.summary["metrics"][name] == pytest.approx(value, abs=0.02), name
 
 
+@pytest.mark.exhaustive
 def test_refused_run_does_not_disturb_the_one_at_work(uncached, intruder):
     for name in COMPONENTS:
         assert uncached.log.count(f"Component {name} started") == 1
     assert uncached.log.startswith(intruder.log[:500])
 
 
+@pytest.mark.exhaustive
 def test_second_run_on_one_output_directory_is_refused_at_once(intruder, output):
     assert intruder.code == 2
     assert "another run" in intruder.err
@@ -326,11 +330,13 @@ def test_second_run_on_one_output_directory_is_refused_at_once(intruder, output)
 # --- a change
 
 
+@pytest.mark.exhaustive
 def test_other_epochs_run_trainer_and_what_follows(changed):
     assert changed.code == 0, changed.out
     assert changed.ran == RESOLVERS | {"Trainer", "Evaluator", "Pusher", "ReportGen"}
 
 
+@pytest.mark.exhaustive
 def test_changed_model_is_compared_with_the_one_blessed_before(uncached, changed):
     changes = {t["metric"]: t for t in changed.summary["thresholds"] if t["kind"] == "change"}
     assert set(changes) == {"rmse", "unseen_top_10_accuracy", "unseen_top_100_accuracy"}
@@ -340,6 +346,7 @@ def test_changed_model_is_compared_with_the_one_blessed_before(uncached, changed
     assert "blessed before" in changed.out
 
 
+@pytest.mark.exhaustive
 def test_changed_model_becomes_a_new_version_and_the_old_ones_stay(uncached, changed):
     assert changed.summary["status"] == "pushed"
     assert uncached.versions.items() <= changed.versions.items()
@@ -351,6 +358,7 @@ def test_changed_model_becomes_a_new_version_and_the_old_ones_stay(uncached, cha
 # --- things deleted
 
 
+@pytest.mark.exhaustive
 def test_deleted_artifacts_are_made_again_and_nothing_that_did_not_need_them(without_statistics):
     assert without_statistics.code == 0, without_statistics.out
     assert "StatisticsGen" in without_statistics.ran
@@ -365,6 +373,7 @@ def test_deleted_artifacts_are_made_again_and_nothing_that_did_not_need_them(wit
     assert without_statistics.summary["status"] == "up_to_date"
 
 
+@pytest.mark.exhaustive
 def test_deleted_version_is_pushed_again_from_the_same_model(changed, without_serving_model):
     run = without_serving_model
     assert run.code == 0, run.out
@@ -377,6 +386,7 @@ def test_deleted_version_is_pushed_again_from_the_same_model(changed, without_se
 # --- another kind
 
 
+@pytest.mark.exhaustive
 def test_blessed_model_of_another_kind_is_not_pushed(without_serving_model, other_kind):
     assert other_kind.code == 5, other_kind.out + other_kind.err
     assert (other_kind.summary["status"], other_kind.summary["blessed"]) == ("other_kind", True)
@@ -384,6 +394,7 @@ def test_blessed_model_of_another_kind_is_not_pushed(without_serving_model, othe
     assert other_kind.versions == without_serving_model.versions
 
 
+@pytest.mark.exhaustive
 def test_that_it_will_not_be_pushed_is_said_first_and_last_in_words(other_kind, other_data):
     begin, end = other_kind.out.split("ImportSchemaGen", 1)
     assert "is judged but not pushed" in begin
@@ -393,12 +404,14 @@ def test_that_it_will_not_be_pushed_is_said_first_and_last_in_words(other_kind, 
     assert "Traceback" not in other_kind.out + other_kind.err
 
 
+@pytest.mark.exhaustive
 def test_readers_of_earlier_runs_keep_to_one_kind(other_kind):
     """Statistics of a sample and a model of it are nothing to compare other data with."""
     assert re.search(r"PreviousStatistics .*none: no earlier run", other_kind.out)
     assert re.search(r"LatestBlessedModel .*none yet", other_kind.out)
 
 
+@pytest.mark.exhaustive
 def test_another_kind_replaces_what_is_served_if_that_is_asked_for(other_kind, replaced, output):
     assert replaced.code == 0, replaced.out
     assert replaced.ran == RESOLVERS | {"Pusher"}
@@ -407,12 +420,14 @@ def test_another_kind_replaces_what_is_served_if_that_is_asked_for(other_kind, r
     assert kind["dataset"] == replaced.summary["kind"]["dataset"]
 
 
+@pytest.mark.exhaustive
 def test_a_sample_does_not_replace_other_data_even_if_that_is_asked_for(replaced, sample_again):
     assert sample_again.code == 5, sample_again.out
     assert sample_again.versions == replaced.versions
     assert "never replaces anything else" in " ".join(sample_again.out.split())
 
 
+@pytest.mark.exhaustive
 def test_metrics_and_verdict_travel_with_the_version(replaced):
     path = Path(replaced.summary["pushed_path"]) / "assets.extra" / "run.json"
     record = json.loads(path.read_text())

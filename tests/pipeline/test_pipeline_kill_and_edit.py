@@ -126,6 +126,7 @@ def assert_pusher_ran_if_there_was_something_to_push(run):
     assert ("Pusher" in run.ran) is (run.summary["status"] == "pushed")
 
 
+@pytest.mark.exhaustive
 def test_edit_of_the_trainer_runs_it_and_what_depends_on_it(trainer_edited):
     assert trainer_edited.code == 0, trainer_edited.out
     expected = RESOLVERS | {"Trainer", "Evaluator", "ReportGen"}

@@ -11,7 +11,7 @@ from pipeline_fixtures import RESOLVERS, Project, tree_digest
 
 from components.data.sample import METADATA_FOLDER, generate_sample
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_paths")]
+pytestmark = [pytest.mark.exhaustive, pytest.mark.xdist_group("pipeline_paths")]
 
 HOSTILE = 'a [1]*?{b,c} 100% it\'s "q" $HOME 🎬'
 

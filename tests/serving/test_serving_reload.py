@@ -164,6 +164,7 @@ def test_no_request_fails_while_versions_come_and_go(model_dir, version_dir, use
         assert server.stop() == 0
 
 
+@pytest.mark.exhaustive
 def test_memory_comes_back_after_a_version_is_replaced(model_dir, version_dir):
     with (
         Server(model_dir, "--poll", "0.1", "--no-access-log") as server,

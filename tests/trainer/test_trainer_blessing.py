@@ -51,6 +51,7 @@ def test_a_healthy_model_of_the_sample_is_blessed(trained, world, tmp_path):
     assert verdict.blessed, verdict.reasons()
 
 
+@pytest.mark.exhaustive
 @on_the_sample
 def test_a_model_of_shuffled_ratings_is_not_blessed_for_it_explains_nothing(
     world, tmp_path, monkeypatch

@@ -98,6 +98,7 @@ def test_ratings_of_validation_and_test_change_no_answer(clean_answers, twin):
         np.testing.assert_allclose(found[name], values, atol=0.02, err_msg=name)
 
 
+@pytest.mark.exhaustive
 def test_the_same_ratings_among_the_fitted_ones_change_answers(clean_answers, poisoned):
     """Shows that the marker of the test before is one that a leak would make visible."""
     found = answers_of(poisoned)

@@ -271,6 +271,7 @@ def channels():
     }
 
 
+@pytest.mark.exhaustive
 def test_the_record_names_objective_splits_seed_and_every_trials_figures(searched):
     _, record, _ = searched
     assert record["objective"] == "unseen_top_10_accuracy + unseen_top_100_accuracy - rmse"
@@ -288,6 +289,7 @@ def test_the_record_names_objective_splits_seed_and_every_trials_figures(searche
     assert record["best"] == record["trials"][int(np.argmax(scores))]["hyperparameters"]
 
 
+@pytest.mark.exhaustive
 def test_the_standalone_models_are_fitted_once_for_all_trials(searched):
     _, _, told = searched
     assert sum(line.startswith("autoencoder, epoch") for line in told) == 1
@@ -295,6 +297,7 @@ def test_the_standalone_models_are_fitted_once_for_all_trials(searched):
     assert sum("epoch 1 of 1: retrieval loss" in line for line in told) == TRIALS
 
 
+@pytest.mark.exhaustive
 def test_kerastuners_own_files_hold_the_same_best_values(searched):
     folder, record, _ = searched
     best = json.loads((folder / "best" / "best_hyperparameters.txt").read_text())
@@ -303,6 +306,7 @@ def test_kerastuners_own_files_hold_the_same_best_values(searched):
     assert len(rows) == TRIALS
 
 
+@pytest.mark.exhaustive
 def test_the_trainer_uses_what_the_artifact_says(world, tmp_path, monkeypatch):
     values = fixtures.SMALL.hyperparameters() | {"embedding_dim": 5, "epochs": 1}
     used = fixtures.train(world, tmp_path, monkeypatch, hyperparameters={"values": values})
