@@ -165,12 +165,16 @@ def _record(origin: Origin, now: int) -> str:
 def newest_version(destination: Path) -> int | None:
     """Returns the highest version in `destination`; None if it has none or is missing.
 
-    Numbers beyond int64 are not versions.
+    Numbers beyond int64 or with zeros before them, and files, are not versions, as for servers.
     """
     if not destination.is_dir():
         return None
     return max(
-        (int(child.name) for child in destination.iterdir() if _is_version(child.name)),
+        (
+            int(child.name)
+            for child in destination.iterdir()
+            if _is_version(child.name) and child.is_dir()
+        ),
         default=None,
     )
 
@@ -232,7 +236,9 @@ def _next_version(now: int, newest: int, destination: Path) -> int:
 
 
 def _is_version(name: str) -> bool:
-    return name.isascii() and name.isdecimal() and int(name) <= LARGEST_VERSION
+    if not (name.isascii() and name.isdecimal()):
+        return False
+    return str(int(name)) == name and int(name) <= LARGEST_VERSION
 
 
 def _files_below(directory: Path) -> list[Path]:

@@ -360,3 +360,12 @@ def test_two_processes_that_push_at_once_make_one_version_each_or_agree(model, d
     reasons = sorted(process.communicate()[0].strip() for process in processes)
     assert reasons == ["pushed", "up_to_date", "up_to_date", "up_to_date"]
     assert len(list(destination.iterdir())) == 1
+
+
+def test_what_servers_do_not_take_for_a_version_is_none_here(tmp_path):
+    model = write_model(tmp_path / "model")
+    served = publish(model, tmp_path / "serving", clock=lambda: 100)
+    (tmp_path / "serving" / "200").write_text("notes of somebody")
+    (tmp_path / "serving" / "0300").mkdir()
+    assert newest_version(tmp_path / "serving") == served.version
+    assert publish(model, tmp_path / "serving", clock=lambda: 400).reason is Reason.UP_TO_DATE
