@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.data.source import DataSource
+from components.errors import InputError
 from components.names import CUSTOM, ML_100K, PROTOCOL, SAMPLE, SPLIT_METHODS
 from components.pusher.kind import Kind, read_kind, read_served
 from components.pusher.publish import newest_version
@@ -38,6 +39,9 @@ def _name_and_place(
     given = config.given_data
     if given is None:
         return data.name, None
+    if data.name == SAMPLE:
+        _refuse_name_of_sample(config.data_name)
+        return SAMPLE, None
     # Not resolved: a link that is set to another day's folder every day is the same place.
     place = os.path.abspath(given.expanduser())  # noqa: PTH100
     recorded = read_kind(paths.serving_model)
@@ -48,6 +52,21 @@ def _name_and_place(
     if data.name != CUSTOM:
         return data.name, None
     return name_of_folder(place), place
+
+
+def _refuse_name_of_sample(name: str | None) -> None:
+    """A generated sample keeps its name, so that it never replaces a model of real data.
+
+    Raises:
+      InputError: it was given a name.
+    """
+    if name is not None:
+        raise InputError(
+            "--data-name is given for a generated sample",
+            expected="a name for your own data",
+            found=f"--data-name {name}, and a folder of invented data",
+            action="leave --data-name out, or give the folder of your own data",
+        )
 
 
 def name_of_folder(place: str) -> str:

@@ -162,8 +162,10 @@ def log_set_aside(log: Path) -> Iterator[Callable[[], None]]:
         if aside.exists():
             aside.replace(log)
 
-    yield put_back
-    aside.unlink(missing_ok=True)
+    try:
+        yield put_back
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def run_folder(paths: OutputPaths, run: str) -> Path:

@@ -13,7 +13,6 @@ import os
 import queue
 import re
 import resource
-import signal
 import subprocess
 import sys
 import threading
@@ -141,7 +140,8 @@ def _judge(code: int, answer: bytes) -> None:
         document = json.loads(answer)
         found, message = str(document["code"]), str(document["message"])
     except (ValueError, KeyError, TypeError):
-        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        # Not signal.Signals: it has no names for most real-time signals.
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         raise ModelError("INTERNAL", f"ended the process that validates it: {how}") from None
     if found != "OK":
         raise ModelError(found, message)

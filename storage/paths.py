@@ -14,7 +14,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +31,7 @@ _JSON_BYTES = 16 << 20
 
 def is_url(value: str | os.PathLike[str]) -> bool:
     """Whether a path begins with the scheme of a URL, such as `gs://`, `s3://` or `file://`."""
-    return _URL.match(os.fspath(value)) is not None
+    return _URL.match(os.fspath(value).lstrip()) is not None
 
 
 def refuse_url(value: str | os.PathLike[str], option: str) -> None:
@@ -177,54 +176,6 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
     """Publishes text in UTF-8 as a file; see `publish_file`."""
     with publish_file(target) as stream:
         stream.write(text.encode("utf-8"))
-
-
-@contextlib.contextmanager
-def publish_directory(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Makes a new folder that is there as a whole or not at all.
-
-    Args:
-      target: path of the folder, which must not exist; its parent does.
-
-    Yields:
-      An empty temporary folder beside it, which gets the name when the block ends.
-
-    Raises:
-      PathError: something is at the target already.
-      OSError: it cannot be written.
-    """
-    path = Path(target)
-    if os.path.lexists(path):
-        raise PathError("exists already", file=str(path), action="choose a name that is free")
-    partial = path.with_name(f"{_PARTIAL}{_key(path)}-{secrets.token_hex(4)}")
-    partial.mkdir()
-    try:
-        yield partial
-        for folder, _, names in os.walk(partial):
-            for name in names:
-                sync(Path(folder) / name)
-            sync(Path(folder))
-        partial.rename(path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    sync(path.parent)
-
-
-@contextlib.contextmanager
-def standing_in(folder: Path) -> Iterator[None]:
-    """Makes a folder the working directory meanwhile.
-
-    TFX, Beam and TensorFlow take every path for a pattern. The paths that they are given are
-    relative to the output directory, so that its own name, whatever is in it, is not among them.
-    """
-    before = os.open(".", os.O_RDONLY)
-    try:
-        os.chdir(folder)
-        yield
-    finally:
-        os.fchdir(before)
-        os.close(before)
 
 
 def sync(path: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_default_profile_draws_the_same_examples_every_time():
     assert settings.default.derandomize
     assert settings.default.database is None
     assert settings.default.deadline is None
-    assert examples(40).max_examples == 40
+    assert examples(CI_EXAMPLES).max_examples == settings.default.max_examples
 
 
 def test_the_fuzz_profile_draws_other_examples_and_more_of_them():

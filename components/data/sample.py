@@ -24,6 +24,8 @@ from components.errors import InputError
 MIN_RATINGS = 1_000
 FILES = ("u.data", "u.user", "u.item", "u.genre", "u.occupation", "u.info")
 METADATA_FILES = ("movies_metadata.csv", "credits.csv")
+MARKER_FILE = "GENERATED-SAMPLE"
+"""Says that the data is invented, wherever the folder is used or copied to."""
 METADATA_FOLDER = "metadata"
 
 _BLOCK_RATINGS = 250_000
@@ -86,6 +88,9 @@ def generate_sample(
         raise InputError("bad seed of the sample", expected="0 or more", found=str(seed))
     world = _make_world(ratings, seed)
     with staged_directory(directory) as staging:
+        (staging / MARKER_FILE).write_text(
+            "The movies, users and ratings in this folder are invented.\n", encoding="ascii"
+        )
         _write_users(staging / "u.user", world)
         _write_catalogue(staging / "u.item", world)
         _write_small_files(staging, world)
@@ -101,6 +106,11 @@ def is_complete(directory: Path) -> bool:
     files = [directory / name for name in FILES]
     files += [directory / METADATA_FOLDER / name for name in METADATA_FILES]
     return all(file.is_file() for file in files)
+
+
+def is_generated(directory: Path) -> bool:
+    """Returns whether a folder of raw files is a sample that was generated, by its marker."""
+    return (directory / MARKER_FILE).exists()
 
 
 def user_count(ratings: int) -> int:

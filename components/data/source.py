@@ -147,6 +147,8 @@ def _given(data_dir: Path | None) -> DataSource | None:
 
 
 def _name(directory: Path) -> DatasetName:
+    if sample.is_generated(directory):
+        return SAMPLE
     return ML_100K if download.is_original(directory) else CUSTOM
 
 

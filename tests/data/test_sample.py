@@ -63,6 +63,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
 def test_every_file_is_there(sample_dir):
     assert set(digests(sample_dir)) == {
         *sample.FILES,
+        sample.MARKER_FILE,
         "metadata/movies_metadata.csv",
         "metadata/credits.csv",
     }

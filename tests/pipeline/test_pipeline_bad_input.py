@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pipeline_fixtures import COMPONENTS, Project, versions
 
-from components.data.sample import METADATA_FOLDER, generate_sample
+from components.data.sample import MARKER_FILE, METADATA_FOLDER, generate_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_bad_input")]
 
@@ -27,6 +27,7 @@ def good(project):
     """Raw files and metadata that the pipeline takes."""
     folder = project.scratch / "good"
     generate_sample(folder, ratings=1000, seed=1)
+    (folder / MARKER_FILE).unlink()  # as if somebody had collected it
     return folder
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pipeline_fixtures import CACHEABLE, CACHED, COMPLETE, COMPONENTS, RESOLVERS, SMALL
 
-from components.data.sample import generate_sample
+from components.data.sample import MARKER_FILE, generate_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_end_to_end")]
 
@@ -111,6 +111,7 @@ def other_data(project):
     """Somebody's own data."""
     folder = project.scratch / "ratings"
     generate_sample(folder, ratings=1000, seed=1)
+    (folder / MARKER_FILE).unlink()  # as if somebody had collected it
     return folder
 
 

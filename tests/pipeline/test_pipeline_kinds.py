@@ -7,7 +7,8 @@ import pytest
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.data.source import DataSource
+from components.data.sample import generate_sample
+from components.data.source import DataSource, resolve_source
 from components.errors import InputError
 from components.pusher.kind import Kind, write_kind
 from pipeline import kinds
@@ -79,6 +80,18 @@ def test_known_data_has_its_own_name_wherever_it_lies(paths, monkeypatch):
     assert name(paths, "ml-100k", data_dir=Path("/a")) == "ml-100k"
     assert name(paths, "ml-100k") == "ml-100k"
     assert name(paths, "sample", dataset="sample") == "sample"
+
+
+def test_a_generated_sample_is_one_wherever_it_lies_and_whatever_it_is_called(paths, tmp_path):
+    folder = tmp_path / "copied"
+    generate_sample(folder, ratings=1000, seed=1)
+    source = resolve_source(
+        dataset="auto", data_dir=folder, metadata_dir=None, output_dir=tmp_path, seed=1,
+        sample_ratings=1000, say=print,
+    )  # fmt: skip
+    assert kinds.kind_of(RunConfig(data_dir=folder), source, paths).dataset == "sample"
+    with pytest.raises(InputError, match="for a generated sample"):
+        kinds.kind_of(RunConfig(data_dir=folder, data_name="mine"), source, paths)
 
 
 def test_splits_may_have_a_seed_of_their_own(paths):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pipeline_fixtures import RESOLVERS, Project, tree_digest
 
-from components.data.sample import METADATA_FOLDER, generate_sample
+from components.data.sample import MARKER_FILE, METADATA_FOLDER, generate_sample
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.xdist_group("pipeline_paths")]
 
@@ -30,6 +30,7 @@ def project(tmp_path_factory):
 def arguments(project):
     raw = project.scratch / f"data {HOSTILE}"
     generate_sample(raw, ratings=1000, seed=1)
+    (raw / MARKER_FILE).unlink()  # as if somebody had collected it
     films = project.scratch / f"films {HOSTILE}"
     shutil.move(raw / METADATA_FOLDER, films)
     return ("--data-dir", raw, "--metadata-dir", films, "--epochs", "1")

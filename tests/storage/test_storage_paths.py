@@ -170,27 +170,6 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     assert paths.list_names(tmp_path) == ["a.txt"]
 
 
-def test_a_folder_is_published_whole_or_not_at_all(tmp_path):
-    with paths.publish_directory(tmp_path / "run") as folder:
-        (folder / "a").mkdir()
-        (folder / "a" / "b").write_text("x")
-        assert not (tmp_path / "run").exists()
-    assert (tmp_path / "run" / "a" / "b").read_text() == "x"
-    with pytest.raises(ZeroDivisionError), paths.publish_directory(tmp_path / "other"):
-        raise ZeroDivisionError
-    assert paths.list_names(tmp_path) == ["run"]
-
-
-def test_a_folder_does_not_replace_what_is_there(tmp_path):
-    (tmp_path / "run").symlink_to("nowhere")
-    with (
-        pytest.raises(PathError, match="exists already"),
-        paths.publish_directory(tmp_path / "run"),
-    ):
-        pass
-    assert paths.list_names(tmp_path) == ["run"]
-
-
 def test_errors_of_the_disk_are_told_in_words():
     assert "the disk is full" in str(cannot_write("/x", OSError(28, "No space left on device")))
     assert "Permission denied" in str(cannot_write("/x", OSError(13, "Permission denied")))
