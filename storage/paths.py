@@ -178,6 +178,22 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
         stream.write(text.encode("utf-8"))
 
 
+@contextlib.contextmanager
+def standing_in(folder: Path) -> Iterator[None]:
+    """Makes a folder the working directory meanwhile.
+
+    TFX, Beam and TensorFlow take every path for a pattern. The paths that they are given are
+    relative to the output directory, so that its own name, whatever is in it, is not among them.
+    """
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(before)
+        os.close(before)
+
+
 def sync(path: Path) -> None:
     """Waits until a file's bytes, or a folder's entries, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
