@@ -82,7 +82,9 @@ def _gate(run: ComponentRun) -> str:
 
 def _previous(run: ComponentRun) -> str:
     found = run.outputs.get("statistics")
-    return f"statistics {found[0].id}, to find drift" if found else "none: no earlier run"
+    return (
+        f"statistics {found[0].id}, to find drift" if found else "none: no earlier run of this kind"
+    )
 
 
 def _transform(run: ComponentRun) -> str:
@@ -108,7 +110,7 @@ def _trainer(run: ComponentRun) -> str:
 
 def _baseline(run: ComponentRun) -> str:
     found = run.outputs.get("model")
-    return f"model {found[0].id}" if found else "none yet"
+    return f"model {found[0].id}" if found else "none of this kind"
 
 
 def _evaluator(run: ComponentRun) -> str:

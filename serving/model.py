@@ -248,7 +248,9 @@ def _load(path: Path, version: int, threads: int) -> ServedModel:
         raise
     except Exception as error:
         session.close()
-        raise ModelError(_code(error), f"cannot be loaded: {_first_line(error)}") from error
+        # Callers do not see folders of the server, relative ones neither.
+        cause = _first_line(error).replace(f"{path}/", "")
+        raise ModelError(_code(error), f"cannot be loaded: {cause}") from error
     return ServedModel(version, path, signatures, definitions, session.close)
 
 
@@ -333,7 +335,9 @@ def _first_line(error: BaseException) -> str:
     text = getattr(error, "message", None) or str(error) or type(error).__name__
     lines = [line.strip() for line in str(text).splitlines() if line.strip()]
     # Graph execution errors put the cause between a heading and the graph's inner names.
-    cause = next((line for line in lines if not line.startswith(_HEADINGS)), type(error).__name__)
+    lines = [line for line in lines if not line.startswith(_HEADINGS)] or [type(error).__name__]
+    # "Restoring from checkpoint failed. … Original error:" has the cause on the next line.
+    cause = lines[1] if lines[0].endswith(":") and len(lines) > 1 else lines[0]
     return _PATHS.sub(r"\1", _FUNCTIONS.sub("", cause).split(" [[", 1)[0][:300])
 
 

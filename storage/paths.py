@@ -66,9 +66,7 @@ def local_path(value: str | os.PathLike[str], option: str) -> Path:
     """
     text = os.fspath(value)
     if not text:
-        raise PathError(
-            f"{option} is empty", expected="a path", found="''", action="give one, or leave it out"
-        )
+        raise PathError(f"{option} is empty", expected="a path", found="''", action="give one")
     refuse_url(text, option)
     refuse_unreadable_name(text, option)
     return Path(text)

@@ -123,7 +123,7 @@ class Verdict:
         elif not self.blessed and not lines:
             lines = ["the Evaluator withheld its blessing though every threshold was met"]
         if not self.has_baseline:
-            lines.append("no baseline yet: change thresholds not applied")
+            lines.append("no other model to compare with: change thresholds not applied")
         return tuple(lines)
 
     def to_json(self) -> dict[str, Any]:

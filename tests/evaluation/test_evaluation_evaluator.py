@@ -153,7 +153,7 @@ def test_a_first_model_is_blessed_on_value_thresholds_alone(evaluate):
         ("rmse", "value", 4.0, True)
     ]
     assert verdict.thresholds[0].value == pytest.approx(expected_metrics(ROWS)["rmse"])
-    assert verdict.reasons() == ("no baseline yet: change thresholds not applied",)
+    assert verdict.reasons() == ("no other model to compare with: change thresholds not applied",)
 
 
 def test_a_model_that_misses_a_value_threshold_is_not_blessed_and_told_why(evaluate):
@@ -168,7 +168,7 @@ def test_a_model_that_misses_a_value_threshold_is_not_blessed_and_told_why(evalu
         f"rmse {expected['rmse']:.4f} is above the allowed 0.5000",
         f"unseen_top_10_accuracy {expected['unseen_top_10_accuracy']:.4f} is below the "
         "allowed 0.9990",
-        "no baseline yet: change thresholds not applied",
+        "no other model to compare with: change thresholds not applied",
     )
 
 

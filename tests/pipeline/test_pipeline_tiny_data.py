@@ -119,7 +119,10 @@ def assert_ends_with_a_reason(result):
         assert not result.versions
     if result.code == NOT_BLESSED:
         assert any(not threshold["passed"] for threshold in result.summary["thresholds"])
-        assert result.summary["reasons"][0] != "no baseline yet: change thresholds not applied"
+        assert (
+            result.summary["reasons"][0]
+            != "no other model to compare with: change thresholds not applied"
+        )
     if result.code == REFUSED:
         assert "  expected: " in result.err
         assert "  what to do: " in result.err

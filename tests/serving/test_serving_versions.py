@@ -194,6 +194,19 @@ def test_a_damaged_graph_is_no_cause_that_may_pass(foreign, model_dir):
     assert caught.value.code == "DATA_LOSS"
 
 
+@pytest.mark.parametrize("name", ["saved_model.pb", DATA])
+def test_what_is_wrong_with_a_version_is_said_to_its_end_and_without_its_folder(
+    foreign, model_dir, monkeypatch, name
+):
+    broken = copy(foreign, model_dir, 2)
+    (broken / name).unlink()
+    monkeypatch.chdir(model_dir.parent)
+    with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        load(Path(model_dir.name) / "2", 2)
+    assert f"{model_dir.name}/2" not in caught.value.message
+    assert not caught.value.message.endswith(":")
+
+
 def test_a_version_that_was_served_before_is_rolled_back_to_without_another_trial(
     ours, model_dir, versions, trials
 ):
