@@ -75,8 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=DEFAULT_MAX_LOSS,
         metavar="SHARE",
-        help="share of the ratings, of a file's rows or of a column's values that may be lost as "
-        f"unreadable before the run is refused (default: {DEFAULT_MAX_LOSS:g})",
+        help="share of ratings, rows or values that may be lost as unreadable (default: 0.01)",
     )
     add(
         "--model",
@@ -101,8 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--reset-cache",
         action="store_true",
-        help="delete the cache first (metadata.sqlite and the artifacts in pipeline_root); what is "
-        "served stays",
+        help="delete the cache (metadata.sqlite, pipeline_root) first",
     )
     add(
         "--replace",

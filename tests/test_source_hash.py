@@ -187,6 +187,7 @@ HARMLESS = {
     "components.progress",
     # Where bytes go, not which: paths and the writing of whole files.
     "storage",
+    "storage.environment",
     "storage.errors",
     "storage.paths",
     # What is called so (a split, a component, a property, a file) is part of the key itself.

@@ -14,7 +14,8 @@ from hypothesis_profiles import examples
 from raw_files import movie_rows, user_rows, write_raw
 from tiny_data import tiny_data
 
-from components.example_gen.splits import SPLITS, VALIDATION, random_splits
+from components.example_gen.splits import random_splits
+from components.names import SPLITS, VALIDATION
 from pipeline.thresholds import thresholds_for
 
 pytestmark = [

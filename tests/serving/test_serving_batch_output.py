@@ -175,7 +175,10 @@ def test_the_next_batch_removes_what_a_killed_one_left_and_nothing_else(tmp_path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_interrupts_once_and_not_when_the_file_is_complete(tmp_path, number):
+def test_a_signal_interrupts_once_and_not_when_the_file_is_complete(tmp_path, number, request):
+    # Who started the tests may have had signals ignored, and processes inherit that.
+    inherited = signal.signal(number, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(number, inherited))
     path = tmp_path / "x.csv"
 
     def interrupted():

@@ -131,7 +131,8 @@ def test_the_file_of_users_and_the_folder_of_models_are_no_output(refused, tmp_p
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody without permission")
 def test_an_output_that_may_not_be_written_is_refused():
     script = (
-        "import locale, os, sys, serving.batch.output; from serving.batch.command import main;"
+        "import locale, os, shutil, sys, serving.batch.output;"
+        "from serving.batch.command import main;"
         "os.setgid(65534); os.setuid(65534); sys.exit(main(sys.argv[1:]))"
     )
     # Not below pytest's own folder, where nobody else may look.

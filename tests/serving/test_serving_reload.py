@@ -107,6 +107,7 @@ def model_dir(tmp_path, version_dir):
     return tmp_path / "models"
 
 
+@pytest.mark.exhaustive
 def test_no_request_fails_while_versions_come_and_go(model_dir, version_dir, user_ids):
     with (
         Server(model_dir, "--poll", "0.2", "--no-access-log") as server,
