@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+SESSION_GAP_SECONDS = 1_800
+"""A session: events of one user, by time, with gaps of at most this between one and the next.
+
+A query belongs to the session that its latest earlier events form, if the gap between the
+latest of them and the query is no longer either.
+"""
+
 
 class Event(NamedTuple):
     """One event of one user.
