@@ -16,8 +16,11 @@ EVALUATION_SIGNATURE = "evaluate"
 """For the Evaluator: serialized tf.Examples to everything in `schema.predictions`. Not served."""
 
 NAME = "movielens-recommender"
-VERSION = 1
-"""Raised when signatures change so that an older server cannot serve the model."""
+VERSION = 2
+"""Raised when signatures change so that an older server cannot serve the model.
+
+2: `recent_ratings` beside `recent_movie_ids` and `recent_timestamps`.
+"""
 
 RUN_RECORD = "assets.extra/run.json"
 """The run that made a pushed version: its kind, its metrics and the verdict."""

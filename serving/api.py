@@ -10,6 +10,7 @@ from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from schema.events import Event
 from serving import limits, shapes
 from serving.errors import InvalidInput, NotFound, RequestError, shorten
 from serving.metrics import CONTENT_TYPE
@@ -98,7 +99,13 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         "/api/recommendations", tags=["recommendations"], response_model=shapes.Recommendations
     )
     async def recommend_to_person(question: shapes.Question) -> Response:
-        """Recommends movies to anybody: by profile, by films liked lately, or both."""
+        """Recommends movies to anybody: by profile, by films liked, or both.
+
+        Films of `liked` without a `timestamp` are history. Those with one belong to the current
+        session if gaps of at most 30 minutes lead to them from `timestamp` (0 is now); in a
+        session the next film of the same visit is recommended, else what suits the person
+        whenever they come.
+        """
         with service.versions.lease() as model:
             person = _person(model, question)
             wish, unknown = _wish(model, question)
@@ -150,8 +157,9 @@ def _person(model: Recommender, who: shapes.Who) -> Person:
         who.occupation,
         who.zip_code,
         who.timestamp,
-        tuple(film.movie_id for film in who.liked),
-        tuple(film.timestamp for film in who.liked),
+        tuple(
+            Event(film.movie_id, film.timestamp or None, film.rating or None) for film in who.liked
+        ),
     )
 
 

@@ -84,15 +84,16 @@ def check(call: Call) -> None:
 
 
 def _check_recent(call: Call) -> None:
-    names = ("recent_movie_ids", "recent_timestamps")
-    if not all(name in call.inputs for name in names):
+    if "recent_movie_ids" not in call.inputs:
         return
-    movies, times = (call.inputs[name].shape[1] for name in names)
-    if movies != times:
-        raise InvalidInput(
-            f"Expected recent_timestamps of {call.signature!r} to be as long as recent_movie_ids,"
-            f" found {movies} and {times}."
-        )
+    movies = call.inputs["recent_movie_ids"].shape[1]
+    for name in ("recent_timestamps", "recent_ratings"):
+        values = call.inputs.get(name)
+        if values is not None and values.shape[1] != movies:
+            raise InvalidInput(
+                f"Expected {name} of {call.signature!r} to be as long as recent_movie_ids,"
+                f" found {movies} and {values.shape[1]}."
+            )
 
 
 def check_answer(call: Call, outputs: Mapping[str, Array]) -> None:

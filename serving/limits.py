@@ -21,6 +21,9 @@ MAX_TIME = 253_402_300_799
 MAX_AGE = 130
 """Years."""
 
+MAX_STARS = 10
+"""Of a rating: any scale of ratings has its stars up to here."""
+
 MAX_TENSOR_ROWS = 2_048
 """Rows of one predict call."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from schema.events import Event
 from serving.calls import Array, Call
 from serving.catalogue import Catalogue, Movie, Users, read_catalogue, read_occupations, read_users
 from serving.errors import ModelError
@@ -16,6 +17,13 @@ from serving.run_record import Quality, read_quality
 
 REQUIRED_SIGNATURES = ("recommend", "rank")
 _EVERYTHING = 1_000_000
+_TYPES: Mapping[type, Any] = {bytes: object, int: np.int64, float: np.float32}
+_OF_EVENTS: Mapping[str, tuple[Callable[[Event], Any], Any]] = {
+    "recent_movie_ids": (lambda event: event.item_id, b""),
+    "recent_timestamps": (lambda event: event.timestamp or 0, 0),
+    "recent_ratings": (lambda event: event.rating or 0.0, 0.0),
+}
+"""The inputs for events: the value of an event, and what fills a row up."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,9 @@ class Person:
       occupation: as in the training data.
       zip_code: as in the training data.
       timestamp: unix seconds of the query; 0 means now.
-      recent_movie_ids: films liked lately, which the training data does not have.
-      recent_timestamps: when, in unix seconds; 0 means at the time of the query.
+      events: films rated or liked, beside what the model knows of a user. Those with a time
+        belong to the current session where gaps of at most 30 minutes lead to them from the
+        query; the others are history.
     """
 
     user_id: str = ""
@@ -39,8 +48,7 @@ class Person:
     occupation: str = ""
     zip_code: str = ""
     timestamp: int = 0
-    recent_movie_ids: tuple[str, ...] = ()
-    recent_timestamps: tuple[int, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,9 +172,10 @@ class Recommender:
             "user_zip_code": _strings([person.zip_code for person in people]),
             "timestamp": np.array([person.timestamp for person in people], np.int64),
         }
-        if self.model.accepts(signature, "recent_movie_ids"):
-            inputs["recent_movie_ids"] = _ragged([p.recent_movie_ids for p in people], b"")
-            inputs["recent_timestamps"] = _ragged([p.recent_timestamps for p in people], 0)
+        for name, (of_event, filler) in _OF_EVENTS.items():
+            if self.model.accepts(signature, name):
+                rows = [[of_event(event) for event in person.events] for person in people]
+                inputs[name] = _ragged(rows, filler)
         return inputs
 
 
@@ -281,9 +290,9 @@ def _strings(values: Sequence[str]) -> Array:
 
 
 def _ragged(rows: Sequence[Sequence[Any]], filler: Any) -> Array:
-    """Lays rows of strings or integers out as `[rows, longest, at least 1]`."""
+    """Lays rows of strings or numbers out as `[rows, longest, at least 1]`."""
     columns = max((len(row) for row in rows), default=0) or 1
-    array = np.full((len(rows), columns), filler, object if filler == b"" else np.int64)
+    array = np.full((len(rows), columns), filler, _TYPES[type(filler)])
     for index, row in enumerate(rows):
         if row:
             array[index, : len(row)] = [v.encode() if isinstance(v, str) else v for v in row]

@@ -114,7 +114,7 @@ class Service:
         self, recommender: Recommender, person: Person, wish: Wish
     ) -> list[Recommended]:
         """Returns what a person should see, the best first."""
-        exclude = (*wish.exclude, *person.recent_movie_ids)
+        exclude = (*wish.exclude, *(event.item_id for event in person.events))
         call = recommender.recommend([person], wish.k, [exclude], wish.include_seen)
         movies = recommended(await self.run(call))
         if not wish.reasons or not movies or not recommender.gives_reasons:

@@ -83,10 +83,22 @@ class _Body(_Strict):
 
 
 class LikedFilm(_Body):
-    """A film that somebody liked lately."""
+    """A film that somebody liked or rated, beside what the model knows of them."""
 
     movie_id: Id
-    timestamp: Time = Field(0, description="When, in unix seconds; 0 means just now.")
+    timestamp: Time = Field(
+        0,
+        description="When, in unix seconds. Without it, or with 0, the film is history and does"
+        " not belong to the current session.",
+    )
+    rating: float = Field(
+        0,
+        ge=0,
+        le=limits.MAX_STARS,
+        allow_inf_nan=False,
+        description="Stars, on the scale of the data; 0 where there are none. Counts as the"
+        " difference to the person's mean rating, or to that of all.",
+    )
 
 
 class Who(_Body):
@@ -101,7 +113,10 @@ class Who(_Body):
     zip_code: Text = Field("", examples=["94110"])
     timestamp: Time = 0
     liked: list[LikedFilm] = Field(
-        [], max_length=limits.MAX_LIST, description="Films liked lately, the model's ids."
+        [],
+        max_length=limits.MAX_LIST,
+        description="Films liked or rated, by the model's ids; of one that is given several times"
+        " the last counts, by time and place in the list.",
     )
 
 

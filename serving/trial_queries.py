@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from schema.events import Event
 from serving.calls import Array, Call, check_answer
 from serving.errors import ModelError, ModelFault, RequestError
 from serving.recommender import (
@@ -68,7 +69,7 @@ def _spread(recommender: Recommender) -> list[Person]:
     film = next(iter(recommender.catalogue.movies))
     unknown = [Person(), Person("nobody"), Person("", 30.0, "F", "librarian", "12345", 900_000_000)]
     if recommender.takes_recent_movies:
-        unknown.append(Person(recent_movie_ids=(film,), recent_timestamps=(0,)))
+        unknown.append(Person(events=(Event(film), Event(film, 900_000_000, 1.0))))
     return [*(Person(user_id) for user_id in some), *unknown]
 
 

@@ -39,9 +39,7 @@ class ModelConfig:
     Attributes:
       embedding_dim: width of one block of the retrieval vectors.
       recency_seconds: decay times of the recency block, in seconds; none switches it off.
-      recency_events: how many of a user's latest events the recency block looks at.
-      session_seconds: how long after the last rating the towers that look at the latest
-        events are used; later, the long-term scores alone.
+      recency_events: how many of a session's latest events the recency block looks at.
       history_dropout: upper end of the uniform share of a user's history left out of a
         training batch, so that short histories are learned from too.
       truncated_share: share of training rows whose history is truncated: without the user's
@@ -68,7 +66,6 @@ class ModelConfig:
     embedding_dim: int = 48
     recency_seconds: tuple[float, ...] = (30.0, 400.0, 40_000.0)
     recency_events: int = 16
-    session_seconds: int = 2_592_000
     history_dropout: float = 0.3
     truncated_share: float = 0.3
     truncation_share: float = 0.25

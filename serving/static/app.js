@@ -8,7 +8,7 @@ const TYPING_MS = 150;
 const FOUND = 8;
 
 const state = {
-  liked: new Map(), // movie_id -> title for people
+  liked: new Map(), // movie_id -> title for people, and when it was liked on this page, if it was
   hidden: new Set(),
   shown: PAGE_SIZE,
   asked: 0, // the number of the latest question: older answers come too late
@@ -74,7 +74,7 @@ function question() {
     reasons: 2,
     include_seen: !byId("hide-seen").checked,
     exclude: [...state.hidden],
-    liked: [...state.liked.keys()].map((movie_id) => ({ movie_id })),
+    ...events(),
   };
   if (isKnown()) return { ...asked, user_id: byId("user").value.trim() };
   return {
@@ -84,6 +84,19 @@ function question() {
     occupation: byId("occupation").value,
     zip_code: byId("zip").value.trim(),
   };
+}
+
+// Films of the search were liked at any time. Those marked among the recommendations were liked
+// now: with their times they are the current session. Times are of this computer's clock, so the
+// question has one of the same clock.
+function events() {
+  const films = [...state.liked].map(([movie_id, { timestamp }]) => ({ movie_id, timestamp }));
+  const timed = films.some((film) => film.timestamp);
+  return { liked: films, ...(timed && { timestamp: unixSeconds() }) };
+}
+
+function unixSeconds() {
+  return Math.floor(Date.now() / 1000);
 }
 
 async function recommend() {
@@ -180,7 +193,7 @@ function similarFilm(film) {
 // -- liked films ------------------------------------------------------------------------------
 
 function like(film) {
-  state.liked.set(film.movie_id, titleOf(film));
+  state.liked.set(film.movie_id, { title: titleOf(film), timestamp: unixSeconds() });
   showLiked();
   byId("films").focus();
   recommend();
@@ -188,7 +201,7 @@ function like(film) {
 
 function showLiked() {
   byId("liked-title").hidden = state.liked.size === 0;
-  byId("liked").replaceChildren(...[...state.liked].map(([id, title]) => {
+  byId("liked").replaceChildren(...[...state.liked].map(([id, { title }]) => {
     const remove = button(`${title} ✕`, `Remove ${title} from the films you liked`, () => {
       state.liked.delete(id);
       showLiked();
@@ -227,7 +240,7 @@ function clearFound() {
 }
 
 function pick(film) {
-  state.liked.set(film.movie_id, titleOf(film));
+  state.liked.set(film.movie_id, { title: titleOf(film) });
   byId("search").value = "";
   clearFound();
   showLiked();

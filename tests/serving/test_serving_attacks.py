@@ -43,6 +43,7 @@ def people(user_ids, rows, recent=1):
         "timestamp": [0] * rows,
         "recent_movie_ids": [[""] * recent] * rows,
         "recent_timestamps": [[0] * recent] * rows,
+        "recent_ratings": [[0] * recent] * rows,
     }
 
 

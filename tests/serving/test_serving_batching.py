@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 
+from schema.events import Event
 from serving.batching import Batcher, BatchingOptions
 from serving.calls import Call, run_together
 from serving.errors import InvalidInput, Overloaded
@@ -28,12 +29,15 @@ def people(user_ids, catalogue):
     films = [movie["movie_id"] for movie in catalogue]
 
     def person():
-        liked = tuple(chance.sample(films, chance.randrange(4)))
+        liked = tuple(
+            Event(film, chance.choice([None, 900_000_000 - 60]), chance.choice([None, 1.0, 5.0]))
+            for film in chance.sample(films, chance.randrange(4))
+        )
         return Person(
             user_id=chance.choice([*user_ids[:20], "", "nobody"]),
             age=chance.choice([0.0, 25.0]),
-            recent_movie_ids=liked,
-            recent_timestamps=(0,) * len(liked),
+            timestamp=900_000_000,
+            events=liked,
         )
 
     return [person() for _ in range(24)]

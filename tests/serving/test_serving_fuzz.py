@@ -49,6 +49,7 @@ COLUMNS = {
     "timestamp": st.lists(number, max_size=3),
     "recent_movie_ids": st.lists(st.lists(word, max_size=3), max_size=3),
     "recent_timestamps": st.lists(st.lists(number, max_size=3), max_size=3),
+    "recent_ratings": st.lists(st.lists(number, max_size=3), max_size=3),
     "exclude_movie_ids": st.lists(st.lists(word, max_size=3), max_size=3),
     "exclude_seen": st.booleans(),
     "movie_ids": st.lists(st.lists(word, max_size=3), max_size=3),
@@ -59,12 +60,13 @@ COLUMNS = {
 ONE_ROW = {
     "user_id": ["1"], "raw_user_age": [30.0], "user_gender": ["Male"], "user_occupation_text": [""],
     "user_zip_code": [""], "timestamp": [0], "recent_movie_ids": [["1"]],
-    "recent_timestamps": [[0]], "exclude_movie_ids": [[""]], "exclude_seen": True,
-    "movie_ids": [["1", "2"]], "movie_id": ["1"], "examples": [{"b64": "MQ=="}], "k": 3,
+    "recent_timestamps": [[0]], "recent_ratings": [[0.0]], "exclude_movie_ids": [[""]],
+    "exclude_seen": True, "movie_ids": [["1", "2"]], "movie_id": ["1"],
+    "examples": [{"b64": "MQ=="}], "k": 3,
 }  # fmt: skip
 WHO = [
     "user_id", "raw_user_age", "user_gender", "user_occupation_text", "user_zip_code",
-    "timestamp", "recent_movie_ids", "recent_timestamps",
+    "timestamp", "recent_movie_ids", "recent_timestamps", "recent_ratings",
 ]  # fmt: skip
 SIGNATURES = {
     "recommend": [*WHO, "k", "exclude_movie_ids", "exclude_seen"],

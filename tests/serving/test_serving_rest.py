@@ -50,6 +50,7 @@ def test_row_and_column_format_say_the_same(client, catalogue):
     question = {
         "user_id": "", "raw_user_age": 30.0, "user_gender": "Male", "user_occupation_text": "",
         "user_zip_code": "", "timestamp": 0, "recent_movie_ids": [""], "recent_timestamps": [0],
+        "recent_ratings": [0.0],
     }  # fmt: skip
     rows = [{**question, "movie_ids": [one]} for one in ids]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
@@ -154,7 +155,7 @@ def test_rest_and_own_api_recommend_the_same(client, user_ids):
         "user_id": [user_ids[0]], "raw_user_age": [0], "user_gender": [""],
         "user_occupation_text": [""], "user_zip_code": [""], "timestamp": [0], "k": 5,
         "exclude_movie_ids": [[""]], "exclude_seen": True,
-        "recent_movie_ids": [[""]], "recent_timestamps": [[0]],
+        "recent_movie_ids": [[""]], "recent_timestamps": [[0]], "recent_ratings": [[0]],
     }  # fmt: skip
     rest = client.post(PREDICT, json={"signature_name": "recommend", "inputs": columns}).json()
     own = client.get(f"/api/users/{user_ids[0]}/recommendations", params={"k": 5}).json()

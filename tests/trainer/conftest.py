@@ -4,6 +4,8 @@ import pytest
 import tensorflow as tf
 import trainer_fixtures as fixtures
 
+from schema import features as raw
+
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
@@ -25,3 +27,16 @@ def model(trained):
 @pytest.fixture(scope="session")
 def oracle(trained):
     return fixtures.Oracle(trained)
+
+
+@pytest.fixture(scope="session")
+def profiles(world):
+    """Each training user's profile, as the raw Examples have it."""
+    found = {}
+    for split in fixtures.SMALL.train.splits:
+        for example in fixtures.read_examples(world.rating_files[split]):
+            found[fixtures.value(example, raw.USER_ID)] = {
+                feature.name: fixtures.as_text(fixtures.value(example, feature))
+                for feature in fixtures.USER_FIELDS
+            }
+    return found

@@ -270,14 +270,21 @@ def user_inputs(*profiles, timestamp=0):
 
 
 def recent_inputs(recent, count):
-    """Inputs for lists of (time, id) events, one list for each profile."""
+    """Inputs for lists of (time, id) or (time, id, stars) events, one list for each profile."""
     recent = recent or [[] for _ in range(count)]
     width = max((len(events) for events in recent), default=0)
-    padded = [[*events, *[(0, "")] * (width - len(events))] for events in recent]
-    shape = [len(recent), width]
+    full = [[(*event, 0.0)[:3] for event in events] for events in recent]
+    padded = [[*events, *[(0, "", 0.0)] * (width - len(events))] for events in full]
+    columns = {
+        "recent_movie_ids": (1, tf.string),
+        "recent_timestamps": (0, tf.int64),
+        "recent_ratings": (2, tf.float32),
+    }
     return {
-        "recent_movie_ids": tf.constant([[m for _, m in row] for row in padded], tf.string, shape),
-        "recent_timestamps": tf.constant([[t for t, _ in row] for row in padded], tf.int64, shape),
+        name: tf.constant(
+            [[event[place] for event in row] for row in padded], dtype, [len(recent), width]
+        )
+        for name, (place, dtype) in columns.items()
     }
 
 
@@ -381,39 +388,61 @@ class Oracle:
         rating = held.rating[own & (held.movie_row == row)]
         return float(rating[0]) - float(held.rating[own].astype(np.float64).mean())
 
+    def mean_rating(self, user):
+        """The user's mean rating, of an unknown one that of all, in stars."""
+        held = self.trained.interactions
+        own = held.user_row == self.known_users.get(user, -1)
+        return float((held.rating[own] if own.any() else held.rating).astype(np.float64).mean())
+
+    def residuals(self, user, recent):
+        """Residuals by row, of the history's movies and of the new ones of `recent`."""
+        found = {row: self.rating_residual(user, row) for _, row in self.history(user)}
+        for _, row, stars in last_of_each(recent):
+            found.setdefault(row, stars - self.mean_rating(user) if stars else 0.0)
+        return found
+
     def long_term(self, user, profile, timestamp, recent=()):
-        """Scores of all movies that do not depend on the time; `recent` are (time, row)."""
+        """Scores of all movies that do not depend on the time; `recent` are (time, row, stars)."""
         model, config = self.retrieval._autoencoder, self.trained.config.long_term
-        history = [row for _, row in self.history(user)]
-        new = list(dict.fromkeys(row for _, row in recent if row not in history))
+        residuals = self.residuals(user, recent)
         inputs, weights = model.input_table.numpy(), model.rating_weights.numpy()
         total = np.zeros(inputs.shape[1])
-        for row in history:
-            total += inputs[row] + self.rating_residual(user, row) * weights[row]
-        total += sum((inputs[row] for row in new), np.zeros(inputs.shape[1]))
-        query = total / math.sqrt(len(history) + len(new) + 1) + model.start.numpy()
+        for row, residual in residuals.items():
+            total += inputs[row] + residual * weights[row]
+        query = total / math.sqrt(len(residuals) + 1) + model.start.numpy()
         for name, index in self.profile(profile, timestamp).items():
             if name in model.profile.tables:
                 query = query + model.profile.tables[name].numpy()[index]
         width = inputs.shape[1]
         scores = self.candidates[:, :width] @ np.tanh(query) + self.candidates[:, width]
-        for row in [*history, *new]:
-            residual = self.rating_residual(user, row) if row in history else 0.0
+        for row, residual in residuals.items():
             weight = config.ease_weight * (1.0 + config.ease_rating_weight * residual)
             scores = scores + weight * self.retrieval.ease.weights.numpy()[row]
         return scores
 
     def latest(self, user, timestamp, recent):
-        """(seconds, row) of the latest events before the query."""
-        earlier = [event for event in self.history(user) if event[0] < timestamp]
-        kept = earlier[-self.config.recency_events :]
-        kept += [(time, row) for time, row in recent if 0 < time < timestamp]
-        return [(timestamp - time, row) for time, row in kept]
+        """(seconds, row) of the latest events of the query's session.
+
+        Walks back from the query, event by event, until a gap is longer than a session's.
+        """
+        told = [(time, row) for time, row, _ in last_of_each(recent) if 0 < time <= timestamp]
+        rows = {row for _, row in told}
+        known = [
+            event for event in self.history(user) if event[0] < timestamp and event[1] not in rows
+        ]
+        # In one second, those of the request are the later ones.
+        ordered = sorted(known + told, key=lambda event: event[0])
+        session, after = [], timestamp
+        for time, row in ordered[::-1][: self.config.recency_events]:
+            if after - time > 30 * 60:
+                break
+            session.append((timestamp - time, row))
+            after = time
+        return session
 
     def query(self, user, profile, timestamp, recent=()):
         history = self.history(user)
-        rows = [row for _, row in history]
-        rows += list(dict.fromkeys(row for _, row in recent if row not in rows))
+        rows = list(self.residuals(user, recent))
         table = self.tower.history.numpy().astype(np.float64)
         liked = sum((table[self.vocabulary[row]] for row in rows), np.zeros(table.shape[1]))
         liked = liked / math.sqrt(len(rows) + 1)
@@ -427,8 +456,8 @@ class Oracle:
             liked = liked + self.tower.seconds_table.numpy()[min(bucket, 30)]
             # So many events in all, told apart at 1, 2, 3, 4, 6, 8, 12, 16, ...
             number = sum(time < timestamp for time, _ in history)
-            first = {row: time for time, row in reversed(recent)}
-            number += sum(0 < first[row] < timestamp for row in rows[len(history) :])
+            times = {row: time for time, row, _ in last_of_each(recent)}
+            number += sum(times[row] <= timestamp for row in rows[len(history) :])
             limits = [1] + [k << power for power in range(17) for k in (2, 3)]
             bucket = sum(number >= limit for limit in limits)
             liked = liked + self.tower.lengths_table.numpy()[bucket]
@@ -443,7 +472,7 @@ class Oracle:
     def scores(self, user, profile, timestamp, recent=()):
         long_term = self.long_term(user, profile, timestamp, recent)
         latest = self.latest(user, timestamp, recent)
-        if not any(seconds <= self.config.session_seconds for seconds, _ in latest):
+        if not latest:
             return long_term
         query = self.query(user, profile, timestamp, recent)
         towers = self.candidates[:, -len(query) :] @ query
@@ -475,6 +504,13 @@ class Oracle:
             owner = user_row if effect.of_user else row
             posterior += values.get(owner * 2**34 + timestamp // effect.seconds, 0.0)
         return min(max(weight * posterior + (1 - weight) * network, 1.0), 5.0)
+
+
+def last_of_each(recent):
+    """(time, row, stars) of the last event of each movie, in event order."""
+    full = [(*event, 0.0)[:3] for event in recent]
+    ordered = sorted(full, key=lambda event: event[0])
+    return list({row: (time, row, stars) for time, row, stars in ordered}.values())
 
 
 def fixture_bytes(text):

@@ -83,11 +83,17 @@ class Interactions:
         return rows - first_of_second
 
 
-def rating_residuals(interactions: Interactions) -> Floats:
-    """Returns `[ratings]` how many stars each rating is above its user's mean."""
+def mean_ratings(interactions: Interactions) -> npt.NDArray[np.float64]:
+    """Returns `[users]` the mean of each user's ratings, in stars."""
     users = len(interactions.offsets) - 1
     totals = np.bincount(interactions.user_row, interactions.rating, users)
-    means = totals / np.maximum(np.diff(interactions.offsets), 1)
+    means: npt.NDArray[np.float64] = totals / np.maximum(np.diff(interactions.offsets), 1)
+    return means
+
+
+def rating_residuals(interactions: Interactions) -> Floats:
+    """Returns `[ratings]` how many stars each rating is above its user's mean."""
+    means = mean_ratings(interactions)
     return (interactions.rating - means[interactions.user_row]).astype(np.float32)
 
 

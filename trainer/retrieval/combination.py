@@ -21,6 +21,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from schema.events import SESSION_GAP_SECONDS
 from trainer.config import ModelConfig
 from trainer.data.training_data import Catalogue
 from trainer.lookups import rows_of, saved_variable, weighted_rows
@@ -142,12 +143,12 @@ class HistoryRetrieval(tf.Module):
           long_term: what `long_term_scores` gave.
           user_state: what `user_state` gave for each row's user.
           profile: what `profile` gave.
-          latest: the latest events before each query.
+          latest: the latest events of each query's session.
         """
         if self.recency is None:
             return long_term
         since_last = seconds_since(latest.seconds, latest.earlier)
-        in_session = _in_session(since_last, self._config)
+        in_session = _in_session(since_last)
 
         def in_session_scores() -> tf.Tensor:
             liked = self._tower_history(user_state) + profile[:, self._width :]
@@ -195,8 +196,8 @@ class HistoryRetrieval(tf.Module):
             weights = self.ease.event_weights(history.residuals)[:, tf.newaxis]
             found += weights * tf.gather_nd(tf.convert_to_tensor(self.ease.weights), pairs)
         if self.recency is not None:
-            since_last = seconds_since(history.seconds, history.earlier)
-            in_session = _in_session(since_last, self._config)
+            since_last = seconds_since(history.seconds, history.in_session)
+            in_session = _in_session(since_last)
             session = self._session_contributions(
                 history, rows_of(self.towers, movies), pooled * share
             )
@@ -210,7 +211,7 @@ class HistoryRetrieval(tf.Module):
         width = self._config.embedding_dim
         weights = recency_weights(
             history.seconds[:, tf.newaxis],
-            history.earlier[:, tf.newaxis],
+            history.in_session[:, tf.newaxis],
             self._config.recency_seconds,
         )[:, :, 0]
         mixed = tf.einsum("bte,td->bed", weights, self._query_tower.mixture)
@@ -230,6 +231,6 @@ class HistoryRetrieval(tf.Module):
         )
 
 
-def _in_session(since_last: tf.Tensor, config: ModelConfig) -> tf.Tensor:
-    """Returns `[batch, 1]` bool: whether the user rated something not long ago."""
-    return (since_last <= float(config.session_seconds))[:, tf.newaxis]
+def _in_session(since_last: tf.Tensor) -> tf.Tensor:
+    """Returns `[batch, 1]` bool: whether the query has a session, given the seconds since it."""
+    return (since_last <= float(SESSION_GAP_SECONDS))[:, tf.newaxis]

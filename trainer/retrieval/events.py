@@ -20,13 +20,13 @@ class Events(NamedTuple):
 
 
 class Latest(NamedTuple):
-    """The latest events before a query.
+    """The latest events of a query's session (`schema.events.SESSION_GAP_SECONDS`).
 
     Attributes:
       movies: `[batch, events]` int32, rows of the catalogue; any where not `earlier`.
       seconds: `[batch, events]` float32, from the event to the query.
-      earlier: `[batch, events]` bool, whether there is such an event, strictly earlier.
-      history_length: `[batch]` int64, how many events of the user are strictly earlier in all.
+      earlier: `[batch, events]` bool, whether there is such an event in the session.
+      history_length: `[batch]` int64, how many events of the user come before the query in all.
     """
 
     movies: tf.Tensor
@@ -42,12 +42,12 @@ class History(NamedTuple):
       movies: `[batch, events]` int32, rows of the catalogue; any where not `there`.
       residuals: `[batch, events]` float32, stars above the user's mean; 0 where not known.
       seconds: `[batch, events]` float32, from the event to the query.
-      earlier: `[batch, events]` bool, whether the event is strictly before the query.
+      in_session: `[batch, events]` bool, whether it is among the `Latest` of the session.
       there: `[batch, events]` bool, false for padding.
     """
 
     movies: tf.Tensor
     residuals: tf.Tensor
     seconds: tf.Tensor
-    earlier: tf.Tensor
+    in_session: tf.Tensor
     there: tf.Tensor

@@ -2,7 +2,8 @@
 
 Both blocks are of TensorFlow ops alone, and used by training and by the exported model.
 In training, a rating's own movie is left out of its history, and the recency block sees
-strictly earlier events only: the model never meets the answer, nor the future.
+strictly earlier events of the same session only: the model never meets the answer, nor the
+future.
 
 At the start of a user's next session less is known than in training: nothing of what was
 rated since. So the histories of some rows of a batch are truncated: their latest ratings are
@@ -14,6 +15,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import tensorflow as tf
+
+from schema.events import SESSION_GAP_SECONDS
 
 NEVER = 1e30
 """Seconds since the latest event of a user who has none."""
@@ -138,14 +141,15 @@ def recency_of_batch(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes block and seconds (as in `Recency`) of rows sorted by (segment, time).
 
-    Only the `events` rows before each row's hidden ones can count, so the batch is cut into
-    blocks as long as both together, each compared with itself and the block before: the work
-    grows with the batch, not with its square.
+    Of the session that a row's latest visible events form (`schema.events`), only the `events`
+    rows before its hidden ones can count, so the batch is cut into blocks as long as both
+    together, each compared with itself and the block before: the work grows with the batch, not
+    with its square.
 
-    The exported model looks at the latest `events` that are strictly earlier. Where nothing is
-    hidden the two agree, unless a rating has more than `events` before it and ties with some of
-    them (ties take places here, so the oldest events drop out) or starts a later piece of a user
-    who has more ratings than a batch (the pieces before are not seen here).
+    The exported model looks at those of the latest `events` that are of the query's session.
+    Where nothing is hidden the two agree, unless a rating has more than `events` before it and
+    ties with some of them (ties take places here, so the oldest events drop out) or starts a
+    later piece of a user who has more ratings than a batch (the pieces before are not seen here).
 
     Args:
       movies: `[batch]` index in `table` of each row's movie.
@@ -163,7 +167,7 @@ def recency_of_batch(
     blocks = (batch + length - 1) // length
     pad = blocks * length - batch
     # A block of padding in front stands for "the block before" of the first one.
-    segment = tf.pad(segments, [[length, pad]], constant_values=-1)
+    session = tf.pad(sessions_of(segments, timestamps), [[length, pad]], constant_values=-1)
     time = tf.pad(timestamps, [[length, pad]])
     vectors = tf.pad(tf.gather(table, movies), [[length, pad], [0, 0]])
     skipped = tf.reshape(tf.pad(hidden, [[0, pad]]), [blocks, length, 1])
@@ -177,10 +181,13 @@ def recency_of_batch(
         return tf.concat([cut[:-1], cut[1:]], axis=1)
 
     difference = queries(time)[:, :, tf.newaxis] - keys(time)[:, tf.newaxis, :]
-    same = queries(segment)[:, :, tf.newaxis] == keys(segment)[:, tf.newaxis, :]
+    same = queries(session)[:, :, tf.newaxis] == keys(session)[:, tf.newaxis, :]
     position = tf.range(length)[:, tf.newaxis] + length - tf.range(2 * length)[tf.newaxis, :]
     near = (position > skipped) & (position <= skipped + events)
     seconds, earlier = tf.cast(difference, tf.float32), same & near & (difference > 0)
+    # Hidden rows may leave a longer gap than a session has.
+    goes_on = seconds_since(seconds, earlier) <= float(SESSION_GAP_SECONDS)
+    earlier &= goes_on[:, :, tf.newaxis]
     weights = recency_weights(seconds, earlier, decay_seconds)
     pooled = tf.matmul(weights, keys(vectors)[:, tf.newaxis])
     mixed = tf.reduce_sum(pooled * mixture[:, tf.newaxis, :], axis=1)
@@ -188,6 +195,19 @@ def recency_of_batch(
         tf.reshape(mixed, [blocks * length, table.shape[1]])[:batch],
         tf.reshape(seconds_since(seconds, earlier), [blocks * length])[:batch],
     )
+
+
+def sessions_of(segments: tf.Tensor, timestamps: tf.Tensor) -> tf.Tensor:
+    """Returns `[batch]` ascending numbers of sessions, given rows sorted by (segment, time).
+
+    Args:
+      segments: `[batch]` ascending number of each row's user.
+      timestamps: `[batch]` unix seconds.
+    """
+    begins = (segments[1:] != segments[:-1]) | (
+        timestamps[1:] - timestamps[:-1] > SESSION_GAP_SECONDS
+    )
+    return tf.cumsum(tf.pad(tf.cast(begins, segments.dtype), [[1, 0]]))
 
 
 def events_before(place: tf.Tensor, ties: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from trainer.data.training_data import Bytes, Catalogue, Interactions, Users, rating_residuals
+from trainer.data.training_data import (
+    Bytes,
+    Catalogue,
+    Interactions,
+    Users,
+    mean_ratings,
+    rating_residuals,
+)
 from trainer.lookups import first_not_below, rows_of, saved_variable
 from trainer.retrieval.events import Events, History, Latest
 from trainer.serving.interfaces import Features
-from trainer.serving.queries import Recent
 from transform.outputs import Output
 
 
@@ -86,15 +92,13 @@ class HistoryTable(tf.Module):
 
     Args:
       interactions: the training ratings.
-      movies: number of movies in the catalogue.
     """
 
-    def __init__(self, interactions: Interactions, movies: int) -> None:
+    def __init__(self, interactions: Interactions) -> None:
         super().__init__(name="history_table")
         times = interactions.timestamp
         self.first_time, self.last_time = int(times.min()), int(times.max())
         self._span = self.last_time - self.first_time + 2
-        self._movie_count = movies
         self.movies = saved_variable(interactions.movie_row.astype(np.int32), "history_movies")
         self.residuals = saved_variable(rating_residuals(interactions), "history_residuals")
         self.keys = saved_variable(
@@ -103,10 +107,16 @@ class HistoryTable(tf.Module):
         offsets = interactions.offsets.astype(np.int64)
         bounds = np.stack([offsets, np.append(offsets[1:], offsets[-1])], axis=1)
         self._bounds = saved_variable(bounds, "history_bounds")
+        means = np.append(mean_ratings(interactions), np.mean(interactions.rating, dtype=float))
+        self._means = saved_variable(means.astype(np.float32), "mean_ratings")
 
     def bounds(self, user_row: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, 2]` int64: where each user's history starts and ends."""
         return tf.gather(self._bounds, user_row)
+
+    def mean_ratings(self, user_row: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch]` the users' mean ratings in stars; of an unknown one that of all."""
+        return tf.gather(self._means, user_row)
 
     def events(self, bounds: tf.Tensor) -> Events:
         """Returns the histories, given their `[batch, 2]` bounds."""
@@ -124,7 +134,7 @@ class HistoryTable(tf.Module):
     def latest(
         self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor, count: int
     ) -> Latest:
-        """Returns the latest `count` events strictly before each query's time.
+        """Returns the latest `count` events strictly before each query's time, of any session.
 
         Args:
           user_row: `[batch]` rows of the users.
@@ -142,38 +152,30 @@ class HistoryTable(tf.Module):
         movies = tf.gather(self.movies, places)
         return Latest(movies, tf.cast(seconds, tf.float32), there, ends - bounds[:, 0])
 
-    def padded(
-        self,
-        user_row: tf.Tensor,
-        timestamp: tf.Tensor,
-        bounds: tf.Tensor,
-        recent: Recent,
-        new: tf.Tensor,
-    ) -> History:
-        """Returns whole histories, padded to the longest, with the new ones of recent events.
+    def padded(self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor) -> History:
+        """Returns whole histories, the latest event first, padded to the longest.
+
+        Those strictly before the query's time are marked as `in_session`, of any session.
 
         Args:
           user_row: `[batch]` rows of the users.
           timestamp: `[batch]` unix seconds of the queries.
           bounds: `[batch, 2]` of the users' histories.
-          recent: events that the queries give, `[batch, n]`.
-          new: `[batch, n]` bool, which of them count.
         """
         starts, ends = tf.split(bounds, 2, axis=1)
         longest = tf.reduce_max(tf.concat([[[0]], ends - starts], axis=0))
-        places = starts + tf.range(longest)[tf.newaxis, :]
-        there = places < ends
+        places = ends - 1 - tf.range(longest)[tf.newaxis, :]
+        there = places >= starts
         places = tf.where(there, places, 0)
         times = rows_of(self.keys, places) - self._key_of_second_0(user_row)[:, tf.newaxis]
-        movies = tf.gather(self.movies, places)
-        residuals = tf.gather(self.residuals, places)
-        movies = tf.concat([movies, tf.minimum(recent.movies, self._movie_count - 1)], axis=1)
-        residuals = tf.concat([residuals, tf.zeros_like(recent.times, tf.float32)], axis=1)
-        there = tf.concat([there, new], axis=1)
-        times = tf.concat([times, recent.times], axis=1)
         seconds = timestamp[:, tf.newaxis] - times
-        earlier = there & (seconds > 0)
-        return History(movies, residuals, tf.cast(seconds, tf.float32), earlier, there)
+        return History(
+            tf.gather(self.movies, places),
+            tf.gather(self.residuals, places),
+            tf.cast(seconds, tf.float32),
+            there & (seconds > 0),
+            there,
+        )
 
     def _key_of_second_0(self, user_row: tf.Tensor) -> tf.Tensor:
         """Returns `[batch]` what a rating's key would be whose unix time is 0."""

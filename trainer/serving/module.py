@@ -13,7 +13,9 @@ from schema.features import Owner
 from schema.predictions import PREDICTED_RATING
 from trainer.data.training_data import TrainingData
 from trainer.lookups import saved_variable
-from trainer.retrieval.events import Events, Latest
+from trainer.retrieval.events import Events, History, Latest
+from trainer.retrieval.history import NEVER
+from trainer.retrieval.sessions import latest_of_session, places_of_latest, session_of
 from trainer.serving import input_parsing
 from trainer.serving.interfaces import Features, Rating, Retrieval
 from trainer.serving.lookup_tables import HistoryTable, MovieTable, UserTable
@@ -46,7 +48,7 @@ class ServingModel(tf.Module):
     Args:
       retrieval: scores the catalogue.
       rating: predicts stars.
-      recency_events: how many latest events retrieval looks at.
+      recency_events: how many of a session's latest events retrieval looks at.
       data: the training data; its ratings become the users' histories.
       movie_features: the catalogue's transformed features as tensors.
     """
@@ -75,7 +77,7 @@ class ServingModel(tf.Module):
             self._user_features,
             self.transform(input_parsing.unknown_user_features(self.features)),
         )
-        self.history = HistoryTable(data.interactions, self.movies.count)
+        self.history = HistoryTable(data.interactions)
         self.user_outputs = self._user_outputs()
         self.user_states = self._user_states()
         # One graph for the two signatures that read tf.Examples; as a plain function, since the
@@ -187,25 +189,38 @@ class ServingModel(tf.Module):
         return tf.gather(self.retrieval.user_state(history, tf.size(users, tf.int64)), user)
 
     def latest(self, query: Query, bounds: tf.Tensor) -> Latest:
-        """Returns the latest training events strictly before each query's time."""
+        """Returns the latest known events of each query's session, strictly before its time."""
+        latest = self._latest(query, bounds)
+        return latest._replace(earlier=session_of(latest.seconds, latest.earlier))
+
+    def _latest(self, query: Query, bounds: tf.Tensor) -> Latest:
+        """Returns the latest known events, of any session."""
         return self.history.latest(query.user_row, query.timestamp, bounds, self._recency_events)
 
     def _recent(self, query: Query, context: QueryContext) -> Recent:
         checked = input_parsing.checked
         movie_ids = checked(context.recent_movie_ids, query.user_row, "recent_movie_ids")
-        timestamps = checked(context.recent_timestamps, movie_ids, "recent_timestamps", axes=2)
-        given = tf.where(timestamps > 0, timestamps, query.timestamp[:, tf.newaxis])
-        return Recent(self.movies.rows(movie_ids), given)
+        times = checked(context.recent_timestamps, movie_ids, "recent_timestamps", axes=2)
+        ratings = checked(context.recent_ratings, movie_ids, "recent_ratings", axes=2)
+        movies, times = self.movies.rows(movie_ids), tf.maximum(times, 0)
+        counts = (movies < self.movies.count) & _is_last(movies, times)
+        now = query.timestamp[:, tf.newaxis]
+        timed = counts & (times > 0) & (times <= now)
+        mean = self.history.mean_ratings(query.user_row)[:, tf.newaxis]
+        stars = tf.clip_by_value(ratings, raw.RATING_MIN, raw.RATING_MAX)
+        return Recent(
+            tf.minimum(movies, self.movies.count - 1),
+            tf.where(ratings > 0, stars - mean, 0.0),
+            tf.where(times > 0, tf.cast(now - times, tf.float32), NEVER),
+            counts,
+            timed,
+        )
 
-    def _new(self, recent: Recent, history: Events) -> tf.Tensor:
-        """Returns `[batch, n]` bool: which recent movies are new to the history, named first."""
-        movies = recent.movies
-        same = movies[:, :, tf.newaxis] == movies[:, tf.newaxis, :]
-        before = tf.linalg.band_part(tf.cast(same, tf.int32), -1, 0)
-        first = tf.reduce_sum(before, axis=2) == 1
-        seen = tf.pad(self.marks(history.pairs, tf.shape(movies)[0]), [[0, 0], [0, 1]])
-        in_history = tf.gather(seen, movies, batch_dims=1)
-        return first & ~in_history & (movies < self.movies.count)
+    def _is_new(self, recent: Recent, history: Events) -> tf.Tensor:
+        """Returns `[batch, n]` bool: which recent events count and are of no movie in the
+        history."""
+        seen = self.marks(history.pairs, tf.shape(recent.movies)[0])
+        return recent.counts & ~tf.gather(seen, recent.movies, batch_dims=1)
 
     # -- scores and stars -----------------------------------------------------------------
 
@@ -230,40 +245,80 @@ class ServingModel(tf.Module):
     def _scores(self, query: Query, context: QueryContext) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `[batch, movies]` scores, and what was seen as pairs."""
         bounds = self.history.bounds(query.user_row)
-        history, latest = self.history.events(bounds), self.latest(query, bounds)
+        history, latest = self.history.events(bounds), self._latest(query, bounds)
         recent, user_state = self._recent(query, context), self.user_state(query.user_row)
 
         def with_recent() -> tuple[tf.Tensor, Latest, tf.Tensor]:
-            is_new = self._new(recent, history)
+            is_new = self._is_new(recent, history)
             new = _new_events(recent, is_new)
             batch = tf.size(query.user_row, tf.int64)
             return (
                 user_state + self.retrieval.user_state(new, batch),
-                self._with_recent(query, latest, recent, is_new),
+                self._with_recent(latest, recent, is_new),
                 tf.concat([history.pairs, new.pairs], axis=0),
             )
 
         # Mostly queries give no events beside the known history.
         user_state, latest, seen = tf.cond(
-            tf.reduce_any(recent.movies < self.movies.count),
+            tf.reduce_any(recent.counts),
             with_recent,
             lambda: (user_state, latest, history.pairs),
         )
+        latest = latest._replace(earlier=session_of(latest.seconds, latest.earlier))
         long_term = self.retrieval.long_term_scores(user_state, query.profile)
         return self.retrieval.scores(long_term, user_state, query.profile, latest), seen
 
-    def _with_recent(
-        self, query: Query, latest: Latest, recent: Recent, is_new: tf.Tensor
-    ) -> Latest:
-        seconds = query.timestamp[:, tf.newaxis] - recent.times
-        new_before = tf.reduce_sum(tf.cast(is_new & (seconds > 0), tf.int64), axis=1)
-        known = recent.movies < self.movies.count
-        return Latest(
-            tf.concat([latest.movies, tf.minimum(recent.movies, self.movies.count - 1)], axis=1),
-            tf.concat([latest.seconds, tf.cast(seconds, tf.float32)], axis=1),
-            tf.concat([latest.earlier, known & (seconds > 0)], axis=1),
-            latest.history_length + new_before,
+    def _with_recent(self, latest: Latest, recent: Recent, is_new: tf.Tensor) -> Latest:
+        """Joins the latest events of histories and requests, in event order, latest first."""
+        not_later = tf.reduce_sum(tf.cast(is_new & (recent.seconds >= 0), tf.int64), axis=1)
+        again = recent.timed[:, tf.newaxis] & (
+            latest.movies[:, :, tf.newaxis] == recent.movies[:, tf.newaxis]
         )
+        # The request was made after what it tells, so in one second its events are the later.
+        movies, seconds, known = (
+            tf.concat([tf.reverse(of_request, [1]), of_history], axis=1)
+            for of_request, of_history in (
+                (recent.movies, latest.movies),
+                (recent.seconds, latest.seconds),
+                (recent.timed, latest.earlier & ~tf.reduce_any(again, axis=2)),
+            )
+        )
+        places = places_of_latest(seconds, known, self._recency_events)
+        return Latest(
+            tf.gather(movies, places, batch_dims=1),
+            tf.gather(seconds, places, batch_dims=1),
+            tf.gather(known, places, batch_dims=1),
+            latest.history_length + not_later,
+        )
+
+    def _whole_history(
+        self, query: Query, bounds: tf.Tensor, known: Events, recent: Recent
+    ) -> History:
+        """Returns the history with the request's events, each movie once, latest first."""
+        history = self.history.padded(query.user_row, query.timestamp, bounds)
+        batch = tf.shape(recent.movies)[0]
+        is_new = self._is_new(recent, known)
+        tells = is_new | recent.timed
+        again = self.marks(_pairs(recent.movies, tells), batch)
+        kept = history.there & ~tf.gather(again, history.movies, batch_dims=1)
+        # A movie of the history keeps its rating.
+        shape = tf.stack([tf.cast(batch, tf.int64), self.movies.count])
+        stored = tf.gather(
+            tf.scatter_nd(known.pairs, known.residuals, shape), recent.movies, batch_dims=1
+        )
+        residuals = tf.where(is_new, recent.residuals, stored)
+        movies, residuals, seconds, known_times, there = (
+            tf.concat([tf.reverse(of_request, [1]), of_history], axis=1)
+            for of_request, of_history in (
+                (recent.movies, history.movies),
+                (residuals, history.residuals),
+                (recent.seconds, history.seconds),
+                (recent.timed, history.in_session & kept),
+                (tells, kept),
+            )
+        )
+        in_session = latest_of_session(seconds, known_times, self._recency_events)
+        return History(movies, residuals, seconds, in_session, there)
 
     # -- answers --------------------------------------------------------------------------
 
@@ -399,8 +454,8 @@ class ServingModel(tf.Module):
         bounds = self.history.bounds(query.user_row)
         known = self.history.events(bounds)
         recent = self._recent(query, context)
-        new = self._new(recent, known)
-        history = self.history.padded(query.user_row, query.timestamp, bounds, recent, new)
+        new = self._is_new(recent, known)
+        history = self._whole_history(query, bounds, known, recent)
         user_state = self.user_state(query.user_row)
         user_state += self.retrieval.user_state(
             _new_events(recent, new), tf.size(query.user_row, tf.int64)
@@ -424,10 +479,21 @@ class ServingModel(tf.Module):
         }
 
 
+def _is_last(movies: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
+    """Returns `[batch, n]` bool: which events are the last of their movie in event order.
+
+    Event order is (time, position in the list); events without a time, of 0, come first.
+    """
+    same = movies[:, :, tf.newaxis] == movies[:, tf.newaxis]
+    own, other = times[:, :, tf.newaxis], times[:, tf.newaxis]
+    place = tf.range(tf.shape(movies)[1])
+    behind = (other == own) & (place > place[:, tf.newaxis])
+    return ~tf.reduce_any(same & ((other > own) | behind), axis=2)
+
+
 def _new_events(recent: Recent, new: tf.Tensor) -> Events:
     """Returns the new ones among the recent."""
-    pairs = _pairs(recent.movies, new)
-    return Events(pairs, tf.zeros_like(pairs[:, 0], tf.float32))
+    return Events(_pairs(recent.movies, new), tf.gather_nd(recent.residuals, tf.where(new)))
 
 
 def _pairs(movies: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:

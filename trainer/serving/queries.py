@@ -31,12 +31,20 @@ class Recent(NamedTuple):
     """Events that queries give beside the known histories.
 
     Attributes:
-      movies: `[batch, n]` int32 rows of the catalogue; the number of movies where unknown.
-      times: `[batch, n]` int64 unix seconds; the query's own where not given.
+      movies: `[batch, n]` int32 rows of the catalogue.
+      residuals: `[batch, n]` float32, stars above the user's mean; 0 where no rating is given.
+      seconds: `[batch, n]` float32, from the event to the query; `NEVER` without a time.
+      counts: `[batch, n]` bool: the last event of each known movie, in event order; the
+        others count for nothing.
+      timed: `[batch, n]` bool: which of them have a time, not after the query's: a session can
+        hold these.
     """
 
     movies: tf.Tensor
-    times: tf.Tensor
+    residuals: tf.Tensor
+    seconds: tf.Tensor
+    counts: tf.Tensor
+    timed: tf.Tensor
 
 
 class QueryContext(NamedTuple):
@@ -45,12 +53,15 @@ class QueryContext(NamedTuple):
     Attributes:
       timestamp: `[batch]` unix seconds of the query; 0 means now.
       recent_movie_ids: `[batch, n]` ids beside the known history; an empty one is none.
-      recent_timestamps: `[batch, n]` unix seconds of each; 0 means at the query's time.
+      recent_timestamps: `[batch, n]` unix seconds of each. One of 0 has no time: it is history
+        and never part of the session.
+      recent_ratings: `[batch, n]` float32 stars of each; 0 or NaN where none was given.
     """
 
     timestamp: tf.Tensor
     recent_movie_ids: tf.Tensor
     recent_timestamps: tf.Tensor
+    recent_ratings: tf.Tensor
 
 
 class Excluded(NamedTuple):
@@ -58,7 +69,7 @@ class Excluded(NamedTuple):
 
     Attributes:
       movie_ids: `[batch, n]` ids; an empty or unknown one excludes nothing.
-      seen: scalar bool, the user's training history and recent movies as well.
+      seen: scalar bool, the user's history and recent movies as well.
     """
 
     movie_ids: tf.Tensor

@@ -8,6 +8,11 @@
 - `export_contract`: nothing to the name and version of this list, so that `saved_model.pb`
   alone says whose model it is.
 
+The events beside the known history, `recent_*`, have a movie, a time and a rating. A time of 0
+is none, and such an event is history. One with a time that is not after the query's belongs to
+the session where a chain of gaps of at most 30 minutes leads to it from the query; else it is
+history as well. A rating of 0 or NaN is none.
+
 The evaluation is a signature of its own, `trainer.evaluation.signature`.
 """
 
@@ -27,6 +32,7 @@ EXAMPLES = tf.TensorSpec([None], tf.string, "examples")
 _RECENT = {
     "recent_movie_ids": tf.TensorSpec([None, None], tf.string, "recent_movie_ids"),
     "recent_timestamps": tf.TensorSpec([None, None], tf.int64, "recent_timestamps"),
+    "recent_ratings": tf.TensorSpec([None, None], tf.float32, "recent_ratings"),
 }
 _MOVIES = {"movie_ids": tf.TensorSpec([None, None], tf.string, "movie_ids")}
 _K = {"k": tf.TensorSpec([], tf.int32, "k")}

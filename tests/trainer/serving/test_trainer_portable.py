@@ -41,6 +41,7 @@ users = {
     "timestamp": tf.constant([asked["time"]] * 2, tf.int64),
     "recent_movie_ids": tf.constant([[""], [asked["movies"][0]]]),
     "recent_timestamps": tf.constant([[0], [0]], tf.int64),
+    "recent_ratings": tf.constant([[0.0], [0.0]]),
 }
 recommended = model.signatures["recommend"](
     **users,
