@@ -100,11 +100,19 @@ class LongTermConfig:
       max_steps: steps after which no further epoch begins, for data of many users.
       ease_penalty: EASE's λ.
       ease_popularity_penalty: what is added to λ for each rating of the movie.
+      ease_user_exponent: users are weighted by their number of ratings to minus this power, so
+        that those of hundreds of ratings do not decide everything.
       ease_rating_weight: how much more a movie of the history counts per star above the
         user's mean.
       ease_weight: weight of EASE's scores beside the autoencoder's.
       ease_limit: largest catalogue that EASE is fitted for; its weights are one number for
         each pair of movies.
+      ials_dim: width of iALS's vectors.
+      ials_unobserved: weight of a pair without a rating in its objective, α₀.
+      ials_penalty: its penalty, λ.
+      ials_exponent: how the penalty grows with the number of ratings, ν.
+      ials_iterations: how often it solves for users and movies.
+      ials_state_steps: steps of conjugate gradients that solve for a user's vector.
       session_weight: weight of the long-term scores beside the towers' in a session.
     """
 
@@ -119,9 +127,16 @@ class LongTermConfig:
     max_steps: int = 2_000
     ease_penalty: float = 300.0
     ease_popularity_penalty: float = 2.0
+    ease_user_exponent: float = 0.5
     ease_rating_weight: float = 0.2
     ease_weight: float = 6.0
     ease_limit: int = 5_000
+    ials_dim: int = 256
+    ials_unobserved: float = 0.249
+    ials_penalty: float = 0.059
+    ials_exponent: float = 0.75
+    ials_iterations: int = 12
+    ials_state_steps: int = 12
     session_weight: float = 0.3
 
 

@@ -36,7 +36,11 @@ class Ease(tf.Module):
         config, movies = self._config, len(data.catalogue.ids)
         self.weights = saved_variable(
             ease_weights(
-                data.interactions, movies, config.ease_penalty, config.ease_popularity_penalty
+                data.interactions,
+                movies,
+                config.ease_penalty,
+                config.ease_popularity_penalty,
+                config.ease_user_exponent,
             ),
             "ease",
         )
@@ -66,26 +70,35 @@ if TYPE_CHECKING:
 
 
 def ease_weights(
-    interactions: Interactions, movies: int, penalty: float, popularity_penalty: float
+    interactions: Interactions,
+    movies: int,
+    penalty: float,
+    popularity_penalty: float,
+    user_exponent: float,
 ) -> Floats:
     """Returns EASE's item-to-item weights `[movies, movies]`, with a zero diagonal.
 
     B = I - P · diag(1 / diag(P)) with P = (G + Λ)⁻¹ (Steck 2019, equation 8): a user's score of
-    movie j is the sum of B[i, j] over the movies i of the history. G = XᵀX, and
-    Λ = λ + c · diag(G) grows with a movie's ratings as dropout on the histories would have it
-    (Steck 2020: c is p / (1 - p) for a dropout of p).
+    movie j is the sum of B[i, j] over the movies i of the history. G = XᵀWX with a diagonal W of
+    weights of users, n^-a over their mean for n ratings: the regression of a movie on all others
+    weighs each user's error so. Λ = λ + c · diag(G) grows with a movie's ratings as dropout on the
+    histories would have it (Steck 2020: c is p / (1 - p) for a dropout of p).
 
     Args:
       interactions: the training ratings; their stars do not count.
       movies: number of movies in the catalogue.
       penalty: λ, above 0.
       popularity_penalty: c, at least 0.
+      user_exponent: a, at least 0; at 0 all users weigh the same.
     """
+    lengths = np.diff(interactions.offsets)
+    of_users = np.maximum(lengths, 1.0) ** -user_exponent * (lengths > 0)
+    of_users *= (lengths > 0).sum() / of_users.sum()
     seen = scipy.sparse.csr_matrix(
         (np.ones(len(interactions)), interactions.movie_row, interactions.offsets),
-        shape=(len(interactions.offsets) - 1, movies),
+        shape=(len(lengths), movies),
     )
-    gram = (seen.T @ seen).toarray()
+    gram = (seen.T @ scipy.sparse.diags(of_users) @ seen).toarray()
     gram[np.diag_indices(movies)] += penalty + popularity_penalty * np.diag(gram)
     inverse = np.linalg.inv(gram)
     weights = -inverse / np.diag(inverse)[np.newaxis, :]

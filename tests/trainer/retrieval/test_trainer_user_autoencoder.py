@@ -31,15 +31,22 @@ def interactions_of(seen, stars=None):
     )
 
 
+@pytest.mark.parametrize("user_exponent", [0.0, 0.5])
 @pytest.mark.parametrize("popularity_penalty", [0.0, 2.0])
-def test_ease_weights_are_those_of_a_ridge_regression_per_movie(seen, popularity_penalty):
+def test_ease_weights_are_those_of_a_ridge_regression_per_movie(
+    seen, popularity_penalty, user_exponent
+):
     """Each movie from all others, by least squares with the penalty's rows appended."""
-    found = ease_weights(interactions_of(seen), MOVIES, 5.0, popularity_penalty)
-    penalty = 5.0 + popularity_penalty * seen.sum(axis=0)
+    found = ease_weights(interactions_of(seen), MOVIES, 5.0, popularity_penalty, user_exponent)
+    lengths = seen.sum(axis=1)
+    of_users = 1.0 / lengths**user_exponent
+    of_users /= of_users.mean()
+    penalty = 5.0 + popularity_penalty * (of_users @ seen)
+    rows = np.sqrt(of_users)[:, np.newaxis] * seen
     for movie in range(MOVIES):
         others = np.delete(np.arange(MOVIES), movie)
-        inputs = np.vstack([seen[:, others], np.diag(np.sqrt(penalty[others]))])
-        answers = np.append(seen[:, movie], np.zeros(MOVIES - 1))
+        inputs = np.vstack([rows[:, others], np.diag(np.sqrt(penalty[others]))])
+        answers = np.append(rows[:, movie], np.zeros(MOVIES - 1))
         expected = np.linalg.lstsq(inputs, answers, rcond=None)[0]
         np.testing.assert_allclose(found[others, movie], expected, atol=1e-5)
     assert not found[np.diag_indices(MOVIES)].any()
