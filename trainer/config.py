@@ -104,7 +104,7 @@ class LongTermConfig:
         that those of hundreds of ratings do not decide everything.
       ease_rating_weight: how much more a movie of the history counts per star above the
         user's mean.
-      ease_weight: weight of EASE's scores beside the autoencoder's.
+      ease_weight: weight of EASE's scores beside the autoencoder's in a session.
       ease_limit: largest catalogue that EASE is fitted for; its weights are one number for
         each pair of movies.
       ials_dim: width of iALS's vectors.
@@ -113,6 +113,7 @@ class LongTermConfig:
       ials_exponent: how the penalty grows with the number of ratings, ν.
       ials_iterations: how often it solves for users and movies.
       ials_state_steps: steps of conjugate gradients that solve for a user's vector.
+      next_visit_weights: weights of the standardised scores of autoencoder, EASE and iALS.
       session_weight: weight of the long-term scores beside the towers' in a session.
     """
 
@@ -137,6 +138,7 @@ class LongTermConfig:
     ials_exponent: float = 0.75
     ials_iterations: int = 12
     ials_state_steps: int = 12
+    next_visit_weights: tuple[float, float, float] = (5.0, 1.0, 1.0)
     session_weight: float = 0.3
 
 

@@ -25,6 +25,7 @@ from trainer.rating.rating_blend import BlendedRating
 from trainer.rating.rating_bpmf import BpmfFit
 from trainer.retrieval.combination import HistoryRetrieval
 from trainer.retrieval.ease import Ease
+from trainer.retrieval.ials import Ials
 from trainer.retrieval.two_towers import catalogue_tensors
 from trainer.retrieval.user_autoencoder import UserAutoencoder, fit_user_autoencoder
 from trainer.serving import describe
@@ -93,12 +94,14 @@ class Standalone:
       autoencoder: the autoencoder.
       autoencoder_losses: its losses, one per epoch.
       ease: EASE; None where the catalogue is too large.
+      ials: iALS.
       bpmf: the Bayesian factorisation of the ratings.
     """
 
     autoencoder: UserAutoencoder
     autoencoder_losses: Sequence[float]
     ease: Ease | None
+    ials: Ials
     bpmf: BpmfFit
 
 
@@ -122,7 +125,7 @@ class Network:
 def fit_standalone(
     config: TrainerConfig, data: TrainingData, report: Callable[[str], None]
 ) -> Standalone:
-    """Fits the autoencoder, EASE and the Bayesian factorisation; arguments as of `train`."""
+    """Fits autoencoder, EASE, iALS and Bayesian factorisation; arguments as of `train`."""
 
     def on_epoch(epoch: int, epochs: int, loss: float) -> None:
         if epoch == epochs or epoch % 10 == 0:
@@ -136,8 +139,10 @@ def fit_standalone(
     seed = config.train.seed
     autoencoder_losses = fit_user_autoencoder(autoencoder, data, seed, on_epoch)
     ease = _fit_ease(config.long_term, data)
+    ials = Ials(config.long_term, seed)
+    ials.fit(data)
     fitted = fit_bpmf(data, config.bpmf, seed, on_sweep)
-    return Standalone(autoencoder, autoencoder_losses, ease, fitted)
+    return Standalone(autoencoder, autoencoder_losses, ease, ials, fitted)
 
 
 def _fit_ease(config: LongTermConfig, data: TrainingData) -> Ease | None:
@@ -173,6 +178,7 @@ def fit_network(
             model.candidate_tower,
             standalone.autoencoder,
             standalone.ease,
+            standalone.ials,
             data.catalogue,
         ),
         BlendedRating(model.rating_model, standalone.bpmf, config.bpmf.weight),

@@ -101,7 +101,7 @@ def test_biases_components_and_ease_are_finite(tiny):
     parts = principal_components(*index, users + 1, movies + 1, 20)
     assert [part.shape for part in parts] == [(users + 1, 20), (movies + 1, 20)]
     assert_finite(*parts)
-    ease = ease_weights(ratings, movies, 300.0, 2.0)
+    ease = ease_weights(ratings, movies, 300.0, 2.0, 0.5)
     assert_finite(ease)
     assert not np.diag(ease).any()
 

@@ -41,7 +41,9 @@ EMPTY = {"string": "", "float32": 0.0}
 # Few decay times and events, and a batch smaller than some histories: every edge is met.
 SMALL = TrainerConfig(
     model=ModelConfig(embedding_dim=8, recency_events=16, rating_dim=8, hidden_units=8),
-    long_term=LongTermConfig(embedding_dim=6, epochs=3, batch_users=16, ease_penalty=20.0),
+    long_term=LongTermConfig(
+        embedding_dim=6, epochs=3, batch_users=16, ease_penalty=20.0, ials_dim=5, ials_iterations=3
+    ),
     bpmf=BpmfConfig(rank=4, served_rank=6, burn_in=3, samples=7, components=3),
     train=TrainConfig(epochs=2, batch_size=128, learning_rate=0.01, seed=7),
 )
@@ -394,17 +396,16 @@ class Oracle:
         own = held.user_row == self.known_users.get(user, -1)
         return float((held.rating[own] if own.any() else held.rating).astype(np.float64).mean())
 
-    def residuals(self, user, recent):
+    def residuals(self, user, recent=()):
         """Residuals by row, of the history's movies and of the new ones of `recent`."""
         found = {row: self.rating_residual(user, row) for _, row in self.history(user)}
         for _, row, stars in last_of_each(recent):
             found.setdefault(row, stars - self.mean_rating(user) if stars else 0.0)
         return found
 
-    def long_term(self, user, profile, timestamp, recent=()):
-        """Scores of all movies that do not depend on the time; `recent` are (time, row, stars)."""
-        model, config = self.retrieval._autoencoder, self.trained.config.long_term
-        residuals = self.residuals(user, recent)
+    def autoencoder(self, profile, timestamp, residuals):
+        """The autoencoder's scores of all movies."""
+        model = self.retrieval._autoencoder
         inputs, weights = model.input_table.numpy(), model.rating_weights.numpy()
         total = np.zeros(inputs.shape[1])
         for row, residual in residuals.items():
@@ -414,11 +415,49 @@ class Oracle:
             if name in model.profile.tables:
                 query = query + model.profile.tables[name].numpy()[index]
         width = inputs.shape[1]
-        scores = self.candidates[:, :width] @ np.tanh(query) + self.candidates[:, width]
+        return self.candidates[:, :width] @ np.tanh(query) + self.candidates[:, width]
+
+    def ease(self, residuals):
+        """EASE's scores of all movies, as they count in a session."""
+        config, scores = self.trained.config.long_term, np.zeros(len(self.candidates))
         for row, residual in residuals.items():
             weight = config.ease_weight * (1.0 + config.ease_rating_weight * residual)
-            scores = scores + weight * self.retrieval.ease.weights.numpy()[row]
+            scores += weight * self.retrieval.ease.weights.numpy()[row]
         return scores
+
+    def ials_matrix(self, events):
+        """The matrix of the normal equations of a user's vector of iALS."""
+        config = self.trained.config.long_term
+        vectors = self.retrieval.ials.movies.numpy().astype(np.float64)
+        scaled = len(events) + config.ials_unobserved * len(vectors)
+        weights = np.full(len(vectors), config.ials_unobserved)
+        weights[list(events)] += 1.0
+        ridge = config.ials_penalty * scaled**config.ials_exponent
+        return (vectors.T * weights) @ vectors + ridge * np.eye(vectors.shape[1])
+
+    def ials(self, events):
+        """Scores of all movies by iALS."""
+        vectors = self.retrieval.ials.movies.numpy().astype(np.float64)
+        right = vectors[list(events)].sum(axis=0)
+        return vectors @ np.linalg.solve(self.ials_matrix(events), right)
+
+    def standalone(self, user, profile, timestamp, recent=()):
+        """Scores of all movies by each standalone model."""
+        residuals = self.residuals(user, recent)
+        return [
+            self.autoencoder(profile, timestamp, residuals),
+            self.ease(residuals),
+            self.ials(residuals),
+        ]
+
+    def long_term(self, user, profile, timestamp, recent=()):
+        """Scores of the next visit, whatever the time; `recent` are (time, row, stars)."""
+        total = 0.0
+        weights = self.trained.config.long_term.next_visit_weights
+        found = self.standalone(user, profile, timestamp, recent)
+        for weight, scores in zip(weights, found, strict=True):
+            total = total + weight * (scores - scores.mean()) / max(scores.std(), 1e-6)
+        return total
 
     def latest(self, user, timestamp, recent):
         """(seconds, row) of the latest events of the query's session.
@@ -470,13 +509,13 @@ class Oracle:
         return np.concatenate([liked, recency, [1.0]])
 
     def scores(self, user, profile, timestamp, recent=()):
-        long_term = self.long_term(user, profile, timestamp, recent)
         latest = self.latest(user, timestamp, recent)
         if not latest:
-            return long_term
+            return self.long_term(user, profile, timestamp, recent)
         query = self.query(user, profile, timestamp, recent)
         towers = self.candidates[:, -len(query) :] @ query
-        return towers + self.trained.config.long_term.session_weight * long_term
+        autoencoder, ease, _ = self.standalone(user, profile, timestamp, recent)
+        return towers + self.trained.config.long_term.session_weight * (autoencoder + ease)
 
     def stars(self, profile, timestamp, row):
         """The rating model's answer for a movie of the catalogue, called for one pair."""

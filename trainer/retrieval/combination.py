@@ -1,18 +1,20 @@
-"""Retrieval as it is served: long-term scores, and in a session those of the towers as well.
+"""Retrieval as it is served: the next visit's list, and what a session adds.
 
-The score of a movie is one dot product of a query and a candidate vector:
+**Next visit**: the weighted sum of the standardised scores of the autoencoder, EASE and iALS
+(`trainer.retrieval.blend`), whatever the time of the query.
+
+**In a session** the score of a movie is one dot product of a query and a candidate vector:
 
 | block | query | candidate |
 |---|---|---|
-| long-term | a · tanh(pooled history + profile + start) | embedding + features |
-| tower | s · (pooled history + profile + temporal context) | embedding + features |
-| recency | s · latest events | embedding |
-| biases | a, s | log popularity, as trained |
-| movies | a · c · (EASE's scores) - seen-item mask | one-hot |
+| tower | pooled history + profile + temporal context | embedding + features |
+| recency | latest events | embedding |
+| biases | 1 | log popularity, as trained |
+| long-term | a · tanh(pooled history + profile + start) | embedding + features, popularity |
+| movies | a · EASE's scores | one-hot |
 
-with s = 1 in a session and 0 after it, and a the weight of the long-term scores:
-`session_weight` in a session, 1 after it. The last block is as wide as the catalogue and is
-added without writing the one-hot out.
+with a = `session_weight`. The last block is as wide as the catalogue and is added without writing
+the one-hot out. What enters is additive over events; iALS, which is solved for, is not among it.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from schema.events import SESSION_GAP_SECONDS
 from trainer.config import ModelConfig
 from trainer.data.training_data import Catalogue
 from trainer.lookups import rows_of, saved_variable, weighted_rows
+from trainer.retrieval.blend import blended, deviation
 from trainer.retrieval.ease import Ease
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.history import (
@@ -33,9 +36,12 @@ from trainer.retrieval.history import (
     recency_weights,
     seconds_since,
 )
+from trainer.retrieval.ials import Ials
 from trainer.retrieval.two_towers import CandidateTower, QueryTower, query_of
 from trainer.retrieval.user_autoencoder import UserAutoencoder
 from transform import outputs as out
+
+AUTOENCODER, EASE, IALS = "autoencoder", "ease", "ials"
 
 
 class HistoryRetrieval(tf.Module):
@@ -49,6 +55,7 @@ class HistoryRetrieval(tf.Module):
       candidate_tower: the trained candidate tower.
       autoencoder: the trained autoencoder.
       ease: the fitted EASE; None where the catalogue is too large.
+      ials: the fitted iALS.
       catalogue: every movie.
     """
 
@@ -58,6 +65,7 @@ class HistoryRetrieval(tf.Module):
         candidate_tower: CandidateTower,
         autoencoder: UserAutoencoder,
         ease: Ease | None,
+        ials: Ials,
         catalogue: Catalogue,
     ) -> None:
         super().__init__(name="retrieval")
@@ -88,6 +96,16 @@ class HistoryRetrieval(tf.Module):
             else saved_variable(tf.gather(self._query_tower.recency, movie_ids), "recent")
         )
         self.ease = ease
+        self.ials = ials
+        # Columns of the user state: sums of `histories`, EASE's scores, the vector of iALS.
+        self._state_parts = [
+            sum(self._parts),
+            0 if ease is None else self._movies,
+            self._long_term_config.ials_dim,
+        ]
+        self._weights = dict(
+            zip((AUTOENCODER, EASE, IALS), self._long_term_config.next_visit_weights, strict=True)
+        )
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' transformed features alone."""
@@ -95,16 +113,19 @@ class HistoryRetrieval(tf.Module):
         return tf.concat(parts, axis=1)
 
     def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
-        """Sums up histories: one vector per user, additive over events.
+        """Sums up histories: one vector per user.
 
         Args:
-          events: the histories.
+          events: the histories; not additive over them, since the vector of iALS is solved for.
           batch: scalar int64, how many there are.
 
         Returns:
-          `[batch, width]`: the number of events, sums for the autoencoder and the tower, and
-          EASE's weighted scores where there is EASE.
+          `[batch, width]`: the number of events, sums for the autoencoder and the tower, EASE's
+          weighted scores where there is EASE, and the vector of iALS.
         """
+        return tf.concat([self._sums(events, batch), self.ials.user_state(events, batch)], axis=1)
+
+    def _sums(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
         ones = tf.ones_like(events.residuals)
         sums = weighted_rows(events.pairs, ones, batch, self.histories)
         sums += weighted_rows(events.pairs, events.residuals, batch, self.rating_weights)
@@ -113,18 +134,30 @@ class HistoryRetrieval(tf.Module):
         return tf.concat([sums, self.ease.user_state(events, batch)], axis=1)
 
     def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, movies]` scores that do not depend on the time of the query.
+        """Returns `[batch, movies]` scores of the next visit, whatever the time of the query.
 
         Args:
           user_state: what `user_state` gave for each row's user.
           profile: what `profile` gave.
         """
-        query = self._long_term_query(user_state, profile)
-        query = tf.pad(query, [[0, 0], [0, 1]], constant_values=1.0)
-        scores = tf.matmul(query, self.candidates, transpose_b=True)
-        if self.ease is None:
-            return scores
-        return scores + self.ease.scores(user_state[:, sum(self._parts) :])
+        scores = self._standalone_scores(user_state, profile)
+        return blended(list(scores.values()), [self._weights[name] for name in scores])
+
+    def _standalone_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns `[batch, movies]` scores of each standalone model, by name."""
+        sums, of_ease, of_ials = tf.split(user_state, self._state_parts, axis=1)
+        query = tf.pad(self._long_term_query(sums, profile), [[0, 0], [0, 1]], constant_values=1.0)
+        scores = {
+            AUTOENCODER: tf.matmul(query, self.candidates, transpose_b=True),
+            IALS: self.ials.scores(of_ials),
+        }
+        if self.ease is not None:
+            scores[EASE] = self.ease.scores(of_ease)
+        return scores
+
+    def _session_long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+        scores = self._standalone_scores(user_state, profile)
+        return tf.add_n([scores[name] for name in scores if name != IALS])
 
     def _long_term_query(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         length, totals = user_state[:, 0], user_state[:, 1 : 1 + self._width]
@@ -155,9 +188,10 @@ class HistoryRetrieval(tf.Module):
             temporal_context = self._query_tower.temporal_context(since_last, latest.history_length)
             query = query_of(liked + temporal_context, self._recency(latest))
             towers = tf.matmul(query, self.towers, transpose_b=True)
-            return tf.where(
-                in_session, towers + self._long_term_config.session_weight * long_term, long_term
+            towers += self._long_term_config.session_weight * self._session_long_term_scores(
+                user_state, profile
             )
+            return tf.where(in_session, towers, long_term)
 
         return tf.cond(tf.reduce_any(in_session), in_session_scores, lambda: long_term)
 
@@ -170,8 +204,10 @@ class HistoryRetrieval(tf.Module):
     ) -> tf.Tensor:
         """Returns `[batch, n, events]`: how much each event adds to the score of each movie.
 
-        The scores are sums over events but for the autoencoder's tanh, of which the gradient
-        at the query times the event's input is taken.
+        EASE's scores and those of iALS are sums over events, given the user's matrix of iALS; of
+        the autoencoder's tanh the gradient at the query times the event's input is taken. What an
+        event adds to a standardised score is what it adds above its mean over the catalogue, over
+        the deviation of the user's scores.
 
         Args:
           user_state: what `user_state` gave for each row's user.
@@ -179,31 +215,58 @@ class HistoryRetrieval(tf.Module):
           history: everything the users have rated.
           movies: `[batch, n]` rows of the catalogue.
         """
-        candidates = rows_of(self.candidates, movies)[:, :, : self._width]
-        query = self._long_term_query(user_state, profile)
         share = tf.math.rsqrt(user_state[:, :1] + 1.0)[:, :, tf.newaxis]
         _, inputs, pooled = tf.split(rows_of(self.histories, history.movies), self._parts, axis=2)
         inputs += history.residuals[:, :, tf.newaxis] * tf.gather(
             self._autoencoder.rating_weights, history.movies
         )
-        slope = (1.0 - tf.square(query))[:, tf.newaxis]
-        found = tf.matmul(candidates * slope, inputs * share, transpose_b=True)
+        slope = 1.0 - tf.square(self._long_term_query(user_state, profile))
+        inputs *= share * slope[:, tf.newaxis]
+        vectors = rows_of(self.candidates, movies)[:, :, : self._width]
+        mean = tf.reduce_mean(self.candidates[:, : self._width], axis=0)
+        added = {AUTOENCODER: tf.matmul(vectors, inputs, transpose_b=True)}
+        means = {AUTOENCODER: tf.linalg.matvec(inputs, mean)}
         if self.ease is not None:
-            zeros = tf.zeros_like(found, tf.int32)
-            pairs = tf.stack(
-                [zeros + history.movies[:, tf.newaxis], zeros + movies[:, :, tf.newaxis]], axis=-1
-            )
-            weights = self.ease.event_weights(history.residuals)[:, tf.newaxis]
-            found += weights * tf.gather_nd(tf.convert_to_tensor(self.ease.weights), pairs)
+            added[EASE], means[EASE] = self.ease.contributions(history, movies)
+        found = self._next_visit_contributions(user_state, profile, history, movies, added, means)
         if self.recency is not None:
             since_last = seconds_since(history.seconds, history.in_session)
             in_session = _in_session(since_last)
             session = self._session_contributions(
                 history, rows_of(self.towers, movies), pooled * share
             )
-            weight = self._long_term_config.session_weight
-            found = tf.where(in_session[:, :, tf.newaxis], session + weight * found, found)
+            session += self._long_term_config.session_weight * tf.add_n(list(added.values()))
+            found = tf.where(in_session[:, :, tf.newaxis], session, found)
         return tf.where(history.there[:, tf.newaxis], found, 0.0)
+
+    def _next_visit_contributions(
+        self,
+        user_state: tf.Tensor,
+        profile: tf.Tensor,
+        history: History,
+        movies: tf.Tensor,
+        added: Mapping[str, tf.Tensor],
+        means: Mapping[str, tf.Tensor],
+    ) -> tf.Tensor:
+        """Returns `[batch, n, events]` what events add to the blend.
+
+        Args:
+          user_state: as in `contributions`, like the next three.
+          profile: see there.
+          history: see there.
+          movies: see there.
+          added: `[batch, n, events]` what events add to each additive model's score.
+          means: `[batch, events]` the mean of that over the catalogue.
+        """
+        scores = self._standalone_scores(user_state, profile)
+        above = {name: added[name] - means[name][:, tf.newaxis] for name in added}
+        above[IALS] = self.ials.contributions(history, movies)
+        return tf.add_n(
+            [
+                self._weights[name] / deviation(scores[name])[:, :, tf.newaxis] * above[name]
+                for name in scores
+            ]
+        )
 
     def _session_contributions(
         self, history: History, towers: tf.Tensor, pooled: tf.Tensor

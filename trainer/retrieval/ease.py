@@ -16,7 +16,7 @@ import tensorflow as tf
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Floats, Interactions, TrainingData
 from trainer.lookups import saved_variable, weighted_rows
-from trainer.retrieval.events import Events
+from trainer.retrieval.events import Events, History
 from trainer.retrieval.standalone import StandaloneModel
 
 
@@ -59,6 +59,27 @@ class Ease(tf.Module):
     def scores(self, user_state: tf.Tensor) -> tf.Tensor:
         """Returns the user states: they are the scores."""
         return user_state
+
+    def contributions(self, history: History, movies: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what events add to scores.
+
+        Args:
+          history: everything the users have rated.
+          movies: `[users, n]` rows of the catalogue.
+
+        Returns:
+          `[users, n, events]` what each event adds to the score of each movie, and `[users,
+          events]` the mean of that over the catalogue.
+        """
+        table = tf.convert_to_tensor(self.weights)
+        weights = self.event_weights(history.residuals)
+        rows = tf.broadcast_to(
+            history.movies[:, tf.newaxis],
+            tf.concat([tf.shape(movies), tf.shape(history.movies)[1:]], axis=0),
+        )
+        pairs = tf.stack([rows, tf.zeros_like(rows) + movies[:, :, tf.newaxis]], axis=-1)
+        means = tf.gather(tf.reduce_mean(table, axis=1), history.movies)
+        return weights[:, tf.newaxis] * tf.gather_nd(table, pairs), weights * means
 
     def export(self) -> Mapping[str, tf.Variable]:
         """Returns the weights."""

@@ -33,7 +33,7 @@ import tensorflow as tf
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Floats, IntArray, TrainingData
 from trainer.lookups import rows_of, saved_variable
-from trainer.retrieval.events import Events
+from trainer.retrieval.events import Events, History
 from trainer.retrieval.standalone import StandaloneModel
 
 Numbers = TypeVar("Numbers", Floats, tf.Tensor)
@@ -166,25 +166,25 @@ class Ials(tf.Module):
         """Returns `[users, movies]` dot products."""
         return tf.matmul(user_state, self.movies, transpose_b=True)
 
-    def shares(self, history: tf.Tensor, there: tf.Tensor, movies: tf.Tensor) -> tf.Tensor:
-        """Returns `[users, n, events]`: what each event adds to the score of each movie.
+    def contributions(self, history: History, movies: tf.Tensor) -> tf.Tensor:
+        """Returns `[users, n, events]`: what events add to scores above their catalogue's mean.
 
-        The sum over the history is the score (Hu et al. 2008, section 5): h_i · A⁻¹ h_e, where A
-        is the matrix of the user's system.
+        The sum over the history is the score minus its mean over the catalogue: the score is a sum
+        of h_i · A⁻¹ h_e over events e, where A is the matrix of the user's system (Hu et al. 2008,
+        section 5).
 
         Args:
-          history: `[users, events]` rows of the catalogue.
-          there: `[users, events]` bool, false for padding.
+          history: everything the users have rated.
           movies: `[users, n]` rows of the catalogue.
         """
-        vectors = rows_of(self.movies, history)
-        vectors *= tf.cast(there, tf.float32)[:, :, tf.newaxis]
-        lengths = tf.reduce_sum(tf.cast(there, tf.float32), axis=1)
-        diagonal = self.diagonal(lengths)[:, tf.newaxis]
+        there = tf.cast(history.there, tf.float32)
+        vectors = rows_of(self.movies, history.movies) * there[:, :, tf.newaxis]
+        diagonal = self.diagonal(tf.reduce_sum(there, axis=1))[:, tf.newaxis]
+        above_mean = rows_of(self.movies, movies) - tf.reduce_mean(self.movies, axis=0)
         solved = self._solve(
             diagonal,
             lambda x: tf.matmul(tf.matmul(x, vectors, transpose_b=True), vectors),
-            rows_of(self.movies, movies),
+            above_mean,
         )
         return tf.matmul(solved, vectors, transpose_b=True)
 
@@ -336,6 +336,6 @@ def _improved(start: Floats, history: Floats, diagonal: Floats) -> Floats:
 
     right: Floats = history.sum(axis=1, keepdims=True)
     ones = np.ones([history.shape[2], 1], np.float32)
-    return conjugate_gradients(
-        apply, curvature, right, start[:, np.newaxis], ones, _FIT_STEPS
-    )[:, 0]
+    return conjugate_gradients(apply, curvature, right, start[:, np.newaxis], ones, _FIT_STEPS)[
+        :, 0
+    ]

@@ -1,8 +1,8 @@
 """The interface of a standalone model: fitted without the towers, it scores from events alone.
 
-EASE has it. The autoencoder and the Bayesian factorisation still have interfaces of their own
-(the first needs the profile as well, the second knows training users only); models to come
-have this one from the start.
+EASE and iALS have it. The autoencoder and the Bayesian factorisation still have interfaces of
+their own (the first needs the profile as well, the second knows training users only); models to
+come have this one from the start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class StandaloneModel(Protocol):
         """Fits the model; to be called once, before everything else."""
 
     def user_state(self, events: Events, users: tf.Tensor) -> tf.Tensor:
-        """Sums histories up: `[users, width]`, additive over events.
+        """Sums histories up: `[users, width]`; need not be additive over events.
 
         Args:
           events: the histories.

@@ -23,7 +23,7 @@ class Retrieval(Protocol):
         """Returns `[batch, width]`: what follows from users' features alone."""
 
     def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, width]`: one summed history per user, additive over events."""
+        """Returns `[batch, width]`: one vector per user, of all their events."""
 
     def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` scores that do not depend on the time of the query."""

@@ -253,7 +253,7 @@ class ServingModel(tf.Module):
             new = _new_events(recent, is_new)
             batch = tf.size(query.user_row, tf.int64)
             return (
-                user_state + self.retrieval.user_state(new, batch),
+                self.retrieval.user_state(_joined(history, new), batch),
                 self._with_recent(latest, recent, is_new),
                 tf.concat([history.pairs, new.pairs], axis=0),
             )
@@ -456,9 +456,8 @@ class ServingModel(tf.Module):
         recent = self._recent(query, context)
         new = self._is_new(recent, known)
         history = self._whole_history(query, bounds, known, recent)
-        user_state = self.user_state(query.user_row)
-        user_state += self.retrieval.user_state(
-            _new_events(recent, new), tf.size(query.user_row, tf.int64)
+        user_state = self.retrieval.user_state(
+            _joined(known, _new_events(recent, new)), tf.size(query.user_row, tf.int64)
         )
         found = self.retrieval.contributions(
             user_state, query.profile, history, tf.minimum(movies, self.movies.count - 1)
@@ -494,6 +493,11 @@ def _is_last(movies: tf.Tensor, times: tf.Tensor) -> tf.Tensor:
 def _new_events(recent: Recent, new: tf.Tensor) -> Events:
     """Returns the new ones among the recent."""
     return Events(_pairs(recent.movies, new), tf.gather_nd(recent.residuals, tf.where(new)))
+
+
+def _joined(one: Events, other: Events) -> Events:
+    """Returns the events of both."""
+    return Events(*(tf.concat(parts, axis=0) for parts in zip(one, other, strict=True)))
 
 
 def _pairs(movies: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,6 @@ import dataclasses
 import types
 
 import hypothesis.extra.numpy as arrays
-import hypothesis.strategies as st
 import numpy as np
 import pytest
 import scipy.sparse
@@ -13,7 +12,7 @@ from hypothesis import given, settings
 
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Interactions
-from trainer.retrieval.events import Events
+from trainer.retrieval.events import Events, History
 from trainer.retrieval.ials import Ials, Objective, ials_movies
 
 USERS, MOVIES, WIDTH = 9, 12, 4
@@ -147,16 +146,25 @@ def test_an_empty_history_has_no_vector(fitted):
     assert not states_of(fitted, np.zeros((3, MOVIES), np.bool_)).any()
 
 
-def test_what_the_events_add_is_the_score(fitted, seen):
+def padded(seen):
+    """The histories of all users as `History`, without ratings and times."""
     longest = seen.sum(axis=1).max()
-    history = np.zeros((USERS, longest), np.int32)
+    movies = np.zeros((USERS, longest), np.int32)
     there = np.arange(longest) < seen.sum(axis=1)[:, np.newaxis]
-    history[there] = np.nonzero(seen)[1]
+    movies[there] = np.nonzero(seen)[1]
+    nothing = tf.zeros(there.shape)
+    return History(tf.constant(movies), nothing, nothing, nothing > 0, tf.constant(there))
+
+
+def test_what_the_events_add_is_the_score_above_its_mean(fitted, seen):
+    history = padded(seen)
     movies = np.tile(np.arange(MOVIES, dtype=np.int32), [USERS, 1])
-    shares = fitted.shares(tf.constant(history), tf.constant(there), tf.constant(movies)).numpy()
+    added = fitted.contributions(history, tf.constant(movies)).numpy()
     scores = fitted.scores(tf.constant(states_of(fitted, seen))).numpy()
-    np.testing.assert_allclose(shares.sum(axis=2), scores, atol=1e-4)
-    assert not shares[~np.broadcast_to(there[:, np.newaxis], shares.shape)].any()
+    expected = scores - scores.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(added.sum(axis=2), expected, atol=1e-4)
+    there = history.there.numpy()[:, np.newaxis]
+    assert not added[~np.broadcast_to(there, added.shape)].any()
 
 
 def test_the_seed_is_that_of_the_vectors(seen):

@@ -583,7 +583,7 @@ def test_similar_movies_have_the_highest_cosines(model, trained):
     assert set(answer["movie_id"][1]) == {b""}
 
 
-def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, trained):
+def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, trained, profiles):
     """For the linear parts exactly, for the autoencoder's tanh nearly: by finite differences."""
     user = trained.users.ids[1]
     history = [row for _, row in oracle.history(user)]
@@ -597,48 +597,47 @@ def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, 
     assert (contribution >= 0).all()
     named = [name for name in answer["because_movie_id"][0, 0] if name]
     assert {oracle.movies[name] for name in named} <= set(history)
-    long_term, ease = trained.config.long_term, oracle.retrieval.ease.weights.numpy()
-    slope = contributions_of(oracle, user, target)
-    expected = sorted(
-        (
-            slope[row]
-            + long_term.ease_weight
-            * (1.0 + long_term.ease_rating_weight * oracle.rating_residual(user, row))
-            * ease[row, target]
-            for row in history
-        ),
-        reverse=True,
+    added = contributions_of(oracle, user)
+    scores = oracle.standalone(user, profiles[user], NOW)
+    weights = trained.config.long_term.next_visit_weights
+    blended = sum(
+        weight / one.std() * (of_one - of_one.mean(axis=1, keepdims=True))
+        for weight, one, of_one in zip(weights, scores, added, strict=True)
     )
+    expected = np.sort(blended[:, target])[::-1]
     np.testing.assert_allclose(
         contribution, np.maximum(expected[: len(contribution)], 0), atol=1e-4
     )
 
 
-def contributions_of(oracle, user, target):
-    """The autoencoder's part, by numeric differentiation along each event's input."""
-    model = oracle.retrieval._autoencoder
-    inputs, weights = model.input_table.numpy(), model.rating_weights.numpy()
-    history = [row for _, row in oracle.history(user)]
-    vectors = {
-        row: inputs[row] + oracle.rating_residual(user, row) * weights[row] for row in history
-    }
-    share = math.sqrt(len(history) + 1)
+def contributions_of(oracle, user):
+    """`[events, movies]` what each event adds to each score, of each standalone model.
+
+    The autoencoder's by numeric differentiation along each event's input, the others exactly.
+    """
+    events = oracle.residuals(user)
+    model, ials = oracle.retrieval._autoencoder, oracle.retrieval.ials.movies.numpy()
+    inputs, rating_weights = model.input_table.numpy(), model.rating_weights.numpy()
+    vectors = [inputs[row] + residual * rating_weights[row] for row, residual in events.items()]
+    share = math.sqrt(len(events) + 1)
     users = oracle.trained.users
     start = model.start.numpy() + sum(
         table.numpy()[users.features[name][oracle.known_users[user]]]
         for name, table in model.profile.tables.items()
     )
-    candidate = oracle.candidates[target, : inputs.shape[1]]
+    candidates = oracle.candidates[:, : inputs.shape[1]]
 
     def score(total):
-        return float(np.tanh(total / share + start) @ candidate)
+        return candidates @ np.tanh(total / share + start)
 
-    total = sum(vectors.values())
-    step = 1e-4
-    return {
-        row: (score(total + step * vector) - score(total - step * vector)) / (2 * step)
-        for row, vector in vectors.items()
-    }
+    total, step = sum(vectors), 1e-4
+    return (
+        np.array(
+            [(score(total + step * v) - score(total - step * v)) / (2 * step) for v in vectors]
+        ),
+        np.array([oracle.ease({row: residual}) for row, residual in events.items()]),
+        ials[list(events)] @ np.linalg.solve(oracle.ials_matrix(events), ials.T),
+    )
 
 
 def test_unknown_users_and_movies_are_explained_by_nothing(model, trained):
