@@ -128,7 +128,7 @@ class LongTermConfig:
     max_steps: int = 2_000
     ease_penalty: float = 300.0
     ease_popularity_penalty: float = 2.0
-    ease_user_exponent: float = 0.5
+    ease_user_exponent: float = 0.25
     ease_rating_weight: float = 0.2
     ease_weight: float = 6.0
     ease_limit: int = 5_000
