@@ -16,8 +16,8 @@ SPLITS: tuple[str, ...] = (TRAIN, VALIDATION, TEST)
 MOVIES: Final = "movies"
 """The one split of the catalogue."""
 
-SplitMethod = Literal["random", "temporal"]
-SPLIT_METHODS: tuple[SplitMethod, ...] = ("random", "temporal")
+SplitMethod = Literal["random", "temporal", "timeline", "leave-one-out"]
+SPLIT_METHODS: tuple[SplitMethod, ...] = ("random", "temporal", "timeline", "leave-one-out")
 
 PROTOCOL: Final = "evaluation_protocol"
 """Custom property of a model: the data and the splits it was fitted on, in words."""

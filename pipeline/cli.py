@@ -62,7 +62,15 @@ def _parser() -> argparse.ArgumentParser:
         choices=SPLIT_METHODS,
         default="random",
         help="random: 70/10/20 by user and movie (default); temporal: each user's last 20 %% "
-        "is test",
+        "is test; timeline: everybody's ratings from one time on; leave-one-out: each user's "
+        "last rating",
+    )
+    add(
+        "--split-time",
+        type=int,
+        metavar="SECONDS",
+        help="when the test of --split timeline begins, in unix seconds (default: that of what "
+        "is served, else after 80 %% of the ratings)",
     )
     add(
         "--invalid-zip",
@@ -87,8 +95,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, help="passes over the training ratings")
     add("--tune", action="store_true", help="search hyperparameters on validation first")
     add("--tune-trials", type=int, metavar="N", help="models the search trains (default: 20)")
-    add("--seed", type=int, default=42, help="of splits, sample and training (default: 42)")
-    add("--split-seed", type=int, metavar="SEED", help="of the splits alone (default: --seed)")
+    add("--seed", type=int, default=42, help="of the training (default: 42)")
+    add(
+        "--split-seed",
+        type=int,
+        default=42,
+        metavar="SEED",
+        help="of the splits: another one tests on other ratings (default: 42)",
+    )
+    add(
+        "--sample-seed",
+        type=int,
+        default=42,
+        metavar="SEED",
+        help="of the sample (default: 42)",
+    )
     add(
         "--sample-ratings",
         type=int,

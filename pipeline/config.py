@@ -48,15 +48,18 @@ class RunConfig:
       output_dir: everything a run makes lies under it.
       data_name: name of somebody's own data; None: that recorded before, or one made from the
         folder's path.
-      split: protocol that assigns ratings to train, validation and test.
+      split: split method: which ratings are train, validation and test.
+      split_time: when the test of a timeline begins, unix seconds; None: when that of what is
+        served began, else after 80 % of the ratings.
       invalid_zip: keep or drop users whose zip code is not five digits.
       max_loss: share (0 to 1) of ratings, rows and values that the cleanup may lose.
       model: ours ("tuned"), or a tutorial-style one to compare with.
       epochs: passes over the training ratings; None for the model's default.
       tune: search hyperparameters on validation before the model is trained.
       tune_trials: how many models the search trains; None for its default.
-      seed: seed of the sample and the training, and of the splits unless those have their own.
-      split_seed: seed of the splits; None: `seed`.
+      seed: seed of the training.
+      split_seed: seed of the splits.
+      sample_seed: seed of the generated sample.
       sample_ratings: size of the generated sample.
       cache: reuse results of components whose inputs have not changed.
       reset_cache: delete the metadata store, and with it the artifacts that it knows.
@@ -71,6 +74,7 @@ class RunConfig:
     metadata_dir: Path | None = None
     output_dir: Path = Path("output")
     split: SplitMethod = "random"
+    split_time: int | None = None
     invalid_zip: InvalidZip = "keep"
     max_loss: float = DEFAULT_MAX_LOSS
     model: Model = "tuned"
@@ -78,7 +82,8 @@ class RunConfig:
     tune: bool = False
     tune_trials: int | None = None
     seed: int = 42
-    split_seed: int | None = None
+    split_seed: int = 42
+    sample_seed: int = 42
     sample_ratings: int = 100_000
     cache: bool = True
     reset_cache: bool = False
@@ -92,6 +97,8 @@ class RunConfig:
             ("--tune-trials", self.tune_trials, 1),
             ("--seed", self.seed, 0),
             ("--split-seed", self.split_seed, 0),
+            ("--sample-seed", self.sample_seed, 0),
+            ("--split-time", self.split_time, 1),
             ("--sample-ratings", self.sample_ratings, 1000),
         ):
             if value is not None and value < least:
@@ -105,6 +112,13 @@ class RunConfig:
                 "--max-loss is out of range",
                 expected="a share from 0 to 1, such as 0.05 for 5 %",
                 found=str(self.max_loss),
+            )
+        if self.split_time is not None and self.split != "timeline":
+            raise InputError(
+                "--split-time is given, but nothing is split by it",
+                expected="--split timeline with it",
+                found=f"--split {self.split}",
+                action="add --split timeline, or leave --split-time out",
             )
         if self.tune_trials is not None and not self.tune:
             raise InputError(
@@ -160,11 +174,6 @@ class RunConfig:
             return self.data_dir
         value = os.environ.get(DATA_VARIABLE)
         return Path(value) if value else None
-
-    @property
-    def seed_of_splits(self) -> int:
-        """The seed of the splits."""
-        return self.seed if self.split_seed is None else self.split_seed
 
     @property
     def paths(self) -> OutputPaths:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,53 @@ _NAME_LENGTH = 40
 _PROTOCOL = re.compile(rf"({ML_100K}|{SAMPLE}), ({'|'.join(SPLIT_METHODS)}) split, seed (\d+),")
 
 
-def kind_of(config: RunConfig, data: DataSource, paths: OutputPaths) -> Kind:
+def kind_of(
+    config: RunConfig, data: DataSource, paths: OutputPaths, first_time: Callable[[], int]
+) -> Kind:
     """Returns the kind of a run.
 
     The name of the user's own data is that of `--data-name`; else the one recorded when a model of
     the same folder was pushed here; else one made from the folder's path. The files' content does
     not matter, except that MovieLens-100K is recognised by it: tomorrow's rows are of the same
     kind as today's.
+
+    The time of a timeline's test is that of `--split-time`; else that of what is served here, so
+    that the test begins at the same time when there are more ratings; else it is decided now.
+
+    Args:
+      config: what was asked for.
+      data: where the data was found.
+      paths: of the output directory.
+      first_time: returns the time after 80 % of the ratings; called where none was decided.
     """
     name, place = _name_and_place(config, data, paths)
-    return Kind(name, config.split, config.seed_of_splits, place)
+    kind = Kind(name, config.split, config.split_seed, data_dir=place)
+    if config.split != "timeline":
+        return kind
+    time = config.split_time
+    if time is None:
+        time = _served_split_time(kind, paths)
+    return dataclasses.replace(kind, split_time=first_time() if time is None else time)
+
+
+def protocol_of(kind: Kind, invalid_zip: str) -> str:
+    """Returns data set and split in words: models are compared within one such protocol."""
+    at = "" if kind.split_time is None else f" at {kind.split_time}"
+    return (
+        f"{kind.dataset}, {kind.split_method} split{at}, seed {kind.split_seed}, "
+        f"invalid zip {invalid_zip}"
+    )
+
+
+def _served_split_time(kind: Kind, paths: OutputPaths) -> int | None:
+    """Returns the time of the timeline by which models of this data are served, if there is one."""
+    served = read_served(paths.serving_model, newest_version(paths.serving_model))
+    times = [
+        found.split_time
+        for found in served.kinds
+        if dataclasses.replace(kind, split_time=found.split_time) == found
+    ]
+    return next(iter(times), None)
 
 
 def _name_and_place(
@@ -98,7 +136,9 @@ def _from_summary(file: Path, newest: int) -> Kind | None:
         if name == CUSTOM:
             place = str(document["dataset"]["data_dir"])
             name = name_of_folder(place)
-        return Kind(str(name), str(options["split"]), int(options["seed"]), place)
+        own_seed = options.get("split_seed")  # splits had the run's seed unless they got their own
+        seed = options["seed"] if own_seed is None else own_seed
+        return Kind(str(name), str(options["split"]), int(seed), data_dir=place)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

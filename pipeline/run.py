@@ -36,6 +36,7 @@ from storage import paths as storage
 from storage.errors import FULL_DISK, PathError
 
 if TYPE_CHECKING:
+    from components.pusher.kind import Kind
     from pipeline.dag import ComponentRun
     from pipeline.pipeline import PipelineConfig
     from trainer.config import TutorialConfig
@@ -140,7 +141,7 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
             data_dir=config.data_dir,
             metadata_dir=config.metadata_dir,
             output_dir=paths.root,
-            seed=config.seed,
+            seed=config.sample_seed,
             sample_ratings=config.sample_ratings,
             say=lambda text: screen.say(text, style="yellow"),
             progress=bar,
@@ -167,7 +168,7 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
         runner = dag.DagRunner(graph, screen, outcome.describe)
         summary.run = runner.run_id
         for component in runner.run():
-            _take_in(summary, component, screen, paths)
+            _take_in(summary, component, built.kind, screen, paths)
             if component.error is None:
                 continue
             if component.name != REPORT_GEN:
@@ -235,6 +236,7 @@ def _introduce(data: source.DataSource, screen: Screen) -> None:
 def _pipeline_config(
     config: RunConfig, data: source.DataSource, paths: OutputPaths
 ) -> PipelineConfig:
+    from components.example_gen.executor import first_split_time
     from components.example_gen.options import ExampleGenOptions
     from pipeline import kinds
     from pipeline.pipeline import PipelineConfig
@@ -250,24 +252,23 @@ def _pipeline_config(
     tuner = TunerConfig(epochs=config.epochs is None)
     if config.tune_trials is not None:
         tuner = dataclasses.replace(tuner, trials=config.tune_trials)
-    kind = kinds.kind_of(config, data, paths)
+    data_dir = data.data_dir.resolve()
+    example_gen = ExampleGenOptions(
+        metadata_dir=str(data.metadata_dir.resolve()) if data.metadata_dir else None,
+        split=config.split,
+        split_seed=config.split_seed,
+        invalid_zip=config.invalid_zip,
+        content_digest=digest,
+        max_loss=config.max_loss,
+    )
+    kind = kinds.kind_of(config, data, paths, lambda: first_split_time(data_dir, example_gen))
     return PipelineConfig(
-        data_dir=data.data_dir.resolve(),
-        example_gen=ExampleGenOptions(
-            metadata_dir=str(data.metadata_dir.resolve()) if data.metadata_dir else None,
-            split=config.split,
-            split_seed=config.seed_of_splits,
-            invalid_zip=config.invalid_zip,
-            content_digest=digest,
-            max_loss=config.max_loss,
-        ),
+        data_dir=data_dir,
+        example_gen=dataclasses.replace(example_gen, split_time=kind.split_time),
         trainer=TrainerConfig(train=train, tutorial=_tutorial(config.model)),
         tuner=tuner if config.tune else None,
         dataset=data.to_json(),
-        protocol=(
-            f"{kind.dataset}, {kind.split_method} split, seed {kind.split_seed}, "
-            f"invalid zip {config.invalid_zip}"
-        ),
+        protocol=kinds.protocol_of(kind, config.invalid_zip),
         kind=kind,
         earlier_kind=kinds.earlier_kind(paths),
         replace=config.replace,
@@ -290,7 +291,11 @@ def _tutorial(model: Model) -> TutorialConfig | None:
 
 
 def _take_in(
-    summary: summaries.Summary, run: ComponentRun, screen: Screen, paths: OutputPaths
+    summary: summaries.Summary,
+    run: ComponentRun,
+    kind: Kind,
+    screen: Screen,
+    paths: OutputPaths,
 ) -> None:
     """Adds what a component did to the summary."""
     from components.pusher import executor as pusher
@@ -316,6 +321,7 @@ def _take_in(
         report = outcome.wrangling(run)
         summary.rows = summaries.rows_of(report)
         summary.metadata = report["metadata"]
+        summary.evaluation_scope = summaries.scope_of(kind, report)
         check_losses(report, summary.options.get("max_loss", DEFAULT_MAX_LOSS))
     elif run.name == TUNER:
         summary.tuning = outcome.tuning(run)

@@ -17,7 +17,9 @@ from components.data.report import COUNTS, asked_for, describe_missing
 from components.data.source import DataSource
 from components.errors import AnomaliesError, PipelineError
 from components.evaluation.directions import LOWER_IS_BETTER
+from components.example_gen.held_out import NEW_IN_TEST, TEST_KEY
 from components.names import SPLITS
+from components.pusher.kind import EvaluationScope, Kind
 from pipeline.config import OutputPaths
 from pipeline.console import Screen
 from storage.paths import write_text
@@ -67,6 +69,8 @@ class Summary:
       thresholds: each with the bound, the value it met and whether it passed.
       reasons: why the model was not blessed, or not pushed, in words.
       kind: data set and split by which models replace each other.
+      evaluation_scope: the kind in one word and a fingerprint of the test rows: metrics of two
+        runs can be compared where both are the same.
       blessed: whether it was; None if it came to no verdict.
       pushed_version: the version this run pushed, or found up to date; None if neither.
       pushed_path: its folder.
@@ -80,6 +84,7 @@ class Summary:
     run: str | None = None
     protocol: str = ""
     kind: dict[str, Any] = dataclasses.field(default_factory=dict)
+    evaluation_scope: dict[str, Any] = dataclasses.field(default_factory=dict)
     status: str = FAILED
     rows: dict[str, Any] = dataclasses.field(default_factory=dict)
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -123,7 +128,13 @@ def rows_of(report: Mapping[str, Any]) -> dict[str, Any]:
     for kind in COUNTS:
         rows[kind] = {name: file[kind] for name, file in report["files"].items() if file.get(kind)}
     rows["read"] = {name: file["rows"] for name, file in report["files"].items()}
+    rows["new_in_test"] = {name: report[TEST_KEY][name] for name in NEW_IN_TEST}
     return rows
+
+
+def scope_of(kind: Kind, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the evaluation scope of a run, from its kind and wrangling.json."""
+    return EvaluationScope(kind, report[TEST_KEY]["fingerprint"]).to_json()
 
 
 def show(summary: Summary, screen: Screen, paths: OutputPaths) -> None:
@@ -176,6 +187,16 @@ def _row_lines(summary: Summary) -> list[tuple[str, Text | str]]:
     rows = summary.rows
     splits = [f"{rows[name]:,} {name}" for name in SPLITS if name in rows]
     lines: list[tuple[str, Text | str]] = [("ratings", ", ".join(splits))] if splits else []
+    new = rows.get("new_in_test", {})
+    if new.get("new_users"):
+        lines.append(
+            (
+                "new in test",
+                f"{new['rows_of_new_users']:,} ratings by {new['new_users']:,} users, "
+                f"{new['rows_of_new_movies']:,} of {new['new_movies']:,} movies, that have none "
+                "in train or validation",
+            )
+        )
     for kind in COUNTS[:-1]:
         parts = [
             f"{name}: "

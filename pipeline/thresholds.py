@@ -38,9 +38,9 @@ does not lose to plain popularity by much (on a few films popularity is hard to 
 def thresholds_for(dataset: str, split: SplitMethod) -> Thresholds:
     """Returns the thresholds of a data set ("ml-100k", "sample", "custom") and protocol.
 
-    Absolute bounds make sense on data that is known; on any other the model is held
-    against what the data itself offers.
+    Absolute bounds make sense on data and splits that are known; on any other the model is
+    held against what the data itself offers.
     """
     if dataset != ML_100K:
         return _ANY_DATA
-    return _ML_100K[split]
+    return _ML_100K.get(split, _ANY_DATA)

@@ -1,7 +1,7 @@
 """The Beam executors of the two ExampleGens.
 
 Ratings are read in chunks of bytes, regrouped so that all of a user's ratings meet (exact
-duplicates and the temporal split need that), split, joined and written: few large elements
+duplicates and splits by user need that), split, joined and written: few large elements
 go through Beam, not one per row.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
@@ -28,15 +29,21 @@ from components.data.metadata import MetadataMatch, join_metadata
 from components.data.ratings import RatingsChunk
 from components.data.report import LossLimits, WranglingReport
 from components.errors import InputError
-from components.example_gen import records, splits
+from components.example_gen import held_out, records, splits
+from components.example_gen.held_out import TEST_KEY, HeldOut
 from components.example_gen.options import ExampleGenOptions
+from components.example_gen.splits import SplitTimes
 from components.names import MOVIES, SPLITS
 from schema.features import Owner
 
 REPORT_FILE = "wrangling.json"
 """Beside the splits of the artifact: rows read, dropped, repaired and so on, by file and reason."""
 
+TEST_FINGERPRINT = "test_fingerprint"
+"""Custom property of the Examples of ratings: which test rows these are."""
+
 _REPORTS = "reports"
+_HELD_OUT = "held_out"
 _ERRORS = "errors"
 
 _Process = Callable[[Any, Any], Iterator[Any]]
@@ -89,15 +96,8 @@ class _ReadChunk(beam.DoFn):
     @_errors_as_data
     def process(self, element: tuple[int, int]) -> Iterator[Any]:
         known = _read_tables(self._data_dir, self._options)
-        chunk, found = ratings.read_ratings_chunk(
-            Path(self._data_dir) / files.RATINGS,
-            *element,
-            known_users=known.users.ids,
-            dropped_users=known.user_report.dropped_ids.get(files.USERS, {}),
-            known_movies=known.movies.ids,
-            dropped_movies=known.movie_report.dropped_ids.get(files.MOVIES, {}),
-            limits=self._options.limits,
-        )
+        path = Path(self._data_dir) / files.RATINGS
+        chunk, found = _read_chunk(path, known, self._options, *element)
         yield beam.pvalue.TaggedOutput(_REPORTS, found)
         # Any function of the user will do: a partition holds all ratings of its users.
         partition = splits.pair_hash(chunk.user_id, np.zeros_like(chunk.user_id), 0)
@@ -110,12 +110,18 @@ class _WritePartition(beam.DoFn):
     """(partition, its chunks) to one shard per split; yields a report and rows per split."""
 
     def __init__(
-        self, data_dir: str, options: ExampleGenOptions, folders: list[str], shards: int
+        self,
+        data_dir: str,
+        options: ExampleGenOptions,
+        folders: list[str],
+        shards: int,
+        times: SplitTimes | None,
     ) -> None:
         self._data_dir = data_dir
         self._options = options
         self._folders = folders
         self._shards = shards
+        self._times = times
 
     @_errors_as_data
     def process(self, element: tuple[int, Iterable[RatingsChunk]]) -> Iterator[Any]:
@@ -134,7 +140,9 @@ class _WritePartition(beam.DoFn):
             whole.movie_id,
             whole.timestamp,
             self._options.split_seed,
+            times=self._times,
         )
+        yield beam.pvalue.TaggedOutput(_HELD_OUT, HeldOut.of(whole, split))
         for number, folder in enumerate(self._folders):
             part = whole.take(split == number)
             records.write_shard(
@@ -185,6 +193,9 @@ class _Executor(base_beam_executor.BaseBeamExecutor):
                 tf.io.gfile.rmtree(folder)
             raise
         _write_json(str(Path(examples.uri) / REPORT_FILE), summary)
+        if TEST_KEY in summary:
+            fingerprint = summary[TEST_KEY]["fingerprint"]
+            examples.set_string_custom_property(TEST_FINGERPRINT, fingerprint)
         rows = ", ".join(f"{count:,} {name}" for name, count in summary["rows"].items())
         progress.report(rows)
 
@@ -210,6 +221,7 @@ class RatingsExecutor(_Executor):
         known = _read_tables(data_dir, options)
         ranges = ratings.chunk_ranges(path, options.chunk_bytes)
         shards = max(1, math.ceil(path.stat().st_size / options.partition_bytes))
+        times = _split_times(data_dir, options)
         collected = str(Path(uri) / f".{REPORT_FILE}.beam")
         with self._make_beam_pipeline() as pipeline:
             read = (
@@ -225,14 +237,19 @@ class RatingsExecutor(_Executor):
                 read["ratings"]
                 | "ByUser" >> beam.GroupByKey()
                 | "WritePartition"
-                >> beam.ParDo(_WritePartition(data_dir, options, folders, shards)).with_outputs(
-                    _REPORTS, _ERRORS, main="rows"
-                )
+                >> beam.ParDo(
+                    _WritePartition(data_dir, options, folders, shards, times)
+                ).with_outputs(_REPORTS, _ERRORS, _HELD_OUT, main="rows")
             )
             found = (
                 (read[_REPORTS], written[_REPORTS])
                 | "Reports" >> beam.Flatten()
                 | "MergeReports" >> beam.CombineGlobally(_merge_reports)
+            )
+            tested = (
+                written[_HELD_OUT]
+                | "MergeHeldOut" >> beam.CombineGlobally(held_out.merge)
+                | "HeldOutAsJson" >> beam.Map(HeldOut.to_json)
             )
             errors = (read[_ERRORS], written[_ERRORS]) | "Errors" >> beam.Flatten()
             rows = (
@@ -245,9 +262,11 @@ class RatingsExecutor(_Executor):
                 | "Once" >> beam.Create([collected])
                 | "Collect"
                 >> beam.Map(
-                    lambda target, found, rows, errors: _write_json(
-                        target, {"rows": rows, "errors": errors, **found.to_json()}
+                    lambda target, found, tested, rows, errors: _write_json(
+                        target,
+                        {"rows": rows, "errors": errors, TEST_KEY: tested, **found.to_json()},
                     ),
+                    tested=beam.pvalue.AsSingleton(tested),
                     found=beam.pvalue.AsSingleton(found),
                     rows=beam.pvalue.AsSingleton(rows),
                     errors=beam.pvalue.AsList(errors),
@@ -271,7 +290,55 @@ def _finish(collected: str, known: _Tables, limits: LossLimits) -> dict[str, Any
     found.check(limits)
     found.merge(known.user_report).merge(known.movie_report)
     rows = {name: value["rows"].get(name, 0) for name in SPLITS}
-    return {"rows": rows, **found.to_json(), "metadata": _metadata(known.match)}
+    return {
+        "rows": rows,
+        TEST_KEY: value[TEST_KEY],
+        **found.to_json(),
+        "metadata": _metadata(known.match),
+    }
+
+
+def first_split_time(data_dir: Path, options: ExampleGenOptions) -> int:
+    """Returns T of a timeline over the ratings as they are: test begins after 80 % of them.
+
+    Raises:
+      InputError: the files cannot be read, or are too dirty to trust.
+    """
+    return splits.split_times(_read_times(str(data_dir), options)).test
+
+
+def _split_times(data_dir: str, options: ExampleGenOptions) -> SplitTimes | None:
+    """Returns where validation and test begin under a timeline, None under other methods."""
+    if options.split != "timeline":
+        return None
+    return splits.split_times(_read_times(data_dir, options), options.split_time)
+
+
+def _read_times(data_dir: str, options: ExampleGenOptions) -> npt.NDArray[np.int64]:
+    """Returns the times `[n]` of all usable ratings, of repeated ones each."""
+    path = Path(data_dir) / files.RATINGS
+    known = _read_tables(data_dir, options)
+    times = [
+        _read_chunk(path, known, options, *found)[0].timestamp
+        for found in ratings.chunk_ranges(path, options.chunk_bytes)
+    ]
+    return np.concatenate(times) if times else np.zeros(0, np.int64)
+
+
+def _read_chunk(
+    path: Path, known: _Tables, options: ExampleGenOptions, start: int, end: int
+) -> tuple[RatingsChunk, WranglingReport]:
+    """Reads and cleans the ratings in a range of bytes; see `read_ratings_chunk`."""
+    return ratings.read_ratings_chunk(
+        path,
+        start,
+        end,
+        known_users=known.users.ids,
+        dropped_users=known.user_report.dropped_ids.get(files.USERS, {}),
+        known_movies=known.movies.ids,
+        dropped_movies=known.movie_report.dropped_ids.get(files.MOVIES, {}),
+        limits=options.limits,
+    )
 
 
 def _metadata(match: MetadataMatch) -> dict[str, Any]:

@@ -22,13 +22,15 @@ class ExampleGenOptions:
 
     Attributes:
       metadata_dir: folder of The Movies Dataset, or None without it.
-      split: protocol that assigns ratings to splits.
+      split: split method: which ratings are train, validation and test.
       split_seed: seed of the splits' hash.
       invalid_zip: keep or drop users whose zip code is not five digits.
       content_digest: hash over the content of all files read. The driver's own
         fingerprint knows sizes and times of modification only, and of `u.*` only.
       max_loss: share (0 to 1) of rows, values and ratings that may be lost.
       features: the columns of the records.
+      split_time: T of a timeline, unix seconds: test begins there. None: after 80 % of the
+        ratings.
       chunk_bytes: bytes of ratings read at a time.
       partition_bytes: bytes of ratings held by one worker at a time, about.
     """
@@ -40,6 +42,7 @@ class ExampleGenOptions:
     content_digest: str
     max_loss: float = DEFAULT_MAX_LOSS
     features: FeatureTable = MOVIELENS
+    split_time: int | None = None
     chunk_bytes: int = 16 * 2**20
     partition_bytes: int = 64 * 2**20
 
@@ -69,7 +72,7 @@ class ExampleGenOptions:
         config.custom_config.Unpack(packed)
         values: dict[str, Any] = json_format.MessageToDict(packed)
         # A Struct knows no whole numbers: 42 comes back as 42.0.
-        for name in ("split_seed", "chunk_bytes", "partition_bytes"):
-            values[name] = int(values[name])
+        for name in ("split_seed", "split_time", "chunk_bytes", "partition_bytes"):
+            values[name] = None if values[name] is None else int(values[name])
         values[FEATURES_KEY] = FeatureTable.from_json(values[FEATURES_KEY])
         return cls(**values)

@@ -1,7 +1,8 @@
 """The kind of a run, and of the models that a serving folder holds.
 
 Models of one kind replace each other: the same data set (by name, so that tomorrow's rows are
-of the same kind), split by the same method with the same seed. A run of another kind does not
+of the same kind), split by the same method with the same seed, and on a timeline at the same
+time. A run of another kind does not
 replace what is served unless that is asked for, and a sample of invented films never does.
 """
 
@@ -29,23 +30,27 @@ class Kind:
 
     Attributes:
       dataset: name of the data set: "ml-100k", "sample", or that of the user's own data.
-      split_method: "random" or "temporal".
+      split_method: one of `SPLIT_METHODS`.
       split_seed: seed of the split.
+      split_time: T of a timeline, in unix seconds; None of other methods.
       data_dir: folder of the user's own data when its name was recorded; not part of the kind.
     """
 
     dataset: str
     split_method: str
     split_seed: int
+    split_time: int | None = None
     data_dir: str | None = dataclasses.field(default=None, compare=False)
 
     def describe(self) -> str:
         """Returns the kind in words."""
-        return f"{self.dataset}, {self.split_method} split, split seed {self.split_seed}"
+        at = "" if self.split_time is None else f" at {self.split_time}"
+        return f"{self.dataset}, {self.split_method} split{at}, split seed {self.split_seed}"
 
     def slug(self) -> str:
         """Returns the kind as one word."""
-        return f"{self.dataset}-{self.split_method}-{self.split_seed}"
+        at = "" if self.split_time is None else f"-{self.split_time}"
+        return f"{self.dataset}-{self.split_method}-{self.split_seed}{at}"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the kind as a JSON object."""
@@ -66,13 +71,32 @@ class Kind:
                 document["dataset"],
                 document["split_method"],
                 document["split_seed"],
+                document.get("split_time"),
                 document.get("data_dir"),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"no kind: {error}") from error
-        if not (isinstance(found.dataset, str) and isinstance(found.split_seed, int)):
+        whole = (found.split_seed, 0 if found.split_time is None else found.split_time)
+        if not (isinstance(found.dataset, str) and all(isinstance(n, int) for n in whole)):
             raise ValueError("no kind: fields of other types")
         return found
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationScope:
+    """Within which metrics are compared: those of other test rows say nothing about each other.
+
+    Attributes:
+      kind: of the run.
+      test_fingerprint: of its test rows, as `RatingsGen` writes it; empty if it is not known.
+    """
+
+    kind: Kind
+    test_fingerprint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the scope as a JSON object."""
+        return {"kind": self.kind.slug(), "test_fingerprint": self.test_fingerprint}
 
 
 @dataclasses.dataclass(frozen=True)

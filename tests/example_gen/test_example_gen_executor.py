@@ -347,6 +347,73 @@ def test_temporal_tests_on_the_last_fifth_of_each_user_when_sharded_too(sample, 
         assert sorted(test) == sorted(times)[n - len(test) :]
 
 
+def in_order(frame):
+    frame = frame.assign(user_id=frame["user_id"].astype(int))
+    return frame.sort_values(["user_id", "timestamp"])
+
+
+def test_a_timeline_divides_everybodys_ratings_at_the_same_times(sample, tmp_path, oracle):
+    sharded = run_ratings(
+        sample, tmp_path, split="timeline", chunk_bytes=10_000, partition_bytes=8_000
+    )
+    frame = sharded.frame()
+    times = [frame.loc[frame["split"] == split, "timestamp"] for split in sharded.splits]
+    assert times[0].max() < times[1].min()
+    assert times[1].max() < times[2].min()
+    rated = pd.read_csv(sample / "u.data", sep="\t", names=["user", "movie", "rating", "time"])
+    usable = rated.loc[rated["rating"].between(1, 5), "time"].sort_values().to_numpy()
+    assert times[2].min() == usable[round(0.8 * len(usable))]
+    shares = np.array([len(part) for part in times]) / len(oracle)
+    assert shares == pytest.approx([0.7, 0.1, 0.2], abs=0.01)
+
+
+def test_a_timeline_is_kept_where_its_time_was_decided(sample, tmp_path, oracle):
+    decided = int(oracle["timestamp"].quantile(0.5))
+    found = run_ratings(sample, tmp_path, split="timeline", split_time=decided).frame()
+    assert ((found["split"] == "test") == (found["timestamp"] >= decided)).all()
+
+
+def test_what_is_new_in_the_test_of_a_timeline_is_counted(sample, tmp_path):
+    found = run_ratings(
+        sample, tmp_path, split="timeline", chunk_bytes=10_000, partition_bytes=8_000
+    )
+    frame = found.frame()
+    test, earlier = frame[frame["split"] == "test"], frame[frame["split"] != "test"]
+    for key, users_or_movies in (("user_id", "users"), ("movie_id", "movies")):
+        new = test[~test[key].isin(earlier[key])]
+        assert found.report["test"][f"new_{users_or_movies}"] == new[key].nunique()
+        assert found.report["test"][f"rows_of_new_{users_or_movies}"] == len(new)
+    assert found.report["test"]["new_users"] > 0
+
+
+def test_leave_one_out_tests_on_one_rating_of_each_user_when_sharded_too(sample, tmp_path):
+    sharded = run_ratings(
+        sample, tmp_path, split="leave-one-out", chunk_bytes=10_000, partition_bytes=8_000
+    )
+    frame = in_order(sharded.frame())
+    for _, rows in frame.groupby("user_id"):
+        last = rows[rows["split"] == "test"]
+        assert len(last) == 1
+        assert last["timestamp"].item() == rows["timestamp"].max()
+        assert (rows["split"] == "validation").sum() == 1
+
+
+def test_the_fingerprint_is_that_of_the_test_rows_in_whatever_files_they_lie(
+    sample, tmp_path, written
+):
+    lines = data_lines(sample)
+    random.Random(1).shuffle(lines)
+    data = copy_with(sample, tmp_path / "raw", data=lines)
+    sharded = run_ratings(data, tmp_path / "a", chunk_bytes=10_000, partition_bytes=8_000)
+    assert sharded.report["test"] == written.report["test"]
+    fingerprint = written.report["test"]["fingerprint"]
+    assert re.fullmatch("[0-9a-f]{32}", fingerprint)
+    for made in (written, sharded):
+        assert made.artifact.get_string_custom_property("test_fingerprint") == fingerprint
+    other = run_ratings(sample, tmp_path / "b", split_seed=43)
+    assert other.report["test"]["fingerprint"] != fingerprint
+
+
 # What stops it
 
 
@@ -464,7 +531,11 @@ def test_a_defect_is_not_taken_for_the_users_mistake(sample, tmp_path, monkeypat
 
 def test_options_survive_the_trip_through_the_execution_properties():
     changed = artifacts.options(
-        metadata_dir="/metadata", split="temporal", split_seed=2**40, invalid_zip="drop"
+        metadata_dir="/metadata",
+        split="timeline",
+        split_seed=2**40,
+        split_time=975_000_000,
+        invalid_zip="drop",
     )
     for options in (changed, artifacts.options()):
         text = json_format.MessageToJson(options.to_proto())

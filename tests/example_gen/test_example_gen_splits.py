@@ -1,16 +1,20 @@
 """Splits: shares, stability and the protocol by time, on arrays alone."""
 
+import hashlib
 import itertools
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from example_artifacts import needs_real_data
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.errors import InputError
 from components.example_gen import splits
-from components.names import SPLITS
+from components.names import SPLIT_METHODS, SPLITS
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 MASK = 2**64 - 1
@@ -169,6 +173,121 @@ def test_a_temporal_split_of_one_user_does_not_depend_on_other_users(rated, othe
     assert together[together["user"] != other]["split"].tolist() == alone["split"].tolist()
 
 
+GOLDEN = {
+    "random": ([69896, 10054, 20050], "e37debdc646ef44d6a6bf94a34d8de36"),
+    "temporal": ([69963, 10037, 20000], "d2e5fcb349e902b4fe4bb26f5723b4fb"),
+}
+"""Rows per split of MovieLens-100K, and a hash of the splits in the order of u.data."""
+
+
+@needs_real_data
+@pytest.mark.parametrize("method", GOLDEN)
+def test_the_splits_of_movielens_100k_stay_row_for_row(method):
+    """If this fails, figures of today can no longer be compared with those measured before."""
+    table = np.loadtxt(Path(os.environ["MOVIELENS_DIR"]) / "u.data", dtype=np.int64)
+    user, movie, time = (np.ascontiguousarray(table[:, column]) for column in (0, 1, 3))
+    found = splits.assign_splits(method, user, movie, time, 42)
+    digest = hashlib.blake2b(found.astype(np.int8).tobytes(), digest_size=16).hexdigest()
+    assert (np.bincount(found).tolist(), digest) == GOLDEN[method]
+
+
+def table_of(rated, position=None):
+    table = pd.DataFrame(
+        [(user, movie, time) for (user, movie), time in rated.items()],
+        columns=["user", "movie", "time"],
+    )
+    return table if position is None else table.assign(position=position)
+
+
+def columns_of(table):
+    return [table[column].to_numpy(np.int64) for column in ("user", "movie", "time")]
+
+
+def by_method(table, method, seed=42):
+    position = table["position"].to_numpy(np.int64) if "position" in table else None
+    times = splits.split_times(table["time"].to_numpy(np.int64))
+    return splits.assign_splits(method, *columns_of(table), seed, position=position, times=times)
+
+
+@given(RATED, st.sampled_from(SPLIT_METHODS), st.randoms(use_true_random=False))
+def test_no_method_depends_on_the_order_of_rows(rated, method, random):
+    order = list(range(len(rated)))
+    random.shuffle(order)
+    for table in (table_of(rated), table_of(rated, range(len(rated)))):
+        there = by_method(table, method)
+        assert by_method(table.iloc[order], method).tolist() == there[order].tolist()
+
+
+@given(RATED)
+def test_nobodys_training_ratings_are_later_than_any_test_rating_on_a_timeline(rated):
+    table = table_of(rated)
+    table["split"] = by_method(table, "timeline")
+    times = [table.loc[table["split"] == split, "time"] for split in range(3)]
+    for earlier, later in itertools.combinations([one for one in times if len(one)], 2):
+        assert earlier.max() < later.min()
+    # 80 % and 70 % of all are before, but for those that share the second with the first after.
+    for before, percent in ((2, 80), (1, 70)):
+        after = table.loc[table["split"] >= before, "time"]
+        wanted = (percent * len(table) + 50) // 100
+        assert (table["split"] < before).sum() <= max(wanted, 1)
+        if len(after) and len(table) > 4:
+            assert (table["time"] <= after.min()).sum() >= min(wanted, len(table) - 1)
+
+
+@given(RATED, RATED)
+def test_more_ratings_move_none_from_test_once_the_time_is_decided(rated, more):
+    first = table_of(rated)
+    time = splits.split_times(first["time"].to_numpy(np.int64)).test
+    later = {(user + 10, movie): when for (user, movie), when in more.items()}
+    table = table_of({**rated, **later})
+    found = splits.timeline_splits(
+        table["time"].to_numpy(np.int64),
+        splits.split_times(table["time"].to_numpy(np.int64), time),
+    )
+    assert ((found == 2) == (table["time"] >= time)).all()
+
+
+def test_a_timeline_of_distinct_times_has_the_shares_of_every_split():
+    times = np.random.default_rng(1).permutation(1000) * 3
+    decided = splits.split_times(times)
+    assert decided == (2100, 2400)
+    assert np.bincount(splits.timeline_splits(times, decided)).tolist() == [700, 100, 200]
+
+
+@given(RATED)
+def test_leave_one_out_tests_on_the_last_event_of_each_user(rated):
+    positions = np.random.default_rng(len(rated)).permutation(len(rated))
+    for table in (table_of(rated), table_of(rated, positions)):
+        table["split"] = by_method(table, "leave-one-out")
+        ties = splits.pair_hash(*columns_of(table)[:2], 42)
+        table["tie"] = table.get("position", ties)
+        for _, rows in table.groupby("user"):
+            in_order = rows.sort_values(["time", "tie"])["split"].tolist()
+            few = len(rows) < 3
+            assert in_order == ([0] * len(rows) if few else [0] * (len(rows) - 2) + [1, 2])
+
+
+@given(RATED)
+def test_where_the_order_of_the_file_means_something_it_divides_a_second(rated):
+    table = table_of(dict.fromkeys(rated, 5), range(len(rated)))
+    table["split"] = by_method(table, "temporal")
+    for _, rows in table.groupby("user"):
+        assert rows.sort_values("position")["split"].is_monotonic_increasing
+
+
+def test_a_timeline_needs_its_times():
+    with pytest.raises(ValueError, match="expected the times of a timeline"):
+        splits.assign_splits("timeline", ids(1), ids(1), ids(1), 42)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_timeline_of_hardly_any_ratings_has_times(number):
+    found = splits.split_times(np.arange(number) + 7)
+    assert found.validation <= found.test
+    if number >= 3:
+        assert set(splits.timeline_splits(np.arange(number) + 7, found).tolist()) == {0, 1, 2}
+
+
 def test_assign_splits_follows_the_protocol():
     users, movies = (grid.ravel() for grid in np.mgrid[1:11, 1:11])
     times = movies * 10
@@ -181,10 +300,12 @@ def test_assign_splits_follows_the_protocol():
 @pytest.mark.parametrize(
     ("kind", "rows", "words"),
     [
-        ("random", (3, 1, 0), ("no ratings for test\n", "30 ratings", "another --seed")),
+        ("random", (3, 1, 0), ("no ratings for test\n", "30 ratings", "another --split-seed")),
         ("random", (3, 0, 1), ("no ratings for validation\n", "3 train, 0 validation, 1 test")),
         ("random", (0, 0, 1), ("random split (70% train, ", "no ratings for train and validation")),
         ("temporal", (9, 0, 0), ("temporal", "9 ratings or more", "--split random")),
+        ("timeline", (9, 1, 0), ("timeline split (70%", "different seconds", "--split-time")),
+        ("leave-one-out", (2, 0, 0), ("last rating test", "3 ratings or more", "--split random")),
     ],
 )
 def test_an_empty_split_is_refused(kind, rows, words):

@@ -20,7 +20,8 @@ OPTIONS = (
     "--data-name NAME",
     "--metadata-dir",
     "--output-dir",
-    "--split {random,temporal}",
+    "--split {random,temporal,timeline,leave-one-out}",
+    "--split-time SECONDS",
     "--invalid-zip {keep,drop}",
     "--model {tuned,joint,retrieval,rating}",
     "--epochs",
@@ -28,6 +29,7 @@ OPTIONS = (
     "--tune-trials N",
     "--seed",
     "--split-seed SEED",
+    "--sample-seed SEED",
     "--no-cache",
     "--reset-cache",
     "--replace",
@@ -42,6 +44,9 @@ OPTIONS = (
         ("epochs", 0, "--epochs"),
         ("epochs", -3, "--epochs"),
         ("seed", -1, "--seed"),
+        ("split_seed", -1, "--split-seed"),
+        ("sample_seed", -1, "--sample-seed"),
+        ("split_time", 0, "--split-time"),
         ("sample_ratings", 999, "--sample-ratings"),
     ],
 )
@@ -127,8 +132,9 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 7)
     line = (
         "--dataset auto --data-dir d --data-name n --metadata-dir m --output-dir o"
-        " --split temporal --invalid-zip drop --epochs 3 --tune --tune-trials 4 --seed 5"
-        " --split-seed 6 --sample-ratings 2000 --no-cache --reset-cache --no-push --verbose"
+        " --split timeline --split-time 7 --invalid-zip drop --epochs 3 --tune --tune-trials 4"
+        " --seed 5 --split-seed 6 --sample-seed 8 --sample-ratings 2000"
+        " --no-cache --reset-cache --no-push --verbose"
     )
     code = cli.main(line.split())
     assert code == 7
@@ -139,13 +145,15 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             data_name="n",
             metadata_dir=Path("m"),
             output_dir=Path("o"),
-            split="temporal",
+            split="timeline",
+            split_time=7,
             invalid_zip="drop",
             epochs=3,
             tune=True,
             tune_trials=4,
             seed=5,
             split_seed=6,
+            sample_seed=8,
             sample_ratings=2000,
             cache=False,
             reset_cache=True,

@@ -7,11 +7,12 @@ import pytest
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.data import files
 from components.data.sample import generate_sample
 from components.data.source import DataSource, resolve_source
 from components.errors import InputError
 from components.pusher.kind import Kind, write_kind
-from pipeline import kinds
+from pipeline import kinds, run
 from pipeline.config import OutputPaths, RunConfig
 
 
@@ -22,9 +23,13 @@ def paths(tmp_path):
     return found
 
 
+def no_time():
+    raise AssertionError("only a timeline that was not decided needs a time")
+
+
 def name(paths, data="custom", **options):
     source = DataSource(data, "data-dir", Path("/resolved"))
-    return kinds.kind_of(RunConfig(**options), source, paths).dataset
+    return kinds.kind_of(RunConfig(**options), source, paths, no_time).dataset
 
 
 def test_data_of_two_folders_of_one_name_is_told_apart_and_stays_the_same_every_day(paths):
@@ -62,6 +67,7 @@ def test_a_name_that_was_given_is_remembered_for_the_same_folder_only(paths):
         RunConfig(data_dir=Path("/a/ratings"), data_name="shop"),
         DataSource("custom", "data-dir", Path("/a/ratings")),
         paths,
+        no_time,
     )
     write_kind(paths.serving_model, first)
     assert name(paths, data_dir=Path("/a/ratings")) == "shop"
@@ -89,18 +95,95 @@ def test_a_generated_sample_is_one_wherever_it_lies_and_whatever_it_is_called(pa
         dataset="auto", data_dir=folder, metadata_dir=None, output_dir=tmp_path, seed=1,
         sample_ratings=1000, say=print,
     )  # fmt: skip
-    assert kinds.kind_of(RunConfig(data_dir=folder), source, paths).dataset == "sample"
+    found = kinds.kind_of(RunConfig(data_dir=folder), source, paths, no_time)
+    assert found.dataset == "sample"
     with pytest.raises(InputError, match="for a generated sample"):
-        kinds.kind_of(RunConfig(data_dir=folder, data_name="mine"), source, paths)
+        kinds.kind_of(RunConfig(data_dir=folder, data_name="mine"), source, paths, no_time)
 
 
-def test_splits_may_have_a_seed_of_their_own(paths):
-    source = DataSource("sample", "generated", Path("/x"))
-    seeds = [
-        kinds.kind_of(RunConfig(dataset="sample", **options), source, paths).split_seed
-        for options in ({}, {"seed": 7}, {"seed": 7, "split_seed": 42})
-    ]
-    assert seeds == [42, 7, 42]
+def planned(paths, tmp_path, **options):
+    """The pipeline that a run builds, of a sample that need not be there."""
+    config = RunConfig(dataset="sample", output_dir=paths.root, **options)
+    (tmp_path / "raw").mkdir(exist_ok=True)
+    for file in files.FILES:
+        (tmp_path / "raw" / file).touch()
+    return run._pipeline_config(config, DataSource("sample", "generated", tmp_path / "raw"), paths)
+
+
+def test_the_seed_of_the_training_changes_no_data_no_split_and_no_kind(paths, tmp_path):
+    first, second = (planned(paths, tmp_path, seed=seed) for seed in (1, 2))
+    assert (first.trainer.train.seed, second.trainer.train.seed) == (1, 2)
+    assert first.example_gen == second.example_gen
+    assert first.kind == second.kind == Kind("sample", "random", 42)
+    assert first.protocol == second.protocol
+
+
+def test_the_seed_of_the_splits_changes_kind_and_protocol_and_no_training(paths, tmp_path):
+    first, second = (planned(paths, tmp_path, split_seed=seed) for seed in (1, 2))
+    assert first.trainer == second.trainer
+    assert [first.example_gen.split_seed, second.example_gen.split_seed] == [1, 2]
+    assert first.kind != second.kind
+    assert first.protocol != second.protocol
+
+
+@pytest.mark.parametrize(("options", "expected"), [({"seed": 7}, 42), ({"sample_seed": 7}, 7)])
+def test_the_sample_has_a_seed_of_its_own(tmp_path, monkeypatch, options, expected):
+    asked = []
+
+    def stop(**arguments):
+        asked.append(arguments["seed"])
+        raise InputError("asked")
+
+    monkeypatch.setattr(run.source, "resolve_source", stop)
+    with pytest.raises(InputError, match="asked"):
+        run.run(RunConfig(dataset="sample", output_dir=tmp_path / "output", **options))
+    assert asked == [expected]
+
+
+SOURCE = DataSource("custom", "data-dir", Path("/a/ratings"))
+
+
+def on_a_timeline(paths, first_time=no_time, **options):
+    config = RunConfig(data_dir=Path("/a/ratings"), split="timeline", **options)
+    return kinds.kind_of(config, SOURCE, paths, first_time)
+
+
+def test_a_timeline_is_decided_once_and_kept_when_there_are_more_ratings(paths):
+    first = on_a_timeline(paths, lambda: 975_000_000)
+    assert first.split_time == 975_000_000
+    assert on_a_timeline(paths, lambda: 976_000_000).split_time == 976_000_000
+    write_kind(paths.serving_model, first)
+    assert on_a_timeline(paths) == first
+
+
+def test_an_option_moves_a_timeline_to_another_kind(paths):
+    write_kind(paths.serving_model, on_a_timeline(paths, lambda: 975_000_000))
+    moved = on_a_timeline(paths, split_time=980_000_000)
+    assert moved.split_time == 980_000_000
+    assert moved != on_a_timeline(paths)
+    assert kinds.protocol_of(moved, "keep") != kinds.protocol_of(on_a_timeline(paths), "keep")
+    assert moved.slug() != on_a_timeline(paths).slug()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Kind("custom", "timeline", 42, split_time=1),
+        Kind("ratings", "timeline", 7, split_time=1),
+        Kind("ratings", "random", 42),
+    ],
+)
+def test_a_timeline_of_other_data_or_another_seed_decides_nothing(paths, other):
+    write_kind(paths.serving_model, other)
+    found = on_a_timeline(paths, lambda: 975_000_000, data_name="ratings")
+    assert found.split_time == 975_000_000
+
+
+@pytest.mark.parametrize("split", ["random", "temporal", "leave-one-out"])
+def test_other_methods_have_no_time_and_refuse_one(paths, split):
+    assert kinds.kind_of(RunConfig(split=split), SOURCE, paths, no_time).split_time is None
+    with pytest.raises(InputError, match="--split timeline with it"):
+        RunConfig(split=split, split_time=975_000_000)
 
 
 @pytest.mark.parametrize("value", ["", "ml-100k", "sample", "a b", "../x", "n" * 64, "é", "-a"])
@@ -136,6 +219,9 @@ def test_the_summary_tells_the_kind_of_the_version_that_its_run_pushed(paths):
     }
     paths.summary.write_text(json.dumps(summary))
     assert kinds.earlier_kind(paths) == Kind("ml-100k", "temporal", 7)
+    summary["options"]["split_seed"] = 0
+    paths.summary.write_text(json.dumps(summary))
+    assert kinds.earlier_kind(paths) == Kind("ml-100k", "temporal", 0)
     version(paths, 200)
     assert kinds.earlier_kind(paths) is None
 
