@@ -61,16 +61,14 @@ def _parser() -> argparse.ArgumentParser:
         "--split",
         choices=SPLIT_METHODS,
         default="random",
-        help="random: 70/10/20 by user and movie (default); temporal: each user's last 20 %% "
-        "is test; timeline: everybody's ratings from one time on; leave-one-out: each user's "
-        "last rating",
+        help="what is test: 20 %% at random (default), each user's last 20 %%, all ratings "
+        "from a time on, each user's last rating",
     )
     add(
         "--split-time",
         type=int,
         metavar="SECONDS",
-        help="when the test of --split timeline begins, in unix seconds (default: that of what "
-        "is served, else after 80 %% of the ratings)",
+        help="unix time at which the test of --split timeline begins",
     )
     add(
         "--invalid-zip",
@@ -101,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=42,
         metavar="SEED",
-        help="of the splits: another one tests on other ratings (default: 42)",
+        help="of the splits (default: 42)",
     )
     add(
         "--sample-seed",

@@ -40,6 +40,7 @@ class Kind(enum.Enum):
     YEAR = "year"  # quantile bucket
     TIME = "time"  # quantile bucket, hour of day, day of week, seconds
     RATING = "rating"  # the label, passed through
+    POSITION = "position"  # orders ratings of one second; not a model input
     REPORT_ONLY = "report_only"  # kept for slices and reports; not a model input
 
 
@@ -74,7 +75,7 @@ class Feature:
     @property
     def is_model_input(self) -> bool:
         """Whether the preprocessing graph reads it."""
-        return self.kind not in (Kind.REPORT_ONLY, Kind.RATING)
+        return self.kind not in (Kind.REPORT_ONLY, Kind.RATING, Kind.POSITION)
 
 
 AGE_BUCKETS: tuple[int, ...] = (1, 18, 25, 35, 45, 50, 56)
@@ -95,7 +96,8 @@ def names(features: Iterable[Feature]) -> tuple[str, ...]:
     return tuple(feature.name for feature in features)
 
 
-_KIND_OF = {Owner.CONTEXT: Kind.TIME, Owner.LABEL: Kind.RATING}
+_KINDS_OF = {Owner.CONTEXT: (Kind.TIME, Kind.POSITION), Owner.LABEL: (Kind.RATING,)}
+_KINDS_OF_RATINGS = tuple(kind for kinds in _KINDS_OF.values() for kind in kinds)
 _ONE_VALUE_OWNERS = (Owner.USER, Owner.CONTEXT)
 _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     Kind.ID: ("string",),
@@ -108,6 +110,7 @@ _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     Kind.YEAR: ("int64",),
     Kind.TIME: ("int64",),
     Kind.RATING: ("float32",),
+    Kind.POSITION: ("int64",),
     Kind.REPORT_ONLY: ("string", "int64", "float32"),
 }
 
@@ -132,7 +135,7 @@ class FeatureTable:
             raise ValueError(f"expected every feature once, received twice: {', '.join(twice)}")
         for owner in (Owner.USER, Owner.MOVIE):
             self._one("id", Kind.ID, owner)
-        for kind in (Kind.TIME, Kind.ZIP_CODE, Kind.RATING):
+        for kind in (Kind.TIME, Kind.ZIP_CODE, Kind.RATING, Kind.POSITION):
             # Their transformed features, or their role, have fixed names.
             held = names(self.of_kind(kind))
             if len(held) > 1:
@@ -166,6 +169,11 @@ class FeatureTable:
     def timestamp(self) -> Feature:
         """The time of the event; a ValueError where the data has none."""
         return self._one("time", Kind.TIME, Owner.CONTEXT)
+
+    @property
+    def position(self) -> Feature | None:
+        """The place of the rating in its file; None where the file's order means nothing."""
+        return next(iter(self.of_kind(Kind.POSITION)), None)
 
     @property
     def title(self) -> Feature | None:
@@ -255,14 +263,14 @@ def _check(feature: Feature) -> None:
             f"expected a feature of {feature.owner.value} to become one index, since queries "
             f"give one value of it; received {name} of kind {kind.value}"
         )
-    fits = kind is _KIND_OF.get(feature.owner) or (
-        feature.owner not in _KIND_OF and kind not in _KIND_OF.values()
+    fits = kind in _KINDS_OF.get(feature.owner, ()) or (
+        feature.owner not in _KINDS_OF and kind not in _KINDS_OF_RATINGS
     )
     if not fits and kind is not Kind.REPORT_ONLY:
         raise ValueError(
-            "expected the time alone to belong to the context and the rating alone to the label, "
-            f"beside features for reports; received {name} of owner {feature.owner.value} and "
-            f"kind {kind.value}"
+            "expected time and position alone to belong to the context and the rating alone to "
+            f"the label, beside features for reports; received {name} of owner "
+            f"{feature.owner.value} and kind {kind.value}"
         )
 
 
@@ -314,6 +322,8 @@ USER_ID = Feature("user_id", Owner.USER, Kind.ID, "string")
 MOVIE_ID = Feature("movie_id", Owner.MOVIE, Kind.ID, "string")
 RATING = Feature("user_rating", Owner.LABEL, Kind.RATING, "float32")
 TIMESTAMP = Feature("timestamp", Owner.CONTEXT, Kind.TIME, "int64")
+POSITION = Feature("position", Owner.CONTEXT, Kind.POSITION, "int64")
+"""For data whose files list each user's ratings in the order in which they were given."""
 GENDER = Feature("user_gender", Owner.USER, Kind.GENDER, "string", stem="gender", sliced=True)
 AGE = Feature("raw_user_age", Owner.USER, Kind.AGE, "float32", optional=True, stem="age")
 AGE_BUCKET = Feature(

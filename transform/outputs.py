@@ -190,5 +190,6 @@ _OUTPUTS: Mapping[Kind, Callable[[Feature], tuple[Output, ...]]] = {
     Kind.YEAR: _year,
     Kind.TIME: _time,
     Kind.RATING: _nothing,
+    Kind.POSITION: _nothing,
     Kind.REPORT_ONLY: _nothing,
 }

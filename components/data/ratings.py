@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -65,18 +65,29 @@ class RatingsChunk(NamedTuple):
       movie_id: [n] int64.
       user_rating: [n] float32, stars.
       timestamp: [n] int64, seconds since 1970-01-01 UTC.
+      position: [n] int64, the 0-based row in the file; None where the order of the file means
+        nothing.
     """
 
     user_id: IntArray
     movie_id: IntArray
     user_rating: FloatArray
     timestamp: IntArray
+    position: IntArray | None = None
 
     def take(self, rows: npt.NDArray[np.intp] | BoolArray) -> RatingsChunk:
         """Returns the rows at the positions, or under the mask, `rows`."""
-        return RatingsChunk(
-            self.user_id[rows], self.movie_id[rows], self.user_rating[rows], self.timestamp[rows]
+        return RatingsChunk(*(None if values is None else values[rows] for values in self))
+
+
+def concatenate(chunks: Iterable[RatingsChunk]) -> RatingsChunk:
+    """Returns the rows of one or more chunks, all of them with positions or none."""
+    return RatingsChunk(
+        *(
+            None if columns[0] is None else np.concatenate(columns)
+            for columns in zip(*chunks, strict=True)
         )
+    )
 
 
 class _Rows(NamedTuple):
@@ -139,6 +150,8 @@ def read_ratings_chunk(
     known_movies: IntArray,
     dropped_movies: Mapping[int, str],
     limits: LossLimits = LossLimits(),  # noqa: B008
+    *,
+    positions: bool = False,
 ) -> tuple[RatingsChunk, WranglingReport]:
     """Reads and cleans the ratings whose rows start in the bytes [start, end) of a file.
 
@@ -152,6 +165,7 @@ def read_ratings_chunk(
       known_movies: ids that can be rated, ascending.
       dropped_movies: ids whose ratings are dropped, with the reason.
       limits: what may be lost of the whole file.
+      positions: whether the rows' places in the file are wanted.
 
     Returns:
       The ratings in file order, and what was dropped and repaired. Duplicates are still
@@ -168,7 +182,11 @@ def read_ratings_chunk(
     movies = _Known("movie", files.MOVIES, report.UNKNOWN_MOVIE, known_movies, dropped_movies)
     kept = _drop_wrong_values(block, rows, users, movies, found)
     _count_repairs(block, rows.lines[kept], repairs, found)
-    return rows.values.take(kept), found
+    values = rows.values
+    if positions:
+        first = _lines_before(block.path, block.offset)
+        values = values._replace(position=first + rows.lines)
+    return values.take(kept), found
 
 
 def drop_exact_duplicates(chunk: RatingsChunk) -> tuple[RatingsChunk, int, int]:
@@ -222,7 +240,7 @@ def _order_of_pairs(chunk: RatingsChunk) -> npt.NDArray[np.intp]:
 def _sort_within_pairs(chunk: RatingsChunk, same_pair: BoolArray) -> RatingsChunk:
     """Returns the rows with those of the same pair in order of time and rating."""
     in_pairs = np.flatnonzero(np.append(same_pair, False) | np.append(False, same_pair))
-    user, movie, rating, time = chunk.take(in_pairs)
+    user, movie, rating, time, _ = chunk.take(in_pairs)
     order = np.arange(len(chunk.user_id))
     order[in_pairs] = in_pairs[np.lexsort((rating, time, movie, user))]
     return chunk.take(order)

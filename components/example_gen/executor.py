@@ -126,7 +126,7 @@ class _WritePartition(beam.DoFn):
     @_errors_as_data
     def process(self, element: tuple[int, Iterable[RatingsChunk]]) -> Iterator[Any]:
         shard, chunks = element
-        whole = RatingsChunk(*(np.concatenate(column) for column in zip(*chunks, strict=True)))
+        whole = ratings.concatenate(chunks)
         whole, duplicates, superseded = ratings.drop_exact_duplicates(whole)
         found = WranglingReport()
         found.drop(files.RATINGS, report.EXACT_DUPLICATE, duplicates)
@@ -140,6 +140,7 @@ class _WritePartition(beam.DoFn):
             whole.movie_id,
             whole.timestamp,
             self._options.split_seed,
+            position=whole.position,
             times=self._times,
         )
         yield beam.pvalue.TaggedOutput(_HELD_OUT, HeldOut.of(whole, split))
@@ -338,6 +339,7 @@ def _read_chunk(
         known_movies=known.movies.ids,
         dropped_movies=known.movie_report.dropped_ids.get(files.MOVIES, {}),
         limits=options.limits,
+        positions=options.features.position is not None,
     )
 
 

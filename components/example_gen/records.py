@@ -89,12 +89,23 @@ class Side:
 
 
 def rating_batch(ratings: RatingsChunk, users: Side, movies: Side) -> pa.RecordBatch:
-    """Joins ratings with their user's and movie's columns: one row per rating."""
+    """Joins ratings with their user's and movie's columns: one row per rating.
+
+    Raises:
+      ValueError: the table has a position, and the ratings have none.
+    """
     columns = users.gather(users.rows(ratings.user_id))
     columns |= movies.gather(movies.rows(ratings.movie_id))
     table = users.table
     columns[table.rating.name] = _singletons(ratings.user_rating, pa.float32())
     columns[table.timestamp.name] = _singletons(ratings.timestamp, pa.int64())
+    if table.position is not None:
+        if ratings.position is None:
+            raise ValueError(
+                f"expected the place of every rating in its file, for {table.position.name}; "
+                "received ratings without"
+            )
+        columns[table.position.name] = _singletons(ratings.position, pa.int64())
     return _in_table_order(columns, table)
 
 

@@ -398,6 +398,30 @@ def test_leave_one_out_tests_on_one_rating_of_each_user_when_sharded_too(sample,
         assert (rows["split"] == "validation").sum() == 1
 
 
+ORDERED = FeatureTable((*raw.MOVIELENS.features, raw.POSITION))
+
+
+def test_places_in_the_file_are_written_where_they_are_a_feature(sample, tmp_path):
+    lines = ["", *data_lines(sample)]
+    data = copy_with(sample, tmp_path / "raw", data=lines)
+    sharded = run_ratings(
+        data, tmp_path / "out", features=ORDERED, chunk_bytes=10_000, partition_bytes=8_000
+    )
+    for _, row in sharded.frame().iterrows():
+        fields = lines[row["position"]].split("\t")
+        assert fields[:2] == [row["user_id"], row["movie_id"]]
+        assert int(fields[3]) == row["timestamp"]
+
+
+def test_places_in_the_file_order_the_ratings_of_one_second(sample, tmp_path):
+    lines = ["\t".join([*line.split("\t")[:3], "880000000"]) for line in data_lines(sample)]
+    data = copy_with(sample, tmp_path / "raw", data=lines)
+    frame = run_ratings(data, tmp_path / "out", features=ORDERED, split="leave-one-out").frame()
+    for _, rows in frame.groupby("user_id"):
+        in_file = rows.sort_values("position")["split"].tolist()
+        assert in_file == ["train"] * (len(rows) - 2) + ["validation", "test"]
+
+
 def test_the_fingerprint_is_that_of_the_test_rows_in_whatever_files_they_lie(
     sample, tmp_path, written
 ):

@@ -118,7 +118,7 @@ def test_help_is_short_complete_and_quick():
         timeout=30,
     )
     assert run.stderr == ""
-    assert len(run.stdout.splitlines()) <= 45
+    assert len(run.stdout.splitlines()) <= 48
     text = " ".join(run.stdout.split())
     for option in OPTIONS:
         assert option in text

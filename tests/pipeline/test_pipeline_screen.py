@@ -209,7 +209,14 @@ def test_what_is_missing_lost_and_asked_for_is_said_in_words():
             },
         },
     }
+    report["test"] = {
+        "new_users": 12,
+        "rows_of_new_users": 3456,
+        "new_movies": 7,
+        "rows_of_new_movies": 89,
+    }
     text = " ".join(shown(summary(rows=summaries.rows_of(report))).split())
+    assert "new in test 3,456 ratings by 12 users, 89 of 7 movies, that have none in" in text
     assert "u.data: 100 invalid zip code (asked for: --invalid-zip drop)" in text
     assert "values lost u.user: 1 age out of range" in text
     assert "missing 58 of 65 users have no gender; 1 of 65 users has no age" in text

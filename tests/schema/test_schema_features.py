@@ -92,6 +92,14 @@ REFUSED = {
         {"without": [raw.TIMESTAMP], "more": [changed(raw.TIMESTAMP, owner=Owner.MOVIE)]},
         "received timestamp of owner movie and kind time",
     ),
+    "a place in the file of a movie": (
+        {"more": [changed(raw.POSITION, owner=Owner.MOVIE)]},
+        "received position of owner movie and kind position",
+    ),
+    "two places in the file": (
+        {"more": [raw.POSITION, changed(raw.POSITION, name="other")]},
+        "one feature of kind position at most",
+    ),
     "a category of the context": (
         {"more": [changed(GENRE, owner=Owner.CONTEXT)]},
         "received favourite_genre of owner context and kind category",

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.examples.reading import parse, serialized_batches
-from schema.features import Feature, FeatureTable, Owner
+from schema.features import Feature, FeatureTable, Kind, Owner
 from trainer.data.training_data import (
     Bytes,
     Catalogue,
@@ -129,12 +129,13 @@ def load_interactions(
     Raises:
       ValueError: there are none, or one is of a movie that the catalogue does not have.
     """
-    user_id, item_id, rating, time = keep = (
+    user_id, item_id, rating, time = (
         features.user_id,
         features.item_id,
         features.rating,
         features.timestamp,
     )
+    keep = [user_id, item_id, rating, time, *features.of_kind(Kind.POSITION)]
     known = features.model_inputs(Owner.USER, Owner.CONTEXT)
     collected = _read(paths, known, keep, transform_output)
     if not collected:
@@ -147,7 +148,10 @@ def load_interactions(
     )
     movie_row = rows_of(catalogue.ids, columns[_raw(item_id)])
     timestamp = columns[_raw(time)]
-    order = np.lexsort((movie_row, timestamp, user_row))
+    position = (
+        np.zeros_like(timestamp) if features.position is None else columns[_raw(features.position)]
+    )
+    order = np.lexsort((movie_row, position, timestamp, user_row))
     outputs = outputs_of(features)
     users = Users(
         ids=user_ids,
@@ -160,6 +164,7 @@ def load_interactions(
         timestamp=timestamp[order],
         context={f.name: columns[f.name][order] for f in outputs.owned_by(Owner.CONTEXT)},
         offsets=np.searchsorted(user_row[order], np.arange(len(user_ids) + 1)),
+        position=position[order],
     )
     return interactions, users
 

@@ -53,7 +53,7 @@ class Catalogue:
 
 @dataclasses.dataclass(frozen=True)
 class Interactions:
-    """Ratings by user, and of each user by time.
+    """Ratings by user, and of each user in event order: by time, then by position.
 
     Attributes:
       user_row: `[ratings]` rows in `Users`, ascending.
@@ -62,6 +62,11 @@ class Interactions:
       timestamp: `[ratings]` unix seconds.
       context: transformed context features by name, `[ratings]` int64.
       offsets: `[users + 1]`; the ratings of user u are `offsets[u]:offsets[u + 1]`.
+      position: `[ratings]` places in the file, which order ratings of one second; zeros (also
+        if none are given) where the order of the file means nothing.
+
+    Raises:
+      ValueError: there are positions of some ratings only.
     """
 
     user_row: IntArray
@@ -70,6 +75,15 @@ class Interactions:
     timestamp: IntArray
     context: Mapping[str, IntArray]
     offsets: IntArray
+    position: IntArray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if not len(self.position):
+            object.__setattr__(self, "position", np.zeros(len(self), np.int64))
+        if len(self.position) != len(self):
+            raise ValueError(
+                f"expected a position of each of {len(self)} ratings, received {len(self.position)}"
+            )
 
     def __len__(self) -> int:
         return len(self.user_row)

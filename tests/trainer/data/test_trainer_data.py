@@ -1,6 +1,7 @@
 """Reading Examples into arrays, and cutting the arrays into batches."""
 
 import bisect
+import copy
 import dataclasses
 import datetime
 import re
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
 
+from components.example_gen import records
 from schema import features as raw
 from trainer.data import reading
 from trainer.data.batches import user_batches
@@ -244,6 +246,32 @@ def test_an_unknown_id_is_named(known):
 def test_every_known_id_has_its_row(known):
     ids = np.array(sorted(known), np.bytes_)
     assert reading.rows_of(ids, ids).tolist() == list(range(len(ids)))
+
+
+def test_places_in_the_file_order_ratings_of_one_second(
+    world, transform_output, catalogue, rated, tmp_path
+):
+    places = np.random.default_rng(1).permutation(len(rated[2]))
+    written = []
+    for place, example in zip(places, copy.deepcopy(rated[2]), strict=True):
+        example.features.feature["timestamp"].int64_list.value[:] = [place % 3]
+        example.features.feature["position"].int64_list.value[:] = [place]
+        written.append(example.SerializeToString())
+    records.write_shard(str(tmp_path), 0, 1, written)
+    files = [str(path) for path in tmp_path.iterdir()]
+    ordered = raw.FeatureTable((*raw.MOVIELENS.features, raw.POSITION))
+    found, _ = reading.load_interactions(files, transform_output, ordered, catalogue)
+    keys = np.stack([found.user_row, found.timestamp, found.position])
+    assert (np.lexsort(keys[::-1]) == np.arange(len(places))).all()
+    assert sorted(found.position) == list(range(len(places)))
+    assert not rated[0].position.any()
+    unordered, _ = reading.load_interactions(files, transform_output, raw.MOVIELENS, catalogue)
+    assert not unordered.position.any()
+
+
+def test_positions_are_of_all_ratings_or_of_none():
+    with pytest.raises(ValueError, match="position of each of 3 ratings, received 2"):
+        dataclasses.replace(interactions_of([3]), position=np.arange(2))
 
 
 # --- batches
