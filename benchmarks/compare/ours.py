@@ -23,7 +23,7 @@ from tfx_bsl.public import tfxio
 
 from benchmarks import cross_weights
 from benchmarks.compare import methods, protocols
-from benchmarks.compare.data import Task
+from benchmarks.compare.data import Data, Task
 from benchmarks.compare.methods import Answer, Method, Metrics, Params
 from benchmarks.compare.protocols import LIST_LENGTH, FloatArray, IntArray
 from benchmarks.compare.report import (
@@ -42,7 +42,7 @@ from components.source_hash import source_digest
 from metrics import ranking
 from schema import features as raw
 from schema import predictions
-from schema.features import MOVIELENS, Owner
+from schema.features import MOVIELENS, FeatureTable, Owner
 from trainer import run as trainer_run
 from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfig
 from trainer.data import reading
@@ -63,15 +63,23 @@ class _Sides:
     movies: records.Side
 
 
+_ORDERED = FeatureTable((*MOVIELENS.features, raw.POSITION))
+
+
+def _features(data: Data) -> FeatureTable:
+    """Returns the columns of the records: with places in the file where these mean something."""
+    return MOVIELENS if data.position is None else _ORDERED
+
+
 @functools.lru_cache(maxsize=1)
-def _sides(folder: Path) -> _Sides:
+def _sides(folder: Path, features: FeatureTable) -> _Sides:
     users, _ = tables.read_users(folder, "keep")
     movies, _ = tables.read_movies(folder)
     metadata = os.environ.get(source.METADATA_VARIABLE)
     movies, _ = join_metadata(movies, Path(metadata) if metadata else None)
     return _Sides(
-        records.Side(users, Owner.USER, MOVIELENS),
-        records.Side(movies, Owner.MOVIE, MOVIELENS),
+        records.Side(users, Owner.USER, features),
+        records.Side(movies, Owner.MOVIE, features),
     )
 
 
@@ -86,14 +94,15 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
     The lines become tf.Examples as RatingsGen writes them, the preprocessing graph is made
     of the lines of `fit` alone, and the figures are those of the served model's answers.
     """
-    sides = _sides(task.data.folder)
+    features = _features(task.data)
+    sides = _sides(task.data.folder, features)
     with tempfile.TemporaryDirectory() as scratch:
         ratings, movies = Path(scratch) / "ratings", Path(scratch) / "movies"
         records.write_shard(str(ratings), 0, 1, _examples(task, task.fit, sides))
         records.write_shard(str(movies), 0, 1, records.movie_examples(sides.movies))
         transform_output = tft.TFTransformOutput(_transform_graph(task, ratings))
         data = reading.load_training_data(
-            _files(ratings), _files(movies), transform_output, MOVIELENS
+            _files(ratings), _files(movies), transform_output, features
         )
         started, cpu_started = time.monotonic(), time.process_time()
         trained = trainer_run.train(config, data, scratch, report=lambda line: None)
@@ -126,10 +135,11 @@ def _config(params: Params) -> TrainerConfig:
 def _examples(task: Task, lines: IntArray, sides: _Sides) -> list[bytes]:
     data = task.data
     chunk = RatingsChunk(
-        data.users[lines] + 1,
-        data.movies[lines] + 1,
+        data.user_ids[data.users[lines]],
+        data.movie_ids[data.movies[lines]],
         data.ratings[lines].astype(np.float32),
         data.timestamps[lines],
+        None if data.position is None else data.position[lines],
     )
     return list(records.rating_examples(chunk, sides.users, sides.movies))
 

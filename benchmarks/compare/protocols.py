@@ -91,7 +91,9 @@ def official_fold(rows: int, fold: int) -> Split:
     return _with_validation(f"u{fold}", train, test, fold)
 
 
-def temporal_split(user_id: IntArray, movie_id: IntArray, timestamp: IntArray) -> Split:
+def temporal_split(
+    user_id: IntArray, movie_id: IntArray, timestamp: IntArray, position: IntArray | None = None
+) -> Split:
     """Returns each user's last 20 % by time as test, the 10 % before as validation.
 
     It is the pipeline's own rule (`components.example_gen.splits`).
@@ -100,8 +102,9 @@ def temporal_split(user_id: IntArray, movie_id: IntArray, timestamp: IntArray) -
       user_id: `[rows]` ids as in the file.
       movie_id: `[rows]` the same of movies.
       timestamp: `[rows]` unix seconds.
+      position: `[rows]` places in the file, where its order means something.
     """
-    part = splits.temporal_splits(user_id, movie_id, timestamp, TEMPORAL_TIES_SEED)
+    part = splits.temporal_splits(user_id, movie_id, timestamp, TEMPORAL_TIES_SEED, position)
     inner, validation, test = (np.flatnonzero(part == number) for number in range(3))
     return Split("last 20 % of each user", inner, validation, test)
 

@@ -43,7 +43,9 @@ def splits_of(data: Data, folds: Sequence[int] = protocols.FOLDS) -> Splits:
     return Splits(
         main=protocols.random_split(rows, MAIN_SEED),
         other=protocols.random_split(rows, OTHER_SEED),
-        temporal=protocols.temporal_split(data.users + 1, data.movies + 1, data.timestamps),
+        temporal=protocols.temporal_split(
+            data.user_ids[data.users], data.movie_ids[data.movies], data.timestamps, data.position
+        ),
         folds=tuple(protocols.official_fold(rows, fold) for fold in folds),
     )
 

@@ -77,16 +77,25 @@ class RatingsChunk(NamedTuple):
 
     def take(self, rows: npt.NDArray[np.intp] | BoolArray) -> RatingsChunk:
         """Returns the rows at the positions, or under the mask, `rows`."""
-        return RatingsChunk(*(None if values is None else values[rows] for values in self))
+        return RatingsChunk(
+            self.user_id[rows],
+            self.movie_id[rows],
+            self.user_rating[rows],
+            self.timestamp[rows],
+            None if self.position is None else self.position[rows],
+        )
 
 
 def concatenate(chunks: Iterable[RatingsChunk]) -> RatingsChunk:
     """Returns the rows of one or more chunks, all of them with positions or none."""
+    found = list(chunks)
+    positions = [chunk.position for chunk in found if chunk.position is not None]
     return RatingsChunk(
-        *(
-            None if columns[0] is None else np.concatenate(columns)
-            for columns in zip(*chunks, strict=True)
-        )
+        np.concatenate([chunk.user_id for chunk in found]),
+        np.concatenate([chunk.movie_id for chunk in found]),
+        np.concatenate([chunk.user_rating for chunk in found]),
+        np.concatenate([chunk.timestamp for chunk in found]),
+        np.concatenate(positions) if positions else None,
     )
 
 

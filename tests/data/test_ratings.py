@@ -73,7 +73,7 @@ any_rows = st.lists(any_row, max_size=25)
 
 
 def rows_of(chunk: RatingsChunk) -> list[tuple]:
-    return list(zip(*(column.tolist() for column in chunk), strict=True))
+    return list(zip(*(column.tolist() for column in chunk[:4]), strict=True))
 
 
 def read_in_ranges(path, chunk_bytes: int) -> tuple[list[tuple], WranglingReport]:
@@ -89,7 +89,7 @@ def test_ratings_are_columns_in_file_order():
     with file_of(b"2\t7\t3.5\t880000001\n1\t1\t5\t880000000\n") as path:
         chunk, found = read_ratings(path)
     assert rows_of(chunk) == [(2, 7, 3.5, 880000001), (1, 1, 5.0, 880000000)]
-    assert [column.dtype for column in chunk] == [np.int64, np.int64, np.float32, np.int64]
+    assert [column.dtype for column in chunk[:4]] == [np.int64, np.int64, np.float32, np.int64]
     assert found.to_json()["files"]["u.data"] == {
         "rows": 2,
         "dropped": {},
