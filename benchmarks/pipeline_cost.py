@@ -99,7 +99,11 @@ def main() -> None:
             warm.append(run_once(Path(folder), rest))
     show("cold", cold)
     show("warm", warm)
-    metrics = {k: round(v, 4) for k, v in cold[-1]["metrics"].items() if "_10" in k or k == "rmse"}
+    metrics = {
+        name: round(value, 4)
+        for name, value in cold[-1]["metrics"].items()
+        if name.endswith(("recall_at_10", "recall_at_100", "rating_rmse"))
+    }
     print(f"\nquality of the last cold run: {metrics}")
 
 

@@ -29,10 +29,10 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 def table(by_seed: Sequence[Mapping[str, float]], allowed: Mapping[str, float]) -> str:
     """Returns mean, standard deviation and what change thresholds allow, a line per metric."""
-    lines = [f"{'metric on validation':26}{'mean':>9}{'sd':>9}{'allowed':>9}  allowed / sd"]
+    lines = [f"{'metric on validation':28}{'mean':>9}{'sd':>9}{'allowed':>9}  allowed / sd"]
     for name in by_seed[0]:
         mean, deviation = spread([figures[name] for figures in by_seed])
-        line = f"{name:26}{mean:9.4f}{deviation:9.4f}"
+        line = f"{name:28}{mean:9.4f}{deviation:9.4f}"
         if name in allowed:
             sign = "+" if name in LOWER_IS_BETTER else "-"
             ratio = f"{allowed[name] / deviation:.1f}" if deviation else "inf"

@@ -2,7 +2,8 @@
 
 Rows of one user go together, so drawing single rows would make intervals too narrow; users are
 drawn instead (Cameron, Gelbach & Miller: Bootstrap-based improvements for inference with clustered
-errors, 2008). Sums per user are enough for it, so its cost does not grow with the rows.
+errors, 2008). Sums per user are enough for it, so its cost does not grow with the rows. Two models
+that are asked about the same users are compared draw by draw: the same seed draws the same users.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ Floats = npt.NDArray[np.float64]
 
 DRAWS = 400
 _TAIL = 2.5  # per cent on either side
+_NUMBERS_AT_ONCE = 4_000_000
+"""How often each user was drawn, held at a time: 32 MB."""
 
 
 def drawn_sums(sums: Floats, seed: int = 0, draws: int = DRAWS) -> Floats:
@@ -21,24 +24,25 @@ def drawn_sums(sums: Floats, seed: int = 0, draws: int = DRAWS) -> Floats:
 
     Args:
       sums: `[users, columns]` sums over each user's rows; at least one user.
-      seed: of the draws.
+      seed: of the draws; which users are drawn depends on it and on their number alone.
       draws: how many.
     """
     users = len(sums)
-    chosen = np.random.default_rng(seed).multinomial(users, np.full(users, 1.0 / users), draws)
-    drawn: Floats = chosen @ sums
+    random, shares = np.random.default_rng(seed), np.full(users, 1.0 / users)
+    at_once = max(1, _NUMBERS_AT_ONCE // users)
+    parts = [
+        random.multinomial(users, shares, min(at_once, draws - start)) @ sums
+        for start in range(0, draws, at_once)
+    ]
+    drawn: Floats = np.concatenate(parts)
     return drawn
 
 
-def interval(values: Floats, share: float = 1.0) -> tuple[float, float]:
-    """Returns the middle 95 % of a metric's drawn values.
+def interval(values: Floats) -> tuple[float, float]:
+    """Returns the middle 95 % of a metric's drawn values; NaN if one of them is.
 
     Args:
       values: `[draws]` the metric of each draw.
-      share: of all users, the share that was drawn from; the interval is for all of them, hence
-        narrower by its root.
     """
     low, high = np.percentile(values, [_TAIL, 100.0 - _TAIL]).tolist()
-    middle = float(np.mean(values))
-    narrower = float(np.sqrt(share))
-    return middle + (low - middle) * narrower, middle + (high - middle) * narrower
+    return low, high

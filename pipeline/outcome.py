@@ -18,6 +18,7 @@ from components.pusher import executor as pusher
 from components.report import executor as report
 from pipeline.console import FAILED
 from pipeline.dag import ComponentRun
+from schema.scenarios import NEXT_VISIT, metric_name
 from trainer.config import HISTORY_FILE, TRIALS_FILE
 from transform import outputs as out
 
@@ -116,12 +117,12 @@ def _baseline(run: ComponentRun) -> str:
 def _evaluator(run: ComponentRun) -> str:
     found = verdict(run)
     word = "blessed" if found.blessed else "not blessed"
-    metrics = found.metrics
-    return (
-        f"{word}: rmse {metrics['rmse']:.3f}, unseen top-10 {metrics['unseen_top_10_accuracy']:.3f}"
-        if metrics
-        else word
+    if not found.metrics:
+        return word
+    rmse, recall = (
+        found.metrics[metric_name(NEXT_VISIT, name)] for name in ("rating_rmse", "recall_at_10")
     )
+    return f"{word}: next visit: RMSE {rmse:.3f}, recall@10 {recall:.3f}"
 
 
 _NOT_PUSHED = {"other_kind": "nothing: another kind is served", "no_push": "nothing, as asked"}

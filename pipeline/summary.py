@@ -16,12 +16,13 @@ from rich.text import Text
 from components.data.report import COUNTS, asked_for, describe_missing
 from components.data.source import DataSource
 from components.errors import AnomaliesError, PipelineError
-from components.evaluation.directions import LOWER_IS_BETTER
+from components.evaluation.directions import HIGH, LOW, LOWER_IS_BETTER
 from components.example_gen.held_out import NEW_IN_TEST, TEST_KEY
 from components.names import SPLITS
 from components.pusher.kind import EvaluationScope, Kind
 from pipeline.config import OutputPaths
 from pipeline.console import Screen
+from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
 from storage.paths import write_text
 
 PUSHED, UP_TO_DATE, NOT_BLESSED = "pushed", "up_to_date", "not_blessed"
@@ -40,6 +41,10 @@ EXIT_CODES: Mapping[str, int] = {
 """Exit code by status; a `PipelineError` brings its own (2 for bad input)."""
 
 
+SCHEMA_VERSION = 2
+"""Of the names in summary.json: raised when one goes or changes its meaning. Files without it are
+of version 1, whose metrics had other names."""
+
 _PROJECT = Path(__file__).resolve().parent.parent
 """Where make is typed, and what the server's own default is relative to."""
 
@@ -52,6 +57,7 @@ class Summary:
     """Everything there is to know about a run, in JSON's terms.
 
     Attributes:
+      schema_version: of this file's names: `SCHEMA_VERSION`.
       status: "pushed", "up_to_date", "no_push", "not_blessed", "other_kind" (blessed, but what
         is served is of another kind), "anomalies" or "failed".
       dataset: name, source, seed and folders of the data.
@@ -64,7 +70,8 @@ class Summary:
       import_cpu_seconds: processor time of loading TensorFlow, Beam and TFX.
       components: name, state, wall_seconds, cpu_seconds and peak_memory_mb of each.
       tuning: how hyperparameters were searched, every trial and the best; empty without a Tuner.
-      metrics: name to value, on the test split's overall slice; None if it is no number.
+      metrics: `<scenario>_<metric>` to value, on the test split's overall slice, with the ends of
+        95 % intervals as `..._low` and `..._high`; None if it is no number.
       slices: feature, value and metrics of every slice of the test split.
       thresholds: each with the bound, the value it met and whether it passed.
       reasons: why the model was not blessed, or not pushed, in words.
@@ -79,6 +86,7 @@ class Summary:
       exit_code: the process's exit status.
     """
 
+    schema_version: int = SCHEMA_VERSION
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     run: str | None = None
@@ -232,22 +240,23 @@ def _tuning_lines(summary: Summary) -> list[tuple[str, Text | str]]:
 
 
 _SHOWN = (
-    "rmse",
-    "untimed_rmse",
-    "mae",
-    "top_10_accuracy",
-    "top_100_accuracy",
-    "unseen_top_10_accuracy",
-    "unseen_top_100_accuracy",
-    "unseen_user_ndcg_at_10",
-    "untimed_top_10_accuracy",
-    "untimed_top_100_accuracy",
-    "untimed_user_ndcg_at_10",
-    "popularity_top_10_accuracy",
-    "popularity_top_100_accuracy",
-    "r_squared",
-    "unseen_top_100_lift",
-    "unseen_top_10_above_ceiling",
+    *(
+        metric_name(NEXT_VISIT, name)
+        for name in (
+            "recall_at_10",
+            "recall_at_100",
+            "user_ndcg_at_10",
+            "coverage_at_10",
+            "popularity_recall_at_10",
+            "popularity_recall_at_100",
+            "recall_at_100_over_popularity",
+            "recall_at_100_over_popularity_high",
+            "rating_rmse",
+            "rating_mae",
+            "rating_r_squared",
+        )
+    ),
+    *(metric_name(IN_SESSION, name) for name in ("recall_at_10", "recall_at_100", "rating_rmse")),
 )
 
 
@@ -258,12 +267,20 @@ def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
             continue
         value = summary.metrics[name]
         line = Text("could not be computed" if value is None else f"{value:.4f}")
+        if value is not None:
+            line.append(_interval(summary.metrics, name), "dim")
         for threshold in summary.thresholds:
             if threshold["metric"] == name:
                 line.append(f"   {_bound(threshold)} ", "dim")
                 line.append(*(("✓", "green") if threshold["passed"] else ("✗", "bold red")))
         lines.append((name, line))
     return lines
+
+
+def _interval(metrics: Mapping[str, float | None], name: str) -> str:
+    """Returns the 95 % interval of a metric in words; nothing where it has none."""
+    low, high = metrics.get(name + LOW), metrics.get(name + HIGH)
+    return "" if low is None or high is None else f" ({low:.4f} to {high:.4f})"
 
 
 def _bound(threshold: Mapping[str, Any]) -> str:

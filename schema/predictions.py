@@ -2,38 +2,69 @@
 
 from __future__ import annotations
 
+from schema.scenarios import NEXT_VISIT, SCENARIOS, Scenario
+
 PREDICTED_RATING = "predicted_rating"
-"""Stars, clipped to the scale."""
-
-UNTIMED_RATING = "untimed_rating"
-"""The same, asked after the training's end."""
-
-RANK_ALL = "rank_all"
-"""The movie's rank, from 1 on, among all movies; those seen in training come last."""
-
-RANK_PLAIN = "rank_plain"
-"""The same with those seen in training where their scores put them."""
-
-RANK_UNSEEN = "rank_unseen"
-"""The movie's rank among those the user has not rated in training."""
-
-RANK_UNTIMED = "rank_untimed"
-"""The same without the times of the history: what a user who comes back later gets."""
-
-RANK_POPULARITY = "rank_popularity"
-"""The same by number of training ratings, to compare with."""
-
-RANKS: tuple[str, ...] = (
-    RANK_ALL,
-    RANK_PLAIN,
-    RANK_UNSEEN,
-    RANK_UNTIMED,
-    RANK_POPULARITY,
-)
-"""Ranks among the outputs of the evaluation's signature."""
+"""Stars, clipped to the scale: an output of the signatures that programs ask."""
 
 USER_KEY = "user_key"
 """A number that is the same for all rows of a user, to average over users."""
 
+POPULARITY_RANK = f"{NEXT_VISIT.name}_popularity_rank"
+"""The movie's rank in the filtered list by number of training ratings, to compare with."""
+
+MOVIE_POPULARITY = "movie_popularity"
+"""How many training ratings the row's movie has."""
+
+CATALOGUE_SIZE = "catalogue_size"
+"""How many movies there are to recommend, the same on every row."""
+
+LIST_LENGTH = 10
+"""How many movies of a filtered list are returned."""
+
 UNKNOWN_RANK = -1
 """The rank of a movie that is not in the model's catalogue: a miss."""
+
+NO_ITEM = -1
+"""In place of a row of the catalogue where a list has fewer movies than `LIST_LENGTH`."""
+
+
+def rank_of(scenario: Scenario) -> str:
+    """Returns the output with the movie's rank in the filtered list, from 1 on."""
+    return f"{scenario.name}_rank"
+
+
+def rating_of(scenario: Scenario) -> str:
+    """Returns the output with the predicted rating in stars, clipped to the scale."""
+    return f"{scenario.name}_rating"
+
+
+def items_of(scenario: Scenario) -> str:
+    """Returns the output with the first `LIST_LENGTH` of the filtered list.
+
+    `[batch, LIST_LENGTH]` rows of the catalogue, best first.
+    """
+    return f"{scenario.name}_items"
+
+
+def items_popularity_of(scenario: Scenario) -> str:
+    """Returns the output with the mean number of training ratings of those movies."""
+    return f"{scenario.name}_items_popularity"
+
+
+OUTPUTS: tuple[str, ...] = (
+    USER_KEY,
+    *(
+        name(scenario)
+        for scenario in SCENARIOS
+        for name in (rank_of, rating_of, items_of, items_popularity_of)
+    ),
+    POPULARITY_RANK,
+    MOVIE_POPULARITY,
+    CATALOGUE_SIZE,
+)
+"""Every output of the evaluation's signature.
+
+A filtered list holds the catalogue without the movies that the user rated in what the model was
+fitted to; the movie of the row stays in it. Ties count against the movie of the row.
+"""

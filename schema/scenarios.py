@@ -1,7 +1,7 @@
-"""Scenarios: how the evaluation asks a model, and the names of the metrics it gets.
+"""Scenarios: the ways in which a model is asked, and the names of the metrics of each.
 
-The decided interface. Today's metrics keep the names they had before it (`unseen_...` is
-`in_session`, `untimed_...` is `next_visit`); names with a scenario replace them together.
+What the Evaluator computes, what a model must reach, what is printed and what is tuned take
+their scenarios from here.
 """
 
 from __future__ import annotations
@@ -19,25 +19,46 @@ class Scenario:
       query_time: when a query is made: at the time of the test rating, or after the training.
       known: what is known of the user then: the training ratings, or those before the query.
       population: whose rows count: of all users, or of those without training ratings.
-      splits: split methods on which it is valid.
+      one_list_per_user: whether all rows of a user are looked for in one list, so that metrics
+        of a user's list, such as its NDCG, exist.
+      splits: split methods on which a bound on its metrics says something about use. On others
+        its metrics are shown and never bless.
     """
 
     name: str
     query_time: Literal["of_the_rating", "after_training"]
     known: Literal["training_ratings", "ratings_before_the_query"]
     population: Literal["all_users", "new_users"]
+    one_list_per_user: bool
     splits: tuple[str, ...]
 
 
-IN_SESSION = Scenario(
-    "in_session", "of_the_rating", "training_ratings", "all_users", ("random", "temporal")
-)
-"""The user has just rated something: the latest events before the query are used."""
-
 NEXT_VISIT = Scenario(
-    "next_visit", "after_training", "training_ratings", "all_users", ("random", "temporal")
+    name="next_visit",
+    query_time="after_training",
+    known="training_ratings",
+    population="all_users",
+    one_list_per_user=True,
+    splits=("random", "temporal", "timeline", "leave-one-out"),
 )
-"""The user comes back long after the last rating."""
+"""A known user comes back long after the last rating: the history is known, no session, and no
+effect of the query's time. What people meet, and the default of every answer."""
+
+IN_SESSION = Scenario(
+    name="in_session",
+    query_time="of_the_rating",
+    known="training_ratings",
+    population="all_users",
+    one_list_per_user=False,
+    splits=("temporal", "timeline", "leave-one-out"),
+)
+"""The user has just rated something: events of the current session are known, with their times.
+
+On a random split most test ratings have training ratings of the same minute, before and after
+them, so the metrics measure how pages were shown as well as the model."""
+
+SCENARIOS: tuple[Scenario, ...] = (NEXT_VISIT, IN_SESSION)
+"""What the Evaluator measures, in the order in which people read it."""
 
 
 def metric_name(scenario: Scenario, metric: str) -> str:

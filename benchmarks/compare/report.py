@@ -39,8 +39,8 @@ from benchmarks.compare.texts import (
 )
 
 MARKDOWN, JSON = "RESULTS.md", "results.json"
-UNTIMED = "untimed_"
-PLAIN = "plain_"
+IN_SESSION_PREFIX = "in_session_"
+"""Before the names of figures that were asked with the events of the session."""
 CROSS = "cross: "
 """Before the names of two features: how strongly the cross layer couples them."""
 TRAIN_SECONDS, TRAIN_CPU_SECONDS = "train_seconds", "train_cpu_seconds"
@@ -153,10 +153,10 @@ def _summary(runner: Runner, methods: Sequence[Method], records: _Records) -> Ta
     peers = [method for method in methods if method.name != OURS]
     rows: list[list[Cell]] = []
     for label, of, metric in asked:
-        ours = [_average(records, OURS, of, name) for name in (metric, UNTIMED + metric)]
+        ours = [_average(records, OURS, of, name) for name in (metric, IN_SESSION_PREFIX + metric)]
         if any(value is not None for value in ours):
             rows.append([label, *map(_cell, ours), *_strongest(peers, records, of, metric)])
-    columns = ["figure on test", "ours", "ours, without time", "strongest peer", "which"]
+    columns = ["figure on test", "ours", "ours, in session", "strongest peer", "which"]
     return Table(SUMMARY_TITLE, f"{P1}, {P2}, {P3}, RMSE", columns, rows)
 
 
@@ -199,12 +199,9 @@ def _rows(method: Method, found: Sequence[Metrics], metrics: Sequence[str]) -> l
     if not found:
         return []
     rows = _mean_and_spread(method.title, found, metrics)
-    if any(UNTIMED + metric in found[0] for metric in metrics):
-        untimed = [UNTIMED + metric for metric in metrics]
-        rows += _mean_and_spread(f"{method.title}, without time", found, untimed)
-    if any(PLAIN + metric in found[0] for metric in metrics):
-        plain = [PLAIN + metric for metric in metrics]
-        rows += _mean_and_spread(f"{method.title}, without the seen block", found, plain)
+    if any(IN_SESSION_PREFIX + metric in found[0] for metric in metrics):
+        in_session = [IN_SESSION_PREFIX + metric for metric in metrics]
+        rows += _mean_and_spread(f"{method.title}, in session", found, in_session)
     return rows
 
 
@@ -256,7 +253,7 @@ def _ratings(
             by_split.setdefault(name, []).append(record.metrics)
         for label, metric in (
             (method.title, RMSE),
-            (f"{method.title}, without time", UNTIMED + RMSE),
+            (f"{method.title}, in session", IN_SESSION_PREFIX + RMSE),
         ):
             rows += _rating_rows(label, metric, [*shuffles, *folds], len(folds), by_split)
     columns = ["method", *shuffles, *folds, f"mean of {folds[0]} to {folds[-1]}"]

@@ -44,20 +44,19 @@ test counts, and ties count against the method. The same tables are in `results.
   1/log2(rank + 1) up to rank 10. NDCG@10 of users: DCG@10 of the user's list over that of the
   best order (Järvelin & Kekäläinen 2002), mean over users. recall@10 of users: hits over
   min(10, test movies) (Liang et al. 2018), mean over users. The last two need one list per
-  user: there are none where the query depends on the time of the row."""
+  user: there are none in session, where the query depends on the time of the row."""
 
 NOTES: dict[str, str] = {
     SUMMARY_TITLE: (
         "Ours is the mean over seeds where there are several. The strongest peer is the one "
-        "that is best *on this test*, row by row, which favours the peers. **Without time**: the "
-        "same model, asked as if long after the last rating. Most of what time adds is the order "
-        "in which MovieLens showed its pages: people rated films in that order and in bursts, and "
-        "the model sees what was rated just before. To compare models of taste, read the column "
-        "without time; the peers know no time, but for the factorisation machine with the day."
+        "that is best *on this test*, row by row, which favours the peers. **Ours** is asked as "
+        "at the next visit, long after the last rating, as the peers are (the factorisation "
+        "machine with the day knows the day). **In session**: the same model, told the time of "
+        "the row and the ratings just before it. Most of what that adds is the order in which "
+        "MovieLens showed its pages: people rated movies in that order and in bursts."
     ),
     "Retrieval, shuffle": (
-        "A method that knows what the user has seen can put it last: under P1 it then has its "
-        "figures of P2. Ours does so (the seen block); for the others it is left as it is."
+        "Under P1 movies that the user has seen stay in every list, where their scores put them."
     ),
     "Retrieval, each": (
         "Values were chosen on this split's own validation, the 10 % before the test; ours has "
@@ -69,9 +68,9 @@ NOTES: dict[str, str] = {
         "without the time of the row can be above; far above it, something leaks."
     ),
     "Stars": (
-        "Ours without time has no effect of the day or the minute of the rating. LightFM (WARP) "
-        "is not among the peers: its last release, 1.17, does not build with present setuptools "
-        "(its `setup.py` takes `__builtins__` for a module)."
+        "Ours has no effect of the day or the minute of the rating, in session it has. LightFM "
+        "(WARP) is not among the peers: its last release, 1.17, does not build with present "
+        "setuptools (its `setup.py` takes `__builtins__` for a module)."
     ),
     CAPSTONE_TITLE: (
         "Left, what the capstone reported; right, the same kind of model here: the two towers "
@@ -107,8 +106,7 @@ says about zero (clipped to the scale, as in the other tables, it is lower).
 above. A top-10 accuracy of 0.95 appears as soon as the query tower is given features of the movie
 that is to be predicted, as in the row marked LEAKING, whose query is told genres and release date:
 it then holds the answer. In use there is no such movie to take them from, so the figure says
-nothing about recommendations. Our trainer refuses a query tower with a movie's feature, and the
-Evaluator marks a top-10 above the ceiling."""
+nothing about recommendations. Our trainer refuses a query tower with a movie's feature."""
 }
 """What is said below a table."""
 

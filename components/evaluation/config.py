@@ -9,101 +9,97 @@ import tensorflow_model_analysis as tfma
 from google.protobuf import wrappers_pb2
 
 from components.evaluation import metrics
-from components.evaluation.directions import LOWER_IS_BETTER
+from components.evaluation.directions import HIGH, LOWER_IS_BETTER
 from schema.export_contract import EVALUATION_SIGNATURE
 from schema.features import FeatureTable
+from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
 
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
     """What a model must reach on the overall slice to be blessed.
 
-    The bounds themselves are allowed, and what is beyond them by rounding alone
-    (`metrics.ROUNDING`). A metric that is undefined (NaN) misses its bound. None switches a
-    threshold off. The `worsening` thresholds compare with the latest blessed model and apply
-    only when there is one. They must be wider than the noise between two seeds.
+    All but one are about the next visit, which is what people meet. The bounds themselves are
+    allowed, and what is beyond them by rounding alone (`metrics.ROUNDING`). A metric that is
+    undefined (NaN) misses its bound. None switches a threshold off. The `worsening` thresholds
+    compare with the latest blessed model and apply only when there is one. They must be wider
+    than the noise between two seeds.
 
     Attributes:
-      max_rmse: highest RMSE, in stars.
-      min_unseen_top_10_accuracy: lowest share of rows in the top 10 among unseen movies.
-      min_unseen_top_100_accuracy: the same for the top 100.
-      min_r_squared: lowest share of the ratings' variance explained, below 1.
-      min_unseen_top_100_lift: lowest ratio of the top-100 share to that of popularity.
-      max_above_ceiling: how far the top-10 share may be above what a query that depends on
-        the user alone can reach; more is taken for a leak.
-      rmse_worsening: how far RMSE may rise above the baseline's, in stars.
-      unseen_top_10_worsening: how far the share may fall below the baseline's.
-      unseen_top_100_worsening: the same for the top 100.
-      min_untimed_top_10_accuracy: as min_unseen_top_10_accuracy, asked without times.
-      min_untimed_top_100_accuracy: the same for the top 100.
+      max_rating_rmse: highest RMSE, in stars.
+      min_recall_at_10: lowest share of rows whose movie is among the first ten.
+      min_recall_at_100: the same for the first hundred.
+      min_rating_r_squared: lowest share of the ratings' variance explained, below 1.
+      min_recall_at_100_over_popularity: what the upper end of the paired 95 % interval of
+        recall_at_100 minus that of popularity must reach; 0 refuses a model only where it is
+        below popularity beyond chance.
+      min_in_session_recall_at_10: lowest share in the session, where that is honest
+        (`schema.scenarios.IN_SESSION.splits`).
+      rating_rmse_worsening: how far RMSE may rise above the baseline's, in stars.
+      recall_at_10_worsening: how far the share may fall below the baseline's.
+      recall_at_100_worsening: the same for the first hundred.
 
     Raises:
       ValueError: a bound is out of range.
     """
 
-    max_rmse: float | None = 0.92
-    min_unseen_top_10_accuracy: float | None = 0.17
-    min_unseen_top_100_accuracy: float | None = 0.62
-    min_r_squared: float | None = None
-    min_unseen_top_100_lift: float | None = None
-    max_above_ceiling: float | None = 0.0
-    rmse_worsening: float | None = 0.005
-    unseen_top_10_worsening: float | None = 0.01
-    unseen_top_100_worsening: float | None = 0.01
-    min_untimed_top_10_accuracy: float | None = None
-    min_untimed_top_100_accuracy: float | None = None
+    max_rating_rmse: float | None = None
+    min_recall_at_10: float | None = None
+    min_recall_at_100: float | None = None
+    min_rating_r_squared: float | None = None
+    min_recall_at_100_over_popularity: float | None = None
+    min_in_session_recall_at_10: float | None = None
+    rating_rmse_worsening: float | None = 0.005
+    recall_at_10_worsening: float | None = 0.01
+    recall_at_100_worsening: float | None = 0.01
 
     def __post_init__(self) -> None:
-        if self.max_rmse is not None and not self.max_rmse > 0:
-            raise ValueError(f"max_rmse must be above 0, received {self.max_rmse}")
-        for name in (
-            "min_unseen_top_10_accuracy",
-            "min_unseen_top_100_accuracy",
-            "min_untimed_top_10_accuracy",
-            "min_untimed_top_100_accuracy",
-        ):
+        if self.max_rating_rmse is not None and not self.max_rating_rmse > 0:
+            raise ValueError(f"max_rating_rmse must be above 0, received {self.max_rating_rmse}")
+        for name in ("min_recall_at_10", "min_recall_at_100", "min_in_session_recall_at_10"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise ValueError(f"{name} must be a share from 0 to 1, received {share}")
-        if self.min_r_squared is not None and not self.min_r_squared < 1:
-            raise ValueError(f"min_r_squared must be below 1, received {self.min_r_squared}")
-        lift = self.min_unseen_top_100_lift
-        if lift is not None and not lift >= 0:
-            raise ValueError(f"min_unseen_top_100_lift must be 0 or more, received {lift}")
+        explained = self.min_rating_r_squared
+        if explained is not None and not explained < 1:
+            raise ValueError(f"min_rating_r_squared must be below 1, received {explained}")
+        over = self.min_recall_at_100_over_popularity
+        if over is not None and not -1 <= over <= 1:
+            raise ValueError(
+                f"min_recall_at_100_over_popularity must be from -1 to 1, received {over}"
+            )
         for name, allowed in self._worsenings().items():
             if allowed is not None and not allowed >= 0:
-                raise ValueError(f"{name} must be 0 or more, received {allowed}")
+                raise ValueError(f"{name}_worsening must be 0 or more, received {allowed}")
 
     def value_bounds(self) -> dict[str, float]:
         """Returns the bound each metric must keep to, by metric name."""
+        next_visit = {
+            "rating_rmse": self.max_rating_rmse,
+            "recall_at_10": self.min_recall_at_10,
+            "recall_at_100": self.min_recall_at_100,
+            "rating_r_squared": self.min_rating_r_squared,
+            f"recall_at_100_over_popularity{HIGH}": self.min_recall_at_100_over_popularity,
+        }
+        in_session = {"recall_at_10": self.min_in_session_recall_at_10}
         return _without_none(
             {
-                "rmse": self.max_rmse,
-                "unseen_top_10_accuracy": self.min_unseen_top_10_accuracy,
-                "unseen_top_100_accuracy": self.min_unseen_top_100_accuracy,
-                "untimed_top_10_accuracy": self.min_untimed_top_10_accuracy,
-                "untimed_top_100_accuracy": self.min_untimed_top_100_accuracy,
-                "r_squared": self.min_r_squared,
-                "unseen_top_100_lift": self.min_unseen_top_100_lift,
-                metrics.ABOVE_CEILING: self.max_above_ceiling,
+                **{metric_name(NEXT_VISIT, name): bound for name, bound in next_visit.items()},
+                **{metric_name(IN_SESSION, name): bound for name, bound in in_session.items()},
             }
         )
 
     def allowed_worsening(self) -> dict[str, float]:
         """Returns how much worse than the baseline each metric may be, never negative."""
         return _without_none(
-            {
-                "rmse": self.rmse_worsening,
-                "unseen_top_10_accuracy": self.unseen_top_10_worsening,
-                "unseen_top_100_accuracy": self.unseen_top_100_worsening,
-            }
+            {metric_name(NEXT_VISIT, name): value for name, value in self._worsenings().items()}
         )
 
     def _worsenings(self) -> dict[str, float | None]:
         return {
-            "rmse_worsening": self.rmse_worsening,
-            "unseen_top_10_worsening": self.unseen_top_10_worsening,
-            "unseen_top_100_worsening": self.unseen_top_100_worsening,
+            "rating_rmse": self.rating_rmse_worsening,
+            "recall_at_10": self.recall_at_10_worsening,
+            "recall_at_100": self.recall_at_100_worsening,
         }
 
 

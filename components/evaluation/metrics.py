@@ -1,10 +1,9 @@
-"""The metrics of a recommender, computed by TFMA from one pass of sums.
+"""The metrics of a recommender by scenario, computed by TFMA from one pass of sums.
 
-The exported model's signature for the evaluation returns, per row, the predicted
-rating and the 1-based rank of the true movie among all movies and among those the
-user has not rated in training (-1: the movie is unknown to the model, a miss).
-Every metric here is a ratio of sums over rows, so one accumulator of sums serves
-all of them; metrics are derived once per slice, when the sums are complete.
+The exported model's signature for the evaluation answers per row and scenario
+(`schema.predictions`). Every metric is made of sums over a user's rows, so one accumulator of
+sums per user serves all of them and their intervals, which come from drawing users again;
+metrics are derived once per slice, when the sums are complete.
 """
 
 from __future__ import annotations
@@ -19,28 +18,33 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow_model_analysis as tfma
 
-from metrics import legacy, ranking, rating
+from components.evaluation.directions import HIGH, LOW, MIN_USERS
+from metrics import bootstrap, lists, ranking, rating
 from schema import features
 from schema.export_contract import EVALUATION_SIGNATURE
 from schema.predictions import (
-    PREDICTED_RATING,
-    RANK_ALL,
-    RANK_PLAIN,
-    RANK_POPULARITY,
-    RANK_UNSEEN,
-    RANK_UNTIMED,
-    RANKS,
+    CATALOGUE_SIZE,
+    LIST_LENGTH,
+    MOVIE_POPULARITY,
+    NO_ITEM,
+    OUTPUTS,
+    POPULARITY_RANK,
     UNKNOWN_RANK,
-    UNTIMED_RATING,
     USER_KEY,
+    items_of,
+    items_popularity_of,
+    rank_of,
+    rating_of,
 )
+from schema.scenarios import NEXT_VISIT, SCENARIOS, Scenario, metric_name
 
 TOP_KS: tuple[int, ...] = (1, 5, 10, 50, 100)
-"""The cut-offs of `top_k_accuracy`."""
+"""The cut-offs of `recall_at_k`."""
 
-NDCG_K = 10
+POPULARITY_KS: tuple[int, ...] = (10, 100)
+"""The cut-offs at which the model is compared with popularity."""
 
-EXAMPLE_COUNT = "example_count"
+EXAMPLE_COUNT, USER_COUNT = "example_count", "user_count"
 
 ALMOST_ZERO = sys.float_info.min
 """What TFMA is given for a metric of exactly 0; readers turn it back.
@@ -58,75 +62,101 @@ Metrics are quotients of double sums: n additions are off by n·ε of the sum at
 difference of two metrics are rounded too: 0.16 - 0.17 is below -0.01.
 """
 
-_PREFIXES: Mapping[str, str] = {
-    RANK_ALL: "",
-    RANK_PLAIN: "plain_",
-    RANK_UNSEEN: "unseen_",
-    RANK_UNTIMED: "untimed_",
-    RANK_POPULARITY: "popularity_",
-}
-"""Of the metrics over each of `RANKS`."""
+OVER_POPULARITY = "_over_popularity"
+"""How names of differences between the model and popularity end."""
 
-_RANK_METRICS: tuple[str, ...] = (
-    *(f"top_{k}_accuracy" for k in TOP_KS),
-    "mrr",
-    f"ndcg_at_{NDCG_K}",
+_SCALE = (features.RATING_MIN, features.RATING_MAX)
+_BINS = rating.bin_count(_SCALE)
+
+
+def _ratios_of(scenario: Scenario) -> tuple[str, ...]:
+    """Returns the metrics of a scenario that are quotients of sums, each with an interval."""
+    of_lists = (
+        *(f"recall_at_{k}" for k in TOP_KS),
+        "mrr",
+        f"user_recall_at_{LIST_LENGTH}",
+        *([f"user_ndcg_at_{LIST_LENGTH}"] if scenario.one_list_per_user else []),
+        f"popularity_bias_at_{LIST_LENGTH}",
+    )
+    of_ratings = ("rating_rmse", "rating_mae", "rating_r_squared", "rating_bias")
+    return tuple(metric_name(scenario, metric) for metric in (*of_lists, *of_ratings))
+
+
+_POPULARITY: tuple[str, ...] = tuple(
+    metric_name(NEXT_VISIT, metric)
+    for metric in (
+        *(f"popularity_recall_at_{k}" for k in POPULARITY_KS),
+        f"popularity_user_ndcg_at_{LIST_LENGTH}",
+        *(f"recall_at_{k}{OVER_POPULARITY}" for k in POPULARITY_KS),
+    )
 )
 
-LIFT_KS: tuple[int, ...] = (10, 100)
-"""The cut-offs at which the model is compared with popularity."""
-
-_MEANS: tuple[str, ...] = (
-    "rmse",
-    "mae",
-    "untimed_rmse",
-    *(_PREFIXES[kind] + name for kind in RANKS for name in _RANK_METRICS),
+RATIOS: tuple[str, ...] = (
+    *(name for scenario in SCENARIOS for name in _ratios_of(scenario)),
+    *_POPULARITY,
 )
+"""The metrics that have an interval: `<name>_low` and `<name>_high`."""
 
-_USER_KINDS: tuple[str, ...] = (RANK_UNSEEN, RANK_UNTIMED)
-"""The ranks that are averaged over users as well."""
+_WITHOUT_INTERVAL = (f"coverage_at_{LIST_LENGTH}", "rating_calibration_error")
 
-_USER_METRICS: tuple[str, ...] = (f"user_recall_at_{NDCG_K}", f"user_ndcg_at_{NDCG_K}")
 
-CEILING = f"user_only_top_{NDCG_K}_ceiling"
-ABOVE_CEILING = f"unseen_top_{NDCG_K}_above_ceiling"
+def _names() -> tuple[str, ...]:
+    found: list[str] = [EXAMPLE_COUNT, USER_COUNT]
+    for scenario in SCENARIOS:
+        ratios = _ratios_of(scenario) + (_POPULARITY if scenario is NEXT_VISIT else ())
+        found += [name + end for name in ratios for end in ("", LOW, HIGH)]
+        found += [metric_name(scenario, metric) for metric in _WITHOUT_INTERVAL]
+    return tuple(found)
 
-METRIC_NAMES: tuple[str, ...] = (
-    EXAMPLE_COUNT,
-    *_MEANS,
-    "r_squared",
-    *(f"unseen_top_{k}_lift" for k in LIFT_KS),
-    *(_PREFIXES[kind] + name for kind in _USER_KINDS for name in _USER_METRICS),
-    CEILING,
-    ABOVE_CEILING,
-)
+
+METRIC_NAMES: tuple[str, ...] = _names()
 """Every metric of `RecommenderMetrics`, in the order in which people read them.
 
-Prefixes say which rank is meant: none, among all movies with those seen in training last;
-`plain_`, the same with the seen ones where their scores put them; `unseen_`, among the
-movies not seen in training; `untimed_`, the same asked without the times of the history;
-`popularity_`, by popularity alone.
+Names begin with the scenario (`schema.scenarios`). Ranks and lists are those of the filtered
+list: movies that the user rated in what the model was fitted to are not in it.
 
-`r_squared` is the share of the ratings' variance that the model explains; 0 is what
-predicting the mean reaches. It is undefined (NaN) where all ratings are the same.
-`unseen_top_k_lift` is how many times as often as the most popular unseen movies the model
-finds the true one: 1 is no better than popularity.
-
-`user_recall_at_10` and `user_ndcg_at_10` are means over users of the share of a user's test
-movies among the 10 recommended, and of DCG@10 over that of the best possible order
-(Järvelin & Kekäläinen 2002). `user_only_top_10_ceiling` is the highest top-10 accuracy of
-ten recommendations that depend on the user alone: the sum of min(10, test rows of the user)
-over all rows. A top-10 accuracy above it (`unseen_top_10_above_ceiling` > 0) means that
-queries knew more than the user: suspect a leak.
+- `recall_at_k`: share of test rows whose movie is among the first k. `mrr`: mean of 1 / rank.
+- `user_recall_at_10`: mean over users of hits / min(10, test rows). `user_ndcg_at_10`: mean over
+  users of DCG@10 over that of the best order, only where a user has one list (Järvelin &
+  Kekäläinen 2002).
+- `coverage_at_10`: share of the catalogue that is in somebody's first ten.
+- `popularity_bias_at_10`: how much more popular the first ten are than the users' test movies
+  (`metrics.lists.popularity_bias`).
+- `rating_rmse`, `rating_mae`, `rating_bias` (predicted minus given) and
+  `rating_calibration_error`: in stars, predictions clipped to the scale. `rating_r_squared`: share
+  of the ratings' variance explained; undefined (NaN) where all ratings are the same.
+- `popularity_...`: of recommending the most rated movies; `recall_at_k_over_popularity`: the
+  difference, whose interval is paired, since both are found on the same draws of users.
+- `_low`, `_high`: 95 % interval by a bootstrap over users; below `MIN_USERS` users NaN but for
+  the differences to popularity, which thresholds are about.
 """
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-SUMS = 1 + len(_MEANS) + 2
-"""Sums over rows: 1, squared error, absolute error, squared error of the untimed rating, then
-hits, reciprocal ranks and gains for each kind of rank, then rating and squared rating.
-"""
-USER_SUMS = 1 + 2 * len(_USER_KINDS)
-"""Sums over a user's rows: 1, then hits and gains in the top 10 for each kind of rank."""
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+
+def _columns() -> tuple[str, ...]:
+    found = ["rows", "ratings", "squared_ratings", MOVIE_POPULARITY]
+    found += [*(f"{POPULARITY_RANK}/hits_{k}" for k in POPULARITY_KS), f"{POPULARITY_RANK}/gains"]
+    for scenario in SCENARIOS:
+        found += [f"{scenario.name}/{name}" for name in _sums_in_scenario()]
+    return tuple(found)
+
+
+def _sums_in_scenario() -> tuple[str, ...]:
+    return (
+        *(f"hits_{k}" for k in TOP_KS),
+        "reciprocals",
+        "gains",
+        "items_popularity",
+        "squared_errors",
+        "absolute_errors",
+        *(f"errors_{number}" for number in range(_BINS)),
+    )
+
+
+COLUMNS: tuple[str, ...] = _columns()
+"""What is summed over a user's rows, in this order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,14 +164,33 @@ class Sums:
     """What metrics are derived from.
 
     Attributes:
-      rows: `[SUMS]` sums over all rows.
       users: `[users]` int64, ascending.
-      by_user: `[users, USER_SUMS]` sums over each user's rows.
+      by_user: `[users, COLUMNS]` sums over each user's rows.
+      recommended: per scenario, ascending rows of the catalogue that are in somebody's list.
+      movies: how many movies the catalogue has; 0 if there was no row.
     """
 
-    rows: Floats
-    users: npt.NDArray[np.int64]
+    users: Ints
     by_user: Floats
+    recommended: tuple[Ints, ...]
+    movies: int
+
+
+@dataclasses.dataclass(frozen=True)
+class InScenario:
+    """Predictions for some rows in one scenario.
+
+    Attributes:
+      ranks: ranks of the true movie, `[rows]`.
+      ratings: predicted ratings in stars, `[rows]`, not yet clipped.
+      items: first rows of the filtered list, `[rows, LIST_LENGTH]`, `NO_ITEM` where it is shorter.
+      items_popularity: mean training ratings of those, `[rows]`.
+    """
+
+    ranks: Floats
+    ratings: Floats
+    items: Ints
+    items_popularity: Floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,30 +200,42 @@ class Rows:
     Attributes:
       users: a number for each user, `[rows]`.
       ratings: true ratings in stars, `[rows]`.
-      predicted_ratings: predicted ratings in stars, `[rows]`, not yet clipped.
-      untimed_ratings: the same asked after the training's end.
-      ranks: ranks of the true movie `[rows]`, for each name in `RANKS`.
+      scenarios: the predictions, in the order of `SCENARIOS`.
+      popularity_ranks: ranks of the true movie by popularity, `[rows]`.
+      movie_popularity: its training ratings, `[rows]`.
+      movies: how many movies the catalogue has.
     """
 
-    users: npt.NDArray[np.int64]
+    users: Ints
     ratings: Floats
-    predicted_ratings: Floats
-    untimed_ratings: Floats
-    ranks: Mapping[str, Floats]
+    scenarios: tuple[InScenario, ...]
+    popularity_ranks: Floats
+    movie_popularity: Floats
+    movies: int
 
     def __post_init__(self) -> None:
         columns = {
-            "users": self.users,
+            USER_KEY: self.users,
             "ratings": self.ratings,
-            "predicted_ratings": self.predicted_ratings,
-            "untimed_ratings": self.untimed_ratings,
-            **self.ranks,
+            POPULARITY_RANK: self.popularity_ranks,
+            MOVIE_POPULARITY: self.movie_popularity,
         }
+        ranks = {POPULARITY_RANK: self.popularity_ranks}
+        for scenario, found in zip(SCENARIOS, self.scenarios, strict=True):
+            ranks[rank_of(scenario)] = found.ranks
+            columns[rank_of(scenario)] = found.ranks
+            columns[rating_of(scenario)] = found.ratings
+            columns[items_popularity_of(scenario)] = found.items_popularity
+            if found.items.shape != (self.users.size, LIST_LENGTH):
+                raise ValueError(
+                    f"expected {items_of(scenario)} of shape {(self.users.size, LIST_LENGTH)}, "
+                    f"received {found.items.shape}"
+                )
         sizes = {name: values.shape for name, values in columns.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(f"expected one value per row in each column, received shapes {sizes}")
-        for name, ranks in self.ranks.items():
-            wrong = ranks[(ranks < 1) & (ranks != UNKNOWN_RANK)]
+        for name, values in ranks.items():
+            wrong = values[(values < 1) & (values != UNKNOWN_RANK)]
             if wrong.size:
                 raise ValueError(
                     f"{name} must be 1 or more, or {UNKNOWN_RANK} for an unknown movie, "
@@ -184,7 +245,8 @@ class Rows:
 
 def zero_sums() -> Sums:
     """Returns the sums over no rows."""
-    return Sums(np.zeros(SUMS), np.zeros(0, np.int64), np.zeros([0, USER_SUMS]))
+    nothing = np.zeros(0, np.int64)
+    return Sums(nothing, np.zeros([0, len(COLUMNS)]), (nothing,) * len(SCENARIOS), 0)
 
 
 def sum_rows(rows: Rows) -> Sums:
@@ -193,26 +255,32 @@ def sum_rows(rows: Rows) -> Sums:
     Predicted ratings are clipped to the scale of stars first: a model is never
     punished for confidence beyond what the scale can express, and serving clips too.
     """
-    errors = _clipped(rows.predicted_ratings) - rows.ratings
-    untimed_errors = _clipped(rows.untimed_ratings) - rows.ratings
-    sums = [
-        errors.size,
-        np.sum(errors**2),
-        np.sum(np.abs(errors)),
-        np.sum(untimed_errors**2),
-        *(value for kind in RANKS for value in _rank_sums(rows.ranks[kind])),
-        np.sum(rows.ratings),
-        np.sum(rows.ratings**2),
+    columns = [np.ones(rows.ratings.size), rows.ratings, rows.ratings**2, rows.movie_popularity]
+    columns += [ranking.hits(rows.popularity_ranks, k).astype(np.float64) for k in POPULARITY_KS]
+    columns.append(ranking.discounted_gains(rows.popularity_ranks, LIST_LENGTH))
+    for found in rows.scenarios:
+        columns += _scenario_columns(found, rows.ratings)
+    users, by_user = _by_user(rows.users, np.stack(columns, axis=1))
+    recommended = tuple(
+        np.setdiff1d(found.items, [NO_ITEM]).astype(np.int64) for found in rows.scenarios
+    )
+    return Sums(users, by_user, recommended, rows.movies)
+
+
+def _scenario_columns(found: InScenario, ratings: Floats) -> list[Floats]:
+    """Returns `_sums_in_scenario` of each row, `[rows]` each."""
+    predicted = rating.clip(found.ratings, _SCALE)
+    errors = predicted - ratings
+    in_bin = rating.bins(predicted, _SCALE)
+    return [
+        *(ranking.hits(found.ranks, k).astype(np.float64) for k in TOP_KS),
+        ranking.reciprocal_ranks(found.ranks),
+        ranking.discounted_gains(found.ranks, LIST_LENGTH),
+        found.items_popularity,
+        errors**2,
+        np.abs(errors),
+        *(np.where(in_bin == number, errors, 0.0) for number in range(_BINS)),
     ]
-    each = [np.ones(errors.size)]
-    for kind in _USER_KINDS:
-        ranks = rows.ranks[kind]
-        each += [
-            ranking.hits(ranks, NDCG_K).astype(np.float64),
-            ranking.discounted_gains(ranks, NDCG_K),
-        ]
-    users, by_user = _by_user(rows.users, np.stack(each, axis=1))
-    return Sums(np.array(sums, np.float64), users, by_user)
 
 
 def add_sums(several: Iterable[Sums]) -> Sums:
@@ -222,87 +290,150 @@ def add_sums(several: Iterable[Sums]) -> Sums:
         np.concatenate([part.users for part in parts]),
         np.concatenate([part.by_user for part in parts]),
     )
-    return Sums(np.sum([part.rows for part in parts], axis=0), users, by_user)
+    recommended = tuple(
+        np.unique(np.concatenate(items))
+        for items in zip(*(part.recommended for part in parts), strict=True)
+    )
+    return Sums(users, by_user, recommended, max(part.movies for part in parts))
 
 
-def _by_user(users: npt.NDArray[np.int64], values: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
+def _by_user(users: Ints, values: Floats) -> tuple[Ints, Floats]:
     """Adds up `[rows, columns]` values by user."""
-    keys, place = np.unique(users, return_inverse=True)
-    totals = [np.bincount(place, column, len(keys)) for column in values.T]
-    return keys, np.stack(totals, axis=1)
-
-
-def _clipped(stars: Floats) -> Floats:
-    return rating.clip(stars, (features.RATING_MIN, features.RATING_MAX))
+    if not users.size:
+        return users, values
+    order = np.argsort(users, kind="stable")
+    ordered = users[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    return ordered[starts], np.add.reduceat(values[order], starts, axis=0)
 
 
 def metrics_from_sums(sums: Sums) -> dict[str, float]:
     """Returns the metrics by name.
 
     Args:
-      sums: sums over at least one row.
+      sums: sums over some rows.
 
     Returns:
-      `METRIC_NAMES` to values; NaN for every mean if there was no row, and for what is
-      undefined.
+      `METRIC_NAMES` to values; NaN for everything but counts if there was no row, and for what
+      is undefined.
     """
-    count = float(sums.rows[0])
-    means = sums.rows / count if count else np.full_like(sums.rows, np.nan)
-    metrics = {EXAMPLE_COUNT: count}
-    metrics |= dict(zip(_MEANS, means[1:-2].tolist(), strict=True))
-    variance = _variance(*sums.rows[[0, -2, -1]].tolist())
-    squared_error = metrics["rmse"]
-    metrics["rmse"] = float(np.sqrt(squared_error))
-    metrics["untimed_rmse"] = float(np.sqrt(metrics["untimed_rmse"]))
-    metrics["r_squared"] = 1.0 - squared_error / variance if variance else float("nan")
-    for k in LIFT_KS:
-        # No hit at all is taken for one: the lift stays finite.
-        reference = max(metrics[f"popularity_top_{k}_accuracy"], 1.0 / max(count, 1.0))
-        metrics[f"unseen_top_{k}_lift"] = metrics[f"unseen_top_{k}_accuracy"] / reference
-    metrics |= _user_metrics(sums.by_user)
-    metrics[ABOVE_CEILING] = metrics[f"unseen_top_{NDCG_K}_accuracy"] - metrics[CEILING]
-    return {name: metrics[name] for name in METRIC_NAMES}
+    found = dict.fromkeys(METRIC_NAMES, float("nan"))
+    found |= {EXAMPLE_COUNT: 0.0, USER_COUNT: float(len(sums.users))}
+    if not len(sums.users):
+        return found
+    by_user = _with_means(sums.by_user)
+    total = by_user.sum(axis=0, keepdims=True)
+    found[EXAMPLE_COUNT] = float(total[0, 0])
+    for name, values in _ratios(total).items():
+        found[name] = float(values[0])
+    for name, values in drawn_ratios(sums).items():
+        # What is bounded has an interval on any data.
+        if len(sums.users) >= MIN_USERS or name.endswith(OVER_POPULARITY):
+            found[name + LOW], found[name + HIGH] = bootstrap.interval(values)
+    for scenario, recommended in zip(SCENARIOS, sums.recommended, strict=True):
+        coverage = lists.coverage(recommended, sums.movies)
+        found[metric_name(scenario, f"coverage_at_{LIST_LENGTH}")] = coverage
+        calibration = rating.calibration_error_from_sums(_errors(total, scenario), total[:, 0])
+        found[metric_name(scenario, "rating_calibration_error")] = float(calibration[0])
+    return found
 
 
-def _variance(count: float, total: float, squares: float) -> float:
-    """Returns the population variance from sums over `count` values; 0 if all are equal.
+def drawn_ratios(sums: Sums) -> dict[str, Floats]:
+    """Returns each of `RATIOS` on `[bootstrap.DRAWS]` draws of the users.
 
-    The difference of a mean square and a squared mean is not exact: both are rounded before
-    they cancel. `count`·Σx² − (Σx)² is, for whole and half stars up to 2⁵¹. Of other values,
-    what is no larger than the rounding of the sums is taken for 0.
+    Sums over the same users give the same draws, so that models can be compared draw by draw.
     """
-    scaled = count * squares
-    spread = scaled - total**2
-    exact = (2 * total).is_integer() and (4 * squares).is_integer() and scaled < 2**51
-    smallest = 0.0 if exact else count * float(np.finfo(np.float64).eps) * scaled
-    return spread / count**2 if spread > smallest else 0.0
+    return _ratios(bootstrap.drawn_sums(_with_means(sums.by_user)))
 
 
-def _user_metrics(by_user: Floats) -> dict[str, float]:
-    if not len(by_user):
-        names = [_PREFIXES[kind] + name for kind in _USER_KINDS for name in _USER_METRICS]
-        return dict.fromkeys([*names, CEILING], float("nan"))
-    counts = by_user[:, 0].astype(np.int64)
-    metrics = {}
-    for position, kind in enumerate(_USER_KINDS):
-        hits, gains = by_user[:, 1 + 2 * position], by_user[:, 2 + 2 * position]
-        values = (
-            legacy.uncapped_user_recall(hits, by_user[:, 0]),
-            ranking.user_ndcg_from_sums(gains, counts, NDCG_K),
-        )
-        for name, value in zip(_USER_METRICS, values, strict=True):
-            metrics[_PREFIXES[kind] + name] = value
-    metrics[CEILING] = ranking.user_only_ceiling(counts, NDCG_K)
-    return metrics
+def _means() -> tuple[str, ...]:
+    return (
+        "users",
+        f"mean/{MOVIE_POPULARITY}",
+        f"mean/{POPULARITY_RANK}/ndcg",
+        *(
+            f"mean/{scenario.name}/{name}"
+            for scenario in SCENARIOS
+            for name in ("recall", "ndcg", "items_popularity")
+        ),
+    )
 
 
-def _rank_sums(ranks: Floats) -> list[float]:
-    """Returns hits per k, reciprocal ranks and gains, summed over `ranks` (`[rows]`)."""
-    return [
-        *(float(np.count_nonzero(ranking.hits(ranks, k))) for k in TOP_KS),
-        float(np.sum(ranking.reciprocal_ranks(ranks))),
-        float(np.sum(ranking.discounted_gains(ranks, NDCG_K))),
+_PLACE: Mapping[str, int] = {name: place for place, name in enumerate((*COLUMNS, *_means()))}
+"""Where a sum is, in the sums of a user with what is averaged over users behind them."""
+
+
+def _with_means(by_user: Floats) -> Floats:
+    """Returns `[users, COLUMNS]` with each user's own means behind them."""
+    rows = by_user[:, 0]
+
+    def of(name: str) -> Floats:
+        column: Floats = by_user[:, _PLACE[name]]
+        return column
+
+    findable = np.minimum(rows, LIST_LENGTH)
+    ideal = ranking.ideal_gains(rows.astype(np.int64), LIST_LENGTH)
+    means = [
+        np.ones(len(rows)),
+        of(MOVIE_POPULARITY) / rows,
+        of(f"{POPULARITY_RANK}/gains") / ideal,
     ]
+    for scenario in SCENARIOS:
+        name = scenario.name
+        means += [
+            of(f"{name}/hits_{LIST_LENGTH}") / findable,
+            of(f"{name}/gains") / ideal,
+            of(f"{name}/items_popularity") / rows,
+        ]
+    return np.concatenate([by_user, np.stack(means, axis=1)], axis=1)
+
+
+def _ratios(sums: Floats) -> dict[str, Floats]:
+    """Returns `RATIOS` of each of `[sets, columns]` sums over users."""
+
+    def of(name: str) -> Floats:
+        column: Floats = sums[:, _PLACE[name]]
+        return column
+
+    rows, users = of("rows"), of("users")
+    found: dict[str, Floats] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for scenario in SCENARIOS:
+            name = scenario.name
+            squared = of(f"{name}/squared_errors")
+            in_scenario = {
+                **{f"recall_at_{k}": of(f"{name}/hits_{k}") / rows for k in TOP_KS},
+                "mrr": of(f"{name}/reciprocals") / rows,
+                f"user_recall_at_{LIST_LENGTH}": of(f"mean/{name}/recall") / users,
+                f"user_ndcg_at_{LIST_LENGTH}": of(f"mean/{name}/ndcg") / users,
+                f"popularity_bias_at_{LIST_LENGTH}": lists.popularity_bias(
+                    of(f"mean/{name}/items_popularity"), of(f"mean/{MOVIE_POPULARITY}")
+                ),
+                "rating_rmse": np.sqrt(squared / rows),
+                "rating_mae": of(f"{name}/absolute_errors") / rows,
+                "rating_r_squared": rating.r_squared_from_sums(
+                    squared, rows, of("ratings"), of("squared_ratings")
+                ),
+                "rating_bias": np.sum(_errors(sums, scenario), axis=1) / rows,
+            }
+            found |= {metric_name(scenario, key): value for key, value in in_scenario.items()}
+        popular = {k: of(f"{POPULARITY_RANK}/hits_{k}") / rows for k in POPULARITY_KS}
+        found |= {
+            metric_name(NEXT_VISIT, f"popularity_recall_at_{k}"): value
+            for k, value in popular.items()
+        }
+        ndcg = of(f"mean/{POPULARITY_RANK}/ndcg") / users
+        found[metric_name(NEXT_VISIT, f"popularity_user_ndcg_at_{LIST_LENGTH}")] = ndcg
+        for k, value in popular.items():
+            recall = found[metric_name(NEXT_VISIT, f"recall_at_{k}")]
+            found[metric_name(NEXT_VISIT, f"recall_at_{k}{OVER_POPULARITY}")] = recall - value
+    return {name: found[name] for name in RATIOS}
+
+
+def _errors(sums: Floats, scenario: Scenario) -> Floats:
+    """Returns `[sets, bins]` sums of predicted minus given by the bin of the prediction."""
+    first = _PLACE[f"{scenario.name}/errors_0"]
+    return sums[:, first : first + _BINS]
 
 
 class RecommenderMetrics(tfma.metrics.Metric):
@@ -373,20 +504,33 @@ def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Row
         raise ValueError("expected a label on every row to evaluate, received none")
     if not isinstance(predictions, Mapping):
         raise ValueError(f"expected a dict of outputs, received {type(predictions).__name__}")
-    missing = {PREDICTED_RATING, UNTIMED_RATING, USER_KEY, *RANKS} - set(predictions)
+    missing = set(OUTPUTS) - set(predictions)
     if missing:
         raise ValueError(
             f"{EVALUATION_SIGNATURE} must return {sorted(missing)}, received {sorted(predictions)}"
         )
     return Rows(
-        users=np.asarray(predictions[USER_KEY], np.int64).reshape(-1),
+        users=_whole(predictions[USER_KEY]).reshape(-1),
         ratings=_flat(label),
-        predicted_ratings=_flat(predictions[PREDICTED_RATING]),
-        untimed_ratings=_flat(predictions[UNTIMED_RATING]),
-        ranks={kind: _flat(predictions[kind]) for kind in RANKS},
+        scenarios=tuple(
+            InScenario(
+                ranks=_flat(predictions[rank_of(scenario)]),
+                ratings=_flat(predictions[rating_of(scenario)]),
+                items=_whole(predictions[items_of(scenario)]).reshape(-1, LIST_LENGTH),
+                items_popularity=_flat(predictions[items_popularity_of(scenario)]),
+            )
+            for scenario in SCENARIOS
+        ),
+        popularity_ranks=_flat(predictions[POPULARITY_RANK]),
+        movie_popularity=_flat(predictions[MOVIE_POPULARITY]),
+        movies=int(np.max(_whole(predictions[CATALOGUE_SIZE]), initial=0)),
     )
 
 
-def _flat(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _flat(values: npt.ArrayLike) -> Floats:
     """Returns `values` (a scalar, `[rows]` or `[rows, 1]`) as `[rows]` in double precision."""
     return np.asarray(values, dtype=np.float64).reshape(-1)
+
+
+def _whole(values: npt.ArrayLike) -> Ints:
+    return np.asarray(values, dtype=np.int64)

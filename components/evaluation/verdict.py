@@ -255,8 +255,8 @@ def _bounds(config: tfma.EvalConfig) -> Iterator[tuple[str, ThresholdKind, float
 
 
 def _undefined(metric: str) -> str:
-    if metric == "r_squared":
-        return "r_squared is undefined: all test ratings are the same, nothing is to be explained"
+    if metric.endswith("_rating_r_squared"):
+        return f"{metric} is undefined: all test ratings are the same, nothing is to be explained"
     return f"{metric} could not be computed"
 
 

@@ -18,6 +18,8 @@ from components.examples.reading import files_of_split, parse, serialized_batche
 from components.report.counts import BATCH
 from schema import features as raw
 from schema.export_contract import EVALUATION_SIGNATURE
+from schema.predictions import rating_of
+from schema.scenarios import NEXT_VISIT
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -36,15 +38,13 @@ class Predictions:
     Attributes:
       user: ids, `[rows]`.
       rating: true stars, `[rows]`.
-      predicted: predicted stars, `[rows]`.
-      rank_unseen: rank of the movie among those not rated in training, -1 if unknown.
+      predicted: predicted stars at the next visit, `[rows]`.
       share: share of the split's users that were asked about, 0 to 1.
     """
 
     user: IntArray
     rating: FloatArray
     predicted: FloatArray
-    rank_unseen: IntArray
     share: float
 
 
@@ -196,14 +196,13 @@ class ServedModel:
                         (
                             tf.gather(user, rows).numpy(),
                             tf.gather(parsed[raw.RATING.name], rows).numpy(),
-                            found["predicted_rating"].numpy().reshape(-1),
-                            found["rank_unseen"].numpy().reshape(-1),
+                            found[rating_of(NEXT_VISIT)].numpy().reshape(-1),
                         )
                     )
-        empty = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
-        user, rating, predicted, rank = map(np.concatenate, zip(*(columns or [empty]), strict=True))
+        empty = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+        user, rating, predicted = map(np.concatenate, zip(*(columns or [empty]), strict=True))
         return Predictions(
-            user, rating.astype(np.float64), predicted.astype(np.float64), rank, 1.0 / every
+            user, rating.astype(np.float64), predicted.astype(np.float64), 1.0 / every
         )
 
     def _call(self, name: str, batch: int, **given: tf.Tensor) -> Mapping[str, tf.Tensor]:

@@ -285,12 +285,12 @@ async function showModel() {
 }
 
 function describe(facts) {
-  const { rmse, unseen_top_10_accuracy: hit } = facts.metrics;
+  const { next_visit_rating_rmse: rmse, next_visit_recall_at_10: hit } = facts.metrics;
   const parts = [`Model version ${facts.model_version}${pushedOn(facts.model_version)}`];
   if (facts.dataset) parts.push(`trained on ${facts.dataset}`);
   parts.push(`${facts.movies.toLocaleString("en")} films`);
-  if (rmse) parts.push(`predicted stars are off by ${rmse.toFixed(2)} (RMSE)`);
-  if (hit) parts.push(`a film of the test data is among 10 recommendations in ${Math.round(hit * 100)} % of cases`);
+  if (rmse) parts.push(`at the next visit predicted stars are off by ${rmse.toFixed(2)} (RMSE)`);
+  if (hit) parts.push(`and a film of the test data is among 10 recommendations in ${Math.round(hit * 100)} % of cases`);
   return `${parts.join(" · ")}.`;
 }
 

@@ -7,15 +7,27 @@ from benchmarks import seed_noise
 
 def test_the_table_gives_mean_deviation_and_how_much_wider_the_threshold_is():
     by_seed = [
-        {"rmse": 0.9, "untimed_rmse": 1.0, "unseen_top_10_accuracy": 0.2},
-        {"rmse": 0.91, "untimed_rmse": 1.0, "unseen_top_10_accuracy": 0.2},
-        {"rmse": 0.92, "untimed_rmse": 1.0, "unseen_top_10_accuracy": 0.2},
+        {
+            "next_visit_rating_rmse": 0.9,
+            "in_session_rating_rmse": 1.0,
+            "next_visit_recall_at_10": 0.2,
+        },
+        {
+            "next_visit_rating_rmse": 0.91,
+            "in_session_rating_rmse": 1.0,
+            "next_visit_recall_at_10": 0.2,
+        },
+        {
+            "next_visit_rating_rmse": 0.92,
+            "in_session_rating_rmse": 1.0,
+            "next_visit_recall_at_10": 0.2,
+        },
     ]
-    allowed = {"rmse": 0.005, "unseen_top_10_accuracy": 0.01}
+    allowed = {"next_visit_rating_rmse": 0.005, "next_visit_recall_at_10": 0.01}
     lines = seed_noise.table(by_seed, allowed).splitlines()
-    assert lines[1].split() == ["rmse", "0.9100", "0.0100", "+0.005", "0.5"]
-    assert lines[2].split() == ["untimed_rmse", "1.0000", "0.0000"]
-    assert lines[3].split() == ["unseen_top_10_accuracy", "0.2000", "0.0000", "-0.01", "inf"]
+    assert lines[1].split() == ["next_visit_rating_rmse", "0.9100", "0.0100", "+0.005", "0.5"]
+    assert lines[2].split() == ["in_session_rating_rmse", "1.0000", "0.0000"]
+    assert lines[3].split() == ["next_visit_recall_at_10", "0.2000", "0.0000", "-0.01", "inf"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import json_utils, proto_utils
 
 from schema import features
-from schema.predictions import RANKS
 
 # Without a named setup file TFX packs its own sources for remote workers: 1.5 CPU s a run.
 BEAM_ARGS = [
@@ -30,12 +29,12 @@ class Row:
 
     rating: float
     predicted: float
-    rank_all: int
-    rank_unseen: int
-    rank_popularity: int = 20
-    rank_plain: int = 60
-    rank_untimed: int = 40
-    untimed: float = 3.0
+    rank: int
+    in_session_predicted: float = 3.0
+    in_session_rank: int = 40
+    popularity_rank: int = 20
+    popularity: int = 10
+    item: int = 0
     user: int = 1
     gender: str = "Male"
     age: int | None = 25
@@ -44,24 +43,41 @@ class Row:
 
 def random_rows(count, seed=0, movies=300):
     random = np.random.default_rng(seed)
-    ratings = random.integers(1, 6, count)
+
+    def rank():
+        return int(random.integers(1, movies)) if random.random() > 0.05 else -1
+
     return [
         Row(
             rating=float(rating),
             predicted=float(rating + random.uniform(-1.0, 1.0)),
-            rank_all=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
-            rank_unseen=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
-            rank_popularity=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
-            rank_plain=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
-            rank_untimed=int(random.integers(1, movies)) if random.random() > 0.05 else -1,
-            untimed=float(rating + random.uniform(-1.5, 1.5)),
-            user=int(random.integers(1, 30)),
+            rank=rank(),
+            in_session_predicted=float(rating + random.uniform(-1.5, 1.5)),
+            in_session_rank=rank(),
+            popularity_rank=rank(),
+            popularity=int(random.integers(1, 100)),
+            user=(user := int(random.integers(1, 30))),
+            item=user % 7,
             gender=str(random.choice(GENDERS)),
             age=int(random.choice(features.AGE_BUCKETS)),
             occupation=str(random.choice(OCCUPATIONS)),
         )
-        for rating in ratings
+        for rating in random.integers(1, 6, count)
     ]
+
+
+def items_of_list(item, in_session=False):
+    """The ten rows of the catalogue that the stand-in recommends; the last is missing."""
+    start = item + (50 if in_session else 0)
+    return [*range(start, start + 9), -1]
+
+
+def items_popularity(item, in_session=False):
+    """The mean popularity that the stand-in says of its list."""
+    return 20.0 + 5 * item + (1 if in_session else 0)
+
+
+CATALOGUE_SIZE = 100
 
 
 def to_example(row):
@@ -79,11 +95,11 @@ def to_example(row):
         features.GENDER.name: texts(row.gender),
         features.AGE_BUCKET.name: int64s(*([] if row.age is None else [row.age])),
         features.OCCUPATION.name: texts(row.occupation),
-        features.GENRES.name: texts(*OCCUPATIONS[: row.rank_all % 3]),
+        features.GENRES.name: texts(*OCCUPATIONS[: row.rank % 3]),
         features.TITLE.name: texts("A Title"),
-        "answer_predicted": floats(row.predicted, row.untimed),
-        "answer_ranks": int64s(*(getattr(row, name) for name in RANKS)),
-        "answer_user": int64s(row.user),
+        "answer_predicted": floats(row.predicted, row.in_session_predicted),
+        "answer_ranks": int64s(row.rank, row.in_session_rank, row.popularity_rank),
+        "answer_counts": int64s(row.popularity, row.user, row.item),
     }
     return tf.train.Example(features=tf.train.Features(feature=columns))
 
@@ -102,19 +118,30 @@ class AnswerModel(tf.Module):
             examples,
             {
                 "answer_predicted": tf.io.FixedLenFeature([2], tf.float32),
-                "answer_ranks": tf.io.FixedLenFeature([len(RANKS)], tf.int64),
-                "answer_user": tf.io.FixedLenFeature([], tf.int64),
+                "answer_ranks": tf.io.FixedLenFeature([3], tf.int64),
+                "answer_counts": tf.io.FixedLenFeature([3], tf.int64),
             },
         )
-        ranks = parsed["answer_ranks"]
+        ranks, counts = parsed["answer_ranks"], parsed["answer_counts"]
         shifted = tf.where(ranks > 0, ranks + self.rank_shift, ranks)
         stars = parsed["answer_predicted"] + self.rating_shift
+        popularity, user, item = tf.unstack(counts, axis=1)
+        places = item[:, tf.newaxis] + tf.range(10, dtype=tf.int64)
+        items = tf.where(tf.range(10) < 9, places, -1)
+        mean = 20.0 + 5.0 * tf.cast(item, tf.float32)
         return {
-            "user_key": parsed["answer_user"],
-            "predicted_rating": stars[:, 0],
-            "untimed_rating": stars[:, 1],
-            **{name: shifted[:, column] for column, name in enumerate(RANKS)},
-            "rank_popularity": ranks[:, RANKS.index("rank_popularity")],
+            "user_key": user,
+            "next_visit_rank": shifted[:, 0],
+            "next_visit_rating": stars[:, 0],
+            "next_visit_items": items,
+            "next_visit_items_popularity": mean,
+            "in_session_rank": shifted[:, 1],
+            "in_session_rating": stars[:, 1],
+            "in_session_items": tf.where(items >= 0, items + 50, items),
+            "in_session_items_popularity": mean + 1.0,
+            "next_visit_popularity_rank": ranks[:, 2],
+            "movie_popularity": popularity,
+            "catalogue_size": tf.fill(tf.shape(user), tf.constant(CATALOGUE_SIZE, tf.int64)),
         }
 
 

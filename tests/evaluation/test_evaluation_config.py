@@ -17,13 +17,23 @@ def overall_thresholds(eval_config):
     return found
 
 
+RMSE, RECALL = "next_visit_rating_rmse", "next_visit_recall_at_10"
+
+
 def test_thresholds_bind_the_overall_slice_only():
-    eval_config = config.build_eval_config(config.Thresholds(), MOVIELENS)
+    thresholds = config.Thresholds(
+        min_rating_r_squared=0.0,
+        min_recall_at_100_over_popularity=0.0,
+        min_in_session_recall_at_10=0.1,
+    )
+    eval_config = config.build_eval_config(thresholds, MOVIELENS)
     assert set(overall_thresholds(eval_config)) == {
-        "rmse",
-        "unseen_top_10_accuracy",
-        "unseen_top_100_accuracy",
-        "unseen_top_10_above_ceiling",
+        RMSE,
+        RECALL,
+        "next_visit_recall_at_100",
+        "next_visit_rating_r_squared",
+        "next_visit_recall_at_100_over_popularity_high",
+        "in_session_recall_at_10",
     }
 
 
@@ -31,46 +41,49 @@ def test_bounds_and_changes_point_in_the_direction_of_the_metric():
     found = overall_thresholds(
         config.build_eval_config(
             config.Thresholds(
-                max_rmse=0.9,
-                min_unseen_top_10_accuracy=0.2,
-                rmse_worsening=0.01,
-                unseen_top_10_worsening=0.02,
+                max_rating_rmse=0.9,
+                min_recall_at_10=0.2,
+                rating_rmse_worsening=0.01,
+                recall_at_10_worsening=0.02,
             ),
             MOVIELENS,
         )
     )
-    rmse, top_10 = found["rmse"], found["unseen_top_10_accuracy"]
+    rmse, recall = found[RMSE], found[RECALL]
     assert rmse.value_threshold.upper_bound.value == pytest.approx(0.9)
     assert not rmse.value_threshold.HasField("lower_bound")
     assert rmse.change_threshold.absolute.value == pytest.approx(0.01)
     assert rmse.change_threshold.direction == tfma.MetricDirection.LOWER_IS_BETTER
-    assert top_10.value_threshold.lower_bound.value == pytest.approx(0.2)
-    assert not top_10.value_threshold.HasField("upper_bound")
-    assert top_10.change_threshold.absolute.value == pytest.approx(-0.02)
-    assert top_10.change_threshold.direction == tfma.MetricDirection.HIGHER_IS_BETTER
+    assert recall.value_threshold.lower_bound.value == pytest.approx(0.2)
+    assert not recall.value_threshold.HasField("upper_bound")
+    assert recall.change_threshold.absolute.value == pytest.approx(-0.02)
+    assert recall.change_threshold.direction == tfma.MetricDirection.HIGHER_IS_BETTER
 
 
 @pytest.mark.parametrize("bound", [0.0, 0.1, 0.17, 0.25, 0.62, 0.73, 0.88, 1.0, 1 / 3, 0.12345678])
-@pytest.mark.parametrize("metric", ["rmse", "unseen_top_10_accuracy"])
+@pytest.mark.parametrize("metric", [RMSE, RECALL])
 def test_a_bound_is_read_back_as_it_was_given_and_allows_for_rounding_alone(metric, bound):
     found = config._metric_threshold(metric, bound, bound)
-    side = "upper_bound" if metric == "rmse" else "lower_bound"
+    side = "upper_bound" if metric == RMSE else "lower_bound"
     applied = getattr(found.value_threshold, side).value
     assert abs(applied - bound) == pytest.approx(metrics.ROUNDING, rel=1e-6)
-    assert (applied > bound) == (metric == "rmse")
+    assert (applied > bound) == (metric == RMSE)
     assert config.stated_bound(metric, applied) == pytest.approx(bound, abs=1e-9)
     change = config.stated_bound(metric, found.change_threshold.absolute.value)
-    assert change == pytest.approx(bound if metric == "rmse" else -bound, abs=1e-9)
+    assert change == pytest.approx(bound if metric == RMSE else -bound, abs=1e-9)
 
 
 def test_a_threshold_that_is_off_leaves_no_trace():
     found = overall_thresholds(
         config.build_eval_config(
-            config.Thresholds(max_rmse=None, unseen_top_10_worsening=None), MOVIELENS
+            config.Thresholds(
+                max_rating_rmse=None, min_recall_at_10=0.1, recall_at_10_worsening=None
+            ),
+            MOVIELENS,
         )
     )
-    assert not found["rmse"].HasField("value_threshold")
-    assert not found["unseen_top_10_accuracy"].HasField("change_threshold")
+    assert not found[RMSE].HasField("value_threshold")
+    assert not found[RECALL].HasField("change_threshold")
 
 
 def test_a_configuration_without_thresholds_is_refused():
@@ -82,16 +95,15 @@ def test_a_configuration_without_thresholds_is_refused():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("max_rmse", 0.0),
-        ("max_rmse", float("nan")),
-        ("min_unseen_top_10_accuracy", 17.0),
-        ("min_unseen_top_100_accuracy", -0.1),
-        ("min_untimed_top_10_accuracy", 17.0),
-        ("min_untimed_top_100_accuracy", -0.1),
-        ("min_r_squared", 1.0),
-        ("min_unseen_top_100_lift", -0.1),
-        ("rmse_worsening", -0.1),
-        ("unseen_top_10_worsening", -0.1),
+        ("max_rating_rmse", 0.0),
+        ("max_rating_rmse", float("nan")),
+        ("min_recall_at_10", 17.0),
+        ("min_recall_at_100", -0.1),
+        ("min_in_session_recall_at_10", 17.0),
+        ("min_rating_r_squared", 1.0),
+        ("min_recall_at_100_over_popularity", -1.1),
+        ("rating_rmse_worsening", -0.1),
+        ("recall_at_10_worsening", -0.1),
     ],
 )
 def test_a_bound_out_of_range_is_refused_by_name(name, value):

@@ -15,12 +15,15 @@ from schema.features import MOVIELENS
 
 ROWS = [
     *fixtures.random_rows(60, seed=1, movies=30),
-    fixtures.Row(4.0, 4.5, 1, 1, age=None),
-    fixtures.Row(2.0, 8.0, -1, -1, gender="Female", occupation="doctor"),
+    fixtures.Row(4.0, 4.5, 1, age=None),
+    fixtures.Row(2.0, 8.0, -1, gender="Female", occupation="doctor"),
 ]
 
-OFF = Thresholds(None, None, None, None, None, None)
-LENIENT = dataclasses.replace(OFF, max_rmse=4.0)
+OFF = Thresholds(
+    rating_rmse_worsening=None, recall_at_10_worsening=None, recall_at_100_worsening=None
+)
+LENIENT = dataclasses.replace(OFF, max_rating_rmse=4.0)
+RMSE, RECALL = "next_visit_rating_rmse", "next_visit_recall_at_10"
 
 
 @pytest.fixture(scope="module")
@@ -50,51 +53,48 @@ def evaluate(workspace, tmp_path):
 
 
 def expected_metrics(rows, rating_shift=0.0, rank_shift=0):
-    """The metrics of the stand-in model from the rows themselves, in plain numpy."""
+    """Some metrics of the stand-in model from the rows themselves, in plain numpy.
+
+    Every metric's definition is checked where they are computed (test_evaluation_metrics.py).
+    """
     rating = np.array([row.rating for row in rows])
-    predicted = np.float32([row.predicted for row in rows]) + np.float32(rating_shift)
-    errors = np.clip(predicted.astype(np.float64), 1, 5) - rating
-    found = {
-        "example_count": len(rows),
-        "rmse": np.sqrt(np.mean(errors**2)),
-        "mae": np.mean(np.abs(errors)),
-    }
-    untimed = np.float32([row.untimed for row in rows]) + np.float32(rating_shift)
-    untimed_errors = np.clip(untimed.astype(np.float64), 1, 5) - rating
-    found["untimed_rmse"] = np.sqrt(np.mean(untimed_errors**2))
     users = np.array([row.user for row in rows])
-    counts = {user: int((users == user).sum()) for user in users.tolist()}
-    for prefix, name in (
-        ("", "rank_all"),
-        ("plain_", "rank_plain"),
-        ("untimed_", "rank_untimed"),
-        ("unseen_", "rank_unseen"),
-        ("popularity_", "rank_popularity"),
-    ):
-        ranks = np.array([getattr(row, name) for row in rows], dtype=np.float64)
-        shift = 0 if prefix == "popularity_" else rank_shift
+    found = {"example_count": len(rows), "user_count": len(set(users.tolist()))}
+
+    def of(ranks, shift):
+        ranks = np.array(ranks, dtype=np.float64)
         ranks = np.where(ranks == -1, np.inf, ranks + shift)
-        for k in (1, 5, 10, 50, 100):
-            found[f"{prefix}top_{k}_accuracy"] = np.mean(ranks <= k)
-        found[f"{prefix}mrr"] = np.mean(1 / ranks)
-        gains = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
-        found[f"{prefix}ndcg_at_10"] = np.mean(gains)
-        if prefix in ("unseen_", "untimed_"):
-            recalls = [np.mean(ranks[users == user] <= 10) for user in counts]
-            shares = [
-                gains[users == user].sum() / sum(1 / np.log2(np.arange(2, 2 + min(10, count))))
-                for user, count in counts.items()
-            ]
-            found[f"{prefix}user_recall_at_10"] = np.mean(recalls)
-            found[f"{prefix}user_ndcg_at_10"] = np.mean(shares)
-    found["r_squared"] = 1 - np.mean(errors**2) / np.var(rating) if np.var(rating) else np.nan
-    for k in (10, 100):
-        popular = max(found[f"popularity_top_{k}_accuracy"], 1 / len(rows))
-        found[f"unseen_top_{k}_lift"] = found[f"unseen_top_{k}_accuracy"] / popular
-    ceiling = sum(min(10, count) for count in counts.values()) / len(rows)
-    found["user_only_top_10_ceiling"] = ceiling
-    found["unseen_top_10_above_ceiling"] = found["unseen_top_10_accuracy"] - ceiling
-    return found
+        recalls = [
+            np.sum(ranks[users == user] <= 10) / min(10, np.sum(users == user))
+            for user in set(users.tolist())
+        ]
+        return {
+            "recall_at_10": np.mean(ranks <= 10),
+            "recall_at_100": np.mean(ranks <= 100),
+            "mrr": np.mean(1 / ranks),
+            "user_recall_at_10": np.mean(recalls),
+        }
+
+    def of_stars(predicted):
+        stars = np.float32(predicted) + np.float32(rating_shift)
+        errors = np.clip(stars.astype(np.float64), 1, 5) - rating
+        return {"rating_rmse": np.sqrt(np.mean(errors**2)), "rating_bias": np.mean(errors)}
+
+    next_visit = {
+        **of([row.rank for row in rows], rank_shift),
+        **of_stars([row.predicted for row in rows]),
+    }
+    in_session = {
+        **of([row.in_session_rank for row in rows], rank_shift),
+        **of_stars([row.in_session_predicted for row in rows]),
+    }
+    popular = of([row.popularity_rank for row in rows], 0)
+    next_visit["popularity_recall_at_100"] = popular["recall_at_100"]
+    next_visit["recall_at_100_over_popularity"] = (
+        next_visit["recall_at_100"] - popular["recall_at_100"]
+    )
+    found |= {f"next_visit_{name}": value for name, value in next_visit.items()}
+    return found | {f"in_session_{name}": value for name, value in in_session.items()}
 
 
 def rows_by_slice(rows):
@@ -110,7 +110,8 @@ def rows_by_slice(rows):
 def assert_metrics_equal(found, expected):
     assert set(found) == set(expected)
     for key, values in expected.items():
-        assert found[key] == pytest.approx(values, abs=1e-6, nan_ok=True), key
+        known = {name: found[key][name] for name in values}
+        assert known == pytest.approx(values, abs=1e-6, nan_ok=True), key
 
 
 def test_metrics_of_every_slice_equal_the_oracle(evaluate):
@@ -143,21 +144,21 @@ def test_metrics_are_the_same_when_features_are_read_by_a_schema(evaluate):
 
 
 def test_a_first_model_is_blessed_on_value_thresholds_alone(evaluate):
-    thresholds = dataclasses.replace(LENIENT, rmse_worsening=0.0, unseen_top_10_worsening=0.0)
+    thresholds = dataclasses.replace(LENIENT, rating_rmse_worsening=0.0, recall_at_10_worsening=0.0)
     evaluated = evaluate(thresholds)
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
     assert evaluated.blessed == 1
     assert verdict.blessed
     assert not verdict.has_baseline
     assert [(t.metric, t.kind, t.bound, t.passed) for t in verdict.thresholds] == [
-        ("rmse", "value", 4.0, True)
+        (RMSE, "value", 4.0, True)
     ]
-    assert verdict.thresholds[0].value == pytest.approx(expected_metrics(ROWS)["rmse"])
+    assert verdict.thresholds[0].value == pytest.approx(expected_metrics(ROWS)[RMSE])
     assert verdict.reasons() == ("no other model to compare with: change thresholds not applied",)
 
 
 def test_a_model_that_misses_a_value_threshold_is_not_blessed_and_told_why(evaluate):
-    thresholds = dataclasses.replace(LENIENT, max_rmse=0.5, min_unseen_top_10_accuracy=0.999)
+    thresholds = dataclasses.replace(LENIENT, max_rating_rmse=0.5, min_recall_at_10=0.999)
     evaluated = evaluate(thresholds)
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
     expected = expected_metrics(ROWS)
@@ -165,18 +166,17 @@ def test_a_model_that_misses_a_value_threshold_is_not_blessed_and_told_why(evalu
     assert not verdict.blessed
     assert [t.passed for t in verdict.thresholds] == [False, False]
     assert verdict.reasons() == (
-        f"rmse {expected['rmse']:.4f} is above the allowed 0.5000",
-        f"unseen_top_10_accuracy {expected['unseen_top_10_accuracy']:.4f} is below the "
-        "allowed 0.9990",
+        f"{RECALL} {expected[RECALL]:.4f} is below the allowed 0.9990",
+        f"{RMSE} {expected[RMSE]:.4f} is above the allowed 0.5000",
         "no other model to compare with: change thresholds not applied",
     )
 
 
 def test_a_bad_small_slice_does_not_withhold_the_blessing(evaluate):
-    overall = expected_metrics(ROWS)["rmse"]
-    by_slice = {key: expected_metrics(rows)["rmse"] for key, rows in rows_by_slice(ROWS).items()}
+    overall = expected_metrics(ROWS)[RMSE]
+    by_slice = {key: expected_metrics(rows)[RMSE] for key, rows in rows_by_slice(ROWS).items()}
     assert max(by_slice.values()) > overall + 0.01
-    evaluated = evaluate(dataclasses.replace(LENIENT, max_rmse=overall + 0.01))
+    evaluated = evaluate(dataclasses.replace(LENIENT, max_rating_rmse=overall + 0.01))
     assert read_verdict(evaluated.evaluation, evaluated.blessing).blessed
 
 
@@ -185,8 +185,8 @@ def test_a_metric_of_exactly_its_bound_passes(evaluate):
     found = expected_metrics(ROWS)
     thresholds = dataclasses.replace(
         LENIENT,
-        max_rmse=float(np.nextafter(found["rmse"], 0)),
-        min_unseen_top_10_accuracy=float(np.nextafter(found["unseen_top_10_accuracy"], 1)),
+        max_rating_rmse=float(np.nextafter(found[RMSE], 0)),
+        min_recall_at_10=float(np.nextafter(found[RECALL], 1)),
     )
     evaluated = evaluate(thresholds)
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
@@ -196,27 +196,36 @@ def test_a_metric_of_exactly_its_bound_passes(evaluate):
 
 def test_zero_keeps_to_a_bound_of_zero_and_what_is_undefined_misses_its_bound(evaluate, workspace):
     """TFMA is given almost 0 for 0. Where all ratings are the same r_squared is undefined."""
-    rows = [fixtures.Row(4.0, 4.5, 1, 1), fixtures.Row(4.0, 4.0, 2, 2)]
+    rows = [
+        fixtures.Row(4.0, 4.5 if user else 4.0, 3, popularity_rank=3, user=user)
+        for user in range(6)
+    ]
     fixtures.write_examples(workspace / "perfect", rows)
-    thresholds = dataclasses.replace(OFF, max_above_ceiling=0.0, min_r_squared=0.0)
+    thresholds = dataclasses.replace(
+        OFF, min_recall_at_100_over_popularity=0.0, min_rating_r_squared=0.0
+    )
     evaluated = evaluate(thresholds, examples="perfect")
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
-    assert verdict.metrics["unseen_top_10_above_ceiling"] == 0.0
+    over, explained = (
+        "next_visit_recall_at_100_over_popularity_high",
+        "next_visit_rating_r_squared",
+    )
+    assert verdict.metrics[over] == 0.0
     assert {each.metric: each.passed for each in verdict.thresholds} == {
-        "unseen_top_10_above_ceiling": True,
-        "r_squared": False,
+        over: True,
+        explained: False,
     }
-    assert verdict.reasons()[0].startswith("r_squared is undefined: all test ratings are the same")
-    assert verdict.to_json()["metrics"]["r_squared"] is None
+    assert verdict.reasons()[0].startswith(
+        f"{explained} is undefined: all test ratings are the same"
+    )
+    assert verdict.to_json()["metrics"][explained] is None
 
 
 CHANGES = Thresholds(
-    max_rmse=4.0,
-    min_unseen_top_10_accuracy=None,
-    min_unseen_top_100_accuracy=None,
-    rmse_worsening=0.01,
-    unseen_top_10_worsening=0.01,
-    unseen_top_100_worsening=None,
+    max_rating_rmse=4.0,
+    rating_rmse_worsening=0.01,
+    recall_at_10_worsening=0.01,
+    recall_at_100_worsening=None,
 )
 
 
@@ -226,24 +235,23 @@ def test_a_worse_model_is_not_blessed_over_the_blessed_one(evaluate):
     blessed, candidate = expected_metrics(ROWS), expected_metrics(ROWS, 0.5, 3)
     assert not verdict.blessed
     assert verdict.has_baseline
-    assert verdict.metrics == pytest.approx(candidate, abs=1e-6)
-    assert verdict.baseline_metrics == pytest.approx(blessed, abs=1e-6)
+    assert_metrics_equal({(): verdict.metrics}, {(): candidate})
+    assert_metrics_equal({(): verdict.baseline_metrics}, {(): blessed})
     by_threshold = {(t.metric, t.kind): t for t in verdict.thresholds}
     assert {key: t.passed for key, t in by_threshold.items()} == {
-        ("rmse", "value"): True,
-        ("rmse", "change"): False,
-        ("unseen_top_10_accuracy", "change"): False,
-        ("unseen_top_10_above_ceiling", "value"): True,
+        (RMSE, "value"): True,
+        (RMSE, "change"): False,
+        (RECALL, "change"): False,
     }
-    change = by_threshold["rmse", "change"]
-    assert change.value == pytest.approx(candidate["rmse"])
-    assert change.baseline == pytest.approx(blessed["rmse"])
-    assert verdict.reasons()[0] == (
-        f"rmse {candidate['rmse']:.4f} is above the allowed {blessed['rmse'] + 0.01:.4f} "
-        f"(+0.01 from the blessed model's {blessed['rmse']:.4f})"
+    change = by_threshold[RMSE, "change"]
+    assert change.value == pytest.approx(candidate[RMSE])
+    assert change.baseline == pytest.approx(blessed[RMSE])
+    assert verdict.reasons()[1] == (
+        f"{RMSE} {candidate[RMSE]:.4f} is above the allowed {blessed[RMSE] + 0.01:.4f} "
+        f"(+0.01 from the blessed model's {blessed[RMSE]:.4f})"
     )
-    assert "unseen_top_10_accuracy" in verdict.reasons()[1]
-    assert "is below the allowed" in verdict.reasons()[1]
+    assert RECALL in verdict.reasons()[0]
+    assert "is below the allowed" in verdict.reasons()[0]
 
 
 def test_a_better_model_is_blessed_over_the_blessed_one(evaluate):
@@ -256,13 +264,13 @@ def test_a_better_model_is_blessed_over_the_blessed_one(evaluate):
 
 
 def test_a_slightly_worse_model_passes_within_the_allowed_worsening(evaluate):
-    wide = dataclasses.replace(CHANGES, rmse_worsening=2.0, unseen_top_10_worsening=1.0)
+    wide = dataclasses.replace(CHANGES, rating_rmse_worsening=2.0, recall_at_10_worsening=1.0)
     evaluated = evaluate(wide, model="worse", baseline="model")
     assert read_verdict(evaluated.evaluation, evaluated.blessing).blessed
 
 
 def test_an_equal_model_passes_even_without_any_allowed_worsening(evaluate):
-    strict = dataclasses.replace(CHANGES, rmse_worsening=0.0, unseen_top_10_worsening=0.0)
+    strict = dataclasses.replace(CHANGES, rating_rmse_worsening=0.0, recall_at_10_worsening=0.0)
     evaluated = evaluate(strict, model="equal", baseline="model")
     assert read_verdict(evaluated.evaluation, evaluated.blessing).blessed
 
@@ -272,7 +280,7 @@ def test_a_blessed_model_that_ranks_nothing_well_can_be_followed(evaluate, model
     evaluated = evaluate(CHANGES, model=model, baseline="hopeless")
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
     assert verdict.blessed
-    assert verdict.baseline_metrics["unseen_top_10_accuracy"] == 0.0
+    assert verdict.baseline_metrics[RECALL] == 0.0
 
 
 def test_slices_with_a_baseline_are_those_of_the_candidate(evaluate):
@@ -292,8 +300,8 @@ def test_a_model_that_predicts_no_numbers_is_not_blessed(evaluate, workspace):
     evaluated = evaluate(LENIENT, model="nan")
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
     assert not verdict.blessed
-    assert verdict.reasons()[0] == "rmse could not be computed"
-    assert verdict.to_json()["metrics"]["rmse"] is None
+    assert verdict.reasons()[0] == f"{RMSE} could not be computed"
+    assert verdict.to_json()["metrics"][RMSE] is None
 
 
 def test_no_test_rows_mean_no_blessing_and_a_reason(evaluate, workspace):
@@ -310,7 +318,9 @@ def test_the_verdict_survives_json(evaluate):
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
     document = json.loads(json.dumps(verdict.to_json(), allow_nan=False))
     assert document["blessed"] is False
-    assert document["metrics"] == verdict.metrics
+    assert document["metrics"] == {
+        name: None if math.isnan(value) else value for name, value in verdict.metrics.items()
+    }
     assert len(document["slices"]) == len(verdict.slices)
     assert document["reasons"] == list(verdict.reasons())
     assert set(document["metrics"]) == set(metrics.METRIC_NAMES)

@@ -16,8 +16,8 @@ from components.evaluation.verdict import read_verdict
 from components.pusher.component import Pusher
 from schema.features import MOVIELENS
 
-EASY = Thresholds(max_rmse=4.0, min_unseen_top_10_accuracy=0.0, min_unseen_top_100_accuracy=0.0)
-HARD = Thresholds(max_rmse=0.01)
+EASY = Thresholds(max_rating_rmse=4.0, min_recall_at_10=0.0, min_recall_at_100=0.0)
+HARD = Thresholds(max_rating_rmse=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_pipeline_evaluates_pushes_caches_and_obeys_its_thresholds(folder):
         "Pusher": COMPLETE,
     }
 
-    easier = run(folder, dataclasses.replace(EASY, max_rmse=5.0))
+    easier = run(folder, dataclasses.replace(EASY, max_rating_rmse=5.0))
     assert easier["Evaluator"][0] == COMPLETE
     pushed = easier["Pusher"][1]["PushedModel"].custom_properties
     assert pushed["reason"].string_value == "up_to_date"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import bootstrap, legacy, ranking, rating
+from metrics import bootstrap, lists, ranking, rating
 
 K = 10
 
@@ -38,7 +38,7 @@ def close(value):
     return pytest.approx(value, abs=40 * 2**-52, rel=40 * 2**-52)
 
 
-@pytest.mark.parametrize("module", [ranking, rating, bootstrap, legacy], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [ranking, rating, bootstrap, lists], ids=lambda m: m.__name__)
 def test_examples_in_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0
 
@@ -125,7 +125,41 @@ def test_nothing_to_judge_is_not_a_number_rather_than_zero():
 def test_interval_of_many_alike_users_is_that_of_a_binomial_share():
     found = (np.random.default_rng(1).random(4000) < 0.3).astype(float)
     drawn = bootstrap.drawn_sums(np.stack([np.ones(4000), found], axis=1))
+    assert (drawn[:, 0] == 4000).all()
     low, high = bootstrap.interval(drawn[:, 1] / drawn[:, 0])
     half = 1.96 * math.sqrt(found.mean() * (1 - found.mean()) / 4000)
     assert (high - low) / 2 == pytest.approx(half, rel=0.15)
     assert low < found.mean() < high
+
+
+def test_ratings_of_one_user_do_not_count_as_independent():
+    """The same rows, ten each of users who are all right or all wrong."""
+    right = np.random.default_rng(6).random(400) < 0.3
+
+    def width(rows, found):
+        drawn = bootstrap.drawn_sums(np.stack([rows, found], axis=1))
+        low, high = bootstrap.interval(drawn[:, 1] / drawn[:, 0])
+        return high - low
+
+    together = width(np.full(400, 10.0), 10.0 * right)
+    apart = width(np.ones(4000), np.repeat(right, 10).astype(float))
+    assert together / apart == pytest.approx(math.sqrt(10), rel=0.2)
+
+
+def test_many_users_are_drawn_in_parts_that_are_the_same_draws(monkeypatch):
+    sums = np.random.default_rng(2).random([30, 2])
+    at_once = bootstrap.drawn_sums(sums)
+    monkeypatch.setattr(bootstrap, "_NUMBERS_AT_ONCE", 100)
+    np.testing.assert_allclose(bootstrap.drawn_sums(sums), at_once)
+
+
+@given(st.lists(st.tuples(st.floats(1, 5), st.sampled_from([1.0, 2.5, 5.0])), min_size=1))
+def test_calibration_error_is_the_mean_gap_of_the_bins(pairs):
+    predicted, ratings = (np.array(column) for column in zip(*pairs, strict=True))
+    gaps = []
+    for low in np.arange(1.0, 5.0, 0.5):
+        inside = [(p, r) for p, r in pairs if low <= p < low + 0.5 or (low == 4.5 and p == 5.0)]
+        gaps.append(abs(sum(p - r for p, r in inside)))
+    found = rating.calibration_error(predicted, ratings, (1.0, 5.0))
+    assert found == pytest.approx(sum(gaps) / len(pairs), abs=1e-12)
+    assert abs(rating.bias(predicted, ratings)) <= found + 1e-12

@@ -59,12 +59,12 @@ from components.evaluation.config import Thresholds
 
 def thresholds_for(dataset, split):
     return Thresholds(
-        max_rmse=5.0,
-        min_unseen_top_10_accuracy=0.0,
-        min_unseen_top_100_accuracy=0.0,
-        rmse_worsening=5.0,
-        unseen_top_10_worsening=1.0,
-        unseen_top_100_worsening=1.0,
+        max_rating_rmse=5.0,
+        min_recall_at_10=0.0,
+        min_recall_at_100=0.0,
+        rating_rmse_worsening=5.0,
+        recall_at_10_worsening=1.0,
+        recall_at_100_worsening=1.0,
     )
 """
 _PATIENCE = 420.0

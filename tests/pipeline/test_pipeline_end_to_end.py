@@ -32,11 +32,13 @@ SUMMARY_TYPES = {
     "pushed_path": str,
     "report": str,
 }
-METRICS = {"rmse", "mae"} | {
-    f"{prefix}{name}"
-    for prefix in ("", "unseen_")
-    for name in (*(f"top_{k}_accuracy" for k in (1, 5, 10, 50, 100)), "mrr", "ndcg_at_10")
+SHARES = {
+    f"{scenario}_{name}{end}"
+    for scenario in ("next_visit", "in_session")
+    for name in (*(f"recall_at_{k}" for k in (1, 5, 10, 50, 100)), "mrr", "user_recall_at_10")
+    for end in ("", "_low", "_high")
 }
+RMSE = "next_visit_rating_rmse"
 
 
 def with_report(run):
@@ -63,7 +65,7 @@ def second(first, project, output):
 @pytest.fixture(scope="module")
 def too_strict(second, project, output):
     """A bound that no model reaches."""
-    return with_report(project.run(*ONE_EPOCH, output=output, thresholds={"max_rmse": 0.01}))
+    return with_report(project.run(*ONE_EPOCH, output=output, thresholds={"max_rating_rmse": 0.01}))
 
 
 @pytest.fixture(scope="module")
@@ -176,10 +178,12 @@ def test_summary_counts_rows_per_split_and_drop_reason(first):
 
 def test_metrics_are_flat_and_named_as_documented(first):
     metrics = first.summary["metrics"]
-    assert set(metrics) >= METRICS
+    assert first.summary["schema_version"] == 2
+    assert set(metrics) >= SHARES
     assert all(isinstance(value, float) for value in metrics.values())
-    assert 0 < metrics["rmse"] < 5
-    assert all(0 <= metrics[name] <= 1 for name in METRICS - {"rmse", "mae"})
+    assert 0 < metrics[RMSE] < 5
+    assert metrics[f"{RMSE}_low"] <= metrics[RMSE] <= metrics[f"{RMSE}_high"]
+    assert all(0 <= metrics[name] <= 1 for name in SHARES)
 
 
 def test_summary_times_every_component(first):
@@ -278,9 +282,9 @@ def test_model_below_a_bound_is_not_blessed_and_not_pushed(first, too_strict):
 
 def test_verdict_names_the_missed_bound_and_the_value(too_strict):
     [missed] = [t for t in too_strict.summary["thresholds"] if not t["passed"]]
-    assert (missed["metric"], missed["kind"], missed["bound"]) == ("rmse", "value", 0.01)
-    assert missed["value"] == too_strict.summary["metrics"]["rmse"]
-    [reason] = [r for r in too_strict.summary["reasons"] if "rmse" in r]
+    assert (missed["metric"], missed["kind"], missed["bound"]) == (RMSE, "value", 0.01)
+    assert missed["value"] == too_strict.summary["metrics"][RMSE]
+    [reason] = [r for r in too_strict.summary["reasons"] if RMSE in r]
     assert "0.01" in reason
     assert reason in " ".join(too_strict.out.split())
     assert "not blessed" in too_strict.out
@@ -340,7 +344,7 @@ def test_other_epochs_run_trainer_and_what_follows(changed):
 @pytest.mark.exhaustive
 def test_changed_model_is_compared_with_the_one_blessed_before(uncached, changed):
     changes = {t["metric"]: t for t in changed.summary["thresholds"] if t["kind"] == "change"}
-    assert set(changes) == {"rmse", "unseen_top_10_accuracy", "unseen_top_100_accuracy"}
+    assert set(changes) == {RMSE, "next_visit_recall_at_10", "next_visit_recall_at_100"}
     for metric, threshold in changes.items():
         assert threshold["baseline"] == pytest.approx(uncached.summary["metrics"][metric])
         assert threshold["value"] == changed.summary["metrics"][metric]

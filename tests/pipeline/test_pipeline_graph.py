@@ -160,7 +160,7 @@ def test_beam_runs_in_this_process_with_the_package_for_its_workers():
     ("change", "name"),
     [
         ({"trainer": TrainerConfig(train=TrainConfig(seed=43))}, "Trainer"),
-        ({"thresholds": Thresholds(max_rmse=0.5)}, "Evaluator"),
+        ({"thresholds": Thresholds(max_rating_rmse=0.5)}, "Evaluator"),
         ({"data_dir": Path("/data/other")}, "RatingsGen"),
         ({"dataset": {"notice": "a sample"}}, "ReportGen"),
         (

@@ -116,11 +116,20 @@ def test_terminal_shows_a_spinner_with_name_and_progress_and_then_only_the_line(
 
 # --- the table
 
+RMSE, RECALL = "next_visit_rating_rmse", "next_visit_recall_at_10"
+
 
 def summary(**changes):
     """What a run on a small sample comes to."""
-    metrics = {"example_count": 208.0, "rmse": 0.97197, "mae": 0.77697, "top_10_accuracy": 0.19231}
-    metrics |= {"unseen_top_10_accuracy": 0.33654, "unseen_top_100_accuracy": 0.99038}
+    metrics = {
+        "example_count": 208.0,
+        RMSE: 0.97197,
+        f"{RMSE}_low": 0.91,
+        f"{RMSE}_high": 1.0312,
+        RECALL: 0.33654,
+        "next_visit_recall_at_100": 0.99038,
+        "in_session_recall_at_10": 0.4,
+    }
     found = summaries.Summary(
         dataset={
             "name": "sample",
@@ -143,8 +152,8 @@ def summary(**changes):
         components=[{"name": "Pusher", "state": "ran", "wall_seconds": 0.1, "cpu_seconds": 0.1}],
         metrics=metrics,
         thresholds=[
-            threshold("rmse", "value", bound=1.1, value=0.97197, limit=1.1),
-            threshold("rmse", "change", bound=0.005, value=0.97197, baseline=0.98, limit=0.985),
+            threshold(RMSE, "value", bound=1.1, value=0.97197, limit=1.1),
+            threshold(RMSE, "change", bound=0.005, value=0.97197, baseline=0.98, limit=0.985),
         ],
         blessed=True,
         pushed_version="1700000000",
@@ -171,10 +180,10 @@ def not_blessed():
         status=summaries.NOT_BLESSED,
         dataset=summary().dataset | {"notice": "NOT REAL DATA: this run uses a sample."},
         thresholds=[
-            threshold("rmse", "value", bound=0.92, value=0.97197, limit=0.92, passed=False),
-            threshold("unseen_top_10_accuracy", "value", bound=0.17, value=0.33654, limit=0.17),
+            threshold(RMSE, "value", bound=0.92, value=0.97197, limit=0.92, passed=False),
+            threshold(RECALL, "value", bound=0.17, value=0.33654, limit=0.17),
         ],
-        reasons=["rmse 0.9720 is above the allowed 0.9200"],
+        reasons=[f"{RMSE} 0.9720 is above the allowed 0.9200"],
         blessed=False,
         pushed_version=None,
         pushed_path=None,
@@ -243,22 +252,22 @@ def test_table_of_a_run_that_stopped_early_is_short_and_says_where_to_look():
     )
     assert "stopped: the data has anomalies" in text
     assert "anomalies.json" in text
-    assert "rmse" not in text
+    assert RMSE not in text
 
 
 def test_threshold_that_could_not_be_computed_is_shown_without_numbers():
-    broken = [threshold("rmse", "change", bound=0.005, value=0.9, limit=None, passed=False)]
+    broken = [threshold(RMSE, "change", bound=0.005, value=0.9, limit=None, passed=False)]
     assert "✗" in shown(summary(thresholds=broken))
 
 
 def test_metric_that_is_no_number_is_shown_as_such():
-    text = shown(summary(metrics=summary().metrics | {"rmse": None}, thresholds=[]))
-    assert re.search(r"^rmse +could not be computed$", text, re.MULTILINE)
+    text = shown(summary(metrics=summary().metrics | {RMSE: None}, thresholds=[]))
+    assert re.search(rf"^{RMSE} +could not be computed$", text, re.MULTILINE)
 
 
 def test_threshold_of_a_metric_that_is_no_number_is_valid_json():
     result = ThresholdResult(
-        "rmse", "change", bound=0.01, value=math.nan, baseline=math.nan, passed=False
+        RMSE, "change", bound=0.01, value=math.nan, baseline=math.nan, passed=False
     )
     [found] = summaries.thresholds_as_json([result])
     assert (found["value"], found["baseline"], found["limit"]) == (None, None, None)

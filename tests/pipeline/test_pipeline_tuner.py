@@ -44,7 +44,9 @@ def test_the_trainer_used_the_best_values_that_were_found(first, output):
 
 def test_summary_and_screen_tell_what_was_found_and_where(first, output):
     tuning = first.summary["tuning"]
-    assert tuning["objective"] == "unseen_top_10_accuracy + unseen_top_100_accuracy - rmse"
+    assert tuning["objective"] == (
+        "next_visit_recall_at_10 + next_visit_recall_at_100 - next_visit_rating_rmse"
+    )
     assert tuning["split"] == "validation"
     assert len(tuning["trials"]) == 2
     assert tuning["path"].startswith(str(output.resolve()))

@@ -3,13 +3,11 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 import tensorflow_model_analysis as tfma
 
 from components.evaluation.directions import LOWER_IS_BETTER
 from components.evaluation.verdict import ThresholdResult
-from components.report import intervals
 from components.report.context import Context
 from components.report.page import Figure, Note, Table, Tiles
 from components.report.sections import evaluation as section
@@ -22,6 +20,7 @@ FEATURES = {
     "bucketized_user_age": "age",
     "user_occupation_text": "occupation",
 }
+RMSE, RECALL = "next_visit_rating_rmse", "next_visit_recall_at_10"
 AGES = {"1": "under 18", "18": "18–24", "25": "25–34", "35": "35–44", "45": "45–49", "50": "50–55"}
 AGES["56"] = "56 and over"
 
@@ -64,7 +63,7 @@ def block(blocks, key):
 def test_metrics_are_those_of_tfma(blocks, tfma_slices):
     overall = tfma_slices[()]
     rows = {row[0]: row[1] for row in block(blocks, "metrics").rows}
-    assert set(rows) == set(overall)
+    assert set(rows) == {name for name in overall if not name.endswith(("_low", "_high"))}
     for name, value in rows.items():
         assert value == pytest.approx(overall[name], abs=1e-9), name
 
@@ -78,15 +77,15 @@ def test_every_slice_of_tfma_is_there_with_its_metrics_and_count(blocks, tfma_sl
     for key, row in rows.items():
         found = expected[key]
         assert row[2] == found["example_count"]
-        assert row[3] == pytest.approx(found["rmse"])
-        assert row[6] == pytest.approx(found["mae"])
-        assert row[7] == pytest.approx(found["unseen_top_10_accuracy"], abs=1e-9)
-        assert row[10] == pytest.approx(found["unseen_top_100_accuracy"], abs=1e-9)
+        assert row[3] == pytest.approx(found[RMSE])
+        assert row[6] == pytest.approx(found["next_visit_rating_mae"])
+        assert row[7] == pytest.approx(found[RECALL], abs=1e-9)
+        assert row[10] == pytest.approx(found["next_visit_recall_at_100"], abs=1e-9)
 
 
 def test_slice_figures_draw_the_same_numbers(blocks, tfma_slices):
     for feature in FEATURES:
-        for metric in ("rmse", "unseen_top_10_accuracy"):
+        for metric in (RMSE, RECALL):
             drawn = block(blocks, f"slice-{feature}-{metric}").spec["data"]["values"]
             for row in drawn:
                 [found] = [
@@ -99,12 +98,12 @@ def test_slice_figures_draw_the_same_numbers(blocks, tfma_slices):
                     assert row["low"] - 1e-9 <= row["metric"] <= row["high"] + 1e-9
 
 
-def test_what_the_intervals_are_about_is_what_the_evaluator_measured(context, tfma_slices):
-    sums = intervals.person_sums(context.predictions)
-    everybody = intervals.estimate(sums, np.ones(len(sums.people), bool))
-    assert everybody.rows == tfma_slices[()]["example_count"]
-    assert everybody.rmse == pytest.approx(tfma_slices[()]["rmse"], abs=1e-4)
-    assert everybody.top_10 == pytest.approx(tfma_slices[()]["unseen_top_10_accuracy"], abs=2e-3)
+def test_intervals_are_those_of_the_evaluator(blocks, tfma_slices):
+    rows = {row[0]: row for row in block(blocks, "metrics").rows}
+    overall = tfma_slices[()]
+    for metric in (RMSE, RECALL):
+        assert rows[metric][2] == pytest.approx(overall[f"{metric}_low"], abs=1e-9)
+        assert rows[metric][3] == pytest.approx(overall[f"{metric}_high"], abs=1e-9)
 
 
 def test_thresholds_say_which_side_is_right_and_whether_they_were_met(context, blocks):
@@ -118,14 +117,14 @@ def test_thresholds_say_which_side_is_right_and_whether_they_were_met(context, b
 @pytest.fixture(scope="module")
 def refused(context):
     """The same evaluation with a bound it misses and one set by a baseline."""
-    missed = ThresholdResult("rmse", "value", bound=0.01, value=0.9, baseline=None, passed=False)
-    worse = ThresholdResult("rmse", "change", bound=0.005, value=0.9, baseline=0.8, passed=False)
+    missed = ThresholdResult(RMSE, "value", bound=0.01, value=0.9, baseline=None, passed=False)
+    worse = ThresholdResult(RMSE, "change", bound=0.005, value=0.9, baseline=0.8, passed=False)
     other = Context(context.sources)
     other.verdict = dataclasses.replace(
         context.verdict,
         blessed=False,
         thresholds=(missed, worse),
-        baseline_metrics={"rmse": 0.8, "unseen_top_10_accuracy": 0.01},
+        baseline_metrics={RMSE: 0.8, RECALL: 0.01},
     )
     return section.build(other).blocks
 
@@ -142,24 +141,22 @@ def test_missed_threshold_stands_out_with_its_reason(refused):
 def test_baseline_stands_beside_the_model_and_says_which_is_better(context, refused):
     rows = {row[0]: row for row in block(refused, "metrics").rows}
     own = context.verdict.metrics
-    assert rows["rmse"][2:5] == (0.8, own["rmse"] - 0.8, "no" if own["rmse"] > 0.8 else "yes")
-    assert rows["unseen_top_10_accuracy"][4] == (
-        "yes" if own["unseen_top_10_accuracy"] > 0.01 else "no"
-    )
-    assert rows["mae"][2] is None
+    assert rows[RMSE][4:7] == (0.8, own[RMSE] - 0.8, "no" if own[RMSE] > 0.8 else "yes")
+    assert rows[RECALL][6] == ("yes" if own[RECALL] > 0.01 else "no")
+    assert rows["next_visit_rating_mae"][4] is None
     limits = [row[1] for row in block(refused, "thresholds").rows]
     assert limits[1] == "at most 0.8050 (the baseline +0.005)"
 
 
 def test_every_metric_is_explained(blocks):
     for row in block(blocks, "metrics").rows:
-        assert row[5], row[0]
+        assert row[7], row[0]
 
 
 def test_worst_slice_is_named(blocks, tfma_slices):
     [note] = [b.text for b in blocks if isinstance(b, Note) and b.text.startswith("Rated worst")]
     enough = {
-        value_of(key): value["rmse"]
+        value_of(key): value[RMSE]
         for key, value in tfma_slices.items()
         if key and value["example_count"] >= 30
     }
@@ -193,47 +190,3 @@ def test_comparison_of_models_is_shown_when_it_is_there(context, tmp_path):
     told = [b.text for b in section.build(Context(Sources())).blocks if isinstance(b, Note)]
     assert any("no docs/results.json" in text for text in told)
     assert any("did not get as far as the Evaluator" in text for text in told)
-
-
-# --- intervals
-
-
-def sums(rows, squared_error, hits, share=1.0):
-    people = np.arange(len(rows))
-    return intervals.PersonSums(
-        people, np.array(rows, float), np.array(squared_error, float), np.array(hits, float), share
-    )
-
-
-def test_interval_of_independent_rows_is_that_of_the_normal_approximation():
-    random = np.random.default_rng(5)
-    hits = random.random(4000) < 0.3
-    found = intervals.estimate(sums(np.ones(4000), np.ones(4000), hits), np.ones(4000, bool))
-    half = 1.96 * np.sqrt(found.top_10 * (1 - found.top_10) / 4000)
-    assert found.top_10 == hits.mean()
-    assert found.top_10_range[1] - found.top_10_range[0] == pytest.approx(2 * half, rel=0.15)
-
-
-def test_ratings_of_one_person_do_not_count_as_independent():
-    """The same rows, ten each of people who are all right or all wrong."""
-    random = np.random.default_rng(6)
-    right = random.random(400) < 0.3
-    together = sums(np.full(400, 10), np.ones(400), 10 * right)
-    apart = sums(np.ones(4000), np.ones(4000), np.repeat(right, 10))
-    wide = intervals.estimate(together, np.ones(400, bool)).top_10_range
-    narrow = intervals.estimate(apart, np.ones(4000, bool)).top_10_range
-    assert (wide[1] - wide[0]) / (narrow[1] - narrow[0]) == pytest.approx(np.sqrt(10), rel=0.2)
-
-
-def test_a_sample_of_people_has_intervals_as_narrow_as_all_would_have():
-    ones = np.ones(400)
-    hits = np.random.default_rng(7).random(400) < 0.5
-    whole = intervals.estimate(sums(ones, ones, hits), ones > 0).top_10_range
-    quarter = intervals.estimate(sums(ones, ones, hits, share=0.25), ones > 0).top_10_range
-    assert (quarter[1] - quarter[0]) / (whole[1] - whole[0]) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("people", [0, 1, intervals.MIN_PEOPLE - 1])
-def test_slice_of_few_people_has_no_interval(people):
-    ones = np.ones(20)
-    assert intervals.estimate(sums(ones, ones, ones), np.arange(20) < people) is None

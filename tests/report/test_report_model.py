@@ -135,12 +135,14 @@ def test_examples_liked_what_is_said_and_are_not_recommended_what_they_rated(
 
 def test_error_is_that_of_the_evaluator(context, blocks):
     [tiles] = [b for b in blocks if isinstance(b, Tiles)]
-    assert tiles.items[0][0] == f"{context.verdict.metrics['rmse']:.3f}"
+    assert tiles.items[0][0] == f"{context.verdict.metrics['next_visit_rating_rmse']:.3f}"
     by_stars = values(block(blocks, "error-by-stars"))
     rows = sum(row["rows"] for row in by_stars)
     assert rows == context.verdict.metrics["example_count"]
     together = sum(row["rows"] * row["rmse"] ** 2 for row in by_stars) / rows
-    assert np.sqrt(together) == pytest.approx(context.verdict.metrics["rmse"], abs=1e-4)
+    assert np.sqrt(together) == pytest.approx(
+        context.verdict.metrics["next_visit_rating_rmse"], abs=1e-4
+    )
 
 
 def test_map_of_films_shows_each_once_under_its_title(context, blocks):

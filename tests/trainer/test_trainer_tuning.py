@@ -46,7 +46,7 @@ def search(folder, evaluate, config=UNEVEN, **tuner):
 
 def fake(score):
     """Takes the place of training: figures from the values alone."""
-    return lambda config, report: {tuning.SCORE: score(config), "rmse": 1.0}
+    return lambda config, report: {tuning.SCORE: score(config), "next_visit_rating_rmse": 1.0}
 
 
 # --- values in and out of the configuration
@@ -184,7 +184,7 @@ def test_progress_names_the_trial_and_the_best_so_far(tmp_path):
 
 
 def test_figures_are_those_of_the_answers():
-    rows = [  # stars, predicted, asked later, ranks among unseen movies, now and later
+    rows = [  # stars; predicted in session, at the next visit; ranks in session, at the next visit
         (4.0, 3.0, 4.0, 10, 11),
         (1.0, 3.0, 1.0, 11, 1),
         (5.0, 5.0, 4.0, -1, 101),
@@ -196,7 +196,12 @@ def test_figures_are_those_of_the_answers():
         return {
             name: tf.constant(values)[:number]
             for name, values in zip(
-                ("predicted_rating", "untimed_rating", "rank_unseen", "rank_untimed"),
+                (
+                    "in_session_rating",
+                    "next_visit_rating",
+                    "in_session_rank",
+                    "next_visit_rank",
+                ),
                 list(zip(*rows, strict=True))[1:],
                 strict=True,
             )
@@ -205,13 +210,13 @@ def test_figures_are_those_of_the_answers():
     asked = [fixtures.to_example(user_rating=row[0]).SerializeToString() for row in rows]
     assert tuning.figures(predict, asked, MOVIELENS) == pytest.approx(
         {
-            "rmse": np.sqrt(5 / 4),
-            "unseen_top_10_accuracy": 1 / 4,
-            "unseen_top_100_accuracy": 3 / 4,
-            "untimed_rmse": np.sqrt(5 / 4),
-            "untimed_top_10_accuracy": 1 / 4,
-            "untimed_top_100_accuracy": 2 / 4,
-            tuning.SCORE: 1 / 4 + 3 / 4 - np.sqrt(5 / 4),
+            "in_session_rating_rmse": np.sqrt(5 / 4),
+            "in_session_recall_at_10": 1 / 4,
+            "in_session_recall_at_100": 3 / 4,
+            "next_visit_rating_rmse": np.sqrt(5 / 4),
+            "next_visit_recall_at_10": 1 / 4,
+            "next_visit_recall_at_100": 2 / 4,
+            tuning.SCORE: 1 / 4 + 2 / 4 - np.sqrt(5 / 4),
         }
     )
 
@@ -274,15 +279,17 @@ def channels():
 @pytest.mark.exhaustive
 def test_the_record_names_objective_splits_seed_and_every_trials_figures(searched):
     _, record, _ = searched
-    assert record["objective"] == "unseen_top_10_accuracy + unseen_top_100_accuracy - rmse"
+    assert record["objective"] == (
+        "next_visit_recall_at_10 + next_visit_recall_at_100 - next_visit_rating_rmse"
+    )
     assert (record["split"], record["fitted_splits"]) == ("validation", ["train"])
     assert record["seed"] == fixtures.SMALL.train.seed
     assert len(record["trials"]) == TRIALS
     scores = []
     for trial in record["trials"]:
         metrics = trial["metrics"]
-        shares = metrics["unseen_top_10_accuracy"] + metrics["unseen_top_100_accuracy"]
-        assert metrics["objective"] == shares - metrics["rmse"]
+        shares = metrics["next_visit_recall_at_10"] + metrics["next_visit_recall_at_100"]
+        assert metrics["objective"] == shares - metrics["next_visit_rating_rmse"]
         assert trial["cpu_seconds"] > 0
         scores.append(metrics["objective"])
     assert len(set(scores)) == TRIALS

@@ -10,21 +10,23 @@ import numpy as np
 import tensorflow as tf
 
 from schema.predictions import (
-    PREDICTED_RATING,
-    RANK_ALL,
-    RANK_PLAIN,
-    RANK_POPULARITY,
-    RANK_UNSEEN,
-    RANK_UNTIMED,
+    CATALOGUE_SIZE,
+    LIST_LENGTH,
+    MOVIE_POPULARITY,
+    NO_ITEM,
+    POPULARITY_RANK,
     UNKNOWN_RANK,
-    UNTIMED_RATING,
     USER_KEY,
+    items_of,
+    items_popularity_of,
+    rank_of,
+    rating_of,
 )
+from schema.scenarios import IN_SESSION, NEXT_VISIT
 from trainer.data.training_data import IntArray
 from trainer.lookups import saved_variable
-from trainer.serving.module import UNKNOWN_TIME, Answer, ServingModel
+from trainer.serving.module import Answer, ServingModel
 from trainer.serving.queries import Query
-from transform import outputs as out
 
 _LONG = 10_000_000_000
 """Seconds until no effect of time is left."""
@@ -50,14 +52,12 @@ class Evaluation(tf.Module):
           examples: `[batch]` serialized tf.Examples with features of `schema.features`.
 
         Returns:
-          `predicted_rating` `[batch]` stars, and `untimed_rating`: the same asked after the
-          training's end. Ranks of the movie, `[batch]` int64, from 1 on: `rank_all` among
-          all movies, where those in the user's training history come last (the seen-item
-          mask), `rank_plain` without that; `rank_unseen` among the movies not in the training
-          history, `rank_untimed` the same without the times of the history, and
-          `rank_popularity` by number of training ratings, to compare with. Ties count
-          against the movie. A movie that is not in the catalogue has rank -1. `user_key` is
-          the same for all rows of a user.
+          `schema.predictions.OUTPUTS`, per scenario of `schema.scenarios`: `<scenario>_rank`
+          `[batch]` int64, the movie's rank from 1 on among the movies that are not in the
+          user's training history (ties count against the movie; a movie that is not in the
+          catalogue has rank -1), `<scenario>_rating` `[batch]` stars, and `<scenario>_items`
+          `[batch, 10]` int64, the first rows of that list (-1 where it is shorter).
+          `user_key` is the same for all rows of a user.
         """
         serving = self._serving
         user_id, query, movie_row = serving.queries_of(examples)
@@ -70,58 +70,65 @@ class Evaluation(tf.Module):
         long_term = serving.retrieval.long_term_scores(user_state, query.profile)
         latest = serving.latest(query, tf.gather(bounds, user))
         scores = serving.retrieval.scores(long_term, user_state, query.profile, latest)
-        return {
+        ratings = {NEXT_VISIT: self._after_training(query), IN_SESSION: query}
+        answer = {
             USER_KEY: tf.strings.to_hash_bucket_fast(user_id, 1 << 62),
-            **self._ratings(query, movie_row),
-            **self._ranks(movie_row, seen, scores, long_term),
+            **self._popularity_of(movie_row, seen),
         }
+        for scenario, in_scenario in ((NEXT_VISIT, long_term), (IN_SESSION, scores)):
+            items = self._items(in_scenario, seen)
+            answer |= {
+                rank_of(scenario): self._ranks(in_scenario, movie_row, seen),
+                rating_of(scenario): serving.stars(ratings[scenario], movie_row[:, tf.newaxis])[
+                    :, 0
+                ],
+                items_of(scenario): items,
+                items_popularity_of(scenario): self._mean_popularity(items),
+            }
+        return answer
 
-    def _ratings(self, query: Query, movie_row: tf.Tensor) -> Answer:
-        untimed = query._replace(
-            context={
-                **query.context,
-                out.TIME_BUCKET: tf.fill(tf.shape(movie_row), UNKNOWN_TIME),
-            },
-            timestamp=tf.fill(
-                tf.shape(movie_row), np.int64(self._serving.history.last_time + _LONG)
-            ),
-        )
-        movies = movie_row[:, tf.newaxis]
-        return {
-            PREDICTED_RATING: self._serving.stars(query, movies)[:, 0],
-            UNTIMED_RATING: self._serving.stars(untimed, movies)[:, 0],
-        }
+    def _after_training(self, query: Query) -> Query:
+        """Returns the queries at one and the same time, long after the training."""
+        time = tf.fill(tf.shape(query.timestamp), np.int64(self._serving.history.last_time + _LONG))
+        return query._replace(context=self._serving.context_after_training(time), timestamp=time)
 
-    def _ranks(
-        self, movie_row: tf.Tensor, seen: tf.Tensor, scores: tf.Tensor, long_term: tf.Tensor
-    ) -> Answer:
-        """Ranks the movies of the rows, given `[batch, movies]` masks and scores."""
+    def _ranks(self, scores: tf.Tensor, movie_row: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch]` ranks of the rows' movies by `[batch, movies]` scores.
+
+        Movies marked in `seen` are no part of the list; the row's own always is.
+        """
         movies = self._serving.movies.count
         known, column = movie_row < movies, tf.minimum(movie_row, movies - 1)
-        others_seen = seen & ~tf.one_hot(column, movies, True, False)
-        own_seen = tf.gather(seen, column, batch_dims=1)[:, tf.newaxis]
-        not_below = _not_below(scores, column)
-        popular = _not_below(self._popularity[tf.newaxis], column)
+        own = tf.gather(scores, column, batch_dims=1)[:, tf.newaxis]
+        removed = seen & ~tf.one_hot(column, movies, True, False)
+        # `~(scores < own)` rather than `scores >= own`, so that NaN ranks last.
+        total = tf.reduce_sum(tf.cast(~(scores < own) & ~removed, tf.int64), axis=1)
+        return tf.where(known, total, tf.cast(UNKNOWN_RANK, tf.int64))
+
+    def _items(self, scores: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, LIST_LENGTH]` int64: the best rows of the catalogue but the seen."""
+        worst = scores.dtype.min
+        allowed = tf.where(seen | tf.math.is_nan(scores), worst, scores)
+        length = min(LIST_LENGTH, self._serving.movies.count)
+        best = tf.math.top_k(allowed, length)
+        items = tf.where(best.values > worst, tf.cast(best.indices, tf.int64), NO_ITEM)
+        return tf.pad(items, [[0, 0], [0, LIST_LENGTH - length]], constant_values=NO_ITEM)
+
+    def _mean_popularity(self, items: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch]` float32: the mean training ratings of the items; 0 of none."""
+        real = items != NO_ITEM
+        counts = tf.gather(self._popularity, tf.maximum(items, 0))
+        total = tf.reduce_sum(tf.where(real, counts, tf.zeros_like(counts)), axis=1)
+        number = tf.reduce_sum(tf.cast(real, tf.int64), axis=1)
+        return tf.cast(total, tf.float32) / tf.cast(tf.maximum(number, 1), tf.float32)
+
+    def _popularity_of(self, movie_row: tf.Tensor, seen: tf.Tensor) -> Answer:
+        movies = self._serving.movies.count
+        column = tf.minimum(movie_row, movies - 1)
+        counts = tf.gather(self._popularity, column)
+        popularity = tf.broadcast_to(self._popularity[tf.newaxis], tf.shape(seen))
         return {
-            # The movie's own place decides whether seen movies come before it or not.
-            RANK_ALL: _count(tf.where(own_seen, ~seen | not_below, ~seen & not_below), known),
-            RANK_PLAIN: _count(not_below, known),
-            RANK_UNSEEN: _count(not_below & ~others_seen, known),
-            RANK_UNTIMED: _count(_not_below(long_term, column) & ~others_seen, known),
-            RANK_POPULARITY: _count(popular & ~others_seen, known),
+            POPULARITY_RANK: self._ranks(popularity, movie_row, seen),
+            MOVIE_POPULARITY: tf.where(movie_row < movies, counts, tf.zeros_like(counts)),
+            CATALOGUE_SIZE: tf.fill(tf.shape(movie_row), np.int64(movies)),
         }
-
-
-def _not_below(scores: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-    """Returns `[batch, movies]` bool: which movies are not below the one in the column.
-
-    `~(scores < own)` rather than `scores >= own`, so that NaN ranks last.
-    """
-    rows = tf.shape(column)[0]
-    own = tf.gather(tf.broadcast_to(scores, [rows, tf.shape(scores)[1]]), column, batch_dims=1)
-    return ~(scores < own[:, tf.newaxis])
-
-
-def _count(marks: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    total = tf.reduce_sum(tf.cast(marks, tf.int64), axis=1)
-    return tf.where(known, total, tf.cast(UNKNOWN_RANK, tf.int64))

@@ -134,7 +134,7 @@ class ServingModel(tf.Module):
             lambda: self._transformed(values, user_row, timestamp),
             lambda: (
                 *tf.split(tf.gather(self.user_outputs, user_row), self._widths, axis=1),
-                self._context_after_training(timestamp),
+                self.context_after_training(timestamp),
             ),
         )
         return Query(user_row, profile, rater, context, timestamp)
@@ -160,8 +160,8 @@ class ServingModel(tf.Module):
         )
         return profile, rater, {**context, out.TIME_BUCKET: bucket}
 
-    def _context_after_training(self, timestamp: tf.Tensor) -> Features:
-        """What the transform graph makes of times whose bucket is unknown."""
+    def context_after_training(self, timestamp: tf.Tensor) -> Features:
+        """Returns what the transform graph makes of `[batch]` times after the training."""
         return {
             out.TIME_BUCKET: tf.fill(tf.shape(timestamp), UNKNOWN_TIME),
             out.HOUR_OF_DAY: preprocessing.hour_of_day(timestamp),

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.directions import LOWER_IS_BETTER
+from components.evaluation.directions import HIGH, LOW, LOWER_IS_BETTER, MIN_USERS, NEITHER
 from components.evaluation.verdict import SliceMetrics, ThresholdResult, Verdict
-from components.report import charts, intervals
+from components.report import charts
 from components.report.charts import Channel
 from components.report.context import TOP_K, Context
-from components.report.intervals import Estimate, PersonSums
 from components.report.page import Block, Column, Figure, Note, Section, Table, Text, Tiles, Tone
 from components.report.sections import percent, sources_of
 from components.report.sections.exploration import age_name
 from components.report.sources import read_json
 from metrics import bootstrap
 from schema import features as raw
+from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
 
 _TOP_KS = (1, 5, 10, 50, 100)
 _NAMES: Mapping[str, str] = {
@@ -29,6 +29,8 @@ _NAMES: Mapping[str, str] = {
     "bucketized_user_age": "age",
     "user_occupation_text": "occupation",
 }
+_RMSE = metric_name(NEXT_VISIT, "rating_rmse")
+_RECALL = metric_name(NEXT_VISIT, "recall_at_{}")
 _TENTHS = 10
 _FEW_ROWS = 30
 
@@ -56,7 +58,7 @@ def _evaluation(context: Context) -> Iterator[Block]:
         return
     yield _metrics(verdict)
     yield _top_k(verdict)
-    yield from _slices(context, verdict)
+    yield from _slices(verdict)
 
 
 # --- thresholds and metrics
@@ -96,13 +98,16 @@ def _rule(threshold: ThresholdResult) -> str:
 
 def _metrics(verdict: Verdict) -> Table:
     baseline = verdict.baseline_metrics
+    names = [name for name in verdict.metrics if not name.endswith((LOW, HIGH))]
     return Table(
         "metrics",
-        "All metrics on the whole test split"
+        "All metrics on the whole test split, with 95 % intervals from drawing people again"
         + ("" if verdict.has_baseline else "; there is no blessed model to compare with yet"),
         (
             Column("Metric"),
             Column("This model", "number", 4),
+            Column("From", "number", 4),
+            Column("To", "number", 4),
             Column("Baseline", "number", 4),
             Column("Change", "number", 4),
             Column("Better"),
@@ -111,61 +116,72 @@ def _metrics(verdict: Verdict) -> Table:
         tuple(
             (
                 name,
-                int(value) if name == "example_count" else value,
+                int(verdict.metrics[name]) if name in _COUNTS else verdict.metrics[name],
+                verdict.metrics.get(name + LOW),
+                verdict.metrics.get(name + HIGH),
                 baseline.get(name),
-                value - baseline[name] if name in baseline else None,
-                _better(name, value, baseline.get(name)),
+                verdict.metrics[name] - baseline[name] if name in baseline else None,
+                _better(name, verdict.metrics[name], baseline.get(name)),
                 meaning(name),
             )
-            for name, value in verdict.metrics.items()
+            for name in names
         ),
         searchable=True,
     )
 
 
-_PREFIXES: Mapping[str, str] = {
-    "unseen_": "among films unseen in training",
-    "plain_": "among all films, those seen where their scores put them",
-    "untimed_": "among unseen films, asked without the times of the history",
-    "popularity_": "recommending the most popular unseen films",
-    "": "among all films, those seen in training last",
+_COUNTS: Mapping[str, str] = {"example_count": "test ratings", "user_count": "people with any"}
+_ASKED: Mapping[str, str] = {
+    NEXT_VISIT.name: "at the next visit",
+    IN_SESSION.name: "in a session whose other ratings are known, with their times",
 }
-_MEANINGS: Mapping[str, str] = {
-    "example_count": "test ratings",
-    "rmse": "root mean square error in stars, predictions clipped to the scale",
-    "untimed_rmse": "the same, asked after the training's end",
-    "mae": "mean absolute error in stars",
-    "r_squared": "share of the ratings' variance explained; 0 is what the mean reaches; "
-    "undefined where all ratings are the same",
-    "user_only_top_10_ceiling": "the most that ten recommendations per person could find",
-    "unseen_top_10_above_ceiling": "above 0 the model must have known the answer",
-}
-_PATTERNS: tuple[tuple[str, str], ...] = (
-    (r"top_(\d+)_accuracy", "share of rows whose film is in the top {}"),
-    (r"top_(\d+)_lift", "times as often in the top {} as with the most popular films"),
-    (r"mrr", "mean reciprocal rank of the film"),
-    (r"ndcg_at_(\d+)", "normalised discounted gain of the film in the top {}, mean over rows"),
-    (r"user_ndcg_at_(\d+)", "normalised discounted gain in the top {}, mean over people"),
-    (r"user_recall_at_(\d+)", "share of a person's films in the top {}, mean over people"),
+_MEANINGS: tuple[tuple[str, str], ...] = (
+    (r"recall_at_(\d+)", "share of test ratings whose film is in the first {}"),
+    (r"mrr", "mean of 1 / rank of the film"),
+    (
+        r"user_recall_at_(\d+)",
+        "hits among the first {0} over min({0}, test films), mean over people",
+    ),
+    (r"user_ndcg_at_(\d+)", "normalised discounted gain of the first {}, mean over people"),
+    (r"coverage_at_(\d+)", "share of the catalogue that is in somebody's first {}"),
+    (
+        r"popularity_bias_at_(\d+)",
+        "how much more popular the first {} are than the films people rated; 0 is as popular",
+    ),
+    (r"rating_rmse", "root mean square error in stars, predictions clipped to the scale"),
+    (r"rating_mae", "mean absolute error in stars"),
+    (
+        r"rating_r_squared",
+        "share of the ratings' variance explained; 0 is what the mean reaches; undefined where "
+        "all ratings are the same",
+    ),
+    (r"rating_bias", "predicted minus given stars, mean"),
+    (
+        r"rating_calibration_error",
+        "how far the mean rating is from the mean prediction, by half stars of the prediction",
+    ),
+    (r"popularity_recall_at_(\d+)", "recall_at_{} of recommending the most rated films"),
+    (r"popularity_user_ndcg_at_(\d+)", "user_ndcg_at_{} of recommending the most rated films"),
+    (r"recall_at_(\d+)_over_popularity", "recall_at_{} minus that of the most rated films"),
 )
 
 
 def meaning(metric: str) -> str:
     """Returns what a metric of the Evaluator is, in words; empty for one not known."""
-    if metric in _MEANINGS:
-        return _MEANINGS[metric]
-    for prefix, among in _PREFIXES.items():
-        for pattern, text in _PATTERNS:
-            found = re.fullmatch(prefix + pattern, metric)
+    if metric in _COUNTS:
+        return _COUNTS[metric]
+    for scenario, asked in _ASKED.items():
+        for pattern, text in _MEANINGS:
+            found = re.fullmatch(f"{scenario}_{pattern}", metric)
             if found:
-                return f"{text.format(*found.groups())}, {among}"
+                return f"{text.format(*found.groups())}, {asked}"
     return ""
 
 
 def _better(name: str, value: float, baseline: float | None) -> str:
     if baseline is None or math.isnan(value) or math.isnan(baseline):
         return ""
-    if name == "example_count" or name.startswith("popularity_"):
+    if name in NEITHER or "popularity" in name:
         return ""
     if value == baseline:
         return "same"
@@ -174,10 +190,10 @@ def _better(name: str, value: float, baseline: float | None) -> str:
 
 def _top_k(verdict: Verdict) -> Figure:
     models = (
-        ("this model", "unseen_top_{}_accuracy", verdict.metrics),
-        ("most popular films", "popularity_top_{}_accuracy", verdict.metrics),
-        ("this model, later", "untimed_top_{}_accuracy", verdict.metrics),
-        ("baseline", "unseen_top_{}_accuracy", verdict.baseline_metrics),
+        ("this model", _RECALL, verdict.metrics),
+        ("most popular films", metric_name(NEXT_VISIT, "popularity_recall_at_{}"), verdict.metrics),
+        ("this model, in session", metric_name(IN_SESSION, "recall_at_{}"), verdict.metrics),
+        ("baseline", _RECALL, verdict.baseline_metrics),
     )
     rows = [
         {"k": k, "share": metrics[name.format(k)], "who": who}
@@ -186,15 +202,16 @@ def _top_k(verdict: Verdict) -> Figure:
         if name.format(k) in metrics
     ]
     domain = [who for who, _, _ in models if any(row["who"] == who for row in rows)]
-    own = verdict.metrics.get(f"unseen_top_{TOP_K}_accuracy", 0.0)
-    popular = verdict.metrics.get(f"popularity_top_{TOP_K}_accuracy", 0.0)
-    untimed = verdict.metrics.get(f"untimed_top_{TOP_K}_accuracy")
-    later = "" if untimed is None else f" Asked later, without times: {percent(untimed, 1)}."
+    (_, own, _), (_, popular, _), (_, in_session, _), _ = models
+    shares = [
+        percent(verdict.metrics.get(name.format(TOP_K), 0.0), 1)
+        for name in (own, popular, in_session)
+    ]
     return Figure(
         "top-k",
         "How often the film that was rated is among the first k recommended",
-        f"Among films unseen in training it is in the top {TOP_K} for {percent(own, 1)} of test "
-        f"ratings; recommending the most popular ones reaches {percent(popular, 1)}.{later}",
+        f"At the next visit it is in the top {TOP_K} for {shares[0]} of test ratings; recommending "
+        f"the most popular films reaches {shares[1]}. Within a session: {shares[2]}.",
         charts.lines(
             rows,
             Channel("k", "k", "ordinal"),
@@ -220,26 +237,22 @@ def _top_k(verdict: Verdict) -> Figure:
 # --- slices
 
 
-def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
+def _slices(verdict: Verdict) -> Iterator[Block]:
     if not verdict.slices:
         yield Note("No slices were evaluated.")
         return
-    sums = intervals.person_sums(context.predictions) if context.predictions else None
-    found = [(s, _estimate(context, sums, s)) for s in verdict.slices]
     yield Text(
         "Slices",
-        "The same metrics for groups of people. Intervals are 95 %, from drawing people anew "
-        f"{bootstrap.DRAWS} times; small groups have wide ones, those of fewer than "
-        f"{intervals.MIN_PEOPLE} people none."
-        if sums is not None
-        else "The same metrics for groups of people, without intervals: the model is missing.",
+        "The same metrics for groups of people, at the next visit. Intervals are 95 %, from "
+        f"drawing people again {bootstrap.DRAWS} times; small groups have wide ones, those of "
+        f"fewer than {MIN_USERS} people none.",
     )
-    yield Note(_worst(verdict, found))
+    yield Note(_worst(verdict))
     for feature in dict.fromkeys(s.feature for s in verdict.slices):
-        of_feature = [(s, e) for s, e in found if s.feature == feature]
-        yield _slice_figure(feature, of_feature, verdict, "rmse")
-        yield _slice_figure(feature, of_feature, verdict, "unseen_top_10_accuracy")
-    yield _slice_table(found)
+        of_feature = [s for s in verdict.slices if s.feature == feature]
+        yield _slice_figure(feature, of_feature, verdict, _RMSE)
+        yield _slice_figure(feature, of_feature, verdict, _RECALL.format(TOP_K))
+    yield _slice_table(verdict.slices)
 
 
 def _value(found: SliceMetrics) -> str:
@@ -254,67 +267,66 @@ def _order(value: str) -> tuple[int, str]:
     return (int(value), "") if value.isdigit() else (sys.maxsize, value)
 
 
-def _estimate(context: Context, sums: PersonSums | None, found: SliceMetrics) -> Estimate | None:
-    """Returns the estimate of a slice by one feature of people; None if it is another one."""
-    if sums is None or context.counts is None or found.feature not in context.counts.users:
-        return None
-    values = context.counts.users[found.feature].reindex(sums.people).astype(str)
-    return intervals.estimate(sums, (values == found.value).to_numpy())
+def _known(found: SliceMetrics, metric: str) -> float | None:
+    """Returns a metric of a slice; None where it has none or could not be computed."""
+    value = found.metrics.get(metric)
+    return None if value is None or math.isnan(value) else value
 
 
-def _worst(verdict: Verdict, found: Sequence[tuple[SliceMetrics, Estimate | None]]) -> str:
-    overall = verdict.metrics.get("rmse", float("nan"))
-    enough = [(s, e) for s, e in found if s.metrics.get("example_count", 0) >= _FEW_ROWS]
+def _worst(verdict: Verdict) -> str:
+    overall = verdict.metrics.get(_RMSE, float("nan"))
+    enough = [s for s in verdict.slices if s.metrics.get("example_count", 0) >= _FEW_ROWS]
     if not enough:
         return f"No slice has {_FEW_ROWS} rows; differences between them say nothing."
-    ordered = sorted(enough, key=lambda pair: -pair[0].metrics["rmse"])[:3]
+    ordered = sorted(enough, key=lambda s: -s.metrics[_RMSE])[:3]
     names = "; ".join(
-        f"{_NAMES.get(s.feature, s.feature)} {_value(s)} ({s.metrics['rmse']:.3f} "
+        f"{_NAMES.get(s.feature, s.feature)} {_value(s)} ({s.metrics[_RMSE]:.3f} "
         f"over {s.metrics['example_count']:,.0f} rows)"
-        for s, _ in ordered
+        for s in ordered
     )
+    lows = [(s, _known(s, _RMSE + LOW)) for s in enough]
     sure = [
         f"{_NAMES.get(s.feature, s.feature)} {_value(s)}"
-        for s, e in enough
-        if e is not None and e.rmse_range[0] > overall
+        for s, low in lows
+        if low is not None and low > overall
     ]
     more = (
         f" Above it beyond chance: {', '.join(sure)}."
         if sure
         else " None is above it beyond chance."
-        if any(e for _, e in enough)
+        if any(low is not None for _, low in lows)
         else ""
     )
     return f"Rated worst, against RMSE {overall:.3f} overall: {names}.{more}"
 
 
 _SHOWN: Mapping[str, tuple[str, str, str | None]] = {
-    "rmse": ("RMSE", "RMSE in stars", ".3f"),
-    "unseen_top_10_accuracy": ("Top-10 accuracy", "share of rows", charts.PERCENT),
+    _RMSE: ("RMSE", "RMSE in stars", ".3f"),
+    _RECALL.format(TOP_K): ("Recall@10", "share of rows", charts.PERCENT),
 }
 
 
 def _slice_figure(
-    feature: str,
-    found: Sequence[tuple[SliceMetrics, Estimate | None]],
-    verdict: Verdict,
-    metric: str,
+    feature: str, found: Sequence[SliceMetrics], verdict: Verdict, metric: str
 ) -> Figure:
     title, axis, form = _SHOWN[metric]
-    rows: list[dict[str, Any]] = []
-    for s, e in sorted(found, key=lambda pair: _order(pair[0].value)):
-        value = s.metrics.get(metric, float("nan"))
-        low, high = _range(e, metric) if e else (None, None)
-        count = s.metrics.get("example_count", 0.0)
-        value_of = _value(s)
-        rows.append({"value": value_of, "metric": value, "low": low, "high": high, "rows": count})
+    rows: list[dict[str, Any]] = [
+        {
+            "value": _value(s),
+            "metric": s.metrics.get(metric, float("nan")),
+            "low": _known(s, metric + LOW),
+            "high": _known(s, metric + HIGH),
+            "rows": s.metrics.get("example_count", 0.0),
+        }
+        for s in sorted(found, key=lambda s: _order(s.value))
+    ]
     if feature != raw.AGE_BUCKET.name:
         rows.sort(key=lambda row: row["metric"], reverse=metric in LOWER_IS_BETTER)
     name = _NAMES.get(feature, feature)
     overall = verdict.metrics.get(metric, float("nan"))
     by_value = sorted(rows, key=lambda row: row["metric"])
     least, most = by_value[0], by_value[-1]
-    show = "{:.3f}" if metric == "rmse" else "{:.1%}"
+    show = "{:.3f}" if metric == _RMSE else "{:.1%}"
     told = [
         show.format(value).replace("%", "\u00a0%")
         for value in (least["metric"], most["metric"], overall)
@@ -340,14 +352,11 @@ def _slice_figure(
     )
 
 
-def _range(found: Estimate, metric: str) -> tuple[float, float]:
-    return found.rmse_range if metric == "rmse" else found.top_10_range
-
-
-def _slice_table(found: Sequence[tuple[SliceMetrics, Estimate | None]]) -> Table:
+def _slice_table(found: Sequence[SliceMetrics]) -> Table:
+    recall = _RECALL.format(TOP_K)
     return Table(
         "slices",
-        "Every slice, films unseen in training, with 95 % intervals",
+        "Every slice at the next visit, with 95 % intervals",
         (
             Column("Of"),
             Column("Value"),
@@ -366,14 +375,12 @@ def _slice_table(found: Sequence[tuple[SliceMetrics, Estimate | None]]) -> Table
                 _NAMES.get(s.feature, s.feature),
                 _value(s),
                 int(s.metrics.get("example_count", 0)),
-                s.metrics.get("rmse"),
-                *(e.rmse_range if e else (None, None)),
-                s.metrics.get("mae"),
-                s.metrics.get("unseen_top_10_accuracy"),
-                *(e.top_10_range if e else (None, None)),
-                s.metrics.get("unseen_top_100_accuracy"),
+                *(_known(s, _RMSE + end) for end in ("", LOW, HIGH)),
+                _known(s, metric_name(NEXT_VISIT, "rating_mae")),
+                *(_known(s, recall + end) for end in ("", LOW, HIGH)),
+                _known(s, _RECALL.format(100)),
             )
-            for s, e in found
+            for s in found
         ),
         searchable=True,
     )

@@ -438,7 +438,7 @@ def _errors(context: Context) -> Iterator[Block]:
     )
     yield Text(
         "How far its stars are off",
-        f"Predictions for {sample}, clipped to the scale as the evaluation does.",
+        f"Predictions for {sample} at the next visit, clipped to the scale.",
     )
     predicted = np.clip(found.predicted, raw.RATING_MIN, raw.RATING_MAX)
     yield _tiles(found, predicted)

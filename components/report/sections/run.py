@@ -15,6 +15,7 @@ from components.report.context import Context
 from components.report.page import Block, Column, Facts, Figure, Note, Section, Table, Tiles
 from components.report.sections import percent, sources_of
 from components.report.store import Execution
+from schema.scenarios import NEXT_VISIT, metric_name
 
 _PACKAGES = ("tfx", "tensorflow", "tensorflow-data-validation", "tensorflow-model-analysis")
 # They look things up in no time.
@@ -85,13 +86,12 @@ def _tiles(context: Context) -> Iterator[Block]:
         rated = len(context.counts.movie_ids) if context.counts else 0
         tiles.append((f"{len(context.catalogue):,}", "films", f"{rated:,} of them rated"))
     metrics = context.verdict.metrics if context.verdict else {}
-    if "rmse" in metrics:
-        tiles.append(
-            (f"{metrics['rmse']:.3f}", "RMSE in stars", "predicted against given, on test")
-        )
-    if "unseen_top_10_accuracy" in metrics:
-        share = metrics["unseen_top_10_accuracy"]
-        tiles.append((percent(share, 1), "in the top 10", "of unseen films, on test"))
+    rmse = metrics.get(metric_name(NEXT_VISIT, "rating_rmse"))
+    if rmse is not None:
+        tiles.append((f"{rmse:.3f}", "RMSE in stars", "at the next visit, on test"))
+    share = metrics.get(metric_name(NEXT_VISIT, "recall_at_10"))
+    if share is not None:
+        tiles.append((percent(share, 1), "in the top 10", "at the next visit, on test"))
     yield Tiles(tuple(tiles))
 
 

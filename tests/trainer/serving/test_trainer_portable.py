@@ -62,7 +62,7 @@ print("ANSWER " + json.dumps({
     "titles": [title.decode() for title in recommended["movie_title"].numpy().ravel().tolist()],
     "stars": ranked["predicted_rating"].numpy().tolist(),
     "predicted": predicted["predicted_rating"].numpy().tolist(),
-    "rank": evaluated["rank_unseen"].numpy().tolist(),
+    "rank": evaluated["in_session_rank"].numpy().tolist(),
     "modules": sorted({name.partition(".")[0] for name in sys.modules}),
     "tensorflow": tf.__version__,
 }))
@@ -107,8 +107,8 @@ def expected_answer(model, question):
         "scores": recommended["score"],
         "titles": [title.decode() for title in recommended["movie_title"].ravel().tolist()],
         "stars": ranked["predicted_rating"],
-        "predicted": predicted["predicted_rating"],
-        "rank": predicted["rank_unseen"],
+        "predicted": predicted["in_session_rating"],
+        "rank": predicted["in_session_rank"],
     }
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis_profiles import examples
 
 from schema import features as raw
-from schema.predictions import RANKS
+from schema.predictions import OUTPUTS, POPULARITY_RANK, items_of, rank_of, rating_of
+from schema.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -69,13 +70,36 @@ def test_ranks_and_stars_equal_the_oracles(model, oracle, test_rows):
         row = oracle.movies[fixtures.value(example, raw.MOVIE_ID)]
         scores = oracle.scores(user, profile, time)
         seen = {movie for _, movie in oracle.history(user)}
-        assert_rank(found["rank_plain"][number], scores, row, set())
-        assert_rank(found["rank_unseen"][number], scores, row, seen)
-        assert found["rank_all"][number] == found["rank_unseen"][number]
         long_term = oracle.long_term(user, profile, time)
-        assert_rank(found["rank_untimed"][number], long_term, row, seen)
+        for scenario, expected in (("in_session", scores), ("next_visit", long_term)):
+            assert_rank(found[f"{scenario}_rank"][number], expected, row, seen)
+            assert_items(found[f"{scenario}_items"][number], expected, seen)
         stars = oracle.stars(profile, time, row)
-        assert found["predicted_rating"][number] == pytest.approx(stars, abs=1e-4)
+        assert found["in_session_rating"][number] == pytest.approx(stars, abs=1e-4)
+        assert found["catalogue_size"][number] == len(scores)
+
+
+def assert_items(found, scores, hidden):
+    """The best ten of those not hidden; nearly equal ones may swap."""
+    assert len(found) == len(set(found.tolist())) == 10
+    assert not hidden & set(found.tolist())
+    allowed = sorted((scores[row] for row in range(len(scores)) if row not in hidden), reverse=True)
+    np.testing.assert_allclose([scores[row] for row in found], allowed[:10], atol=1e-4)
+
+
+def test_at_the_next_visit_nothing_depends_on_the_time_of_the_row(model, test_rows):
+    """A user's list is the same on all rows, and so are the stars of a movie."""
+    first = test_rows[0]
+    rows = []
+    for time in (880_000_000, 893_286_638, 1_264_888_700, 4_000_000_000):
+        row = fixtures.to_example()
+        row.CopyFrom(first)
+        row.features.feature["timestamp"].int64_list.value[:] = [time]
+        rows.append(row)
+    found = fixtures.predict(model, *rows)
+    for name in ("next_visit_rank", "next_visit_items"):
+        assert (found[name] == found[name][0]).all(), name
+    assert np.ptp(found["next_visit_rating"]) < 1e-5
 
 
 def test_a_training_movie_is_ranked_among_the_unseen_ones_and_itself(
@@ -90,11 +114,7 @@ def test_a_training_movie_is_ranked_among_the_unseen_ones_and_itself(
     ]
     found = fixtures.predict(model, *examples)
     for number, row in enumerate(history):
-        assert_rank(found["rank_plain"][number], scores, row, set())
-        assert_rank(found["rank_unseen"][number], scores, row, history)
-        # The seen block puts it behind every movie that was not seen.
-        unseen = set(range(len(scores))) - history
-        assert_rank(found["rank_all"][number] - len(unseen), scores, row, unseen)
+        assert_rank(found["in_session_rank"][number], scores, row, history)
 
 
 def test_without_a_history_every_movie_is_unseen(model, oracle, trained):
@@ -104,16 +124,14 @@ def test_without_a_history_every_movie_is_unseen(model, oracle, trained):
     ]
     scores = oracle.scores(b"nobody", {"user_id": "nobody"}, NOW)
     found = fixtures.predict(model, *examples)
-    for row, rank in enumerate(found["rank_all"]):
+    for row, rank in enumerate(found["in_session_rank"]):
         assert_rank(rank, scores, row, set())
-    assert (found["rank_unseen"] == found["rank_all"]).all()
-    assert (found["rank_plain"] == found["rank_all"]).all()
 
 
 def test_popularity_ranks_by_training_ratings_among_the_unseen(model, oracle, trained, test_rows):
     rows = test_rows[::25]
     rated = np.bincount(trained.interactions.movie_row, minlength=len(trained.catalogue.ids))
-    found = fixtures.predict(model, *rows)["rank_popularity"]
+    found = fixtures.predict(model, *rows)["next_visit_popularity_rank"]
     for number, example in enumerate(rows):
         row = oracle.movies[fixtures.value(example, raw.MOVIE_ID)]
         seen = {movie for _, movie in oracle.history(fixtures.value(example, raw.USER_ID))}
@@ -130,13 +148,13 @@ def test_ties_count_against_the_movie(trained):
         movie = trained.catalogue.ids[0]
         example = fixtures.to_example(user_id="nobody", movie_id=movie, timestamp=NOW)
         found = evaluate([example.SerializeToString()])
-        assert int(found["rank_all"][0]) == len(before)
+        assert int(found["in_session_rank"][0]) == len(before)
         known_user = trained.users.ids[0]
         example = fixtures.to_example(user_id=known_user, movie_id=movie, timestamp=NOW)
         found = evaluate([example.SerializeToString()])
         held = trained.interactions
         seen = set(held.movie_row[held.user_row == 0].tolist()) - {0}
-        assert int(found["rank_unseen"][0]) == len(before) - len(seen)
+        assert int(found["in_session_rank"][0]) == len(before) - len(seen)
     finally:
         serving.candidates.assign(before)
         serving.user_states.assign(known)
@@ -151,7 +169,7 @@ def test_scores_that_are_no_numbers_rank_last(trained):
             user_id="nobody", movie_id=trained.catalogue.ids[0], timestamp=NOW
         )
         found = evaluate([example.SerializeToString()])
-        assert int(found["rank_all"][0]) == len(before)
+        assert int(found["in_session_rank"][0]) == len(before)
     finally:
         serving.candidates.assign(before)
 
@@ -162,8 +180,9 @@ def test_an_unknown_movie_has_rank_minus_one_and_stars(model, trained, movie):
         user_id=trained.users.ids[0], movie_id=movie, timestamp=880_000_000
     )
     found = fixtures.predict(model, example)
-    assert [found[name].tolist() for name in RANKS] == [[-1]] * len(RANKS)
-    assert 1.0 <= found["predicted_rating"][0] <= 5.0
+    ranks = [*map(rank_of, SCENARIOS), POPULARITY_RANK]
+    assert [found[name].tolist() for name in ranks] == [[-1]] * len(ranks)
+    assert all(1.0 <= found[rating_of(scenario)][0] <= 5.0 for scenario in SCENARIOS)
 
 
 def test_an_example_without_any_feature_gets_an_answer(model):
@@ -173,8 +192,8 @@ def test_an_example_without_any_feature_gets_an_answer(model):
         # There, but without a value: what TFX writes for a missing one.
         hollow.features.feature[feature.name].SetInParent()
     found = fixtures.predict(model, empty, hollow)
-    assert found["rank_all"].tolist() == [-1, -1]
-    assert np.isfinite(found["predicted_rating"]).all()
+    assert found["next_visit_rank"].tolist() == [-1, -1]
+    assert all(np.isfinite(found[rating_of(scenario)]).all() for scenario in SCENARIOS)
 
 
 def test_of_an_empty_list_or_several_values_the_first_or_none_counts(model, trained):
@@ -187,14 +206,15 @@ def test_of_an_empty_list_or_several_values_the_first_or_none_counts(model, trai
     hollow.features.feature["raw_user_age"].float_list.SetInParent()
     found = fixtures.predict(model, plain, twice, hollow)
     for values in found.values():
-        np.testing.assert_allclose(values, values[0], rtol=1e-6)
+        np.testing.assert_allclose(values, np.broadcast_to(values[0], values.shape), rtol=1e-6)
 
 
 def test_no_examples_get_no_answers(model):
     found = fixtures.predict(model)
-    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(
-        (*RANKS, "predicted_rating", "untimed_rating", "user_key"), (0,)
-    )
+    lists = set(map(items_of, SCENARIOS))
+    assert {name: values.shape for name, values in found.items()} == {
+        name: (0, 10) if name in lists else (0,) for name in OUTPUTS
+    }
 
 
 def test_the_label_does_not_change_an_answer(model, test_rows):
@@ -400,11 +420,11 @@ def test_any_profile_gets_a_sensible_answer(model, trained, asked):
         fixtures.to_example(movie_id="1", timestamp=time, **profile) for profile, time in asked
     ]
     found = fixtures.predict(model, *examples)
-    assert (found["rank_all"] >= 1).all()
-    assert (found["rank_all"] <= len(trained.catalogue.ids)).all()
+    assert (found["in_session_rank"] >= 1).all()
+    assert (found["in_session_rank"] <= len(trained.catalogue.ids)).all()
     np.testing.assert_allclose(
         # Some 70 products of at most 5 stars, added up in another order for another batch.
-        found["predicted_rating"],
+        found["in_session_rating"],
         ranked["predicted_rating"][:, 0],
         atol=1e-4,
     )
@@ -486,7 +506,7 @@ def test_signatures_take_and_give_what_the_design_says(model):
         "serving_default": ({"examples"}, {"predicted_rating"}),
         "evaluate": (
             {"examples"},
-            {"predicted_rating", "untimed_rating", "user_key", *RANKS},
+            set(OUTPUTS),
         ),
         "recommend": (
             user | {"k", "exclude_movie_ids", "exclude_seen"},
