@@ -148,39 +148,36 @@ class BpmfConfig:
 
     Attributes:
       weight: its weight in the served rating; the deep & cross network has the rest.
-      rank: width of the sampled vectors.
-      served_rank: width of the served ones, which hold the mean over samples.
-      burn_in: sweeps before the first sample that counts.
-      samples: sweeps that count.
+      rank: width of the vectors.
+      burn_in: sweeps before the first draw that counts.
+      draws: draws that are served; predictions are means over them.
+      thinning: sweeps for each of them: neighbouring draws are alike.
       components: principal components of the training interactions among what is known.
       side_penalty: ridge penalty on the prior's dependence on what is known.
       prior_variance: expected variance of a vector's entries.
       noise_freedom: degrees of freedom of the prior of a user's noise level.
-      user_slices: seconds of the slices of time in which a user has an effect.
-      movie_slices: the same for movies.
-      full_ratings: ratings up to which all sweeps are made; beyond, fewer, as each costs more.
+      full_ratings: ratings up to which all sweeps are made; beyond, fewer, as each costs more
+        and a draw from the posterior of more ratings varies less.
     """
 
-    weight: float = 0.8
-    rank: int = 16
-    served_rank: int = 64
-    burn_in: int = 20
-    samples: int = 100
+    weight: float = 0.9
+    rank: int = 32
+    burn_in: int = 40
+    draws: int = 20
+    thinning: int = 6
     components: int = 20
     side_penalty: float = 10.0
-    prior_variance: float = 0.1
-    noise_freedom: float = 10.0
-    user_slices: tuple[int, ...] = (86_400, 3_600, 600, 60, 10)
-    movie_slices: tuple[int, ...] = (2_592_000,)
-    full_ratings: int = 1_000_000
+    prior_variance: float = 0.02
+    noise_freedom: float = 30.0
+    full_ratings: int = 2_000_000
 
-    def sweeps(self, ratings: int) -> tuple[int, int]:
-        """Returns how many sweeps are made before samples count, and how many count."""
+    def sweeps(self, ratings: int) -> tuple[int, int, int]:
+        """Returns how many sweeps are made before draws count, the draws, and the thinning."""
         share = min(1.0, self.full_ratings / ratings)
-        return (
-            min(self.burn_in, max(5, round(self.burn_in * share))),
-            min(self.samples, max(10, round(self.samples * share))),
-        )
+        counted = max(10, round(self.draws * self.thinning * share))
+        draws = min(self.draws, counted)
+        burn_in = min(self.burn_in, max(5, round(self.burn_in * share)))
+        return burn_in, draws, max(1, min(self.thinning, counted // draws))
 
 
 @dataclasses.dataclass(frozen=True)

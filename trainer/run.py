@@ -20,9 +20,8 @@ from trainer.data import reading
 from trainer.data.training_data import TrainingData
 from trainer.evaluation.signature import Evaluation
 from trainer.model import MovieRecommender
-from trainer.rating.gibbs import fit_bpmf
 from trainer.rating.rating_blend import BlendedRating
-from trainer.rating.rating_bpmf import BpmfFit
+from trainer.rating.rating_bpmf import Bpmf
 from trainer.retrieval.combination import HistoryRetrieval
 from trainer.retrieval.ease import Ease
 from trainer.retrieval.ials import Ials
@@ -102,7 +101,7 @@ class Standalone:
     autoencoder_losses: Sequence[float]
     ease: Ease | None
     ials: Ials
-    bpmf: BpmfFit
+    bpmf: Bpmf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +140,9 @@ def fit_standalone(
     ease = _fit_ease(config.long_term, data)
     ials = Ials(config.long_term, seed)
     ials.fit(data)
-    fitted = fit_bpmf(data, config.bpmf, seed, on_sweep)
-    return Standalone(autoencoder, autoencoder_losses, ease, ials, fitted)
+    bpmf = Bpmf(config.bpmf, seed, on_sweep)
+    bpmf.fit(data)
+    return Standalone(autoencoder, autoencoder_losses, ease, ials, bpmf)
 
 
 def _fit_ease(config: LongTermConfig, data: TrainingData) -> Ease | None:

@@ -14,8 +14,9 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.config import TutorialConfig
-from trainer.data.training_data import Interactions, Users
+from trainer.data.training_data import Floats, Interactions, TrainingData, Users
 from trainer.fit import OnEpoch
+from trainer.rating.rating_bpmf import RatedEvents
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.two_towers import embedding_table
 from transform import outputs as out
@@ -181,6 +182,14 @@ class TutorialRating(tf.Module):
         super().__init__(name="rating")
         self._model = model
 
+    def user_states(self, data: TrainingData) -> Floats:
+        """Returns nothing, `[users + 1, 0]`: a user is their id."""
+        return np.zeros([len(data.users.ids) + 1, 0], np.float32)
+
+    def user_state(self, events: RatedEvents, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns nothing, `[batch, 0]`: events do not count."""
+        return tf.zeros([tf.size(features[out.USER_ID_INDEX]), 0])
+
     def user(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the users' embeddings `[batch, dim]`."""
         return tf.gather(self._model.users, features[out.USER_ID_INDEX])
@@ -191,10 +200,9 @@ class TutorialRating(tf.Module):
 
     def __call__(
         self,
-        user_row: tf.Tensor,
+        user_state: tf.Tensor,
         user: tf.Tensor,
         context: Mapping[str, tf.Tensor],
-        timestamp: tf.Tensor,
         movie_row: tf.Tensor,
         movie: tf.Tensor,
     ) -> tf.Tensor:

@@ -130,7 +130,7 @@ def _config(params: Params) -> TrainerConfig:
     return dataclasses.replace(
         config,
         long_term=LongTermConfig(epochs=epochs),
-        bpmf=BpmfConfig(burn_in=2, samples=2),
+        bpmf=BpmfConfig(burn_in=2, draws=2, thinning=1),
         train=dataclasses.replace(config.train, epochs=epochs),
     )
 

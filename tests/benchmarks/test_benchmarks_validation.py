@@ -13,7 +13,7 @@ FAST = (
     "train.epochs=1",
     "long_term.epochs=1",
     "bpmf.burn_in=2",
-    "bpmf.samples=2",
+    "bpmf.draws=2",
     "model.embedding_dim=4",
 )
 

@@ -19,7 +19,7 @@ on_real_data = pytest.mark.xdist_group("blessing")
 # One pass of every part: the towers and the network, the autoencoder, and the sampler.
 ONE_EPOCH = TrainerConfig(
     long_term=LongTermConfig(epochs=1),
-    bpmf=BpmfConfig(burn_in=0, samples=1),
+    bpmf=BpmfConfig(burn_in=0, draws=1, thinning=1),
     train=TrainConfig(epochs=1),
 )
 

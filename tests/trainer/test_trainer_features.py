@@ -25,7 +25,7 @@ GENRES = ("Comedy", "Drama", "Western")
 SHORT = dataclasses.replace(
     fixtures.SMALL,
     long_term=dataclasses.replace(fixtures.SMALL.long_term, epochs=1),
-    bpmf=BpmfConfig(rank=2, served_rank=2, burn_in=1, samples=1, components=2),
+    bpmf=BpmfConfig(rank=2, burn_in=1, draws=1, thinning=1, components=2),
     train=dataclasses.replace(fixtures.SMALL.train, epochs=1, batch_size=1024),
 )
 

@@ -21,8 +21,8 @@ from trainer.data.training_data import (
     rating_residuals,
 )
 from trainer.model import MovieRecommender
-from trainer.rating import gibbs, rating_bpmf
 from trainer.rating.principal_components import principal_components
+from trainer.rating.rating_bpmf import Bpmf
 from trainer.rating.rating_dcn import baseline_biases
 from trainer.retrieval import user_autoencoder
 from trainer.retrieval.ease import ease_weights
@@ -32,7 +32,7 @@ OUTPUTS = out.outputs_of(MOVIELENS)
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
-FEW_SWEEPS = BpmfConfig(rank=3, served_rank=5, burn_in=2, samples=3)
+FEW_SWEEPS = BpmfConfig(rank=3, burn_in=2, draws=3, thinning=1)
 
 
 class VocabularySizes:
@@ -110,15 +110,15 @@ def test_biases_components_and_ease_are_finite(tiny):
 @given(tiny=tiny_data(), seed=st.integers(0, 2**31))
 def test_the_bayesian_factorisation_predicts_within_sight_of_the_ratings(tiny, seed):
     data = to_training_data(tiny)
-    found, again = (gibbs.fit_bpmf(data, FEW_SWEEPS, seed, lambda *_: None) for _ in range(2))
-    users, movies = len(data.users.ids) + 1, len(data.catalogue.ids) + 1
-    pairs = np.indices((users, movies)).reshape(2, -1)
-    times = np.full(pairs.shape[1], data.interactions.timestamp[0])
-    for time in (None, times):
-        stars = rating_bpmf.predict(found, *pairs, time)
-        assert_finite(stars)
-        np.testing.assert_array_equal(stars, rating_bpmf.predict(again, *pairs, time))
-    assert found.noise > 0
+    ratings = []
+    for _ in range(2):
+        bpmf = Bpmf(FEW_SWEEPS, seed)
+        bpmf.fit(data)
+        states = bpmf.user_states(data)
+        ratings.append(bpmf.scores(tf.constant(states)).numpy())
+        assert ratings[-1].shape == (len(data.users.ids) + 1, len(data.catalogue.ids))
+    assert_finite(ratings[0])
+    np.testing.assert_array_equal(*ratings)
 
 
 @given(tiny=tiny_data(), batch_size=st.integers(1, 30), seed=st.integers(0, 2**31))
@@ -169,5 +169,5 @@ def assert_a_step_is_finite(model, batch):
 
 @pytest.mark.parametrize("ratings", [1, 2, 20])
 def test_the_number_of_sweeps_is_that_of_the_configuration_on_little_data(ratings):
-    config = dataclasses.replace(FEW_SWEEPS, burn_in=20, samples=100)
-    assert config.sweeps(ratings) == (20, 100)
+    config = dataclasses.replace(FEW_SWEEPS, burn_in=20, draws=10, thinning=4)
+    assert config.sweeps(ratings) == (20, 10, 4)

@@ -30,7 +30,6 @@ from trainer import run
 from trainer.config import BpmfConfig, LongTermConfig, ModelConfig, TrainConfig, TrainerConfig
 from trainer.data import training_data
 from trainer.evaluation.signature import Evaluation
-from trainer.rating import gibbs, rating_bpmf
 from trainer.serving.module import ServingModel
 from transform.outputs import UNKNOWN_TIME
 from transform.preprocessing import preprocessing_of
@@ -44,7 +43,7 @@ SMALL = TrainerConfig(
     long_term=LongTermConfig(
         embedding_dim=6, epochs=3, batch_users=16, ease_penalty=20.0, ials_dim=5, ials_iterations=3
     ),
-    bpmf=BpmfConfig(rank=4, served_rank=6, burn_in=3, samples=7, components=3),
+    bpmf=BpmfConfig(rank=4, burn_in=3, draws=3, thinning=2, components=3),
     train=TrainConfig(epochs=2, batch_size=128, learning_rate=0.01, seed=7),
 )
 
@@ -199,7 +198,6 @@ class Trained:
     transform: tft.TFTransformOutput
     reports: list[str]
     config: TrainerConfig
-    fitted: rating_bpmf.BpmfFit | None = None
 
 
 def train(
@@ -238,13 +236,8 @@ def train(
         )
         return trained
 
-    def recorded_fit(*args, **kwargs):
-        kept["fitted"] = gibbs.fit_bpmf(*args, **kwargs)
-        return kept["fitted"]
-
     with monkeypatch.context() as patch, progress.sink(kept["reports"].append):
         patch.setattr(run, "train", recorded_train)
-        patch.setattr(run, "fit_bpmf", recorded_fit)
         run.run_fn(arguments)
     return Trained(path=folder / "model", run_dir=folder / "run", config=config, **kept)
 
@@ -517,7 +510,7 @@ class Oracle:
         autoencoder, ease, _ = self.standalone(user, profile, timestamp, recent)
         return towers + self.trained.config.long_term.session_weight * (autoencoder + ease)
 
-    def stars(self, profile, timestamp, row):
+    def stars(self, profile, timestamp, row, recent=()):
         """The rating model's answer for a movie of the catalogue, called for one pair."""
         features = {
             name: tf.constant([index], tf.int64)
@@ -533,16 +526,46 @@ class Oracle:
         }
         rating, weight = self.trained.serving.rating, self.trained.config.bpmf.weight
         network = float(rating.network(features, movie, training=False)[0])
-        user = self.known_users.get(fixture_bytes(profile.get("user_id", "")))
-        user_row = len(self.known_users) if user is None else user
-        fitted = self.trained.fitted
-        posterior = fitted.mean + float(fitted.user_bias[user_row]) + float(fitted.movie_bias[row])
-        posterior += float(fitted.user_vectors[user_row] @ fitted.movie_vectors[row])
-        for effect in fitted.effects:
-            values = dict(zip(effect.keys.tolist(), effect.values.tolist(), strict=True))
-            owner = user_row if effect.of_user else row
-            posterior += values.get(owner * 2**34 + timestamp // effect.seconds, 0.0)
-        return min(max(weight * posterior + (1 - weight) * network, 1.0), 5.0)
+        predicted = self.posterior_stars(profile, timestamp, row, recent)
+        return min(max(weight * predicted + (1 - weight) * network, 1.0), 5.0)
+
+    def posterior_stars(self, profile, timestamp, row, recent=()):
+        """The factorisation's answer: a Bayesian linear regression for each draw."""
+        user = fixture_bytes(profile.get("user_id", ""))
+        held, user_row = self.trained.interactions, self.known_users.get(user, -1)
+        events = {
+            int(movie): float(stars)
+            for movie, stars, owner in zip(held.movie_row, held.rating, held.user_row, strict=True)
+            if owner == user_row
+        }
+        for _, movie, stars in last_of_each(recent):
+            events.setdefault(movie, stars or None)
+        bpmf = self.trained.serving.rating.bpmf
+        fitted, indices = bpmf.fitted, self.profile(profile, timestamp)
+        features = fitted.history_features
+        parts = features.event_weights[list(events)].sum(axis=0) / math.sqrt(max(len(events), 1))
+        scale = features.count_scale
+        length = min(max(math.log(1 + len(events)), scale.lowest), scale.highest)
+        known = [1.0, *parts, (length - scale.mean) / scale.spread]
+        for name, table in bpmf.profile_weights.items():
+            marks = np.zeros(table.shape[0])
+            marks[indices[name]] = 1.0
+            known.extend(marks)
+        rated = [movie for movie, stars in events.items() if stars is not None]
+        total = 0.0
+        for draw, movies in enumerate(fitted.draws.movies.astype(np.float64)):
+            inputs = movies.copy()
+            inputs[:, 0] = 1.0
+            targets = [events[movie] - fitted.mean - movies[movie, 0] for movie in rated]
+            prior = fitted.draws.user_precision[draw].astype(np.float64)
+            noise = float(fitted.draws.noise_precision[draw])
+            state = np.linalg.solve(
+                noise * inputs[rated].T @ inputs[rated] + prior,
+                noise * inputs[rated].T @ np.array(targets).reshape(-1)
+                + prior @ (np.array(known) @ fitted.draws.user_weights[draw]),
+            )
+            total += fitted.mean + movies[row, 0] + inputs[row] @ state
+        return total / len(fitted.draws.movies)
 
 
 def last_of_each(recent):

@@ -1,96 +1,264 @@
 """Bayesian probabilistic matrix factorisation (BPMF) of the ratings, by Gibbs sampling.
 
-stars = mean + user + movie + effects of time + user vector · movie vector + noise, as in
-Salakhutdinov & Mnih (Bayesian Probabilistic Matrix Factorization using Markov Chain Monte
-Carlo, 2008), with three additions:
+stars = mean + user + movie + user vector · movie vector + noise, as in Salakhutdinov & Mnih
+(Bayesian Probabilistic Matrix Factorization using Markov Chain Monte Carlo, 2008), with two
+additions:
 
-- the prior mean of a vector is a linear function of what is known of the user or movie
-  (Simm et al., Macau, 2015): profile, genres, and which movies were rated at all, whatever the
-  stars, as principal components (Rendle, Zhang, Koren, On the Difficulty of Evaluating
-  Baselines, 2019, found such implicit feedback to matter);
-- effects of (user, day), (user, moment) and (movie, month): people rate in moods, and what was
-  rated within the same seconds is rated alike (Koren, Collaborative Filtering with Temporal
-  Dynamics, 2009);
-- each user has a noise level of their own.
+- the prior mean of a bias and vector is a linear function of what is known of the user or movie
+  (Simm et al., Macau, 2015): profile, genres, the number of ratings, and which movies were rated
+  at all, whatever the stars, as principal components (Rendle, Zhang, Koren, On the Difficulty of
+  Evaluating Baselines, 2019, found such implicit feedback to matter);
+- each user has a noise level of their own while movies are drawn.
 
-Predictions are posterior means: averages over samples. Many samples of low-rank products have
-a mean of higher rank; it is cut to the leading singular vectors, so that what is served is two
-small tables and a dot product. A query outside of the training's days and moments has no
-effects of time. Everything is vectorised over ratings; a sweep costs about
-ratings · (rank + 1)² additions.
+No effects of time: those of the seconds, minutes and days in which users rated are gone when they
+come back.
+
+What is served are draws of the movies. A user is their events and their profile: given a draw's
+movies, their bias and vector have a posterior mean in closed form (`trainer.rating.posterior`),
+for somebody who was fitted as for somebody new, and predictions are means over draws.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+import tensorflow as tf
 
-Array = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from schema.features import Kind, Owner
+from trainer.config import BpmfConfig
+from trainer.data.training_data import TrainingData
+from trainer.lookups import rows_of, saved_variable, weighted_rows
+from trainer.rating import posterior
+from trainer.rating.gibbs import GibbsSampler, ObservedRatings
+from trainer.rating.posterior import BpmfFit
+from trainer.rating.side_information import (
+    Floats,
+    UserHistories,
+    fit_history_features,
+    one_hot,
+)
+from transform.outputs import Output
 
-ROW = 1 << 34
-"""Keys of effects are row · ROW + time slice; slices stay below it for 5,000 years."""
-
-
-@dataclasses.dataclass(frozen=True)
-class TimeEffect:
-    """Effects of a user or movie in a slice of time.
-
-    Attributes:
-      of_user: whether the rows are users; movies otherwise.
-      seconds: length of a slice.
-      keys: `[effects]` ascending, row · 2^34 + time // seconds.
-      values: `[effects]` stars, posterior means.
-    """
-
-    of_user: bool
-    seconds: int
-    keys: Ints
-    values: npt.NDArray[np.float32]
+_KNOWN_KINDS = (Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY)
+"""What is known of users and movies, in the order of the columns."""
 
 
-@dataclasses.dataclass(frozen=True)
-class BpmfFit:
-    """Posterior means, to be looked up and multiplied.
+class RatedEvents(NamedTuple):
+    """What users have rated or watched, as pairs.
 
     Attributes:
-      mean: stars.
-      user_bias: `[users]` stars.
-      movie_bias: `[movies]` stars.
-      user_vectors: `[users, dim]`.
-      movie_vectors: `[movies, dim]`.
-      effects: effects of time.
-      noise: standard deviation of a rating that the fit leaves, in stars.
+      pairs: `[events, 2]` int64: the row of the batch, the row of the catalogue.
+      ratings: `[events]` float32 stars.
+      rated: `[events]` bool: whether there are stars; an event without says only that the user
+        chose the movie.
     """
 
-    mean: float
-    user_bias: npt.NDArray[np.float32]
-    movie_bias: npt.NDArray[np.float32]
-    user_vectors: npt.NDArray[np.float32]
-    movie_vectors: npt.NDArray[np.float32]
-    effects: tuple[TimeEffect, ...]
-    noise: float
+    pairs: tf.Tensor
+    ratings: tf.Tensor
+    rated: tf.Tensor
 
 
-def predict(fit: BpmfFit, user: Ints, movie: Ints, timestamp: Ints | None) -> Array:
-    """Returns predicted stars `[n]`, not clipped; None leaves out the effects of time.
+class Bpmf(tf.Module):
+    """The factorisation as a standalone model: a user who is not known is their events.
 
-    The reference of what the exported model computes.
+    Args:
+      config: rank, draws, priors.
+      seed: of all randomness.
+      on_sweep: called after each sweep with its number and the number of sweeps.
     """
-    found = fit.mean + fit.user_bias[user] + fit.movie_bias[movie].astype(np.float64)
-    found += np.sum(fit.user_vectors[user] * fit.movie_vectors[movie], axis=1)
-    if timestamp is None:
+
+    def __init__(
+        self,
+        config: BpmfConfig,
+        seed: int,
+        on_sweep: Callable[[int, int], None] | None = None,
+    ) -> None:
+        super().__init__(name="bpmf")
+        self._config, self._seed, self._on_sweep = config, seed, on_sweep
+
+    def fit(self, data: TrainingData) -> None:
+        """Draws from the posterior; to be called once, before everything else."""
+        self.fitted = fit_bpmf(data, self._config, self._seed, self._on_sweep)
+        self._profile_features = known_features(data, Owner.USER)
+        draws, history = self.fitted.draws, self.fitted.history_features
+        count, movies, width = draws.movies.shape
+        self._shape = count, width
+
+        self.movies = saved_variable(draws.movies.transpose(1, 0, 2), "movie_draws")
+        self.user_precision = saved_variable(draws.user_precision, "user_precision")
+        self.noise_precision = saved_variable(draws.noise_precision, "noise_precision")
+        self.event_weights = saved_variable(history.event_weights, "event_weights")
+        weights = draws.user_weights.transpose(1, 0, 2).reshape([-1, count * width])
+        self.prior_start = saved_variable(weights[0], "prior_start")
+        end = 1 + history.width
+        self.history_weights = saved_variable(weights[1:end], "history_weights")
+        self.profile_weights: dict[str, tf.Variable] = {}
+        for one in self._profile_features:
+            start, end = end, end + data.feature_sizes[one.name]
+            self.profile_weights[one.name] = saved_variable(weights[start:end], one.name)
+
+    def user_states(self, data: TrainingData) -> Floats:
+        """Returns `[users + 1, width]` the state of each user and of one without events.
+
+        Args:
+          data: whose interactions are the users' events; they need not be those that were
+            fitted.
+        """
+        histories = _histories(data, extra=1)
+        profiles = _marks(data, Owner.USER)
+        found = posterior.user_states(self.fitted, histories, data.interactions.rating, profiles)
+        return found.reshape([len(found), -1])
+
+    def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `[batch, width]`: the part of the prior's mean that the profile says.
+
+        Args:
+          features: transformed features of the users, `[batch]` each.
+        """
+        batch = tf.shape(next(iter(features.values())))[0]
+        found = tf.repeat(self.prior_start[tf.newaxis], batch, axis=0)
+        for name, weights in self.profile_weights.items():
+            found += tf.gather(weights, features[name])
         return found
-    for effect in fit.effects:
-        keys = effect_keys(user if effect.of_user else movie, timestamp, effect.seconds)
-        place = np.minimum(np.searchsorted(effect.keys, keys), len(effect.keys) - 1)
-        found += np.where(effect.keys[place] == keys, effect.values[place], 0.0)
-    return found
+
+    def user_state(self, events: RatedEvents, profile: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, width]`: the posterior means of bias and vector, for each draw.
+
+        As `trainer.rating.posterior.user_states` does.
+
+        Args:
+          events: the users' events, each movie once.
+          profile: `[batch, width]`, of `profile`.
+        """
+        count, width = self._shape
+        batch = tf.shape(profile)[0]
+        prior = profile + tf.matmul(self._history_features(events, batch), self.history_weights)
+        prior = tf.reshape(prior, [batch, count, width])
+        rated, targets = self._rated(events, batch)
+        noise = self.noise_precision[:, tf.newaxis]
+        precision = tf.einsum("undi,undj->udij", rated, rated) * noise[:, :, tf.newaxis]
+        precision += self.user_precision
+        side = tf.einsum("undi,und->udi", rated, targets) * noise
+        side += tf.einsum("udi,dij->udj", prior, self.user_precision)
+        solved = tf.linalg.cholesky_solve(tf.linalg.cholesky(precision), side[..., tf.newaxis])
+        return tf.reshape(solved, [batch, count * width])
+
+    def _history_features(self, events: RatedEvents, batch: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, components + 1]`, as `HistoryFeatures` does."""
+        scale = self.fitted.history_features.count_scale
+        ones = tf.ones_like(events.ratings)
+        counts = tf.math.unsorted_segment_sum(ones, events.pairs[:, 0], batch)[:, tf.newaxis]
+        sums = weighted_rows(events.pairs, ones, tf.cast(batch, tf.int64), self.event_weights)
+        logs = tf.clip_by_value(tf.math.log1p(counts), scale.lowest, scale.highest)
+        return tf.concat(
+            [sums / tf.sqrt(tf.maximum(counts, 1.0)), (logs - scale.mean) / scale.spread], axis=1
+        )
+
+    def _rated(self, events: RatedEvents, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the rated events padded to the longest: `[batch, n, draws, 1 + rank]` inputs
+        and `[batch, n, draws]` stars that bias and vector explain; zeros where there are none."""
+        pairs = tf.boolean_mask(events.pairs, events.rated)
+        ratings = tf.boolean_mask(events.ratings, events.rated)
+        order = tf.argsort(pairs[:, 0], stable=True)
+        user, movie = tf.unstack(tf.gather(pairs, order), num=2, axis=1)
+        drawn = rows_of(self.movies, movie)
+        bias = drawn[:, :, 0]
+        inputs = tf.concat([tf.ones_like(drawn[:, :, :1]), drawn[:, :, 1:]], axis=2)
+        targets = tf.gather(ratings, order)[:, tf.newaxis] - self.fitted.mean - bias
+
+        def padded(values: tf.Tensor) -> tf.Tensor:
+            rows = tf.RaggedTensor.from_value_rowids(values, user, tf.cast(batch, tf.int64))
+            return rows.to_tensor()
+
+        return padded(inputs), padded(targets)
+
+    def ratings(self, user_state: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, n]` stars, not clipped.
+
+        Args:
+          user_state: `[batch, width]`.
+          movie_row: `[batch, n]` rows of the catalogue; may be that of the unknown movie.
+        """
+        count, width = self._shape
+        drawn = rows_of(self.movies, movie_row)
+        state = tf.reshape(user_state, [-1, 1, count, width])
+        products = tf.reduce_sum(drawn[..., 1:] * state[..., 1:], axis=3)
+        stars = drawn[..., 0] + state[..., 0] + products
+        return self.fitted.mean + tf.reduce_mean(stars, axis=2)
+
+    def scores(self, user_state: tf.Tensor) -> tf.Tensor:
+        """Returns `[users, movies]` stars of the whole catalogue."""
+        movies = tf.range(self.movies.shape[0] - 1)[tf.newaxis]
+        return self.ratings(user_state, tf.repeat(movies, tf.shape(user_state)[0], axis=0))
+
+    def export(self) -> Mapping[str, tf.Variable]:
+        """Returns the tables that are served, by name."""
+        return {
+            "movie_draws": self.movies,
+            "user_precision": self.user_precision,
+            "noise_precision": self.noise_precision,
+            "event_weights": self.event_weights,
+            "prior_start": self.prior_start,
+            "history_weights": self.history_weights,
+            **self.profile_weights,
+        }
 
 
-def effect_keys(rows: Ints, timestamp: Ints, seconds: int) -> Ints:
-    """Returns the keys of effects, `[n]`."""
-    keys: Ints = rows * ROW + timestamp // seconds
-    return keys
+def fit_bpmf(
+    data: TrainingData,
+    config: BpmfConfig,
+    seed: int,
+    on_sweep: Callable[[int, int], None] | None = None,
+) -> BpmfFit:
+    """Fits the Bayesian factorisation to the training ratings.
+
+    Movies are those of the catalogue, and one more, the unknown one.
+
+    Args:
+      data: the training data.
+      config: rank, draws, priors.
+      seed: of all randomness.
+      on_sweep: called after each sweep with its number and the number of sweeps.
+    """
+    histories = _histories(data)
+    features, movie_known = fit_history_features(
+        histories, len(data.catalogue.ids) + 1, config.components
+    )
+    profiles = _marks(data, Owner.USER)[:-1]
+    observed = ObservedRatings(
+        data.interactions.user_row,
+        data.interactions.movie_row,
+        data.interactions.rating,
+        posterior.known_of_users(features, histories, profiles),
+        np.concatenate([movie_known, _marks(data, Owner.MOVIE)], axis=1),
+    )
+    sampler = GibbsSampler(observed, config, seed)
+    return BpmfFit(sampler.mean, sampler.draw(on_sweep), features)
+
+
+def known_features(data: TrainingData, owner: Owner) -> tuple[Output, ...]:
+    """Returns the side information: each value is a column of a dense regression.
+
+    Open vocabularies, those with a least number of ratings (directors, lead actors), have too
+    many values for that.
+    """
+    found = data.outputs.of_kinds(owner, _KNOWN_KINDS)
+    return tuple(one for one in found if not one.source.min_ratings)
+
+
+def _marks(data: TrainingData, owner: Owner) -> Floats:
+    """Returns `[rows + 1, values]` the side information of users or movies, and of nobody."""
+    table = data.users if owner == Owner.USER else data.catalogue
+    sizes, features = data.feature_sizes, known_features(data, owner)
+    empty = np.zeros([len(table.ids) + 1, 0], np.float32)
+    marks = [one_hot(table.features[one.name], sizes[one.name]) for one in features]
+    return np.concatenate([empty, *marks], axis=1)
+
+
+def _histories(data: TrainingData, extra: int = 0) -> UserHistories:
+    """Returns the users' histories, and some empty ones."""
+    offsets = data.interactions.offsets
+    ends = np.full(extra, offsets[-1])
+    return UserHistories(np.concatenate([offsets, ends]), data.interactions.movie_row)

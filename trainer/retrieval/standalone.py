@@ -1,8 +1,7 @@
 """The interface of a standalone model: fitted without the towers, it scores from events alone.
 
-EASE and iALS have it. The autoencoder and the Bayesian factorisation still have interfaces of
-their own (the first needs the profile as well, the second knows training users only); models to
-come have this one from the start.
+EASE and iALS have it. The autoencoder and the Bayesian factorisation (`trainer.rating.rating_bpmf`)
+need the profile and the stars as well: their `user_state` takes those beside the events.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from trainer.data.training_data import Floats, TrainingData
+from trainer.rating.rating_bpmf import RatedEvents
 from trainer.retrieval.events import Events, History, Latest
 
 Features = Mapping[str, tf.Tensor]
@@ -45,6 +47,13 @@ class Retrieval(Protocol):
 class Rating(Protocol):
     """Predicts ratings in stars, as `trainer.rating.rating_blend.BlendedRating` does."""
 
+    def user_states(self, data: TrainingData) -> Floats:
+        """Returns `[users + 1, width]`: the states of users whose events are the data's, and
+        last of somebody without events."""
+
+    def user_state(self, events: RatedEvents, features: Features) -> tf.Tensor:
+        """Returns `[batch, width]`: the states of users with these events and features."""
+
     def user(self, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' features alone."""
 
@@ -53,10 +62,9 @@ class Rating(Protocol):
 
     def __call__(
         self,
-        user_row: tf.Tensor,
+        user_state: tf.Tensor,
         user: tf.Tensor,
         context: Features,
-        timestamp: tf.Tensor,
         movie_row: tf.Tensor,
         movie: tf.Tensor,
     ) -> tf.Tensor:

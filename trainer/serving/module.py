@@ -13,6 +13,7 @@ from schema.features import Owner
 from schema.predictions import PREDICTED_RATING
 from trainer.data.training_data import TrainingData
 from trainer.lookups import saved_variable
+from trainer.rating.rating_bpmf import RatedEvents
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.history import NEVER
 from trainer.retrieval.sessions import latest_of_session, places_of_latest, session_of
@@ -80,6 +81,7 @@ class ServingModel(tf.Module):
         self.history = HistoryTable(data.interactions)
         self.user_outputs = self._user_outputs()
         self.user_states = self._user_states()
+        self.rating_states = saved_variable(rating.user_states(data), "rating_states")
         # One graph for the two signatures that read tf.Examples; as a plain function, since the
         # SavedModel would hold that of an attribute a second time.
         examples = tf.TensorSpec([None], tf.string)
@@ -128,20 +130,21 @@ class ServingModel(tf.Module):
         timestamp = input_parsing.or_now(timestamp)
         user_row = self.users.rows(values[self.features.user_id.name])
         # Mostly a known user's id is all there is, and now is after the training.
-        profile, rater, context = tf.cond(
+        features, profile, rater, context = tf.cond(
             input_parsing.needs_transform(self.features, values, user_row < self.users.count)
             | tf.reduce_any(timestamp <= self.history.last_time),
             lambda: self._transformed(values, user_row, timestamp),
             lambda: (
+                tf.gather(self.users.profiles, user_row),
                 *tf.split(tf.gather(self.user_outputs, user_row), self._widths, axis=1),
                 self.context_after_training(timestamp),
             ),
         )
-        return Query(user_row, profile, rater, context, timestamp)
+        return Query(user_row, features, profile, rater, context, timestamp)
 
     def _transformed(
         self, values: Features, user_row: tf.Tensor, timestamp: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, Features]:
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, Features]:
         outputs = self._user_features
         users = {
             one.name: input_parsing.as_read(values[one.name], one)
@@ -158,7 +161,7 @@ class ServingModel(tf.Module):
         bucket = tf.where(
             timestamp > self.history.last_time, UNKNOWN_TIME, context[out.TIME_BUCKET]
         )
-        return profile, rater, {**context, out.TIME_BUCKET: bucket}
+        return features, profile, rater, {**context, out.TIME_BUCKET: bucket}
 
     def context_after_training(self, timestamp: tf.Tensor) -> Features:
         """Returns what the transform graph makes of `[batch]` times after the training."""
@@ -170,10 +173,14 @@ class ServingModel(tf.Module):
 
     def _tower_outputs(self, features: tf.Tensor) -> list[tf.Tensor]:
         """Returns what retrieval and what rating make of users' features, `[batch, width]`."""
+        named = self._named(features)
+        return [self.retrieval.profile(named), self.rating.user(named)]
+
+    def _named(self, features: tf.Tensor) -> Features:
+        """Returns users' features `[batch]` by name, given `[batch, features]`."""
         names = [one.name for one in self._user_features]
         columns = tf.unstack(features, num=len(names), axis=1)
-        named = dict(zip(names, columns, strict=True))
-        return [self.retrieval.profile(named), self.rating.user(named)]
+        return dict(zip(names, columns, strict=True))
 
     # -- the events of a query -------------------------------------------------------------
 
@@ -211,6 +218,7 @@ class ServingModel(tf.Module):
         return Recent(
             tf.minimum(movies, self.movies.count - 1),
             tf.where(ratings > 0, stars - mean, 0.0),
+            tf.where(ratings > 0, stars, 0.0),
             tf.where(times > 0, tf.cast(now - times, tf.float32), NEVER),
             counts,
             timed,
@@ -230,17 +238,58 @@ class ServingModel(tf.Module):
         shape = tf.stack([tf.cast(batch, tf.int64), self.movies.count])
         return tf.scatter_nd(pairs, marks, shape) > 0
 
-    def stars(self, query: Query, rows: tf.Tensor) -> tf.Tensor:
-        """Predicts `[batch, n]` stars for `[batch, n]` movie rows."""
+    def stars(
+        self, query: Query, rows: tf.Tensor, context: QueryContext | None = None
+    ) -> tf.Tensor:
+        """Predicts `[batch, n]` stars for `[batch, n]` movie rows.
+
+        Args:
+          query: the users.
+          rows: the movies.
+          context: the events of the request, if there can be any.
+        """
         predicted = self.rating(
-            query.user_row,
+            self._rating_state(query, context),
             query.rater,
             query.context,
-            query.timestamp,
             rows,
             tf.gather(self.movies.outputs, rows),
         )
         return tf.clip_by_value(predicted, raw.RATING_MIN, raw.RATING_MAX)
+
+    def _rating_state(self, query: Query, context: QueryContext | None) -> tf.Tensor:
+        """Returns `[batch, width]`: who rates, by their profile and all their events."""
+        stored = tf.gather(self.rating_states, query.user_row)
+        unknown = query.user_row >= self.users.count
+        if context is None:
+            changed, recent = unknown, None
+        else:
+            recent = self._recent(query, context)
+            changed = unknown | tf.reduce_any(recent.counts, axis=1)
+
+        def with_changed() -> tf.Tensor:
+            rows = tf.where(changed)[:, 0]
+            added = recent and Recent(*(tf.gather(part, rows) for part in recent))
+            events = self._rated_events(tf.gather(query.user_row, rows), added)
+            features = self._named(tf.gather(query.features, rows))
+            states = self.rating.user_state(events, features)
+            return tf.tensor_scatter_nd_update(stored, rows[:, tf.newaxis], states)
+
+        return tf.cond(tf.reduce_any(changed), with_changed, lambda: stored)
+
+    def _rated_events(self, user_row: tf.Tensor, recent: Recent | None) -> RatedEvents:
+        """Returns the histories of users with what their requests add."""
+        history = self.history.events(self.history.bounds(user_row))
+        means = self.history.mean_ratings(tf.gather(user_row, history.pairs[:, 0]))
+        ratings = history.residuals + means
+        events = RatedEvents(history.pairs, ratings, tf.ones_like(ratings, tf.bool))
+        if recent is None:
+            return events
+        cells = tf.where(self._is_new(recent, history))
+        given = tf.gather_nd(recent.ratings, cells)
+        movies = tf.cast(tf.gather_nd(recent.movies, cells), tf.int64)
+        new = RatedEvents(tf.stack([cells[:, 0], movies], axis=1), given, given > 0)
+        return RatedEvents(*(tf.concat(pair, axis=0) for pair in zip(events, new, strict=True)))
 
     def _scores(self, query: Query, context: QueryContext) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `[batch, movies]` scores, and what was seen as pairs."""
@@ -372,7 +421,7 @@ class ServingModel(tf.Module):
             "movie_id": self.movies.ids(rows),
             "movie_title": self.movies.titles(rows),
             "score": best,
-            PREDICTED_RATING: tf.where(real, self.stars(query, rows), 0.0),
+            PREDICTED_RATING: tf.where(real, self.stars(query, rows, context), 0.0),
             "count": counts,
         }
 
@@ -405,7 +454,7 @@ class ServingModel(tf.Module):
         return {
             "movie_id": movie_ids,
             "movie_title": self.movies.titles(rows),
-            PREDICTED_RATING: self.stars(query, rows),
+            PREDICTED_RATING: self.stars(query, rows, context),
         }
 
     def similar(self, movie_id: tf.Tensor, k: tf.Tensor) -> Answer:

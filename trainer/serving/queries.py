@@ -14,13 +14,15 @@ class Query(NamedTuple):
 
     Attributes:
       user_row: `[batch]` int32; the number of users where unknown.
+      features: `[batch, features]` int64: their transformed features.
       profile: `[batch, width]` what retrieval makes of the user's features.
-      rater: `[batch, width]` what rating makes of them.
+      rater: `[batch, width]` what the rating network makes of them.
       context: transformed features of the context, `[batch]` each.
       timestamp: `[batch]` int64, unix seconds.
     """
 
     user_row: tf.Tensor
+    features: tf.Tensor
     profile: tf.Tensor
     rater: tf.Tensor
     context: Features
@@ -33,6 +35,7 @@ class Recent(NamedTuple):
     Attributes:
       movies: `[batch, n]` int32 rows of the catalogue.
       residuals: `[batch, n]` float32, stars above the user's mean; 0 where no rating is given.
+      ratings: `[batch, n]` float32 stars; 0 where not given.
       seconds: `[batch, n]` float32, from the event to the query; `NEVER` without a time.
       counts: `[batch, n]` bool: the last event of each known movie, in event order; the
         others count for nothing.
@@ -42,6 +45,7 @@ class Recent(NamedTuple):
 
     movies: tf.Tensor
     residuals: tf.Tensor
+    ratings: tf.Tensor
     seconds: tf.Tensor
     counts: tf.Tensor
     timed: tf.Tensor

@@ -1,57 +1,74 @@
-"""The Bayesian factorisation: what it finds in ratings of known making."""
+"""The Bayesian factorisation: what it finds in ratings of known making, and who a user is to it."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainer.config import BpmfConfig
-from trainer.rating import gibbs, rating_bpmf
+from trainer.rating import gibbs, posterior
+from trainer.rating.side_information import (
+    CountScale,
+    UserHistories,
+    fit_history_features,
+)
 
-CONFIG = BpmfConfig(rank=3, served_rank=8, burn_in=15, samples=30)
+CONFIG = BpmfConfig(rank=3, burn_in=15, draws=10, thinning=3, components=2, prior_variance=0.1)
 USERS, MOVIES, RANK = 60, 50, 2
-DAY = 86_400
 
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """Ratings made from factors; the last user and the last movie have none."""
+    """Ratings made from factors, user by user; the last user and the last movie have none."""
 
     user: np.ndarray
     movie: np.ndarray
-    timestamp: np.ndarray
     rating: np.ndarray
     expected: np.ndarray
-    known: tuple[np.ndarray, np.ndarray]
+    profiles: np.ndarray
+    traits: np.ndarray
 
-    def part(self, rows):
-        return self.user[rows], self.movie[rows], self.rating[rows], self.timestamp[rows]
+    def histories(self, rows):
+        offsets = np.searchsorted(self.user[rows], np.arange(USERS + 1))
+        return UserHistories(offsets, self.movie[rows])
 
 
-def make(seed=3, noise=0.3, mood=0.0, sides=False):
+def make(seed=3, noise=0.3, sides=False):
     rng = np.random.default_rng(seed)
     user, movie = np.nonzero(rng.random((USERS - 1, MOVIES - 1)) < 0.6)
-    traits = rng.normal(0, 1, USERS), rng.normal(0, 1, MOVIES)
+    traits = rng.normal(0, 1, (MOVIES, 1)) * sides
+    profiles = rng.normal(0, 1, (USERS, 1)) * sides
     left, right = rng.normal(0, 0.6, (USERS, RANK)), rng.normal(0, 0.6, (MOVIES, RANK))
     biases = rng.normal(0, 0.3, USERS), rng.normal(0, 0.3, MOVIES)
-    day = rng.integers(0, 4, len(user))
-    moods = rng.normal(0, mood, (USERS, 4)) if mood else np.zeros((USERS, 4))
-    bias = 0.8 * traits[1] if sides else biases[1]
-    expected = 3.2 + biases[0][user] + bias[movie] + (left[user] * right[movie]).sum(1)
-    expected = expected + moods[user, day]
-    known = (np.zeros((USERS, 1)), traits[1][:, None] if sides else np.zeros((MOVIES, 1)))
+    if sides:
+        biases = 0.8 * profiles[:, 0], 0.8 * traits[:, 0]
+    expected = 3.2 + biases[0][user] + biases[1][movie] + (left[user] * right[movie]).sum(1)
     rating = (expected + rng.normal(0, noise, len(user))).astype(np.float32)
-    return Made(user, movie, (day * DAY + 500).astype(np.int64), rating, expected, known)
+    return Made(user, movie, rating, expected, profiles, traits)
 
 
 def fitted(made, rows, config=CONFIG, seed=1):
-    observed = gibbs.ObservedRatings(*made.part(rows), *made.known)
-    return gibbs.GibbsSampler(observed, config, seed).fit()
+    histories = made.histories(rows)
+    features, movie_known = fit_history_features(histories, MOVIES, config.components)
+    observed = gibbs.ObservedRatings(
+        made.user[rows],
+        made.movie[rows],
+        made.rating[rows],
+        posterior.known_of_users(features, histories, made.profiles),
+        np.concatenate([movie_known, made.traits], axis=1),
+    )
+    sampler = gibbs.GibbsSampler(observed, config, seed)
+    return posterior.BpmfFit(sampler.mean, sampler.draw(), features)
 
 
-def error(made, fit, rows, timed=True):
-    user, movie, _, timestamp = made.part(rows)
-    found = rating_bpmf.predict(fit, user, movie, timestamp if timed else None)
+def states(made, fit, rows):
+    return posterior.user_states(fit, made.histories(rows), made.rating[rows], made.profiles)
+
+
+def error(made, fit, known, rows):
+    found = posterior.predict(fit, states(made, fit, known), made.user[rows], made.movie[rows])
     return np.sqrt(np.mean((found - made.expected[rows]) ** 2))
 
 
@@ -60,89 +77,154 @@ def halves(made):
     return np.nonzero(~held_out)[0], np.nonzero(held_out)[0]
 
 
+def everything(made):
+    return np.arange(len(made.user))
+
+
 def test_factors_of_held_out_ratings_are_found():
     made = make()
     train, test = halves(made)
     spread = np.std(made.expected[test])
-    assert error(made, fitted(made, train), test) < 0.35 * spread
+    assert error(made, fitted(made, train), train, test) < 0.35 * spread
 
 
 def test_it_beats_biases_alone():
     made = make()
     train, test = halves(made)
     flat = dataclasses.replace(CONFIG, rank=1, prior_variance=1e-9)
-    assert error(made, fitted(made, train), test) < 0.6 * error(
-        made, fitted(made, train, flat), test
-    )
-
-
-def test_moods_of_a_day_are_found_and_left_out_when_no_time_is_given():
-    made = make(mood=0.7)
-    train, test = halves(made)
-    fit = fitted(made, train)
-    assert error(made, fit, test) < 0.75 * error(made, fit, test, timed=False)
-
-
-def test_a_time_outside_of_the_training_has_no_effect():
-    made = make(mood=0.7)
-    fit = fitted(made, np.arange(len(made.user)))
-    user, movie = made.user[:50], made.movie[:50]
-    later = np.full(50, 10_000 * DAY)
-    np.testing.assert_allclose(
-        rating_bpmf.predict(fit, user, movie, later), rating_bpmf.predict(fit, user, movie, None)
+    assert error(made, fitted(made, train), train, test) < 0.6 * error(
+        made, fitted(made, train, flat), train, test
     )
 
 
 def test_a_movie_without_ratings_is_judged_by_what_is_known_of_it():
     made = make(sides=True)
-    train = np.nonzero(made.movie != 7)[0]
-    fit = fitted(made, train)
+    fit = fitted(made, np.nonzero(made.movie != 7)[0])
+    bias = fit.draws.movies[:, :, 0].mean(axis=0)
     rated = np.setdiff1d(np.arange(MOVIES - 1), [7])
-    traits = made.known[1][:, 0]
-    slope, start = np.polyfit(traits[rated], fit.movie_bias[rated], 1)
-    assert fit.movie_bias[7] == pytest.approx(start + slope * traits[7], abs=0.25)
+    slope, start = np.polyfit(made.traits[rated, 0], bias[rated], 1)
+    assert bias[7] == pytest.approx(start + slope * made.traits[7, 0], abs=0.3)
 
 
-def test_unknown_users_and_movies_get_the_average():
-    made = make()
-    fit = fitted(made, np.arange(len(made.user)))
-    nobody, nothing = np.array([USERS - 1]), np.array([MOVIES - 1])
-    found = rating_bpmf.predict(fit, nobody, nothing, None)[0]
-    assert found == pytest.approx(fit.mean, abs=0.4)
+def test_a_user_without_events_is_judged_by_the_profile():
+    made = make(sides=True)
+    fit = fitted(made, everything(made))
+    nobody = UserHistories(np.zeros(4, np.int64), np.zeros(0, np.int64))
+    profiles = np.array([[-1.0], [0.0], [1.0]])
+    found = posterior.user_states(fit, nobody, np.zeros(0, np.float32), profiles)
+    low, middle, high = found[:, :, 0].mean(axis=1)
+    assert high - middle == pytest.approx(0.8, abs=0.2)
+    assert middle - low == pytest.approx(0.8, abs=0.2)
+
+
+def test_a_user_is_their_events_and_profile_wherever_they_come_from():
+    made = make(sides=True)
+    rows = everything(made)
+    fit = fitted(made, rows)
+    known = states(made, fit, rows)
+    own = rows[made.user == 5]
+    stranger = UserHistories(np.array([0, len(own)]), made.movie[own])
+    found = posterior.user_states(fit, stranger, made.rating[own], made.profiles[5:6])
+    np.testing.assert_allclose(found[0], known[5], atol=1e-5)
+
+
+def test_states_are_the_posterior_means_of_a_linear_regression():
+    made = make(sides=True)
+    rows = everything(made)
+    fit = fitted(made, rows)
+    found = states(made, fit, rows)
+    draws = fit.draws
+    for user in (0, 17, USERS - 1):
+        own = rows[made.user == user]
+        known = posterior.known_of_users(fit.history_features, made.histories(rows), made.profiles)
+        for draw in range(len(draws.movies)):
+            prior_mean = np.append(1.0, known[user]) @ draws.user_weights[draw]
+            prior_precision = draws.user_precision[draw].astype(np.float64)
+            design = draws.movies[draw, made.movie[own]].astype(np.float64)
+            target = made.rating[own] - fit.mean - design[:, 0]
+            design = np.concatenate([np.ones((len(own), 1)), design[:, 1:]], axis=1)
+            # As pseudo-observations: the prior is a regression of its own.
+            root = np.linalg.cholesky(prior_precision).T
+            noise = np.sqrt(draws.noise_precision[draw])
+            stacked = np.concatenate([noise * design, root])
+            aim = np.concatenate([noise * target, root @ prior_mean])
+            expected = np.linalg.lstsq(stacked, aim, rcond=None)[0]
+            np.testing.assert_allclose(found[user, draw], expected, atol=2e-3)
+
+
+def test_draws_of_a_user_have_the_posterior_mean_and_covariance():
+    rng = np.random.default_rng(4)
+    movie = np.arange(12)
+    observed = gibbs.ObservedRatings(
+        np.zeros(12, np.int64),
+        movie,
+        rng.normal(3, 1, 12).astype(np.float32),
+        np.zeros((1, 0)),
+        np.zeros((12, 0)),
+    )
+    sampler = gibbs.GibbsSampler(observed, dataclasses.replace(CONFIG, rank=2), 3)
+    users, movies = sampler._users, sampler._movies
+    movies.values[:] = rng.normal(0, 1, movies.values.shape)
+    users._prior[:] = [0.3, -0.2, 0.5]
+    users.precision = np.array([[2.0, 0.3, 0.0], [0.3, 1.5, 0.2], [0.0, 0.2, 1.0]])
+    own, other = np.array([1.7]), rng.uniform(0.5, 2.0, 12)
+    target = rng.normal(0, 1, 12)
+    found = []
+    for _ in range(6_000):
+        users.sample_values(target, movies, own, other)
+        found.append(users.values[0].copy())
+    design = np.concatenate([np.ones((12, 1)), movies.values[:, 1:]], axis=1)
+    weights = np.diag(own[0] * other)
+    precision = design.T @ weights @ design + users.precision
+    mean = np.linalg.solve(
+        precision, design.T @ weights @ target + users.precision @ users._prior[0]
+    )
+    np.testing.assert_allclose(np.mean(found, axis=0), mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(np.transpose(found)), np.linalg.inv(precision), atol=0.02)
 
 
 def test_the_seed_decides_everything():
     made = make()
-    rows = np.arange(len(made.user))
-    one, same, other = (fitted(made, rows, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one.user_vectors, same.user_vectors)
-    assert one.noise == same.noise
-    assert not np.array_equal(one.user_bias, other.user_bias)
+    one, same, other = (fitted(made, everything(made), seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.draws.movies, same.draws.movies)
+    np.testing.assert_array_equal(one.draws.noise_precision, same.draws.noise_precision)
+    assert not np.array_equal(one.draws.movies, other.draws.movies)
 
 
 def test_the_noise_is_found():
     made = make(noise=0.5)
-    assert fitted(made, np.arange(len(made.user))).noise == pytest.approx(0.5, abs=0.15)
+    found = fitted(made, everything(made)).draws.noise_precision
+    assert np.mean(found**-0.5) == pytest.approx(0.5, abs=0.15)
 
 
-def test_predictions_are_the_means_over_samples():
-    rng = np.random.default_rng(5)
-    samples = [
-        (rng.normal(size=(9, 2)).astype(np.float32), rng.normal(size=(7, 2)).astype(np.float32))
-        for _ in range(3)
-    ]
-    expected = np.mean([left @ right.T for left, right in samples], axis=0)
-    left, right = gibbs.mean_product(samples, 64)
-    np.testing.assert_allclose(left @ right.T, expected, atol=1e-5)
-    left, right = gibbs.mean_product(samples, 1)
-    assert left.shape == (9, 1)
-    values = np.linalg.svd(expected, compute_uv=False)
-    lost = np.linalg.norm(left @ right.T - expected)
-    assert lost == pytest.approx(np.sqrt((values[1:] ** 2).sum()), rel=1e-4)
+def test_the_components_of_a_history_are_those_of_the_fit():
+    made = make()
+    rows = everything(made)
+    histories = made.histories(rows)
+    features, of_movies = fit_history_features(histories, MOVIES, 3)
+    found = features(histories)
+    assert found.shape == (USERS, 4)
+    assert of_movies.shape == (MOVIES, 4)
+    # Left singular vectors of the normalised 0/1 matrix, of unit variance, but for the sign.
+    seen = np.zeros((USERS, MOVIES))
+    seen[made.user, made.movie] = 1.0
+    scale = np.sqrt(np.maximum(seen.sum(1), 1))[:, None] * np.sqrt(np.maximum(seen.sum(0), 1))
+    left = np.linalg.svd(seen / scale)[0][:, :3] * np.sqrt(USERS)
+    np.testing.assert_allclose(np.abs(found[:, :3]), np.abs(left), atol=1e-3)
+
+
+@given(st.lists(st.integers(1, 10_000), min_size=1), st.integers(0, 10**6))
+def test_counts_are_standardised_and_never_extrapolated(counts, other):
+    counts = np.array(counts)
+    scale = CountScale.of(counts)
+    found = scale(counts)
+    assert np.isfinite(found).all()
+    assert found.mean() == pytest.approx(0.0, abs=1e-6)
+    assert found.min() - 1e-9 <= scale(np.array(other)) <= found.max() + 1e-9
 
 
 def test_large_data_get_fewer_sweeps():
-    config = BpmfConfig(burn_in=20, samples=100, full_ratings=1_000)
-    assert config.sweeps(1_000) == (20, 100)
-    assert config.sweeps(2_000) == (10, 50)
-    assert config.sweeps(10**9) == (5, 10)
+    config = BpmfConfig(burn_in=20, draws=20, thinning=5, full_ratings=1_000)
+    assert config.sweeps(1_000) == (20, 20, 5)
+    assert config.sweeps(2_000) == (10, 20, 2)
+    assert config.sweeps(10**9) == (5, 10, 1)

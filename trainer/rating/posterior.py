@@ -1,0 +1,117 @@
+"""Draws from the posterior of the Bayesian factorisation, and what follows from them for a user.
+
+Given one draw's movies, a user's bias and vector have a normal posterior in closed form: that of
+a Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, 2006, equations
+3.50 and 3.51). The prediction is the mean over draws.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from trainer.rating.side_information import Array, Floats, HistoryFeatures, Ints, UserHistories
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """Draws from the posterior of movies and of the users' prior.
+
+    Attributes:
+      movies: `[draws, movies, 1 + rank]` bias in stars, and vector.
+      user_weights: `[draws, 1 + features, 1 + rank]`: the mean of a user's bias and vector is
+        what is known of them, after a 1, times these.
+      user_precision: `[draws, 1 + rank, 1 + rank]` their precision around it.
+      noise_precision: `[draws]` precision of one rating.
+    """
+
+    movies: Floats
+    user_weights: Floats
+    user_precision: Floats
+    noise_precision: Floats
+
+    def inputs(self) -> Floats:
+        """Returns `[draws, movies, 1 + rank]`: what a user's bias and vector multiply."""
+        found = self.movies.copy()
+        found[:, :, 0] = 1.0
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class BpmfFit:
+    """The fitted factorisation; nothing in it belongs to one user.
+
+    What is known of a user is, in the order of the features: the principal components of the
+    history, the number of ratings, and the profile.
+
+    Attributes:
+      mean: stars.
+      draws: from the posterior.
+      history_features: what a history says of its user.
+    """
+
+    mean: float
+    draws: Draws
+    history_features: HistoryFeatures
+
+
+def known_of_users(features: HistoryFeatures, histories: UserHistories, profiles: Floats) -> Array:
+    """Returns `[users, features]`: what is known of users beside their stars.
+
+    Args:
+      features: what a history says.
+      histories: the histories.
+      profiles: `[users, profile features]`.
+    """
+    return np.concatenate([features(histories), profiles], axis=1)
+
+
+def user_states(
+    fit: BpmfFit, histories: UserHistories, ratings: Floats, profiles: Floats
+) -> Floats:
+    """Returns `[users, draws, 1 + rank]`: the posterior means of bias and vector.
+
+    Args:
+      fit: the fitted factorisation.
+      histories: the histories, which need not be those that were fitted.
+      ratings: `[events]` stars.
+      profiles: `[users, profile features]`.
+    """
+    draws = fit.draws
+    known = known_of_users(fit.history_features, histories, profiles)
+    known = np.concatenate([np.ones((len(known), 1)), known], axis=1).astype(np.float32)
+    # Precision · mean of the prior.
+    evidence = np.matmul(known @ draws.user_weights, draws.user_precision)
+    inputs, noise = draws.inputs(), draws.noise_precision[:, np.newaxis]
+    found = np.empty((len(known), *evidence[:, 0].shape), np.float32)
+    for user, (start, end) in enumerate(
+        zip(histories.offsets[:-1].tolist(), histories.offsets[1:].tolist(), strict=True)
+    ):
+        movies = histories.movie[start:end]
+        rated = inputs[:, movies]
+        target = ratings[start:end] - np.float32(fit.mean) - draws.movies[:, movies, 0]
+        turned = rated.transpose(0, 2, 1)
+        precision = noise[:, :, np.newaxis] * (turned @ rated) + draws.user_precision
+        side = noise * (turned @ target[:, :, np.newaxis])[:, :, 0] + evidence[:, user]
+        found[user] = np.linalg.solve(precision, side[:, :, np.newaxis])[:, :, 0]
+    return found
+
+
+def predict(fit: BpmfFit, states: Floats, user: Ints, movie: Ints) -> Array:
+    """Returns predicted stars `[n]`, not clipped: means over draws.
+
+    The reference of what the exported model computes.
+
+    Args:
+      fit: the fitted factorisation.
+      states: `[users, draws, 1 + rank]`, of `user_states`.
+      user: `[n]` rows of the states.
+      movie: `[n]` rows of the movies.
+    """
+    draws = fit.draws
+    found = np.full(len(user), fit.mean)
+    for number, inputs in enumerate(draws.inputs()):
+        products = np.einsum("nk,nk->n", states[user, number], inputs[movie])
+        found += (draws.movies[number, movie, 0] + products) / len(draws.movies)
+    return found
