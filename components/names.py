@@ -20,6 +20,7 @@ SplitMethod = Literal["random", "temporal", "timeline", "leave-one-out"]
 SPLIT_METHODS: tuple[SplitMethod, ...] = ("random", "temporal", "timeline", "leave-one-out")
 
 PROTOCOL: Final = "evaluation_protocol"
+EVALUATION_VERSION: Final = "evaluation_version"
 """Custom property of a model: the data and the splits it was fitted on, in words."""
 
 # -- data sets -----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 
-from components.names import PROTOCOL
+from components.names import EVALUATION_VERSION, PROTOCOL
 
 STATISTICS = "statistics"
 MODEL, BLESSING, CANDIDATE = "model", "model_blessing", "candidate"
@@ -24,13 +24,18 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
     """Resolves to the latest other blessed model of the candidate's protocol, if any.
 
     A model that was fitted on another split has seen rows that are test now: compared
-    with it, an honest model would look worse than it is.
+    with it, an honest model would look worse than it is. One whose signature for the
+    evaluation is of another version cannot be evaluated beside the candidate at all.
     """
 
     def resolve_artifacts(
         self, store: object, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
-        """Returns the baseline under "model", nothing under the other channels.
+        """Returns the baseline under "model".
+
+        The other channels are empty, but for this: where the model that would be the baseline
+        is not comparable, as its evaluation has another version, "model" is empty and
+        "model_blessing" has its blessing.
 
         Args:
           store: the ML Metadata store; not needed.
@@ -39,6 +44,7 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
         nothing: dict[str, list[types.Artifact]] = {key: [] for key in input_dict}
         candidates = {artifact.id for artifact in input_dict.get(CANDIDATE, ())}
         protocols = {_protocol(artifact) for artifact in input_dict.get(CANDIDATE, ())}
+        versions = {_evaluation_version(artifact) for artifact in input_dict.get(CANDIDATE, ())}
         models = {artifact.id: artifact for artifact in input_dict.get(MODEL, ())}
         blessings = sorted(input_dict.get(BLESSING, ()), key=lambda artifact: -artifact.id)
         for blessing in blessings:
@@ -47,9 +53,16 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
                 continue
             if candidates and (model.id in candidates or _protocol(model) not in protocols):
                 continue
-            if fileio.exists(model.uri):
-                return {**nothing, MODEL: [model]}
+            if not fileio.exists(model.uri):
+                continue
+            if candidates and _evaluation_version(model) not in versions:
+                return {**nothing, BLESSING: [blessing]}
+            return {**nothing, MODEL: [model]}
         return nothing
+
+
+def _evaluation_version(model: types.Artifact) -> int:
+    return int(model.get_int_custom_property(EVALUATION_VERSION))
 
 
 def _protocol(model: types.Artifact) -> str:

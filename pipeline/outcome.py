@@ -22,6 +22,9 @@ from schema.scenarios import NEXT_VISIT, metric_name
 from trainer.config import HISTORY_FILE, TRIALS_FILE
 from transform import outputs as out
 
+COMPARED, NO_BASELINE = "compared", "none of this kind"
+NOT_COMPARABLE = "not comparable: blessed by an earlier release's evaluation"
+
 
 def describe(run: ComponentRun) -> str:
     """Returns in a few words what came out of a component."""
@@ -109,9 +112,16 @@ def _trainer(run: ComponentRun) -> str:
     return f"{len(losses['rmse'])} epochs, training rmse {losses['rmse'][-1]:.4f}"
 
 
+def baseline(run: ComponentRun) -> str:
+    """Returns which model the candidate is compared with: `COMPARED` or why there is none."""
+    if run.outputs.get("model"):
+        return COMPARED
+    return NOT_COMPARABLE if run.outputs.get("model_blessing") else NO_BASELINE
+
+
 def _baseline(run: ComponentRun) -> str:
-    found = run.outputs.get("model")
-    return f"model {found[0].id}" if found else "none of this kind"
+    found = baseline(run)
+    return f"model {run.outputs['model'][0].id}" if found == COMPARED else found
 
 
 def _evaluator(run: ComponentRun) -> str:

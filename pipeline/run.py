@@ -20,6 +20,7 @@ from components.names import (
     ANOMALY_GATE,
     DATA_VARIABLE,
     EVALUATOR,
+    LATEST_BLESSED_MODEL,
     ML_100K,
     PUSHER,
     RATINGS_GEN,
@@ -325,13 +326,17 @@ def _take_in(
         check_losses(report, summary.options.get("max_loss", DEFAULT_MAX_LOSS))
     elif run.name == TUNER:
         summary.tuning = outcome.tuning(run)
+    elif run.name == LATEST_BLESSED_MODEL:
+        summary.baseline = outcome.baseline(run)
     elif run.name == EVALUATOR:
         verdict = outcome.verdict(run)
         document = verdict.to_json()
         summary.metrics = document["metrics"]
         summary.thresholds = summaries.thresholds_as_json(verdict.thresholds)
         summary.slices = document["slices"]
-        summary.reasons = list(verdict.reasons())
+        summary.changes = document["changes"]
+        comparable = summary.baseline != outcome.NOT_COMPARABLE
+        summary.reasons = list(verdict.reasons(comparable=comparable))
         summary.blessed = verdict.blessed
     elif run.name == PUSHER:
         pushed = outcome.artifact(run, "pushed_model")

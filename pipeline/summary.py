@@ -73,6 +73,9 @@ class Summary:
       metrics: `<scenario>_<metric>` to value, on the test split's overall slice, with the ends of
         95 % intervals as `..._low` and `..._high`; None if it is no number.
       slices: feature, value and metrics of every slice of the test split.
+      baseline: which model it was compared with: "compared", or why with none.
+      changes: how metrics differ from the baseline's: metric, change, low and high of the paired
+        95 % interval, and word: "better", "worse" or "within noise"; empty without a baseline.
       thresholds: each with the bound, the value it met and whether it passed.
       reasons: why the model was not blessed, or not pushed, in words.
       kind: data set and split by which models replace each other.
@@ -101,6 +104,8 @@ class Summary:
     tuning: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, float | None] = dataclasses.field(default_factory=dict)
     slices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    baseline: str = ""
+    changes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     thresholds: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     reasons: list[str] = dataclasses.field(default_factory=list)
     blessed: bool | None = None
@@ -263,7 +268,8 @@ _SHOWN = (
 def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
     lines: list[tuple[str, Text | str]] = []
     for name in _SHOWN:
-        if name not in summary.metrics:
+        bounded = any(threshold["metric"] == name for threshold in summary.thresholds)
+        if name not in summary.metrics or (name.endswith(HIGH) and not bounded):
             continue
         value = summary.metrics[name]
         line = Text("could not be computed" if value is None else f"{value:.4f}")
@@ -274,7 +280,20 @@ def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
                 line.append(f"   {_bound(threshold)} ", "dim")
                 line.append(*(("✓", "green") if threshold["passed"] else ("✗", "bold red")))
         lines.append((name, line))
+        lines += [("", _change(each)) for each in summary.changes if each["metric"] == name]
     return lines
+
+
+def _change(change: Mapping[str, Any]) -> Text:
+    """Returns how a metric differs from the blessed model's, with the paired interval."""
+    if change["low"] is None or change["high"] is None:
+        return Text("beside the blessed model: could not be computed", "dim")
+    style = {"better": "green", "worse": "bold red"}.get(change["word"], "dim")
+    return Text.assemble(
+        (f"{change['change']:+.4f} beside the blessed model ", "dim"),
+        (f"({change['low']:+.4f} to {change['high']:+.4f}): ", "dim"),
+        (change["word"], style),
+    )
 
 
 def _interval(metrics: Mapping[str, float | None], name: str) -> str:
@@ -290,8 +309,8 @@ def _bound(threshold: Mapping[str, Any]) -> str:
     if threshold["kind"] == "value":
         return f"{'at most' if lower else 'at least'} {threshold['bound']:.4f}"
     return (
-        f"{'at most' if lower else 'at least'} {threshold['limit']:.4f} "
-        f"(blessed before: {threshold['baseline']:.4f})"
+        f"blessed before: {threshold['baseline']:.4f}, "
+        f"{'rise' if lower else 'fall'} of up to {abs(threshold['bound']):g} allowed"
     )
 
 

@@ -15,6 +15,10 @@ SIGNATURE = "export_contract"
 EVALUATION_SIGNATURE = "evaluate"
 """For the Evaluator: serialized tf.Examples to everything in `schema.predictions`. Not served."""
 
+EVALUATION_VERSION = 2
+"""Raised when that signature's outputs change or change their meaning: models of two versions
+cannot be evaluated side by side. Models that the Trainer gave no version are of version 0."""
+
 NAME = "movielens-recommender"
 VERSION = 2
 """Raised when signatures change so that an older server cannot serve the model.

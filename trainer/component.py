@@ -18,7 +18,8 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
 from components.examples.reading import files_of_split
-from components.names import PROTOCOL, VALIDATION
+from components.names import EVALUATION_VERSION, PROTOCOL, VALIDATION
+from schema import export_contract
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer.config import TrainerConfig
 
@@ -49,6 +50,7 @@ class Executor(tfx_executor.GenericExecutor):
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         model = artifact_utils.get_single_instance(output_dict[standard_component_specs.MODEL_KEY])
         model.set_string_custom_property(PROTOCOL, config[PROTOCOL])
+        model.set_int_custom_property(EVALUATION_VERSION, export_contract.EVALUATION_VERSION)
 
     def _GetFnArgs(
         self,

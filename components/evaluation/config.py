@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import wrappers_pb2
 
 from components.evaluation import metrics
-from components.evaluation.directions import HIGH, LOWER_IS_BETTER
+from components.evaluation.directions import CHANGE, HIGH, LEAKING_ROWS, LOW, LOWER_IS_BETTER
+from components.evaluation.leak_check import Swapped
 from schema.export_contract import EVALUATION_SIGNATURE
 from schema.features import FeatureTable
 from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
+
+SWAPPED = "swapped"
+"""Where the configuration of the metrics has the features that the leak check swaps."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +27,10 @@ class Thresholds:
     All but one are about the next visit, which is what people meet. The bounds themselves are
     allowed, and what is beyond them by rounding alone (`metrics.ROUNDING`). A metric that is
     undefined (NaN) misses its bound. None switches a threshold off. The `worsening` thresholds
-    compare with the latest blessed model and apply only when there is one. They must be wider
-    than the noise between two seeds.
+    compare with the latest blessed model and apply only when there is one: a model is refused
+    where the paired 95 % interval of the difference lies wholly beyond what is allowed. That
+    interval says how sure the difference is on these test rows; what is allowed stands for the
+    noise between two seeds of the training.
 
     Attributes:
       max_rating_rmse: highest RMSE, in stars.
@@ -35,6 +42,8 @@ class Thresholds:
         below popularity beyond chance.
       min_in_session_recall_at_10: lowest share in the session, where that is honest
         (`schema.scenarios.IN_SESSION.splits`).
+      max_leaking_rows: how many rows of the leak check's sample may have an answer that moved
+        (`components.evaluation.leak_check`).
       rating_rmse_worsening: how far RMSE may rise above the baseline's, in stars.
       recall_at_10_worsening: how far the share may fall below the baseline's.
       recall_at_100_worsening: the same for the first hundred.
@@ -49,9 +58,10 @@ class Thresholds:
     min_rating_r_squared: float | None = None
     min_recall_at_100_over_popularity: float | None = None
     min_in_session_recall_at_10: float | None = None
-    rating_rmse_worsening: float | None = 0.005
-    recall_at_10_worsening: float | None = 0.01
-    recall_at_100_worsening: float | None = 0.01
+    max_leaking_rows: float | None = 0.0
+    rating_rmse_worsening: float | None = 0.002
+    recall_at_10_worsening: float | None = 0.004
+    recall_at_100_worsening: float | None = 0.006
 
     def __post_init__(self) -> None:
         if self.max_rating_rmse is not None and not self.max_rating_rmse > 0:
@@ -68,6 +78,9 @@ class Thresholds:
             raise ValueError(
                 f"min_recall_at_100_over_popularity must be from -1 to 1, received {over}"
             )
+        rows = self.max_leaking_rows
+        if rows is not None and not rows >= 0:
+            raise ValueError(f"max_leaking_rows must be 0 or more, received {rows}")
         for name, allowed in self._worsenings().items():
             if allowed is not None and not allowed >= 0:
                 raise ValueError(f"{name}_worsening must be 0 or more, received {allowed}")
@@ -86,6 +99,7 @@ class Thresholds:
             {
                 **{metric_name(NEXT_VISIT, name): bound for name, bound in next_visit.items()},
                 **{metric_name(IN_SESSION, name): bound for name, bound in in_session.items()},
+                LEAKING_ROWS: self.max_leaking_rows,
             }
         )
 
@@ -137,6 +151,7 @@ def build_eval_config(thresholds: Thresholds, table: FeatureTable) -> tfma.EvalC
                     tfma.MetricConfig(
                         class_name=metrics.RecommenderMetrics.__name__,
                         module=metrics.RecommenderMetrics.__module__,
+                        config=json.dumps({SWAPPED: Swapped.of(table).to_json()}),
                     )
                 ],
                 per_slice_thresholds=per_slice,
@@ -155,48 +170,80 @@ def _per_slice_thresholds(
     A plain threshold applies to every slice: the smallest would withhold the blessing.
     """
     bounds, worsening = thresholds.value_bounds(), thresholds.allowed_worsening()
+    found = {
+        metric: _value_threshold(metric, bounds[metric])
+        for metric in metrics.METRIC_NAMES
+        if metric in bounds
+    }
+    found |= {
+        bounded_change(metric): _change_threshold(metric, worsening[metric])
+        for metric in metrics.METRIC_NAMES
+        if metric in worsening
+    }
     return {
-        metric: tfma.PerSliceMetricThresholds(
+        name: tfma.PerSliceMetricThresholds(
             thresholds=[
                 tfma.PerSliceMetricThreshold(
-                    slicing_specs=[tfma.SlicingSpec()],
-                    threshold=_metric_threshold(metric, bounds.get(metric), worsening.get(metric)),
+                    slicing_specs=[tfma.SlicingSpec()], threshold=threshold
                 )
             ]
         )
-        for metric in metrics.METRIC_NAMES
-        if metric in bounds or metric in worsening
+        for name, threshold in found.items()
     }
 
 
-def _metric_threshold(
-    metric: str, bound: float | None, worsening: float | None
-) -> tfma.MetricThreshold:
-    """Returns the bound and the allowed worsening in the metric's own direction."""
-    lower_is_better = metric in LOWER_IS_BETTER
-    slack = metrics.ROUNDING if lower_is_better else -metrics.ROUNDING
+def swapped_features(eval_config: tfma.EvalConfig) -> Swapped | None:
+    """Returns what the leak check swaps, from an Evaluator's configuration; None if it has none."""
+    for spec in eval_config.metrics_specs:
+        for metric in spec.metrics:
+            values = json.loads(metric.config) if metric.config else {}
+            if values.get(SWAPPED):
+                return Swapped.from_json(values[SWAPPED])
+    return None
+
+
+def bounded_change(metric: str) -> str:
+    """Returns which end of a change's interval is bounded: the better one.
+
+    Where even that is beyond what is allowed, the whole interval is.
+    """
+    return metric + CHANGE + (LOW if metric in LOWER_IS_BETTER else HIGH)
+
+
+def _value_threshold(metric: str, bound: float) -> tfma.MetricThreshold:
+    """Returns the bound in the metric's own direction."""
     threshold = tfma.MetricThreshold()
-    if bound is not None:
-        side = "upper_bound" if lower_is_better else "lower_bound"
-        getattr(threshold.value_threshold, side).value = bound + slack
-    if worsening is not None:
-        # TFMA compares candidate minus baseline: at most +x, or at least -x.
-        threshold.change_threshold.direction = (
-            tfma.MetricDirection.LOWER_IS_BETTER
-            if lower_is_better
-            else tfma.MetricDirection.HIGHER_IS_BETTER
-        )
-        threshold.change_threshold.absolute.value = slack + (
-            worsening if lower_is_better else -worsening
-        )
+    side = "upper_bound" if metric in LOWER_IS_BETTER else "lower_bound"
+    getattr(threshold.value_threshold, side).value = bound + _slack(metric)
     return threshold
+
+
+def _change_threshold(metric: str, worsening: float) -> tfma.MetricThreshold:
+    """Returns the allowed worsening in the metric's own direction.
+
+    TFMA compares candidate minus baseline: at most +x, or at least -x.
+    """
+    threshold = tfma.MetricThreshold()
+    lower_is_better = metric in LOWER_IS_BETTER
+    threshold.change_threshold.direction = (
+        tfma.MetricDirection.LOWER_IS_BETTER
+        if lower_is_better
+        else tfma.MetricDirection.HIGHER_IS_BETTER
+    )
+    threshold.change_threshold.absolute.value = _slack(metric) + (
+        worsening if lower_is_better else -worsening
+    )
+    return threshold
+
+
+def _slack(metric: str) -> float:
+    return metrics.ROUNDING if metric in LOWER_IS_BETTER else -metrics.ROUNDING
 
 
 def stated_bound(metric: str, applied: float) -> float:
     """Returns the bound as it was given from the one that is applied, wider by the rounding."""
-    slack = metrics.ROUNDING if metric in LOWER_IS_BETTER else -metrics.ROUNDING
     # What is finer than the rounding is no part of a bound.
-    return round(applied - slack, 9) + 0.0
+    return round(applied - _slack(metric), 9) + 0.0
 
 
 def _without_none(values: Mapping[str, float | None]) -> dict[str, float]:

@@ -18,6 +18,13 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors import slice_key_extractor
 from tfx_bsl.tfxio import tensor_adapter
 
+from components.evaluation import leak_check
+from components.evaluation.config import swapped_features
+from components.evaluation.directions import LEAKING_ROWS
+from components.evaluation.leak_check import Swapped
+from schema.predictions import rank_of
+from schema.scenarios import NEXT_VISIT
+
 SliceValue: TypeAlias = str | int | float
 SliceKey: TypeAlias = tuple[tuple[str, SliceValue], ...]
 RowNumbers: TypeAlias = npt.NDArray[np.int64]
@@ -51,11 +58,48 @@ def custom_extractors(
         ),
         tfma.extractors.LabelsExtractor(eval_config=eval_config),
         tfma.extractors.ExampleWeightsExtractor(eval_config=eval_config),
+        LeakCheckExtractor(eval_config),
         tfma.extractors.PredictionsExtractor(
             eval_config=eval_config, eval_shared_model=eval_shared_model
         ),
         SliceBatchExtractor(eval_config),
     ]
+
+
+def LeakCheckExtractor(eval_config: tfma.EvalConfig) -> tfma.extractors.Extractor:
+    """Returns an extractor that adds batches of copied rows, which the leak check compares.
+
+    Args:
+      eval_config: holds the names of the features that are swapped; without them nothing is
+        added.
+    """
+    return tfma.extractors.Extractor(
+        stage_name="ExtractLeakCheck",
+        ptransform=beam.ParDo(_AddCopies(swapped_features(eval_config))),
+    )
+
+
+class _AddCopies(beam.DoFn):  # type: ignore[misc, unused-ignore]
+    """Yields each batch and, behind it, one of the copies of some of its rows."""
+
+    def __init__(self, swapped: Swapped | None) -> None:
+        self._swapped = swapped
+
+    def process(self, element: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield element
+        rows = leak_check.sample(len(element[tfma.INPUT_KEY]))
+        # The copies of a single row would be the row.
+        if self._swapped is None or len(rows) < 2:
+            return
+        examples = [element[tfma.INPUT_KEY][row] for row in rows]
+        copies = leak_check.copies(examples, self._swapped)
+        repeated = np.tile(rows, leak_check.COPIES)
+        yield {
+            tfma.INPUT_KEY: np.array(copies, dtype=object),
+            tfma.FEATURES_KEY: {},
+            tfma.LABELS_KEY: _take(element[tfma.LABELS_KEY], repeated),
+            _IS_COPY: np.ones(len(copies), np.bool_),
+        }
 
 
 def SliceBatchExtractor(eval_config: tfma.EvalConfig) -> tfma.extractors.Extractor:
@@ -72,6 +116,10 @@ def SliceBatchExtractor(eval_config: tfma.EvalConfig) -> tfma.extractors.Extract
     )
 
 
+_IS_COPY = "is_copy_for_leak_check"
+"""Marks batches of copies."""
+
+
 class _CutBySlice(beam.DoFn):  # type: ignore[misc, unused-ignore]
     """Yields, per slice in a batch, the labels and predictions of its rows."""
 
@@ -79,6 +127,9 @@ class _CutBySlice(beam.DoFn):  # type: ignore[misc, unused-ignore]
         self._specs = specs
 
     def process(self, element: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if _IS_COPY in element:
+            yield _leak_check_of(element)
+            return
         features = element[tfma.FEATURES_KEY]
         rows = len(element[tfma.INPUT_KEY])
         for key, members in slices_of(self._specs, features, rows).items():
@@ -88,6 +139,24 @@ class _CutBySlice(beam.DoFn):  # type: ignore[misc, unused-ignore]
                 tfma.PREDICTIONS_KEY: _take(element[tfma.PREDICTIONS_KEY], members),
                 tfma.EXAMPLE_WEIGHTS_KEY: None,
             }
+
+
+def _leak_check_of(element: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an extract of no row that says which of the checked rows had answers that moved."""
+    predictions = element[tfma.PREDICTIONS_KEY]
+    if rank_of(NEXT_VISIT) in predictions:
+        found: dict[str, Any] = {LEAKING_ROWS: leak_check.moved(predictions)}
+    else:  # of a candidate and a baseline
+        found = {
+            model: {LEAKING_ROWS: leak_check.moved(outputs)}
+            for model, outputs in predictions.items()
+        }
+    return {
+        tfma.SLICE_KEY_TYPES_KEY: _single_key(()),
+        tfma.LABELS_KEY: _take(element[tfma.LABELS_KEY], np.zeros(0, np.int64)),
+        tfma.PREDICTIONS_KEY: found,
+        tfma.EXAMPLE_WEIGHTS_KEY: None,
+    }
 
 
 def slices_of(

@@ -18,7 +18,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow_model_analysis as tfma
 
-from components.evaluation.directions import HIGH, LOW, MIN_USERS
+from components.evaluation.directions import (
+    CHANGE,
+    CHANGES,
+    HIGH,
+    LEAK_CHECKED_ROWS,
+    LEAKING_ROWS,
+    LOW,
+    MIN_USERS,
+)
 from metrics import bootstrap, lists, ranking, rating
 from schema import features
 from schema.export_contract import EVALUATION_SIGNATURE
@@ -106,7 +114,7 @@ def _names() -> tuple[str, ...]:
         ratios = _ratios_of(scenario) + (_POPULARITY if scenario is NEXT_VISIT else ())
         found += [name + end for name in ratios for end in ("", LOW, HIGH)]
         found += [metric_name(scenario, metric) for metric in _WITHOUT_INTERVAL]
-    return tuple(found)
+    return (*found, LEAK_CHECKED_ROWS, LEAKING_ROWS)
 
 
 METRIC_NAMES: tuple[str, ...] = _names()
@@ -127,9 +135,18 @@ list: movies that the user rated in what the model was fitted to are not in it.
   of the ratings' variance explained; undefined (NaN) where all ratings are the same.
 - `popularity_...`: of recommending the most rated movies; `recall_at_k_over_popularity`: the
   difference, whose interval is paired, since both are found on the same draws of users.
+- `leaking_rows`: of the `leak_checked_rows` of a sample, how many had an answer that moved with
+  what a query cannot know (`components.evaluation.leak_check`); on the overall slice only.
 - `_low`, `_high`: 95 % interval by a bootstrap over users; below `MIN_USERS` users NaN but for
   the differences to popularity, which thresholds are about.
 """
+
+CHANGE_NAMES: tuple[str, ...] = tuple(
+    name + CHANGE + end for name in CHANGES for end in ("", LOW, HIGH)
+)
+"""What is computed of a candidate beside a baseline: how much higher some metrics are, and the ends
+of the paired 95 % interval of it. Of the baseline they are 0, so that a change threshold of TFMA,
+which compares a candidate's value with the baseline's, applies to the end of an interval."""
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -168,12 +185,16 @@ class Sums:
       by_user: `[users, COLUMNS]` sums over each user's rows.
       recommended: per scenario, ascending rows of the catalogue that are in somebody's list.
       movies: how many movies the catalogue has; 0 if there was no row.
+      checked: how many rows the leak check asked again.
+      moved: of how many of those an answer moved.
     """
 
     users: Ints
     by_user: Floats
     recommended: tuple[Ints, ...]
     movies: int
+    checked: int = 0
+    moved: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,7 +315,14 @@ def add_sums(several: Iterable[Sums]) -> Sums:
         np.unique(np.concatenate(items))
         for items in zip(*(part.recommended for part in parts), strict=True)
     )
-    return Sums(users, by_user, recommended, max(part.movies for part in parts))
+    return Sums(
+        users,
+        by_user,
+        recommended,
+        movies=max(part.movies for part in parts),
+        checked=sum(part.checked for part in parts),
+        moved=sum(part.moved for part in parts),
+    )
 
 
 def _by_user(users: Ints, values: Floats) -> tuple[Ints, Floats]:
@@ -319,6 +347,7 @@ def metrics_from_sums(sums: Sums) -> dict[str, float]:
     """
     found = dict.fromkeys(METRIC_NAMES, float("nan"))
     found |= {EXAMPLE_COUNT: 0.0, USER_COUNT: float(len(sums.users))}
+    found |= {LEAK_CHECKED_ROWS: float(sums.checked), LEAKING_ROWS: float(sums.moved)}
     if not len(sums.users):
         return found
     by_user = _with_means(sums.by_user)
@@ -335,6 +364,41 @@ def metrics_from_sums(sums: Sums) -> dict[str, float]:
         found[metric_name(scenario, f"coverage_at_{LIST_LENGTH}")] = coverage
         calibration = rating.calibration_error_from_sums(_errors(total, scenario), total[:, 0])
         found[metric_name(scenario, "rating_calibration_error")] = float(calibration[0])
+    return found
+
+
+def changes_from_sums(candidate: Sums, baseline: Sums) -> dict[str, float]:
+    """Returns how much higher metrics of a candidate are than those of a baseline.
+
+    Both are drawn with the same users each time, so the interval is that of the difference.
+
+    Args:
+      candidate: sums over some rows.
+      baseline: of the other model over the same rows.
+
+    Returns:
+      `CHANGE_NAMES` to values; NaN if there was no row.
+
+    Raises:
+      ValueError: the models were asked about different users.
+    """
+    if not np.array_equal(candidate.users, baseline.users):
+        raise ValueError(
+            "expected the same users of candidate and baseline, received "
+            f"{len(candidate.users)} and {len(baseline.users)}"
+        )
+    if not len(candidate.users):
+        return dict.fromkeys(CHANGE_NAMES, float("nan"))
+    first, second = (
+        _ratios(_with_means(sums.by_user).sum(axis=0, keepdims=True))
+        for sums in (candidate, baseline)
+    )
+    drawn, other = drawn_ratios(candidate), drawn_ratios(baseline)
+    found: dict[str, float] = {}
+    for name in CHANGES:
+        found[name + CHANGE] = float(first[name][0] - second[name][0])
+        low, high = bootstrap.interval(drawn[name] - other[name])
+        found[name + CHANGE + LOW], found[name + CHANGE + HIGH] = low, high
     return found
 
 
@@ -442,24 +506,31 @@ class RecommenderMetrics(tfma.metrics.Metric):
     A TFMA metric class is usually one metric; this one yields many keys because each
     further combiner is paid for again in every slice. Thresholds therefore go by metric
     name into `MetricsSpec.per_slice_thresholds` (see `components.evaluation.config`).
+
+    Args:
+      swapped: `leak_check.Swapped` as JSON text, for the extractors, which read it in the
+        configuration of this metric.
+      name: of the metric; the keys carry names of their own.
     """
 
-    def __init__(self, name: str = "recommender_metrics") -> None:
+    def __init__(self, swapped: str = "", name: str = "recommender_metrics") -> None:
+        del swapped
         super().__init__(_computations, name=name)
 
 
 def _computations(
     name: str, model_names: list[str] | None = None
 ) -> list[tfma.metrics.MetricComputation]:
-    """Returns one computation per model; the arguments are those TFMA passes."""
+    """Returns one computation for all models; the arguments are those TFMA passes."""
     del name  # the keys carry the metrics' own names
+    models = tuple(model_names or [""])
+    names = METRIC_NAMES + (CHANGE_NAMES if tfma.BASELINE_KEY in models else ())
     return [
         tfma.metrics.MetricComputation(
-            keys=[_metric_key(metric, model_name) for metric in METRIC_NAMES],
+            keys=[_metric_key(metric, model) for model in models for metric in names],
             preprocessors=None,
-            combiner=_SumsCombiner(model_name),
+            combiner=_SumsCombiner(models),
         )
-        for model_name in model_names or [""]
     ]
 
 
@@ -469,26 +540,47 @@ def _metric_key(metric: str, model_name: str) -> tfma.metrics.MetricKey:
 
 
 class _SumsCombiner(beam.CombineFn):  # type: ignore[misc, unused-ignore]
-    """Adds up `Sums` over inputs that hold one row or many."""
+    """Adds up the `Sums` of each model over inputs that hold one row or many."""
 
-    def __init__(self, model_name: str) -> None:
-        self._model_name = model_name
+    def __init__(self, models: tuple[str, ...]) -> None:
+        self._models = models
 
-    def create_accumulator(self) -> Sums:
-        return zero_sums()
+    def create_accumulator(self) -> tuple[Sums, ...]:
+        return tuple(zero_sums() for _ in self._models)
 
-    def add_input(self, accumulator: Sums, element: tfma.metrics.StandardMetricInputs) -> Sums:
-        return add_sums([accumulator, sum_rows(_to_rows(element, self._model_name))])
+    def add_input(
+        self, accumulator: tuple[Sums, ...], element: tfma.metrics.StandardMetricInputs
+    ) -> tuple[Sums, ...]:
+        return tuple(
+            add_sums([sums, _sums_of(element, model)])
+            for model, sums in zip(self._models, accumulator, strict=True)
+        )
 
-    def merge_accumulators(self, accumulators: Iterable[Sums]) -> Sums:
-        return add_sums(accumulators)
+    def merge_accumulators(self, accumulators: Iterable[tuple[Sums, ...]]) -> tuple[Sums, ...]:
+        return tuple(add_sums(parts) for parts in zip(*accumulators, strict=True))
 
-    def extract_output(self, accumulator: Sums) -> dict[tfma.metrics.MetricKey, float]:
-        values = metrics_from_sums(accumulator)
-        return {
-            _metric_key(name, self._model_name): value or ALMOST_ZERO
-            for name, value in values.items()
-        }
+    def extract_output(self, accumulator: tuple[Sums, ...]) -> dict[tfma.metrics.MetricKey, float]:
+        by_model = dict(zip(self._models, accumulator, strict=True))
+        found: dict[tfma.metrics.MetricKey, float] = {}
+        for model, sums in by_model.items():
+            values = metrics_from_sums(sums)
+            if tfma.BASELINE_KEY in by_model:
+                values |= changes_from_sums(sums, by_model[tfma.BASELINE_KEY])
+            found |= {
+                _metric_key(name, model): value or ALMOST_ZERO for name, value in values.items()
+            }
+        return found
+
+
+def _sums_of(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Sums:
+    """Returns the sums over what is in a metric input of TFMA: rows, or copies of rows."""
+    predictions = element.get_predictions(model_name)
+    if isinstance(predictions, Mapping) and LEAKING_ROWS in predictions:
+        moved = np.asarray(predictions[LEAKING_ROWS])
+        return dataclasses.replace(
+            zero_sums(), checked=moved.size, moved=int(np.count_nonzero(moved))
+        )
+    return sum_rows(_to_rows(element, model_name))
 
 
 def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Rows:

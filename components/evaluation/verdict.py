@@ -17,8 +17,17 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
 from components.evaluation import metrics
-from components.evaluation.config import stated_bound
-from components.evaluation.directions import LOWER_IS_BETTER
+from components.evaluation.config import bounded_change, stated_bound
+from components.evaluation.directions import (
+    CHANGE,
+    CHANGES,
+    HIGH,
+    LEAKING_ROWS,
+    LOW,
+    LOWER_IS_BETTER,
+    MIN_USERS,
+    word_of_change,
+)
 
 BLESSED_FILE = "BLESSED"
 """The empty file by which the Evaluator blesses a model."""
@@ -32,11 +41,14 @@ class ThresholdResult:
 
     Attributes:
       metric: name of the metric.
-      kind: "value" bounds the metric itself, "change" its difference from the baseline.
+      kind: "value" bounds the metric itself, "change" its difference from the baseline, which
+        is missed where the whole 95 % interval of the difference is beyond the bound.
       bound: the last allowed value, or the last allowed candidate minus baseline.
       value: what the candidate reached; None if it was not computed.
       baseline: what the baseline reached; None for a value threshold.
       passed: TFMA's own judgement.
+      low: lower end of the paired interval of the difference; None for a value threshold.
+      high: its upper end.
     """
 
     metric: str
@@ -45,6 +57,8 @@ class ThresholdResult:
     value: float | None
     baseline: float | None
     passed: bool
+    low: float | None = None
+    high: float | None = None
 
     def limit(self) -> float | None:
         """Returns the last allowed value of the metric; None without a baseline's value."""
@@ -59,6 +73,14 @@ class ThresholdResult:
             return _undefined(self.metric)
         if limit is None or math.isnan(limit):
             return f"{self.metric} of the blessed model could not be computed"
+        if self.kind == "change":
+            return self._describe_change()
+        if self.metric == LEAKING_ROWS and not self.passed:
+            return (
+                f"{LEAKING_ROWS}: on {self.value:,.0f} rows of a sample an answer changed when the "
+                "row's movie features, rating or time were swapped for another row's: the model "
+                "reads what is to be found, which no query knows"
+            )
         lower_is_better = self.metric in LOWER_IS_BETTER
         value, shown_limit = _apart(self.value, limit)
         if not self.passed:
@@ -67,12 +89,41 @@ class ThresholdResult:
             side = "at"
         else:
             side = "within"
-        return f"{self.metric} {value} is {side} the allowed {shown_limit}{self._origin()}"
+        found = f"{self.metric} {value} is {side} the allowed {shown_limit}"
+        if not self.passed and self.metric.endswith(metrics.OVER_POPULARITY + HIGH):
+            return f"{found}: beyond chance, the most popular movies are found more often"
+        return found
 
-    def _origin(self) -> str:
-        if self.kind == "value" or self.baseline is None:
-            return ""
-        return f" ({self.bound:+g} from the blessed model's {self.baseline:.4f})"
+    def _describe_change(self) -> str:
+        if self.value is None or self.baseline is None or self.low is None or self.high is None:
+            return f"{self.metric} beside the blessed model's could not be computed"
+        value, baseline = _apart(self.value, self.baseline)
+        word = word_of_change(self.metric, self.low, self.high)
+        beyond = "" if self.passed else f", beyond the allowed {self.bound:+g}"
+        return (
+            f"{self.metric} {value} is {word} beside the blessed model's {baseline}: changed by "
+            f"{self.value - self.baseline:+.4f}, 95 % interval {self.low:+.4f} to "
+            f"{self.high:+.4f}{beyond}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """How much a metric differs from the blessed model's, on the same test rows.
+
+    Attributes:
+      metric: name of the metric.
+      change: the candidate's minus the baseline's.
+      low: lower end of the paired 95 % interval.
+      high: its upper end.
+      word: "better", "worse" or "within noise", as the interval says.
+    """
+
+    metric: str
+    change: float
+    low: float
+    high: float
+    word: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +153,7 @@ class Verdict:
       baseline_metrics: the baseline's, by name; empty without a baseline.
       slices: the candidate's metrics by slice, sorted by feature and value.
       thresholds: every threshold that was applied, all on the overall slice.
+      changes: how the candidate differs from the baseline over all rows; none without one.
     """
 
     blessed: bool
@@ -110,19 +162,29 @@ class Verdict:
     baseline_metrics: Mapping[str, float]
     slices: tuple[SliceMetrics, ...]
     thresholds: tuple[ThresholdResult, ...]
+    changes: tuple[Change, ...] = ()
 
     def failed(self) -> tuple[ThresholdResult, ...]:
         """Returns the thresholds that were missed."""
         return tuple(threshold for threshold in self.thresholds if not threshold.passed)
 
-    def reasons(self) -> tuple[str, ...]:
-        """Returns why the model was not blessed, and what was not checked, in words."""
+    def reasons(self, comparable: bool = True) -> tuple[str, ...]:
+        """Returns why the model was not blessed, and what was not checked, in words.
+
+        Args:
+          comparable: False where there is a blessed model that cannot be evaluated any more.
+        """
         lines = [threshold.describe() for threshold in self.failed()]
         if not self.metrics:
             lines = ["no test rows were evaluated"]
         elif not self.blessed and not lines:
             lines = ["the Evaluator withheld its blessing though every threshold was met"]
-        if not self.has_baseline:
+        if not comparable:
+            lines.append(
+                "the model that was blessed before is not comparable, as an earlier release "
+                "evaluated it by other outputs: change thresholds not applied"
+            )
+        elif not self.has_baseline:
             lines.append("no other model to compare with: change thresholds not applied")
         return tuple(lines)
 
@@ -150,14 +212,35 @@ def read_verdict(evaluation_uri: str | Path, blessing_uri: str | Path) -> Verdic
         _load_metrics(evaluation_uri, tfma.BASELINE_KEY).get((), {}) if has_baseline else {}
     )
     overall = by_slice.get((), {})
+    changes = _changes(overall) if has_baseline else ()
     return Verdict(
         blessed=(Path(blessing_uri) / BLESSED_FILE).exists(),
         has_baseline=has_baseline,
-        metrics=overall,
-        baseline_metrics=baseline_metrics,
+        metrics=_without_changes(overall),
+        baseline_metrics=_without_changes(baseline_metrics),
         slices=_slice_metrics(by_slice),
-        thresholds=_threshold_results(config, overall, baseline_metrics, _failures(evaluation_uri)),
+        thresholds=_threshold_results(
+            config, overall, baseline_metrics, changes, _failures(evaluation_uri)
+        ),
+        changes=changes,
     )
+
+
+def _without_changes(found: Mapping[str, float]) -> dict[str, float]:
+    return {name: found[name] for name in metrics.METRIC_NAMES if name in found}
+
+
+def _changes(overall: Mapping[str, float]) -> tuple[Change, ...]:
+    found = []
+    for metric in CHANGES:
+        names = [metric + CHANGE + end for end in ("", LOW, HIGH)]
+        if not all(name in overall for name in names):
+            continue
+        change, low, high = (overall[name] for name in names)
+        sure = overall.get(metrics.USER_COUNT, 0) >= MIN_USERS
+        word = word_of_change(metric, low, high) if sure else word_of_change(metric, None, None)
+        found.append(Change(metric, change, low, high, word))
+    return tuple(found)
 
 
 def _applied_config(evaluation: Path) -> tfma.EvalConfig:
@@ -186,9 +269,8 @@ def _load_metrics(evaluation_uri: str | Path, model_name: str) -> dict[SliceKey,
 def _plain_metrics(by_output: Mapping[str, Any]) -> dict[str, float]:
     """Returns our metrics out of TFMA's {output: {sub key: {name: {type: value}}}}."""
     values = by_output[""][""]
-    found = {
-        name: float(values[name]["doubleValue"]) for name in metrics.METRIC_NAMES if name in values
-    }
+    known = (*metrics.METRIC_NAMES, *metrics.CHANGE_NAMES)
+    found = {name: float(values[name]["doubleValue"]) for name in known if name in values}
     return {name: 0.0 if v == metrics.ALMOST_ZERO else v for name, v in found.items()}
 
 
@@ -197,7 +279,7 @@ def _slice_metrics(by_slice: Mapping[SliceKey, Mapping[str, float]]) -> tuple[Sl
         (
             " and ".join(str(feature) for feature, _ in key),
             " and ".join(str(value) for _, value in key),
-            values,
+            _without_changes(values),
         )
         for key, values in sorted(by_slice.items(), key=lambda item: repr(item[0]))
         if key
@@ -224,34 +306,49 @@ def _threshold_results(
     config: tfma.EvalConfig,
     overall: Mapping[str, float],
     baseline: Mapping[str, float],
+    changes: tuple[Change, ...],
     failures: frozenset[FailedThreshold] | None,
 ) -> tuple[ThresholdResult, ...]:
     """Returns every threshold in `config`, in the order of the metrics."""
-    return tuple(
-        ThresholdResult(
-            metric=metric,
-            kind=kind,
-            bound=bound,
-            value=overall.get(metric),
-            baseline=baseline.get(metric) if kind == "change" else None,
-            passed=failures is not None and (metric, kind) not in failures,
+    by_metric = {change.metric: change for change in changes}
+    found = []
+    for metric, kind, bound in _bounds(config):
+        change = by_metric.get(metric) if kind == "change" else None
+        checked = bounded_change(metric) if kind == "change" else metric
+        found.append(
+            ThresholdResult(
+                metric=metric,
+                kind=kind,
+                bound=bound,
+                value=overall.get(metric),
+                baseline=baseline.get(metric) if kind == "change" else None,
+                passed=failures is not None and (checked, kind) not in failures,
+                low=change.low if change else None,
+                high=change.high if change else None,
+            )
         )
-        for metric, kind, bound in _bounds(config)
-    )
+    return tuple(found)
 
 
 def _bounds(config: tfma.EvalConfig) -> Iterator[tuple[str, ThresholdKind, float]]:
     for spec in config.metrics_specs:
         for metric in metrics.METRIC_NAMES:
-            if metric not in spec.per_slice_thresholds:
-                continue
-            for entry in spec.per_slice_thresholds[metric].thresholds:
-                value, change = entry.threshold.value_threshold, entry.threshold.change_threshold
+            for threshold in _thresholds_of(spec, metric):
                 for side in ("lower_bound", "upper_bound"):
-                    if value.HasField(side):
-                        yield metric, "value", stated_bound(metric, getattr(value, side).value)
-                if change.HasField("absolute"):
-                    yield metric, "change", stated_bound(metric, change.absolute.value)
+                    if threshold.value_threshold.HasField(side):
+                        applied = getattr(threshold.value_threshold, side).value
+                        yield metric, "value", stated_bound(metric, applied)
+            for threshold in _thresholds_of(spec, bounded_change(metric)):
+                if threshold.change_threshold.HasField("absolute"):
+                    applied = threshold.change_threshold.absolute.value
+                    yield metric, "change", stated_bound(metric, applied)
+
+
+def _thresholds_of(spec: tfma.MetricsSpec, name: str) -> Iterator[tfma.MetricThreshold]:
+    # Looking a name up that is not there would add it.
+    if name in spec.per_slice_thresholds:
+        for entry in spec.per_slice_thresholds[name].thresholds:
+            yield entry.threshold
 
 
 def _undefined(metric: str) -> str:

@@ -35,6 +35,7 @@ class Row:
     popularity_rank: int = 20
     popularity: int = 10
     item: int = 0
+    movie: int = 0
     user: int = 1
     gender: str = "Male"
     age: int | None = 25
@@ -58,11 +59,12 @@ def random_rows(count, seed=0, movies=300):
             popularity=int(random.integers(1, 100)),
             user=(user := int(random.integers(1, 30))),
             item=user % 7,
+            movie=number,
             gender=str(random.choice(GENDERS)),
             age=int(random.choice(features.AGE_BUCKETS)),
             occupation=str(random.choice(OCCUPATIONS)),
         )
-        for rating in random.integers(1, 6, count)
+        for number, rating in enumerate(random.integers(1, 6, count))
     ]
 
 
@@ -95,8 +97,10 @@ def to_example(row):
         features.GENDER.name: texts(row.gender),
         features.AGE_BUCKET.name: int64s(*([] if row.age is None else [row.age])),
         features.OCCUPATION.name: texts(row.occupation),
-        features.GENRES.name: texts(*OCCUPATIONS[: row.rank % 3]),
-        features.TITLE.name: texts("A Title"),
+        features.GENRES.name: texts(*OCCUPATIONS[: row.movie % 3]),
+        features.USER_ID.name: texts(str(row.user)),
+        features.MOVIE_ID.name: texts(str(row.movie)),
+        features.TITLE.name: texts(f"Title {row.movie}"),
         "answer_predicted": floats(row.predicted, row.in_session_predicted),
         "answer_ranks": int64s(row.rank, row.in_session_rank, row.popularity_rank),
         "answer_counts": int64s(row.popularity, row.user, row.item),

@@ -28,12 +28,14 @@ def test_thresholds_bind_the_overall_slice_only():
     )
     eval_config = config.build_eval_config(thresholds, MOVIELENS)
     assert set(overall_thresholds(eval_config)) == {
-        RMSE,
-        RECALL,
-        "next_visit_recall_at_100",
         "next_visit_rating_r_squared",
         "next_visit_recall_at_100_over_popularity_high",
         "in_session_recall_at_10",
+        # Where even the better end of a change's interval is beyond what is allowed.
+        "next_visit_recall_at_10_change_high",
+        "next_visit_recall_at_100_change_high",
+        "next_visit_rating_rmse_change_low",
+        "leaking_rows",
     }
 
 
@@ -50,25 +52,27 @@ def test_bounds_and_changes_point_in_the_direction_of_the_metric():
         )
     )
     rmse, recall = found[RMSE], found[RECALL]
+    rmse_change, recall_change = found[f"{RMSE}_change_low"], found[f"{RECALL}_change_high"]
     assert rmse.value_threshold.upper_bound.value == pytest.approx(0.9)
     assert not rmse.value_threshold.HasField("lower_bound")
-    assert rmse.change_threshold.absolute.value == pytest.approx(0.01)
-    assert rmse.change_threshold.direction == tfma.MetricDirection.LOWER_IS_BETTER
+    assert rmse_change.change_threshold.absolute.value == pytest.approx(0.01)
+    assert rmse_change.change_threshold.direction == tfma.MetricDirection.LOWER_IS_BETTER
     assert recall.value_threshold.lower_bound.value == pytest.approx(0.2)
     assert not recall.value_threshold.HasField("upper_bound")
-    assert recall.change_threshold.absolute.value == pytest.approx(-0.02)
-    assert recall.change_threshold.direction == tfma.MetricDirection.HIGHER_IS_BETTER
+    assert recall_change.change_threshold.absolute.value == pytest.approx(-0.02)
+    assert recall_change.change_threshold.direction == tfma.MetricDirection.HIGHER_IS_BETTER
 
 
 @pytest.mark.parametrize("bound", [0.0, 0.1, 0.17, 0.25, 0.62, 0.73, 0.88, 1.0, 1 / 3, 0.12345678])
 @pytest.mark.parametrize("metric", [RMSE, RECALL])
 def test_a_bound_is_read_back_as_it_was_given_and_allows_for_rounding_alone(metric, bound):
-    found = config._metric_threshold(metric, bound, bound)
+    found = config._value_threshold(metric, bound)
     side = "upper_bound" if metric == RMSE else "lower_bound"
     applied = getattr(found.value_threshold, side).value
     assert abs(applied - bound) == pytest.approx(metrics.ROUNDING, rel=1e-6)
     assert (applied > bound) == (metric == RMSE)
     assert config.stated_bound(metric, applied) == pytest.approx(bound, abs=1e-9)
+    found = config._change_threshold(metric, bound)
     change = config.stated_bound(metric, found.change_threshold.absolute.value)
     assert change == pytest.approx(bound if metric == RMSE else -bound, abs=1e-9)
 
@@ -76,14 +80,13 @@ def test_a_bound_is_read_back_as_it_was_given_and_allows_for_rounding_alone(metr
 def test_a_threshold_that_is_off_leaves_no_trace():
     found = overall_thresholds(
         config.build_eval_config(
-            config.Thresholds(
-                max_rating_rmse=None, min_recall_at_10=0.1, recall_at_10_worsening=None
-            ),
-            MOVIELENS,
+            config.Thresholds(min_recall_at_10=0.1, recall_at_10_worsening=None), MOVIELENS
         )
     )
-    assert not found[RMSE].HasField("value_threshold")
+    assert RMSE not in found
+    assert f"{RMSE}_change_low" in found
     assert not found[RECALL].HasField("change_threshold")
+    assert f"{RECALL}_change_high" not in found
 
 
 def test_a_configuration_without_thresholds_is_refused():
@@ -104,6 +107,7 @@ def test_a_configuration_without_thresholds_is_refused():
         ("min_recall_at_100_over_popularity", -1.1),
         ("rating_rmse_worsening", -0.1),
         ("recall_at_10_worsening", -0.1),
+        ("max_leaking_rows", -1.0),
     ],
 )
 def test_a_bound_out_of_range_is_refused_by_name(name, value):

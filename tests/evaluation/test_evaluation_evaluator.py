@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import evaluation_fixtures as fixtures
 import numpy as np
@@ -20,7 +21,10 @@ ROWS = [
 ]
 
 OFF = Thresholds(
-    rating_rmse_worsening=None, recall_at_10_worsening=None, recall_at_100_worsening=None
+    rating_rmse_worsening=None,
+    recall_at_10_worsening=None,
+    recall_at_100_worsening=None,
+    max_leaking_rows=None,
 )
 LENIENT = dataclasses.replace(OFF, max_rating_rmse=4.0)
 RMSE, RECALL = "next_visit_rating_rmse", "next_visit_recall_at_10"
@@ -33,7 +37,7 @@ def workspace(tmp_path_factory):
     fixtures.export_model(folder / "model")
     fixtures.export_model(folder / "equal")
     fixtures.export_model(folder / "hopeless", rank_shift=1000)
-    fixtures.export_model(folder / "worse", rating_shift=0.5, rank_shift=3)
+    fixtures.export_model(folder / "worse", rating_shift=1.5, rank_shift=3)
     return folder
 
 
@@ -226,13 +230,14 @@ CHANGES = Thresholds(
     rating_rmse_worsening=0.01,
     recall_at_10_worsening=0.01,
     recall_at_100_worsening=None,
+    max_leaking_rows=None,
 )
 
 
 def test_a_worse_model_is_not_blessed_over_the_blessed_one(evaluate):
     evaluated = evaluate(CHANGES, model="worse", baseline="model")
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
-    blessed, candidate = expected_metrics(ROWS), expected_metrics(ROWS, 0.5, 3)
+    blessed, candidate = expected_metrics(ROWS), expected_metrics(ROWS, 1.5, 3)
     assert not verdict.blessed
     assert verdict.has_baseline
     assert_metrics_equal({(): verdict.metrics}, {(): candidate})
@@ -246,12 +251,41 @@ def test_a_worse_model_is_not_blessed_over_the_blessed_one(evaluate):
     change = by_threshold[RMSE, "change"]
     assert change.value == pytest.approx(candidate[RMSE])
     assert change.baseline == pytest.approx(blessed[RMSE])
+    assert change.low < candidate[RMSE] - blessed[RMSE] < change.high
+    assert change.low > 0.01
     assert verdict.reasons()[1] == (
-        f"{RMSE} {candidate[RMSE]:.4f} is above the allowed {blessed[RMSE] + 0.01:.4f} "
-        f"(+0.01 from the blessed model's {blessed[RMSE]:.4f})"
+        f"{RMSE} {candidate[RMSE]:.4f} is worse beside the blessed model's {blessed[RMSE]:.4f}: "
+        f"changed by {candidate[RMSE] - blessed[RMSE]:+.4f}, 95 % interval {change.low:+.4f} to "
+        f"{change.high:+.4f}, beyond the allowed +0.01"
     )
-    assert RECALL in verdict.reasons()[0]
-    assert "is below the allowed" in verdict.reasons()[0]
+    assert verdict.reasons()[0].startswith(f"{RECALL} ")
+    assert "is worse beside" in verdict.reasons()[0]
+    words = {change.metric: change.word for change in verdict.changes}
+    assert (words[RMSE], words[RECALL]) == ("worse", "worse")
+
+
+def test_a_model_that_is_worse_within_the_noise_of_the_test_rows_is_blessed(evaluate, workspace):
+    """The same ratings off by half a star, some up and some down: no user says which is better."""
+    random = np.random.default_rng(3)
+    rows = [
+        dataclasses.replace(
+            row, user=n, rating=3.0, predicted=3.0 + 0.6 * random.choice([-1.0, 1.0])
+        )
+        for n, row in enumerate(fixtures.random_rows(60, seed=4, movies=30))
+    ]
+    fixtures.write_examples(workspace / "noisy", rows)
+    fixtures.export_model(workspace / "shifted", rating_shift=0.02)
+    change = None
+    for model, baseline in (("model", "shifted"), ("shifted", "model")):
+        evaluated = evaluate(CHANGES, model=model, baseline=baseline, examples="noisy")
+        verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
+        assert verdict.blessed, verdict.reasons()
+        [change] = [each for each in verdict.changes if each.metric == RMSE]
+        assert change.word == "within noise"
+        assert change.low < change.change < change.high
+        shutil.rmtree(evaluated.evaluation)
+        shutil.rmtree(evaluated.blessing)
+    assert change.change != 0.0
 
 
 def test_a_better_model_is_blessed_over_the_blessed_one(evaluate):
@@ -287,7 +321,7 @@ def test_slices_with_a_baseline_are_those_of_the_candidate(evaluate):
     evaluated = evaluate(CHANGES, model="worse", baseline="model")
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
     expected = {
-        (feature, str(value)): expected_metrics(rows, 0.5, 3)
+        (feature, str(value)): expected_metrics(rows, 1.5, 3)
         for key, rows in rows_by_slice(ROWS).items()
         for feature, value in key
     }

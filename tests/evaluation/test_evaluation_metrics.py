@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import sys
 from fractions import Fraction
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.evaluation import metrics
+from components.evaluation import directions, metrics
 from components.evaluation.verdict import ThresholdResult
 from metrics import bootstrap
 from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
@@ -31,6 +32,7 @@ ROWS = st.lists(
     min_size=1,
     max_size=40,
 )
+COUNTS = ("example_count", "user_count", "leak_checked_rows", "leaking_rows")
 SCENARIOS = ("next_visit_", "in_session_")
 
 
@@ -140,6 +142,8 @@ def oracle(rows):
     return {
         "example_count": float(len(rows)),
         "user_count": float(len({each.user for each in rows})),
+        "leak_checked_rows": 0.0,
+        "leaking_rows": 0.0,
         **{f"next_visit_{name}": value for name, value in next_visit.items()},
         **{f"in_session_{name}": value for name, value in in_session.items()},
     }
@@ -287,7 +291,7 @@ def test_a_prediction_that_is_not_a_number_makes_its_metrics_not_a_number():
 
 def test_no_rows_give_no_numbers():
     found = metrics.metrics_from_sums(metrics.zero_sums())
-    counts = {name: found.pop(name) for name in ("example_count", "user_count")}
+    counts = {name: found.pop(name) for name in COUNTS}
     assert set(counts.values()) == {0.0}
     assert all(math.isnan(value) for value in found.values())
 
@@ -305,22 +309,61 @@ def test_columns_of_different_lengths_are_refused():
         metrics.Rows(np.ones(3, np.int64), two, (answers, answers), two, two, 9)
 
 
+@given(ROWS)
+def test_a_change_is_the_difference_on_the_same_draws_of_users(rows):
+    """Between independent draws two figures of the same rows would seem to differ by chance."""
+    other = [dataclasses.replace(each, predicted=each.predicted + 0.5) for each in rows]
+    first, second = (metrics.sum_rows(to_rows(each)) for each in (rows, other))
+    found = metrics.changes_from_sums(second, first)
+    assert tuple(found) == metrics.CHANGE_NAMES
+    one, two = (metrics.metrics_from_sums(sums) for sums in (first, second))
+    for name in directions.CHANGES:
+        assert found[f"{name}_change"] == pytest.approx(two[name] - one[name], abs=1e-12)
+        low, high = found[f"{name}_change_low"], found[f"{name}_change_high"]
+        assert low <= high
+        if "next_visit_rating" not in name:
+            assert (low, high) == (0.0, 0.0), name
+    swapped = metrics.changes_from_sums(first, second)
+    for name in directions.CHANGES:
+        assert swapped[f"{name}_change_low"] == pytest.approx(-found[f"{name}_change_high"])
+
+
+def test_models_that_were_asked_about_different_users_are_not_compared():
+    first, second = (metrics.sum_rows(to_rows([row(user=user)])) for user in (1, 2))
+    with pytest.raises(ValueError, match="the same users of candidate and baseline"):
+        metrics.changes_from_sums(first, second)
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "word"),
+    [
+        ("next_visit_recall_at_10", 0.01, 0.02, "better"),
+        ("next_visit_recall_at_10", -0.02, -0.01, "worse"),
+        ("next_visit_rating_rmse", 0.01, 0.02, "worse"),
+        ("next_visit_rating_rmse", -0.02, -0.01, "better"),
+        ("next_visit_rating_rmse", -0.02, 0.01, "within noise"),
+        ("next_visit_recall_at_10", 0.0, 0.0, "within noise"),
+        ("next_visit_recall_at_10", math.nan, math.nan, "within noise"),
+        ("next_visit_recall_at_10", None, None, "within noise"),
+    ],
+)
+def test_a_change_is_said_in_words_by_its_whole_interval(metric, low, high, word):
+    assert directions.word_of_change(metric, low, high) == word
+
+
 def test_names_are_those_of_the_scenarios():
     assert tuple(compute([row()])) == metrics.METRIC_NAMES
     for scenario in (NEXT_VISIT, IN_SESSION):
         assert metric_name(scenario, "recall_at_100_low") in metrics.METRIC_NAMES
-    assert all(
-        name.startswith(SCENARIOS) or name in ("example_count", "user_count")
-        for name in metrics.METRIC_NAMES
-    )
+    assert all(name.startswith(SCENARIOS) or name in COUNTS for name in metrics.METRIC_NAMES)
 
 
 @given(rows=ROWS, bound=st.floats(-1, 5), kind=st.sampled_from(["value", "change"]))
 def test_every_metric_is_said_in_words_whatever_its_value(rows, bound, kind):
     found = compute(rows)
     for metric, value in found.items():
-        baseline = None if kind == "value" else value
-        result = ThresholdResult(metric, kind, bound, value, baseline, passed=False)
+        baseline, low, high = (None, None, None) if kind == "value" else (value, -0.1, 0.1)
+        result = ThresholdResult(metric, kind, bound, value, baseline, False, low, high)
         text = result.describe()
         assert text.startswith(metric)
         assert "nan" not in text

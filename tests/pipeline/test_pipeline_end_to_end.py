@@ -349,6 +349,13 @@ def test_changed_model_is_compared_with_the_one_blessed_before(uncached, changed
         assert threshold["baseline"] == pytest.approx(uncached.summary["metrics"][metric])
         assert threshold["value"] == changed.summary["metrics"][metric]
     assert "blessed before" in changed.out
+    assert changed.summary["baseline"] == "compared"
+    for change in changed.summary["changes"]:
+        assert change["low"] <= change["high"]
+        assert change["word"] in ("better", "worse", "within noise")
+        assert f"{change['change']:+.4f} beside the blessed model" in changed.out or (
+            change["metric"] == "in_session_rating_mae"
+        )
 
 
 @pytest.mark.exhaustive

@@ -74,6 +74,19 @@ def test_a_model_of_another_split_is_no_baseline_since_it_has_seen_what_is_test_
     assert [artifact.id for artifact in found[MODEL]] == [1]
 
 
+def test_a_model_of_another_evaluation_is_no_baseline_but_is_told_of(tmp_path):
+    """Its signature lacks outputs that the Evaluator reads: it would stop the run."""
+    models = [model(number, tmp_path) for number in (1, 2, 3)]
+    for artifact in (models[0], models[2]):
+        artifact.set_int_custom_property("evaluation_version", 2)
+    blessings = [blessing(11, 1), blessing(12, 2)]
+    found = LatestOtherBlessedModel().resolve_artifacts(
+        None, {MODEL: models, BLESSING: blessings, CANDIDATE: [models[2]]}
+    )
+    assert found[MODEL] == []
+    assert [artifact.id for artifact in found[BLESSING]] == [12]
+
+
 def test_no_input_at_all_is_no_baseline():
     assert LatestOtherBlessedModel().resolve_artifacts(None, {}) in ({}, {MODEL: []})
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow_model_analysis as tfma
 
 from components.evaluation.directions import LOWER_IS_BETTER
-from components.evaluation.verdict import ThresholdResult
+from components.evaluation.verdict import Change, ThresholdResult
 from components.report.context import Context
 from components.report.page import Figure, Note, Table, Tiles
 from components.report.sections import evaluation as section
@@ -110,7 +110,9 @@ def test_thresholds_say_which_side_is_right_and_whether_they_were_met(context, b
     table = block(blocks, "thresholds")
     assert len(table.rows) == len(context.verdict.thresholds)
     for row in table.rows:
-        assert row[1].startswith("at most" if row[0] in LOWER_IS_BETTER else "at least")
+        assert row[1].startswith(
+            ("at most" if row[0] in LOWER_IS_BETTER else "at least", "not beyond")
+        )
         assert row[4] == "yes"
 
 
@@ -118,13 +120,16 @@ def test_thresholds_say_which_side_is_right_and_whether_they_were_met(context, b
 def refused(context):
     """The same evaluation with a bound it misses and one set by a baseline."""
     missed = ThresholdResult(RMSE, "value", bound=0.01, value=0.9, baseline=None, passed=False)
-    worse = ThresholdResult(RMSE, "change", bound=0.005, value=0.9, baseline=0.8, passed=False)
+    worse = ThresholdResult(
+        RMSE, "change", bound=0.005, value=0.9, baseline=0.8, passed=False, low=0.02, high=0.03
+    )
     other = Context(context.sources)
     other.verdict = dataclasses.replace(
         context.verdict,
         blessed=False,
         thresholds=(missed, worse),
         baseline_metrics={RMSE: 0.8, RECALL: 0.01},
+        changes=(Change(RMSE, 0.025, 0.02, 0.03, "worse"),),
     )
     return section.build(other).blocks
 
@@ -141,16 +146,16 @@ def test_missed_threshold_stands_out_with_its_reason(refused):
 def test_baseline_stands_beside_the_model_and_says_which_is_better(context, refused):
     rows = {row[0]: row for row in block(refused, "metrics").rows}
     own = context.verdict.metrics
-    assert rows[RMSE][4:7] == (0.8, own[RMSE] - 0.8, "no" if own[RMSE] > 0.8 else "yes")
-    assert rows[RECALL][6] == ("yes" if own[RECALL] > 0.01 else "no")
+    assert rows[RMSE][4:9] == (0.8, own[RMSE] - 0.8, 0.02, 0.03, "worse")
+    assert rows[RECALL][6:9] == (None, None, "")
     assert rows["next_visit_rating_mae"][4] is None
     limits = [row[1] for row in block(refused, "thresholds").rows]
-    assert limits[1] == "at most 0.8050 (the baseline +0.005)"
+    assert limits[1] == "not beyond 0.8050 (the baseline +0.005) by the whole interval"
 
 
 def test_every_metric_is_explained(blocks):
     for row in block(blocks, "metrics").rows:
-        assert row[7], row[0]
+        assert row[9], row[0]
 
 
 def test_worst_slice_is_named(blocks, tfma_slices):

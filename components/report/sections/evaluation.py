@@ -10,8 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.directions import HIGH, LOW, LOWER_IS_BETTER, MIN_USERS, NEITHER
-from components.evaluation.verdict import SliceMetrics, ThresholdResult, Verdict
+from components.evaluation.directions import (
+    HIGH,
+    LEAK_CHECKED_ROWS,
+    LEAKING_ROWS,
+    LOW,
+    LOWER_IS_BETTER,
+    MIN_USERS,
+)
+from components.evaluation.verdict import Change, SliceMetrics, ThresholdResult, Verdict
 from components.report import charts
 from components.report.charts import Channel
 from components.report.context import TOP_K, Context
@@ -93,11 +100,12 @@ def _rule(threshold: ThresholdResult) -> str:
         return "comparable with the baseline"
     if threshold.kind == "value":
         return f"{side} {limit:.4f}"
-    return f"{side} {limit:.4f} (the baseline {threshold.bound:+g})"
+    return f"not beyond {limit:.4f} (the baseline {threshold.bound:+g}) by the whole interval"
 
 
 def _metrics(verdict: Verdict) -> Table:
     baseline = verdict.baseline_metrics
+    changes = {change.metric: change for change in verdict.changes}
     names = [name for name in verdict.metrics if not name.endswith((LOW, HIGH))]
     return Table(
         "metrics",
@@ -110,7 +118,9 @@ def _metrics(verdict: Verdict) -> Table:
             Column("To", "number", 4),
             Column("Baseline", "number", 4),
             Column("Change", "number", 4),
-            Column("Better"),
+            Column("Change from", "number", 4),
+            Column("Change to", "number", 4),
+            Column("Beside it"),
             Column("What it is"),
         ),
         tuple(
@@ -121,7 +131,7 @@ def _metrics(verdict: Verdict) -> Table:
                 verdict.metrics.get(name + HIGH),
                 baseline.get(name),
                 verdict.metrics[name] - baseline[name] if name in baseline else None,
-                _better(name, verdict.metrics[name], baseline.get(name)),
+                *_beside(changes.get(name)),
                 meaning(name),
             )
             for name in names
@@ -130,7 +140,12 @@ def _metrics(verdict: Verdict) -> Table:
     )
 
 
-_COUNTS: Mapping[str, str] = {"example_count": "test ratings", "user_count": "people with any"}
+_COUNTS: Mapping[str, str] = {
+    "example_count": "test ratings",
+    "user_count": "people with any",
+    LEAK_CHECKED_ROWS: "test ratings that were asked again with features of other films",
+    LEAKING_ROWS: "of those, how many had an answer that changed, which it must not",
+}
 _ASKED: Mapping[str, str] = {
     NEXT_VISIT.name: "at the next visit",
     IN_SESSION.name: "in a session whose other ratings are known, with their times",
@@ -178,14 +193,9 @@ def meaning(metric: str) -> str:
     return ""
 
 
-def _better(name: str, value: float, baseline: float | None) -> str:
-    if baseline is None or math.isnan(value) or math.isnan(baseline):
-        return ""
-    if name in NEITHER or "popularity" in name:
-        return ""
-    if value == baseline:
-        return "same"
-    return "yes" if (value < baseline) == (name in LOWER_IS_BETTER) else "no"
+def _beside(change: Change | None) -> tuple[float | None, float | None, str]:
+    """Returns the paired interval of a change and what it says; nothing without one."""
+    return (None, None, "") if change is None else (change.low, change.high, change.word)
 
 
 def _top_k(verdict: Verdict) -> Figure:

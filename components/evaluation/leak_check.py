@@ -1,0 +1,156 @@
+"""The leak check: does an answer depend on what a query cannot know?
+
+In use there is no movie to be found and no rating of it; a model whose query reads them from the
+row, or from a table by the row's movie, finds the answer that it was given. So a sample of the rows
+is asked again with those features of another row, and no answer may move:
+
+- with the other's movie features and rating but its own movie id: not the movie's rank, not its
+  predicted stars, not a list;
+- with the other's movie id as well: no list;
+- with the other's time as well: not the list of the next visit, which is the same on all rows of a
+  user.
+
+Sums in another order move scores in their last digits, which can swap two movies of nearly equal
+score; that much is allowed for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from schema.features import FeatureTable, Owner
+from schema.predictions import LIST_LENGTH, NO_ITEM, items_of, rank_of, rating_of
+from schema.scenarios import NEXT_VISIT, SCENARIOS
+
+Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+COPIES = 4
+"""Of each row of the sample: itself and the three that are asked instead."""
+
+LEAST_ROWS = 20
+"""Rows of a batch in the sample; of larger batches `SHARE` of them."""
+SHARE = 0.02
+
+_STARS = 1e-3
+_PLACES = 2.0
+_SHARE_OF_RANK = 0.01
+_ITEMS = 1
+"""How far predicted stars, ranks and lists may move by rounding alone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Swapped:
+    """The features that are swapped with those of another row.
+
+    Attributes:
+      movie: those of the movie and of the rating, but for the movie's id.
+      item_id: the movie's id.
+      timestamp: the time of the row.
+    """
+
+    movie: tuple[str, ...]
+    item_id: str
+    timestamp: str
+
+    @classmethod
+    def of(cls, table: FeatureTable) -> Swapped:
+        """Returns those of a feature table."""
+        owned = (feature.name for feature in table.owned_by(Owner.MOVIE, Owner.LABEL))
+        movie = tuple(name for name in owned if name != table.item_id.name)
+        return cls(movie, table.item_id.name, table.timestamp.name)
+
+    def to_json(self) -> str:
+        """Returns the names as JSON text."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Swapped:
+        """Returns what `to_json` wrote."""
+        value = json.loads(text)
+        return cls(tuple(value["movie"]), value["item_id"], value["timestamp"])
+
+
+def sample(rows: int) -> npt.NDArray[np.int64]:
+    """Returns the numbers of the rows of a batch that are checked, evenly spread."""
+    count = min(rows, max(LEAST_ROWS, int(rows * SHARE)))
+    return np.linspace(0, rows - 1, count).astype(np.int64) if rows else np.zeros(0, np.int64)
+
+
+def copies(examples: Sequence[bytes], swapped: Swapped) -> list[bytes]:
+    """Returns `COPIES` times as many examples: themselves, then the three kinds of copies.
+
+    Each row gets the features of the one before it.
+
+    Args:
+      examples: serialized tf.Examples.
+      swapped: which features.
+    """
+    rows = [tf.train.Example.FromString(example) for example in examples]
+    others = [rows[place - 1] for place in range(len(rows))]
+    groups = (
+        swapped.movie,
+        (*swapped.movie, swapped.item_id),
+        (*swapped.movie, swapped.item_id, swapped.timestamp),
+    )
+    made = list(examples)
+    for names in groups:
+        made += [_with(row, other, names) for row, other in zip(rows, others, strict=True)]
+    return made
+
+
+def _with(row: tf.train.Example, other: tf.train.Example, names: Sequence[str]) -> bytes:
+    """Returns the row with the other's features of those names, or without where it has none."""
+    copy = tf.train.Example()
+    copy.CopyFrom(row)
+    for name in names:
+        copy.features.feature.pop(name, None)
+        if name in other.features.feature:
+            copy.features.feature[name].CopyFrom(other.features.feature[name])
+    serialized: bytes = copy.SerializeToString()
+    return serialized
+
+
+def moved(answers: Outputs) -> Bools:
+    """Returns whether an answer of each row moved when it must not.
+
+    Args:
+      answers: the outputs of the evaluation's signature for what `copies` returned.
+
+    Returns:
+      `[rows]`, as many as were given to `copies`.
+    """
+
+    def of(name: str) -> list[npt.NDArray[Any]]:
+        return np.split(np.asarray(answers[name]), COPIES)
+
+    found = np.zeros(len(of(rank_of(NEXT_VISIT))[0]), np.bool_)
+    for scenario in SCENARIOS:
+        row, other_features, *_ = of(rating_of(scenario))
+        found |= ~np.isclose(row, other_features, rtol=0.0, atol=_STARS, equal_nan=True)
+        row, other_features, *_ = of(rank_of(scenario))
+        allowed = np.maximum(_PLACES, _SHARE_OF_RANK * np.abs(row))
+        found |= np.abs(row - other_features) > allowed
+        row, other_features, other_movie, other_time = of(items_of(scenario))
+        found |= _differ(row, other_features) | _differ(row, other_movie)
+        if scenario is NEXT_VISIT:
+            found |= _differ(row, other_time)
+    return found
+
+
+def _differ(lists: npt.NDArray[Any], others: npt.NDArray[Any]) -> Bools:
+    """Returns which of two `[rows, LIST_LENGTH]` lists differ in more movies than by rounding."""
+    same = (lists[:, :, np.newaxis] == others[:, np.newaxis, :]) & (
+        lists[:, :, np.newaxis] != NO_ITEM
+    )
+    longest = np.maximum(np.sum(lists != NO_ITEM, axis=1), np.sum(others != NO_ITEM, axis=1))
+    differing: Bools = longest - np.sum(same, axis=(1, 2)) > _ITEMS
+    assert lists.shape[1] == LIST_LENGTH
+    return differing
