@@ -205,6 +205,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             blessing=evaluator.outputs["blessing"],
             dataset=config.dataset,
             protocol=config.protocol,
+            features=config.features,
             metadata_file=str(config.paths.metadata),
         ),
         "components/report",

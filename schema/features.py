@@ -59,6 +59,7 @@ class Feature:
       stem: what the names of its transformed features begin with; empty: `name`.
       min_ratings: a value is in the vocabulary from this many training ratings on.
       sliced: whether the evaluation has results for each of its values.
+      label: what the report calls it, in the singular; empty: `stem` or `name`, with spaces.
     """
 
     name: str
@@ -71,6 +72,17 @@ class Feature:
     stem: str = ""
     min_ratings: int = 0
     sliced: bool = False
+    label: str = ""
+
+    @property
+    def key(self) -> str:
+        """What the names of its transformed features and of its charts begin with."""
+        return self.stem or self.name
+
+    @property
+    def called(self) -> str:
+        """What it is called in sentences, such as "release year"."""
+        return self.label or self.key.replace("_", " ")
 
     @property
     def is_model_input(self) -> bool:
@@ -327,7 +339,13 @@ POSITION = Feature("position", Owner.CONTEXT, Kind.POSITION, "int64")
 GENDER = Feature("user_gender", Owner.USER, Kind.GENDER, "string", stem="gender", sliced=True)
 AGE = Feature("raw_user_age", Owner.USER, Kind.AGE, "float32", optional=True, stem="age")
 AGE_BUCKET = Feature(
-    "bucketized_user_age", Owner.USER, Kind.REPORT_ONLY, "int64", optional=True, sliced=True
+    "bucketized_user_age",
+    Owner.USER,
+    Kind.REPORT_ONLY,
+    "int64",
+    optional=True,
+    sliced=True,
+    label="age",
 )
 OCCUPATION = Feature(
     "user_occupation_text", Owner.USER, Kind.CATEGORY, "string", stem="occupation", sliced=True
@@ -350,7 +368,14 @@ RELEASE_YEAR = Feature(
     "movie_year_release", Owner.MOVIE, Kind.YEAR, "int64", optional=True, stem="release_year"
 )
 DIRECTOR = Feature("director", Owner.MOVIE, Kind.CATEGORY, "string", min_ratings=WORD_MIN_RATINGS)
-STAR = Feature("star", Owner.MOVIE, Kind.CATEGORY, "string", min_ratings=WORD_MIN_RATINGS)
+STAR = Feature(
+    "star",
+    Owner.MOVIE,
+    Kind.CATEGORY,
+    "string",
+    min_ratings=WORD_MIN_RATINGS,
+    label="lead actor",
+)
 
 MOVIELENS = FeatureTable(
     (

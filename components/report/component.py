@@ -21,6 +21,7 @@ from tfx.types import artifact, component_spec, standard_artifacts
 from components.gate.component import GatePass
 from components.report import executor
 from components.report.sources import RESULTS_FILE
+from schema.features import FEATURES_KEY, FeatureTable
 
 
 class Report(artifact.Artifact):
@@ -39,6 +40,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
     PARAMETERS = {  # noqa: RUF012 - TFX reads a plain dict
         executor.DATASET_KEY: component_spec.ExecutionParameter(type=str),
         executor.PROTOCOL_KEY: component_spec.ExecutionParameter(type=str),
+        FEATURES_KEY: component_spec.ExecutionParameter(type=str),
         executor.METADATA_FILE_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         executor.RESULTS_FILE_KEY: component_spec.ExecutionParameter(type=str),
         executor.RESULTS_DIGEST_KEY: component_spec.ExecutionParameter(type=str),
@@ -78,6 +80,7 @@ class ReportGen(base_component.BaseComponent):
         *,
         dataset: Mapping[str, Any],
         protocol: str,
+        features: FeatureTable,
         metadata_file: str | None = None,
         results_file: Path = RESULTS_FILE,
         **others: types.BaseChannel,
@@ -88,6 +91,7 @@ class ReportGen(base_component.BaseComponent):
           ratings: `Examples` of the ratings, with `wrangling.json` beside the splits.
           dataset: name, folders and notice of the data, in JSON's terms.
           protocol: data set and split in words.
+          features: the columns of ratings and movies; what is charted follows from them.
           metadata_file: SQLite file of the metadata store; without it the page has no lineage.
           results_file: the comparison of models, which may be missing.
           **others: `movies`, `statistics`, `previous_statistics`, `inferred_schema`,
@@ -100,6 +104,7 @@ class ReportGen(base_component.BaseComponent):
                 **others,
                 dataset=json.dumps(dataset, sort_keys=True),
                 protocol=protocol,
+                features=features.to_json(),
                 metadata_file=metadata_file,
                 results_file=str(results_file),
                 results_digest=_digest(results_file),

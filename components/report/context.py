@@ -99,7 +99,7 @@ class Context:
             return None
         from components.report.counts import count_ratings
 
-        found = count_ratings(self.sources.ratings)
+        found = count_ratings(self.sources.ratings, self.sources.features)
         return found if found.ratings else None
 
     @functools.cached_property
@@ -109,7 +109,7 @@ class Context:
             return None
         from components.report.counts import read_catalogue
 
-        return read_catalogue(self.sources.movies)
+        return read_catalogue(self.sources.movies, self.sources.features)
 
     @functools.cached_property
     def model(self) -> ServedModel | None:

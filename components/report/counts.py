@@ -20,7 +20,7 @@ import tensorflow as tf
 from components.examples.reading import files_of_split, parse, serialized_batches
 from components.report.sources import splits
 from schema import features as raw
-from schema.features import Feature
+from schema.features import MOVIELENS, Feature, FeatureTable, Kind, Owner
 
 IntArray = npt.NDArray[np.int64]
 
@@ -31,16 +31,6 @@ BATCH = 32_768
 
 COUNTED_AT_ONCE = 8_192
 """Ratings per batch of the counts: 30 MB less memory than with `BATCH`, and no slower."""
-
-USER_FACTS: tuple[Feature, ...] = (
-    raw.GENDER,
-    raw.AGE,
-    raw.AGE_BUCKET,
-    raw.OCCUPATION,
-    raw.OCCUPATION_LABEL,
-    raw.ZIP_CODE,
-)
-"""What is kept of each user."""
 
 _MISSING = {"string": raw.UNKNOWN, "int64": -1, "float32": float("nan")}
 # Ratings are counted by half stars.
@@ -58,7 +48,7 @@ class RatingCounts:
     Attributes:
       stars: the ratings that occur, ascending, `[levels]`; to the nearest half star.
       by_split: ratings per split, `[levels]` each.
-      users: a row per user, ascending by id: `USER_FACTS`, index the id.
+      users: a row per user, ascending by id: a column for each of `user_facts`, index the id.
       by_user: `[users, levels]`.
       movie_ids: ids of the movies rated, ascending.
       by_movie: `[movies, levels]`.
@@ -89,26 +79,35 @@ class RatingCounts:
             return np.asarray(counts @ self.stars / totals)
 
 
-def count_ratings(ratings: Path, *, max_rows: int = MAX_ROWS) -> RatingCounts:
+def user_facts(table: FeatureTable) -> tuple[Feature, ...]:
+    """Returns what is kept of each user: the features of one value but the id, in table order."""
+    of_users = table.owned_by(Owner.USER)
+    return tuple(f for f in of_users if f.kind is not Kind.ID and not f.multivalued)
+
+
+def count_ratings(
+    ratings: Path, table: FeatureTable = MOVIELENS, *, max_rows: int = MAX_ROWS
+) -> RatingCounts:
     """Counts the ratings of every split of an Examples artifact.
 
     Args:
       ratings: the artifact's folder.
+      table: the columns of its records.
       max_rows: shards of a split are read until they held so many ratings.
     """
-    users, movies, times = _Table(), _Table(), _Times()
+    users, movies, times = _Table(user_facts(table)), _Table(), _Times()
     by_split: dict[str, IntArray] = {}
     complete = True
     for name, folder in splits(ratings).items():
         before = users.counts.sum(axis=0)
-        complete &= _count_split(folder, max_rows, users, movies, times)
+        complete &= _count_split(folder, table, max_rows, users, movies, times)
         by_split[name] = users.counts.sum(axis=0) - before
     levels = np.flatnonzero(users.counts.sum(axis=0))
     user_order, movie_order = np.argsort(users.ids), np.argsort(movies.ids)
     return RatingCounts(
         stars=levels / 2.0,
         by_split={name: counts[levels] for name, counts in by_split.items()},
-        users=users.facts().iloc[user_order],
+        users=users.facts().iloc[user_order].rename_axis(table.user_id.name),
         by_user=users.counts[user_order][:, levels],
         movie_ids=np.array(movies.ids, np.int64)[movie_order],
         by_movie=movies.counts[movie_order][:, levels],
@@ -118,38 +117,50 @@ def count_ratings(ratings: Path, *, max_rows: int = MAX_ROWS) -> RatingCounts:
     )
 
 
-def _count_split(folder: Path, max_rows: int, users: _Table, movies: _Table, times: _Times) -> bool:
+def _count_split(
+    folder: Path,
+    table: FeatureTable,
+    max_rows: int,
+    users: _Table,
+    movies: _Table,
+    times: _Times,
+) -> bool:
     rows = 0
     for shard in files_of_split(folder):
         if rows >= max_rows:
             return False
-        for batch in read(shard, COUNTED_AT_ONCE):
-            rows += _count_batch(batch, users, movies, times)
+        for batch in read(shard, table, COUNTED_AT_ONCE):
+            rows += _count_batch(batch, table, users, movies, times)
     return True
 
 
 def _count_batch(
-    batch: Mapping[str, tf.Tensor], users: _Table, movies: _Table, times: _Times
+    batch: Mapping[str, tf.Tensor],
+    table: FeatureTable,
+    users: _Table,
+    movies: _Table,
+    times: _Times,
 ) -> int:
-    level = np.rint(2 * batch[raw.RATING.name].numpy()).astype(np.int64).clip(0, _HALVES - 1)
+    level = np.rint(2 * batch[table.rating.name].numpy()).astype(np.int64).clip(0, _HALVES - 1)
     ids, first, inverse = np.unique(
-        batch[raw.USER_ID.name].numpy(), return_index=True, return_inverse=True
+        batch[table.user_id.name].numpy(), return_index=True, return_inverse=True
     )
     rows, new = users.rows(ids)
     if new.any():
         at = first[new]
-        users.add_facts({f.name: tf.gather(batch[f.name], at).numpy() for f in USER_FACTS})
+        users.add_facts({f.name: tf.gather(batch[f.name], at).numpy() for f in users.columns})
     users.add(rows[inverse], level)
-    ids, inverse = np.unique(batch[raw.MOVIE_ID.name].numpy(), return_inverse=True)
+    ids, inverse = np.unique(batch[table.item_id.name].numpy(), return_inverse=True)
     movies.add(movies.rows(ids)[0][inverse], level)
-    times.add(batch[raw.TIMESTAMP.name].numpy(), level)
+    times.add(batch[table.timestamp.name].numpy(), level)
     return len(level)
 
 
 class _Table:
-    """Counts by half stars for ids that appear one after the other."""
+    """Counts by half stars for ids that appear one after the other, and facts of each id."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: tuple[Feature, ...] = ()) -> None:
+        self.columns = columns
         self.ids: list[int] = []
         self._rows: dict[int, int] = {}
         self._counts = np.zeros([0, _HALVES], np.int64)
@@ -184,9 +195,9 @@ class _Table:
     def facts(self) -> pd.DataFrame:
         """Returns the facts by id, in the order of the rows."""
         if not self._facts:
-            return pd.DataFrame({feature.name: [] for feature in USER_FACTS})
+            return pd.DataFrame({feature.name: [] for feature in self.columns})
         table = pd.concat(self._facts, ignore_index=True)
-        table.index = pd.Index(self.ids, name=raw.USER_ID.name)
+        table.index = pd.Index(self.ids)
         return table
 
 
@@ -217,49 +228,80 @@ def _decoded(values: npt.NDArray[np.generic]) -> list[object]:
     return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values.tolist()]
 
 
-def read(shard: str, size: int = BATCH) -> Iterator[Mapping[str, tf.Tensor]]:
+def read(
+    shard: str, table: FeatureTable = MOVIELENS, size: int = BATCH
+) -> Iterator[Mapping[str, tf.Tensor]]:
     """Yields batches of columns: ids as numbers, a missing number as NaN or -1."""
-    return iter(serialized_batches([shard], size).map(_parser()))
+    return iter(serialized_batches([shard], size).map(_parser(table)))
 
 
 @functools.cache
-def _parser() -> tf.types.experimental.GenericFunction:
-    columns = (raw.USER_ID, raw.MOVIE_ID, raw.RATING, raw.TIMESTAMP, *USER_FACTS)
+def _parser(table: FeatureTable) -> tf.types.experimental.GenericFunction:
+    columns = (table.user_id, table.item_id, table.rating, table.timestamp, *user_facts(table))
 
     def parsed(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = parse(examples, columns, _MISSING)
-        for feature in (raw.USER_ID, raw.MOVIE_ID):
+        for feature in (table.user_id, table.item_id):
             batch[feature.name] = tf.strings.to_number(batch[feature.name], tf.int64)
         return dict(batch)
 
     return tf.function(parsed, autograph=False)
 
 
-def read_catalogue(movies: Path) -> pd.DataFrame:
+def catalogue_tags(table: FeatureTable) -> dict[str, Feature]:
+    """Returns the movies' features of several values, by their column of the catalogue.
+
+    The first is called "genres", whatever its name in the records.
+    """
+    found = [f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.TAGS]
+    return {"genres" if place == 0 else f.name: f for place, f in enumerate(found)}
+
+
+def catalogue_names(table: FeatureTable) -> tuple[Feature, ...]:
+    """Returns the movies' features that name somebody or something: columns by their names."""
+    return tuple(f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.CATEGORY)
+
+
+def read_catalogue(movies: Path, table: FeatureTable = MOVIELENS) -> pd.DataFrame:
     """Returns the catalogue: a row per movie in the artifact's order, index the id.
 
-    Columns: title, genres (a tuple of texts), year (NaN where unknown), director, star.
+    Columns: title, "unknown" where the table has none; year, NaN where unknown; those of
+    `catalogue_tags`, each a tuple of texts, and of `catalogue_names`.
     """
-    columns = (
-        raw.MOVIE_ID,
-        raw.TITLE,
-        raw.DIRECTOR,
-        raw.STAR,
-        raw.RELEASE_YEAR,
-        raw.GENRES,
-    )
+    tags, named = catalogue_tags(table), catalogue_names(table)
+    year = next((f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.YEAR), None)
+    single = [table.item_id, *named, *(f for f in (table.title, year) if f is not None)]
     files = [file for folder in splits(movies).values() for file in files_of_split(folder)]
-    tables = []
+    parts = []
     for records in serialized_batches(files, BATCH):
-        parsed = parse(records, columns, _MISSING)
-        genres = tf.RaggedTensor.from_sparse(parsed.pop(raw.GENRES.name)).to_list()
-        table = pd.DataFrame({name: _decoded(value.numpy()) for name, value in parsed.items()})
-        table["genres"] = [tuple(genre.decode("utf-8", "replace") for genre in g) for g in genres]
-        tables.append(table)
-    if not tables:
-        return pd.DataFrame(columns=["title", "genres", "year", "director", "star"])
-    table = pd.concat(tables, ignore_index=True)
-    table.index = pd.Index(table.pop(raw.MOVIE_ID.name).astype("int64"), name=raw.MOVIE_ID.name)
-    table = table.rename(columns={raw.TITLE.name: "title", raw.RELEASE_YEAR.name: "year"})
-    table["year"] = table["year"].astype("float64").where(table["year"] >= 0)
-    return table
+        parsed = dict(parse(records, (*single, *tags.values()), _MISSING))
+        listed = {column: parsed.pop(feature.name) for column, feature in tags.items()}
+        part = pd.DataFrame({name: _decoded(value.numpy()) for name, value in parsed.items()})
+        for column, values in listed.items():
+            part[column] = _tuples(values)
+        parts.append(part)
+    if not parts:
+        return empty_catalogue(table)
+    found = pd.concat(parts, ignore_index=True)
+    item_id = table.item_id.name
+    found.index = pd.Index(found.pop(item_id).astype("int64"), name=item_id)
+    roles = {"title": table.title, "year": year}
+    found = found.rename(columns={f.name: role for role, f in roles.items() if f is not None})
+    if table.title is None:
+        found["title"] = raw.UNKNOWN
+    years = found["year"].astype("float64") if year is not None else np.nan
+    found["year"] = pd.Series(years, found.index).where(lambda held: held >= 0)
+    if "genres" not in found:
+        found["genres"] = [()] * len(found)
+    return found
+
+
+def empty_catalogue(table: FeatureTable) -> pd.DataFrame:
+    """Returns the columns of `read_catalogue` without a movie."""
+    named = (feature.name for feature in catalogue_names(table))
+    return pd.DataFrame(columns=["title", "year", *(catalogue_tags(table) or ("genres",)), *named])
+
+
+def _tuples(values: tf.SparseTensor) -> list[tuple[str, ...]]:
+    rows = tf.RaggedTensor.from_sparse(values).to_list()
+    return [tuple(value.decode("utf-8", "replace") for value in row) for row in rows]

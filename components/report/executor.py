@@ -16,6 +16,7 @@ from components import names
 from components.report.build import write_report
 from components.report.sources import Sources, existing
 from components.report.store import Lineage, read_latest_run
+from schema.features import FEATURES_KEY, FeatureTable
 
 REPORT_KEY = "report"
 DATASET_KEY = "dataset"
@@ -64,7 +65,8 @@ class Executor(base_executor.BaseExecutor):
         Args:
           input_dict: the artifacts to report on, each of which may be missing.
           output_dict: `report`.
-          exec_properties: `dataset` as JSON, `protocol`, `metadata_file`, `results_file`.
+          exec_properties: `dataset` and `features` as JSON, `protocol`, `metadata_file`,
+            `results_file`.
         """
         report = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
         made = write_report(
@@ -88,6 +90,7 @@ class Executor(base_executor.BaseExecutor):
             dataset=json.loads(exec_properties[DATASET_KEY]),
             protocol=exec_properties[PROTOCOL_KEY],
             results=existing(Path(results)) if results else None,
+            features=FeatureTable.from_json(exec_properties[FEATURES_KEY]),
         )
 
 

@@ -14,7 +14,7 @@ from components.examples.reading import files_of_split
 from components.names import TEST, TRAIN, VALIDATION
 from components.report.counts import BATCH, read
 from components.report.sources import splits
-from schema import features as raw
+from schema.features import FeatureTable
 
 LIKED = 4.0
 """Stars from which on a film counts as liked."""
@@ -51,7 +51,7 @@ class Person:
 
 
 def find_people(
-    ratings: Path, genres: Mapping[int, Sequence[str]], count: int
+    ratings: Path, genres: Mapping[int, Sequence[str]], count: int, table: FeatureTable
 ) -> tuple[Person, ...]:
     """Returns people whose favourite genres differ most from everybody's, and from each other.
 
@@ -62,12 +62,13 @@ def find_people(
       ratings: the Examples artifact.
       genres: of each movie.
       count: how many people at most.
+      table: the columns of the ratings.
     """
     folders = splits(ratings)
-    rated = _first_batch(folders.get(TRAIN))
-    for user, stars in _first_batch(folders.get(VALIDATION)).items():
+    rated = _first_batch(folders.get(TRAIN), table)
+    for user, stars in _first_batch(folders.get(VALIDATION), table).items():
         rated.get(user, {}).update(stars)
-    later = _first_batch(folders.get(TEST))
+    later = _first_batch(folders.get(TEST), table)
     people = [
         (user, stars)
         for user, stars in rated.items()
@@ -118,13 +119,13 @@ def _surplus(liked: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(own / np.maximum(own.sum(axis=1, keepdims=True), 1e-9) - everybody)
 
 
-def _first_batch(folder: Path | None) -> dict[int, dict[int, float]]:
+def _first_batch(folder: Path | None, table: FeatureTable) -> dict[int, dict[int, float]]:
     """Returns stars by user and movie of a split's first batch, whole people only."""
     for shard in files_of_split(folder) if folder else ():
-        for batch in read(shard):
-            users = batch[raw.USER_ID.name].numpy()
-            movies = batch[raw.MOVIE_ID.name].numpy().tolist()
-            stars = batch[raw.RATING.name].numpy().tolist()
+        for batch in read(shard, table):
+            users = batch[table.user_id.name].numpy()
+            movies = batch[table.item_id.name].numpy().tolist()
+            stars = batch[table.rating.name].numpy().tolist()
             found: dict[int, dict[int, float]] = {}
             for user, movie, value in zip(users.tolist(), movies, stars, strict=True):
                 found.setdefault(user, {})[movie] = value

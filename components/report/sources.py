@@ -10,6 +10,7 @@ from typing import Any
 
 from components import names
 from components.report.store import Lineage, read_latest_run
+from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
 
 RESULTS_FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "results.json"
 """The comparison of models, in a checkout of the project."""
@@ -40,6 +41,7 @@ class Sources:
       protocol: data set and split in words.
       error: why the run ended early, as it was printed.
       results: the comparison of models.
+      features: the columns of ratings and movies.
     """
 
     ratings: Path | None = None
@@ -60,6 +62,7 @@ class Sources:
     protocol: str = ""
     error: str = ""
     results: Path | None = None
+    features: FeatureTable = MOVIELENS
 
     def serving_model(self) -> Path | None:
         """Returns the SavedModel in the model's artifact; None if there is none."""
@@ -115,7 +118,19 @@ def find_sources(
         protocol=protocol or str(summary.get("protocol") or ""),
         error=error or str(summary.get("error") or ""),
         results=existing(RESULTS_FILE),
+        features=features_of(lineage),
     )
+
+
+def features_of(lineage: Lineage | None) -> FeatureTable:
+    """Returns the feature table of a run's RatingsGen; MovieLens's if that did not start."""
+    for execution in lineage.executions if lineage is not None else ():
+        if execution.component == names.RATINGS_GEN:
+            # The JSON form of a proto that holds a struct: see `ExampleGenOptions.to_proto`.
+            options = json.loads(str(execution.settings.get("custom_config", "{}")))
+            text = options.get("customConfig", {}).get("value", {}).get(FEATURES_KEY)
+            return FeatureTable.from_json(text) if text else MOVIELENS
+    return MOVIELENS
 
 
 def _findings(output_dir: Path, lineage: Lineage) -> Path | None:

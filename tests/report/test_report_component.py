@@ -6,11 +6,13 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+from google.protobuf import json_format
 from tfx import types
 from tfx.types import standard_artifacts
 
 from components.errors import InputError
-from components.report import build, executor
+from components.example_gen.options import ExampleGenOptions
+from components.report import build, executor, sources
 from components.report import cli as command
 from components.report.component import Report, ReportGen
 from components.report.context import Context
@@ -21,6 +23,7 @@ from pipeline import dag, pipeline
 from pipeline import run as runner
 from pipeline.config import RunConfig
 from pipeline.console import FAILED
+from schema.features import MOVIELENS, ZIP_CODE, FeatureTable
 
 pytestmark = [pytest.mark.xdist_group("report")]
 
@@ -59,12 +62,20 @@ def test_every_output_of_the_pipeline_reaches_the_page(run_output):
 
 def test_optional_inputs_may_be_missing(tmp_path):
     component = ReportGen(
-        ratings=channel(standard_artifacts.Examples), dataset={"name": "sample"}, protocol="p"
+        ratings=channel(standard_artifacts.Examples),
+        dataset={"name": "sample"},
+        protocol="p",
+        features=MOVIELENS,
     )
     assert set(component.inputs) == {"ratings"}
     report = Report()
     report.uri = str(tmp_path / "report")
-    properties = {"dataset": '{"name": "sample"}', "protocol": "p", "results_file": "nowhere"}
+    properties = {
+        "dataset": '{"name": "sample"}',
+        "protocol": "p",
+        "features": MOVIELENS.to_json(),
+        "results_file": "nowhere",
+    }
     executor.Executor().Do({}, {"report": [report]}, properties)
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "the run did not get as far as the Evaluator" in page
@@ -72,7 +83,7 @@ def test_optional_inputs_may_be_missing(tmp_path):
 
 
 def key(**changes):
-    arguments = {"dataset": {"name": "sample"}, "protocol": "p", **changes}
+    arguments = {"dataset": {"name": "sample"}, "protocol": "p", "features": MOVIELENS, **changes}
     built = ReportGen(ratings=channel(standard_artifacts.Examples), **arguments)
     return dict(built.spec.exec_properties)
 
@@ -81,10 +92,32 @@ def test_whatever_is_told_on_the_page_is_in_the_cache_key(tmp_path):
     results = tmp_path / "results.json"
     keys = [key(results_file=results), key(results_file=results, protocol="q")]
     keys.append(key(results_file=results, dataset={"name": "sample", "notice": "invented"}))
+    fewer = FeatureTable(tuple(f for f in MOVIELENS.features if f != ZIP_CODE))
+    keys.append(key(results_file=results, features=fewer))
     for text in ("{}", '{"tables": []}'):
         results.write_text(text, encoding="utf-8")
         keys.append(key(results_file=results))
-    assert len({json.dumps(each, sort_keys=True) for each in keys}) == 5
+    assert len({json.dumps(each, sort_keys=True) for each in keys}) == 6
+
+
+def test_a_look_into_the_store_finds_the_feature_table_that_the_ratings_were_read_with(run_output):
+    found = find_sources(run_output)
+    assert found.features == MOVIELENS
+    fewer = FeatureTable(tuple(f for f in MOVIELENS.features if f != ZIP_CODE))
+    executions = [
+        dataclasses.replace(e, settings={"custom_config": options_with(fewer)})
+        if e.component == "RatingsGen"
+        else e
+        for e in found.lineage.executions
+    ]
+    changed = dataclasses.replace(found.lineage, executions=tuple(executions))
+    assert sources.features_of(changed) == fewer
+    assert sources.features_of(None) == MOVIELENS
+
+
+def options_with(table):
+    options = ExampleGenOptions(None, "random", 1, "keep", "", features=table)
+    return json_format.MessageToJson(options.to_proto())
 
 
 def test_section_that_fails_says_so_and_leaves_the_others(tmp_path, monkeypatch):

@@ -75,13 +75,15 @@ def test_facts_of_people_are_those_of_the_raw_file(context, run_output):
 # --- records made by hand
 
 
-def example(user, movie, stars, seconds=880_000_000):
+def example(user, movie, stars, seconds=880_000_000, **texts):
     features = {
         "user_id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(user).encode()])),
         "movie_id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(movie).encode()])),
         "user_rating": tf.train.Feature(float_list=tf.train.FloatList(value=[stars])),
         "timestamp": tf.train.Feature(int64_list=tf.train.Int64List(value=[seconds])),
     }
+    for name, text in texts.items():
+        features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 

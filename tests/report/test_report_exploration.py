@@ -17,7 +17,8 @@ from components.report.counts import count_ratings
 from components.report.groups import binned, cumulative_shares, grouped, leading_share
 from components.report.page import Figure, Note, Page, Table, render
 from components.report.sections import exploration, films
-from components.report.sources import find_sources
+from components.report.sources import Sources, find_sources
+from schema.features import MOVIELENS, ZIP_CODE, Feature, FeatureTable, Kind, Owner
 from schema.us_states import NAMES, STATES, state_of
 
 pytestmark = pytest.mark.xdist_group("report")
@@ -165,7 +166,7 @@ def test_ratings_by_state_are_those_of_the_zip_codes(context, raw):
     states = raw["zip"].map(state_of).dropna().map(NAMES)
     expected = states.value_counts().to_dict()
     assert {
-        group.value: group.ratings for group in exploration.by_state(context.counts)
+        group.value: group.ratings for group in exploration.by_state(context.counts, ZIP_CODE)
     } == expected
     assert sum(expected.values()) < len(raw)  # some are in no state
 
@@ -220,7 +221,7 @@ def test_films_per_rating_got_that_rating_more_often_than_any_other(section, con
 
 def test_films_of_the_same_title_are_told_apart(context):
     twins = context.catalogue.assign(title="Chasing Amy (1997)")
-    labels = films.rated_films(context.counts, twins).label
+    labels = films.rated_films(context.counts, twins, MOVIELENS).label
     assert len(set(labels)) == len(labels)
     assert labels[0] == f"Chasing Amy (1997) [{context.counts.movie_ids[0]}]"
 
@@ -273,7 +274,7 @@ def test_without_film_metadata_directors_and_stars_are_said_to_be_unknown(contex
     plain = context.catalogue.assign(director="unknown", star="unknown")
     found = without(context, catalogue=plain)
     assert "directors are unknown" in notes(found)
-    assert "stars of films are unknown" in notes(found)
+    assert "lead actors are unknown" in notes(found)
     assert not any(getattr(b, "key", "") == "by-director" for b in found.blocks)
 
 
@@ -289,6 +290,66 @@ def test_a_handful_of_ratings_is_explored_as_well(context, tmp_path):
     found = without(context, counts=count_ratings(folder))
     assert "none is called good or bad" in notes(found)
     render(Page("t", "s", Note("v"), (found,)))
+
+
+# --- another feature table
+
+
+FAVOURITE = Feature("user_favourite_genre", Owner.USER, Kind.CATEGORY, "string")
+MOOD = Feature("mood", Owner.MOVIE, Kind.TAGS, "string", multivalued=True)
+TABLE = FeatureTable((*(f for f in MOVIELENS.features if f != ZIP_CODE), FAVOURITE, MOOD))
+
+
+@pytest.fixture(scope="module")
+def other_table(tmp_path_factory):
+    """Ratings and films of a table with one user and one movie feature more, and no zip code."""
+    from test_report_counts import example, write
+
+    folder = tmp_path_factory.mktemp("other-table")
+    favourites = ("Comedy", "Western", "Comedy", "Drama")
+    rows = [
+        example(user, movie, 1 + (user + movie) % 5, user_favourite_genre=favourites[user % 4])
+        for user in range(1, 40)
+        for movie in (1, 2, 3)
+    ]
+    movies = [
+        example(1, movie, 3, movie_title=f"Film {movie}", mood=f"mood {movie % 2}")
+        for movie in (1, 2, 3)
+    ]
+    return Sources(
+        ratings=write(folder / "ratings", rows), movies=write(folder / "movies", movies),
+        features=TABLE,
+    )  # fmt: skip
+
+
+def test_a_new_feature_of_users_is_charted_without_a_line_of_the_report(other_table):
+    found = exploration.build(Context(other_table))
+    sizes = frame(block(found, "user-favourite-genre-mean").table)
+    ratings = dict(zip(sizes["User favourite genre"], sizes["Ratings"], strict=True))
+    # Users 1 to 39 by their number modulo 4, three ratings each.
+    assert ratings == {"Comedy": 3 * (9 + 10), "Western": 3 * 10, "Drama": 3 * 10}
+    assert block(found, "user-favourite-genre-size").title.endswith("by user favourite genre")
+
+
+def test_a_new_feature_of_films_is_charted_and_another_that_is_unknown_is_named(other_table):
+    sections = exploration.build(Context(other_table))
+    assert "The genres are not shown: no film has one." in notes(sections)
+    moods = frame(block(sections, "mood-mean").table)
+    found = dict(zip(moods["Mood"], moods["Films"], strict=True))
+    assert found == {"mood 0": 1, "mood 1": 2}
+
+
+def test_what_the_data_does_not_have_is_said_in_words(other_table):
+    found = exploration.build(Context(other_table))
+    assert "No map: the data has no zip code of users." in notes(found)
+    assert "No groups by occupation: nobody's is known." in notes(found)
+    table = block(found, "describe")
+    assert "user_zip_code" not in [column.title.replace("\u200b", "") for column in table.columns]
+    bare = FeatureTable(
+        tuple(f for f in MOVIELENS.features if f.owner is not Owner.USER or f.kind is Kind.ID)
+    )
+    found = exploration.build(Context(dataclasses.replace(other_table, features=bare)))
+    assert "No groups of people: the data has no gender, age or category" in notes(found)
 
 
 # --- numbers behind the figures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ from components.report.sections.figures import (
 )
 from schema import features as raw
 from schema import us_states
+from schema.features import Feature, FeatureTable, Kind, Owner
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _TENTH = 0.1
@@ -57,12 +59,12 @@ def _blocks(context: Context) -> Iterator[Block]:
             yield Note(f"Over the first {counts.ratings:,} ratings; the rest was not read.")
         yield _stars(counts)
         yield _describe(counts)
-        yield from _people(counts)
+        yield from _people(counts, context.sources.features)
         yield from _activity(counts)
         yield from _times(counts)
     yield from films.blocks(context)
     if counts is not None:
-        yield from _places(counts)
+        yield from _places(counts, context.sources.features)
 
 
 # --- all ratings
@@ -121,7 +123,8 @@ def describe(counts: RatingCounts) -> pd.DataFrame:
     for name in COLUMNS:
         if name in counts.users:
             columns[name] = (counts.users[name], of_user)
-    return pd.DataFrame({name: describe_counted(*columns[name]) for name in COLUMNS})
+    held = [name for name in COLUMNS if name in columns]
+    return pd.DataFrame({name: describe_counted(*columns[name]) for name in held})
 
 
 def _describe(counts: RatingCounts) -> Table:
@@ -133,10 +136,10 @@ def _describe(counts: RatingCounts) -> Table:
         (
             Column("Statistic"),
             # Room to break the line after each underscore.
-            *(Column(name.replace("_", "_\u200b"), "number", 1, grouped=False) for name in COLUMNS),
+            *(Column(name.replace("_", "_\u200b"), "number", 1, grouped=False) for name in table),
         ),
         tuple(
-            (str(statistic), *(whole(table.at[statistic, name]) for name in COLUMNS))
+            (str(statistic), *(whole(table.at[statistic, name]) for name in table))
             for statistic in table.index
         ),
     )
@@ -145,35 +148,54 @@ def _describe(counts: RatingCounts) -> Table:
 # --- people
 
 
-def _people(counts: RatingCounts) -> Iterator[Block]:
+_CHARTED = (Kind.GENDER, Kind.AGE, Kind.CATEGORY)
+"""Kinds of features by whose values people are grouped; the zip code has its maps."""
+
+
+def _people(counts: RatingCounts, table: FeatureTable) -> Iterator[Block]:
     yield Text("People", "Intervals are 95 % and take people as drawn at random.")
+    charted = [f for f in table.owned_by(Owner.USER) if f.kind in _CHARTED]
+    if not charted:
+        yield Note("No groups of people: the data has no gender, age or category of users.")
+    for feature in charted:
+        groups = people_by(counts, feature)
+        if [group.value for group in groups] == [raw.UNKNOWN]:
+            yield Note(f"No groups by {feature.called}: nobody's is known.")
+        else:
+            yield from _group_figures(counts, feature, groups)
+
+
+def people_by(counts: RatingCounts, feature: Feature) -> list[Group]:
+    """Returns the ratings by a feature of people: ages ascending, else most ratings first."""
+    values = counts.users[feature.name]
+    if feature.kind is not Kind.AGE:
+        return sorted(_by_person(counts, values), key=lambda group: -group.ratings)
+    groups = _by_person(counts, values.map(_age_group))
+    return sorted(groups, key=lambda group: _AGE_NAMES.index(group.value))
+
+
+def _group_figures(
+    counts: RatingCounts, feature: Feature, groups: Sequence[Group]
+) -> Iterator[Figure]:
+    key, called = feature.key.replace("_", "-"), feature.called
+    table = _table(key, called, groups, counts)
+    yield _sizes(key, called, groups, counts)
+    if feature.kind is Kind.GENDER:
+        yield star_bars(
+            f"{key}-stars",
+            f"Stars by {called}",
+            "Mean stars: " + listed([f"{g.mean:.2f} for {g.value}" for g in groups]) + ".",
+            called.capitalize(),
+            [(group.value, group.counts) for group in groups],
+            counts.stars,
+            table,
+        )
+        return
+    if feature.kind is Kind.CATEGORY:
+        groups = sorted(groups, key=lambda group: -group.mean)
     overall = float(counts.mean(counts.by_user.sum(axis=0)))
-    genders = _by_person(counts, counts.users[raw.GENDER.name])
-    genders.sort(key=lambda group: -group.ratings)
-    table = _table("gender", "gender", genders, counts)
-    yield _sizes("gender", "gender", genders, counts)
-    yield star_bars(
-        "gender-stars",
-        "Stars by gender",
-        "Mean stars: " + listed([f"{g.mean:.2f} for {g.value}" for g in genders]) + ".",
-        "Gender",
-        [(group.value, group.counts) for group in genders],
-        counts.stars,
-        table,
-    )
-    ages = _by_person(counts, counts.users[raw.AGE_BUCKET.name].map(age_name))
-    ages.sort(key=lambda group: _AGE_NAMES.index(group.value))
-    table = _table("age", "age", ages, counts)
-    yield _sizes("age", "age", ages, counts)
-    yield mean_dots("age-mean", "Mean stars by age", "Age", ages, overall, table)
-    jobs = _by_person(counts, counts.users[raw.OCCUPATION.name])
-    jobs.sort(key=lambda group: -group.ratings)
-    table = _table("occupation", "occupation", jobs, counts)
-    yield _sizes("occupation", "occupation", jobs, counts)
-    jobs = sorted(jobs, key=lambda group: -group.mean)
-    yield mean_dots(
-        "occupation-mean", "Mean stars by occupation", "Occupation", jobs, overall, table
-    )
+    title = f"Mean stars by {called}"
+    yield mean_dots(f"{key}-mean", title, called.capitalize(), groups, overall, table)
 
 
 def _by_person(counts: RatingCounts, values: pd.Series) -> list[Group]:
@@ -195,7 +217,7 @@ def _sizes(key: str, of: str, groups: Sequence[Group], counts: RatingCounts) -> 
 
 def _table(key: str, of: str, groups: Sequence[Group], counts: RatingCounts) -> Table:
     caption = f"Ratings by {of}"
-    return group_table(f"{key}-numbers", caption, of.title(), "People", groups, counts.stars)
+    return group_table(f"{key}-numbers", caption, of.capitalize(), "People", groups, counts.stars)
 
 
 _AGE_NAMES = (
@@ -213,6 +235,12 @@ def age_name(bucket: int) -> str:
     """Returns an age bucket in words; its data value is its lowest age."""
     known = bucket in raw.AGE_BUCKETS
     return _AGE_NAMES[raw.AGE_BUCKETS.index(bucket)] if known else raw.UNKNOWN
+
+
+def _age_group(age: float) -> str:
+    """Returns the name of the bucket that holds an age; "unknown" for one that is missing."""
+    bucket = bisect.bisect_right(raw.AGE_BUCKETS, age) if age > 0 else 0
+    return _AGE_NAMES[max(bucket - 1, 0)] if age > 0 else raw.UNKNOWN
 
 
 # --- activity
@@ -403,26 +431,30 @@ def _time_columns(
 # --- places
 
 
-def _places(counts: RatingCounts) -> Iterator[Block]:
+def _places(counts: RatingCounts, table: FeatureTable) -> Iterator[Block]:
+    zip_code = next((f for f in table.owned_by(Owner.USER) if f.kind is Kind.ZIP_CODE), None)
+    if zip_code is None:
+        yield Note("No map: the data has no zip code of users.")
+        return
     yield Text(
         "Where",
         "By the first three digits of the zip code (table in schema/us_states.py). Other "
         "countries' codes, and those that are unknown, belong to no state.",
     )
-    states = by_state(counts)
+    states = by_state(counts, zip_code)
     if not states:
         yield Note("No map: nobody's zip code is one of the United States.", "warn")
         return
-    table = group_table(
+    numbers = group_table(
         "state-numbers", "Ratings by state", "State", "People", states, counts.stars
     )
-    yield _ratings_map(states, counts, table)
+    yield _ratings_map(states, counts, numbers)
     yield _mean_map(states, counts)
 
 
-def by_state(counts: RatingCounts) -> list[Group]:
+def by_state(counts: RatingCounts, zip_code: Feature) -> list[Group]:
     """Returns the ratings by state, most first; without people who are in none."""
-    found = counts.users[raw.ZIP_CODE.name].map(us_states.state_of)
+    found = counts.users[zip_code.name].map(us_states.state_of)
     rows = np.flatnonzero(found.notna())
     names = [us_states.NAMES[state] for state in found.iloc[rows]]
     groups = grouped(names, rows, counts.by_user, counts.stars)

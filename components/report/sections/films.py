@@ -12,7 +12,12 @@ import pandas as pd
 from components.report import charts
 from components.report.charts import Channel
 from components.report.context import Context
-from components.report.counts import RatingCounts
+from components.report.counts import (
+    RatingCounts,
+    catalogue_names,
+    catalogue_tags,
+    empty_catalogue,
+)
 from components.report.groups import FloatArray, Group, IntArray, grouped
 from components.report.page import Block, Column, Figure, Note, Table, Text
 from components.report.sections import percent
@@ -26,6 +31,7 @@ from components.report.sections.figures import (
     whole,
 )
 from schema import features as raw
+from schema.features import Feature, FeatureTable
 
 _LEAST, _MOST = 5, 100
 _QUANTILE = 0.75
@@ -71,11 +77,11 @@ class Films:
         return rows[np.lexsort((-self.ratings[rows], -self.mean[rows]))]
 
 
-def rated_films(counts: RatingCounts, catalogue: pd.DataFrame | None) -> Films:
+def rated_films(counts: RatingCounts, catalogue: pd.DataFrame | None, table: FeatureTable) -> Films:
     """Returns the films that were rated, in the order of `counts`."""
     ratings = counts.by_movie.sum(axis=1)
     if catalogue is None:
-        catalogue = pd.DataFrame(columns=["title", "genres", "year", "director", "star"])
+        catalogue = empty_catalogue(table)
     facts = catalogue.reindex(counts.movie_ids)
     titles = [
         title if isinstance(title, str) and title != raw.UNKNOWN else f"film {movie}"
@@ -102,7 +108,8 @@ def blocks(context: Context) -> Iterator[Block]:
     if counts is None and catalogue is None:
         return
     yield Text("Films", "Intervals are 95 % and take films as drawn at random.")
-    films = None if counts is None else rated_films(counts, catalogue)
+    table = context.sources.features
+    films = None if counts is None else rated_films(counts, catalogue, table)
     if films is not None:
         yield from _best_and_worst(films)
         yield _relation(films)
@@ -111,8 +118,10 @@ def blocks(context: Context) -> Iterator[Block]:
         yield Note("Years, genres and names are not shown: there is no catalogue.", "warn")
         return
     yield from _years(catalogue, films)
-    yield from _genres(catalogue, films)
-    yield from _names(catalogue, films)
+    for column, feature in catalogue_tags(table).items():
+        yield from _tags(column, feature, catalogue, films)
+    for feature in catalogue_names(table):
+        yield from _names(feature, catalogue, films)
 
 
 # --- best and worst
@@ -270,7 +279,7 @@ def _years(catalogue: pd.DataFrame, films: Films | None) -> Iterator[Block]:
         f"{int(known.median())} or later. Without a year: {len(catalogue) - len(known):,}.",
         charts.columns(
             rows,
-            Channel("year", "movie_year_release", "ordinal"),
+            Channel("year", "year of release", "ordinal"),
             Channel("films", "films", format=charts.WHOLE),
         ),
         Table(
@@ -304,55 +313,66 @@ def _overall(films: Films) -> float:
     return float(counts @ films.stars / counts.sum())
 
 
-# --- genres
+# --- tags, such as genres
 
 
-def _genres(catalogue: pd.DataFrame, films: Films | None) -> Iterator[Block]:
-    if not catalogue["genres"].map(len).any():
-        yield Note("Genres are not shown: no film has one.", "warn")
+def _tags(
+    column: str, feature: Feature, catalogue: pd.DataFrame, films: Films | None
+) -> Iterator[Block]:
+    called, key = feature.called, column.replace("_", "-")
+    if not catalogue[column].map(len).any():
+        yield Note(f"The {called}s are not shown: no film has one.", "warn")
         return
     if films is None:
         return
     pairs = [
-        (row, genre)
-        for row, genres in enumerate(films.facts["genres"])
-        if isinstance(genres, tuple)
-        for genre in genres
+        (row, tag)
+        for row, tags in enumerate(films.facts[column])
+        if isinstance(tags, tuple)
+        for tag in tags
     ]
     rows = np.array([row for row, _ in pairs], np.int64)
-    groups = _grouped([genre for _, genre in pairs], rows, films)
+    groups = _grouped([tag for _, tag in pairs], rows, films)
     groups.sort(key=lambda group: -group.ratings)
-    table = group_table("genres-numbers", "Ratings by genre", "Genre", "Films", groups, films.stars)
+    table = group_table(
+        f"{key}-numbers",
+        f"Ratings by {called}",
+        called.capitalize(),
+        "Films",
+        groups,
+        films.stars,
+    )
     yield size_bars(
-        "genres-size",
-        "Films and ratings by genre; a film counts in each of its genres",
-        "genre",
+        f"{key}-size",
+        f"Films and ratings by {called}; a film counts in each of its {called}s",
+        called,
         "films",
         groups,
         members=len(films.label),
         ratings=int(films.ratings.sum()),
     )
     groups = sorted(groups, key=lambda group: -group.mean)
-    yield mean_dots("genres-mean", "Mean stars by genre", "Genre", groups, _overall(films), table)
+    title = f"Mean stars by {called}"
+    yield mean_dots(f"{key}-mean", title, called.capitalize(), groups, _overall(films), table)
 
 
-# --- directors and stars
+# --- names, such as directors
 
 
-def _names(catalogue: pd.DataFrame, films: Films | None) -> Iterator[Block]:
-    for column, plural in (("director", "directors"), ("star", "stars of films")):
-        known = int((catalogue[column] != raw.UNKNOWN).sum())
-        if not known:
-            yield Note(
-                f"The {plural} are unknown: the run was given no film metadata "
-                "(--metadata-dir), or it holds none of these films.",
-            )
-        elif films is not None:
-            yield _most_rated(column, plural, known / len(catalogue), films)
+def _names(feature: Feature, catalogue: pd.DataFrame, films: Films | None) -> Iterator[Block]:
+    known = int((catalogue[feature.name] != raw.UNKNOWN).sum())
+    if not known:
+        yield Note(
+            f"The {feature.called}s are unknown: the run was given no film metadata "
+            "(--metadata-dir), or it holds none of these films.",
+        )
+    elif films is not None:
+        yield _most_rated(feature, known / len(catalogue), films)
 
 
-def _most_rated(column: str, plural: str, known: float, films: Films) -> Figure:
-    names = films.facts[column]
+def _most_rated(feature: Feature, known: float, films: Films) -> Figure:
+    names = films.facts[feature.name]
+    called, key = feature.called, f"by-{feature.key.replace('_', '-')}"
     rows = np.flatnonzero(names.notna() & (names != raw.UNKNOWN))
     groups = sorted(_grouped(names.iloc[rows].tolist(), rows, films), key=lambda g: -g.ratings)
     shown = groups[:_NAMES]
@@ -368,12 +388,12 @@ def _most_rated(column: str, plural: str, known: float, films: Films) -> Figure:
         {"name": g.value, "ratings": g.ratings, "films": g.members, "mean": g.mean} for g in shown
     ]
     return Figure(
-        f"by-{column}",
-        f"The {plural} with most ratings",
+        key,
+        f"The {called}s with most ratings",
         reading,
         charts.bars(
             bars,
-            Channel("name", column.title(), "nominal", sort=[g.value for g in shown]),
+            Channel("name", called.capitalize(), "nominal", sort=[g.value for g in shown]),
             Channel("ratings", "ratings", format="~s"),
             more=(
                 Channel("films", "Films", format=charts.WHOLE),
@@ -381,9 +401,9 @@ def _most_rated(column: str, plural: str, known: float, films: Films) -> Figure:
             ),
         ),
         group_table(
-            f"by-{column}-numbers",
-            f"Ratings by {column}",
-            column.title(),
+            f"{key}-numbers",
+            f"Ratings by {called}",
+            called.capitalize(),
             "Films",
             groups[:100],
             films.stars,

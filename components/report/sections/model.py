@@ -19,6 +19,7 @@ from components.report.people import Person, find_people
 from components.report.sections import percent, sources_of
 from components.report.served import Predictions, ServedModel
 from schema import features as raw
+from schema.features import FeatureTable, Kind, Owner
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -341,7 +342,7 @@ def _people(context: Context) -> Iterator[Block]:
         return
     catalogue = context.catalogue
     genres = {} if catalogue is None else dict(catalogue["genres"].items())
-    people = find_people(folder, genres, _PEOPLE)
+    people = find_people(folder, genres, _PEOPLE, context.sources.features)
     yield Text(
         "What it recommends",
         f"{len(people)} people whose liking for a genre is farthest from everybody's, asked "
@@ -404,22 +405,23 @@ def _person(
 def _who(context: Context, person: Person) -> str:
     assert context.counts is not None
     facts = context.counts.users.loc[person.user]
-    told = [f"{value}" for value in _facts(facts)]
+    told = list(_facts(facts, context.sources.features))
     mean = sum(person.rated.values()) / len(person.rated)
+    described = f" ({', '.join(told)})" if told else ""
     return (
-        f"User {person.user} ({', '.join(told)}) likes {person.genre}: "
+        f"User {person.user}{described} likes {person.genre}: "
         f"{len(person.rated)} ratings that the model knows, {mean:.1f} stars on average"
     )
 
 
-def _facts(facts: Mapping[str, Any]) -> Iterator[str]:
-    age = facts[raw.AGE.name]
-    if age == age and age > 0:
-        yield f"{age:.0f}"
-    for feature in (raw.GENDER, raw.OCCUPATION):
-        value = str(facts[feature.name])
-        if value and value != raw.UNKNOWN:
-            yield value.lower() if feature is raw.GENDER else value
+def _facts(facts: Mapping[str, Any], table: FeatureTable) -> Iterator[str]:
+    for feature in table.owned_by(Owner.USER):
+        if feature.kind is Kind.AGE and facts[feature.name] > 0:
+            yield f"{facts[feature.name]:.0f}"
+        elif feature.kind in (Kind.GENDER, Kind.CATEGORY):
+            value = str(facts[feature.name])
+            if value and value != raw.UNKNOWN:
+                yield value.lower() if feature.kind is Kind.GENDER else value
 
 
 # --- errors
