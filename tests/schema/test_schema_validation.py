@@ -183,6 +183,7 @@ def test_new_occupations_titles_and_people_are_fine(sample):
     assert errors(batch) == {}
 
 
+@pytest.mark.exhaustive
 @needs_real_data
 def test_the_real_data_has_no_anomaly(tmp_path):
     data, metadata = real_dirs()

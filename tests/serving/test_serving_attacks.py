@@ -13,6 +13,7 @@ import socket
 import time
 import zlib
 
+import handmade
 import httpx
 import pytest
 from serving_fixtures import Server
@@ -427,7 +428,8 @@ def test_the_scheme_of_a_token_may_be_written_in_any_case(guarded, authorization
             assert answer.headers["www-authenticate"].startswith("Bearer realm=")
 
 
-def test_many_wrong_tokens_are_held_back_and_the_right_one_is_not(pushed):
+def test_many_wrong_tokens_are_held_back_and_the_right_one_is_not(tmp_path):
+    handmade.save(tmp_path / "1")
     asked = []
 
     def guess(number):
@@ -440,7 +442,7 @@ def test_many_wrong_tokens_are_held_back_and_the_right_one_is_not(pushed):
             return {answer.status_code for answer in answers}
 
     with (
-        Server(pushed / "serving_model", environment={"SERVING_TOKEN": TOKEN}) as server,
+        Server(tmp_path, environment={"SERVING_TOKEN": TOKEN}) as server,
         concurrent.futures.ThreadPoolExecutor(4) as pool,
         server.client() as http,
     ):

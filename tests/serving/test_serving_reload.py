@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 
+import handmade
 import httpx
 import pytest
 from serving_fixtures import Server
@@ -182,8 +183,9 @@ def test_memory_comes_back_after_a_version_is_replaced(model_dir, version_dir):
         assert used[-1] < used[2] + 60, used
 
 
-def test_a_server_without_a_version_waits_and_starts_when_one_arrives(tmp_path, version_dir):
+def test_a_server_without_a_version_waits_and_starts_when_one_arrives(tmp_path):
     (tmp_path / "models").mkdir()
+    version = handmade.save(tmp_path / "version")
     with Server(
         tmp_path / "models", "--wait", "--poll", "0.1", "--port", "18642", wait_ready=False
     ) as server:
@@ -195,7 +197,7 @@ def test_a_server_without_a_version_waits_and_starts_when_one_arrives(tmp_path, 
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "1"
             assert http.get("/v1/models/movielens").status_code == 404
-            publish(version_dir, tmp_path / "models" / "7")
+            publish(version, tmp_path / "models" / "7")
             until(lambda: http.get("/readyz").status_code == 200, "the version is served")
 
 

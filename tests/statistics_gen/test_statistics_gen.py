@@ -14,6 +14,9 @@ from tfx.utils import json_utils
 
 from components.statistics_gen import executor
 
+# TFX's own executor on Beam takes seconds: one worker runs it, once.
+pytestmark = pytest.mark.xdist_group("statistics_gen")
+
 MANY = 3_000
 SPLITS = ("train", "validation", "test")
 

@@ -18,6 +18,9 @@ from trainer.retrieval import two_towers
 from transform import outputs as out
 from transform import preprocessing
 
+# One training serves all tests here, and the group's worker has traced the graphs before.
+pytestmark = pytest.mark.xdist_group("trainer")
+
 FAVOURITE = Feature("user_favourite_genre", Owner.USER, Kind.CATEGORY, "string", sliced=True)
 TABLE = FeatureTable((*(f for f in MOVIELENS.features if f != raw.ZIP_CODE), FAVOURITE))
 GENRES = ("Comedy", "Drama", "Western")
@@ -54,7 +57,7 @@ def test_a_sum_of_no_features_is_zero():
 def changed(tmp_path_factory):
     """A model of a table that differs from MovieLens's by two features of the user."""
     folder = tmp_path_factory.mktemp("features")
-    generate_sample(folder / "raw", ratings=1000, seed=5)
+    generate_sample(folder / "raw", ratings=600, seed=5)
     read_users = tables.read_users
 
     def with_favourite(*args):

@@ -55,7 +55,7 @@ def test_scores_are_dot_products_of_the_ids_embeddings(joint):
 @pytest.mark.parametrize(
     ("weights", "idle"),
     [
-        ({"retrieval_weight": 0.0}, "retrieval_loss"),
+        pytest.param({"retrieval_weight": 0.0}, "retrieval_loss", marks=pytest.mark.exhaustive),
         ({"rating_weight": 0.0}, "rmse"),
     ],
 )
