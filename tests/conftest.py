@@ -4,8 +4,6 @@ import contextlib
 import fcntl
 import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import hypothesis_profiles
 import pytest
+import sample_run
 import tiers
 
 FUZZ_SEED, FUZZ_UNTIL = "FUZZ_SEED", "FUZZ_UNTIL"
@@ -111,20 +110,8 @@ def sample_output(tmp_path_factory):
     output = shared / "sample-run" / "output"
     with _locked(shared / "sample-run.lock"):
         if not (output / "summary.json").exists():
-            _run_on_sample(output)
+            sample_run.run(output)
     return output
-
-
-def _run_on_sample(output):
-    done = subprocess.run(
-        [sys.executable, "local_runner.py", "--dataset", "sample", "--sample-ratings", "5000",
-         "--epochs", "2", "--output-dir", str(output)],
-        cwd=tiers.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextlib.contextmanager

@@ -186,7 +186,7 @@ def _sample(
             with writable(directory):
                 shutil.rmtree(directory)
         sample.generate_sample(directory, ratings=ratings, seed=seed, progress=progress)
-    return DataSource(SAMPLE, "generated", directory, seed=seed)
+    return DataSource(SAMPLE, "generated", directory.resolve(), seed=seed)
 
 
 def _sample_notice(error: InputError) -> str:

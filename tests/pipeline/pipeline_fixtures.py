@@ -53,19 +53,22 @@ SMALL = ("--dataset", "sample", "--sample-ratings", "1000")
 COMPLETE, CACHED, RUNNING, FAILED = 3, 5, 2, 4
 """States of executions in the ML Metadata store."""
 
-_LENIENT = """\
+LENIENT = {
+    "max_rating_rmse": 5.0,
+    "min_recall_at_10": 0.0,
+    "min_recall_at_100": 0.0,
+    "rating_rmse_worsening": 5.0,
+    "recall_at_10_worsening": 1.0,
+    "recall_at_100_worsening": 1.0,
+}
+"""Thresholds for models of few ratings, which say nothing of what a model should reach."""
+
+_LENIENT_MODULE = f"""\
 from components.evaluation.config import Thresholds
 
 
 def thresholds_for(dataset, split):
-    return Thresholds(
-        max_rating_rmse=5.0,
-        min_recall_at_10=0.0,
-        min_recall_at_100=0.0,
-        rating_rmse_worsening=5.0,
-        recall_at_10_worsening=1.0,
-        recall_at_100_worsening=1.0,
-    )
+    return Thresholds(**{LENIENT!r})
 """
 _PATIENCE = 420.0
 _NOWHERE = "http://127.0.0.1:9/ml-100k.zip"
@@ -115,28 +118,33 @@ class Project:
 
     Args:
       scratch: a new folder for the copy and what the runs write.
+      root: a project to run as it is, with its own thresholds, instead of a copy.
     """
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, root: Path | None = None) -> None:
         self.scratch = scratch
-        self.root = scratch / "project"
+        self.root = root or scratch / "project"
         self.environment = {
             "MOVIELENS_CACHE_DIR": str(scratch / "cache"),
             "MOVIELENS_URL": _NOWHERE,
             "TMPDIR": str(scratch / "tmp"),
         }
-        self.root.mkdir()
         (scratch / "tmp").mkdir()
+        self._warm: subprocess.Popen | None = None
+        self._runs = 0
+        if root is None:
+            self._copy()
+
+    def _copy(self) -> None:
+        self.root.mkdir()
         for path in ROOT.iterdir():
             if path.is_dir() and (path / "__init__.py").exists():
                 shutil.copytree(path, self.root / path.name)
             elif path.suffix in (".py", ".toml"):
                 shutil.copy2(path, self.root)
         shutil.copytree(ROOT / "requirements", self.root / "requirements")
-        # A model of a thousand ratings says nothing of what a model should reach.
-        (self.root / "pipeline" / "thresholds.py").write_text(_LENIENT, encoding="utf-8")
-        self._warm: subprocess.Popen | None = None
-        self._runs = 0
+        thresholds = self.root / "pipeline" / "thresholds.py"
+        thresholds.write_text(_LENIENT_MODULE, encoding="utf-8")
 
     def close(self) -> None:
         if self._warm:
@@ -205,7 +213,7 @@ class Project:
                 timeout=_PATIENCE,
                 check=False,
             ).returncode
-        return _result(code, output, stdout, stderr)
+        return result_of(code, output, stdout, stderr)
 
     def _start_warm(self) -> subprocess.Popen:
         process = subprocess.Popen(
@@ -251,7 +259,7 @@ class WarmRun:
 
     def wait(self) -> Result:
         code = int(self._warm.stdout.readline())
-        return _result(code, self._output, *self._files)
+        return result_of(code, self._output, *self._files)
 
     def wait_for_start_of(self, component: str, seconds: float = 0.0) -> None:
         """Returns when the component has been at work for some time."""
@@ -273,7 +281,8 @@ class WarmRun:
         return self.wait()
 
 
-def _result(code: int, output: Path | None, stdout: Path, stderr: Path) -> Result:
+def result_of(code: int, output: Path | None, stdout: Path, stderr: Path) -> Result:
+    """Reads what a run left; its exit status and the files of its streams are given."""
     output = output or stdout.with_name("no output")
     summary = _text(output / "summary.json")
     return Result(

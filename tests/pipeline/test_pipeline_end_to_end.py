@@ -1,6 +1,7 @@
 """The whole product on a small sample, run after run on one output directory.
 
-Each fixture is a run that follows on the one before it; the tests look at what it left.
+Each fixture is a run that follows on the one before it; the tests look at what it left. The first
+run is the one that all tests share; those after it work on a copy of its output directory.
 """
 
 import json
@@ -11,14 +12,25 @@ import sys
 from pathlib import Path
 
 import pytest
-from pipeline_fixtures import CACHEABLE, CACHED, COMPLETE, COMPONENTS, RESOLVERS, SMALL
+import sample_run
+from pipeline_fixtures import (
+    CACHEABLE,
+    CACHED,
+    COMPLETE,
+    COMPONENTS,
+    LENIENT,
+    RESOLVERS,
+    ROOT,
+    Project,
+    result_of,
+)
 
 from components.data.sample import MARKER_FILE, generate_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_end_to_end")]
 
-ONE_EPOCH = (*SMALL, "--epochs", "1")
-TWO_EPOCHS = (*SMALL, "--epochs", "2")
+THE_SAME = sample_run.ARGUMENTS
+MORE_EPOCHS = (*THE_SAME, "--epochs", "3")
 
 SUMMARY_TYPES = {
     "status": str,
@@ -50,30 +62,57 @@ def with_report(run):
 
 
 @pytest.fixture(scope="module")
-def first(project, output):
-    return with_report(project.run_cold(*ONE_EPOCH, output=output))
+def first(sample_output):
+    streams = [sample_output.with_name(name) for name in (sample_run.OUT, sample_run.ERR)]
+    if not all(path.exists() for path in streams):
+        pytest.skip("SAMPLE_OUTPUT names a run that was not made by these tests")
+    return with_report(result_of(0, sample_output, *streams))
 
 
 @pytest.fixture(scope="module")
-def second(first, project, output):
-    """The same command again, with a variable that users of TFRS are told to set."""
-    assert first.code == 0, first.out + first.err
+def project(tmp_path_factory):
+    """The project itself: no test here edits code, and the first run must be known again."""
+    runs = Project(tmp_path_factory.mktemp("end-to-end"), root=ROOT)
+    yield runs
+    runs.close()
+
+
+@pytest.fixture(scope="module")
+def output(first, sample_output, project):
+    """The output directory that the runs after the first share; its raw files are the same."""
+    copy = project.scratch / "output"
+    shutil.copytree(sample_output, copy, ignore=shutil.ignore_patterns("data"))
+    (copy / "data").symlink_to(sample_output / "data")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def moved(project, output):
+    """The same command after a move, with a variable that users of TFRS are told to set."""
     variables = {"TF_USE_LEGACY_KERAS": "1"}
-    return with_report(project.run_cold(*ONE_EPOCH, output=output, environment=variables))
+    return project.run_cold(*THE_SAME, output=output, environment=variables)
+
+
+@pytest.fixture(scope="module")
+def second(moved, project, output):
+    """The same command again."""
+    assert moved.code == 0, moved.out + moved.err
+    return with_report(project.run(*THE_SAME, output=output))
 
 
 @pytest.fixture(scope="module")
 def too_strict(second, project, output):
     """A bound that no model reaches."""
-    return with_report(project.run(*ONE_EPOCH, output=output, thresholds={"max_rating_rmse": 0.01}))
+    bound = {"max_rating_rmse": 0.01}
+    return with_report(project.run(*THE_SAME, output=output, thresholds=bound))
 
 
 @pytest.fixture(scope="module")
 def uncached_and_intruder(too_strict, project, output):
     """Everything again, and another run that is started in the midst of it."""
-    run = project.start(*ONE_EPOCH, "--no-cache", output=output)
+    run = project.start(*THE_SAME, "--no-cache", output=output, thresholds=LENIENT)
     run.wait_for_start_of("StatisticsGen")
-    intruder = project.run_cold(*ONE_EPOCH, output=output)
+    intruder = project.run_cold(*THE_SAME, output=output)
     assert run.is_at_work, "the intruder must not wait for the end of the run before it"
     return run.wait(), intruder
 
@@ -91,21 +130,21 @@ def intruder(uncached_and_intruder):
 @pytest.fixture(scope="module")
 def changed(uncached, project, output):
     """Another number of epochs, which concerns the Trainer and what follows it."""
-    return project.run(*TWO_EPOCHS, output=output)
+    return project.run(*MORE_EPOCHS, output=output, thresholds=LENIENT)
 
 
 @pytest.fixture(scope="module")
 def without_statistics(changed, project, output):
     """The artifacts of one component were deleted."""
     shutil.rmtree(output / "pipeline_root" / "StatisticsGen" / "statistics")
-    return project.run(*TWO_EPOCHS, output=output)
+    return project.run(*MORE_EPOCHS, output=output, thresholds=LENIENT)
 
 
 @pytest.fixture(scope="module")
 def without_serving_model(without_statistics, project, output):
     """The pushed versions were deleted."""
     shutil.rmtree(output / "serving_model")
-    return project.run(*TWO_EPOCHS, output=output)
+    return project.run(*MORE_EPOCHS, output=output, thresholds=LENIENT)
 
 
 @pytest.fixture(scope="module")
@@ -120,40 +159,40 @@ def other_data(project):
 @pytest.fixture(scope="module")
 def other_kind(without_serving_model, other_data, project, output):
     """Data of another name, where models of the sample are served."""
-    return project.run("--data-dir", other_data, "--epochs", "1", output=output)
+    return project.run("--data-dir", other_data, "--epochs", "1", output=output, thresholds=LENIENT)
 
 
 @pytest.fixture(scope="module")
 def replaced(other_kind, other_data, project, output):
     """The same, and meant."""
-    return project.run("--data-dir", other_data, "--epochs", "1", "--replace", output=output)
+    return project.run(
+        "--data-dir", other_data, "--epochs", "1", "--replace", output=output, thresholds=LENIENT
+    )
 
 
 @pytest.fixture(scope="module")
 def sample_again(replaced, project, output):
     """As when the variable that names the data is lost."""
-    return project.run(*TWO_EPOCHS, "--replace", output=output)
+    return project.run(*MORE_EPOCHS, "--replace", output=output, thresholds=LENIENT)
 
 
 # --- the first run
 
 
 def test_first_run_pushes_a_version(first):
-    assert first.code == 0, first.out + first.err
     assert first.summary["status"] == "pushed"
     assert first.summary["blessed"] is True
     assert list(first.versions) == [first.summary["pushed_version"]]
 
 
-def test_everything_a_run_makes_lies_in_the_output_directory(first, output, project):
+def test_everything_a_run_makes_lies_in_the_output_directory(first, sample_output):
     expected = {"pipeline_root", "metadata.sqlite", "serving_model", "summary.json", "run.log"}
     expected |= {"report"}
-    assert expected <= {path.name for path in output.iterdir()}
+    assert expected <= {path.name for path in sample_output.iterdir()}
     assert first.summary["pushed_path"] == str(
-        output / "serving_model" / first.summary["pushed_version"]
+        sample_output / "serving_model" / first.summary["pushed_version"]
     )
-    beside = {path.name for path in project.scratch.iterdir() if path.is_dir()}
-    assert beside <= {"project", "output", "tmp"}
+    assert [path for path in sample_output.parent.iterdir() if path.is_dir()] == [sample_output]
 
 
 def test_summary_has_every_key_in_its_type(first):
@@ -211,12 +250,14 @@ def test_chatter_of_libraries_is_in_the_log_and_nowhere_else(first):
     assert "Component Transform started" in first.log
 
 
-def test_table_ends_with_the_next_thing_to_type_on_one_line(first, output):
-    assert f"make serve ARGS='--model-dir {output / 'serving_model'}'\n" in first.out
+def test_table_ends_with_the_next_thing_to_type_on_one_line(first, sample_output):
+    assert f"make serve ARGS='--model-dir {sample_output / 'serving_model'}'\n" in first.out
 
 
-def test_pushed_version_loads_in_a_fresh_process(first, output):
-    version = output / "serving_model" / first.summary["pushed_version"]
+@pytest.mark.exhaustive
+def test_pushed_version_loads_in_a_fresh_process(first, sample_output):
+    """In the standard tier a page's command does so (tests/docs)."""
+    version = sample_output / "serving_model" / first.summary["pushed_version"]
     code = (
         "import sys, tensorflow as tf\nprint(*sorted(tf.saved_model.load(sys.argv[1]).signatures))"
     )
@@ -230,8 +271,8 @@ def test_every_component_of_the_first_run_executes_once(first):
     assert first.executions == {(name, COMPLETE): 1 for name in COMPONENTS}
 
 
-def test_run_leaves_a_report_that_gives_its_verdict(first, output):
-    assert first.summary["report"] == str(output / "report" / "index.html")
+def test_run_leaves_a_report_that_gives_its_verdict(first, sample_output):
+    assert first.summary["report"] == str(sample_output / "report" / "index.html")
     assert "output/report/index.html (open it in a browser)" in first.out
     tone, text = first.summary["in_report"]
     assert (tone, text.split(":")[0]) == ("good", "Blessed")
@@ -240,17 +281,22 @@ def test_run_leaves_a_report_that_gives_its_verdict(first, output):
 # --- again
 
 
-def test_second_run_is_all_cached(second):
+def test_moved_output_directory_costs_no_more_than_what_names_it(moved):
+    assert moved.code == 0, moved.out + moved.err
+    assert moved.ran <= RESOLVERS | {"AnomalyGate", "ReportGen"}
+
+
+def test_second_run_is_all_cached(moved, second):
     assert second.code == 0, second.out + second.err
     assert second.ran <= RESOLVERS
     for name in CACHEABLE:
-        assert second.executions[name, COMPLETE] == 1, name
-        assert second.executions[name, CACHED] == 1, name
+        assert second.executions[name, COMPLETE] == moved.executions[name, COMPLETE], name
+        assert second.executions[name, CACHED] == moved.executions[name, CACHED] + 1, name
 
 
-def test_a_variable_that_breaks_the_libraries_is_named_once(second):
-    assert second.err.startswith("TF_USE_LEGACY_KERAS=1 is ignored: ")
-    assert second.err.count("\n") == 1
+def test_a_variable_that_breaks_the_libraries_is_named_once(moved):
+    assert moved.err.startswith("TF_USE_LEGACY_KERAS=1 is ignored: ")
+    assert moved.err.count("\n") == 1
 
 
 def test_second_run_is_up_to_date_and_pushes_nothing(first, second):
