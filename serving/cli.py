@@ -21,13 +21,14 @@ from serving.application import make_application
 from serving.batching import BatchingOptions
 from serving.config import LOOPBACK_HOSTS, MODEL_NAME, Config, is_loopback
 from serving.connection import ConnectionLimits, connections
-from serving.events import Log, announce, open_standard_streams, printable
+from serving.events import Log, announce, printable
 from serving.recommender import Recommender
 from serving.service import Service
 from serving.shutdown import StoppableServer, end
 from serving.tokens import TOKEN_VARIABLE, Token, TokenError, read_token
 from serving.validation import ValidationLimits
 from serving.version_folder import versions_in
+from storage.environment import open_closed_streams
 from storage.errors import PathError
 from storage.paths import refuse_url
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code: 0 after being stopped, 1 if the port or an option cannot be used, 2 if
       there is no model to serve.
     """
-    open_standard_streams()
+    open_closed_streams()
     arguments = _parser().parse_args(argv)
     token = _token(arguments.token_file)
     _check_model_dir(arguments.model_dir)

@@ -12,7 +12,6 @@ import datetime
 import os
 import re
 import select
-import sys
 import threading
 import time
 from typing import IO, Any
@@ -126,17 +125,6 @@ class Log:
             # The reader is gone, or the disk is full: the server goes on without its log.
             return False
         return True
-
-
-def open_standard_streams() -> None:
-    """Opens what the process was started without: 0, 1 and 2 must not become sockets."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def announce(text: str) -> None:

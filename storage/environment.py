@@ -37,7 +37,7 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> list[str]:
     Returns:
       What is ignored and why, in a sentence each.
     """
-    _fill_closed_streams()
+    open_closed_streams()
     told = [
         f"{name}={environment.pop(name)} is ignored: {why}."
         for name, why in IGNORED.items()
@@ -74,8 +74,11 @@ def flush_streams() -> None:
                 _connect_to_nothing(descriptor)
 
 
-def _fill_closed_streams() -> None:
-    """Opens closed ones: files opened later would get their numbers, and output in them."""
+def open_closed_streams() -> None:
+    """Connects closed standard streams to nothing.
+
+    Files and sockets opened later would get their numbers, and the output in them.
+    """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)

@@ -125,8 +125,8 @@ def test_an_announcement_that_nobody_takes_is_no_error():
 def test_a_process_without_standard_streams_opens_none_of_them_as_something_else():
     code = (
         "import os, sys; os.closerange(0, 3); sys.stdout = sys.stderr = None\n"
-        "from serving.events import open_standard_streams\n"
-        "open_standard_streams()\n"
+        "from storage.environment import open_closed_streams\n"
+        "open_closed_streams()\n"
         "assert os.open('/', os.O_RDONLY) > 2 and sys.stderr.buffer and sys.stdout\n"
         "sys.stderr.isatty()\n"
     )
