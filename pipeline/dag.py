@@ -29,7 +29,7 @@ from components import progress
 from components.pusher import executor as pusher
 from components.pusher.publish import Reason
 from pipeline.console import CACHED, FAILED, RAN, Screen
-from pipeline.lean import (
+from pipeline.runtime_patches import (
     forget_side_inputs,
     keep_paths_relative,
     release_memory,

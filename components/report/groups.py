@@ -65,9 +65,9 @@ def grouped(
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = counts @ stars / ratings
         # How far each member's sum of stars is from what its group's mean would give.
-        apart = by_member[rows] @ stars - mean[codes] * by_member[rows].sum(axis=1)
+        deviation = by_member[rows] @ stars - mean[codes] * by_member[rows].sum(axis=1)
         members = np.bincount(codes, minlength=size)
-        variance = np.bincount(codes, apart**2, size) * members / (members - 1) / ratings**2
+        variance = np.bincount(codes, deviation**2, size) * members / (members - 1) / ratings**2
         width = scipy.special.stdtrit(members - 1, _SURE) * np.sqrt(variance)
     width = np.where(members > 1, width, np.nan)
     return [

@@ -1,4 +1,4 @@
-"""A few example people whose tastes differ, with what they rated."""
+"""A few example people who like different genres, with what they rated."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ LIKED = 4.0
 """Stars from which on a film counts as liked."""
 
 _FEWEST, _MOST = 20, 250
-"""Ratings an example has: enough to show a taste, and no more than one can look through."""
+"""Ratings an example has: enough to show a preference, and no more than one can look through."""
 
 _PRIOR = 10.0
-"""Liked films of the average taste that each person is given on top, so few prove little."""
+"""Liked films, spread over the genres as everybody's are, that are added to each person's own: a
+preference that shows in a few films counts little."""
 
 
 @dataclasses.dataclass(frozen=True)

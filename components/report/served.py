@@ -121,10 +121,10 @@ class ServedModel:
         return catalogue.index.to_numpy(np.int64)
 
     @functools.cached_property
-    def tastes(self) -> FloatArray:
-        """Unit vectors `[movies, dims]` of what the movies have in common for those who like them.
+    def similarity_vectors(self) -> FloatArray:
+        """Unit vectors `[movies, dims]` whose dot products are the movies' similarities.
 
-        The last row of the model's own stands for "no movie".
+        The model's own have one row more, the last, which stands for "no movie".
         """
         vectors: FloatArray = self._model.similarity_vectors.numpy()[:-1].astype(np.float64)
         return vectors

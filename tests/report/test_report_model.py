@@ -100,7 +100,7 @@ def test_each_step_of_the_cross_weights_is_twice_the_one_before(blocks):
 def test_neighbours_have_the_largest_cosines(context, blocks):
     found = context.model.similar([1, 2], 4)
     ids = context.model.catalogue_ids(context.catalogue).tolist()
-    cosines = context.model.tastes @ context.model.tastes.T
+    cosines = context.model.similarity_vectors @ context.model.similarity_vectors.T
     for movie, others, similarity in zip([1, 2], found.movie_id, found.similarity, strict=True):
         row = cosines[ids.index(movie)].copy()
         row[ids.index(movie)] = -np.inf

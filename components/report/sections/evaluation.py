@@ -31,11 +31,6 @@ from schema import features as raw
 from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
 
 _TOP_KS = (1, 5, 10, 50, 100)
-_NAMES: Mapping[str, str] = {
-    "user_gender": "gender",
-    "bucketized_user_age": "age",
-    "user_occupation_text": "occupation",
-}
 _RMSE = metric_name(NEXT_VISIT, "rating_rmse")
 _RECALL = metric_name(NEXT_VISIT, "recall_at_{}")
 _TENTHS = 10
@@ -65,7 +60,7 @@ def _evaluation(context: Context) -> Iterator[Block]:
         return
     yield _metrics(verdict)
     yield _top_k(verdict)
-    yield from _slices(verdict)
+    yield from _slices(context, verdict)
 
 
 # --- thresholds and metrics
@@ -247,7 +242,7 @@ def _top_k(verdict: Verdict) -> Figure:
 # --- slices
 
 
-def _slices(verdict: Verdict) -> Iterator[Block]:
+def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
     if not verdict.slices:
         yield Note("No slices were evaluated.")
         return
@@ -257,12 +252,13 @@ def _slices(verdict: Verdict) -> Iterator[Block]:
         f"drawing people again {bootstrap.DRAWS} times; small groups have wide ones, those of "
         f"fewer than {MIN_USERS} people none.",
     )
-    yield Note(_worst(verdict))
+    called = {feature.name: feature.called for feature in context.sources.features.features}
+    yield Note(_worst(verdict, called))
     for feature in dict.fromkeys(s.feature for s in verdict.slices):
         of_feature = [s for s in verdict.slices if s.feature == feature]
-        yield _slice_figure(feature, of_feature, verdict, _RMSE)
-        yield _slice_figure(feature, of_feature, verdict, _RECALL.format(TOP_K))
-    yield _slice_table(verdict.slices)
+        yield _slice_figure(feature, of_feature, verdict, called, _RMSE)
+        yield _slice_figure(feature, of_feature, verdict, called, _RECALL.format(TOP_K))
+    yield _slice_table(verdict.slices, called)
 
 
 def _value(found: SliceMetrics) -> str:
@@ -283,20 +279,20 @@ def _known(found: SliceMetrics, metric: str) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _worst(verdict: Verdict) -> str:
+def _worst(verdict: Verdict, called: Mapping[str, str]) -> str:
     overall = verdict.metrics.get(_RMSE, float("nan"))
     enough = [s for s in verdict.slices if s.metrics.get("example_count", 0) >= _FEW_ROWS]
     if not enough:
         return f"No slice has {_FEW_ROWS} rows; differences between them say nothing."
     ordered = sorted(enough, key=lambda s: -s.metrics[_RMSE])[:3]
     names = "; ".join(
-        f"{_NAMES.get(s.feature, s.feature)} {_value(s)} ({s.metrics[_RMSE]:.3f} "
+        f"{called.get(s.feature, s.feature)} {_value(s)} ({s.metrics[_RMSE]:.3f} "
         f"over {s.metrics['example_count']:,.0f} rows)"
         for s in ordered
     )
     lows = [(s, _known(s, _RMSE + LOW)) for s in enough]
     sure = [
-        f"{_NAMES.get(s.feature, s.feature)} {_value(s)}"
+        f"{called.get(s.feature, s.feature)} {_value(s)}"
         for s, low in lows
         if low is not None and low > overall
     ]
@@ -317,7 +313,11 @@ _SHOWN: Mapping[str, tuple[str, str, str | None]] = {
 
 
 def _slice_figure(
-    feature: str, found: Sequence[SliceMetrics], verdict: Verdict, metric: str
+    feature: str,
+    found: Sequence[SliceMetrics],
+    verdict: Verdict,
+    called: Mapping[str, str],
+    metric: str,
 ) -> Figure:
     title, axis, form = _SHOWN[metric]
     rows: list[dict[str, Any]] = [
@@ -332,7 +332,7 @@ def _slice_figure(
     ]
     if feature != raw.AGE_BUCKET.name:
         rows.sort(key=lambda row: row["metric"], reverse=metric in LOWER_IS_BETTER)
-    name = _NAMES.get(feature, feature)
+    name = called.get(feature, feature)
     overall = verdict.metrics.get(metric, float("nan"))
     by_value = sorted(rows, key=lambda row: row["metric"])
     least, most = by_value[0], by_value[-1]
@@ -362,7 +362,7 @@ def _slice_figure(
     )
 
 
-def _slice_table(found: Sequence[SliceMetrics]) -> Table:
+def _slice_table(found: Sequence[SliceMetrics], called: Mapping[str, str]) -> Table:
     recall = _RECALL.format(TOP_K)
     return Table(
         "slices",
@@ -382,7 +382,7 @@ def _slice_table(found: Sequence[SliceMetrics]) -> Table:
         ),
         tuple(
             (
-                _NAMES.get(s.feature, s.feature),
+                called.get(s.feature, s.feature),
                 _value(s),
                 int(s.metrics.get("example_count", 0)),
                 *(_known(s, _RMSE + end) for end in ("", LOW, HIGH)),

@@ -177,11 +177,11 @@ def _means(groups: Sequence[Group], overall: float, *, all_drawn: bool) -> str:
     if not groups:
         return f"No group has {MEMBERS_FOR_MEAN} members, so none is drawn."
     ordered = sorted(groups, key=lambda group: group.mean)
-    apart = [group.value for group in ordered if group.high < overall or group.low > overall]
+    differing = [group.value for group in ordered if group.high < overall or group.low > overall]
     beyond = (
-        f"More than chance would explain: {listed(apart)}."
-        if apart
-        else "Chance alone could explain the differences."
+        f"The interval does not hold the mean over all for {listed(differing)}."
+        if differing
+        else "The interval of every group holds the mean over all."
     )
     return (
         f"From {ordered[0].mean:.2f} ({ordered[0].value}) to {ordered[-1].mean:.2f} "

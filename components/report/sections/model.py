@@ -29,7 +29,7 @@ _PEOPLE = 3
 _SHOWN = 8
 _MAX_POINTS = 1200
 _FEWEST_RATINGS = 5
-"""A film that fewer have rated says little of the taste of those who like it."""
+"""The vector of a film with fewer ratings says little."""
 
 _GENRES = 7
 """Genres with a colour of their own: what people can tell apart; the rest is one more."""
@@ -224,7 +224,7 @@ def _embedding(model: ServedModel, films: pd.DataFrame) -> Iterator[Block]:
     if len(rows) < 3:
         yield Note(f"No map of films: fewer than 3 have {_FEWEST_RATINGS} ratings.")
         return
-    places, shares = plane(model.tastes[rows])
+    places, shares = plane(model.similarity_vectors[rows])
     shown = known.iloc[rows]
     genres = _genre_of_each(list(shown["genres"]))
     domain = [*(name for name, _ in Counter(genres).most_common() if name != _OTHER)]
@@ -238,8 +238,8 @@ def _embedding(model: ServedModel, films: pd.DataFrame) -> Iterator[Block]:
     yield Figure(
         "embedding",
         f"The {len(rows):,} most rated films, near each other where the same people like them",
-        f"{_apart(places, genres)} The two directions hold {percent(sum(shares))} of what "
-        "distinguishes the films; hover for titles, click a genre to see it alone.",
+        f"{_farthest_genres(places, genres)} The two directions hold {percent(sum(shares))} of the "
+        "variance between films; hover for titles, click a genre to see it alone.",
         charts.scatter(
             points,
             Channel("x", "first principal component", zero=False, format=".1f"),
@@ -286,7 +286,7 @@ def _genre_of_each(listed: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _apart(places: FloatArray, genres: Sequence[str]) -> str:
+def _farthest_genres(places: FloatArray, genres: Sequence[str]) -> str:
     """Says which two genres' centres are farthest from each other."""
     of = np.array(genres)
     centres = {

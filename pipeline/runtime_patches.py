@@ -1,4 +1,7 @@
-"""Savings, and one mend, for a process that runs many Beam pipelines and trains in between."""
+"""Patches of Beam and glibc for a process that runs many Beam pipelines and trains in between.
+
+`keep_paths_relative` mends a fault of Beam; the others save time or memory.
+"""
 
 from __future__ import annotations
 

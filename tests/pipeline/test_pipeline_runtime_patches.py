@@ -13,7 +13,7 @@ from apache_beam.runners.worker import statecache
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.utils import shared
 
-from pipeline.lean import forget_side_inputs, release_memory
+from pipeline.runtime_patches import forget_side_inputs, release_memory
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,7 +65,7 @@ def test_threads_share_two_arenas():
     code = """
 import threading
 from pathlib import Path
-from pipeline.lean import share_arenas
+from pipeline.runtime_patches import share_arenas
 
 share_arenas()
 hold, ready = threading.Event(), threading.Barrier(17)
