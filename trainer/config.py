@@ -163,13 +163,13 @@ class BpmfConfig:
     weight: float = 0.9
     rank: int = 32
     burn_in: int = 40
-    draws: int = 20
-    thinning: int = 6
+    draws: int = 30
+    thinning: int = 8
     components: int = 20
     side_penalty: float = 10.0
     prior_variance: float = 0.02
     noise_freedom: float = 30.0
-    full_ratings: int = 2_000_000
+    full_ratings: int = 400_000
 
     def sweeps(self, ratings: int) -> tuple[int, int, int]:
         """Returns how many sweeps are made before draws count, the draws, and the thinning."""
