@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 from benchmarks import command
 from benchmarks.compare import data
 from benchmarks.compare.data import Task
-from benchmarks.compare.methods import RMSE, TOP_10, TOP_100, USER_NDCG, measure
-from benchmarks.compare.report import IN_SESSION_PREFIX, TRAIN_CPU_SECONDS
+from benchmarks.compare.methods import RECALL_10, RECALL_100, RMSE, USER_NDCG, measure
+from benchmarks.compare.report import TRAIN_CPU_SECONDS
 from benchmarks.compare.runner import splits_of
 from components.errors import InputError
+from schema.scenarios import IN_SESSION, metric_name
 
 if TYPE_CHECKING:
     from trainer.config import TrainerConfig
@@ -40,12 +41,12 @@ Number = int | float
 Value = Number | tuple[Number, ...]
 
 FIGURES: Mapping[str, str] = {
-    "top-10": TOP_10,
-    "top-100": TOP_100,
+    "recall@10": RECALL_10,
+    "recall@100": RECALL_100,
     "RMSE": RMSE,
     "NDCG@10": USER_NDCG,
-    "in session: top-10": IN_SESSION_PREFIX + TOP_10,
-    "in session: RMSE": IN_SESSION_PREFIX + RMSE,
+    "in session: recall@10": metric_name(IN_SESSION, "recall_at_10"),
+    "in session: RMSE": metric_name(IN_SESSION, "rating_rmse"),
     "training, CPU s": TRAIN_CPU_SECONDS,
 }
 """Columns: at the next visit but for the last two, among unseen movies; NDCG@10 is the mean over
@@ -107,7 +108,7 @@ def tasks(loaded: data.Data) -> tuple[Task, ...]:
     splits = splits_of(loaded)
     return tuple(
         Task(loaded, split, split.inner, split.validation)
-        for split in (splits.main, splits.temporal)
+        for split in (splits.main, *splits.by_time)
     )
 
 
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str]) -> None:
         for seed in options.seeds:
             seeded = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
             try:
-                found.append(measure(task, answer_with(task, seeded)))
+                found.append(measure(task, answer_with(task, seeded)).metrics)
             except ValueError as error:
                 raise InputError(
                     f"training with {values} failed",

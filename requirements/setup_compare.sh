@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv-compare, the peers' environment of `make compare`; at once where it is already.
+# Makes .venv-compare, the baselines' environment of `make compare`; at once where it is already.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -38,7 +38,7 @@ rm -rf .venv-compare
 "$base" -m venv .venv-compare
 say "Installing $(grep -c == "$lock") packages into .venv-compare (1 to 2 minutes) ..."
 if ! install_all >"$log" 2>&1; then
-    say "Installing the peers failed: $(grep -iE 'error|cause' "$log" | tail -n 1 | cut -c 1-160)"
+    say "Installing the baselines failed: $(grep -iE 'error|cause' "$log" | tail -n 1 | cut -c 1-160)"
     say "scikit-surprise is compiled here: it takes a C++ compiler (on Debian: apt install build-essential)."
     say "The whole output is in $log; when the cause is gone, the same command goes on."
     exit 1

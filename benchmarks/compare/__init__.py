@@ -1,1 +1,1 @@
-"""Compares the recommender with its peers, one protocol at a time: `make compare`."""
+"""Compares the recommender with other methods, scenario by scenario: `make compare`."""

@@ -1,7 +1,8 @@
-"""Compares the recommender with its peers and writes docs/RESULTS.md and docs/results.json.
+"""Compares the recommender with other methods; writes docs/RESULTS.md and docs/results.json.
 
 make compare                                    # everything
 .venv/bin/python -m benchmarks.compare --only ease ials   # these, then the tables of all there is
+.venv/bin/python -m benchmarks.compare --dataset ml-1m    # on MovieLens-1M
 .venv/bin/python -m benchmarks.compare --quick            # a small part, to see that it works
 
 As long as something is not measured, the tables go to a draft beside the measurements.
@@ -23,16 +24,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import command
-from benchmarks.compare import data, peers_rating, peers_retrieval, report
+from benchmarks.compare import baselines_rating, baselines_retrieval, data, report
 from benchmarks.compare.cache import Cache
 from benchmarks.compare.methods import Method
 from benchmarks.compare.runner import Runner, Say, splits_of
 from components.errors import InputError
+from components.names import ML_100K
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PEERS_PYTHON = ROOT / ".venv-compare" / "bin" / "python"
-PEERS: tuple[Method, ...] = (*peers_retrieval.METHODS, *peers_rating.METHODS)
-_PEERS_STAGE = "--peers-stage"
+BASELINES_PYTHON = ROOT / ".venv-compare" / "bin" / "python"
+BASELINES: tuple[Method, ...] = (*baselines_retrieval.METHODS, *baselines_rating.METHODS)
+_BASELINES_STAGE = "--baselines-stage"
 _QUICK_FOLDS = (1, 2)
 _DRAFT = "draft"
 
@@ -50,6 +52,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog=".venv/bin/python -m benchmarks.compare", description=(__doc__ or "").splitlines()[0]
     )
+    parser.add_argument(
+        "--dataset", choices=data.DATASETS, default=ML_100K, help="default: ml-100k"
+    )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these methods only")
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
     parser.add_argument("--cache-dir", type=Path, default=ROOT / "output" / "compare")
@@ -58,7 +63,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=Path,
         help="where the tables go (default docs, or the cache's draft where some are missing)",
     )
-    parser.add_argument(_PEERS_STAGE, action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(_BASELINES_STAGE, action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
@@ -69,26 +74,26 @@ def main(arguments: Sequence[str]) -> None:
       InputError: wrong use, or data that cannot be read.
     """
     options = parse(arguments)
-    loaded = data.load(options.quick)
+    loaded = data.load(options.quick, options.dataset, options.cache_dir)
     cache = Cache(options.cache_dir, loaded.digest)
     folds = {"folds": _QUICK_FOLDS} if options.quick else {}
     runner = Runner(loaded, splits_of(loaded, **folds), cache, options.quick)
-    if options.peers_stage:
-        _run(runner, _wanted(PEERS, options.only), lambda text: print(text, flush=True))
+    if options.baselines_stage:
+        _run(runner, _wanted(BASELINES, options.only), lambda text: print(text, flush=True))
         return
-    _check_peers_python(options.only)
+    _check_baselines_python(options.only)
     ours = our_methods()
-    wanted = _wanted((*PEERS, *ours), options.only)
-    peers = [method for method in wanted if method in PEERS]
+    wanted = _wanted((*BASELINES, *ours), options.only)
+    baselines = [method for method in wanted if method in BASELINES]
     mine = [method for method in wanted if method in ours]
     with _bars() as add:
-        of_peers, of_ours = (
+        of_baselines, of_ours = (
             add(sum(map(runner.size, methods)), what)
-            for methods, what in ((peers, "peers"), (mine, "TensorFlow"))
+            for methods, what in ((baselines, "baselines"), (mine, "TensorFlow"))
         )
-        with _peers_beside([method.name for method in peers], arguments, of_peers):
+        with _baselines_beside([method.name for method in baselines], arguments, of_baselines):
             _run(runner, mine, of_ours)
-    _write(runner, (*PEERS, *ours), options)
+    _write(runner, (*BASELINES, *ours), options)
 
 
 def _write(runner: Runner, methods: Sequence[Method], options: argparse.Namespace) -> None:
@@ -104,12 +109,12 @@ def _write(runner: Runner, methods: Sequence[Method], options: argparse.Namespac
         print(f"Not all is measured yet of: {', '.join(missing)}.")
 
 
-def _check_peers_python(only: Sequence[str] | None) -> None:
-    wanted = only is None or any(method.name in only for method in PEERS)
-    if wanted and not PEERS_PYTHON.exists():
+def _check_baselines_python(only: Sequence[str] | None) -> None:
+    wanted = only is None or any(method.name in only for method in BASELINES)
+    if wanted and not BASELINES_PYTHON.exists():
         raise InputError(
-            "the peers' environment is not there",
-            expected=str(PEERS_PYTHON),
+            "the baselines' environment is not there",
+            expected=str(BASELINES_PYTHON),
             action="start with `make compare`, which makes it",
         )
 
@@ -129,8 +134,8 @@ def _wanted(methods: Sequence[Method], only: Sequence[str] | None) -> list[Metho
 
 
 @contextlib.contextmanager
-def _peers_beside(names: Sequence[str], arguments: Sequence[str], done: Say) -> Iterator[None]:
-    """Measures peers meanwhile, with the Python of their own environment, and waits for them.
+def _baselines_beside(names: Sequence[str], arguments: Sequence[str], done: Say) -> Iterator[None]:
+    """Measures baselines meanwhile, with the Python of their own environment, and waits for them.
 
     They are held to one thread, and training ours leaves one of two cores idle half of the
     time.
@@ -142,8 +147,8 @@ def _peers_beside(names: Sequence[str], arguments: Sequence[str], done: Say) -> 
         yield
         return
     options = parse(arguments)
-    line = [str(PEERS_PYTHON), "-m", "benchmarks.compare", _PEERS_STAGE, "--only", *names]
-    line += ["--cache-dir", str(options.cache_dir.resolve())]
+    line = [str(BASELINES_PYTHON), "-m", "benchmarks.compare", _BASELINES_STAGE, "--only", *names]
+    line += ["--dataset", options.dataset, "--cache-dir", str(options.cache_dir.resolve())]
     line += ["--quick"] if options.quick else []
     # One thread: figures do not depend on the machine, and implicit asks for it.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

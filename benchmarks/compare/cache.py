@@ -1,4 +1,4 @@
-"""One JSON file per measurement: an interrupted comparison goes on where it was."""
+"""Files of one measurement each: an interrupted comparison goes on where it was."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import functools
 import hashlib
 import json
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.compare.methods import Method, Metrics, Params
+import numpy as np
+
+from benchmarks.compare.methods import Method, Metrics, Params, Sums
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
-_SHARED_MODULES = ("protocols.py", "data.py", "methods.py")
+_SHARED_MODULES = ("protocols.py", "data.py", "methods.py", "movielens_1m.py")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +29,10 @@ class Record:
       split: name of the split.
       stage: "validation" (fitted on the inner lines) or "test" (fitted on all of train).
       params: the method's values.
-      metrics: figures by name.
+      metrics: values by name.
       seconds: time of learning and answering, by the clock.
       cpu_seconds: the same of the processor, all threads together.
+      sums: sums per user that the metrics are made of, to compare methods by.
     """
 
     method: str
@@ -38,6 +42,7 @@ class Record:
     metrics: Metrics
     seconds: float
     cpu_seconds: float
+    sums: Sums = dataclasses.field(default_factory=dict, repr=False)
 
 
 class Cache:
@@ -54,18 +59,25 @@ class Cache:
 
     def find(self, method: Method, split: str, stage: str, params: Params) -> Record | None:
         """Returns what was measured before, if it was; a damaged file counts as none."""
+        path = self._path(method, split, stage, params)
         try:
-            value = json.loads(self._path(method, split, stage, params).read_text("utf-8"))
-            return Record(**value)
-        except (FileNotFoundError, ValueError, TypeError):
+            value = json.loads(path.read_text("utf-8"))
+            with np.load(path.with_suffix(".npz")) as sums:
+                return Record(**value, sums=dict(sums))
+        except (FileNotFoundError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
             return None
 
     def keep(self, method: Method, record: Record) -> None:
         """Writes a record, complete or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(method, record.split, record.stage, record.params)
+        fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n", "utf-8")
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **fields.pop("sums"))
+        partial.replace(path.with_suffix(".npz"))
+        # Last: a record is there when its JSON is.
+        partial.write_text(json.dumps(fields, indent=2) + "\n", "utf-8")
         partial.replace(path)
 
     def _path(self, method: Method, split: str, stage: str, params: Params) -> Path:

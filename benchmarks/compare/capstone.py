@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.compare import protocols
-from benchmarks.compare.data import Data, Task
-from benchmarks.compare.methods import Answer, Method, Params
+from benchmarks.compare.data import ML_100K_ONLY, Data, Task
+from benchmarks.compare.methods import Answer, Asked, Method, Params
 from benchmarks.compare.protocols import FloatArray, IntArray
 from benchmarks.compare.report import RAW_RMSE
 from components.source_hash import source_digest
@@ -92,26 +92,32 @@ def run(task: Task, params: Params) -> Answer:
     # The capstone did not clip; with a network that was never trained that is a star more.
     more = {RAW_RMSE: float(np.sqrt(np.mean((stars - task.data.ratings[task.ask]) ** 2)))}
     if isinstance(model, LeakingModel):
-        ranks_all, ranks_unseen = _leaking_ranks(model, task)
-        return Answer(ranks_all=ranks_all, ranks_unseen=ranks_unseen, predictions=stars, more=more)
+        unfiltered, filtered = _leaking_ranks(model, task)
+        next_visit = Asked(ranks=filtered, ratings=stars)
+        return Answer(next_visit, unfiltered_ranks=unfiltered, more=more)
     candidates = model.movies.numpy()[:-1].astype(np.float64)
-    return Answer(scores=model.users.numpy() @ candidates.T, predictions=stars, more=more)
+    scores = model.users.numpy() @ candidates.T
+    return Answer(
+        Asked(scores=scores, ratings=stars),
+        unfiltered_ranks=protocols.unfiltered_ranks(scores, asking, asked),
+        more=more,
+    )
 
 
 def _leaking_ranks(model: LeakingModel, task: Task) -> tuple[IntArray, IntArray]:
     data = task.data
     seen = protocols.seen_matrix(data.users[task.fit], data.movies[task.fit], data.shape)
     candidates: FloatArray = model.movies.numpy()[:-1].astype(np.float64)
-    of_all, of_unseen = [], []
+    unfiltered, filtered = [], []
     for start in range(0, len(task.ask), _ASK_BATCH):
         lines = task.ask[start : start + _ASK_BATCH]
         users, movies = data.users[lines], data.movies[lines]
         scores = model.query(tf.constant(users), tf.constant(movies)).numpy() @ candidates.T
         # Each row has scores of its own, as if a user of its own had asked.
         rows = np.arange(len(lines))
-        of_all.append(protocols.ranks_all(scores, rows, movies))
-        of_unseen.append(protocols.ranks_unseen(scores, seen[users], rows, movies))
-    return np.concatenate(of_all), np.concatenate(of_unseen)
+        unfiltered.append(protocols.unfiltered_ranks(scores, rows, movies))
+        filtered.append(protocols.filtered_ranks(scores, seen[users], rows, movies))
+    return np.concatenate(unfiltered), np.concatenate(filtered)
 
 
 def _as_trainer_data(task: Task) -> tuple[Interactions, Users]:
@@ -145,6 +151,7 @@ def _method(name: str, title: str, rating: float, retrieval: float, leaking: boo
         ({**params, "epochs": _EPOCHS},),
         {**params, "epochs": 1},
         only_main=True,
+        datasets=ML_100K_ONLY,
         more_source=_source,
     )
 

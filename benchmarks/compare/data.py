@@ -23,6 +23,8 @@ FILES = ("u.data", "u.user", "u.item")
 ML_1M = "ml-1m"
 Dataset = Literal["ml-100k", "ml-1m"]
 DATASETS: tuple[Dataset, ...] = (ML_100K, ML_1M)
+ML_100K_ONLY: tuple[Dataset, ...] = (ML_100K,)
+"""The data sets of methods that take too long on the larger one."""
 
 _TITLE, _RELEASED, _GENRES_FROM = 1, 2, 5
 _AGE_BUCKETS = (18, 25, 35, 45, 50, 56)

@@ -1,4 +1,8 @@
-"""What a method is, what it answers, and the figures made of its answer."""
+"""What a method is, what it answers in each scenario, and the metrics made of its answer.
+
+Metrics are made of sums over each user's rows. The sums are kept, so that two methods can be
+compared user by user (`differences.py`) without asking them again.
+"""
 
 from __future__ import annotations
 
@@ -7,38 +11,71 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+import numpy as np
+
 from benchmarks.compare import protocols
-from benchmarks.compare.data import Task
+from benchmarks.compare.data import ML_1M, Dataset, Task
 from benchmarks.compare.protocols import LIST_LENGTH, FloatArray, IntArray
-from metrics import ranking
+from metrics import ranking, rating
+from schema.scenarios import IN_SESSION, NEXT_VISIT, SCENARIOS, Scenario, metric_name
 
 Params = Mapping[str, float | int | str]
 Metrics = dict[str, float]
 Kind = Literal["retrieval", "rating", "both"]
+Sums = Mapping[str, FloatArray]
+"""By `lists_of` or `ratings_of` a scenario: `[users, columns]` sums over each user's rows."""
 
-P1_TOP_10, P1_TOP_100 = "p1_top_10", "p1_top_100"
-TOP_10, TOP_100 = "top_10", "top_100"
-ROW_NDCG, USER_NDCG, USER_RECALL = "row_ndcg", "user_ndcg", "user_recall"
-RMSE = "rmse"
+RECALL_10 = metric_name(NEXT_VISIT, "recall_at_10")
+RECALL_100 = metric_name(NEXT_VISIT, "recall_at_100")
+USER_NDCG = metric_name(NEXT_VISIT, "user_ndcg_at_10")
+RMSE = metric_name(NEXT_VISIT, "rating_rmse")
+UNFILTERED_10, UNFILTERED_100 = "unfiltered_recall_at_10", "unfiltered_recall_at_100"
+"""Of lists that hold the movies that the user has rated as well: the capstone's way."""
+
+LIST_METRICS = ("recall_at_10", "recall_at_100", "mrr", "row_ndcg_at_10")
+USER_METRICS = ("user_recall_at_10", "user_ndcg_at_10")
+"""Only where all rows of a user are looked for in one list."""
+RATING_METRICS = ("rating_rmse", "rating_mae")
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a method says in one scenario; what it cannot say is None.
+
+    Attributes:
+      scores: `[users, movies]` where one list serves all of a user's rows.
+      ranks: `[ask]` ranks in filtered lists, where it does not.
+      ratings: `[ask]` predicted stars, not clipped.
+    """
+
+    scores: FloatArray | None = None
+    ranks: IntArray | None = None
+    ratings: FloatArray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a method says about the lines it is asked about; what it cannot say is None.
+    """What a method says about the rows it is asked about.
 
     Attributes:
-      scores: `[users, movies]` where one list serves all of a user's lines.
-      ranks_all: `[ask]` ranks among all movies, where it does not.
-      ranks_unseen: `[ask]` the same among unseen movies.
-      predictions: `[ask]` stars, not clipped.
-      more: further figures of its own.
+      next_visit: asked without a time.
+      in_session: asked at the time of the row.
+      unfiltered_ranks: `[ask]` ranks among all movies, of the capstone's models.
+      more: further metrics of its own.
     """
 
-    scores: FloatArray | None = None
-    ranks_all: IntArray | None = None
-    ranks_unseen: IntArray | None = None
-    predictions: FloatArray | None = None
+    next_visit: Asked = Asked()
+    in_session: Asked = Asked()
+    unfiltered_ranks: IntArray | None = None
     more: Metrics = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The metrics of an answer, and the sums per user that they are made of."""
+
+    metrics: Metrics
+    sums: Sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +85,14 @@ class Method:
     Attributes:
       name: on the command line and in file names.
       title: in tables.
-      kind: which figures it is chosen by and shown with.
+      kind: which metrics it is chosen by and shown with.
       run: learns from `Task.fit` and answers `Task.ask`.
       grid: what is tried; a single entry needs no choice.
+      grid_1m: what is tried on MovieLens-1M; None: the same.
       quick: the entry for `--quick`, made to be fast.
-      seeds: put into "seed" of the values; shuffle 42 and the split by time are measured with
-        each of them, other splits with the first.
-      only_main: measured on shuffle 42 alone.
+      seeds: put into "seed" of the values; see `Runner.steps` for what is measured with each.
+      only_main: measured on the first split alone.
+      datasets: those that it is measured on.
       more_source: returns a hash of code it runs outside of its own module.
     """
 
@@ -66,12 +104,18 @@ class Method:
     quick: Params = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     only_main: bool = False
+    grid_1m: tuple[Params, ...] | None = None
+    datasets: tuple[Dataset, ...] = ("ml-100k", "ml-1m")
     more_source: Callable[[], str] = str
 
     @property
     def criterion(self) -> tuple[str, int]:
-        """The figure it is chosen by on validation; 1 where more is better, else -1."""
-        return (RMSE, -1) if self.kind == "rating" else (TOP_10, 1)
+        """The metric it is chosen by on validation; 1 where more is better, else -1."""
+        return (RMSE, -1) if self.kind == "rating" else (RECALL_10, 1)
+
+    def grid_of(self, dataset: Dataset) -> tuple[Params, ...]:
+        """Returns what is tried on a data set."""
+        return self.grid if dataset != ML_1M or self.grid_1m is None else self.grid_1m
 
 
 def grid(**values: tuple[float | str, ...]) -> tuple[Params, ...]:
@@ -82,25 +126,90 @@ def grid(**values: tuple[float | str, ...]) -> tuple[Params, ...]:
     )
 
 
-def measure(task: Task, answer: Answer) -> Metrics:
-    """Returns the figures of an answer, by name; those it does not allow are left out."""
-    users, movies = task.data.users[task.ask], task.data.movies[task.ask]
-    ranks_all, ranks_unseen = answer.ranks_all, answer.ranks_unseen
-    metrics: Metrics = {}
-    if answer.scores is not None:
-        fitted = task.data.users[task.fit], task.data.movies[task.fit]
-        seen = protocols.seen_matrix(*fitted, task.data.shape)
-        ranks_all = protocols.ranks_all(answer.scores, users, movies)
-        ranks_unseen = protocols.ranks_unseen(answer.scores, seen, users, movies)
-        metrics[USER_NDCG] = ranking.user_ndcg(ranks_unseen, users, LIST_LENGTH)
-        metrics[USER_RECALL] = ranking.user_recall(ranks_unseen, users, LIST_LENGTH)
-    if ranks_all is not None:
-        metrics[P1_TOP_10] = ranking.recall_at_k(ranks_all, 10)
-        metrics[P1_TOP_100] = ranking.recall_at_k(ranks_all, 100)
-    if ranks_unseen is not None:
-        metrics[TOP_10] = ranking.recall_at_k(ranks_unseen, 10)
-        metrics[TOP_100] = ranking.recall_at_k(ranks_unseen, 100)
-        metrics[ROW_NDCG] = ranking.row_ndcg(ranks_unseen, LIST_LENGTH)
-    if answer.predictions is not None:
-        metrics[RMSE] = protocols.rmse(answer.predictions, task.data.ratings[task.ask])
-    return metrics | answer.more
+def lists_of(scenario: Scenario) -> str:
+    """Returns the name of the sums that the metrics of lists are made of.
+
+    Their columns: users (1), rows, hits among 10 and among 100, reciprocal ranks, discounted
+    gains up to 10, NDCG@10 and recall@10 of the user's list.
+    """
+    return f"{scenario.name}_lists"
+
+
+def ratings_of(scenario: Scenario) -> str:
+    """Returns the name of the sums that the metrics of ratings are made of.
+
+    Their columns: rows, squared and absolute errors.
+    """
+    return f"{scenario.name}_ratings"
+
+
+def measure(task: Task, answer: Answer) -> Measured:
+    """Returns the metrics of an answer, by name; those it does not allow are left out."""
+    sums: dict[str, FloatArray] = {}
+    for scenario, asked in ((NEXT_VISIT, answer.next_visit), (IN_SESSION, answer.in_session)):
+        sums |= _sums(task, scenario, asked)
+    metrics = {name: float(value) for name, value in metrics_of(_totals(sums)).items()}
+    if answer.unfiltered_ranks is not None:
+        metrics[UNFILTERED_10] = ranking.recall_at_k(answer.unfiltered_ranks, 10)
+        metrics[UNFILTERED_100] = ranking.recall_at_k(answer.unfiltered_ranks, 100)
+    return Measured(metrics | answer.more, sums)
+
+
+def metrics_of(sums: Sums) -> dict[str, FloatArray]:
+    """Returns metrics `[...]` by name from sums `[..., columns]` over users."""
+    metrics: dict[str, FloatArray] = {}
+    for scenario in SCENARIOS:
+        if lists_of(scenario) in sums:
+            users, rows, hits_10, hits_100, reciprocal, gains, ndcg, recall = np.moveaxis(
+                sums[lists_of(scenario)], -1, 0
+            )
+            found = [hits_10 / rows, hits_100 / rows, reciprocal / rows, gains / rows]
+            names = LIST_METRICS
+            if scenario.one_list_per_user:
+                found += [recall / users, ndcg / users]
+                names += USER_METRICS
+            for name, value in zip(names, found, strict=True):
+                metrics[metric_name(scenario, name)] = value
+        if ratings_of(scenario) in sums:
+            rows, squared, absolute = np.moveaxis(sums[ratings_of(scenario)], -1, 0)
+            for name, value in zip(
+                RATING_METRICS, (np.sqrt(squared / rows), absolute / rows), strict=True
+            ):
+                metrics[metric_name(scenario, name)] = value
+    return metrics
+
+
+def _totals(sums: Sums) -> Sums:
+    return {name: values.sum(axis=0) for name, values in sums.items()}
+
+
+def _sums(task: Task, scenario: Scenario, asked: Asked) -> dict[str, FloatArray]:
+    users = task.data.users[task.ask]
+    ranks = asked.ranks
+    if asked.scores is not None:
+        seen = protocols.seen_matrix(
+            task.data.users[task.fit], task.data.movies[task.fit], task.data.shape
+        )
+        ranks = protocols.filtered_ranks(asked.scores, seen, users, task.data.movies[task.ask])
+    found: dict[str, FloatArray] = {}
+    if ranks is not None:
+        found[lists_of(scenario)] = _list_sums(users, ranks)
+    if asked.ratings is not None:
+        errors = rating.clip(asked.ratings, protocols.RATING_SCALE) - task.data.ratings[task.ask]
+        rows, sums = ranking.sums_by_user(users, errors**2, np.abs(errors))
+        found[ratings_of(scenario)] = np.stack([rows, *sums], axis=1)
+    return found
+
+
+def _list_sums(users: IntArray, ranks: IntArray) -> FloatArray:
+    rows, (hits_10, hits_100, reciprocal, gains) = ranking.sums_by_user(
+        users,
+        ranking.hits(ranks, 10),
+        ranking.hits(ranks, 100),
+        ranking.reciprocal_ranks(ranks),
+        ranking.discounted_gains(ranks, LIST_LENGTH),
+    )
+    ndcg = gains / ranking.ideal_gains(rows, LIST_LENGTH)
+    recall = hits_10 / np.minimum(rows, LIST_LENGTH)
+    columns = [np.ones(len(rows)), rows, hits_10, hits_100, reciprocal, gains, ndcg, recall]
+    return np.stack(columns, axis=1)

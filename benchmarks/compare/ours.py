@@ -8,7 +8,7 @@ import gc
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +22,23 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
 from benchmarks import cross_weights
-from benchmarks.compare import methods, protocols
 from benchmarks.compare.data import Data, Task
-from benchmarks.compare.methods import Answer, Method, Metrics, Params
-from benchmarks.compare.protocols import LIST_LENGTH, FloatArray, IntArray
-from benchmarks.compare.report import (
-    CROSS,
-    IN_SESSION_PREFIX,
-    OURS,
-    TRAIN_CPU_SECONDS,
-    TRAIN_SECONDS,
-)
+from benchmarks.compare.methods import Answer, Asked, Method, Metrics, Params
+from benchmarks.compare.protocols import FloatArray, IntArray
+from benchmarks.compare.report import CROSS, OURS, TRAIN_CPU_SECONDS, TRAIN_SECONDS
 from components.data import source, tables
 from components.data.metadata import join_metadata
 from components.data.ratings import RatingsChunk
 from components.example_gen import records
 from components.source_hash import source_digest
-from metrics import ranking
 from schema import features as raw
 from schema import predictions
 from schema.features import MOVIELENS, FeatureTable, Owner
-from schema.scenarios import IN_SESSION, NEXT_VISIT
+from schema.scenarios import IN_SESSION, NEXT_VISIT, Scenario
 from trainer import run as trainer_run
 from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfig
 from trainer.data import reading
 from trainer.serving import describe
-from trainer.serving.module import ServingModel
 from transform.preprocessing import preprocessing_of
 
 _SCHEMA_FILE = Path(raw.__file__).resolve().parent / "schema.pbtxt"
@@ -111,15 +102,12 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
             TRAIN_SECONDS: round(time.monotonic() - started, 2),
             TRAIN_CPU_SECONDS: round(time.process_time() - cpu_started, 2),
         }
-        examples = _examples(task, task.ask, sides)
-        answers = _ask(trained.evaluation.evaluate, examples)
-        unfiltered = _ask(_unfiltered(trained.serving), examples)
+        answers = _ask(trained.evaluation.evaluate, _examples(task, task.ask, sides))
     crosses = _crosses(trained.descriptions[describe.CROSS_WEIGHTS_FILE])
     del trained
     tf.keras.backend.clear_session()
     gc.collect()
-    answer = _answer(task, {**answers, **unfiltered})
-    return dataclasses.replace(answer, more={**answer.more, **crosses, **seconds})
+    return dataclasses.replace(_answer(answers), more={**crosses, **seconds})
 
 
 def _config(params: Params) -> TrainerConfig:
@@ -190,7 +178,7 @@ def _crosses(weights: Mapping[str, Any]) -> Metrics:
 
 
 def _ask(
-    predict: Callable[[tf.Tensor], Mapping[str, tf.Tensor]], examples: list[bytes]
+    predict: tf.types.experimental.GenericFunction, examples: list[bytes]
 ) -> Mapping[str, FloatArray]:
     compiled = tf.function(
         predict, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
@@ -202,52 +190,15 @@ def _ask(
     return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
 
-_UNFILTERED_RANK = "unfiltered_rank"
+def _answer(answers: Mapping[str, FloatArray]) -> Answer:
+    return Answer(_asked(answers, NEXT_VISIT), _asked(answers, IN_SESSION))
 
 
-def _unfiltered(serving: ServingModel) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]]:
-    """Returns what ranks each row's movie at the next visit among all movies, the seen too."""
-
-    def ranks(examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        _, query, movie_row = serving.queries_of(examples)
-        user_state = serving.user_state(query.user_row)
-        scores = serving.retrieval.long_term_scores(user_state, query.profile)
-        movies = serving.movies.count
-        own = tf.gather(scores, tf.minimum(movie_row, movies - 1), batch_dims=1)
-        not_below = tf.reduce_sum(tf.cast(~(scores < own[:, tf.newaxis]), tf.int64), axis=1)
-        unknown = tf.cast(predictions.UNKNOWN_RANK, tf.int64)
-        return {_UNFILTERED_RANK: tf.where(movie_row < movies, not_below, unknown)}
-
-    return ranks
-
-
-def _answer(task: Task, answers: Mapping[str, FloatArray]) -> Answer:
-    """Returns ranks and stars of the next visit, and under names of their own those in session."""
-    users = task.data.users[task.ask]
-    next_visit, in_session = (
-        _missed_is_last(answers[predictions.rank_of(scenario)])
-        for scenario in (NEXT_VISIT, IN_SESSION)
+def _asked(answers: Mapping[str, FloatArray], scenario: Scenario) -> Asked:
+    return Asked(
+        ranks=answers[predictions.rank_of(scenario)].astype(np.int64),
+        ratings=answers[predictions.rating_of(scenario)].astype(np.float64),
     )
-    ratings = answers[predictions.rating_of(IN_SESSION)].astype(np.float64)
-    return Answer(
-        ranks_all=_missed_is_last(answers[_UNFILTERED_RANK]),
-        ranks_unseen=next_visit,
-        predictions=answers[predictions.rating_of(NEXT_VISIT)].astype(np.float64),
-        more={
-            methods.USER_NDCG: ranking.user_ndcg(next_visit, users, LIST_LENGTH),
-            methods.USER_RECALL: ranking.user_recall(next_visit, users, LIST_LENGTH),
-            IN_SESSION_PREFIX + methods.TOP_10: ranking.recall_at_k(in_session, 10),
-            IN_SESSION_PREFIX + methods.TOP_100: ranking.recall_at_k(in_session, 100),
-            IN_SESSION_PREFIX + methods.ROW_NDCG: ranking.row_ndcg(in_session, LIST_LENGTH),
-            IN_SESSION_PREFIX + methods.RMSE: protocols.rmse(ratings, task.data.ratings[task.ask]),
-        },
-    )
-
-
-def _missed_is_last(ranks: IntArray) -> IntArray:
-    """Returns the ranks with a movie that is not in the catalogue far behind all others."""
-    found: IntArray = np.where(ranks == predictions.UNKNOWN_RANK, 10**6, ranks)
-    return found
 
 
 def _source() -> str:

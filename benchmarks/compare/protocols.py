@@ -1,39 +1,72 @@
-"""The protocols of the comparison: who is trained on what, asked what, and how it is scored.
+"""The splits of the comparison, and the ranks of the movies to be found.
 
-- P1: random split, rank of the test movie among all movies.
-- P2: random split, rank among the movies that are not in the user's training ratings.
-- P3: each user's last 20 % by time is test; rank as in P2.
-- RMSE on the same test rows, predictions clipped to the scale; also on the official folds.
-
-Everything is a function of arrays: rows are lines of `u.data` in the order of the file, and
-users and movies are their row numbers, from 0 on.
+Everything is a function of arrays: rows are lines of the file of ratings in its order, and users
+and movies are their row numbers, from 0 on. Ranks are those in filtered lists, without the movies
+that the user rated in what was learned from, but for `unfiltered_ranks`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from components.example_gen import splits
-from metrics import ranking, rating
+from components.names import SplitMethod
+from metrics import ranking
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-P1, P2, P3, RMSE = "P1", "P2", "P3", "RMSE"
 TRAIN_SHARE = 0.8
 VALIDATION_SHARE = 0.1
 RATING_SCALE = (1.0, 5.0)
 LIST_LENGTH = 10
 """How many movies of a list count in NDCG, recall of users and the ceiling."""
 FOLDS: tuple[int, ...] = (1, 2, 3, 4, 5)
-TEMPORAL_TIES_SEED = 42
-"""Of the hash that orders a user's ratings of the same second."""
+PIPELINE_SEED = 42
+"""Of the pipeline's split function: of the random split, and of the order of equal times."""
 
 _VALIDATION_STREAM = 1
+
+
+PIPELINE_NAMES: Mapping[SplitMethod, str] = {
+    "random": "the pipeline's random split",
+    "temporal": "last 20 % of each user",
+    "leave-one-out": "last rating of each user",
+}
+
+
+class Ratings(Protocol):
+    """The arrays that a split is made of, as `data.Data` has them."""
+
+    @property
+    def users(self) -> IntArray:
+        """`[rows]` row numbers of users."""
+
+    @property
+    def movies(self) -> IntArray:
+        """`[rows]` row numbers of movies."""
+
+    @property
+    def user_ids(self) -> IntArray:
+        """`[users]` ids by row number."""
+
+    @property
+    def movie_ids(self) -> IntArray:
+        """`[movies]` ids by row number."""
+
+    @property
+    def timestamps(self) -> IntArray:
+        """`[rows]` unix seconds."""
+
+    @property
+    def position(self) -> IntArray | None:
+        """`[rows]` places in the file, where its order means something."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,17 +78,19 @@ class Split:
       inner: fitted while choices are made.
       validation: choices are made on it.
       test: measured once.
+      not_asked: lines between the two, of users of whom `inner` has no line: in the final fit.
     """
 
     name: str
     inner: IntArray
     validation: IntArray
     test: IntArray
+    not_asked: IntArray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def train(self) -> IntArray:
-        """Lines of the final fit: everything but the test, ascending."""
-        return np.sort(np.concatenate([self.inner, self.validation]))
+        """Lines of the final fit, ascending: all but the test and what came after it began."""
+        return np.sort(np.concatenate([self.inner, self.validation, self.not_asked]))
 
 
 def random_split(rows: int, seed: int) -> Split:
@@ -91,22 +126,42 @@ def official_fold(rows: int, fold: int) -> Split:
     return _with_validation(f"u{fold}", train, test, fold)
 
 
-def temporal_split(
-    user_id: IntArray, movie_id: IntArray, timestamp: IntArray, position: IntArray | None = None
-) -> Split:
-    """Returns each user's last 20 % by time as test, the 10 % before as validation.
+def pipeline_split(data: Ratings, method: SplitMethod) -> Split:
+    """Returns the split that the pipeline makes of the same ratings (`--split method`)."""
+    part = splits.assign_splits(
+        method,
+        data.user_ids[data.users],
+        data.movie_ids[data.movies],
+        data.timestamps,
+        PIPELINE_SEED,
+        position=data.position,
+        times=splits.split_times(data.timestamps),
+    )
+    return Split(PIPELINE_NAMES[method], *(np.flatnonzero(part == number) for number in range(3)))
 
-    It is the pipeline's own rule (`components.example_gen.splits`).
+
+def timeline_split(data: Ratings, share: float) -> Split:
+    """Returns the pipeline's timeline, whose test begins after a share of all ratings.
+
+    Asked are known users only, those with a line in what was learned from: without one a method
+    has nothing to tell them apart by.
 
     Args:
-      user_id: `[rows]` ids as in the file.
-      movie_id: `[rows]` the same of movies.
-      timestamp: `[rows]` unix seconds.
-      position: `[rows]` places in the file, where its order means something.
+      data: the ratings.
+      share: of all ratings by time, 0 to 1.
     """
-    part = splits.temporal_splits(user_id, movie_id, timestamp, TEMPORAL_TIES_SEED, position)
+    test_begins = splits.time_after(data.timestamps, share)
+    part = splits.timeline_splits(data.timestamps, splits.split_times(data.timestamps, test_begins))
     inner, validation, test = (np.flatnonzero(part == number) for number in range(3))
-    return Split("last 20 % of each user", inner, validation, test)
+    known = np.isin(data.users[validation], data.users[inner])
+    before = np.concatenate([inner, validation])
+    return Split(
+        f"from {share:.0%} of all time on, known users",
+        inner,
+        validation[known],
+        test[np.isin(data.users[test], data.users[before])],
+        validation[~known],
+    )
 
 
 def _with_validation(name: str, train: IntArray, test: IntArray, seed: int) -> Split:
@@ -115,7 +170,7 @@ def _with_validation(name: str, train: IntArray, test: IntArray, seed: int) -> S
     return Split(name, np.sort(order[count:]), np.sort(order[:count]), np.sort(test))
 
 
-def ranks_all(scores: FloatArray, users: IntArray, movies: IntArray) -> IntArray:
+def unfiltered_ranks(scores: FloatArray, users: IntArray, movies: IntArray) -> IntArray:
     """Returns the rank `[rows]` of each row's movie among all movies, from 1 on.
 
     1 + the number of other movies with a score at least as high: ties count against us. A
@@ -127,15 +182,15 @@ def ranks_all(scores: FloatArray, users: IntArray, movies: IntArray) -> IntArray
       movies: `[rows]` the movie to be found.
     """
     excluded = np.zeros(scores.shape, np.bool_)
-    return ranks_unseen(scores, excluded, users, movies)
+    return filtered_ranks(scores, excluded, users, movies)
 
 
-def ranks_unseen(
+def filtered_ranks(
     scores: FloatArray, seen: BoolArray, users: IntArray, movies: IntArray
 ) -> IntArray:
     """Returns the rank `[rows]` among the movies that the user has not seen, from 1 on.
 
-    As `ranks_all`, with the movies of `seen` removed. The movie to be found always stays.
+    As `unfiltered_ranks`, with the movies of `seen` removed. The movie to be found always stays.
 
     Args:
       scores: `[users, movies]`, higher is better.
@@ -174,13 +229,3 @@ def user_only_ceiling(users: IntArray) -> float:
     """
     _, counts = np.unique(users, return_counts=True)
     return ranking.user_only_ceiling(counts, LIST_LENGTH)
-
-
-def rmse(predicted: FloatArray, ratings: FloatArray) -> float:
-    """Returns the root of the mean squared error, predictions clipped to the scale.
-
-    Args:
-      predicted: `[rows]` stars.
-      ratings: `[rows]` stars given.
-    """
-    return rating.rmse(rating.clip(predicted, RATING_SCALE), ratings)

@@ -7,40 +7,46 @@ import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.compare import protocols
 from benchmarks.compare.cache import Record
+from benchmarks.compare.data import DATASETS
+from benchmarks.compare.differences import Difference, paired
 from benchmarks.compare.methods import (
-    P1_TOP_10,
-    P1_TOP_100,
+    RECALL_10,
+    RECALL_100,
     RMSE,
-    ROW_NDCG,
-    TOP_10,
-    TOP_100,
+    UNFILTERED_10,
+    UNFILTERED_100,
     USER_NDCG,
-    USER_RECALL,
     Method,
     Metrics,
 )
-from benchmarks.compare.protocols import P1, P2, P3
+from benchmarks.compare.protocols import Split
 from benchmarks.compare.runner import TEST, Runner
 from benchmarks.compare.texts import (
     AFTER,
+    ASKED_TITLE,
     CAPSTONE,
     CAPSTONE_TITLE,
-    CEILING_TITLE,
     CHOICES_TITLE,
     COSTS_TITLE,
     CROSSES_TITLE,
+    DATASET_NAMES,
+    DATASET_NOTES,
     FOOTER,
+    IN_SESSION_TITLE,
     INTRODUCTION,
+    NEXT_VISIT_TITLE,
     NOTES,
+    RATINGS_TITLE,
     SUMMARY_TITLE,
 )
+from components.names import ML_100K
+from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
 
 MARKDOWN, JSON = "RESULTS.md", "results.json"
-IN_SESSION_PREFIX = "in_session_"
-"""Before the names of figures that were asked with the events of the session."""
 CROSS = "cross: "
 """Before the names of two features: how strongly the cross layer couples them."""
 TRAIN_SECONDS, TRAIN_CPU_SECONDS = "train_seconds", "train_cpu_seconds"
@@ -51,78 +57,101 @@ Cell = str | float | None
 _CROSSES_SHOWN = 10
 _IDS = "user id × movie id"
 _LISTS = {
-    "P2 top-10": TOP_10,
-    "P2 top-100": TOP_100,
-    "NDCG@10 rows": ROW_NDCG,
-    "NDCG@10 users": USER_NDCG,
-    "recall@10 users": USER_RECALL,
+    "recall@10": "recall_at_10",
+    "recall@100": "recall_at_100",
+    "MRR": "mrr",
+    "recall@10 of users": "user_recall_at_10",
+    "NDCG@10 of users": "user_ndcg_at_10",
 }
-_P1 = {"P1 top-10": P1_TOP_10, "P1 top-100": P1_TOP_100}
+_IN_SESSION = {
+    "recall@10": "recall_at_10",
+    "recall@100": "recall_at_100",
+    "MRR": "mrr",
+    "NDCG@10 of rows": "row_ndcg_at_10",
+    "RMSE": "rating_rmse",
+    "MAE": "rating_mae",
+}
+_IN_SHORT = {"recall@10": RECALL_10, "recall@100": RECALL_100, "NDCG@10 of users": USER_NDCG}
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """One table; a cell is text, a number, or None where there is no figure."""
+    """One table; a cell is text, a number, or None where there is no figure.
+
+    Attributes:
+      title: what it shows.
+      protocol: scenario and split, in words.
+      columns: titles of the columns.
+      rows: cells.
+      dataset: what it was measured on.
+    """
 
     title: str
     protocol: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    dataset: str = ML_100K
 
 
 def write(folder: Path, runner: Runner, methods: Sequence[Method]) -> None:
     """Writes RESULTS.md and results.json from what has been measured.
+
+    Tables of another data set that are in the folder stay.
 
     Args:
       folder: where to; made if it is not there.
       runner: knows the measurements.
       methods: those to be shown, in this order.
     """
-    tables = make_tables(runner, methods)
+    tables = [*make_tables(runner, methods), *_kept(folder / JSON, runner.data.name)]
+    tables.sort(key=lambda table: [*DATASETS].index(table.dataset))
     folder.mkdir(parents=True, exist_ok=True)
     value = {"tables": [dataclasses.asdict(table) for table in tables]}
     (folder / JSON).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
     (folder / MARKDOWN).write_text(_markdown(tables), "utf-8")
 
 
+def _kept(file: Path, measured: str) -> list[Table]:
+    """Returns the tables of other data sets that were written before."""
+    if not file.is_file():
+        return []
+    found: list[dict[str, Any]] = json.loads(file.read_text("utf-8"))["tables"]
+    return [
+        Table(**table)
+        for table in found
+        if table.get("dataset") in DATASETS and table["dataset"] != measured
+    ]
+
+
 def make_tables(runner: Runner, methods: Sequence[Method]) -> list[Table]:
     """Returns all tables that have a row."""
     splits = runner.splits
-    main, other = splits.main.name, splits.other.name
-    folds = [fold.name for fold in splits.folds]
+    main = splits.main.name
     records = {
         method.name: [(step.split.name, record) for step, record in runner.results(method)]
         for method in methods
     }
-    lists = {**_P1, **_LISTS}
     shown = [method for method in methods if not method.only_main]
+    listed = (splits.main, *splits.others, *splits.by_time)
     tables = [
         _summary(runner, shown, records),
-        _retrieval(f"Retrieval, {main}", f"{P1}, {P2}", main, lists, shown, records),
-        _retrieval(f"Retrieval, {other}", f"{P1}, {P2}", other, lists, shown, records),
-        _retrieval(
-            "Retrieval, each user's last 20 % by time",
-            P3,
-            splits.temporal.name,
-            {name.replace(P2, P3): metric for name, metric in _LISTS.items()},
-            shown,
-            records,
-        ),
-        _ceilings(runner),
-        _ratings(f"Stars, {main}, {other} and u1 to u5", [main, other], folds, shown, records),
+        _asked(runner, listed),
+        *(_next_visit(split.name, shown, records) for split in listed),
+        _ratings(runner, shown, records),
+        _in_session([split.name for split in listed], records),
         _capstone(main, methods, records),
         _crosses(main, records),
         _costs(main, methods, records),
         _choices(runner, methods),
     ]
-    return [table for table in tables if table.rows]
+    return [dataclasses.replace(table, dataset=runner.data.name) for table in tables if table.rows]
 
 
 _Records = Mapping[str, Sequence[tuple[str, Record]]]
 
 
 def _found(records: _Records, method: str, split: str, metric: str) -> list[float]:
-    """Returns a figure of a method on a split, once for each seed."""
+    """Returns a metric of a method on a split, once for each seed."""
     return [
         record.metrics[metric]
         for name, record in records.get(method, ())
@@ -131,78 +160,104 @@ def _found(records: _Records, method: str, split: str, metric: str) -> list[floa
 
 
 def _summary(runner: Runner, methods: Sequence[Method], records: _Records) -> Table:
-    """Returns ours beside the strongest peer, figure by figure."""
+    """Returns what a visitor gets: ours beside the strongest baseline, metric by metric."""
     splits = runner.splits
-    main, other, temporal = splits.main.name, splits.other.name, splits.temporal.name
     asked = [
-        (f"{P1} top-10, {main}", [main], P1_TOP_10),
-        (f"{P1} top-100, {main}", [main], P1_TOP_100),
-        *(
-            (f"{protocol} {name}, {split}", [split], metric)
-            for protocol, split in ((P2, main), (P2, other), (P3, temporal))
-            for name, metric in (
-                ("top-10", TOP_10),
-                ("top-100", TOP_100),
-                ("NDCG@10 users", USER_NDCG),
-            )
-        ),
-        (f"RMSE, {main}", [main], RMSE),
-        (f"RMSE, {other}", [other], RMSE),
-        ("RMSE, mean of the folds", [fold.name for fold in splits.folds], RMSE),
+        (split.name, [split.name], label, metric)
+        for split in (splits.main, *splits.others, *splits.by_time)
+        for label, metric in _IN_SHORT.items()
     ]
-    peers = [method for method in methods if method.name != OURS]
+    asked += [(split.name, [split.name], "RMSE", RMSE) for split in (splits.main, *splits.others)]
+    if splits.folds:
+        folds = [fold.name for fold in splits.folds]
+        asked.append((f"mean of {folds[0]} to {folds[-1]}", folds, "RMSE", RMSE))
+    baselines = [method for method in methods if method.name != OURS]
     rows: list[list[Cell]] = []
-    for label, of, metric in asked:
-        ours = [_average(records, OURS, of, name) for name in (metric, IN_SESSION_PREFIX + metric)]
-        if any(value is not None for value in ours):
-            rows.append([label, *map(_cell, ours), *_strongest(peers, records, of, metric)])
-    columns = ["figure on test", "ours", "ours, in session", "strongest peer", "which"]
-    return Table(SUMMARY_TITLE, f"{P1}, {P2}, {P3}, RMSE", columns, rows)
+    for name, of, label, metric in asked:
+        ours = _average(records, OURS, of, metric)
+        strongest = _strongest(baselines, records, of, metric)
+        if ours is None or strongest is None:
+            continue
+        found = _difference(records, strongest.name, of[0], metric) if len(of) == 1 else None
+        theirs = _average(records, strongest.name, of, metric)
+        told = None if found is None else found.describe()
+        word = None if found is None else found.word(lower_is_better=metric == RMSE)
+        rows.append([name, label, _cell(ours), _cell(theirs), strongest.title, told, word])
+    columns = ["split", "metric on test", "ours", "strongest baseline", "which"]
+    columns += ["ours minus it (95 %)", "ours is"]
+    return Table(SUMMARY_TITLE, NEXT_VISIT.name, columns, rows)
+
+
+def _difference(records: _Records, other: str, split: str, metric: str) -> Difference | None:
+    """Returns how ours differs from a baseline on a split; None if one is not measured."""
+    ours = [record.sums for name, record in records.get(OURS, ()) if name == split]
+    theirs = [record.sums for name, record in records.get(other, ()) if name == split]
+    measured = _found(records, OURS, split, metric) and _found(records, other, split, metric)
+    if not measured or not all((*ours, *theirs)):
+        return None
+    return paired(ours, theirs[0], metric)
 
 
 def _average(records: _Records, method: str, splits: Sequence[str], metric: str) -> float | None:
-    """Returns the mean over splits of the mean over seeds; None if a split lacks the figure."""
+    """Returns the mean over splits of the mean over seeds; None if a split lacks the metric."""
     found = [_found(records, method, split, metric) for split in splits]
     return statistics.mean(map(statistics.mean, found)) if found and all(found) else None
 
 
 def _strongest(
-    peers: Iterable[Method], records: _Records, splits: Sequence[str], metric: str
-) -> tuple[Cell, Cell]:
-    values = {peer.title: _average(records, peer.name, splits, metric) for peer in peers}
-    known = {title: value for title, value in values.items() if value is not None}
-    if not known:
-        return None, None
-    best = (min if metric == RMSE else max)(known, key=lambda title: known[title])
-    return _cell(known[best]), best
+    baselines: Iterable[Method], records: _Records, splits: Sequence[str], metric: str
+) -> Method | None:
+    values = {
+        each.name: (value, each)
+        for each in baselines
+        if (value := _average(records, each.name, splits, metric)) is not None
+    }
+    if not values:
+        return None
+    best = (min if metric == RMSE else max)(values, key=lambda name: values[name][0])
+    return values[best][1]
 
 
-def _retrieval(
-    title: str,
-    protocol: str,
-    split: str,
-    columns: Mapping[str, str],
-    methods: Iterable[Method],
-    records: _Records,
-) -> Table:
+def _asked(runner: Runner, splits: Iterable[Split]) -> Table:
+    """Returns how many rows and users each test has, and what no list of a user can exceed."""
+    users = runner.data.users
+    rows: list[list[Cell]] = [
+        [
+            split.name,
+            len(split.train),
+            len(split.test),
+            len(set(users[split.test].tolist())),
+            _cell(protocols.user_only_ceiling(users[split.test])),
+        ]
+        for split in splits
+    ]
+    columns = ["split", "rows learned from", "rows asked", "users asked", "highest recall@10"]
+    return Table(ASKED_TITLE, TEST, columns, rows)
+
+
+def _next_visit(split: str, methods: Iterable[Method], records: _Records) -> Table:
+    metrics = [metric_name(NEXT_VISIT, metric) for metric in _LISTS.values()]
     rows: list[list[Cell]] = []
     for method in methods:
-        if method.kind == "rating":
-            continue
         found = [record.metrics for name, record in records[method.name] if name == split]
-        rows += _rows(method, found, list(columns.values()))
-    return Table(title, protocol, ["method", *columns], rows)
+        if not found or RECALL_10 not in found[0]:
+            continue
+        told = _difference(records, method.name, split, USER_NDCG) if method.name != OURS else None
+        first, *more = _mean_and_spread(method.title, found, metrics)
+        rows.append([*first, None if told is None else told.describe()])
+        rows += [[*row, None] for row in more]
+    columns = ["method", *_LISTS, "NDCG@10: ours minus it (95 %)"]
+    return Table(f"{NEXT_VISIT_TITLE}, {split}", NEXT_VISIT.name, columns, rows)
 
 
-def _rows(method: Method, found: Sequence[Metrics], metrics: Sequence[str]) -> list[list[Cell]]:
-    """Returns a method's rows: one, or for ours those of what can be asked of it."""
-    if not found:
-        return []
-    rows = _mean_and_spread(method.title, found, metrics)
-    if any(IN_SESSION_PREFIX + metric in found[0] for metric in metrics):
-        in_session = [IN_SESSION_PREFIX + metric for metric in metrics]
-        rows += _mean_and_spread(f"{method.title}, in session", found, in_session)
-    return rows
+def _in_session(splits: Iterable[str], records: _Records) -> Table:
+    metrics = [metric_name(IN_SESSION, metric) for metric in _IN_SESSION.values()]
+    rows: list[list[Cell]] = []
+    for split in splits:
+        found = [record.metrics for name, record in records.get(OURS, ()) if name == split]
+        if found and any(metric in found[0] for metric in metrics):
+            rows += _mean_and_spread(split, found, metrics)
+    return Table(IN_SESSION_TITLE, IN_SESSION.name, ["ours on", *_IN_SESSION], rows)
 
 
 def _mean_and_spread(
@@ -223,67 +278,37 @@ def _cell(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _ceilings(runner: Runner) -> Table:
+def _ratings(runner: Runner, methods: Iterable[Method], records: _Records) -> Table:
+    """Returns the RMSE of each method on each split, and how ours differs on the first."""
     splits = runner.splits
-    rows = [
-        [split.name, _cell(protocols.user_only_ceiling(runner.data.users[split.test]))]
-        for split in (splits.main, splits.other, splits.temporal)
-    ]
-    return Table(
-        CEILING_TITLE,
-        f"{P1}, {P2}, {P3}",
-        ["split", "highest top-10"],
-        rows,
-    )
-
-
-def _ratings(
-    title: str,
-    shuffles: Sequence[str],
-    folds: Sequence[str],
-    methods: Iterable[Method],
-    records: _Records,
-) -> Table:
+    folds = [fold.name for fold in splits.folds]
+    names = [split.name for split in (splits.main, *splits.others)]
     rows: list[list[Cell]] = []
     for method in methods:
-        if method.kind == "retrieval":
+        found = [_found(records, method.name, name, RMSE) for name in (*names, *folds)]
+        if not any(found):
             continue
-        by_split: dict[str, list[Metrics]] = {}
-        for name, record in records[method.name]:
-            by_split.setdefault(name, []).append(record.metrics)
-        for label, metric in (
-            (method.title, RMSE),
-            (f"{method.title}, in session", IN_SESSION_PREFIX + RMSE),
-        ):
-            rows += _rating_rows(label, metric, [*shuffles, *folds], len(folds), by_split)
-    columns = ["method", *shuffles, *folds, f"mean of {folds[0]} to {folds[-1]}"]
-    return Table(title, "RMSE", columns, rows)
-
-
-def _rating_rows(
-    label: str,
-    metric: str,
-    splits: Sequence[str],
-    folds: int,
-    by_split: Mapping[str, Sequence[Metrics]],
-) -> list[list[Cell]]:
-    found = [[each[metric] for each in by_split.get(name, ()) if metric in each] for name in splits]
-    if not any(found):
-        return []
-    means = [statistics.mean(values) if values else None for values in found]
-    of_folds = [value for value in means[-folds:] if value is not None]
-    average = statistics.mean(of_folds) if len(of_folds) == folds else None
-    seeds = max(map(len, found))
-    name = label if seeds == 1 else f"{label} (mean of {seeds} seeds)"
-    rows: list[list[Cell]] = [[name, *(_cell(value) for value in [*means, average])]]
-    if seeds > 1:
-        spread = [_cell(statistics.stdev(values)) if len(values) > 1 else None for values in found]
-        rows.append([f"{label} (sd over seeds)", *spread, None])
-    return rows
+        means = [statistics.mean(values) if values else None for values in found]
+        if folds:
+            of_folds = [value for value in means[-len(folds) :] if value is not None]
+            means.append(statistics.mean(of_folds) if len(of_folds) == len(folds) else None)
+        seeds = max(map(len, found))
+        told = _difference(records, method.name, names[0], RMSE) if method.name != OURS else None
+        label = method.title if seeds == 1 else f"{method.title} (mean of {seeds} seeds)"
+        rows.append([label, *map(_cell, means), None if told is None else told.describe()])
+        if seeds > 1:
+            spread = [
+                _cell(statistics.stdev(values)) if len(values) > 1 else None for values in found
+            ]
+            rows.append([f"{method.title} (sd over seeds)", *spread, *([None] * (1 + bool(folds)))])
+    columns = ["method", *names, *folds]
+    columns += [f"mean of {folds[0]} to {folds[-1]}"] if folds else []
+    columns.append(f"{names[0]}: ours minus it (95 %)")
+    return Table(RATINGS_TITLE, f"{NEXT_VISIT.name}, RMSE", columns, rows)
 
 
 def _capstone(split: str, methods: Iterable[Method], records: _Records) -> Table:
-    metrics = (P1_TOP_10, P1_TOP_100, TOP_10, TOP_100, RMSE, RAW_RMSE)
+    metrics = (UNFILTERED_10, UNFILTERED_100, RECALL_10, RECALL_100, RMSE, RAW_RMSE)
     rows: list[list[Cell]] = []
     for method in methods:
         found = [record.metrics for name, record in records[method.name] if name == split]
@@ -297,14 +322,14 @@ def _capstone(split: str, methods: Iterable[Method], records: _Records) -> Table
         "capstone top-10",
         "capstone top-100",
         "capstone RMSE",
-        "P1 top-10",
-        "P1 top-100",
-        "P2 top-10",
-        "P2 top-100",
+        "top-10",
+        "top-100",
+        "recall@10",
+        "recall@100",
         "RMSE",
         "RMSE, not clipped",
     ]
-    return Table(f"{CAPSTONE_TITLE}, {split}", f"{P1}, {P2}, RMSE", columns, rows)
+    return Table(f"{CAPSTONE_TITLE}, {split}", NEXT_VISIT.name, columns, rows)
 
 
 def _crosses(split: str, records: _Records) -> Table:
@@ -351,9 +376,9 @@ def _choices(runner: Runner, methods: Iterable[Method]) -> Table:
     rows: list[list[Cell]] = []
     for method in methods:
         grid = runner.grid(method)
-        if len(grid) == 1:
+        if len(grid) == 1 or not runner.steps(method):
             continue
-        for split in (runner.splits.main, runner.splits.temporal):
+        for split in (runner.splits.main, *runner.splits.by_time):
             chosen = runner.chosen(method, split)
             if chosen is not None:
                 rows.append([method.title, split.name, _values(grid), _one(chosen)])
@@ -372,13 +397,16 @@ def _one(params: Mapping[str, object]) -> str:
 
 def _markdown(tables: Sequence[Table]) -> str:
     parts = [INTRODUCTION]
-    for table in tables:
-        parts.append(f"## {table.title} [{table.protocol}]")
-        for beginning, note in NOTES.items():
-            if table.title.startswith(beginning):
-                parts.append(note)
-        parts.append(_markdown_table(table))
-        parts += [text for start, text in AFTER.items() if table.title.startswith(start)]
+    for dataset in DATASETS:
+        of_dataset = [table for table in tables if table.dataset == dataset]
+        if not of_dataset:
+            continue
+        parts += [f"## {DATASET_NAMES[dataset]}", DATASET_NOTES[dataset]]
+        for table in of_dataset:
+            parts.append(f"### {table.title} [{table.protocol}]")
+            parts += [text for start, text in NOTES.items() if table.title.startswith(start)]
+            parts.append(_markdown_table(table))
+            parts += [text for start, text in AFTER.items() if table.title.startswith(start)]
     return "\n\n".join([*parts, FOOTER]) + "\n"
 
 

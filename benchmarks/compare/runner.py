@@ -10,12 +10,14 @@ import numpy as np
 
 from benchmarks.compare import protocols
 from benchmarks.compare.cache import Cache, Record
-from benchmarks.compare.data import Data, Task
+from benchmarks.compare.data import ML_1M, Data, Task
 from benchmarks.compare.methods import Method, Params, measure
 from benchmarks.compare.protocols import Split
-from components.names import TEST, VALIDATION
+from components.names import ML_100K, TEST, VALIDATION
 
 MAIN_SEED, OTHER_SEED = 42, 7
+TIMELINE_SHARES = (0.6, 0.7, 0.8)
+"""Shares of all ratings after which the tests by global time begin: one T alone proves little."""
 
 Say = Callable[[str], None]
 
@@ -25,27 +27,35 @@ class Splits:
     """The splits of the comparison.
 
     Attributes:
-      main: the shuffle that choices are made on.
-      other: a shuffle nobody made a choice on.
-      temporal: each user's last 20 % by time.
-      folds: the official ones.
+      main: the random split that choices are made on.
+      others: random splits nobody made a choice on.
+      by_time: splits by time, each with choices of its own.
+      folds: the official ones, for ratings.
     """
 
     main: Split
-    other: Split
-    temporal: Split
+    others: tuple[Split, ...]
+    by_time: tuple[Split, ...]
     folds: tuple[Split, ...]
 
 
 def splits_of(data: Data, folds: Sequence[int] = protocols.FOLDS) -> Splits:
     """Returns the splits of a data set."""
+    if data.name == ML_1M:
+        return Splits(
+            main=protocols.pipeline_split(data, "random"),
+            others=(),
+            by_time=(
+                *(protocols.timeline_split(data, share) for share in TIMELINE_SHARES),
+                protocols.pipeline_split(data, "leave-one-out"),
+            ),
+            folds=(),
+        )
     rows = len(data.users)
     return Splits(
         main=protocols.random_split(rows, MAIN_SEED),
-        other=protocols.random_split(rows, OTHER_SEED),
-        temporal=protocols.temporal_split(
-            data.user_ids[data.users], data.movie_ids[data.movies], data.timestamps, data.position
-        ),
+        others=(protocols.random_split(rows, OTHER_SEED),),
+        by_time=(protocols.pipeline_split(data, "temporal"),),
         folds=tuple(protocols.official_fold(rows, fold) for fold in folds),
     )
 
@@ -76,23 +86,30 @@ class Runner:
         self._quick = quick
 
     def steps(self, method: Method) -> list[Step]:
-        """Returns what a method is measured on, by its kind."""
+        """Returns what a method is measured on, by its kind.
+
+        The first split is measured with every seed; on MovieLens-100K, where a fit takes a
+        minute, splits by time as well; everything else with the first seed.
+        """
+        if self.data.name not in method.datasets:
+            return []
         main = self.splits.main
         seeds: tuple[int | None, ...] = method.seeds or (None,)
         steps = [Step(main, main, seed) for seed in seeds]
         if method.only_main:
             return steps
-        steps.append(Step(self.splits.other, main, seeds[0]))
+        steps += [Step(other, main, seeds[0]) for other in self.splits.others]
         if method.kind != "rating":
-            temporal = self.splits.temporal
-            steps += [Step(temporal, temporal, seed) for seed in seeds]
+            for split in self.splits.by_time:
+                of_split = seeds if self.data.name == ML_100K else seeds[:1]
+                steps += [Step(split, split, seed) for seed in of_split]
         if method.kind != "retrieval":
             steps += [Step(fold, main, seeds[0]) for fold in self.splits.folds]
         return steps
 
     def grid(self, method: Method) -> tuple[Params, ...]:
         """Returns the values that are tried."""
-        return (method.quick,) if self._quick else method.grid
+        return (method.quick,) if self._quick else method.grid_of(self.data.name)
 
     def size(self, method: Method) -> int:
         """Returns the number of measurements that `run` makes."""
@@ -161,12 +178,22 @@ class Runner:
         )
         task = Task(self.data, split, fit, ask)
         started, cpu_started = time.monotonic(), time.process_time()
-        metrics = measure(task, method.run(task, params))
+        measured = measure(task, method.run(task, params))
+        metrics = measured.metrics
         seconds = round(time.monotonic() - started, 2)
         cpu_seconds = round(time.process_time() - cpu_started, 2)
         if not np.isfinite(list(metrics.values())).all():
             raise ValueError(f"{method.title} with {dict(params)} gave {metrics} on {split.name}")
-        record = Record(method.name, split.name, stage, dict(params), metrics, seconds, cpu_seconds)
+        record = Record(
+            method.name,
+            split.name,
+            stage,
+            dict(params),
+            metrics,
+            seconds,
+            cpu_seconds,
+            measured.sums if stage == TEST else {},
+        )
         self._cache.keep(method, record)
         return record
 

@@ -165,13 +165,19 @@ def split_times(timestamp: _IntArray, test: int | None = None) -> SplitTimes:
       test: T, where it was decided before; None: after 80 % of these ratings.
     """
     if test is None:
-        test = _time_after(timestamp, 1.0 - SHARES[2], otherwise=0)
+        test = time_after(timestamp, 1.0 - SHARES[2])
     before = timestamp[timestamp < test]
-    return SplitTimes(_time_after(before, SHARES[0] / (SHARES[0] + SHARES[1]), test), test)
+    return SplitTimes(time_after(before, SHARES[0] / (SHARES[0] + SHARES[1]), test), test)
 
 
-def _time_after(timestamp: _IntArray, share: float, otherwise: int) -> int:
-    """Returns the time of the first rating after a share of all, rounded half up."""
+def time_after(timestamp: _IntArray, share: float, otherwise: int = 0) -> int:
+    """Returns the time of the first rating after a share of all by time, rounded half up.
+
+    Args:
+      timestamp: `[n]` unix seconds of all ratings.
+      share: 0 to 1.
+      otherwise: what is returned where there are no ratings.
+    """
     if not len(timestamp):
         return otherwise
     # One is always left, however few there are.

@@ -1,4 +1,4 @@
-"""The peers in predicting stars."""
+"""The baselines in predicting ratings, none of which knows a session."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from benchmarks.compare.data import Task, interactions
-from benchmarks.compare.methods import Answer, Method, Params, grid
+from benchmarks.compare.data import ML_100K_ONLY, Task, interactions
+from benchmarks.compare.methods import Answer, Asked, Method, Params, grid
 from benchmarks.compare.protocols import FloatArray, IntArray
 
 _SEED = 42
@@ -21,7 +21,7 @@ _DAY = 86_400
 
 def mean(task: Task, params: Params) -> Answer:
     """Predicts the mean of the ratings to learn from."""
-    return Answer(predictions=np.full(len(task.ask), task.data.ratings[task.fit].mean()))
+    return _ratings(np.full(len(task.ask), task.data.ratings[task.fit].mean()))
 
 
 def bias(task: Task, params: Params) -> Answer:
@@ -34,7 +34,7 @@ def bias(task: Task, params: Params) -> Answer:
         movie = _shrunk(rest, data.movies[fit], len(movie), float(params["movie_penalty"]))
         rest = data.ratings[fit] - centre - movie[data.movies[fit]]
         user = _shrunk(rest, data.users[fit], len(user), float(params["user_penalty"]))
-    return Answer(predictions=centre + user[data.users[ask]] + movie[data.movies[ask]])
+    return _ratings(centre + user[data.users[ask]] + movie[data.movies[ask]])
 
 
 def _shrunk(values: FloatArray, owners: IntArray, size: int, penalty: float) -> FloatArray:
@@ -94,7 +94,7 @@ def _surprise(algorithm: Any, task: Task) -> Answer:  # noqa: ANN401
         algorithm.predict(user, movie, clip=False).est
         for user, movie in zip(data.users[ask].tolist(), data.movies[ask].tolist(), strict=True)
     ]
-    return Answer(predictions=np.array(predicted))
+    return _ratings(np.array(predicted))
 
 
 def factorisation_machine(task: Task, params: Params) -> Answer:
@@ -127,7 +127,7 @@ def factorisation_machine(task: Task, params: Params) -> Answer:
             None if days is None else days[task.ask],
             _relations(task, task.ask, user_blocks, movie_blocks),
         )
-    return Answer(predictions=np.asarray(predicted, np.float64))
+    return _ratings(np.asarray(predicted, np.float64))
 
 
 _Blocks = list[scipy.sparse.csr_matrix]
@@ -171,7 +171,12 @@ def _machine(name: str, title: str, features: str) -> Method:
         factorisation_machine,
         grid(features=(features,), rank=(8, 16), iterations=(200,)),
         {"features": features, "rank": 2, "iterations": 4},
+        grid_1m=grid(features=(features,), rank=(16,), iterations=(100,)),
     )
+
+
+def _ratings(predicted: FloatArray) -> Answer:
+    return Answer(Asked(ratings=predicted))
 
 
 METHODS: tuple[Method, ...] = (
@@ -191,6 +196,7 @@ METHODS: tuple[Method, ...] = (
         knn_baseline,
         grid(neighbours_are=("movies", "users"), neighbours=(20, 40, 60), shrinkage=(100.0,)),
         {"neighbours_are": "movies", "neighbours": 20, "shrinkage": 100.0},
+        datasets=ML_100K_ONLY,
     ),
     Method(
         "svd",
@@ -204,6 +210,7 @@ METHODS: tuple[Method, ...] = (
             regularization=(0.08, 0.1, 0.15),
         ),
         {"factors": 4, "epochs": 2, "learning_rate": 0.005, "regularization": 0.05},
+        datasets=ML_100K_ONLY,
     ),
     Method(
         "svdpp",
@@ -215,6 +222,7 @@ METHODS: tuple[Method, ...] = (
             for epochs, penalty in ((20, 0.05), (30, 0.1))
         ),
         {"factors": 2, "epochs": 1, "learning_rate": 0.007, "regularization": 0.05},
+        datasets=ML_100K_ONLY,
     ),
     _machine("fm", "Factorisation machine (myfm), ids", "ids"),
     _machine("fm_side", "Factorisation machine + side", "side"),
