@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse
 
 from benchmarks.compare.data import ML_100K_ONLY, Task, interactions
 from benchmarks.compare.methods import Answer, Asked, Method, Params, grid
@@ -40,8 +41,8 @@ def ease(task: Task, params: Params) -> Answer:
     Steck: Embarrassingly shallow autoencoders for sparse data, 2019: B = I - P·diag(1/P),
     P = (XᵀX + λI)⁻¹.
     """
-    held = interactions(task).toarray().astype(np.float64)
-    gram = held.T @ held
+    held = interactions(task).astype(np.float64)
+    gram = (held.T @ held).toarray()
     gram[np.diag_indices_from(gram)] += float(params["penalty"])
     return _lists(held @ _closed_form(gram))
 
@@ -53,11 +54,11 @@ def edlae(task: Task, params: Params) -> Answer:
     p is, on average, the penalty q · diag(XᵀX) with q = p / (1 - p). The weights, of mean 1,
     keep users with many ratings from deciding for all.
     """
-    held = interactions(task).toarray().astype(np.float64)
-    counts = held.sum(axis=1)
+    held = interactions(task).astype(np.float64)
+    counts = held.getnnz(axis=1)
     weights = np.where(counts > 0, 1.0 / np.sqrt(np.maximum(counts, 1.0)), 0.0)
     weights /= weights[counts > 0].mean()
-    gram = (held * weights[:, np.newaxis]).T @ held
+    gram = (held.T @ scipy.sparse.diags(weights) @ held).toarray()
     diagonal = np.diag_indices_from(gram)
     gram[diagonal] *= 1.0 + float(params["dropout_penalty"])
     gram[diagonal] += float(params["penalty"])

@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from benchmarks.compare import protocols
 from benchmarks.compare.data import ML_100K_ONLY, Data, Task
-from benchmarks.compare.methods import Answer, Asked, Method, Params
+from benchmarks.compare.methods import RECALL_10, RECALL_100, Answer, Asked, Method, Params
 from benchmarks.compare.protocols import FloatArray, IntArray
 from benchmarks.compare.report import RAW_RMSE
 from components.source_hash import source_digest
+from metrics import ranking
 from trainer.config import TutorialConfig
 from trainer.data.training_data import Interactions, Users
 from trainer.retrieval.two_towers import embedding_table
@@ -93,8 +94,10 @@ def run(task: Task, params: Params) -> Answer:
     more = {RAW_RMSE: float(np.sqrt(np.mean((stars - task.data.ratings[task.ask]) ** 2)))}
     if isinstance(model, LeakingModel):
         unfiltered, filtered = _leaking_ranks(model, task)
-        next_visit = Asked(ranks=filtered, ratings=stars)
-        return Answer(next_visit, unfiltered_ranks=unfiltered, more=more)
+        # Each row has a list of its own, so there is none of a user to average over.
+        more[RECALL_10] = ranking.recall_at_k(filtered, 10)
+        more[RECALL_100] = ranking.recall_at_k(filtered, 100)
+        return Answer(Asked(ratings=stars), unfiltered_ranks=unfiltered, more=more)
     candidates = model.movies.numpy()[:-1].astype(np.float64)
     scores = model.users.numpy() @ candidates.T
     return Answer(

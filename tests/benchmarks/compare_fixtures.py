@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.compare import data, runner
 from benchmarks.compare.cache import Cache
-from benchmarks.compare.methods import Answer, Method
+from benchmarks.compare.methods import RECALL_10, Answer, Asked, Method
 from benchmarks.compare.runner import Runner
 
 USERS, MOVIES, RATED = 12, 60, 55
@@ -69,9 +69,9 @@ class Bench:
 def perfect(task, params) -> Answer:
     """Predicts every rating, wherever it knows it from, less `off` stars."""
     off = params.get("off", 0.0)
-    return Answer(predictions=task.data.ratings[task.ask] - off, more={"top_10": 1.0 - off})
+    return Answer(Asked(ratings=task.data.ratings[task.ask] - off), more={RECALL_10: 1.0 - off})
 
 
-def constant(**figures):
-    """Returns what answers with given figures, whatever the task."""
-    return lambda task, params: Answer(more=figures)
+def constant(**metrics):
+    """Returns what answers with given metrics, whatever the task."""
+    return lambda task, params: Answer(more=metrics)

@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compare import __main__ as command
-from benchmarks.compare import peers_rating, peers_retrieval
+from benchmarks.compare import baselines_rating, baselines_retrieval
 from components.errors import InputError
 
-# They need numpy alone, which this environment has as well as the peers' own.
+# They need numpy alone, which this environment has as well as the baselines' own.
 LIGHT = tuple(
     method
-    for method in (*peers_retrieval.METHODS, *peers_rating.METHODS)
+    for method in (*baselines_retrieval.METHODS, *baselines_rating.METHODS)
     if method.name in ("popularity", "ease", "mean")
 )
 
 
 @pytest.fixture
 def places(movielens, tmp_path, monkeypatch):
-    """The command with light peers only, in a project of its own."""
-    monkeypatch.setattr(command, "PEERS", LIGHT)
-    monkeypatch.setattr(command, "PEERS_PYTHON", Path(sys.executable))
+    """The command with light baselines only, in a project of its own."""
+    monkeypatch.setattr(command, "BASELINES", LIGHT)
+    monkeypatch.setattr(command, "BASELINES_PYTHON", Path(sys.executable))
     monkeypatch.setattr(command, "our_methods", lambda: ())
     return tmp_path
 
@@ -33,8 +33,8 @@ def run(places, *options):
 
 
 @pytest.mark.parametrize("options", [[], ["--quick"], ["--quick", "--only", "ials"]])
-def test_without_the_peers_environment_it_says_what_makes_it(movielens, monkeypatch, options):
-    monkeypatch.setattr(command, "PEERS_PYTHON", movielens / "no-such-python")
+def test_without_the_baselines_environment_it_says_what_makes_it(movielens, monkeypatch, options):
+    monkeypatch.setattr(command, "BASELINES_PYTHON", movielens / "no-such-python")
     monkeypatch.setattr(command, "our_methods", lambda: pytest.fail("loads TensorFlow for nothing"))
     with pytest.raises(InputError, match="make compare") as caught:
         command.main(options)
@@ -47,10 +47,14 @@ def test_an_unknown_method_is_answered_with_the_known_ones(places):
     assert "popularity, ease, mean" in str(caught.value)
 
 
-def test_peers_are_measured_by_the_python_of_their_environment(places, capfd):
+def test_baselines_are_measured_by_the_python_of_their_environment(places, capfd):
     run(places, "--quick")
     tables = json.loads((places / "cache" / "draft" / "results.json").read_text("utf-8"))["tables"]
-    lists = next(table for table in tables if table["title"] == "Retrieval, shuffle 42")
+    lists = next(
+        table
+        for table in tables
+        if table["title"] == "Recommendations at the next visit, shuffle 42"
+    )
     assert [row[0] for row in lists["rows"]] == ["Popularity", "EASE^R"]
     said = capfd.readouterr()
     assert "EASE^R: test on shuffle 7" in said.err
@@ -59,25 +63,25 @@ def test_peers_are_measured_by_the_python_of_their_environment(places, capfd):
     assert "Not all is measured" not in capfd.readouterr().out
 
 
-def test_peers_that_fail_end_the_command_with_what_they_said(places, monkeypatch, capfd):
+def test_baselines_that_fail_end_the_command_with_what_they_said(places, monkeypatch, capfd):
     broken = places / "python"
     broken.write_text("#!/bin/sh\necho no module named implicit >&2\nexit 7\n", encoding="utf-8")
     broken.chmod(0o755)
-    monkeypatch.setattr(command, "PEERS_PYTHON", broken)
+    monkeypatch.setattr(command, "BASELINES_PYTHON", broken)
     with pytest.raises(SystemExit) as caught:
         run(places, "--quick")
     assert caught.value.code == 7
     assert "no module named implicit" in capfd.readouterr().err
 
 
-def test_an_error_of_ours_stops_the_peers_as_well(places, monkeypatch):
+def test_an_error_of_ours_stops_the_baselines_as_well(places, monkeypatch):
     def interrupted(*given):
         raise KeyboardInterrupt
 
     endless = places / "python"
     endless.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
     endless.chmod(0o755)
-    monkeypatch.setattr(command, "PEERS_PYTHON", endless)
+    monkeypatch.setattr(command, "BASELINES_PYTHON", endless)
     monkeypatch.setattr(command, "_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(places, "--quick")
@@ -85,19 +89,19 @@ def test_an_error_of_ours_stops_the_peers_as_well(places, monkeypatch):
 
 def test_tables_with_holes_do_not_replace_those_of_the_docs(places, monkeypatch, capfd):
     monkeypatch.setattr(command, "ROOT", places)
-    monkeypatch.setattr(command, "_peers_beside", lambda *given: contextlib.nullcontext())
+    monkeypatch.setattr(command, "_baselines_beside", lambda *given: contextlib.nullcontext())
     run(places)
     assert not (places / "docs").exists()
     assert "Not all is measured yet of: popularity, ease, mean" in capfd.readouterr().out
-    run(places, "--peers-stage")
+    run(places, "--baselines-stage")
     run(places)
     assert (places / "docs" / "RESULTS.md").exists()
 
 
 def test_quick_tables_never_go_to_the_docs(places, monkeypatch):
     monkeypatch.setattr(command, "ROOT", places)
-    monkeypatch.setattr(command, "_peers_beside", lambda *given: contextlib.nullcontext())
-    run(places, "--quick", "--peers-stage")
+    monkeypatch.setattr(command, "_baselines_beside", lambda *given: contextlib.nullcontext())
+    run(places, "--quick", "--baselines-stage")
     run(places, "--quick")
     assert not (places / "docs").exists()
     assert (places / "cache" / "draft" / "RESULTS.md").exists()

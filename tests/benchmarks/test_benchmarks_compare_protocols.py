@@ -1,5 +1,6 @@
 """The comparison's splits and metrics, against slow and independent answers."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.compare import protocols
+from components.example_gen import splits
 
 ROWS = 1_000
 
@@ -41,7 +43,7 @@ def rankings(draw):
 def test_rank_counts_every_other_movie_that_is_not_below(case):
     scores, _, users, movies = case
     expected = [slow_rank(scores[u], (), m) for u, m in zip(users, movies, strict=True)]
-    assert protocols.ranks_all(scores, users, movies).tolist() == expected
+    assert protocols.unfiltered_ranks(scores, users, movies).tolist() == expected
 
 
 @given(rankings())
@@ -51,23 +53,17 @@ def test_rank_among_unseen_leaves_out_what_the_user_has_seen(case):
         slow_rank(scores[u], set(np.flatnonzero(seen[u])), m)
         for u, m in zip(users, movies, strict=True)
     ]
-    assert protocols.ranks_unseen(scores, seen, users, movies).tolist() == expected
+    assert protocols.filtered_ranks(scores, seen, users, movies).tolist() == expected
 
 
 def test_all_equal_scores_give_the_last_rank():
     scores = np.zeros((1, 7))
-    assert protocols.ranks_all(scores, np.array([0]), np.array([3])).tolist() == [7]
+    assert protocols.unfiltered_ranks(scores, np.array([0]), np.array([3])).tolist() == [7]
 
 
 def test_no_list_of_a_user_beats_the_ceiling():
     users = np.repeat([0, 1], [25, 4])
     assert protocols.user_only_ceiling(users) == pytest.approx(14 / 29)
-
-
-def test_rmse_clips_to_the_scale():
-    assert protocols.rmse(np.array([9.0, -3.0]), np.array([5.0, 2.0])) == pytest.approx(
-        math.sqrt(0.5)
-    )
 
 
 @pytest.mark.parametrize("seed", [7, 42])
@@ -104,26 +100,65 @@ def test_unknown_fold_is_refused():
         protocols.official_fold(ROWS, 6)
 
 
-def test_temporal_split_tests_on_the_latest_of_each_user():
+@dataclasses.dataclass
+class Ratings:
+    """Ratings whose ids are row numbers plus one."""
+
+    users: np.ndarray
+    movies: np.ndarray
+    timestamps: np.ndarray
+    position: np.ndarray | None = None
+
+    @property
+    def user_ids(self):
+        return np.arange(self.users.max() + 1) + 1
+
+    @property
+    def movie_ids(self):
+        return np.arange(self.movies.max() + 1) + 1
+
+
+@pytest.fixture
+def rated():
+    """Ratings of 30 users, many in the same second; later ones also of users 30 to 34."""
     rng = np.random.default_rng(3)
-    users = rng.integers(1, 30, ROWS)
-    movies = np.arange(ROWS)
-    times = rng.integers(0, 50, ROWS)  # many in the same second
-    split = protocols.temporal_split(users, movies, times)
-    for user in np.unique(users):
-        own = np.flatnonzero(users == user)
+    late = rng.random(ROWS) < 0.1
+    users = np.where(late, rng.integers(30, 35, ROWS), rng.integers(0, 30, ROWS))
+    times = np.where(late, rng.integers(70, 100, ROWS), rng.integers(0, 100, ROWS))
+    return Ratings(users, np.arange(ROWS), times)
+
+
+def test_the_temporal_split_tests_on_the_latest_of_each_user(rated):
+    split = protocols.pipeline_split(rated, "temporal")
+    for user in np.unique(rated.users):
+        own = np.flatnonzero(rated.users == user)
         in_test = np.isin(own, split.test)
         assert in_test.sum() == math.floor(len(own) * 0.2 + 0.5)
         if in_test.any():
-            assert times[own[in_test]].min() >= times[own[~in_test]].max()
+            assert rated.timestamps[own[in_test]].min() >= rated.timestamps[own[~in_test]].max()
 
 
-def test_temporal_split_does_not_depend_on_the_order_of_lines():
-    rng = np.random.default_rng(4)
-    users, movies = np.divmod(rng.permutation(400), 40)
-    times = rng.integers(0, 5, 400)
-    order = rng.permutation(400)
-    straight = protocols.temporal_split(users, movies, times)
-    shuffled = protocols.temporal_split(users[order], movies[order], times[order])
-    pairs = set(zip(users[straight.test], movies[straight.test], strict=True))
-    assert pairs == set(zip(users[order][shuffled.test], movies[order][shuffled.test], strict=True))
+@pytest.mark.parametrize("method", ["random", "temporal", "leave-one-out"])
+def test_splits_are_those_of_the_pipeline(rated, method):
+    rated.position = np.random.default_rng(1).permutation(ROWS)
+    split = protocols.pipeline_split(rated, method)
+    expected = splits.assign_splits(
+        method, rated.users + 1, rated.movies + 1, rated.timestamps, 42, position=rated.position
+    )
+    for number, lines in enumerate((split.inner, split.validation, split.test)):
+        assert lines.tolist() == np.flatnonzero(expected == number).tolist()
+
+
+@pytest.mark.parametrize("share", [0.6, 0.8])
+def test_a_timeline_asks_known_users_about_what_is_later_than_everything_learned(rated, share):
+    split = protocols.timeline_split(rated, share)
+    times, users = rated.timestamps, rated.users
+    for fit, ask in ((split.inner, split.validation), (split.train, split.test)):
+        assert times[fit].max() < times[ask].min()
+        assert set(users[ask].tolist()) <= set(users[fit].tolist())
+    begins = times[split.test].min()
+    assert split.train.tolist() == np.flatnonzero(times < begins).tolist()
+    everybody = np.flatnonzero(times >= begins)
+    new = ~np.isin(users[everybody], users[split.train])
+    assert split.test.tolist() == everybody[~new].tolist()
+    assert (times < begins).mean() == pytest.approx(share, abs=0.02)

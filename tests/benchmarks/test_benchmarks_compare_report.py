@@ -1,5 +1,6 @@
 """The tables of the comparison, against figures that are known, and who reads them."""
 
+import dataclasses
 import json
 import statistics
 import types
@@ -9,7 +10,7 @@ import pytest
 from compare_fixtures import constant
 
 from benchmarks.compare import protocols, report, texts
-from benchmarks.compare.methods import Answer, grid
+from benchmarks.compare.methods import Answer, Asked, grid
 from components.report.page import Table
 from components.report.sections import evaluation
 
@@ -29,95 +30,143 @@ def rows(table):
     return {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
 
 
-def lists(top_10, top_100=0.5):
-    return {"p1_top_10": top_10 / 2, "p1_top_100": 0.25, "top_10": top_10, "top_100": top_100}
+NEXT_VISIT = "Recommendations at the next visit, shuffle 42"
+
+
+def lists(recall, recall_100=0.5):
+    return {"next_visit_recall_at_10": recall, "next_visit_recall_at_100": recall_100}
 
 
 @pytest.fixture
 def ours(bench):
-    """Ours with two seeds, and the figures it has with each."""
+    """Ours with two seeds, and the metrics it has with each."""
     by_seed = {1: 0.3, 2: 0.34}
 
     def answer(task, params):
-        top_10 = by_seed[params["seed"]]
-        prefix = report.IN_SESSION_PREFIX
-        in_session = {prefix + "top_10": top_10 + 0.2, prefix + "rmse": 0.85}
+        recall = by_seed[params["seed"]]
+        in_session = {"in_session_recall_at_10": recall + 0.2, "in_session_rating_rmse": 0.85}
         crosses = {f"{report.CROSS}a × {i}": 20.0 - i for i in range(10)}
         crosses[report.CROSS + "user id × movie id"] = 0.5 * params["seed"]
-        more = {**lists(top_10), **in_session, **crosses, "rmse": 0.9}
+        more = {**lists(recall), **in_session, **crosses, "next_visit_rating_rmse": 0.9}
         return Answer(more={**more, "train_seconds": 12.0, "train_cpu_seconds": 20.0})
 
     return bench.method(report.OURS, answer, kind="both", seeds=tuple(by_seed))
 
 
 def test_several_seeds_give_mean_and_spread(bench, ours):
-    found = rows(tables(bench, ours)["Retrieval, shuffle 42"])
-    assert found["The ours (mean of 2 seeds)"]["P2 top-10"] == 0.32
+    found = rows(tables(bench, ours)[NEXT_VISIT])
+    assert found["The ours (mean of 2 seeds)"]["recall@10"] == 0.32
     spread = round(statistics.stdev([0.3, 0.34]), 4)
-    assert found["The ours (sd over seeds)"]["P2 top-10"] == spread
-    assert found["The ours, in session (mean of 2 seeds)"]["P2 top-10"] == pytest.approx(0.52)
+    assert found["The ours (sd over seeds)"]["recall@10"] == spread
+    in_session = rows(tables(bench, ours)["In session"])
+    assert in_session["shuffle 42 (mean of 2 seeds)"]["recall@10"] == pytest.approx(0.52)
+    assert in_session["shuffle 7"]["RMSE"] == 0.85
 
 
 def test_one_seed_has_no_spread(bench, ours):
-    found = rows(tables(bench, ours)["Retrieval, shuffle 7"])
-    assert found["The ours"]["P2 top-10"] == 0.3
+    found = rows(tables(bench, ours)["Recommendations at the next visit, shuffle 7"])
+    assert found["The ours"]["recall@10"] == 0.3
     assert not any("sd over" in name for name in found)
 
 
-def test_summary_holds_the_best_peer_of_each_row_against_ours(bench, ours):
+def test_summary_holds_the_best_baseline_of_each_row_against_ours(bench, ours):
     weak = bench.method("weak", constant(**lists(0.1, 0.6)), kind="retrieval")
     strong = bench.method("strong", constant(**lists(0.2, 0.4)), kind="retrieval")
-    close = bench.method("close", constant(rmse=0.91))
-    far = bench.method("far", constant(rmse=0.99))
-    found = rows(tables(bench, weak, strong, close, far, ours)["In short"])
-    top_10, top_100 = found["P2 top-10, shuffle 42"], found["P2 top-100, shuffle 42"]
-    assert (top_10["ours"], top_10["strongest peer"], top_10["which"]) == (0.32, 0.2, "The strong")
-    assert top_10["ours, in session"] == 0.52
-    assert (top_100["strongest peer"], top_100["which"]) == (0.6, "The weak")
-    stars = found["RMSE, mean of the folds"]
-    assert (stars["ours"], stars["strongest peer"], stars["which"]) == (0.9, 0.91, "The close")
+    close = bench.method("close", constant(next_visit_rating_rmse=0.91))
+    far = bench.method("far", constant(next_visit_rating_rmse=0.99))
+    table = tables(bench, weak, strong, close, far, ours)[texts.SUMMARY_TITLE]
+    found = {(row[0], row[1]): row[2:5] for row in table.rows}
+    assert found["shuffle 42", "recall@10"] == [0.32, 0.2, "The strong"]
+    assert found["shuffle 42", "recall@100"] == [0.5, 0.6, "The weak"]
+    assert found["mean of u1 to u5", "RMSE"] == [0.9, 0.91, "The close"]
+
+
+def random_ratings(bench, name, noise, **options):
+    def answer(task, params):
+        wrong = np.random.default_rng(len(name)).normal(0.0, noise, len(task.ask))
+        return Answer(Asked(ratings=task.data.ratings[task.ask] + wrong))
+
+    return bench.method(name, answer, **options)
+
+
+def test_differences_are_paired_by_user_and_said_in_words(bench):
+    ours = random_ratings(bench, report.OURS, 0.3, kind="rating")
+    far, same = random_ratings(bench, "far", 2.0), random_ratings(bench, "same", 0.3)
+    found = tables(bench, far, same, ours)
+    told = rows(found[texts.RATINGS_TITLE])
+    difference = told["The ours"]["shuffle 42"] - told["The far"]["shuffle 42"]
+    value, low, _, high = (
+        told["The far"]["shuffle 42: ours minus it (95 %)"].strip(")").replace("(", "").split()
+    )
+    assert float(value) == pytest.approx(difference, abs=2e-4)
+    assert float(low) < float(value) < float(high) < 0
+    assert told["The ours"]["shuffle 42: ours minus it (95 %)"] is None
+    assert [row[-1] for row in found[texts.SUMMARY_TITLE].rows if row[0] == "shuffle 42"] == [
+        "within noise"
+    ]
+    only_far = tables(bench, far, ours)[texts.SUMMARY_TITLE]
+    assert [row[-1] for row in only_far.rows if row[0] == "shuffle 42"] == ["better"]
 
 
 def test_mean_of_the_folds_needs_all_of_them(bench):
-    method = bench.method("close", lambda task, params: Answer(more={"rmse": fold(task)}))
-
     def fold(task):
         return 0.9 + float(task.split.name[1:]) / 100 if task.split.name.startswith("u") else 0.8
 
-    title = "Stars, shuffle 42, shuffle 7 and u1 to u5"
-    found = rows(tables(bench, method)[title])["The close"]
+    method = bench.method(
+        "close", lambda task, params: Answer(more={"next_visit_rating_rmse": fold(task)})
+    )
+    found = rows(tables(bench, method)[texts.RATINGS_TITLE])["The close"]
     assert found["shuffle 42"] == 0.8
     assert [found[f"u{number}"] for number in range(1, 6)] == [0.91, 0.92, 0.93, 0.94, 0.95]
     assert found["mean of u1 to u5"] == pytest.approx(0.93)
-    next(bench.folder.glob("close-u3-*")).unlink()
+    next(bench.folder.glob("close-u3-*.json")).unlink()
     left = {t.title: t for t in report.make_tables(bench.runner(), [method])}
-    found = rows(left[title])["The close"]
+    found = rows(left[texts.RATINGS_TITLE])["The close"]
     assert (found["u3"], found["mean of u1 to u5"]) == (None, None)
 
 
-def test_ceilings_are_those_of_the_tests(bench):
-    found = rows(tables(bench, bench.method())[texts.CEILING_TITLE])
+def test_what_is_asked_is_that_of_the_tests(bench):
+    found = rows(tables(bench, bench.method())[texts.ASKED_TITLE])["shuffle 42"]
     users = bench.loaded.users[bench.splits.main.test]
     hits = sum(min(10, int((users == user).sum())) for user in set(users.tolist()))
-    assert found["shuffle 42"]["highest top-10"] == pytest.approx(hits / len(users), abs=1e-4)
+    assert found["highest recall@10"] == pytest.approx(hits / len(users), abs=1e-4)
+    assert (found["rows asked"], found["users asked"]) == (len(users), len(set(users.tolist())))
+
+
+def test_tables_of_another_data_set_stay(bench, ours, tmp_path):
+    report.write(tmp_path, bench.runner(), [bench.method("close"), ours])
+    other = dataclasses.replace(bench.loaded, name="ml-1m")
+    bench.loaded = other
+    report.write(tmp_path, bench.runner(), [])
+    tables = json.loads((tmp_path / report.JSON).read_text("utf-8"))["tables"]
+    assert [table["dataset"] for table in tables] == ["ml-100k", "ml-1m"]
+    text = (tmp_path / report.MARKDOWN).read_text("utf-8")
+    assert text.index("## MovieLens-100K") < text.index("## MovieLens-1M")
+    assert "Timestamps are partly interpolated" in text
 
 
 def test_capstones_figures_stand_beside_ours_and_the_leaking_model_is_marked(bench, ours, tmp_path):
-    figures = {"p1_top_10": 0.95, "p1_top_100": 0.998, "top_10": 0.96, "rmse": 1.0}
+    figures = {"unfiltered_recall_at_10": 0.95, "unfiltered_recall_at_100": 0.998}
+    figures |= {"next_visit_recall_at_10": 0.96, "next_visit_rating_rmse": 1.0}
     leak = bench.method("tutorial_leak", constant(**figures), kind="both", only_main=True)
     honest = bench.method(
-        "tutorial_rating", constant(**{**figures, "p1_top_10": 0.01}), kind="both", only_main=True
+        "tutorial_rating",
+        constant(**{**figures, "unfiltered_recall_at_10": 0.01}),
+        kind="both",
+        only_main=True,
     )
     found = tables(bench, honest, leak, ours)
     table = rows(found["The capstone's models, shuffle 42"])
     assert table["rating-specialised"]["capstone top-10"] == 0.1153
-    assert table["rating-specialised"]["P1 top-10"] == 0.01
-    assert table["**LEAKING** query tower"]["P1 top-10"] == 0.95
+    assert table["rating-specialised"]["top-10"] == 0.01
+    assert table["**LEAKING** query tower"]["top-10"] == 0.95
     assert table["tuned: ours (mean of 2 seeds)"]["capstone top-10"] == 0.9544
-    assert table["tuned: ours (mean of 2 seeds)"]["P2 top-10"] == 0.32
-    # It stands nowhere else: neither among the peers nor as the strongest of them.
-    assert not any("LEAK" in str(row) for title in ("In short",) for row in found[title].rows)
-    assert not any("tutorial" in str(row) for row in found["Retrieval, shuffle 42"].rows)
+    assert table["tuned: ours (mean of 2 seeds)"]["recall@10"] == 0.32
+    # It stands nowhere else: neither among the baselines nor as the strongest of them.
+    assert not any(
+        "LEAK" in str(row) for title in (texts.SUMMARY_TITLE,) for row in found[title].rows
+    )
+    assert not any("tutorial" in str(row) for row in found[NEXT_VISIT].rows)
     report.write(tmp_path, bench.runner(), [honest, leak, ours])
     text = (tmp_path / report.MARKDOWN).read_text("utf-8")
     marked = [line for line in text.splitlines() if "0.9980" in line and "LEAKING" in line]
@@ -158,7 +207,7 @@ def test_files_hold_the_same_tables(bench, ours, tmp_path):
     assert [table["title"] for table in written] == list(found)
     text = (folder / report.MARKDOWN).read_text("utf-8")
     for table in written:
-        assert f"## {table['title']} [{table['protocol']}]" in text
+        assert f"### {table['title']} [{table['protocol']}]" in text
         for row in table["rows"]:
             assert len(row) == len(table["columns"])
             assert f"| {row[0]} |" in text
@@ -167,23 +216,23 @@ def test_files_hold_the_same_tables(bench, ours, tmp_path):
 def test_the_report_of_a_run_shows_the_tables(bench, ours, tmp_path):
     bench.runner().run(ours, nothing)
     report.write(tmp_path, bench.runner(), [ours])
-    sources = types.SimpleNamespace(results=tmp_path / report.JSON)
+    sources = types.SimpleNamespace(results=tmp_path / report.JSON, dataset={"name": "ml-100k"})
     shown = list(evaluation._comparison(types.SimpleNamespace(sources=sources)))
     by_title = {block.caption: block for block in shown if isinstance(block, Table)}
-    table = by_title["Retrieval, shuffle 42: P1, P2"]
+    table = by_title[f"{NEXT_VISIT}: next_visit"]
     assert [column.kind for column in table.columns[:4]] == ["text"] + ["number"] * 3
-    assert table.rows[0][3] == 0.32
+    assert table.rows[0][1] == 0.32
 
 
 def test_nothing_measured_gives_no_empty_tables(bench):
     found = {t.title for t in report.make_tables(bench.runner(), [bench.method(kind="both")])}
-    assert found == {texts.CEILING_TITLE}
+    assert found == {texts.ASKED_TITLE}
 
 
 def test_ceiling_bounds_every_list_of_a_user(bench):
     rng = np.random.default_rng(0)
     scores = rng.random(bench.loaded.shape)
-    method = bench.method("lists", lambda task, p: Answer(scores=scores), kind="retrieval")
-    found = rows(tables(bench, method)["Retrieval, shuffle 42"])["The lists"]
+    method = bench.method("lists", lambda task, p: Answer(Asked(scores=scores)), kind="retrieval")
+    found = rows(tables(bench, method)[NEXT_VISIT])["The lists"]
     users = bench.loaded.users[bench.splits.main.test]
-    assert 0 < found["P2 top-10"] <= protocols.user_only_ceiling(users)
+    assert 0 < found["recall@10"] <= protocols.user_only_ceiling(users)

@@ -7,7 +7,7 @@ import pytest
 from compare_fixtures import Bench, perfect, write_files
 
 from benchmarks.compare import data
-from benchmarks.compare.methods import Answer, grid
+from benchmarks.compare.methods import Answer, Asked, grid
 from components.errors import InputError
 
 
@@ -24,7 +24,7 @@ def test_values_are_chosen_on_validation_whatever_test_says(bench):
 
     def answer(task, params):
         # "a" is better on validation, "b" on the test and wherever it is not asked to choose.
-        validation = any(task.ask is split.validation for split in (main, bench.splits.temporal))
+        validation = any(task.ask is each.validation for each in (main, *bench.splits.by_time))
         return perfect(task, {"off": float((params["value"] == "a") != validation)})
 
     method = bench.method(answer=answer, grid=grid(value=("b", "a")), kind="rating")
@@ -33,7 +33,7 @@ def test_values_are_chosen_on_validation_whatever_test_says(bench):
     assert runner.chosen(method, main) == {"value": "a"}
     results = list(runner.results(method))
     assert {record.params["value"] for _, record in results} == {"a"}
-    assert all(record.metrics["rmse"] > 0 for _, record in results)
+    assert all(record.metrics["next_visit_rating_rmse"] > 0 for _, record in results)
 
 
 def test_choosing_sees_no_line_of_the_test(bench):
@@ -63,7 +63,7 @@ def test_final_fit_takes_all_but_the_test_and_each_test_is_asked_once(bench):
 )
 def test_a_method_is_not_asked_for_what_it_does_not_do(bench, kind, without):
     scores = np.zeros(bench.loaded.shape)
-    answer = None if kind == "rating" else (lambda task, params: Answer(scores=scores))
+    answer = None if kind == "rating" else (lambda task, params: Answer(Asked(scores=scores)))
     bench.runner().run(bench.method(answer=answer, kind=kind), nothing)
     assert bench.asked
     assert not of_split(bench, without)
@@ -107,16 +107,27 @@ def test_an_interrupted_run_goes_on_where_it_was(bench):
 
 
 @pytest.mark.parametrize(
-    "damage", ["", "{", "[1, 2]", '{"method": "method"}'], ids=["empty", "cut", "list", "fields"]
+    ("damage", "of"),
+    [
+        ("", ".json"),
+        ("{", ".json"),
+        ("[1, 2]", ".json"),
+        ('{"method": "method"}', ".json"),
+        ("", ".npz"),
+        ("PK", ".npz"),
+        (None, ".npz"),
+    ],
 )
-def test_a_damaged_measurement_counts_as_none(bench, damage):
+def test_a_damaged_measurement_counts_as_none(bench, damage, of):
     method = bench.method()
     runner = bench.runner()
     runner.run(method, nothing)
     expected = [record.metrics for _, record in runner.results(method)]
     victim = sorted(bench.folder.glob("*.json"))[0]
     kept = json.loads(victim.read_text())
-    victim.write_text(damage)
+    victim.with_suffix(of).unlink()
+    if damage is not None:
+        victim.with_suffix(of).write_text(damage)
     assert not runner.complete(method)
     bench.asked.clear()
     runner.run(method, nothing)
@@ -143,7 +154,7 @@ def test_changed_code_is_measured_anew(bench):
 
 def test_a_figure_that_is_not_a_number_stops_the_comparison(bench):
     def broken(task, params):
-        return Answer(predictions=np.full(len(task.ask), np.nan))
+        return Answer(Asked(ratings=np.full(len(task.ask), np.nan)))
 
     with pytest.raises(ValueError, match="The method with .* gave .*nan"):
         bench.runner().run(bench.method(answer=broken), nothing)

@@ -179,19 +179,24 @@ def test_coverage_counts_the_films_in_somebodys_top_10(context, blocks):
         assert sum(row["share"] for row in shares if row["of"] == of) == pytest.approx(1.0)
 
 
-def test_comparison_of_models_is_shown_when_it_is_there(context, tmp_path):
+def test_comparison_of_models_is_shown_in_reports_of_the_data_it_was_measured_on(tmp_path):
     path = tmp_path / "results.json"
     table = {
         "title": "Retrieval",
         "protocol": "random split",
         "columns": ["method", "top-10"],
         "rows": [["ours", 0.27], ["popular <b>", None]],
+        "dataset": "ml-100k",
     }
-    path.write_text(json.dumps({"tables": [table]}), encoding="utf-8")
-    sources = Sources(results=path)
+    other = {**table, "title": "Larger", "dataset": "ml-1m"}
+    path.write_text(json.dumps({"tables": [other, table]}), encoding="utf-8")
+    sources = Sources(results=path, dataset={"name": "ml-100k"})
     shown = block(section.build(Context(sources)).blocks, "results-0")
     assert shown.caption == "Retrieval: random split"
     assert shown.rows == (("ours", 0.27), ("popular <b>", None))
+    of_sample = Context(dataclasses.replace(sources, dataset={"name": "sample"}))
+    told = [b.text for b in section.build(of_sample).blocks if isinstance(b, Note)]
+    assert any("it was not measured on sample" in text for text in told)
     told = [b.text for b in section.build(Context(Sources())).blocks if isinstance(b, Note)]
     assert any("no docs/results.json" in text for text in told)
     assert any("did not get as far as the Evaluator" in text for text in told)

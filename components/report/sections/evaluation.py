@@ -19,6 +19,7 @@ from components.evaluation.directions import (
     MIN_USERS,
 )
 from components.evaluation.verdict import Change, SliceMetrics, ThresholdResult, Verdict
+from components.names import ML_100K
 from components.report import charts
 from components.report.charts import Channel
 from components.report.context import TOP_K, Context
@@ -517,9 +518,14 @@ def _most_recommended(
 
 
 def _comparison(context: Context) -> Iterator[Block]:
-    tables = read_json(context.sources.results).get("tables") or ()
-    if not tables:
+    measured = read_json(context.sources.results).get("tables") or ()
+    if not measured:
         yield Note("The comparison of models is not shown: there is no docs/results.json.")
+        return
+    name = context.sources.dataset.get("name")
+    tables = [table for table in measured if table.get("dataset", ML_100K) == name]
+    if not tables:
+        yield Note(f"The comparison of models is not shown: it was not measured on {name}.")
         return
     yield Text("Comparison of models", "From docs/results.json, measured apart from this run.")
     for number, table in enumerate(tables):
