@@ -176,7 +176,10 @@ def _summary(runner: Runner, methods: Sequence[Method], records: _Records) -> Ta
     for name, of, label, metric in asked:
         ours = _average(records, OURS, of, metric)
         strongest = _strongest(baselines, records, of, metric)
-        if ours is None or strongest is None:
+        if ours is None:
+            continue
+        if strongest is None:
+            rows.append([name, label, _cell(ours), None, None, None, None])
             continue
         found = _difference(records, strongest.name, of[0], metric) if len(of) == 1 else None
         theirs = _average(records, strongest.name, of, metric)
