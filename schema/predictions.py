@@ -10,6 +10,10 @@ PREDICTED_RATING = "predicted_rating"
 USER_KEY = "user_key"
 """A number that is the same for all rows of a user, to average over users."""
 
+KNOWN_USER = "known_user"
+"""Whether the row's user has a rating in what the model was fitted to. Rows of others, of whom the
+scenarios know nothing, are in no metric: a timeline's test has many of them."""
+
 POPULARITY_RANK = f"{NEXT_VISIT.name}_popularity_rank"
 """The movie's rank in the filtered list by number of training ratings, to compare with."""
 
@@ -54,6 +58,7 @@ def items_popularity_of(scenario: Scenario) -> str:
 
 OUTPUTS: tuple[str, ...] = (
     USER_KEY,
+    KNOWN_USER,
     *(
         name(scenario)
         for scenario in SCENARIOS

@@ -19,6 +19,9 @@ from components.errors import InputError
 VARIABLE = "MOVIELENS_1M_DIR"
 FILES = ("ratings.dat", "users.dat", "movies.dat")
 
+FIRST_USER_WITH_INTERPOLATED_TIMES = 3000
+"""From this id on, some times of our copy are interpolated; see `texts.DATASET_NOTES`."""
+
 OCCUPATIONS = (
     "other",
     "academic/educator",

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.compare import protocols
+import numpy as np
+
+from benchmarks.compare import movielens_1m, protocols
 from benchmarks.compare.cache import Record
-from benchmarks.compare.data import DATASETS
+from benchmarks.compare.data import DATASETS, ML_1M, Data
 from benchmarks.compare.differences import Difference, paired
 from benchmarks.compare.methods import (
     RECALL_10,
@@ -22,8 +24,10 @@ from benchmarks.compare.methods import (
     USER_NDCG,
     Method,
     Metrics,
+    Sums,
+    metrics_of,
 )
-from benchmarks.compare.protocols import Split
+from benchmarks.compare.protocols import BoolArray, Split
 from benchmarks.compare.runner import TEST, Runner
 from benchmarks.compare.texts import (
     AFTER,
@@ -138,7 +142,7 @@ def make_tables(runner: Runner, methods: Sequence[Method]) -> list[Table]:
         _asked(runner, listed),
         *(_next_visit(split.name, shown, records) for split in listed),
         _ratings(runner, shown, records),
-        _in_session([split.name for split in listed], records),
+        _in_session(runner, listed, records),
         _capstone(main, methods, records),
         _crosses(main, records),
         _costs(main, methods, records),
@@ -253,14 +257,32 @@ def _next_visit(split: str, methods: Iterable[Method], records: _Records) -> Tab
     return Table(f"{NEXT_VISIT_TITLE}, {split}", NEXT_VISIT.name, columns, rows)
 
 
-def _in_session(splits: Iterable[str], records: _Records) -> Table:
+def _in_session(runner: Runner, splits: Iterable[Split], records: _Records) -> Table:
     metrics = [metric_name(IN_SESSION, metric) for metric in _IN_SESSION.values()]
     rows: list[list[Cell]] = []
     for split in splits:
-        found = [record.metrics for name, record in records.get(OURS, ()) if name == split]
-        if found and any(metric in found[0] for metric in metrics):
-            rows += _mean_and_spread(split, found, metrics)
+        found = [record for name, record in records.get(OURS, ()) if name == split.name]
+        if not found or not any(metric in found[0].metrics for metric in metrics):
+            continue
+        rows += _mean_and_spread(split.name, [record.metrics for record in found], metrics)
+        if runner.data.name == ML_1M:
+            for label, exact in _exact_times(runner.data, split):
+                of_group = [_metrics_of_users(record.sums, exact) for record in found]
+                rows.append(_mean_and_spread(f"{split.name}, {label}", of_group, metrics)[0])
     return Table(IN_SESSION_TITLE, IN_SESSION.name, ["ours on", *_IN_SESSION], rows)
+
+
+def _exact_times(data: Data, split: Split) -> tuple[tuple[str, BoolArray], ...]:
+    """Returns which users of a test have exact times and which have interpolated ones."""
+    ids = data.user_ids[np.unique(data.users[split.test])]
+    first = movielens_1m.FIRST_USER_WITH_INTERPOLATED_TIMES
+    exact = ids < first
+    return (f"users 1 to {first - 1}", exact), (f"users from {first} on", ~exact)
+
+
+def _metrics_of_users(sums: Sums, users: BoolArray) -> Metrics:
+    totals = {name: values[users].sum(axis=0) for name, values in sums.items()}
+    return {name: float(value) for name, value in metrics_of(totals).items()}
 
 
 def _mean_and_spread(

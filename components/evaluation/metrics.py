@@ -32,6 +32,7 @@ from schema import features
 from schema.export_contract import EVALUATION_SIGNATURE
 from schema.predictions import (
     CATALOGUE_SIZE,
+    KNOWN_USER,
     LIST_LENGTH,
     MOVIE_POPULARITY,
     NO_ITEM,
@@ -121,7 +122,8 @@ METRIC_NAMES: tuple[str, ...] = _names()
 """Every metric of `RecommenderMetrics`, in the order in which people read them.
 
 Names begin with the scenario (`schema.scenarios`). Ranks and lists are those of the filtered
-list: movies that the user rated in what the model was fitted to are not in it.
+list: movies that the user rated in what the model was fitted to are not in it. Rows of users who
+rated nothing there are left out, of `example_count` and `user_count` as well.
 
 - `recall_at_k`: share of test rows whose movie is among the first k. `mrr`: mean of 1 / rank.
 - `user_recall_at_10`: mean over users of hits / min(10, test rows). `user_ndcg_at_10`: mean over
@@ -584,7 +586,7 @@ def _sums_of(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Sum
 
 
 def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Rows:
-    """Returns the rows in a metric input of TFMA.
+    """Returns the rows of known users in a metric input of TFMA.
 
     Raises:
       ValueError: an output of the signature or the label is missing.
@@ -601,20 +603,25 @@ def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Row
         raise ValueError(
             f"{EVALUATION_SIGNATURE} must return {sorted(missing)}, received {sorted(predictions)}"
         )
+    known = _flat(predictions[KNOWN_USER]) > 0
+
+    def column(name: str) -> Floats:
+        return _flat(predictions[name])[known]
+
     return Rows(
-        users=_whole(predictions[USER_KEY]).reshape(-1),
-        ratings=_flat(label),
+        users=_whole(predictions[USER_KEY]).reshape(-1)[known],
+        ratings=_flat(label)[known],
         scenarios=tuple(
             InScenario(
-                ranks=_flat(predictions[rank_of(scenario)]),
-                ratings=_flat(predictions[rating_of(scenario)]),
-                items=_whole(predictions[items_of(scenario)]).reshape(-1, LIST_LENGTH),
-                items_popularity=_flat(predictions[items_popularity_of(scenario)]),
+                ranks=column(rank_of(scenario)),
+                ratings=column(rating_of(scenario)),
+                items=_whole(predictions[items_of(scenario)]).reshape(-1, LIST_LENGTH)[known],
+                items_popularity=column(items_popularity_of(scenario)),
             )
             for scenario in SCENARIOS
         ),
-        popularity_ranks=_flat(predictions[POPULARITY_RANK]),
-        movie_popularity=_flat(predictions[MOVIE_POPULARITY]),
+        popularity_ranks=column(POPULARITY_RANK),
+        movie_popularity=column(MOVIE_POPULARITY),
         movies=int(np.max(_whole(predictions[CATALOGUE_SIZE]), initial=0)),
     )
 

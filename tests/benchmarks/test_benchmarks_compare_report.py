@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from compare_fixtures import constant
 
-from benchmarks.compare import protocols, report, texts
+from benchmarks.compare import movielens_1m, protocols, report, texts
+from benchmarks.compare import runner as runner_module
 from benchmarks.compare.methods import Answer, Asked, grid
 from components.report.page import Table
 from components.report.sections import evaluation
@@ -131,6 +132,25 @@ def test_what_is_asked_is_that_of_the_tests(bench):
     hits = sum(min(10, int((users == user).sum())) for user in set(users.tolist()))
     assert found["highest recall@10"] == pytest.approx(hits / len(users), abs=1e-4)
     assert (found["rows asked"], found["users asked"]) == (len(users), len(set(users.tolist())))
+
+
+def test_users_with_exact_and_with_interpolated_times_are_told_apart(bench):
+    shift = movielens_1m.FIRST_USER_WITH_INTERPOLATED_TIMES - 4
+    user_ids = bench.loaded.user_ids + shift  # the first three are below
+    bench.loaded = dataclasses.replace(bench.loaded, name="ml-1m", user_ids=user_ids)
+    bench.splits = runner_module.splits_of(bench.loaded)
+
+    def answer(task, params):
+        first = bench.loaded.users[task.ask] < 3
+        ranks = np.where(first, 10, 11)
+        return Answer(in_session=Asked(ranks=ranks), more=lists(0.3))
+
+    ours = bench.method(report.OURS, answer, kind="both", seeds=(1, 2))
+    found = rows(tables(bench, ours)["In session"])
+    name = "last rating of each user"
+    assert found[f"{name}, users 1 to 2999"]["recall@10"] == 1.0
+    assert found[f"{name}, users from 3000 on"]["recall@10"] == 0.0
+    assert found[name]["recall@10"] == pytest.approx(0.25)
 
 
 def test_tables_of_another_data_set_stay(bench, ours, tmp_path):

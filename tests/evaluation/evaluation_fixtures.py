@@ -37,6 +37,7 @@ class Row:
     item: int = 0
     movie: int = 0
     user: int = 1
+    known: bool = True
     gender: str = "Male"
     age: int | None = 25
     occupation: str = "student"
@@ -103,7 +104,7 @@ def to_example(row):
         features.TITLE.name: texts(f"Title {row.movie}"),
         "answer_predicted": floats(row.predicted, row.in_session_predicted),
         "answer_ranks": int64s(row.rank, row.in_session_rank, row.popularity_rank),
-        "answer_counts": int64s(row.popularity, row.user, row.item),
+        "answer_counts": int64s(row.popularity, row.user, row.item, int(row.known)),
     }
     return tf.train.Example(features=tf.train.Features(feature=columns))
 
@@ -123,18 +124,19 @@ class AnswerModel(tf.Module):
             {
                 "answer_predicted": tf.io.FixedLenFeature([2], tf.float32),
                 "answer_ranks": tf.io.FixedLenFeature([3], tf.int64),
-                "answer_counts": tf.io.FixedLenFeature([3], tf.int64),
+                "answer_counts": tf.io.FixedLenFeature([4], tf.int64),
             },
         )
         ranks, counts = parsed["answer_ranks"], parsed["answer_counts"]
         shifted = tf.where(ranks > 0, ranks + self.rank_shift, ranks)
         stars = parsed["answer_predicted"] + self.rating_shift
-        popularity, user, item = tf.unstack(counts, axis=1)
+        popularity, user, item, known = tf.unstack(counts, axis=1)
         places = item[:, tf.newaxis] + tf.range(10, dtype=tf.int64)
         items = tf.where(tf.range(10) < 9, places, -1)
         mean = 20.0 + 5.0 * tf.cast(item, tf.float32)
         return {
             "user_key": user,
+            "known_user": known > 0,
             "next_visit_rank": shifted[:, 0],
             "next_visit_rating": stars[:, 0],
             "next_visit_items": items,

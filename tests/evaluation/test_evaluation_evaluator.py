@@ -20,6 +20,9 @@ ROWS = [
     fixtures.Row(2.0, 8.0, -1, gender="Female", occupation="doctor"),
 ]
 
+OF_NEW_USERS = [fixtures.Row(1.0, 5.0, 1, user=user, known=False) for user in (1000, 1000, 1001)]
+"""Rows of users without training ratings: they are in no metric and in no count."""
+
 OFF = Thresholds(
     rating_rmse_worsening=None,
     recall_at_10_worsening=None,
@@ -33,7 +36,7 @@ RMSE, RECALL = "next_visit_rating_rmse", "next_visit_recall_at_10"
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluation")
-    fixtures.write_examples(folder / "examples", ROWS)
+    fixtures.write_examples(folder / "examples", [*OF_NEW_USERS, *ROWS])
     fixtures.export_model(folder / "model")
     fixtures.export_model(folder / "equal")
     fixtures.export_model(folder / "hopeless", rank_shift=1000)

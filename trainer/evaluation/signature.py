@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from schema.predictions import (
     CATALOGUE_SIZE,
+    KNOWN_USER,
     LIST_LENGTH,
     MOVIE_POPULARITY,
     NO_ITEM,
@@ -57,7 +58,8 @@ class Evaluation(tf.Module):
           user's training history (ties count against the movie; a movie that is not in the
           catalogue has rank -1), `<scenario>_rating` `[batch]` stars, and `<scenario>_items`
           `[batch, 10]` int64, the first rows of that list (-1 where it is shorter).
-          `user_key` is the same for all rows of a user.
+          `user_key` is the same for all rows of a user, `known_user` `[batch]` bool whether the
+          user has a history.
         """
         serving = self._serving
         user_id, query, movie_row = serving.queries_of(examples)
@@ -73,6 +75,7 @@ class Evaluation(tf.Module):
         ratings = {NEXT_VISIT: self._after_training(query), IN_SESSION: query}
         answer = {
             USER_KEY: tf.strings.to_hash_bucket_fast(user_id, 1 << 62),
+            KNOWN_USER: tf.gather(bounds[:, 1] > bounds[:, 0], user),
             **self._popularity_of(movie_row, seen),
         }
         for scenario, in_scenario in ((NEXT_VISIT, long_term), (IN_SESSION, scores)):

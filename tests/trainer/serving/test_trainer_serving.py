@@ -185,6 +185,15 @@ def test_an_unknown_movie_has_rank_minus_one_and_stars(model, trained, movie):
     assert all(1.0 <= found[rating_of(scenario)][0] <= 5.0 for scenario in SCENARIOS)
 
 
+def test_a_user_is_known_by_having_rated_something(model, trained):
+    users = [trained.users.ids[0], b"nobody", b"", trained.users.ids[-1]]
+    asked = [
+        fixtures.to_example(user_id=user, movie_id=trained.catalogue.ids[0], timestamp=NOW)
+        for user in users
+    ]
+    assert fixtures.predict(model, *asked)["known_user"].tolist() == [True, False, False, True]
+
+
 def test_an_example_without_any_feature_gets_an_answer(model):
     empty = fixtures.to_example()
     hollow = fixtures.to_example()
