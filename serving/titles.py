@@ -5,18 +5,9 @@ from __future__ import annotations
 import functools
 import re
 
-_ARTICLES = (
-    "the a an "  # English
-    "le la les l' l’ un une des à "  # French, with the preposition that MovieLens moves as well
-    "il lo gli i uno una un' un’ "  # Italian
-    "el los las unos unas "  # Spanish
-    "o os as um uma "  # Portuguese
-    "der die das dem den ein eine "  # German
-    "de het een "  # Dutch
-    "det en ett "  # Danish, Norwegian and Swedish
-    "az egy"  # Hungarian
-)
-_IS_ARTICLE = frozenset(_ARTICLES.split())
+from schema.articles import ARTICLES
+
+_IS_ARTICLE = frozenset(ARTICLES)
 # A whole title up to its first parenthesis, or the whole inside of a pair of them.
 _NAME = re.compile(r"(?:(?<=\()|\A)[^()]+(?=[()]|\Z)")
 _ALSO_KNOWN_AS = re.compile(r"a\.?k\.?a\.?:?\s+")

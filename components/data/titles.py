@@ -6,17 +6,15 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from schema.articles import ARTICLES
+
 MAX_TITLE_CHARS = 1000
 """Of a longer title only the beginning is compared: putting accents into order takes
 quadratic time."""
 
-# Articles that catalogues move to the end: English, French, Italian, Spanish, Portuguese,
-# German, Dutch, Scandinavian.
-_ARTICLES = (
-    "the", "a", "an", "le", "la", "les", "l", "un", "une", "il", "lo", "gli", "i", "uno",
-    "una", "el", "los", "las", "o", "os", "as", "um", "uma", "der", "die", "das", "den",
-    "det", "ein", "eine", "de", "het", "een", "en", "ett",
-)  # fmt: skip
+_PLAIN = str.maketrans({"'": None, "’": None, "à": "a"})
+# As titles have them here: without accents and apostrophes.
+_ARTICLES = tuple(dict.fromkeys(article.translate(_PLAIN) for article in ARTICLES))
 _TRAILING_ARTICLE = re.compile(rf"(.*\S)\s*,\s*({'|'.join(_ARTICLES)})'?\s*", re.DOTALL)
 _LEADING_ARTICLE = re.compile(rf"(?:{'|'.join(_ARTICLES)}) (?=.)")
 _LETTERS = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l"})

@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 from serving_fixtures import ROOT
 
+from serving.batch.command import main
 from serving.titles import display_title
 
 pytestmark = pytest.mark.xdist_group("serving")
@@ -100,18 +101,21 @@ def test_workers_of_beam_write_the_same_file_and_leave_nothing_else(pushed, scor
     assert list(tmp_path.iterdir()) == [output]
 
 
-def test_beams_options_are_checked(pushed, tmp_path):
-    for options, says in (
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
         (("--no-such-option",), "--no-such-option"),
         (("--runner", "NoSuchRunner"), "Beam has no runner 'NoSuchRunner'"),
         (("--direct_num_workers", "x"), "--direct_num_workers: invalid int value: 'x'"),
-    ):
-        output = str(tmp_path / "x.csv")
-        done = batch("--model-dir", str(pushed / "serving_model"), "--output", output, *options)
-        assert done.returncode == 2
-        assert says in done.stderr
-        assert "Traceback" not in done.stderr
-        assert list(tmp_path.iterdir()) == []
+    ],
+)
+def test_beams_options_are_checked(pushed, tmp_path, capsys, options, says):
+    models = str(pushed / "serving_model")
+    assert main(["--model-dir", models, "--output", str(tmp_path / "x.csv"), *options]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("beam", [(), ("--runner", "DirectRunner")])
