@@ -228,7 +228,7 @@ def _introduce(data: source.DataSource, screen: Screen) -> None:
     if data.metadata_dir:
         screen.say(f"Film metadata: {data.metadata_dir}")
     else:
-        screen.say("Film metadata: none, so directors and stars are unknown")
+        screen.say("Film metadata: none, so directors and lead actors are unknown")
     if data.name == ML_100K:
         screen.say(download.LICENCE_NOTE, style="dim")
     screen.say()

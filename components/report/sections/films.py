@@ -1,4 +1,4 @@
-"""The films explored: best and worst, years, genres, directors and stars."""
+"""The films explored: best and worst, years, tags such as genres, names such as directors."""
 
 from __future__ import annotations
 

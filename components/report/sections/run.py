@@ -117,10 +117,11 @@ def _facts(context: Context) -> Iterator[Block]:
 def _metadata(context: Context) -> str:
     known: Mapping[str, Any] = context.wrangling.get("metadata") or {}
     if not known.get("files"):
-        return "none, so directors and stars are unknown"
+        return "none, so directors and lead actors are unknown"
     return (
         f"{known['matched']:,} of {known['movies']:,} films found, "
-        f"{known.get('directors', 0):,} with a director, {known.get('stars', 0):,} with a star"
+        f"{known.get('directors', 0):,} with a director, "
+        f"{known.get('stars', 0):,} with a lead actor"
     )
 
 
