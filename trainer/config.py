@@ -93,7 +93,8 @@ class LongTermConfig:
       history_dropout: upper end of the uniform share of a history that is hidden.
       query_dropout: dropout on the autoencoder's queries.
       profile_dropout: dropout on their part that comes from age, gender and the like.
-      l2: L2 penalty on its tables.
+      l2_ratings: L2 penalty on its tables, for a loss summed over the training ratings: so that
+        more data outweighs it.
       learning_rate: the highest, at the start; a cosine takes it to zero.
       batch_users: users per step.
       epochs: passes over the users.
@@ -121,11 +122,11 @@ class LongTermConfig:
     history_dropout: float = 0.6
     query_dropout: float = 0.4
     profile_dropout: float = 0.5
-    l2: float = 2e-4
+    l2_ratings: float = 16.0
     learning_rate: float = 5e-3
     batch_users: int = 200
     epochs: int = 60
-    max_steps: int = 2_000
+    max_steps: int = 1_000
     ease_penalty: float = 300.0
     ease_popularity_penalty: float = 2.0
     ease_user_exponent: float = 0.25
@@ -207,6 +208,8 @@ class TrainConfig:
 
     Attributes:
       epochs: passes over the ratings.
+      max_steps: steps of all epochs together, at most: of much data, fewer epochs are made, and
+        of very much one that sees only some of the users.
       batch_size: ratings per step, about: a batch is made of whole users.
       learning_rate: the highest, at the start; a cosine takes it to zero.
       retrieval_weight: weight of the retrieval loss.
@@ -217,12 +220,18 @@ class TrainConfig:
     """
 
     epochs: int = 10
+    max_steps: int = 1_000
     batch_size: int = 1024
     learning_rate: float = 4e-3
     retrieval_weight: float = 1.0
     rating_weight: float = 2.0
     splits: tuple[str, ...] = (TRAIN, VALIDATION)
     seed: int = 42
+
+    def schedule(self, steps: int) -> tuple[int, int]:
+        """Returns the number of epochs and of steps in each, given those of one whole epoch."""
+        steps = min(steps, self.max_steps)
+        return min(self.epochs, self.max_steps // steps), steps
 
 
 @dataclasses.dataclass(frozen=True)

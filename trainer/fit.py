@@ -12,7 +12,8 @@ from trainer.data.batches import training_dataset, user_batches
 from trainer.data.training_data import TrainingData
 from trainer.model import MovieRecommender
 
-OnEpoch = Callable[[int, Mapping[str, float]], None]
+OnEpoch = Callable[[int, int, Mapping[str, float]], None]
+"""Called after each epoch with its number, from 1 on, how many there will be, and its losses."""
 
 
 class _Report(tf.keras.callbacks.Callback):
@@ -21,7 +22,7 @@ class _Report(tf.keras.callbacks.Callback):
         self._on_epoch = on_epoch
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._on_epoch(epoch + 1, logs or {})
+        self._on_epoch(epoch + 1, self.params["epochs"], logs or {})
 
 
 def fit(
@@ -36,9 +37,9 @@ def fit(
     Args:
       model: a new model.
       data: what it is fitted to.
-      config: epochs, batch size, learning rate, seed.
+      config: epochs, steps, batch size, learning rate, seed.
       log_dir: where TensorBoard's logs go.
-      on_epoch: called after each epoch with its number, from 1 on, and its losses.
+      on_epoch: see `OnEpoch`.
 
     Returns:
       The losses by name, one value per epoch.
@@ -47,14 +48,14 @@ def fit(
       ValueError: the loss is not a number: the learning rate is too high.
     """
     rng = np.random.default_rng(config.seed)
-    steps = sum(1 for _ in user_batches(data.interactions, config.batch_size, rng))
-    schedule = tf.keras.optimizers.schedules.CosineDecay(
-        config.learning_rate, steps * config.epochs
+    epochs, steps = config.schedule(
+        sum(1 for _ in user_batches(data.interactions, config.batch_size, rng))
     )
+    schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * epochs)
     model.compile(optimizer=tf.keras.optimizers.Adam(schedule))
     history = model.fit(
         training_dataset(data.interactions, data.users, config),
-        epochs=config.epochs,
+        epochs=epochs,
         steps_per_epoch=steps,
         verbose=0,
         callbacks=[

@@ -170,7 +170,7 @@ def fit_network(
         data,
         config.train,
         log_dir,
-        on_epoch=lambda epoch, logs: report(_describe(epoch, config, logs)),
+        on_epoch=lambda epoch, epochs, logs: report(_describe(epoch, epochs, logs)),
     )
     serving = ServingModel(
         HistoryRetrieval(
@@ -207,7 +207,7 @@ def _train_tutorial(
         config.train.epochs,
         config.train.seed,
         log_dir,
-        on_epoch=lambda epoch, logs: report(_describe(epoch, config, logs)),
+        on_epoch=lambda epoch, epochs, logs: report(_describe(epoch, epochs, logs)),
     )
     serving = ServingModel(
         TutorialRetrieval(model),
@@ -250,7 +250,7 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     # Graphs of the training stay in Keras's global state, and memory with them.
     tf.keras.backend.clear_session()
     progress.report(
-        f"{config.train.epochs} epochs on {len(data.interactions):,} ratings, "
+        f"{len(trained.losses['rmse'])} epochs on {len(data.interactions):,} ratings, "
         f"training rmse {trained.losses['rmse'][-1]:.3f}"
     )
 
@@ -267,9 +267,9 @@ def files_of(by_split: Mapping[str, Sequence[str]], splits: Sequence[str]) -> li
     return [path for split in splits for path in by_split[split]]
 
 
-def _describe(epoch: int, config: TrainerConfig, logs: Mapping[str, float]) -> str:
+def _describe(epoch: int, epochs: int, logs: Mapping[str, float]) -> str:
     return (
-        f"epoch {epoch} of {config.train.epochs}: retrieval loss "
+        f"epoch {epoch} of {epochs}: retrieval loss "
         f"{logs['retrieval_loss']:.3f}, rmse {logs['rmse']:.3f}"
     )
 

@@ -97,7 +97,7 @@ def fit_tutorial(
       epochs: passes over the ratings.
       seed: seed of the shuffle.
       log_dir: where TensorBoard's logs go.
-      on_epoch: called after each epoch with its number, from 1 on, and its losses.
+      on_epoch: see `trainer.fit.OnEpoch`.
 
     Returns:
       The losses by name, one value per epoch.
@@ -112,7 +112,7 @@ def fit_tutorial(
     dataset = dataset.shuffle(min(len(interactions), 1_000_000), seed=seed)
     model.compile(optimizer=tf.keras.optimizers.Adagrad(config.learning_rate))
     report = tf.keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, logs)
+        on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, epochs, logs)
     )
     history = model.fit(
         dataset.batch(config.batch_size).prefetch(2),

@@ -86,7 +86,7 @@ def run(task: Task, params: Params) -> Answer:
             int(params["epochs"]),
             _SEED,
             log_dir,
-            on_epoch=lambda epoch, logs: None,
+            on_epoch=lambda epoch, epochs, logs: None,
         )
     asking, asked = task.data.users[task.ask], task.data.movies[task.ask]
     stars = model.stars(tf.constant(asking), tf.constant(asked)).numpy().astype(np.float64)

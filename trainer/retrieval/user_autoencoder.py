@@ -54,6 +54,7 @@ class UserAutoencoder(tfrs.Model):
         movies, width = len(data.catalogue.ids), config.embedding_dim
         sizes = data.feature_sizes
         self.autoencoder_config = config
+        self._ratings = len(data.interactions)
         self.features = catalogue_tensors(data.catalogue)
         self.input_table = embedding_table("autoencoder_history", movies, width)
         self.rating_weights = tf.Variable(
@@ -122,7 +123,8 @@ class UserAutoencoder(tfrs.Model):
         self.retrieval_loss.update_state(loss)
         tables = [self.input_table, self.rating_weights, self.ids]
         tables += [*self.feature_sum.tables.values(), *self.profile.tables.values()]
-        return loss + config.l2 * tf.add_n([tf.nn.l2_loss(table) for table in tables])
+        penalty = config.l2_ratings / self._ratings
+        return loss + penalty * tf.add_n([tf.nn.l2_loss(table) for table in tables])
 
 
 def fit_user_autoencoder(
