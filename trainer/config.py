@@ -139,7 +139,7 @@ class LongTermConfig:
     ials_exponent: float = 0.75
     ials_iterations: int = 12
     ials_state_steps: int = 12
-    next_visit_weights: tuple[float, float, float] = (5.0, 1.0, 1.0)
+    next_visit_weights: tuple[float, float, float] = (4.0, 1.0, 1.0)
     session_weight: float = 0.3
 
 
