@@ -115,6 +115,9 @@ class LongTermConfig:
       ials_iterations: how often it solves for users and movies.
       ials_state_steps: steps of conjugate gradients that solve for a user's vector.
       next_visit_weights: weights of the standardised scores of autoencoder, EASE and iALS.
+      popularity_lengths: numbers of known events, ascending, and
+      popularity_weights: the weight of the standardised log popularity beside them at each; linear
+        in between.
       session_weight: weight of the long-term scores beside the towers' in a session.
     """
 
@@ -140,6 +143,8 @@ class LongTermConfig:
     ials_iterations: int = 12
     ials_state_steps: int = 12
     next_visit_weights: tuple[float, float, float] = (4.0, 1.0, 1.0)
+    popularity_lengths: tuple[float, ...] = (0.0, 1.0, 5.0, 10.0, 20.0, 50.0)
+    popularity_weights: tuple[float, ...] = (0.0, 20.0, 20.0, 10.0, 4.0, 0.0)
     session_weight: float = 0.3
 
 

@@ -15,7 +15,7 @@ from tfx.components.trainer import fn_args_utils
 from components import progress
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer import export, fit
-from trainer.config import CONFIG_FILE, HISTORY_FILE, LongTermConfig, TrainerConfig, TutorialConfig
+from trainer.config import CONFIG_FILE, HISTORY_FILE, TrainerConfig, TutorialConfig
 from trainer.data import reading
 from trainer.data.training_data import TrainingData
 from trainer.evaluation.signature import Evaluation
@@ -23,10 +23,8 @@ from trainer.model import MovieRecommender
 from trainer.rating.rating_blend import BlendedRating
 from trainer.rating.rating_bpmf import Bpmf
 from trainer.retrieval.combination import HistoryRetrieval
-from trainer.retrieval.ease import Ease
-from trainer.retrieval.ials import Ials
+from trainer.retrieval.long_term import LongTermModels, fit_long_term
 from trainer.retrieval.two_towers import catalogue_tensors
-from trainer.retrieval.user_autoencoder import UserAutoencoder, fit_user_autoencoder
 from trainer.serving import describe
 from trainer.serving.module import ServingModel
 from trainer.tutorial import TutorialModel, TutorialRating, TutorialRetrieval, fit_tutorial
@@ -75,7 +73,7 @@ def train(
     return Trained(
         network.serving,
         network.evaluation,
-        {**network.losses, "autoencoder_loss": standalone.autoencoder_losses},
+        {**network.losses, "autoencoder_loss": standalone.long_term.autoencoder_losses},
         {
             **describe.catalogue_and_users(data),
             describe.CROSS_WEIGHTS_FILE: describe.cross_strengths(
@@ -90,17 +88,11 @@ class Standalone:
     """The standalone models: fitted without the towers and the network.
 
     Attributes:
-      autoencoder: the autoencoder.
-      autoencoder_losses: its losses, one per epoch.
-      ease: EASE; None where the catalogue is too large.
-      ials: iALS.
+      long_term: those of retrieval.
       bpmf: the Bayesian factorisation of the ratings.
     """
 
-    autoencoder: UserAutoencoder
-    autoencoder_losses: Sequence[float]
-    ease: Ease | None
-    ials: Ials
+    long_term: LongTermModels
     bpmf: Bpmf
 
 
@@ -126,31 +118,15 @@ def fit_standalone(
 ) -> Standalone:
     """Fits autoencoder, EASE, iALS and Bayesian factorisation; arguments as of `train`."""
 
-    def on_epoch(epoch: int, epochs: int, loss: float) -> None:
-        if epoch == epochs or epoch % 10 == 0:
-            report(f"autoencoder, epoch {epoch} of {epochs}: loss {loss:.3f}")
-
     def on_sweep(sweep: int, sweeps: int) -> None:
         if sweep == sweeps or sweep % 20 == 0:
             report(f"ratings, sweep {sweep} of {sweeps}")
 
-    autoencoder = UserAutoencoder(data, config.long_term)
     seed = config.train.seed
-    autoencoder_losses = fit_user_autoencoder(autoencoder, data, seed, on_epoch)
-    ease = _fit_ease(config.long_term, data)
-    ials = Ials(config.long_term, seed)
-    ials.fit(data)
+    long_term = fit_long_term(config.long_term, data, seed, report)
     bpmf = Bpmf(config.bpmf, seed, on_sweep)
     bpmf.fit(data)
-    return Standalone(autoencoder, autoencoder_losses, ease, ials, bpmf)
-
-
-def _fit_ease(config: LongTermConfig, data: TrainingData) -> Ease | None:
-    if len(data.catalogue.ids) > config.ease_limit:
-        return None
-    ease = Ease(config)
-    ease.fit(data)
-    return ease
+    return Standalone(long_term, bpmf)
 
 
 def fit_network(
@@ -176,10 +152,9 @@ def fit_network(
         HistoryRetrieval(
             model.query_tower,
             model.candidate_tower,
-            standalone.autoencoder,
-            standalone.ease,
-            standalone.ials,
+            standalone.long_term,
             data.catalogue,
+            data.ratings_per_movie,
         ),
         BlendedRating(model.rating_model, standalone.bpmf, config.bpmf.weight),
         config.model.recency_events,

@@ -38,6 +38,7 @@ from schema.scenarios import IN_SESSION, NEXT_VISIT, Scenario
 from trainer import run as trainer_run
 from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfig
 from trainer.data import reading
+from trainer.data.training_data import TrainingData
 from trainer.serving import describe
 from transform.preprocessing import preprocessing_of
 
@@ -86,16 +87,9 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
     The lines become tf.Examples as RatingsGen writes them, the preprocessing graph is made
     of the lines of `fit` alone, and the figures are those of the served model's answers.
     """
-    features = _features(task.data)
-    sides = _sides(task.data.folder, features)
+    sides = _sides(task.data.folder, _features(task.data))
     with tempfile.TemporaryDirectory() as scratch:
-        ratings, movies = Path(scratch) / "ratings", Path(scratch) / "movies"
-        records.write_shard(str(ratings), 0, 1, _examples(task, task.fit, sides))
-        records.write_shard(str(movies), 0, 1, records.movie_examples(sides.movies))
-        transform_output = tft.TFTransformOutput(_transform_graph(task, ratings))
-        data = reading.load_training_data(
-            _files(ratings), _files(movies), transform_output, features
-        )
+        data = training_data(task, Path(scratch), task.fit)
         started, cpu_started = time.monotonic(), time.process_time()
         trained = trainer_run.train(config, data, scratch, report=lambda line: None)
         seconds = {
@@ -108,6 +102,31 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
     tf.keras.backend.clear_session()
     gc.collect()
     return dataclasses.replace(_answer(answers), more={**crosses, **seconds})
+
+
+def training_data(task: Task, scratch: Path, lines: IntArray) -> TrainingData:
+    """Returns what the Trainer reads of some lines, given the preprocessing graph of `fit`.
+
+    Args:
+      task: data and split.
+      scratch: a new folder, in which the records are.
+      lines: line numbers.
+    """
+    features = _features(task.data)
+    sides = _sides(task.data.folder, features)
+    fit, ratings, movies = (scratch / name for name in ("fit", "ratings", "movies"))
+    records.write_shard(str(fit), 0, 1, _examples(task, task.fit, sides))
+    if lines is task.fit:
+        ratings = fit
+    else:
+        records.write_shard(str(ratings), 0, 1, _examples(task, lines, sides))
+    records.write_shard(str(movies), 0, 1, records.movie_examples(sides.movies))
+    return reading.load_training_data(
+        _files(ratings),
+        _files(movies),
+        tft.TFTransformOutput(_transform_graph(task, fit)),
+        features,
+    )
 
 
 def _config(params: Params) -> TrainerConfig:

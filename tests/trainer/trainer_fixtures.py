@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
+import scipy.stats
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
@@ -445,8 +446,12 @@ class Oracle:
 
     def long_term(self, user, profile, timestamp, recent=()):
         """Scores of the next visit, whatever the time; `recent` are (time, row, stars)."""
-        total = 0.0
-        weights = self.trained.config.long_term.next_visit_weights
+        config = self.trained.config.long_term
+        length = len(self.residuals(user, recent))
+        counts = np.bincount(self.trained.interactions.movie_row, minlength=len(self.candidates))
+        prior = np.interp(length, config.popularity_lengths, config.popularity_weights)
+        total = prior * scipy.stats.zscore(np.log1p(counts))
+        weights = config.next_visit_weights
         found = self.standalone(user, profile, timestamp, recent)
         for weight, scores in zip(weights, found, strict=True):
             total = total + weight * (scores - scores.mean()) / max(scores.std(), 1e-6)

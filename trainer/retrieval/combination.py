@@ -1,7 +1,8 @@
 """Retrieval as it is served: the next visit's list, and what a session adds.
 
-**Next visit**: the weighted sum of the standardised scores of the autoencoder, EASE and iALS
-(`trainer.retrieval.blend`), whatever the time of the query.
+**Next visit**: the weighted sum of the standardised scores of the autoencoder, EASE, iALS and,
+where little is known of the user, popularity (`trainer.retrieval.blend`), whatever the time of the
+query.
 
 **In a session** the score of a movie is one dot product of a query and a candidate vector:
 
@@ -25,10 +26,9 @@ import tensorflow as tf
 
 from schema.events import SESSION_GAP_SECONDS
 from trainer.config import ModelConfig
-from trainer.data.training_data import Catalogue
+from trainer.data.training_data import Catalogue, IntArray
 from trainer.lookups import rows_of, saved_variable, weighted_rows
-from trainer.retrieval.blend import blended, deviation
-from trainer.retrieval.ease import Ease
+from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, Blend, deviation
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.history import (
     mean_history,
@@ -36,12 +36,9 @@ from trainer.retrieval.history import (
     recency_weights,
     seconds_since,
 )
-from trainer.retrieval.ials import Ials
+from trainer.retrieval.long_term import LongTermModels
 from trainer.retrieval.two_towers import CandidateTower, QueryTower, query_of
-from trainer.retrieval.user_autoencoder import UserAutoencoder
 from transform import outputs as out
-
-AUTOENCODER, EASE, IALS = "autoencoder", "ease", "ials"
 
 
 class HistoryRetrieval(tf.Module):
@@ -53,23 +50,22 @@ class HistoryRetrieval(tf.Module):
     Args:
       query_tower: the trained query tower.
       candidate_tower: the trained candidate tower.
-      autoencoder: the trained autoencoder.
-      ease: the fitted EASE; None where the catalogue is too large.
-      ials: the fitted iALS.
+      long_term: the fitted standalone models.
       catalogue: every movie.
+      ratings_per_movie: `[movies]` training ratings of each.
     """
 
     def __init__(
         self,
         query_tower: QueryTower,
         candidate_tower: CandidateTower,
-        autoencoder: UserAutoencoder,
-        ease: Ease | None,
-        ials: Ials,
+        long_term: LongTermModels,
         catalogue: Catalogue,
+        ratings_per_movie: IntArray,
     ) -> None:
         super().__init__(name="retrieval")
         self._config: ModelConfig = query_tower.config
+        autoencoder, ease = long_term.autoencoder, long_term.ease
         self._long_term_config = autoencoder.autoencoder_config
         self._movies = len(catalogue.ids)
         self._query_tower = query_tower
@@ -96,16 +92,14 @@ class HistoryRetrieval(tf.Module):
             else saved_variable(tf.gather(self._query_tower.recency, movie_ids), "recent")
         )
         self.ease = ease
-        self.ials = ials
+        self.ials = long_term.ials
         # Columns of the user state: sums of `histories`, EASE's scores, the vector of iALS.
         self._state_parts = [
             sum(self._parts),
             0 if ease is None else self._movies,
             self._long_term_config.ials_dim,
         ]
-        self._weights = dict(
-            zip((AUTOENCODER, EASE, IALS), self._long_term_config.next_visit_weights, strict=True)
-        )
+        self._blend = Blend(self._long_term_config, ratings_per_movie)
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' transformed features alone."""
@@ -140,8 +134,7 @@ class HistoryRetrieval(tf.Module):
           user_state: what `user_state` gave for each row's user.
           profile: what `profile` gave.
         """
-        scores = self._standalone_scores(user_state, profile)
-        return blended(list(scores.values()), [self._weights[name] for name in scores])
+        return self._blend(self._standalone_scores(user_state, profile), user_state[:, 0])
 
     def _standalone_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns `[batch, movies]` scores of each standalone model, by name."""
@@ -263,7 +256,7 @@ class HistoryRetrieval(tf.Module):
         above[IALS] = self.ials.contributions(history, movies)
         return tf.add_n(
             [
-                self._weights[name] / deviation(scores[name])[:, :, tf.newaxis] * above[name]
+                self._blend.weights[name] / deviation(scores[name])[:, :, tf.newaxis] * above[name]
                 for name in scores
             ]
         )

@@ -25,6 +25,8 @@ import tensorflow_recommenders as tfrs
 from schema.features import Owner
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Floats, Interactions, TrainingData, rating_residuals
+from trainer.lookups import weighted_rows
+from trainer.retrieval.events import Events
 from trainer.retrieval.two_towers import (
     FEATURE_KINDS,
     FeatureSum,
@@ -98,6 +100,23 @@ class UserAutoencoder(tfrs.Model):
     def candidates(self) -> tf.Tensor:
         """Returns `[movies, dim]` vectors of all movies, without the bias."""
         return self.ids + self.feature_sum(self.features)
+
+    def scores(
+        self, events: Events, users: tf.Tensor, features: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns `[users, movies]` scores.
+
+        Args:
+          events: the histories.
+          users: scalar int64, how many there are.
+          features: transformed features of the users, `[users]` each.
+        """
+        ones = tf.ones_like(events.residuals)
+        totals = weighted_rows(events.pairs, ones, users, self.input_table)
+        totals += weighted_rows(events.pairs, events.residuals, users, self.rating_weights)
+        length = tf.math.unsorted_segment_sum(ones, events.pairs[:, 0], users)
+        query = self.query(totals, length, features)
+        return tf.matmul(query, self.candidates(), transpose_b=True) + self.bias
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns the multinomial loss per rating, with the penalty.
