@@ -118,22 +118,17 @@ def scores_of(
         name: tf.constant(values[query.users]) for name, values in held_out.users.features.items()
     }
     length = tf.math.unsorted_segment_sum(tf.ones_like(events.residuals), events.pairs[:, 0], count)
-    autoencoder = models.autoencoder
-    found = {
-        blend.AUTOENCODER: autoencoder.scores(events, count, features),
-        blend.IALS: models.ials.scores(models.ials.user_state(events, count)),
-    }
+    found = models.scores(events, count, features)
     popularity = np.log1p(fitted.ratings_per_movie)[np.newaxis].astype(np.float32)
     prior = blend.standardised(tf.constant(np.repeat(popularity, len(query.users), axis=0)))
     answers = {POPULARITY: prior}
-    closed_form = [blend.standardised(found[blend.IALS])]
-    if models.ease is not None:
-        answers[EASE] = found[blend.EASE] = models.ease.scores(
-            models.ease.user_state(events, count)
-        )
-        closed_form.append(blend.standardised(found[blend.EASE]))
-    answers[CLOSED_FORM] = prior + _CLOSED_FORM_WEIGHT * tf.add_n(closed_form)
-    config = autoencoder.autoencoder_config
+    closed_form = [name for name in (blend.EASE, blend.IALS) if name in found]
+    if blend.EASE in found:
+        answers[EASE] = found[blend.EASE]
+    answers[CLOSED_FORM] = prior + _CLOSED_FORM_WEIGHT * tf.add_n(
+        [blend.standardised(found[name]) for name in closed_form]
+    )
+    config = models.autoencoder.autoencoder_config
     answers[OURS] = blend.Blend(config, fitted.ratings_per_movie)(found, length)
     return {name: value.numpy().astype(np.float64) for name, value in answers.items()}
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+import scipy.linalg
 import scipy.sparse
 import tensorflow as tf
 
@@ -121,7 +123,23 @@ def ease_weights(
     )
     gram = (seen.T @ scipy.sparse.diags(of_users) @ seen).toarray()
     gram[np.diag_indices(movies)] += penalty + popularity_penalty * np.diag(gram)
-    inverse = np.linalg.inv(gram)
-    weights = -inverse / np.diag(inverse)[np.newaxis, :]
-    weights[np.diag_indices(movies)] = 0.0
-    return weights.astype(np.float32)
+    inverse = _inverse(gram)
+    inverse /= -np.diag(inverse)
+    inverse[np.diag_indices(movies)] = 0.0
+    return inverse.astype(np.float32)
+
+
+def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns the inverse of a symmetric positive definite matrix, in the same memory.
+
+    By Cholesky's factors: half the operations of a general inverse, and no copy.
+    """
+    # Fortran's order of a symmetric matrix is its own: nothing is copied.
+    factor, failed = scipy.linalg.lapack.dpotrf(matrix.T, lower=1, overwrite_a=1)
+    inverse, singular = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
+    if failed or singular:
+        raise np.linalg.LinAlgError("EASE's matrix is not positive definite: raise its penalty")
+    for row in range(1, len(inverse)):
+        inverse[:row, row] = inverse[row, :row]
+    found: npt.NDArray[np.float64] = inverse
+    return found

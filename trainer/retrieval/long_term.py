@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
 
 from trainer.config import LongTermConfig
 from trainer.data.training_data import TrainingData
+from trainer.retrieval.blend import AUTOENCODER, EASE, IALS
 from trainer.retrieval.ease import Ease
+from trainer.retrieval.events import Events
 from trainer.retrieval.ials import Ials
 from trainer.retrieval.user_autoencoder import UserAutoencoder, fit_user_autoencoder
 
@@ -21,12 +26,32 @@ class LongTermModels:
       autoencoder_losses: its losses, one per epoch.
       ease: EASE; None where the catalogue is too large.
       ials: iALS.
+      cpu_seconds: what each took to fit, by name.
     """
 
     autoencoder: UserAutoencoder
     autoencoder_losses: Sequence[float]
     ease: Ease | None
     ials: Ials
+    cpu_seconds: Mapping[str, float]
+
+    def scores(
+        self, events: Events, users: tf.Tensor, features: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Returns `[users, movies]` scores of each model, by name.
+
+        Args:
+          events: the histories.
+          users: scalar int64, how many there are.
+          features: transformed features of the users, `[users]` each.
+        """
+        found = {
+            AUTOENCODER: self.autoencoder.scores(events, users, features),
+            IALS: self.ials.scores(self.ials.user_state(events, users)),
+        }
+        if self.ease is not None:
+            found[EASE] = self.ease.scores(self.ease.user_state(events, users))
+        return found
 
 
 def fit_long_term(
@@ -48,11 +73,20 @@ def fit_long_term(
         if epoch == epochs or epoch % 10 == 0:
             report(f"autoencoder, epoch {epoch} of {epochs}: loss {loss:.3f}")
 
+    started = time.process_time()
     autoencoder = UserAutoencoder(data, config)
     losses = fit_user_autoencoder(autoencoder, data, seed, on_epoch)
+    ease_started = time.process_time()
+    ease = _fit_ease(config, data, report)
+    ials_started = time.process_time()
     ials = Ials(config, seed)
     ials.fit(data)
-    return LongTermModels(autoencoder, losses, _fit_ease(config, data, report), ials)
+    seconds = {
+        AUTOENCODER: ease_started - started,
+        EASE: ials_started - ease_started,
+        IALS: time.process_time() - ials_started,
+    }
+    return LongTermModels(autoencoder, losses, ease, ials, seconds)
 
 
 def _fit_ease(

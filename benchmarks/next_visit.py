@@ -1,0 +1,171 @@
+"""What each part of the next visit's list is worth, on validation.
+
+    .venv/bin/python -m benchmarks.next_visit                          # MovieLens-100K, random
+    .venv/bin/python -m benchmarks.next_visit --split temporal
+    .venv/bin/python -m benchmarks.next_visit --dataset ml-1m
+    .venv/bin/python -m benchmarks.next_visit long_term.ials_dim=128   # another value
+
+Fits retrieval's standalone models on the `train` part of the pipeline's own split and asks about
+`validation`; no line of a test is read. Lines are each model alone, the blend as it is served, and
+the blend with one part left out or with other weights. Needs MovieLens-100K in $MOVIELENS_DIR or
+MovieLens-1M in $MOVIELENS_1M_DIR; about half a minute of processor time for the first, two minutes
+for the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks import command, validation
+from benchmarks.compare import data, protocols
+from benchmarks.compare.data import DATASETS, Task
+from benchmarks.compare.protocols import LIST_LENGTH, FloatArray, Split
+from components.example_gen import splits
+from metrics import ranking
+
+if TYPE_CHECKING:
+    from trainer.config import LongTermConfig
+    from trainer.data.training_data import TrainingData
+
+_SPLIT_SEED = 42
+
+METHODS: Mapping[str, tuple[float, float, float]] = {
+    "the autoencoder alone": (1.0, 0.0, 0.0),
+    "EASE alone": (0.0, 1.0, 0.0),
+    "iALS alone": (0.0, 0.0, 1.0),
+    "EASE + 2 iALS": (0.0, 1.0, 2.0),
+    "without iALS": (4.0, 1.0, 0.0),
+    "without EASE": (4.0, 0.0, 1.0),
+    "1, 1, 1": (1.0, 1.0, 1.0),
+    "2, 1, 1": (2.0, 1.0, 1.0),
+    "4, 1, 1": (4.0, 1.0, 1.0),
+    "8, 1, 1": (8.0, 1.0, 1.0),
+}
+"""Weights of the standardised scores of autoencoder, EASE and iALS, by the line's name."""
+
+SERVED = "as served"
+
+
+def task_of(loaded: data.Data, method: str) -> Task:
+    """Returns what is learned from and asked about: train and validation of the pipeline's split.
+
+    Args:
+      loaded: the data set.
+      method: random or temporal.
+    """
+    users, movies = loaded.user_ids[loaded.users], loaded.movie_ids[loaded.movies]
+    part = (
+        splits.random_splits(users, movies, _SPLIT_SEED)
+        if method == "random"
+        else splits.temporal_splits(users, movies, loaded.timestamps, _SPLIT_SEED, loaded.position)
+    )
+    fit, ask, test = (np.flatnonzero(part == number) for number in range(3))
+    return Task(loaded, Split(method, fit, ask, test), fit, ask)
+
+
+def rows_of(known: Sequence[bytes], ids: Sequence[int]) -> list[int]:
+    """Returns the place in `known` of each id; -1 where it is not there."""
+    places = {value: place for place, value in enumerate(known)}
+    return [places.get(str(value).encode(), -1) for value in ids]
+
+
+def figures(task: Task, fitted: TrainingData, scores: FloatArray) -> list[float]:
+    """Returns recall@10 and @100 of rows and NDCG@10 of users.
+
+    Args:
+      task: whose `ask` lines are to be found.
+      fitted: what was learned from.
+      scores: `[users, movies]` in the order of `fitted`.
+    """
+    loaded, held = task.data, fitted.interactions
+    users = np.array(rows_of(fitted.users.ids.tolist(), loaded.user_ids.tolist()))
+    movies = np.array(rows_of(fitted.catalogue.ids.tolist(), loaded.movie_ids.tolist()))
+    asked, wanted = users[loaded.users[task.ask]], movies[loaded.movies[task.ask]]
+    known = asked >= 0
+    seen = protocols.seen_matrix(held.user_row, held.movie_row, scores.shape)
+    ranks = protocols.ranks_unseen(scores, seen, asked[known], wanted[known])
+    return [
+        ranking.recall_at_k(ranks, 10),
+        ranking.recall_at_k(ranks, 100),
+        ranking.user_ndcg(ranks, asked[known], LIST_LENGTH),
+    ]
+
+
+def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
+    """Yields the lines of the table."""
+    import tensorflow as tf
+
+    from benchmarks.compare import ours
+    from trainer.data.training_data import rating_residuals
+    from trainer.retrieval import blend
+    from trainer.retrieval.events import Events
+    from trainer.retrieval.long_term import fit_long_term
+
+    with tempfile.TemporaryDirectory() as scratch:
+        fitted = ours.training_data(task, Path(scratch), task.fit)
+    tf.keras.utils.set_random_seed(seed)
+    models = fit_long_term(config, fitted, seed, lambda line: None)
+    held = fitted.interactions
+    events = Events(
+        tf.constant(np.stack([held.user_row, held.movie_row], axis=1)),
+        tf.constant(rating_residuals(held)),
+    )
+    features = {name: tf.constant(values) for name, values in fitted.users.features.items()}
+    users = tf.constant(len(fitted.users.ids), tf.int64)
+    scores = models.scores(events, users, features)
+    z = {name: blend.standardised(one).numpy() for name, one in scores.items()}
+    length = tf.constant(np.diff(held.offsets).astype(np.float32))
+    served = blend.Blend(config, fitted.ratings_per_movie)(scores, length).numpy()
+    yield "| weights | recall@10 | recall@100 | NDCG@10 of users |"
+    yield "|---" * 4 + "|"
+    yield _line(SERVED, figures(task, fitted, served))
+    for name, weights in METHODS.items():
+        parts = zip((blend.AUTOENCODER, blend.EASE, blend.IALS), weights, strict=True)
+        total = sum(weight * z[part] for part, weight in parts if weight and part in z)
+        if not np.isscalar(total):
+            yield _line(name, figures(task, fitted, total))
+    yield "CPU s of the fit: " + ", ".join(
+        f"{name} {seconds:.1f}" for name, seconds in models.cpu_seconds.items()
+    )
+
+
+def _line(name: str, values: Sequence[float]) -> str:
+    return f"| {name} | {' | '.join(f'{value:.4f}' for value in values)} |"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the command.
+
+    Raises:
+      InputError: wrong use, or data that cannot be read.
+    """
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m benchmarks.next_visit",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("changes", nargs="*", metavar="long_term.name=value")
+    parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0])
+    parser.add_argument("--split", choices=("random", "temporal"), default="random")
+    parser.add_argument("--seed", type=int, default=42)
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from trainer.config import TrainerConfig
+
+    config = validation.changed(TrainerConfig(), options.changes)
+    with tempfile.TemporaryDirectory() as scratch:
+        loaded = data.load(dataset=options.dataset, scratch=Path(scratch))
+        print(f"{options.dataset}, {options.split} split, validation, seed {options.seed}")
+        for line in measure(task_of(loaded, options.split), config.long_term, options.seed):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    command.run(main, "Interrupted.")

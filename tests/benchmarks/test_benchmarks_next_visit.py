@@ -1,0 +1,51 @@
+"""The figures of the next visit's parts: whose lines are asked about, and that no test is read."""
+
+import types
+
+import numpy as np
+import pytest
+
+from benchmarks import next_visit
+from components.example_gen import splits
+
+
+@pytest.mark.parametrize("method", ["random", "temporal"])
+def test_train_is_learned_from_and_validation_asked_about(bench, method):
+    loaded = bench.loaded
+    task = next_visit.task_of(loaded, method)
+    part = splits.assign_splits(
+        method,
+        loaded.user_ids[loaded.users],
+        loaded.movie_ids[loaded.movies],
+        loaded.timestamps,
+        42,
+    )
+    assert (part[task.fit] == 0).all()
+    assert (part[task.ask] == 1).all()
+    assert len(task.fit) + len(task.ask) == (part < 2).sum()
+
+
+def test_rows_are_those_of_the_ids():
+    assert next_visit.rows_of([b"1", b"10", b"2"], [2, 10, 7]) == [2, 1, -1]
+
+
+def test_figures_are_those_of_a_list_without_what_was_learned_from(bench):
+    """The best scores are those of what was learned from, then those of what is wanted."""
+    loaded = bench.loaded
+    task = next_visit.task_of(loaded, "random")
+    user_ids, movie_ids = (
+        np.sort(ids.astype(np.bytes_)) for ids in (loaded.user_ids, loaded.movie_ids)
+    )
+    users = np.searchsorted(user_ids, loaded.user_ids.astype(np.bytes_))[loaded.users]
+    movies = np.searchsorted(movie_ids, loaded.movie_ids.astype(np.bytes_))[loaded.movies]
+    fitted = types.SimpleNamespace(
+        users=types.SimpleNamespace(ids=user_ids),
+        catalogue=types.SimpleNamespace(ids=movie_ids),
+        interactions=types.SimpleNamespace(user_row=users[task.fit], movie_row=movies[task.fit]),
+    )
+    scores = np.zeros((len(user_ids), len(movie_ids)))
+    scores[users[task.fit], movies[task.fit]] = 2.0
+    scores[users[task.ask], movies[task.ask]] = 1.0 + np.arange(len(task.ask)) / 1e6
+    assert next_visit.figures(task, fitted, scores) == [1.0, 1.0, 1.0]
+    scores[users[task.ask], movies[task.ask]] = -1.0
+    assert next_visit.figures(task, fitted, scores)[0] < 1.0
