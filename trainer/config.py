@@ -114,10 +114,11 @@ class LongTermConfig:
       ials_exponent: how the penalty grows with the number of ratings, ν.
       ials_iterations: how often it solves for users and movies.
       ials_state_steps: steps of conjugate gradients that solve for a user's vector.
-      next_visit_weights: weights of the standardised scores of autoencoder, EASE and iALS.
-      popularity_lengths: numbers of known events, ascending, and
-      popularity_weights: the weight of the standardised log popularity beside them at each; linear
-        in between.
+      blend_lengths: numbers of known events, ascending: at these, the next two are given; they
+        are linear in between and go on as at the last.
+      popularity_weights: weight of the standardised log popularity in the next visit's list.
+      autoencoder_weights: weight of the autoencoder's standardised scores in it.
+      ials_share: weight of those of iALS; EASE's weigh 1.
       session_weight: weight of the long-term scores beside the towers' in a session.
     """
 
@@ -142,9 +143,10 @@ class LongTermConfig:
     ials_exponent: float = 0.75
     ials_iterations: int = 12
     ials_state_steps: int = 12
-    next_visit_weights: tuple[float, float, float] = (4.0, 1.0, 1.0)
-    popularity_lengths: tuple[float, ...] = (0.0, 1.0, 5.0, 10.0, 20.0, 50.0)
-    popularity_weights: tuple[float, ...] = (0.0, 20.0, 20.0, 10.0, 4.0, 0.0)
+    blend_lengths: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0)
+    popularity_weights: tuple[float, ...] = (0.0, 60.0, 30.0, 15.0, 6.0, 2.0, 0.0)
+    autoencoder_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 4.0)
+    ials_share: float = 1.0
     session_weight: float = 0.3
 
 

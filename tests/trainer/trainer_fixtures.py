@@ -444,16 +444,21 @@ class Oracle:
             self.ials(residuals),
         ]
 
+    def blend_weights(self, length):
+        """Weights of autoencoder, EASE and iALS, given the number of known events."""
+        config = self.trained.config.long_term
+        of_autoencoder = np.interp(length, config.blend_lengths, config.autoencoder_weights)
+        return of_autoencoder, 1.0, config.ials_share
+
     def long_term(self, user, profile, timestamp, recent=()):
         """Scores of the next visit, whatever the time; `recent` are (time, row, stars)."""
         config = self.trained.config.long_term
         length = len(self.residuals(user, recent))
         counts = np.bincount(self.trained.interactions.movie_row, minlength=len(self.candidates))
-        prior = np.interp(length, config.popularity_lengths, config.popularity_weights)
+        prior = np.interp(length, config.blend_lengths, config.popularity_weights)
         total = prior * scipy.stats.zscore(np.log1p(counts))
-        weights = config.next_visit_weights
         found = self.standalone(user, profile, timestamp, recent)
-        for weight, scores in zip(weights, found, strict=True):
+        for weight, scores in zip(self.blend_weights(length), found, strict=True):
             total = total + weight * (scores - scores.mean()) / max(scores.std(), 1e-6)
         return total
 

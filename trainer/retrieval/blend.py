@@ -2,7 +2,9 @@
 
 Each model's scores of a user are standardised over the catalogue (mean 0, deviation 1), so that
 the weights mean the same for every model, every user and every catalogue. The standardised log
-popularity is a prior beside them: the fewer events are known, the more it weighs.
+popularity is a prior beside them: the fewer events are known, the more it weighs. Of somebody of
+whom nothing is known but a profile, the autoencoder alone says something; with few events it
+weighs less beside EASE and iALS than with many.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.config import LongTermConfig
-from trainer.data.training_data import IntArray
+from trainer.data.training_data import Floats, IntArray
 from trainer.lookups import saved_variable
 
 AUTOENCODER, EASE, IALS = "autoencoder", "ease", "ials"
-"""Names of the models that are blended, in the order of `next_visit_weights`."""
+"""Names of the models that are blended."""
 
 _SMALLEST_DEVIATION = 1e-6
 """Scores that are all the same, as those of an empty history, become 0."""
@@ -43,9 +45,10 @@ class Blend(tf.Module):
 
     def __init__(self, config: LongTermConfig, ratings_per_movie: IntArray) -> None:
         super().__init__(name="blend")
-        self.weights = dict(zip((AUTOENCODER, EASE, IALS), config.next_visit_weights, strict=True))
-        self._lengths = np.array(config.popularity_lengths, np.float32)
+        self._lengths = np.array(config.blend_lengths, np.float32)
         self._prior = np.array(config.popularity_weights, np.float32)
+        self._autoencoder = np.array(config.autoencoder_weights, np.float32)
+        self._ials = config.ials_share
         popularity = np.log1p(ratings_per_movie).astype(np.float32)
         self._popularity = saved_variable(standardised(popularity[np.newaxis]), "popularity_prior")
 
@@ -56,11 +59,25 @@ class Blend(tf.Module):
           scores: `[batch, movies]` of each model, by name; a model that was left out has none.
           length: `[batch]` float32, how many events are known of each user.
         """
-        parts = [self.weights[name] * standardised(one) for name, one in scores.items()]
-        return tf.add_n(parts) + self.prior_weight(length)[:, tf.newaxis] * self._popularity
+        weights = self.weights(length)
+        parts = [weights[name] * standardised(one) for name, one in scores.items()]
+        return tf.add_n(parts) + self._interpolated(length, self._prior) * self._popularity
 
-    def prior_weight(self, length: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch]` the weight of popularity, by linear interpolation in the length."""
+    def weights(self, length: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns `[batch, 1]` the weight of each model's standardised scores.
+
+        Args:
+          length: `[batch]` float32, how many events are known of each user.
+        """
+        ones = tf.ones_like(length)[:, tf.newaxis]
+        return {
+            AUTOENCODER: self._interpolated(length, self._autoencoder),
+            EASE: ones,
+            IALS: self._ials * ones,
+        }
+
+    def _interpolated(self, length: tf.Tensor, values: Floats) -> tf.Tensor:
+        """Returns `[batch, 1]` values, linear in the length between those that are given."""
         steps = np.diff(self._lengths)
         into = tf.clip_by_value(length[:, tf.newaxis] - self._lengths[:-1], 0.0, steps)
-        return self._prior[0] + tf.linalg.matvec(into, np.diff(self._prior) / steps)
+        return values[0] + tf.matmul(into, (np.diff(values) / steps)[:, np.newaxis])

@@ -254,9 +254,10 @@ class HistoryRetrieval(tf.Module):
         scores = self._standalone_scores(user_state, profile)
         above = {name: added[name] - means[name][:, tf.newaxis] for name in added}
         above[IALS] = self.ials.contributions(history, movies)
+        weights = self._blend.weights(user_state[:, 0])
         return tf.add_n(
             [
-                self._blend.weights[name] / deviation(scores[name])[:, :, tf.newaxis] * above[name]
+                (weights[name] / deviation(scores[name]))[:, :, tf.newaxis] * above[name]
                 for name in scores
             ]
         )

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from trainer.config import LongTermConfig
 from trainer.retrieval import blend
 
-LENGTHS, PRIOR = (0.0, 1.0, 4.0, 10.0), (3.0, 8.0, 2.0, 0.5)
+LENGTHS, PRIOR, AUTOENCODER = (0.0, 1.0, 4.0, 10.0), (3.0, 8.0, 2.0, 0.5), (2.0, 0.5, 1.0, 3.0)
 CONFIG = LongTermConfig(
-    next_visit_weights=(3.0, 2.0, 0.5), popularity_lengths=LENGTHS, popularity_weights=PRIOR
+    blend_lengths=LENGTHS,
+    popularity_weights=PRIOR,
+    autoencoder_weights=AUTOENCODER,
+    ials_share=0.5,
 )
 COUNTS = np.array([5, 0, 2, 30, 7])
 
@@ -34,7 +37,8 @@ def z(values):
 def test_the_list_is_the_weighted_sum_of_z_scores_and_the_prior(model, one, two, three):
     lengths = np.array([0, 2, 100], np.float32)
     found = model({blend.AUTOENCODER: one, blend.EASE: two, blend.IALS: three}, lengths)
-    expected = 3.0 * z(one) + 2.0 * z(two) + 0.5 * z(three)
+    of_one = np.interp(lengths, LENGTHS, AUTOENCODER)[:, np.newaxis]
+    expected = of_one * z(one) + z(two) + 0.5 * z(three)
     prior = z(np.log1p(COUNTS)[np.newaxis])
     expected += np.interp(lengths, LENGTHS, PRIOR)[:, np.newaxis] * prior
     np.testing.assert_allclose(found, expected, atol=2e-3)
@@ -42,9 +46,9 @@ def test_the_list_is_the_weighted_sum_of_z_scores_and_the_prior(model, one, two,
 
 @settings(max_examples=25, deadline=None)
 @given(arrays.arrays(np.float32, 7, elements=st.floats(0, 10_000, width=32)))
-def test_the_priors_weight_is_linear_between_the_given_lengths(model, lengths):
-    found = model.prior_weight(tf.constant(lengths))
-    np.testing.assert_allclose(found, np.interp(lengths, LENGTHS, PRIOR), atol=1e-3)
+def test_the_autoencoders_weight_is_linear_between_the_given_lengths(model, lengths):
+    found = model.weights(tf.constant(lengths))[blend.AUTOENCODER][:, 0]
+    np.testing.assert_allclose(found, np.interp(lengths, LENGTHS, AUTOENCODER), atol=1e-3)
 
 
 def test_a_model_that_was_left_out_has_no_part(model):

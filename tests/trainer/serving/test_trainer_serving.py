@@ -628,7 +628,7 @@ def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, 
     assert {oracle.movies[name] for name in named} <= set(history)
     added = contributions_of(oracle, user)
     scores = oracle.standalone(user, profiles[user], NOW)
-    weights = trained.config.long_term.next_visit_weights
+    weights = oracle.blend_weights(len(history))
     blended = sum(
         weight / one.std() * (of_one - of_one.mean(axis=1, keepdims=True))
         for weight, one, of_one in zip(weights, scores, added, strict=True)
