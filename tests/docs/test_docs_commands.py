@@ -58,6 +58,8 @@ NOT_RUN = {
     "make distclean": Why.REMOVES,
     "benchmarks.compare": Why.LONG,
     "benchmarks.cross_weights": Why.LONG,
+    "benchmarks.new_user": Why.LONG,
+    "benchmarks.next_visit": Why.LONG,
     "benchmarks.pipeline_cost": Why.LONG,
     "benchmarks.report_cost": Why.LONG,
     "benchmarks.seed_noise": Why.LONG,
