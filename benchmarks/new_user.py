@@ -137,7 +137,7 @@ def user_ndcg(scores: FloatArray, query: Query) -> FloatArray:
     """Returns `[users]` NDCG@10 of each user's list of movies that were not named."""
     seen = protocols.seen_matrix(query.named[:, 0], query.named[:, 1], scores.shape)
     users, movies = query.wanted.T
-    ranks = protocols.ranks_unseen(scores, seen, users, movies)
+    ranks = protocols.filtered_ranks(scores, seen, users, movies)
     counts, (gains,) = ranking.sums_by_user(users, ranking.discounted_gains(ranks, LIST_LENGTH))
     found: FloatArray = gains / ranking.ideal_gains(counts, LIST_LENGTH)
     return found

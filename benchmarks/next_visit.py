@@ -90,7 +90,7 @@ def figures(task: Task, fitted: TrainingData, scores: FloatArray) -> list[float]
     asked, wanted = users[loaded.users[task.ask]], movies[loaded.movies[task.ask]]
     known = asked >= 0
     seen = protocols.seen_matrix(held.user_row, held.movie_row, scores.shape)
-    ranks = protocols.ranks_unseen(scores, seen, asked[known], wanted[known])
+    ranks = protocols.filtered_ranks(scores, seen, asked[known], wanted[known])
     return [
         ranking.recall_at_k(ranks, 10),
         ranking.recall_at_k(ranks, 100),
