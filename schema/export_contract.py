@@ -13,7 +13,10 @@ SIGNATURE = "export_contract"
 """Takes nothing; returns `name` and `version`, both scalars."""
 
 EVALUATION_SIGNATURE = "evaluate"
-"""For the Evaluator: serialized tf.Examples to everything in `schema.predictions`. Not served."""
+"""For the Evaluator: serialized tf.Examples to everything in `schema.predictions`.
+
+Only the model that is evaluated has it; versions of earlier releases do as well. Not served.
+"""
 
 EVALUATION_VERSION = 2
 """Raised when that signature's outputs change or change their meaning: models of two versions

@@ -175,7 +175,10 @@ class Movie(_Titled):
 
 
 class Reason(_Titled):
-    """A film of the person's history that speaks for a recommendation."""
+    """A film that the person liked and that adds to a recommendation's score.
+
+    Liked is what was rated at least the person's mean, or named without a rating.
+    """
 
     contribution: float = Field(description="Its share in the score.")
 

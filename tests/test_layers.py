@@ -17,7 +17,7 @@ LAYERS = (
 )
 """From the lowest on. A package imports itself and what is in the layers below it."""
 
-SERVING = {"serving", "storage", "schema.articles", "schema.events", "schema.export_contract"}
+SERVING = {"serving", "storage", "schema"}
 """All of this project that `serving` imports: it is installed without the pipeline's packages."""
 
 TRAINER_LAYERS = (

@@ -1,4 +1,9 @@
-"""Writes the exported model: one SavedModel that answers with plain TensorFlow."""
+"""Writes the exported models: SavedModels that answer with plain TensorFlow.
+
+One is for serving, one for the Evaluator and the report. They have the same fitted parts and
+differ in what they know of their users: the first knows every rating, the second what the parts
+were fitted to, so that the ratings it is asked about are not in its histories.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ class ExportedModel(tf.Module):
 
     Args:
       serving: the model.
-      evaluation: its evaluation.
+      evaluation: its evaluation; None in the model that is served.
 
     Attributes:
       candidates: `[movies, dim]` candidate vectors.
@@ -28,29 +33,52 @@ class ExportedModel(tf.Module):
         both; the last one stands for "no movie".
     """
 
-    def __init__(self, serving: ServingModel, evaluation: Evaluation) -> None:
+    def __init__(self, serving: ServingModel, evaluation: Evaluation | None = None) -> None:
         super().__init__(name="exported_model")
         self.serving, self.evaluation = serving, evaluation
         self.candidates = serving.candidates
         self.similarity_vectors = serving.movies.similarity_vectors
 
 
-def export(
-    serving: ServingModel, evaluation: Evaluation, path: str, descriptions: Mapping[str, Any]
-) -> None:
-    """Writes the SavedModel with its signatures and, beside it, what describes it.
+def export(serving: ServingModel, path: str, descriptions: Mapping[str, Any]) -> None:
+    """Writes the SavedModel that is served and, beside it, what describes it.
 
     Args:
       serving: the model.
-      evaluation: its evaluation.
       path: a new directory.
       descriptions: JSON values by file name, which go to `assets.extra/`.
     """
+    _save(ExportedModel(serving), path, signatures(serving), descriptions)
+
+
+def export_evaluation(evaluation: Evaluation, path: str, descriptions: Mapping[str, Any]) -> None:
+    """Writes the SavedModel that is evaluated: the same signatures, and the evaluation's.
+
+    Args:
+      evaluation: the evaluation of a model.
+      path: a new directory.
+      descriptions: as of `export`, for the report.
+    """
     evaluate = traced(evaluation.evaluate, examples=EXAMPLES)
-    tf.saved_model.save(
+    serving = evaluation.serving
+    _save(
         ExportedModel(serving, evaluation),
         path,
-        signatures={**signatures(serving), EVALUATION_SIGNATURE: evaluate},
+        {**signatures(serving), EVALUATION_SIGNATURE: evaluate},
+        descriptions,
+    )
+
+
+def _save(
+    model: ExportedModel,
+    path: str,
+    functions: Mapping[str, tf.types.experimental.ConcreteFunction],
+    descriptions: Mapping[str, Any],
+) -> None:
+    tf.saved_model.save(
+        model,
+        path,
+        signatures=dict(functions),
         options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
     )
     extra = Path(path) / "assets.extra"

@@ -26,6 +26,7 @@ from trainer.retrieval.combination import HistoryRetrieval
 from trainer.retrieval.long_term import LongTermModels, fit_long_term
 from trainer.retrieval.two_towers import catalogue_tensors
 from trainer.serving import describe
+from trainer.serving.interfaces import Rating, Retrieval
 from trainer.serving.module import ServingModel
 from trainer.tutorial import TutorialModel, TutorialRating, TutorialRetrieval, fit_tutorial
 from transform import outputs as out
@@ -36,8 +37,8 @@ class Trained:
     """What a training gives.
 
     Attributes:
-      serving: the model, ready for queries and for the export.
-      evaluation: its evaluation.
+      serving: the model as it is served: it knows all that is known.
+      evaluation: the evaluation of the same fitted parts, which knows what they were fitted to.
       losses: losses by name, one value per epoch.
       descriptions: metadata of the model, JSON values by file name.
     """
@@ -53,6 +54,7 @@ def train(
     data: TrainingData,
     log_dir: str,
     report: Callable[[str], None],
+    known: TrainingData | None = None,
 ) -> Trained:
     """Trains everything that the model is made of.
 
@@ -61,21 +63,24 @@ def train(
       data: what is learned from.
       log_dir: where TensorBoard's logs go.
       report: called with a line of progress now and then.
+      known: what the served model knows of its users; nothing is learned from what is only
+        here. `data` where None.
 
     Raises:
       ValueError: a loss is not a number: a learning rate is too high.
     """
     tf.keras.utils.set_random_seed(config.train.seed)
+    known = known or data
     if config.tutorial:
-        return _train_tutorial(config, data, log_dir, report)
+        return _train_tutorial(config, data, log_dir, report, known)
     standalone = fit_standalone(config, data, report)
     network = fit_network(config, standalone, data, log_dir, report)
     return Trained(
-        network.serving,
+        network.parts.serving_model(data, known),
         network.evaluation,
         {**network.losses, "autoencoder_loss": standalone.long_term.autoencoder_losses},
         {
-            **describe.catalogue_and_users(data),
+            **describe.catalogue_and_users(known),
             describe.CROSS_WEIGHTS_FILE: describe.cross_strengths(
                 network.model.rating_model, network.model.candidate_tower.features, data
             ),
@@ -97,18 +102,45 @@ class Standalone:
 
 
 @dataclasses.dataclass(frozen=True)
+class FittedParts:
+    """What a model is made of, whatever it knows of its users.
+
+    Attributes:
+      retrieval: scores the catalogue.
+      rating: predicts stars.
+      recency_events: how many of a session's latest events retrieval looks at.
+      movie_features: the catalogue's transformed features as tensors.
+    """
+
+    retrieval: Retrieval
+    rating: Rating
+    recency_events: int
+    movie_features: Mapping[str, tf.Tensor | tf.RaggedTensor]
+
+    def serving_model(self, data: TrainingData, known: TrainingData) -> ServingModel:
+        """Returns the model that knows `known`, given the data that the parts were fitted to."""
+        return ServingModel(
+            self.retrieval, self.rating, self.recency_events, data, self.movie_features, known
+        )
+
+    def evaluation(self, data: TrainingData) -> Evaluation:
+        """Returns the evaluation of the model that knows what its parts were fitted to."""
+        return Evaluation(self.serving_model(data, data), data.ratings_per_movie)
+
+
+@dataclasses.dataclass(frozen=True)
 class Network:
     """The towers and the rating network.
 
     Attributes:
       model: the trained model.
-      serving: it and the standalone models, as they are served.
+      parts: it and the standalone models, as they are served.
       evaluation: the evaluation of what is served.
       losses: losses by name, one value per epoch.
     """
 
     model: MovieRecommender
-    serving: ServingModel
+    parts: FittedParts
     evaluation: Evaluation
     losses: Mapping[str, Sequence[float]]
 
@@ -148,7 +180,7 @@ def fit_network(
         log_dir,
         on_epoch=lambda epoch, epochs, logs: report(_describe(epoch, epochs, logs)),
     )
-    serving = ServingModel(
+    parts = FittedParts(
         HistoryRetrieval(
             model.query_tower,
             model.candidate_tower,
@@ -158,10 +190,9 @@ def fit_network(
         ),
         BlendedRating(model.rating_model, standalone.bpmf, config.bpmf.weight),
         config.model.recency_events,
-        data,
         model.candidate_tower.features,
     )
-    return Network(model, serving, Evaluation(serving, data.ratings_per_movie), losses)
+    return Network(model, parts, parts.evaluation(data), losses)
 
 
 def _train_tutorial(
@@ -169,6 +200,7 @@ def _train_tutorial(
     data: TrainingData,
     log_dir: str,
     report: Callable[[str], None],
+    known: TrainingData,
 ) -> Trained:
     model = TutorialModel(
         data.feature_sizes[out.USER_ID_INDEX],
@@ -184,22 +216,25 @@ def _train_tutorial(
         log_dir,
         on_epoch=lambda epoch, epochs, logs: report(_describe(epoch, epochs, logs)),
     )
-    serving = ServingModel(
-        TutorialRetrieval(model),
-        TutorialRating(model),
-        0,
-        data,
-        catalogue_tensors(data.catalogue),
+    parts = FittedParts(
+        TutorialRetrieval(model), TutorialRating(model), 0, catalogue_tensors(data.catalogue)
     )
-    evaluation = Evaluation(serving, data.ratings_per_movie)
-    return Trained(serving, evaluation, losses, describe.catalogue_and_users(data))
+    return Trained(
+        parts.serving_model(data, known),
+        parts.evaluation(data),
+        losses,
+        describe.catalogue_and_users(known),
+    )
 
 
 def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
-    """Trains on the Examples given and exports the SavedModel.
+    """Trains on the Examples given and exports two SavedModels of the same fitted parts.
+
+    The one to serve (`serving_model_dir`) knows the ratings of every split, the one to evaluate
+    (`eval_model_dir`) those of the fitted splits.
 
     Args:
-      fn_args: TFX's arguments: files of ratings by split (`splits`) and of the catalogue
+      fn_args: TFX's arguments: files of ratings by split (`rating_files`) and of the catalogue
         (`movie_files`), the transform graph, where to write, the `TrainerConfig` as JSON
         in `custom_config` with the feature table at `FEATURES_KEY`, and the Tuner's
         choice in `hyperparameters`, if there is one.
@@ -209,17 +244,18 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
         config = config.with_hyperparameters(fn_args.hyperparameters["values"])
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path)
     progress.report("reading ratings")
-    data = reading.load_training_data(
-        files_of(fn_args.rating_files, config.train.splits),
+    fitted = config.train.splits
+    data, known = reading.load_fitted_and_known(
+        files_of(fn_args.rating_files, fitted),
+        files_of(fn_args.rating_files, [s for s in fn_args.rating_files if s not in fitted]),
         fn_args.movie_files,
         transform_output,
         FeatureTable.from_json(fn_args.custom_config[FEATURES_KEY]),
     )
-    trained = train(config, data, fn_args.model_run_dir, progress.report)
+    trained = train(config, data, fn_args.model_run_dir, progress.report, known)
     progress.report("exporting")
-    export.export(
-        trained.serving, trained.evaluation, fn_args.serving_model_dir, trained.descriptions
-    )
+    export.export(trained.serving, fn_args.serving_model_dir, trained.descriptions)
+    export.export_evaluation(trained.evaluation, fn_args.eval_model_dir, trained.descriptions)
     _write_history(fn_args.model_run_dir, trained.losses)
     _write_json(Path(fn_args.model_run_dir) / CONFIG_FILE, config.to_json())
     # Graphs of the training stay in Keras's global state, and memory with them.

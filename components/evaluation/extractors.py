@@ -8,7 +8,8 @@ The Evaluator takes the chain through `module_path="components.evaluation.extrac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import apache_beam as beam
@@ -16,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors import slice_key_extractor
+from tfx.dsl.io import fileio
+from tfx.utils import path_utils
 from tfx_bsl.tfxio import tensor_adapter
 
 from components.evaluation import leak_check
@@ -32,6 +35,35 @@ Column: TypeAlias = Any
 """A dense array, a `VarLenTensorValue`, an object array with gaps, or None: see `rows_by_value`."""
 Batch: TypeAlias = Mapping[str, "Batch"] | npt.NDArray[Any] | None
 """Labels or predictions of a batch: `[rows]`, by output and model where there are several."""
+
+
+def custom_eval_shared_model(
+    eval_saved_model_path: str,
+    model_name: str,
+    eval_config: tfma.EvalConfig,
+    add_metrics_callbacks: list[Callable[..., object]] | None = None,
+) -> tfma.types.EvalSharedModel:
+    """Returns the model to evaluate; the name and arguments are those the Evaluator asks for.
+
+    The Evaluator names the folder of the model that is served, which knows the ratings that are
+    asked about. The Trainer leaves one that does not in the folder that TFX has for it.
+
+    Args:
+      eval_saved_model_path: the served model's folder in the artifact.
+      model_name: the candidate's or the baseline's.
+      eval_config: the configuration, with defaults filled in.
+      add_metrics_callbacks: none; the Evaluator has them for other kinds of models.
+    """
+    evaluated = path_utils.eval_model_dir(str(Path(eval_saved_model_path).parent))
+    # A model of an earlier release has one folder for both.
+    if not fileio.exists(evaluated):
+        evaluated = eval_saved_model_path
+    return tfma.default_eval_shared_model(
+        eval_saved_model_path=evaluated,
+        model_name=model_name,
+        eval_config=eval_config,
+        add_metrics_callbacks=add_metrics_callbacks,
+    )
 
 
 def custom_extractors(

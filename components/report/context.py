@@ -114,7 +114,7 @@ class Context:
     @functools.cached_property
     def model(self) -> ServedModel | None:
         """The trained model."""
-        folder = self.sources.serving_model()
+        folder = self.sources.evaluated_model()
         if folder is None:
             return None
         from components.report.served import ServedModel

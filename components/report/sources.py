@@ -64,10 +64,14 @@ class Sources:
     results: Path | None = None
     features: FeatureTable = MOVIELENS
 
-    def serving_model(self) -> Path | None:
-        """Returns the SavedModel in the model's artifact; None if there is none."""
-        folder = self.model / "Format-Serving" if self.model else None
-        return folder if folder and (folder / "saved_model.pb").exists() else None
+    def evaluated_model(self) -> Path | None:
+        """Returns the SavedModel that was evaluated, in the model's artifact; None without one.
+
+        It does not know the test split, so what it recommends can be compared with that. The
+        model that is served knows it. Artifacts of earlier releases have one for both.
+        """
+        folders = [self.model / name for name in ("Format-TFMA", "Format-Serving") if self.model]
+        return next((path for path in folders if (path / "saved_model.pb").exists()), None)
 
 
 # Field of `Sources`, component, output.

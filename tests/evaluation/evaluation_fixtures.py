@@ -151,10 +151,10 @@ class AnswerModel(tf.Module):
         }
 
 
-def export_model(uri, rating_shift=0.0, rank_shift=0):
+def export_model(uri, rating_shift=0.0, rank_shift=0, folder="Format-Serving"):
     """Writes an AnswerModel where TFX expects a Model artifact to hold its SavedModel."""
     model = AnswerModel(rating_shift, rank_shift)
-    path = Path(uri) / "Format-Serving"
+    path = Path(uri) / folder
     tf.saved_model.save(model, str(path), signatures={"evaluate": model.serve})
     return path
 

@@ -79,7 +79,7 @@ def test_learning_curves_are_the_trainers_history(context, blocks):
 
 
 def test_cross_weights_are_those_that_were_exported(context, blocks):
-    path = context.sources.serving_model() / "assets.extra" / "cross_weights.json"
+    path = context.sources.evaluated_model() / "assets.extra" / "cross_weights.json"
     exported = json.loads(path.read_text(encoding="utf-8"))
     drawn = [row["strength"] for row in values(block(blocks, "crosses"))]
     assert drawn == pytest.approx(np.array(exported["norms"]).ravel().tolist())

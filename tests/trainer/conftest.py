@@ -20,8 +20,14 @@ def trained(world, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def model(trained):
-    """The exported model, loaded as a server would."""
+    """The exported model that is evaluated, with all signatures, loaded as a server would."""
     return tf.saved_model.load(str(trained.path))
+
+
+@pytest.fixture(scope="session")
+def served(trained):
+    """The exported model that is served."""
+    return tf.saved_model.load(str(trained.served_path))
 
 
 @pytest.fixture(scope="session")

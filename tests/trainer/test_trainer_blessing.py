@@ -131,7 +131,7 @@ def test_a_model_that_lost_a_tower_is_not_blessed(healthy, movielens, tmp_path, 
         lost[:, -1] = kept[:, -1]
     table.assign(lost)
     try:
-        export.export(healthy.serving, healthy.evaluation, str(tmp_path / "model"), {})
+        export.export_evaluation(healthy.evaluation, str(tmp_path / "model"), {})
     finally:
         table.assign(kept)
     verdict = judge(tmp_path, movielens, tmp_path / "model", "ml-100k")

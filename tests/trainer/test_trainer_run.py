@@ -165,4 +165,5 @@ def test_the_executor_hands_over_every_split_and_the_catalogue(tmp_path):
     assert TrainerConfig.from_json(arguments.custom_config) == CHANGED
     assert arguments.transform_graph_path == str(tmp_path / "graph")
     assert arguments.serving_model_dir == str(tmp_path / "model" / "Format-Serving")
+    assert arguments.eval_model_dir == str(tmp_path / "model" / "Format-TFMA")
     assert arguments.model_run_dir == str(tmp_path / "run")

@@ -187,11 +187,17 @@ def write_examples(path, examples):
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A model that `run_fn` trained and exported, with the objects it was exported from."""
+    """A model that `run_fn` trained and exported, with the objects it was exported from.
+
+    `path` and `serving` are the model that is evaluated, which knows what it was fitted to;
+    `served_path` and `served` the one that is served, which knows every split.
+    """
 
     path: Path
+    served_path: Path
     run_dir: Path
     serving: ServingModel
+    served: ServingModel
     evaluation: Evaluation
     catalogue: training_data.Catalogue
     users: training_data.Users
@@ -213,7 +219,8 @@ def train(
     """Calls `run_fn` as the Trainer component does; keeps a hold of what it exported."""
     arguments = fn_args_utils.FnArgs(
         transform_graph_path=world.transform_graph,
-        serving_model_dir=str(folder / "model"),
+        serving_model_dir=str(folder / "served"),
+        eval_model_dir=str(folder / "evaluated"),
         model_run_dir=str(folder / "run"),
         custom_config={**config.to_json(), raw.FEATURES_KEY: table.to_json()},
         hyperparameters=hyperparameters,
@@ -228,7 +235,8 @@ def train(
     def recorded_train(config, data, *rest):
         trained = train_everything(config, data, *rest)
         kept.update(
-            serving=trained.serving,
+            serving=trained.evaluation.serving,
+            served=trained.serving,
             evaluation=trained.evaluation,
             catalogue=data.catalogue,
             users=data.users,
@@ -240,7 +248,13 @@ def train(
     with monkeypatch.context() as patch, progress.sink(kept["reports"].append):
         patch.setattr(run, "train", recorded_train)
         run.run_fn(arguments)
-    return Trained(path=folder / "model", run_dir=folder / "run", config=config, **kept)
+    return Trained(
+        path=folder / "evaluated",
+        served_path=folder / "served",
+        run_dir=folder / "run",
+        config=config,
+        **kept,
+    )
 
 
 def copy_of(path, target):

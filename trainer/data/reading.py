@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from trainer.data.training_data import (
 from transform.outputs import made_from, outputs_of
 
 _READ_BATCH = 8192
+
+_Columns: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
 def _read(
@@ -86,9 +88,52 @@ def load_training_data(
       ValueError: there are no movies or no ratings, or a rating is of a movie that the
         catalogue does not have.
     """
+    data, _ = load_fitted_and_known(rating_paths, (), movie_paths, transform_output, features)
+    return data
+
+
+def load_fitted_and_known(
+    rating_paths: Sequence[str],
+    later_paths: Sequence[str],
+    movie_paths: Sequence[str],
+    transform_output: tft.TFTransformOutput,
+    features: FeatureTable,
+) -> tuple[TrainingData, TrainingData]:
+    """Reads what a model is fitted to, and what is known of the users when it is served.
+
+    Args:
+      rating_paths: files of the ratings that are fitted.
+      later_paths: files of the ratings that are known beside them, such as those of the test
+        split: they become histories and nothing is fitted to them.
+      movie_paths: files of the catalogue.
+      transform_output: the preprocessing graph, of the same features.
+      features: the columns of the records.
+
+    Returns:
+      The fitted data, and all that is known: the same object where nothing is known beside it.
+      Both have the same catalogue; the rows of their users differ.
+
+    Raises:
+      ValueError: as `load_training_data`.
+    """
     catalogue = load_catalogue(movie_paths, transform_output, features)
-    interactions, users = load_interactions(rating_paths, transform_output, features, catalogue)
-    return TrainingData(catalogue, users, interactions, transform_output, features)
+
+    def made_of(columns: _Columns) -> TrainingData:
+        interactions, users = _interactions(columns, features, catalogue)
+        return TrainingData(catalogue, users, interactions, transform_output, features)
+
+    fitted = _rating_columns(rating_paths, transform_output, features)
+    if not fitted:
+        raise ValueError(
+            f"expected Examples of ratings to train on, received none in {len(rating_paths)} files"
+        )
+    data = made_of(fitted)
+    later = _rating_columns(later_paths, transform_output, features)
+    if not later:
+        return data, data
+    return data, made_of(
+        {name: np.concatenate([values, later[name]]) for name, values in fitted.items()}
+    )
 
 
 def load_catalogue(
@@ -118,31 +163,34 @@ def load_catalogue(
     return Catalogue(ids=ids[order], titles=titles[order], features=indices)
 
 
-def load_interactions(
-    paths: Sequence[str],
-    transform_output: tft.TFTransformOutput,
-    features: FeatureTable,
-    catalogue: Catalogue,
-) -> tuple[Interactions, Users]:
-    """Reads the Examples of ratings and transforms them.
-
-    Raises:
-      ValueError: there are none, or one is of a movie that the catalogue does not have.
-    """
-    user_id, item_id, rating, time = (
+def _rating_columns(
+    paths: Sequence[str], transform_output: tft.TFTransformOutput, features: FeatureTable
+) -> _Columns:
+    """Reads the Examples of ratings and transforms them; returns nothing where there are none."""
+    if not paths:
+        return {}
+    keep = [
         features.user_id,
         features.item_id,
         features.rating,
         features.timestamp,
-    )
-    keep = [user_id, item_id, rating, time, *features.of_kind(Kind.POSITION)]
+        *features.of_kind(Kind.POSITION),
+    ]
     known = features.model_inputs(Owner.USER, Owner.CONTEXT)
     collected = _read(paths, known, keep, transform_output)
-    if not collected:
-        raise ValueError(
-            f"expected Examples of ratings to train on, received none in {len(paths)} files"
-        )
-    columns = {name: np.concatenate(values) for name, values in collected.items()}
+    return {name: np.concatenate(values) for name, values in collected.items()}
+
+
+def _interactions(
+    columns: _Columns, features: FeatureTable, catalogue: Catalogue
+) -> tuple[Interactions, Users]:
+    """Sorts columns of ratings by user and time.
+
+    Raises:
+      ValueError: a rating is of a movie that the catalogue does not have.
+    """
+    user_id, item_id = features.user_id, features.item_id
+    rating, time = features.rating, features.timestamp
     user_ids, first, user_row = np.unique(
         columns[_raw(user_id)], return_index=True, return_inverse=True
     )

@@ -24,7 +24,7 @@ Bytes = npt.NDArray[np.bytes_]
 
 @dataclasses.dataclass(frozen=True)
 class Users:
-    """The users of the training ratings.
+    """The users of some ratings.
 
     Attributes:
       ids: `[users]` bytes, ascending.
@@ -113,12 +113,12 @@ def rating_residuals(interactions: Interactions) -> Floats:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """Everything that a model is fitted to.
+    """Everything that a model is fitted to, or everything that is known when it is served.
 
     Attributes:
       catalogue: every movie.
-      users: the users of the training ratings.
-      interactions: the training ratings, all that is learned from.
+      users: the users of the ratings.
+      interactions: the ratings; of what is fitted, all that is learned from.
       transform_output: the preprocessing graph.
       features: the feature table of all these.
     """

@@ -1,7 +1,7 @@
 """The evaluation's signature: serialized tf.Examples to predicted ratings and ranks.
 
-It is a function of its own in the exported model. What is pushed is what was judged, and the
-signatures that programs ask have neither its outputs nor its table.
+It is a function of an exported model of its own, which knows what its parts were fitted to. The
+model that is served has the same parts, and neither this function nor its table.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ class Evaluation(tf.Module):
         super().__init__(name="evaluation")
         self._serving = serving
         self._popularity = saved_variable(ratings_per_movie.astype(np.int64), "popularity")
+
+    @property
+    def serving(self) -> ServingModel:
+        """The model that is evaluated."""
+        return self._serving
 
     def evaluate(self, examples: tf.Tensor) -> Answer:
         """Scores the (user, movie) of each serialized tf.Example; missing features are unknown.

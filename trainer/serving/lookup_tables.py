@@ -1,4 +1,4 @@
-"""The tables that the exported model looks up: movies, users, and their training histories."""
+"""The tables that the exported model looks up: movies, users, and their histories."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class MovieTable(tf.Module):
 
 
 class UserTable(tf.Module):
-    """The users of the training ratings by row. One more row stands for unknown users.
+    """The known users by row. One more row stands for unknown users.
 
     Args:
       users: the users.
@@ -85,13 +85,13 @@ class UserTable(tf.Module):
 
 
 class HistoryTable(tf.Module):
-    """The training ratings by user, and of each user by time.
+    """The known ratings by user, and of each user by time.
 
     A key is row · span + time since the first rating: ascending, so that one search finds a
     user's place in time. The unknown user, of the row after the last, has an empty history.
 
     Args:
-      interactions: the training ratings.
+      interactions: the known ratings.
     """
 
     def __init__(self, interactions: Interactions) -> None:

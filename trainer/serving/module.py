@@ -50,8 +50,10 @@ class ServingModel(tf.Module):
       retrieval: scores the catalogue.
       rating: predicts stars.
       recency_events: how many of a session's latest events retrieval looks at.
-      data: the training data; its ratings become the users' histories.
+      data: what the parts were fitted to.
       movie_features: the catalogue's transformed features as tensors.
+      known: whose ratings become the users' histories, with the same catalogue; `data` where
+        nothing is known beside it.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class ServingModel(tf.Module):
         recency_events: int,
         data: TrainingData,
         movie_features: Mapping[str, tf.Tensor | tf.RaggedTensor],
+        known: TrainingData | None = None,
     ) -> None:
         super().__init__(name="movie_recommender")
+        known = known or data
         self.features = data.features
         self._recency_events = recency_events
         self.transform = data.transform_output.transform_features_layer()
@@ -74,14 +78,15 @@ class ServingModel(tf.Module):
         )
         self._user_features = data.outputs.owned_by(Owner.USER)
         self.users = UserTable(
-            data.users,
+            known.users,
             self._user_features,
             self.transform(input_parsing.unknown_user_features(self.features)),
         )
-        self.history = HistoryTable(data.interactions)
+        self.history = HistoryTable(known.interactions)
+        self.last_fitted_time = int(data.interactions.timestamp.max())
         self.user_outputs = self._user_outputs()
         self.user_states = self._user_states()
-        self.rating_states = saved_variable(rating.user_states(data), "rating_states")
+        self.rating_states = saved_variable(rating.user_states(known), "rating_states")
         # One graph for the two signatures that read tf.Examples; as a plain function, since the
         # SavedModel would hold that of an attribute a second time.
         examples = tf.TensorSpec([None], tf.string)
@@ -132,7 +137,7 @@ class ServingModel(tf.Module):
         # Mostly a known user's id is all there is, and now is after the training.
         features, profile, rater, context = tf.cond(
             input_parsing.needs_transform(self.features, values, user_row < self.users.count)
-            | tf.reduce_any(timestamp <= self.history.last_time),
+            | tf.reduce_any(timestamp <= self.last_fitted_time),
             lambda: self._transformed(values, user_row, timestamp),
             lambda: (
                 tf.gather(self.users.profiles, user_row),
@@ -158,9 +163,7 @@ class ServingModel(tf.Module):
         features = tf.where(from_profile, tf.gather(self.users.profiles, user_row), stated)
         profile, rater = self._tower_outputs(features)
         context = {name: transformed[name] for name in _CONTEXT}
-        bucket = tf.where(
-            timestamp > self.history.last_time, UNKNOWN_TIME, context[out.TIME_BUCKET]
-        )
+        bucket = tf.where(timestamp > self.last_fitted_time, UNKNOWN_TIME, context[out.TIME_BUCKET])
         return features, profile, rater, {**context, out.TIME_BUCKET: bucket}
 
     def context_after_training(self, timestamp: tf.Tensor) -> Features:
@@ -185,7 +188,7 @@ class ServingModel(tf.Module):
     # -- the events of a query -------------------------------------------------------------
 
     def user_state(self, user_row: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, width]`: the summed training histories."""
+        """Returns `[batch, width]`: the summed histories."""
         if self.user_states is not None:
             return tf.gather(self.user_states, user_row)
         return self._summed_state(user_row)
@@ -486,7 +489,9 @@ class ServingModel(tf.Module):
     def explain(
         self, values: Features, context: QueryContext, movie_ids: tf.Tensor, k: tf.Tensor
     ) -> Answer:
-        """Returns the rated movies that add most to each movie's score.
+        """Returns the liked movies that add most to each movie's score.
+
+        Liked is what was rated at least the user's mean, or named without a rating.
 
         Args:
           values: `[batch]` raw user features; empty where not known.
@@ -513,8 +518,9 @@ class ServingModel(tf.Module):
         )
         # A movie that was rated does not explain itself.
         other = movies[:, :, tf.newaxis] != history.movies[:, tf.newaxis, :]
+        liked = (history.residuals >= 0)[:, tf.newaxis, :]
         exists = (movies < self.movies.count)[:, :, tf.newaxis]
-        found = tf.where(other & exists, found, 0.0)
+        found = tf.where(other & exists & liked, found, 0.0)
         k = tf.clip_by_value(k, 0, tf.shape(found)[2])
         top = tf.math.top_k(found, k)
         spread = tf.repeat(history.movies[:, tf.newaxis], tf.shape(movies)[1], axis=1)

@@ -4,7 +4,7 @@
 - `recommend`: a user (and movies to leave out) to the best movies;
 - `rank`: a user and movies to predicted ratings;
 - `similar`: a movie to others that are liked by the same people;
-- `explain`: a user and movies to the rated movies that add most to each one's score;
+- `explain`: a user and movies to the liked movies that add most to each one's score;
 - `export_contract`: nothing to the name and version of this list, so that `saved_model.pb`
   alone says whose model it is.
 
