@@ -6,7 +6,7 @@ import tensorflow_model_analysis as tfma
 
 from components.evaluation.extractors import custom_eval_shared_model
 
-CONFIG = tfma.EvalConfig(model_specs=[tfma.ModelSpec(signature_name="evaluate")])
+CONFIG = tfma.EvalConfig(model_specs=[tfma.ModelSpec(name="candidate", signature_name="evaluate")])
 
 
 @pytest.mark.parametrize(
