@@ -11,10 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from schema.events import Event
+from schema.scenarios import SCENARIOS, Scenario, metric_name
 from serving import limits, shapes
 from serving.errors import InvalidInput, NotFound, RequestError, shorten
 from serving.metrics import CONTENT_TYPE
 from serving.recommender import Person, Recommender, Scored
+from serving.run_record import Quality
 from serving.service import Recommended, Service, Wish
 from serving.titles import display_title
 from serving.wire import error_body, error_headers, own_fault_message
@@ -41,6 +43,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     503: {"model": shapes.Error, "description": "Busy, or no model yet; see Retry-After"},
     504: {"model": shapes.Error, "description": "No answer within the deadline"},
 }
+
+_SHOWN_METRICS = ("recall_at_10", "rating_rmse")
 
 MovieId = Annotated[
     str, Path(min_length=1, max_length=limits.MAX_ID, description="A movie's id.", examples=["50"])
@@ -275,6 +279,7 @@ def _add_facts(app: FastAPI, service: Service) -> None:
                 {
                     "model_version": model.version,
                     "dataset": quality.dataset,
+                    "scenarios": [_in_scenario(quality, scenario) for scenario in SCENARIOS],
                     "metrics": quality.metrics,
                     "movies": len(model.catalogue),
                     "users": model.users.count,
@@ -295,6 +300,11 @@ def _add_facts(app: FastAPI, service: Service) -> None:
             return _json(
                 {"model_version": model.version, "total": model.users.count, "user_ids": ids}
             )
+
+
+def _in_scenario(quality: Quality, scenario: Scenario) -> dict[str, Any]:
+    found = {name: quality.metrics.get(metric_name(scenario, name)) for name in _SHOWN_METRICS}
+    return {"scenario": scenario.name, **found}
 
 
 # -- health ------------------------------------------------------------------------------------

@@ -252,12 +252,34 @@ class Abilities(_Answer):
     liked: bool
 
 
+class InScenario(_Answer):
+    """How good the version was on the test split in one scenario; null where not known."""
+
+    scenario: str = Field(
+        description="`next_visit`: a user who comes back, of whom the history is known.",
+        examples=["next_visit"],
+    )
+    recall_at_10: float | None = Field(
+        description="The share of the test split's ratings whose movie is among the first 10 that"
+        " the user has not rated in training, 0 to 1."
+    )
+    rating_rmse: float | None = Field(
+        description="The root of the mean squared error of predicted stars."
+    )
+
+
 class ModelFacts(_Answer):
     """The version that answers."""
 
     model_version: str
     dataset: str = Field(description="What it was trained on; empty if not known.")
-    metrics: dict[str, float] = Field(description="On the test split; empty if not known.")
+    scenarios: list[InScenario] = Field(
+        description="The next visit, which is how this API is asked without times, comes first;"
+        " in a session, right after other ratings, is another question."
+    )
+    metrics: dict[str, float] = Field(
+        description="On the test split, `<scenario>_<metric>`; empty if not known."
+    )
     movies: int
     users: int | None
     occupations: list[str]

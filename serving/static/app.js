@@ -285,13 +285,24 @@ async function showModel() {
 }
 
 function describe(facts) {
-  const { next_visit_rating_rmse: rmse, next_visit_recall_at_10: hit } = facts.metrics;
   const parts = [`Model version ${facts.model_version}${pushedOn(facts.model_version)}`];
   if (facts.dataset) parts.push(`trained on ${facts.dataset}`);
   parts.push(`${facts.movies.toLocaleString("en")} films`);
-  if (rmse) parts.push(`at the next visit predicted stars are off by ${rmse.toFixed(2)} (RMSE)`);
-  if (hit) parts.push(`and a film of the test data is among 10 recommendations in ${Math.round(hit * 100)} % of cases`);
-  return `${parts.join(" · ")}.`;
+  return [`${parts.join(" · ")}.`, ...facts.scenarios.map(describeScenario)].filter(Boolean).join(" ");
+}
+
+const QUESTIONS = {
+  next_visit: "When somebody comes back",
+  in_session: "Right after other ratings, in one visit",
+};
+
+function describeScenario({ scenario, recall_at_10: hit, rating_rmse: rmse }) {
+  const parts = [];
+  if (hit !== null) {
+    parts.push(`a film that they rated was among 10 recommendations in ${Math.round(hit * 100)} % of cases`);
+  }
+  if (rmse !== null) parts.push(`predicted stars were off by ${rmse.toFixed(2)} (RMSE)`);
+  return parts.length ? `${QUESTIONS[scenario] ?? scenario}, ${parts.join(", and ")}.` : "";
 }
 
 function pushedOn(version) {

@@ -1,6 +1,7 @@
 """Our own API, over real HTTP, with a model that the pipeline pushed."""
 
 import json
+import time
 
 import pytest
 
@@ -83,6 +84,33 @@ def test_liked_films_are_named_as_reasons(client, catalogue):
     assert named <= {film["movie_id"] for film in liked}
 
 
+def test_a_film_liked_just_now_begins_a_session_and_one_without_a_time_does_not(client, catalogue):
+    film = catalogue[3]["movie_id"]
+
+    def scores(**changes):
+        asked = {"liked": [{"movie_id": film, **changes}], "k": 50}
+        found = client.post("/api/recommendations", json=asked).json()["recommendations"]
+        return [(movie["movie_id"], movie["score"]) for movie in found]
+
+    now = int(time.time())
+    history = scores()
+    assert scores(timestamp=0) == history
+    assert scores(timestamp=now - 86_400) == history
+    assert scores(timestamp=now - 20) != history
+    assert scores(timestamp=now) != history
+
+
+def test_the_rating_of_a_liked_film_counts(client, catalogue):
+    def ids_with(stars):
+        liked = [{"movie_id": movie["movie_id"], "rating": stars} for movie in catalogue[:6]]
+        return ids(client.post("/api/recommendations", json={"liked": liked, "k": 50}).json())
+
+    assert ids_with(1) != ids_with(5)
+    refused = client.post("/api/recommendations", json={"liked": [{"movie_id": "1", "rating": 11}]})
+    assert refused.status_code == 422
+    assert "liked.0.rating" in refused.json()["error"]
+
+
 def test_posting_a_known_user_equals_getting_one(client, user_ids):
     got = recommend(client, user_ids[1], k=5)
     posted = client.post("/api/recommendations", json={"user_id": user_ids[1], "k": 5}).json()
@@ -121,6 +149,11 @@ def test_model_says_how_good_it_was(client, version_dir):
     answer = client.get("/api/model").json()
     name = "next_visit_rating_rmse"
     assert answer["metrics"][name] == pytest.approx(record["metrics"][name])
+    assert [one["scenario"] for one in answer["scenarios"]] == ["next_visit", "in_session"]
+    for one in answer["scenarios"]:
+        for name in ("recall_at_10", "rating_rmse"):
+            expected = record["metrics"][f"{one['scenario']}_{name}"]
+            assert one[name] == pytest.approx(expected)
     assert answer["dataset"] == record["dataset"]["name"]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 
 import pytest
 from serving_fixtures import Server
@@ -81,7 +82,8 @@ def test_the_page_shows_films_the_version_and_how_good_it_was(opened, version_di
     assert "Because you liked" in opened.locator(".film .why").first.inner_text()
     model = opened.locator("#model").inner_text()
     assert version_dir.name in model
-    assert "RMSE" in model
+    next_visit, in_session = model.index("When somebody comes back"), model.index("Right after")
+    assert next_visit < model.index("RMSE") < in_session < model.rindex("RMSE")
 
 
 def test_a_film_is_searched_picked_and_changes_the_recommendations(opened, catalogue):
@@ -94,6 +96,26 @@ def test_a_film_is_searched_picked_and_changes_the_recommendations(opened, catal
     removed = opened.get_by_role("button", name=f"Remove {title}")
     changes(opened, removed.click)
     assert opened.locator("#liked button").count() == 0
+
+
+def test_a_film_of_the_search_is_history_and_one_liked_on_the_page_is_this_visit(opened, catalogue):
+    asked = []
+    opened.on(
+        "request",
+        lambda request: asked.append(request.post_data_json) if request.method == "POST" else None,
+    )
+    title = display_title(catalogue[0]["title"])
+    opened.get_by_label("Search for a film").fill(title[:12])
+    changes(opened, opened.locator("#found button", has_text=title).first.click)
+    assert asked[-1]["liked"] == [{"movie_id": catalogue[0]["movie_id"]}]
+    assert "timestamp" not in asked[-1]
+    first = shown(opened)[0]
+    changes(opened, opened.get_by_role("button", name="I liked").first.click)
+    searched, marked = asked[-1]["liked"]
+    assert searched == {"movie_id": catalogue[0]["movie_id"]}
+    assert marked["movie_id"] == first
+    assert abs(marked["timestamp"] - time.time()) < 600
+    assert marked["timestamp"] <= asked[-1]["timestamp"]
 
 
 def test_titles_are_shown_with_the_article_in_front_wherever_they_appear(opened, catalogue):
