@@ -29,6 +29,9 @@ VERSION = 2
 2: `recent_ratings` beside `recent_movie_ids` and `recent_timestamps`.
 """
 
+FEATURES_FILE = "assets.extra/features.json"
+"""The feature table of the data that a version was trained on (`schema.features`)."""
+
 RUN_RECORD = "assets.extra/run.json"
 """The run that made a pushed version: its kind, its metrics and the verdict."""
 

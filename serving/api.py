@@ -19,6 +19,7 @@ from serving.recommender import Person, Recommender, Scored
 from serving.run_record import Quality
 from serving.service import Recommended, Service, Wish
 from serving.titles import display_title
+from serving.user_features import FIELDS, Values, features_of, problems_of
 from serving.wire import error_body, error_headers, own_fault_message
 
 _DESCRIPTION = """
@@ -44,6 +45,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     504: {"model": shapes.Error, "description": "No answer within the deadline"},
 }
 
+_FIELD_OF = {column: field for field, column in FIELDS.items()}
 _SHOWN_METRICS = ("recall_at_10", "rating_rmse")
 
 MovieId = Annotated[
@@ -156,15 +158,21 @@ def _person(model: Recommender, who: shapes.Who) -> Person:
     _check_movies(model, [film.movie_id for film in who.liked], "liked")
     return Person(
         who.user_id,
-        who.age,
-        who.gender,
-        who.occupation,
-        who.zip_code,
+        _features(model, who),
         who.timestamp,
         tuple(
             Event(film.movie_id, film.timestamp or None, film.rating or None) for film in who.liked
         ),
     )
+
+
+def _features(model: Recommender, who: shapes.Who) -> Values:
+    """Returns what is told of a user, fields and `features` together, by the model's names."""
+    told = {FIELDS[field]: value for field in FIELDS if (value := getattr(who, field))}
+    values = {**told, **who.features}
+    if problems := list(problems_of(values, model.table)):
+        raise RequestError(422, f"features: {'; '.join(problems)}.")
+    return values
 
 
 def _check_user(model: Recommender, user_id: str) -> None:
@@ -283,7 +291,15 @@ def _add_facts(app: FastAPI, service: Service) -> None:
                     "metrics": quality.metrics,
                     "movies": len(model.catalogue),
                     "users": model.users.count,
-                    "occupations": model.occupations,
+                    "user_features": [
+                        {
+                            "name": feature.name,
+                            "field": _FIELD_OF.get(feature.name),
+                            "type": "text" if feature.dtype == "string" else "number",
+                            "choices": model.choices.get(feature.name, ()),
+                        }
+                        for feature in features_of(model.table)
+                    ],
                     "abilities": {
                         "similar": model.finds_similar,
                         "reasons": model.gives_reasons,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serving.errors import ModelError
 from serving.titles import display_title
-from serving.version_folder import read_json, read_limited
+from serving.version_folder import read_json
 
 ASSETS = "assets.extra"
 _MOST_BYTES = 256 << 20
@@ -171,16 +171,6 @@ def read_users(version_dir: Path) -> Users:
         return Users()
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError("DATA_LOSS", f"{ASSETS}/{path.name} cannot be read: {error!r}") from error
-
-
-def read_occupations(version_dir: Path) -> tuple[str, ...]:
-    """Reads the occupations that a model was trained with; none if it does not say."""
-    path = version_dir / "assets" / "occupation_index"
-    try:
-        text = read_limited(path, _MOST_BYTES).decode("utf-8")
-        return tuple(sorted(text.split("\n")[:-1]))
-    except (OSError, ModelError, UnicodeDecodeError):
-        return ()
 
 
 def _entry(movie: Movie) -> _Entry:

@@ -21,6 +21,12 @@ MAX_TIME = 253_402_300_799
 MAX_AGE = 130
 """Years."""
 
+MAX_FEATURES = 100
+"""Features of a user in one request."""
+
+MAX_NUMBER = 1e9
+"""Of a feature of a user."""
+
 MAX_STARS = 10
 """Of a rating: any scale of ratings has its stars up to here."""
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from schema.events import Event
+from schema.features import MOVIELENS, Feature, FeatureTable
 from serving.calls import Array, Call
-from serving.catalogue import Catalogue, Movie, Users, read_catalogue, read_occupations, read_users
+from serving.catalogue import Catalogue, Movie, Users, read_catalogue, read_users
 from serving.errors import ModelError
 from serving.model import ServedModel
 from serving.run_record import Quality, read_quality
+from serving.user_features import NOTHING, Values, features_of, read_choices, read_table
 
 REQUIRED_SIGNATURES = ("recommend", "rank")
 _EVERYTHING = 1_000_000
@@ -32,10 +34,7 @@ class Person:
 
     Args:
       user_id: a user's id; empty for somebody unknown.
-      age: in years.
-      gender: as in the training data.
-      occupation: as in the training data.
-      zip_code: as in the training data.
+      features: what is told of the user, by the names of the model's feature table.
       timestamp: unix seconds of the query; 0 means now.
       events: films rated or liked, beside what the model knows of a user. Those with a time
         belong to the current session where gaps of at most 30 minutes lead to them from the
@@ -43,10 +42,7 @@ class Person:
     """
 
     user_id: str = ""
-    age: float = 0.0
-    gender: str = ""
-    occupation: str = ""
-    zip_code: str = ""
+    features: Values = NOTHING
     timestamp: int = 0
     events: tuple[Event, ...] = ()
 
@@ -84,8 +80,9 @@ class Recommender:
     model: ServedModel
     catalogue: Catalogue
     users: Users
-    occupations: tuple[str, ...] = ()
     quality: Quality = field(default_factory=Quality)
+    table: FeatureTable = MOVIELENS
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -164,13 +161,14 @@ class Recommender:
         return Call(self.model, "explain", inputs)
 
     def _people(self, signature: str, people: Sequence[Person]) -> dict[str, Array]:
+        table = self.table
         inputs: dict[str, Array] = {
-            "user_id": _strings([person.user_id for person in people]),
-            "raw_user_age": np.array([person.age for person in people], np.float32),
-            "user_gender": _strings([person.gender for person in people]),
-            "user_occupation_text": _strings([person.occupation for person in people]),
-            "user_zip_code": _strings([person.zip_code for person in people]),
-            "timestamp": np.array([person.timestamp for person in people], np.int64),
+            table.user_id.name: _strings([person.user_id for person in people]),
+            table.timestamp.name: np.array([person.timestamp for person in people], np.int64),
+            **{
+                feature.name: _column(feature, [person.features for person in people])
+                for feature in features_of(table)
+            },
         }
         for name, (of_event, filler) in _OF_EVENTS.items():
             if self.model.accepts(signature, name):
@@ -243,28 +241,29 @@ def make_recommender(model: ServedModel) -> Recommender:
     Raises:
       ModelError: if a signature or one of its inputs is missing, or a file cannot be read.
     """
-    _check_signatures(model)
+    table = read_table(model.path)
+    _check_signatures(model, table)
     users = read_users(model.path)
-    occupations = read_occupations(model.path)
+    choices = read_choices(model.path, table)
     quality = read_quality(model.path)
     catalogue = read_catalogue(model.path)
     if catalogue is not None:
-        return Recommender(model, catalogue, users, occupations, quality)
-    everything = Recommender(model, Catalogue(()), users)
+        return Recommender(model, catalogue, users, quality, table, choices)
+    everything = Recommender(model, Catalogue(()), users, table=table)
     call = everything.recommend([Person()], _EVERYTHING, [()], seen=True)
     outputs = model.signatures[call.signature](call.inputs)
     movies = (Movie(scored.movie_id, scored.title) for scored in recommended(outputs))
-    return Recommender(model, Catalogue(movies), users, occupations, quality)
+    return Recommender(model, Catalogue(movies), users, quality, table, choices)
 
 
-def _check_signatures(model: ServedModel) -> None:
+def _check_signatures(model: ServedModel, table: FeatureTable) -> None:
     for name in REQUIRED_SIGNATURES:
         if name not in model.signatures:
             found = ", ".join(model.signatures) or "none"
             raise ModelError(
                 "INVALID_ARGUMENT", f"has no signature {name!r}; its signatures: {found}"
             )
-    recommender = Recommender(model, Catalogue(()), Users())
+    recommender = Recommender(model, Catalogue(()), Users(), table=table)
     calls = [
         recommender.recommend([Person()], 1, [()], seen=True),
         recommender.rank([Person()], [("",)]),
@@ -287,6 +286,13 @@ def _strings(values: Sequence[str]) -> Array:
     array = np.empty(len(values), object)
     array[:] = [value.encode() for value in values]
     return array
+
+
+def _column(feature: Feature, people: Sequence[Values]) -> Array:
+    """Returns `[people]` values of a feature: empty text or 0 where none is given."""
+    if feature.dtype == "string":
+        return _strings([str(values.get(feature.name, "")) for values in people])
+    return np.array([values.get(feature.name, 0) for values in people], np.dtype(feature.dtype))
 
 
 def _ragged(rows: Sequence[Sequence[Any]], filler: Any) -> Array:

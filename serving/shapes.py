@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -16,6 +16,7 @@ def _whole(value: object) -> object:
 
 Id = Annotated[str, Field(min_length=1, max_length=limits.MAX_ID)]
 Text = Annotated[str, Field(max_length=limits.MAX_TEXT)]
+Number = Annotated[float, Field(ge=-limits.MAX_NUMBER, le=limits.MAX_NUMBER, allow_inf_nan=False)]
 Time = Annotated[
     int,
     Field(ge=0, le=limits.MAX_TIME, description="Unix seconds; 0 means now."),
@@ -111,6 +112,13 @@ class Who(_Body):
     gender: Text = Field("", examples=["Female"])
     occupation: Text = Field("", examples=["librarian"])
     zip_code: Text = Field("", examples=["94110"])
+    features: dict[Id, Text | Number] = Field(
+        {},
+        max_length=limits.MAX_FEATURES,
+        description="What the model takes of users beside these fields, or in their place, by the"
+        " names in `user_features` of GET /api/model.",
+        examples=[{"user_gender": "Female"}],
+    )
     timestamp: Time = 0
     liked: list[LikedFilm] = Field(
         [],
@@ -268,6 +276,18 @@ class InScenario(_Answer):
     )
 
 
+class UserFeature(_Answer):
+    """Something that the model takes of a user."""
+
+    name: str = Field(description="In `features`.", examples=["user_occupation_text"])
+    field: str | None = Field(
+        description="The field of requests that says the same, if there is one.",
+        examples=["occupation"],
+    )
+    type: Literal["text", "number"]
+    choices: list[str] = Field(description="The values in the training data, where they are few.")
+
+
 class ModelFacts(_Answer):
     """The version that answers."""
 
@@ -282,7 +302,9 @@ class ModelFacts(_Answer):
     )
     movies: int
     users: int | None
-    occupations: list[str]
+    user_features: list[UserFeature] = Field(
+        description="What this version takes of somebody; a field that is not here is refused."
+    )
     abilities: Abilities
 
 

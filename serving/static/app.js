@@ -11,6 +11,7 @@ const state = {
   liked: new Map(), // movie_id -> title for people, and when it was liked on this page, if it was
   hidden: new Set(),
   shown: PAGE_SIZE,
+  fields: new Set(), // of the form, that the model takes
   asked: 0, // the number of the latest question: older answers come too late
 };
 
@@ -77,13 +78,14 @@ function question() {
     ...events(),
   };
   if (isKnown()) return { ...asked, user_id: byId("user").value.trim() };
-  return {
-    ...asked,
+  const told = {
     age: Number(byId("age").value) || 0,
     gender: byId("gender").value,
     occupation: byId("occupation").value,
     zip_code: byId("zip").value.trim(),
   };
+  for (const field of Object.keys(told)) if (!state.fields.has(field)) delete told[field];
+  return { ...asked, ...told, features: otherFeatures() };
 }
 
 // Films of the search were liked at any time. Those marked among the recommendations were liked
@@ -278,10 +280,42 @@ async function showModel() {
   try {
     const facts = await ask("api/model");
     byId("model").textContent = describe(facts);
-    byId("occupation").append(...facts.occupations.map((name) => element("option", { textContent: name })));
+    showForm(facts.user_features);
   } catch (error) {
     byId("model").textContent = error.message;
   }
+}
+
+// The form has the features that the model was trained with: those with a field of their own, and
+// any others by their names.
+function showForm(features) {
+  state.fields = new Set(features.map((feature) => feature.field));
+  for (const place of document.querySelectorAll("[data-field]")) {
+    place.hidden = !state.fields.has(place.dataset.field);
+  }
+  const occupation = features.find((feature) => feature.field === "occupation");
+  byId("occupation").append(...(occupation?.choices ?? []).map(option));
+  byId("others").replaceChildren(...features.filter((feature) => !feature.field).map(otherField));
+}
+
+function option(name) {
+  return element("option", { textContent: name });
+}
+
+function otherField({ name, type, choices }) {
+  const id = `feature-${name}`;
+  const input = choices.length
+    ? element("select", { id }, element("option", { value: "", textContent: "not said" }), ...choices.map(option))
+    : element("input", { id, type: type === "number" ? "number" : "text", maxLength: 200, autocomplete: "off" });
+  input.dataset.feature = name;
+  input.addEventListener(choices.length ? "change" : "input", choices.length ? changed : changedWhileTyping);
+  return element("div", {}, element("label", { htmlFor: id, textContent: name.replaceAll("_", " ") }), input);
+}
+
+function otherFeatures() {
+  const inputs = [...document.querySelectorAll("[data-feature]")].filter((input) => input.value.trim());
+  return Object.fromEntries(inputs.map((input) =>
+    [input.dataset.feature, input.type === "number" ? Number(input.value) : input.value.trim()]));
 }
 
 function describe(facts) {

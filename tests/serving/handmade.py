@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from components.pusher.manifest import write_manifest
+from schema.features import Owner
 
 MOVIES = 12
 USER = {
@@ -15,8 +16,8 @@ USER = {
 }
 
 
-def specs(**more):
-    user = {name: tf.TensorSpec([None], kind, name) for name, kind in USER.items()}
+def specs(of_user=None, **more):
+    user = {name: tf.TensorSpec([None], kind, name) for name, kind in (of_user or USER).items()}
     return {
         **user,
         **{name: tf.TensorSpec(shape, kind, name) for name, (shape, kind) in more.items()},
@@ -61,16 +62,23 @@ def contract(version):
     return {"name": tf.constant("movielens-recommender"), "version": tf.constant(version, tf.int64)}
 
 
-def save(path, trouble=None, ours=True, users=(), module=None, version=1):
-    """Exports a model; with `ours` it has the marker, of a version, and a manifest."""
+def save(path, trouble=None, ours=True, users=(), module=None, version=1, table=None):
+    """Exports a model; with `ours` it has the marker, of a version, and a manifest.
+
+    `table` is the feature table that it brings along, and takes its users by.
+    """
+    of_user = table and {
+        one.name: tf.as_dtype(one.dtype)
+        for one in (*table.model_inputs(Owner.USER), table.timestamp)
+    }
     made = module or Handmade(trouble)
     signatures = {
         "recommend": tf.function(made.recommend, autograph=False).get_concrete_function(
-            **specs(k=([], tf.int32), exclude_movie_ids=([None, None], tf.string),
+            **specs(of_user, k=([], tf.int32), exclude_movie_ids=([None, None], tf.string),
                     exclude_seen=([], tf.bool))
         ),
         "rank": tf.function(made.rank, autograph=False).get_concrete_function(
-            **specs(movie_ids=([None, None], tf.string))
+            **specs(of_user, movie_ids=([None, None], tf.string))
         ),
     }  # fmt: skip
     if ours:
@@ -78,8 +86,11 @@ def save(path, trouble=None, ours=True, users=(), module=None, version=1):
             lambda: contract(version)
         ).get_concrete_function()
     tf.saved_model.save(made, str(path), signatures=signatures)
-    if users:
+    if table:
         (path / "assets.extra").mkdir()
+        (path / "assets.extra" / "features.json").write_text(table.to_json())
+    if users:
+        (path / "assets.extra").mkdir(exist_ok=True)
         text = ", ".join(f'"{user}"' for user in users)
         (path / "assets.extra" / "users.json").write_text(f'{{"ids": [{text}]}}')
     if ours:

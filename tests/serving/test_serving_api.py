@@ -111,6 +111,37 @@ def test_the_rating_of_a_liked_film_counts(client, catalogue):
     assert "liked.0.rating" in refused.json()["error"]
 
 
+def test_features_of_a_user_are_told_by_fields_or_by_the_models_own_names(client):
+    fields = {"age": 30, "gender": "Female", "occupation": "librarian", "zip_code": "94110"}
+    own = {
+        "raw_user_age": 30, "user_gender": "Female", "user_occupation_text": "librarian",
+        "user_zip_code": "94110",
+    }  # fmt: skip
+    by_fields = client.post("/api/recommendations", json=fields).json()
+    assert client.post("/api/recommendations", json={"features": own}).json() == by_fields
+    assert client.post("/api/recommendations", json={}).json() != by_fields
+    facts = client.get("/api/model").json()["user_features"]
+    assert {one["name"]: one["field"] for one in facts} == {
+        "raw_user_age": "age", "user_gender": "gender", "user_occupation_text": "occupation",
+        "user_zip_code": "zip_code",
+    }  # fmt: skip
+    assert len(next(one for one in facts if one["field"] == "occupation")["choices"]) > 2
+
+
+@pytest.mark.parametrize(
+    ("features", "says"),
+    [
+        ({"shoe_size": 44}, "shoe_size: not a feature of this model"),
+        ({"user_gender": 3}, "user_gender: expected text"),
+        ({"raw_user_age": "old"}, "raw_user_age: expected a number"),
+    ],
+)
+def test_features_that_the_model_does_not_take_are_refused(client, features, says):
+    answer = client.post("/api/recommendations", json={"features": features})
+    assert answer.status_code == 422
+    assert says in answer.json()["error"]
+
+
 def test_posting_a_known_user_equals_getting_one(client, user_ids):
     got = recommend(client, user_ids[1], k=5)
     posted = client.post("/api/recommendations", json={"user_id": user_ids[1], "k": 5}).json()

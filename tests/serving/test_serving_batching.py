@@ -35,7 +35,7 @@ def people(user_ids, catalogue):
         )
         return Person(
             user_id=chance.choice([*user_ids[:20], "", "nobody"]),
-            age=chance.choice([0.0, 25.0]),
+            features={"raw_user_age": chance.choice([0.0, 25.0])},
             timestamp=900_000_000,
             events=liked,
         )

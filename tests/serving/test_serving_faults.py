@@ -66,7 +66,9 @@ def test_who_is_merged_with_a_fault_gets_their_answer(recommender):
 
 
 def test_strange_numbers_in_the_question_are_the_callers_fault(recommender):
-    (fault,) = run_together([recommend(recommender, "nan", age=float("inf"))])
+    (fault,) = run_together(
+        [recommend(recommender, "nan", features={"raw_user_age": float("inf")})]
+    )
     assert isinstance(fault, InvalidInput)
     assert "finite numbers in input 'raw_user_age'" in fault.message
 

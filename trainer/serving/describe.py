@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from schema.export_contract import FEATURES_FILE
 from schema.features import Kind, Owner
 from trainer.data.training_data import TrainingData
 from trainer.rating.rating_dcn import Part, RatingModel
@@ -27,10 +30,11 @@ def catalogue_and_users(data: TrainingData) -> dict[str, Any]:
     """Returns JSON values by file name.
 
     `catalogue.json`: the movies in the order of the candidate vectors; `users.json`: the ids
-    of users who are known.
+    of users who are known; `features.json`: the feature table.
     """
     users = data.users
     return {
+        PurePosixPath(FEATURES_FILE).name: json.loads(data.features.to_json()),
         CATALOGUE_FILE: _movies(data),
         USERS_FILE: {"count": len(users.ids), "ids": [user.decode() for user in users.ids]},
     }

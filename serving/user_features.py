@@ -1,0 +1,89 @@
+"""What the served model takes of a user: the feature table that travels with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from schema import features as raw
+from schema.export_contract import FEATURES_FILE
+from schema.features import Feature, FeatureTable, Kind, Owner
+from serving.errors import ModelError
+from serving.version_folder import read_json, read_limited
+
+Value = str | float
+Values = Mapping[str, Value]
+
+NOTHING: Values = MappingProxyType({})
+
+FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "age": raw.AGE.name,
+        "gender": raw.GENDER.name,
+        "occupation": raw.OCCUPATION.name,
+        "zip_code": raw.ZIP_CODE.name,
+    }
+)
+"""MovieLens's columns that requests have fields of their own for; others go into `features`."""
+
+_MOST_BYTES = 1 << 24
+_MOST_CHOICES = 1_000
+
+
+def features_of(table: FeatureTable) -> tuple[Feature, ...]:
+    """Returns what a model takes of users beside their ids, in table order."""
+    return tuple(one for one in table.model_inputs(Owner.USER) if one != table.user_id)
+
+
+def read_table(version_dir: Path) -> FeatureTable:
+    """Reads the feature table of a version; MovieLens's where there is none.
+
+    Raises:
+      ModelError: if the file is there and no table.
+    """
+    path = version_dir / FEATURES_FILE
+    try:
+        return FeatureTable.from_json(json.dumps(read_json(path, _MOST_BYTES)))
+    except FileNotFoundError:
+        return raw.MOVIELENS
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError("DATA_LOSS", f"{FEATURES_FILE} cannot be read: {error!r}") from error
+
+
+def read_choices(version_dir: Path, table: FeatureTable) -> dict[str, tuple[str, ...]]:
+    """Returns the values of each feature that has a short list of them, by name.
+
+    A category's are those of its vocabulary; one that cannot be read has none.
+    """
+    found = {}
+    for feature in features_of(table):
+        if feature.kind is Kind.CATEGORY:
+            values = _vocabulary(version_dir / "assets" / f"{feature.stem or feature.name}_index")
+            if 0 < len(values) <= _MOST_CHOICES:
+                found[feature.name] = values
+    return found
+
+
+def _vocabulary(path: Path) -> tuple[str, ...]:
+    try:
+        text = read_limited(path, _MOST_BYTES).decode("utf-8")
+        return tuple(sorted(text.split("\n")[:-1]))
+    except (OSError, ModelError, UnicodeDecodeError):
+        return ()
+
+
+def problems_of(values: Values, table: FeatureTable) -> Iterator[str]:
+    """Yields what is wrong with values that a request gives: names and types."""
+    known = {feature.name: feature for feature in features_of(table)}
+    for name, value in values.items():
+        feature = known.get(name)
+        if feature is None:
+            yield f"{name}: not a feature of this model; it has {_spelled(list(known))}"
+        elif (feature.dtype == "string") is not isinstance(value, str):
+            yield f"{name}: expected {'text' if feature.dtype == 'string' else 'a number'}"
+
+
+def _spelled(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
