@@ -98,6 +98,14 @@ def test_ratings_of_validation_and_test_change_no_answer(clean_answers, twin):
         np.testing.assert_allclose(found[name], values, atol=0.02, err_msg=name)
 
 
+def test_the_model_that_is_served_knows_them(twin, trained):
+    """The user who rated every movie in validation and test is recommended none."""
+    served = tf.saved_model.load(str(twin.served_path))
+    movies = len(trained.catalogue.ids)
+    asked = [{"user_id": "marker"}, {"user_id": "nobody"}]
+    assert fixtures.recommend(served, *asked, k=movies)["count"].tolist() == [0, movies]
+
+
 @pytest.mark.exhaustive
 def test_the_same_ratings_among_the_fitted_ones_change_answers(clean_answers, poisoned):
     """Shows that the marker of the test before is one that a leak would make visible."""
