@@ -167,9 +167,9 @@ def _person(model: Recommender, who: shapes.Who) -> Person:
 
 
 def _features(model: Recommender, who: shapes.Who) -> Values:
-    """Returns what is told of a user, fields and `features` together, by the model's names."""
-    told = {FIELDS[field]: value for field in FIELDS if (value := getattr(who, field))}
-    values = {**told, **who.features}
+    """Returns a request's feature values, its fields and `features`, by the model's names."""
+    of_fields = {FIELDS[field]: value for field in FIELDS if (value := getattr(who, field))}
+    values = {**of_fields, **who.features}
     if problems := list(problems_of(values, model.table)):
         raise RequestError(422, f"features: {'; '.join(problems)}.")
     return values

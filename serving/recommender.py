@@ -34,7 +34,7 @@ class Person:
 
     Args:
       user_id: a user's id; empty for somebody unknown.
-      features: what is told of the user, by the names of the model's feature table.
+      features: feature values by the names of the model's feature table.
       timestamp: unix seconds of the query; 0 means now.
       events: films rated or liked, beside what the model knows of a user. Those with a time
         belong to the current session where gaps of at most 30 minutes lead to them from the

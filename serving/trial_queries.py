@@ -68,13 +68,13 @@ def _spread(recommender: Recommender) -> list[Person]:
     ids = recommender.users.ids
     some = [ids[round(place)] for place in np.linspace(0, len(ids) - 1, min(len(ids), _USERS))]
     film = next(iter(recommender.catalogue.movies))
-    told = {
+    values = {
         feature.name: next(iter(recommender.choices.get(feature.name, ("F",))))
         if feature.dtype == "string"
         else 30
         for feature in features_of(recommender.table)
     }
-    unknown = [Person(), Person("nobody"), Person("", told, 900_000_000)]
+    unknown = [Person(), Person("nobody"), Person("", values, 900_000_000)]
     if recommender.takes_recent_movies:
         unknown.append(Person(events=(Event(film), Event(film, 900_000_000, 1.0))))
     return [*(Person(user_id) for user_id in some), *unknown]

@@ -78,14 +78,14 @@ function question() {
     ...events(),
   };
   if (isKnown()) return { ...asked, user_id: byId("user").value.trim() };
-  const told = {
+  const values = {
     age: Number(byId("age").value) || 0,
     gender: byId("gender").value,
     occupation: byId("occupation").value,
     zip_code: byId("zip").value.trim(),
   };
-  for (const field of Object.keys(told)) if (!state.fields.has(field)) delete told[field];
-  return { ...asked, ...told, features: otherFeatures() };
+  for (const field of Object.keys(values)) if (!state.fields.has(field)) delete values[field];
+  return { ...asked, ...values, features: otherFeatures() };
 }
 
 // Films of the search were liked at any time. Those marked among the recommendations were liked

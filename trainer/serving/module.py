@@ -321,18 +321,21 @@ class ServingModel(tf.Module):
         return self.retrieval.scores(long_term, user_state, query.profile, latest), seen
 
     def _with_recent(self, latest: Latest, recent: Recent, is_new: tf.Tensor) -> Latest:
-        """Joins the latest events of histories and requests, in event order, latest first."""
+        """Joins the latest events of histories and requests: the latest first.
+
+        An event of the history counts once, where the request names it with its time.
+        """
         not_later = tf.reduce_sum(tf.cast(is_new & (recent.seconds >= 0), tf.int64), axis=1)
-        again = recent.timed[:, tf.newaxis] & (
+        named = recent.timed[:, tf.newaxis] & (
             latest.movies[:, :, tf.newaxis] == recent.movies[:, tf.newaxis]
         )
-        # The request was made after what it tells, so in one second its events are the later.
+        # The request was made after its events, so in one second they are the later ones.
         movies, seconds, known = (
             tf.concat([tf.reverse(of_request, [1]), of_history], axis=1)
             for of_request, of_history in (
                 (recent.movies, latest.movies),
                 (recent.seconds, latest.seconds),
-                (recent.timed, latest.earlier & ~tf.reduce_any(again, axis=2)),
+                (recent.timed, latest.earlier & ~tf.reduce_any(named, axis=2)),
             )
         )
         places = places_of_latest(seconds, known, self._recency_events)
@@ -350,9 +353,9 @@ class ServingModel(tf.Module):
         history = self.history.padded(query.user_row, query.timestamp, bounds)
         batch = tf.shape(recent.movies)[0]
         is_new = self._is_new(recent, known)
-        tells = is_new | recent.timed
-        again = self.marks(_pairs(recent.movies, tells), batch)
-        kept = history.there & ~tf.gather(again, history.movies, batch_dims=1)
+        counts = is_new | recent.timed
+        named = self.marks(_pairs(recent.movies, counts), batch)
+        kept = history.there & ~tf.gather(named, history.movies, batch_dims=1)
         # A movie of the history keeps its rating.
         shape = tf.stack([tf.cast(batch, tf.int64), self.movies.count])
         stored = tf.gather(
@@ -366,7 +369,7 @@ class ServingModel(tf.Module):
                 (residuals, history.residuals),
                 (recent.seconds, history.seconds),
                 (recent.timed, history.in_session & kept),
-                (tells, kept),
+                (counts, kept),
             )
         )
         in_session = latest_of_session(seconds, known_times, self._recency_events)
