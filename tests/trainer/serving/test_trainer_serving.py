@@ -626,10 +626,9 @@ def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, 
         weight / one.std() * (of_one - of_one.mean(axis=1, keepdims=True))
         for weight, one, of_one in zip(weights, scores, added, strict=True)
     )
-    expected = np.sort(blended[residuals >= 0, target])[::-1]
-    np.testing.assert_allclose(
-        contribution, np.maximum(expected[: len(contribution)], 0), atol=1e-4
-    )
+    expected = np.zeros(len(contribution))
+    expected[: len(liked)] = np.maximum(np.sort(blended[residuals >= 0, target])[::-1], 0)
+    np.testing.assert_allclose(contribution, expected, atol=1e-4)
 
 
 def test_no_reason_is_a_film_that_was_rated_below_the_users_mean(model, world, oracle, trained):
