@@ -17,7 +17,8 @@ class Scenario:
     Attributes:
       name: the first part of its metrics' names.
       query_time: when a query is made: at the time of the test rating, or after the training.
-      known: what is known of the user then: the training ratings, or those before the query.
+      known: what is known of the user then: the training ratings, those before the query, or the
+        profile and movies that they name.
       population: whose rows count: of all users, or of those without training ratings.
       one_list_per_user: whether all rows of a user are looked for in one list, so that metrics
         of a user's list, such as its NDCG, exist.
@@ -27,7 +28,7 @@ class Scenario:
 
     name: str
     query_time: Literal["of_the_rating", "after_training"]
-    known: Literal["training_ratings", "ratings_before_the_query"]
+    known: Literal["training_ratings", "ratings_before_the_query", "named_movies"]
     population: Literal["all_users", "new_users"]
     one_list_per_user: bool
     splits: tuple[str, ...]
@@ -59,6 +60,28 @@ them, so the metrics measure how pages were shown as well as the model."""
 
 SCENARIOS: tuple[Scenario, ...] = (NEXT_VISIT, IN_SESSION)
 """What the Evaluator measures, in the order in which people read it."""
+
+
+NAMED_MOVIES: tuple[int, ...] = (0, 1, 3, 5, 10)
+"""How many movies somebody new names."""
+
+
+def new_user(named: int) -> Scenario:
+    """Returns the scenario of somebody new who names movies that they like.
+
+    Nothing of them is in the training. Of no movies the profile alone is known.
+
+    >>> new_user(3).name, new_user(0).name
+    ('new_user_3', 'profile_only')
+    """
+    return Scenario(
+        name=f"new_user_{named}" if named else "profile_only",
+        query_time="after_training",
+        known="named_movies",
+        population="new_users",
+        one_list_per_user=True,
+        splits=(),
+    )
 
 
 def metric_name(scenario: Scenario, metric: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse
 
-from benchmarks.compare.data import ML_100K_ONLY, Task, interactions
+from benchmarks.compare.data import ML_100K_ONLY, Task, interactions, pairs_of
 from benchmarks.compare.methods import Answer, Asked, Method, Params, grid
 from benchmarks.compare.protocols import FloatArray
 
@@ -16,7 +18,8 @@ _THREADS = 1
 def popularity(task: Task, params: Params) -> Answer:
     """Scores a movie by its number of ratings."""
     counts = np.bincount(task.data.movies[task.fit], minlength=task.data.shape[1])
-    return _lists(np.tile(counts.astype(np.float64), (task.data.shape[0], 1)))
+    scores = np.tile(counts.astype(np.float64), (task.data.shape[0], 1))
+    return _lists(task, lambda held: scores)
 
 
 def item_knn(task: Task, params: Params) -> Answer:
@@ -32,7 +35,8 @@ def item_knn(task: Task, params: Params) -> Answer:
     np.fill_diagonal(similar, 0.0)
     neighbours = min(int(params["neighbours"]), len(similar) - 1)
     weakest = np.partition(similar, -neighbours, axis=1)[:, -neighbours, np.newaxis]
-    return _lists(held @ np.where(similar >= weakest, similar, 0.0).T)
+    nearest = np.where(similar >= weakest, similar, 0.0).T
+    return _lists(task, lambda held: np.asarray(held @ nearest))
 
 
 def ease(task: Task, params: Params) -> Answer:
@@ -44,7 +48,8 @@ def ease(task: Task, params: Params) -> Answer:
     held = interactions(task).astype(np.float64)
     gram = (held.T @ held).toarray()
     gram[np.diag_indices_from(gram)] += float(params["penalty"])
-    return _lists(held @ _closed_form(gram))
+    weights = _closed_form(gram)
+    return _lists(task, lambda held: np.asarray(held @ weights))
 
 
 def edlae(task: Task, params: Params) -> Answer:
@@ -54,6 +59,29 @@ def edlae(task: Task, params: Params) -> Answer:
     p is, on average, the penalty q · diag(XᵀX) with q = p / (1 - p). The weights, of mean 1,
     keep users with many ratings from deciding for all.
     """
+    weights = _edlae_weights(task, params)
+    return _lists(task, lambda held: np.asarray(held @ weights))
+
+
+def prior_and_edlae(task: Task, params: Params) -> Answer:
+    """Adds to z-scores of log-popularity those of EDLAE, times a weight.
+
+    With few events a model that personalises at once is behind popularity.
+    """
+    weights = _edlae_weights(task, params)
+    prior = _z_scores(np.log1p(interactions(task).getnnz(axis=0).astype(np.float64))[np.newaxis])
+    own = float(params["weight"])
+    return _lists(task, lambda held: prior + own * _z_scores(np.asarray(held @ weights)))
+
+
+def _z_scores(scores: FloatArray) -> FloatArray:
+    """Returns the scores of each user less their mean, in standard deviations; zeros of none."""
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    spread = centred.std(axis=1, keepdims=True)
+    return centred / np.where(spread > 0, spread, 1.0)
+
+
+def _edlae_weights(task: Task, params: Params) -> FloatArray:
     held = interactions(task).astype(np.float64)
     counts = held.getnnz(axis=1)
     weights = np.where(counts > 0, 1.0 / np.sqrt(np.maximum(counts, 1.0)), 0.0)
@@ -62,7 +90,7 @@ def edlae(task: Task, params: Params) -> Answer:
     diagonal = np.diag_indices_from(gram)
     gram[diagonal] *= 1.0 + float(params["dropout_penalty"])
     gram[diagonal] += float(params["penalty"])
-    return _lists(held @ _closed_form(gram))
+    return _closed_form(gram)
 
 
 def _closed_form(gram: FloatArray) -> FloatArray:
@@ -87,7 +115,13 @@ def ials(task: Task, params: Params) -> Answer:
         use_gpu=False,
     )
     model.fit(interactions(task), show_progress=False)
-    return _lists(_products(model.user_factors, model.item_factors))
+    if not task.split.new_users:
+        return Answer(Asked(scores=_products(model.user_factors, model.item_factors)))
+    everybody = np.arange(task.data.shape[0])
+    return _lists(
+        task,
+        lambda held: _products(model.recalculate_user(everybody, held), model.item_factors),
+    )
 
 
 def bpr(task: Task, params: Params) -> Answer:
@@ -104,20 +138,30 @@ def bpr(task: Task, params: Params) -> Answer:
         use_gpu=False,
     )
     model.fit(interactions(task), show_progress=False)
-    return _lists(_products(model.user_factors, model.item_factors))
+    return Answer(Asked(scores=_products(model.user_factors, model.item_factors)))
 
 
 def _products(users: FloatArray, movies: FloatArray) -> FloatArray:
     return users.astype(np.float64) @ movies.astype(np.float64).T
 
 
-def _lists(scores: FloatArray) -> Answer:
-    """Returns the answer of a method that knows no time: the next visit's."""
-    return Answer(Asked(scores=scores))
+def _lists(task: Task, scores_of: Callable[[scipy.sparse.csr_matrix], FloatArray]) -> Answer:
+    """Returns the answer of a method that knows no time, from what it makes of histories.
+
+    Args:
+      task: at the next visit the histories are what was learned from; of new users they are
+        the movies that they name.
+      scores_of: takes `[users, movies]` 0 or 1, returns scores of that shape.
+    """
+    new_users = task.split.new_users
+    if not new_users:
+        return Answer(Asked(scores=scores_of(interactions(task))))
+    named = {number: pairs_of(task.data, each.named) for number, each in new_users.items()}
+    return Answer(new_user={number: scores_of(held) for number, held in named.items()})
 
 
 METHODS: tuple[Method, ...] = (
-    Method("popularity", "Popularity", "retrieval", popularity),
+    Method("popularity", "Popularity", "retrieval", popularity, new_users=True),
     Method(
         "itemknn",
         "ItemKNN (cosine)",
@@ -126,6 +170,7 @@ METHODS: tuple[Method, ...] = (
         grid(neighbours=(20, 40, 80, 160, 320), shrink=(0.0, 10.0, 30.0, 100.0, 300.0)),
         {"neighbours": 20, "shrink": 0.0},
         grid_1m=grid(neighbours=(80, 320), shrink=(10.0, 100.0)),
+        new_users=True,
     ),
     Method(
         "ease",
@@ -135,6 +180,7 @@ METHODS: tuple[Method, ...] = (
         grid(penalty=(50.0, 100.0, 200.0, 300.0, 400.0, 600.0, 1000.0)),
         {"penalty": 200.0},
         grid_1m=grid(penalty=(300.0, 1000.0, 3000.0)),
+        new_users=True,
     ),
     Method(
         "edlae",
@@ -144,6 +190,16 @@ METHODS: tuple[Method, ...] = (
         grid(penalty=(10.0, 30.0, 100.0, 300.0), dropout_penalty=(0.5, 1.0, 2.0)),
         {"penalty": 100.0, "dropout_penalty": 1.0},
         grid_1m=grid(penalty=(30.0, 100.0, 300.0), dropout_penalty=(1.0, 2.0)),
+        new_users=True,
+    ),
+    Method(
+        "prior_edlae",
+        "Popularity + 0.1 EDLAE",
+        "retrieval",
+        prior_and_edlae,
+        ({"penalty": 300.0, "dropout_penalty": 2.0, "weight": 0.1},),
+        {"penalty": 300.0, "dropout_penalty": 2.0, "weight": 0.1},
+        new_users=None,
     ),
     Method(
         "ials",
@@ -163,6 +219,7 @@ METHODS: tuple[Method, ...] = (
             alpha=(2.0, 4.0),
             iterations=(15,),
         ),
+        new_users=True,
     ),
     Method(
         "bpr",

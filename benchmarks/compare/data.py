@@ -93,9 +93,14 @@ class Task:
 
 def interactions(task: Task) -> scipy.sparse.csr_matrix:
     """Returns `[users, movies]`: 1 where there is a rating to learn from."""
-    pairs = (task.data.users[task.fit], task.data.movies[task.fit])
-    ones = np.ones(len(task.fit), np.float32)
-    return scipy.sparse.csr_matrix((ones, pairs), shape=task.data.shape)
+    return pairs_of(task.data, task.fit)
+
+
+def pairs_of(data: Data, lines: IntArray) -> scipy.sparse.csr_matrix:
+    """Returns `[users, movies]`: 1 where one of the lines is a rating."""
+    pairs = (data.users[lines], data.movies[lines])
+    ones = np.ones(len(lines), np.float32)
+    return scipy.sparse.csr_matrix((ones, pairs), shape=data.shape)
 
 
 def load(quick: bool = False, dataset: Dataset = "ml-100k", scratch: Path | None = None) -> Data:

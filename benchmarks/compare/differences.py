@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.compare.methods import Sums, metrics_of
+from benchmarks.compare.methods import MEASURED, Sums, metrics_of
 from benchmarks.compare.protocols import FloatArray
 from metrics import bootstrap
-from schema.scenarios import SCENARIOS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +66,9 @@ def paired(ours: Sequence[Sums], other: Sums, metric: str) -> Difference:
 
 def _key(metric: str, sums: Sums) -> str:
     """Returns which sums a metric is made of."""
-    scenario = next(s for s in SCENARIOS if metric.startswith(f"{s.name}_"))
+    # The longest name that fits: "new_user_10" begins like "new_user_1".
+    fitting = [scenario for scenario in MEASURED if metric.startswith(f"{scenario.name}_")]
+    scenario = max(fitting, key=lambda scenario: len(scenario.name))
     part = "ratings" if metric.startswith(f"{scenario.name}_rating") else "lists"
     key = f"{scenario.name}_{part}"
     if key not in sums:

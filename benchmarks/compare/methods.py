@@ -14,10 +14,18 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.compare import protocols
-from benchmarks.compare.data import ML_1M, Dataset, Task
+from benchmarks.compare.data import ML_1M, Data, Dataset, Task
 from benchmarks.compare.protocols import LIST_LENGTH, FloatArray, IntArray
 from metrics import ranking, rating
-from schema.scenarios import IN_SESSION, NEXT_VISIT, SCENARIOS, Scenario, metric_name
+from schema.scenarios import (
+    IN_SESSION,
+    NAMED_MOVIES,
+    NEXT_VISIT,
+    SCENARIOS,
+    Scenario,
+    metric_name,
+    new_user,
+)
 
 Params = Mapping[str, float | int | str]
 Metrics = dict[str, float]
@@ -31,6 +39,9 @@ USER_NDCG = metric_name(NEXT_VISIT, "user_ndcg_at_10")
 RMSE = metric_name(NEXT_VISIT, "rating_rmse")
 UNFILTERED_10, UNFILTERED_100 = "unfiltered_recall_at_10", "unfiltered_recall_at_100"
 """Of lists that hold the movies that the user has rated as well: the capstone's way."""
+
+MEASURED: tuple[Scenario, ...] = (*SCENARIOS, *map(new_user, NAMED_MOVIES))
+"""What is measured here: those of the Evaluator, and those of somebody new."""
 
 LIST_METRICS = ("recall_at_10", "recall_at_100", "mrr", "row_ndcg_at_10")
 USER_METRICS = ("user_recall_at_10", "user_ndcg_at_10")
@@ -60,12 +71,14 @@ class Answer:
     Attributes:
       next_visit: asked without a time.
       in_session: asked at the time of the row.
+      new_user: by number of named movies `[users, movies]` scores, where the split has new users.
       unfiltered_ranks: `[ask]` ranks among all movies, of the capstone's models.
       more: further metrics of its own.
     """
 
     next_visit: Asked = Asked()
     in_session: Asked = Asked()
+    new_user: Mapping[int, FloatArray] = dataclasses.field(default_factory=dict)
     unfiltered_ranks: IntArray | None = None
     more: Metrics = dataclasses.field(default_factory=dict)
 
@@ -92,6 +105,7 @@ class Method:
       quick: the entry for `--quick`, made to be fast.
       seeds: put into "seed" of the values; see `Runner.steps` for what is measured with each.
       only_main: measured on the first split alone.
+      new_users: whether it answers for users of whom nothing was learned, or (None) nothing else.
       datasets: those that it is measured on.
       more_source: returns a hash of code it runs outside of its own module.
     """
@@ -104,6 +118,7 @@ class Method:
     quick: Params = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     only_main: bool = False
+    new_users: bool | None = False
     grid_1m: tuple[Params, ...] | None = None
     datasets: tuple[Dataset, ...] = ("ml-100k", "ml-1m")
     more_source: Callable[[], str] = str
@@ -146,6 +161,9 @@ def ratings_of(scenario: Scenario) -> str:
 def measure(task: Task, answer: Answer) -> Measured:
     """Returns the metrics of an answer, by name; those it does not allow are left out."""
     sums: dict[str, FloatArray] = {}
+    for named, scores in answer.new_user.items():
+        found = task.split.new_users[named]
+        sums[lists_of(new_user(named))] = _lists(task.data, scores, found.named, found.ask)
     for scenario, asked in ((NEXT_VISIT, answer.next_visit), (IN_SESSION, answer.in_session)):
         sums |= _sums(task, scenario, asked)
     metrics = {name: float(value) for name, value in metrics_of(_totals(sums)).items()}
@@ -158,7 +176,7 @@ def measure(task: Task, answer: Answer) -> Measured:
 def metrics_of(sums: Sums) -> dict[str, FloatArray]:
     """Returns metrics `[...]` by name from sums `[..., columns]` over users."""
     metrics: dict[str, FloatArray] = {}
-    for scenario in SCENARIOS:
+    for scenario in MEASURED:
         if lists_of(scenario) in sums:
             users, rows, hits_10, hits_100, reciprocal, gains, ndcg, recall = np.moveaxis(
                 sums[lists_of(scenario)], -1, 0
@@ -185,20 +203,23 @@ def _totals(sums: Sums) -> Sums:
 
 def _sums(task: Task, scenario: Scenario, asked: Asked) -> dict[str, FloatArray]:
     users = task.data.users[task.ask]
-    ranks = asked.ranks
-    if asked.scores is not None:
-        seen = protocols.seen_matrix(
-            task.data.users[task.fit], task.data.movies[task.fit], task.data.shape
-        )
-        ranks = protocols.filtered_ranks(asked.scores, seen, users, task.data.movies[task.ask])
     found: dict[str, FloatArray] = {}
-    if ranks is not None:
-        found[lists_of(scenario)] = _list_sums(users, ranks)
+    if asked.scores is not None:
+        found[lists_of(scenario)] = _lists(task.data, asked.scores, task.fit, task.ask)
+    elif asked.ranks is not None:
+        found[lists_of(scenario)] = _list_sums(users, asked.ranks)
     if asked.ratings is not None:
         errors = rating.clip(asked.ratings, protocols.RATING_SCALE) - task.data.ratings[task.ask]
         rows, sums = ranking.sums_by_user(users, errors**2, np.abs(errors))
         found[ratings_of(scenario)] = np.stack([rows, *sums], axis=1)
     return found
+
+
+def _lists(data: Data, scores: FloatArray, known: IntArray, ask: IntArray) -> FloatArray:
+    """Returns the sums of lists without the movies of the known lines."""
+    seen = protocols.seen_matrix(data.users[known], data.movies[known], data.shape)
+    users, movies = data.users[ask], data.movies[ask]
+    return _list_sums(users, protocols.filtered_ranks(scores, seen, users, movies))
 
 
 def _list_sums(users: IntArray, ranks: IntArray) -> FloatArray:

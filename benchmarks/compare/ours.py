@@ -24,12 +24,13 @@ from tfx_bsl.public import tfxio
 from benchmarks import cross_weights
 from benchmarks.compare.data import Data, Task
 from benchmarks.compare.methods import Answer, Asked, Method, Metrics, Params
-from benchmarks.compare.protocols import FloatArray, IntArray
+from benchmarks.compare.protocols import FloatArray, IntArray, NewUsers
 from benchmarks.compare.report import CROSS, OURS, TRAIN_CPU_SECONDS, TRAIN_SECONDS
 from components.data import source, tables
 from components.data.metadata import join_metadata
 from components.data.ratings import RatingsChunk
 from components.example_gen import records
+from components.examples.reading import parse_first
 from components.source_hash import source_digest
 from schema import features as raw
 from schema import predictions
@@ -40,10 +41,14 @@ from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfi
 from trainer.data import reading
 from trainer.data.training_data import TrainingData
 from trainer.serving import describe
+from trainer.serving.interfaces import Features
+from trainer.serving.module import ServingModel
+from trainer.serving.queries import Excluded, QueryContext
 from transform.preprocessing import preprocessing_of
 
 _SCHEMA_FILE = Path(raw.__file__).resolve().parent / "schema.pbtxt"
 _ASK_BATCH = 2_000
+_USERS_AT_ONCE = 200
 _SEEDS = (42, 43, 44)
 _RAN_ON_SEEDS = "seed"
 
@@ -96,12 +101,16 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
             TRAIN_SECONDS: round(time.monotonic() - started, 2),
             TRAIN_CPU_SECONDS: round(time.process_time() - cpu_started, 2),
         }
-        answers = _ask(trained.evaluation.evaluate, _examples(task, task.ask, sides))
+        if task.split.new_users:
+            answer = Answer(new_user=_to_new_users(trained.serving, task, sides))
+        else:
+            examples = _examples(task, task.ask, sides)
+            answer = _answer(_ask(trained.evaluation.evaluate, examples))
     crosses = _crosses(trained.descriptions[describe.CROSS_WEIGHTS_FILE])
     del trained
     tf.keras.backend.clear_session()
     gc.collect()
-    return dataclasses.replace(_answer(answers), more={**crosses, **seconds})
+    return dataclasses.replace(answer, more={**crosses, **seconds})
 
 
 def training_data(task: Task, scratch: Path, lines: IntArray) -> TrainingData:
@@ -220,6 +229,62 @@ def _asked(answers: Mapping[str, FloatArray], scenario: Scenario) -> Asked:
     )
 
 
+def _to_new_users(serving: ServingModel, task: Task, sides: _Sides) -> Mapping[int, FloatArray]:
+    """Returns by number of named movies what the served model recommends to the held-out users."""
+    return {
+        number: _recommended(serving, task, each, sides)
+        for number, each in task.split.new_users.items()
+    }
+
+
+def _recommended(
+    serving: ServingModel, task: Task, new_users: NewUsers, sides: _Sides
+) -> FloatArray:
+    """Returns `[users, movies]` scores that order movies as the `recommend` signature does.
+
+    Users give their profile and the movies that they name, with stars and without times.
+    """
+    data = task.data
+    scores = np.full(data.shape, -np.inf)
+    asked = np.unique(data.users[new_users.ask])
+    for start in range(0, len(asked), _USERS_AT_ONCE):
+        users = asked[start : start + _USERS_AT_ONCE]
+        answer = serving.recommend(
+            _profiles(serving, task, users, sides),
+            _named(data, new_users, users),
+            tf.constant(data.shape[1]),
+            Excluded(tf.fill([len(users), 0], ""), tf.constant(True)),
+        )
+        found = zip(users, answer["movie_id"].numpy(), answer["count"].numpy(), strict=True)
+        for user, ids, count in found:
+            rows = np.searchsorted(data.movie_ids, ids[:count].astype(np.int64))
+            scores[user, rows] = -np.arange(count)
+    return scores
+
+
+def _profiles(serving: ServingModel, task: Task, users: IntArray, sides: _Sides) -> Features:
+    lines, first = np.unique(task.data.users[task.ask], return_index=True)
+    one_each = task.ask[first[np.searchsorted(lines, users)]]
+    examples = tf.constant(_examples(task, one_each, sides))
+    return parse_first(examples, serving.features.model_inputs(Owner.USER))
+
+
+def _named(data: Data, new_users: NewUsers, users: IntArray) -> QueryContext:
+    lines = [new_users.named[data.users[new_users.named] == user] for user in users]
+    most = max(map(len, lines))
+    ids = np.full([len(users), most], b"", object)
+    stars = np.zeros([len(users), most], np.float32)
+    for row, own in enumerate(lines):
+        ids[row, : len(own)] = [str(key).encode() for key in data.movie_ids[data.movies[own]]]
+        stars[row, : len(own)] = data.ratings[own]
+    return QueryContext(
+        timestamp=tf.zeros([len(users)], tf.int64),
+        recent_movie_ids=tf.constant(ids, tf.string),
+        recent_timestamps=tf.zeros(ids.shape, tf.int64),
+        recent_ratings=tf.constant(stars),
+    )
+
+
 def _source() -> str:
     return source_digest("trainer", "components/examples", "transform", "schema")
 
@@ -232,6 +297,7 @@ METHODS: tuple[Method, ...] = (
         run,
         quick={"epochs": 1},
         seeds=_SEEDS,
+        new_users=True,
         more_source=_source,
     ),
 )

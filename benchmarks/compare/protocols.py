@@ -17,6 +17,7 @@ import numpy.typing as npt
 from components.example_gen import splits
 from components.names import SplitMethod
 from metrics import ranking
+from schema.scenarios import NAMED_MOVIES
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -61,12 +62,29 @@ class Ratings(Protocol):
         """`[movies]` ids by row number."""
 
     @property
+    def ratings(self) -> FloatArray:
+        """`[rows]` stars."""
+
+    @property
     def timestamps(self) -> IntArray:
         """`[rows]` unix seconds."""
 
     @property
     def position(self) -> IntArray | None:
         """`[rows]` places in the file, where its order means something."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NewUsers:
+    """What users of whom nothing was learned say of themselves, and what is to be found.
+
+    Attributes:
+      named: lines that are known when they ask.
+      ask: lines to be found: everything else that they rated.
+    """
+
+    named: IntArray
+    ask: IntArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +97,7 @@ class Split:
       validation: choices are made on it.
       test: measured once.
       not_asked: lines between the two, of users of whom `inner` has no line: in the final fit.
+      new_users: by number of named movies what held-out users name; they have the test's lines.
     """
 
     name: str
@@ -86,6 +105,7 @@ class Split:
     validation: IntArray
     test: IntArray
     not_asked: IntArray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    new_users: Mapping[int, NewUsers] = dataclasses.field(default_factory=dict)
 
     @property
     def train(self) -> IntArray:
@@ -162,6 +182,47 @@ def timeline_split(data: Ratings, share: float) -> Split:
         test[np.isin(data.users[test], data.users[before])],
         validation[~known],
     )
+
+
+def new_user_fold(data: Ratings, fold: int, folds: int) -> Split:
+    """Returns a fold of users of whom nothing is learned, who name movies when they ask.
+
+    Each user names their first n movies in event order among those that they rated at least
+    their mean; users who have fewer of them, or nothing else, are not asked about n. A user is in
+    one fold of all, by a hash of their id.
+
+    Args:
+      data: the ratings.
+      fold: 1 to `folds`.
+      folds: how many folds there are.
+    """
+    no_movie = np.zeros_like(data.user_ids)
+    in_fold = splits.pair_hash(data.user_ids, no_movie, PIPELINE_SEED) % np.uint64(folds)
+    held_out = (in_fold == fold - 1)[data.users]
+    lines = np.flatnonzero(held_out)
+    new_users = {named: _named(data, lines, named) for named in NAMED_MOVIES}
+    nothing = np.zeros(0, np.int64)
+    name = f"new users, fold {fold} of {folds}"
+    return Split(name, np.flatnonzero(~held_out), nothing, lines, new_users=new_users)
+
+
+def _named(data: Ratings, lines: IntArray, named: int) -> NewUsers:
+    users = data.users[lines]
+    counts = np.bincount(users, minlength=len(data.user_ids))
+    means = np.bincount(users, data.ratings[lines], len(counts)) / np.maximum(counts, 1)
+    liked = lines[data.ratings[lines] >= means[users]]
+    ties = splits.pair_hash(
+        data.user_ids[data.users[liked]], data.movie_ids[data.movies[liked]], PIPELINE_SEED
+    )
+    position = np.zeros_like(liked) if data.position is None else data.position[liked]
+    liked = liked[np.lexsort((ties, position, data.timestamps[liked], data.users[liked]))]
+    of_user = data.users[liked]
+    place = np.arange(len(liked)) - np.searchsorted(of_user, of_user)
+    enough = np.bincount(of_user, minlength=len(counts)) >= named
+    asked = enough & (counts > named)
+    first = liked[(place < named) & asked[of_user]]
+    rest = np.setdiff1d(lines[asked[users]], first)
+    return NewUsers(np.sort(first), rest)
 
 
 def _with_validation(name: str, train: IntArray, test: IntArray, seed: int) -> Split:

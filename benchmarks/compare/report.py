@@ -42,13 +42,14 @@ from benchmarks.compare.texts import (
     FOOTER,
     IN_SESSION_TITLE,
     INTRODUCTION,
+    NEW_USERS_TITLE,
     NEXT_VISIT_TITLE,
     NOTES,
     RATINGS_TITLE,
     SUMMARY_TITLE,
 )
 from components.names import ML_100K
-from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
+from schema.scenarios import IN_SESSION, NAMED_MOVIES, NEXT_VISIT, metric_name, new_user
 
 MARKDOWN, JSON = "RESULTS.md", "results.json"
 CROSS = "cross: "
@@ -142,6 +143,7 @@ def make_tables(runner: Runner, methods: Sequence[Method]) -> list[Table]:
         _asked(runner, listed),
         *(_next_visit(split.name, shown, records) for split in listed),
         _ratings(runner, shown, records),
+        _new_users(runner, shown, records),
         _in_session(runner, listed, records),
         _capstone(main, methods, records),
         _crosses(main, records),
@@ -255,6 +257,39 @@ def _next_visit(split: str, methods: Iterable[Method], records: _Records) -> Tab
         rows += [[*row, None] for row in more]
     columns = ["method", *_LISTS, "NDCG@10: ours minus it (95 %)"]
     return Table(f"{NEXT_VISIT_TITLE}, {split}", NEXT_VISIT.name, columns, rows)
+
+
+def _new_users(runner: Runner, methods: Iterable[Method], records: _Records) -> Table:
+    """Returns NDCG of lists by how many movies somebody new names, over all folds of users."""
+    folds = [fold.name for fold in runner.splits.new_users]
+    metrics = [metric_name(new_user(named), "user_ndcg_at_10") for named in NAMED_MOVIES]
+    sums = {
+        method.name: joined
+        for method in methods
+        if (joined := _joined(records.get(method.name, ()), folds)) is not None
+    }
+    rows: list[list[Cell]] = []
+    for method in methods:
+        if method.name not in sums:
+            continue
+        totals = {name: values.sum(axis=0) for name, values in sums[method.name].items()}
+        found = metrics_of(totals)
+        told: list[Cell] = [None] * len(metrics)
+        if method.name != OURS and OURS in sums:
+            told = [paired([sums[OURS]], sums[method.name], one).describe() for one in metrics]
+        rows.append([method.title, *(_cell(float(found[one])) for one in metrics), *told])
+    named = ["profile alone", *(f"{number} named" for number in NAMED_MOVIES[1:])]
+    columns = ["method", *named, *(f"{name}: ours minus it (95 %)" for name in named)]
+    return Table(NEW_USERS_TITLE, "profile_only, new_user_n", columns, rows)
+
+
+def _joined(records: Sequence[tuple[str, Record]], folds: Sequence[str]) -> Sums | None:
+    """Returns the sums of all folds of users together; None if one is not measured."""
+    of_folds = {name: record.sums for name, record in records if name in folds}
+    if not of_folds or len(of_folds) < len(folds) or not all(of_folds.values()):
+        return None
+    parts = [of_folds[name] for name in folds]
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def _in_session(runner: Runner, splits: Iterable[Split], records: _Records) -> Table:

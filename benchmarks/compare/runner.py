@@ -16,6 +16,7 @@ from benchmarks.compare.protocols import Split
 from components.names import ML_100K, TEST, VALIDATION
 
 MAIN_SEED, OTHER_SEED = 42, 7
+NEW_USER_FOLDS, NEW_USER_FOLDS_1M = 5, 2
 TIMELINE_SHARES = (0.6, 0.7, 0.8)
 """Shares of all ratings after which the tests by global time begin: one T alone proves little."""
 
@@ -31,12 +32,14 @@ class Splits:
       others: random splits nobody made a choice on.
       by_time: splits by time, each with choices of its own.
       folds: the official ones, for ratings.
+      new_users: folds of users of whom nothing is learned.
     """
 
     main: Split
     others: tuple[Split, ...]
     by_time: tuple[Split, ...]
     folds: tuple[Split, ...]
+    new_users: tuple[Split, ...]
 
 
 def splits_of(data: Data, folds: Sequence[int] = protocols.FOLDS) -> Splits:
@@ -50,6 +53,7 @@ def splits_of(data: Data, folds: Sequence[int] = protocols.FOLDS) -> Splits:
                 protocols.pipeline_split(data, "leave-one-out"),
             ),
             folds=(),
+            new_users=_new_users(data, NEW_USER_FOLDS_1M),
         )
     rows = len(data.users)
     return Splits(
@@ -57,7 +61,12 @@ def splits_of(data: Data, folds: Sequence[int] = protocols.FOLDS) -> Splits:
         others=(protocols.random_split(rows, OTHER_SEED),),
         by_time=(protocols.pipeline_split(data, "temporal"),),
         folds=tuple(protocols.official_fold(rows, fold) for fold in folds),
+        new_users=_new_users(data, NEW_USER_FOLDS),
     )
+
+
+def _new_users(data: Data, folds: int) -> tuple[Split, ...]:
+    return tuple(protocols.new_user_fold(data, fold, folds) for fold in range(1, folds + 1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,9 +104,14 @@ class Runner:
             return []
         main = self.splits.main
         seeds: tuple[int | None, ...] = method.seeds or (None,)
+        of_new = [Step(fold, main, seeds[0]) for fold in self.splits.new_users]
+        if method.new_users is None:
+            return of_new
         steps = [Step(main, main, seed) for seed in seeds]
         if method.only_main:
             return steps
+        if method.new_users:
+            steps += of_new
         steps += [Step(other, main, seeds[0]) for other in self.splits.others]
         if method.kind != "rating":
             for split in self.splits.by_time:

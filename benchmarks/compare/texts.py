@@ -20,6 +20,7 @@ SUMMARY_TITLE = "In short: what a visitor gets"
 ASKED_TITLE = "What is asked"
 NEXT_VISIT_TITLE = "Recommendations at the next visit"
 RATINGS_TITLE = "Ratings at the next visit"
+NEW_USERS_TITLE = "NDCG@10 of lists of somebody new"
 IN_SESSION_TITLE = "In session"
 CAPSTONE_TITLE = "The capstone's models"
 CHOICES_TITLE = "What was tried and chosen"
@@ -66,7 +67,8 @@ method. The same tables are in `results.json`.
 
 - **Scenarios.** At the *next visit* a user comes back long after the last rating: the history is
   known, no time, no session. That is what the application answers by default. *In session* the
-  same model is told the time of the row and the ratings just before it.
+  same model is told the time of the row and the ratings just before it. *Somebody new* has no
+  ratings in what was learned from and names some movies, or none.
 - **Lists** are filtered: without the movies that the user rated in what was learned from. recall@k:
   share of test rows whose movie is among the first k. MRR: mean of 1/rank. NDCG@10 of users: DCG@10
   of the user's list over that of the best order (Järvelin & Kekäläinen 2002), mean over users.
@@ -94,6 +96,14 @@ NOTES: dict[str, str] = {
         "LightFM (WARP) is not among the baselines: its last release, 1.17, does not build with "
         "present setuptools (its `setup.py` takes `__builtins__` for a module). Those of "
         "`surprise` are measured on MovieLens-100K only, for their time."
+    ),
+    NEW_USERS_TITLE: (
+        "Users are held out in rotating folds (five on MovieLens-100K, two on MovieLens-1M): "
+        "nothing of theirs is learned from. Each names the first n movies, in the order of their "
+        "ratings, that they rated at least their mean; everything else that they rated is to be "
+        "found. Who has no n such movies is not asked about n. Ours is the answer of the "
+        "`recommend` signature to their profile and the named movies, with stars and without "
+        "times; the others know the movies alone. Values are those of the next visit."
     ),
     IN_SESSION_TITLE: (
         "**On random splits these are no figures of use.** Of a random test, seven of eight rows "

@@ -1,11 +1,13 @@
 """Metrics from sums per user, and differences that are paired by user."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.compare import differences, protocols
+from benchmarks.compare import baselines_retrieval, differences, protocols
 from benchmarks.compare.data import Task
 from benchmarks.compare.methods import Answer, Asked, measure
 from metrics import ranking, rating
@@ -63,6 +65,59 @@ def test_metrics_of_ratings_are_of_predictions_on_the_scale(task):
             "next_visit_rating_mae": rating.mae(clipped, given_),
         }
     )
+
+
+@pytest.fixture
+def new_users(bench):
+    fold = bench.splits.new_users[0]
+    return Task(bench.loaded, fold, fold.train, fold.test)
+
+
+def method_of(name):
+    return next(method for method in baselines_retrieval.METHODS if method.name == name)
+
+
+@pytest.mark.parametrize("name", ["popularity", "itemknn", "ease", "edlae", "prior_edlae"])
+def test_lists_of_somebody_new_follow_from_the_movies_that_they_name(new_users, name):
+    method = method_of(name)
+    answer = method.run(new_users, method.quick)
+    assert set(answer.new_user) == {0, 1, 3, 5, 10}
+    for named, scores in answer.new_user.items():
+        # With the ratings that are to be found changed, the same lists.
+        data = new_users.data
+        movies = data.movies.copy()
+        ask = new_users.split.new_users[named].ask
+        movies[ask] = np.random.default_rng(1).permutation(movies[ask])
+        other = dataclasses.replace(new_users, data=dataclasses.replace(data, movies=movies))
+        again = method.run(other, method.quick).new_user[named]
+        np.testing.assert_allclose(again, scores)
+        users = np.unique(data.users[ask])
+        alike = np.ptp(scores[users], axis=0).max() < 1e-9
+        assert alike == (named == 0 or name == "popularity")
+
+
+def test_metrics_of_somebody_new_are_those_of_lists_without_the_named_movies(new_users):
+    scores = scores_of(new_users, 1)
+    found = measure(new_users, Answer(new_user={3: scores})).metrics
+    data, given_ = new_users.data, new_users.split.new_users[3]
+    seen = protocols.seen_matrix(data.users[given_.named], data.movies[given_.named], data.shape)
+    users = data.users[given_.ask]
+    ranks = protocols.filtered_ranks(scores, seen, users, data.movies[given_.ask])
+    assert found["new_user_3_user_ndcg_at_10"] == pytest.approx(ranking.user_ndcg(ranks, users, 10))
+    assert found["new_user_3_recall_at_10"] == pytest.approx(ranking.recall_at_k(ranks, 10))
+    assert all(name.startswith("new_user_3_") for name in found)
+
+
+def test_ten_named_movies_are_not_taken_for_one(new_users):
+    one, ten = (
+        measure(
+            new_users, Answer(new_user={1: scores_of(new_users, 1), 10: scores_of(new_users, n)})
+        )
+        for n in (2, 3)
+    )
+    for named, same in ((1, True), (10, False)):
+        found = differences.paired([one.sums], ten.sums, f"new_user_{named}_user_ndcg_at_10")
+        assert (found.low == found.value == found.high == 0.0) == same
 
 
 METRICS = ("next_visit_user_ndcg_at_10", "next_visit_recall_at_10", "next_visit_rating_rmse")

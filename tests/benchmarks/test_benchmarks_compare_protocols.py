@@ -110,6 +110,10 @@ class Ratings:
     position: np.ndarray | None = None
 
     @property
+    def ratings(self):
+        return (self.movies % 5 + 1).astype(np.float64)
+
+    @property
     def user_ids(self):
         return np.arange(self.users.max() + 1) + 1
 
@@ -162,3 +166,28 @@ def test_a_timeline_asks_known_users_about_what_is_later_than_everything_learned
     new = ~np.isin(users[everybody], users[split.train])
     assert split.test.tolist() == everybody[~new].tolist()
     assert (times < begins).mean() == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_somebody_new_names_their_first_movies_that_they_liked(rated, ordered):
+    if ordered:
+        rated.position = np.random.default_rng(1).permutation(ROWS)
+    ties = splits.pair_hash(rated.users + 1, rated.movies + 1, 42)
+    second = rated.position if ordered else ties
+    folds = [protocols.new_user_fold(rated, fold, 3) for fold in (1, 2, 3)]
+    held_out = [set(rated.users[fold.test].tolist()) for fold in folds]
+    assert set.union(*held_out) == set(rated.users.tolist())
+    assert sum(map(len, held_out)) == len(set(rated.users.tolist()))
+    for fold, users in zip(folds, held_out, strict=True):
+        learned = np.flatnonzero(~np.isin(rated.users, sorted(users)))
+        assert fold.train.tolist() == learned.tolist()
+        for named, found in fold.new_users.items():
+            for user in users:
+                own = np.flatnonzero(rated.users == user)
+                liked = own[rated.ratings[own] >= rated.ratings[own].mean()]
+                liked = sorted(liked, key=lambda i: (rated.timestamps[i], second[i]))
+                enough = named <= len(liked) and named < len(own)
+                first = set(liked[:named]) if enough else set()
+                rest = set(own) - first if enough else set()
+                assert set(found.named[rated.users[found.named] == user]) == first
+                assert set(found.ask[rated.users[found.ask] == user]) == rest

@@ -153,6 +153,28 @@ def test_users_with_exact_and_with_interpolated_times_are_told_apart(bench):
     assert found[name]["recall@10"] == pytest.approx(0.25)
 
 
+def test_somebody_new_is_measured_over_all_folds(bench):
+    def lists_of(seed):
+        def answer(task, params):
+            scores = np.random.default_rng(seed).random(bench.loaded.shape)
+            if not task.split.new_users:
+                return Answer(Asked(scores=scores))
+            return Answer(new_user=dict.fromkeys(task.split.new_users, scores))
+
+        return answer
+
+    ours = bench.method(report.OURS, lists_of(1), kind="both", new_users=True, seeds=(1, 2))
+    other = bench.method("other", lists_of(2), kind="retrieval", new_users=None)
+    found = rows(tables(bench, other, ours)[texts.NEW_USERS_TITLE])
+    assert set(found) == {"The other", "The ours"}
+    told = found["The other"]["3 named: ours minus it (95 %)"]
+    difference = found["The ours"]["3 named"] - found["The other"]["3 named"]
+    assert float(told.split()[0]) == pytest.approx(difference, abs=2e-4)
+    next(bench.folder.glob("other-new-users*fold-2*.json")).unlink()
+    left = {t.title: t for t in report.make_tables(bench.runner(), [other, ours])}
+    assert set(rows(left[texts.NEW_USERS_TITLE])) == {"The ours"}
+
+
 def test_tables_of_another_data_set_stay(bench, ours, tmp_path):
     report.write(tmp_path, bench.runner(), [bench.method("close"), ours])
     other = dataclasses.replace(bench.loaded, name="ml-1m")
