@@ -215,6 +215,7 @@ class Capstone(tf.Module):
         zeros = tf.zeros_like(own[:, 0])
         answer = {
             "user_key": user,
+            "known_user": tf.ones_like(user, tf.bool),
             "next_visit_popularity_rank": tf.ones_like(rank),
             "movie_popularity": tf.ones_like(rank),
             "catalogue_size": tf.ones_like(rank) * self.movies,
