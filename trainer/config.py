@@ -184,7 +184,7 @@ class BpmfConfig:
         share = min(1.0, self.full_ratings / ratings)
         counted = max(10, round(self.draws * self.thinning * share))
         draws = min(self.draws, counted)
-        burn_in = min(self.burn_in, max(5, round(self.burn_in * share)))
+        burn_in = max(self.burn_in // 2, round(self.burn_in * share))
         return burn_in, draws, max(1, min(self.thinning, counted // draws))
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg.lapack
 import threadpoolctl
+from scipy.linalg import blas, lapack
 
 from trainer.config import BpmfConfig
 from trainer.rating.posterior import Draws
 from trainer.rating.side_information import Array, Floats, Ints
 
-_ROWS_AT_ONCE = 1 << 20
-"""Ratings whose residuals are computed in one go."""
+_ROWS_AT_ONCE = 1 << 18
+"""Ratings whose vectors are gathered in one go, unless one user or movie has more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +62,7 @@ class _Entities:
         self.rows, self.others = rows[self.order], others[self.order]
         self.counts = np.bincount(rows, minlength=count)
         self._offsets = np.concatenate([[0], np.cumsum(self.counts)]).tolist()
+        self._blocks = _blocks(self.counts)
         self._rated = self.counts > 0
         self._known: Array = np.concatenate([np.ones((count, 1)), known], axis=1)
         self._of_rated: Array = self._known[self._rated]
@@ -125,21 +126,21 @@ class _Entities:
         prior = self._prior @ self.precision
         noise = self._rng.standard_normal(prior.shape)
         evidence = (prior + noise @ np.linalg.cholesky(self.precision).T).astype(np.float32)
-        precision = self.precision.astype(np.float32)
-        own_root, own_precision = own_root.astype(np.float32), own_precision.astype(np.float32)
-        for row in np.flatnonzero(self._rated).tolist():
-            start, end = self._offsets[row], self._offsets[row + 1]
-            rated = inputs[self.others[start:end]]
-            matrix = rated.T @ rated
-            matrix *= own_precision[row]
-            matrix += precision
-            side = target[start:end] @ rated
-            side *= own_root[row]
-            side += evidence[row]
-            _, solved, _ = scipy.linalg.lapack.sposv(
-                matrix, side, lower=1, overwrite_a=1, overwrite_b=1
-            )
-            self.values[row] = solved
+        precision = np.asfortranarray(self.precision, np.float32)
+        roots, precisions = own_root.tolist(), own_precision.tolist()
+        for first, last in self._blocks:
+            block = self._offsets[first]
+            rated = inputs[self.others[block : self._offsets[last]]].T
+            for row in range(first, last):
+                start, end = self._offsets[row], self._offsets[row + 1]
+                if start == end:
+                    continue
+                own = rated[:, start - block : end - block]
+                matrix = blas.ssyrk(precisions[row], own, 1.0, precision, lower=1)
+                side = blas.sgemv(roots[row], own, target[start:end], 1.0, evidence[row])
+                _, self.values[row], _ = lapack.sposv(
+                    matrix, side, lower=1, overwrite_a=1, overwrite_b=1
+                )
         self.values[~self._rated] = self._prior[~self._rated]
 
 
@@ -234,6 +235,22 @@ class GibbsSampler:
             left, right = users.values[users.rows[rows], 1:], movies.values[users.others[rows], 1:]
             found[rows] -= np.einsum("nk,nk->n", left, right)
         return found
+
+
+def _blocks(counts: Ints, limit: int = _ROWS_AT_ONCE) -> list[tuple[int, int]]:
+    """Returns first and last (exclusive) of consecutive entities with up to `limit` ratings.
+
+    Args:
+      counts: `[entities]` ratings of each; one with more than the limit has a block of its own.
+      limit: ratings of a block.
+    """
+    found, first, held = [], 0, 0
+    for row, count in enumerate(counts.tolist()):
+        if held and held + count > limit:
+            found.append((first, row))
+            first, held = row, 0
+        held += count
+    return [*found, (first, len(counts))]
 
 
 def _wishart(scale: Array, freedom: int, rng: np.random.Generator) -> Array:

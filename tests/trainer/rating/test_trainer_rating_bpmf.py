@@ -213,6 +213,15 @@ def test_the_components_of_a_history_are_those_of_the_fit():
     np.testing.assert_allclose(np.abs(found[:, :3]), np.abs(left), atol=1e-3)
 
 
+@given(st.lists(st.integers(0, 9), min_size=1), st.integers(1, 20))
+def test_blocks_hold_every_entity_once_and_not_too_many_ratings(counts, limit):
+    blocks = gibbs._blocks(np.array(counts), limit)
+    rows = [row for first, last in blocks for row in range(first, last)]
+    assert rows == list(range(len(counts)))
+    for first, last in blocks:
+        assert last - first == 1 or sum(counts[first:last]) <= max(limit, max(counts[first:last]))
+
+
 @given(st.lists(st.integers(1, 10_000), min_size=1), st.integers(0, 10**6))
 def test_counts_are_standardised_and_never_extrapolated(counts, other):
     counts = np.array(counts)
@@ -227,4 +236,4 @@ def test_large_data_get_fewer_sweeps():
     config = BpmfConfig(burn_in=20, draws=20, thinning=5, full_ratings=1_000)
     assert config.sweeps(1_000) == (20, 20, 5)
     assert config.sweeps(2_000) == (10, 20, 2)
-    assert config.sweeps(10**9) == (5, 10, 1)
+    assert config.sweeps(10**9) == (10, 10, 1)
