@@ -376,10 +376,10 @@ def _slice_table(found: Sequence[SliceMetrics], called: Mapping[str, str]) -> Ta
             Column("RMSE from", "number", 3),
             Column("RMSE to", "number", 3),
             Column("MAE", "number", 3),
-            Column("Top 10", "share", 1),
-            Column("Top 10 from", "share", 1),
-            Column("Top 10 to", "share", 1),
-            Column("Top 100", "share", 1),
+            Column("Recall@10", "share", 1),
+            Column("Recall@10 from", "share", 1),
+            Column("Recall@10 to", "share", 1),
+            Column("Recall@100", "share", 1),
         ),
         tuple(
             (
