@@ -19,7 +19,7 @@ def popularity(task: Task, params: Params) -> Answer:
     """Scores a movie by its number of ratings."""
     counts = np.bincount(task.data.movies[task.fit], minlength=task.data.shape[1])
     scores = np.tile(counts.astype(np.float64), (task.data.shape[0], 1))
-    return _lists(task, lambda held: scores)
+    return _lists(task, lambda held: scores, of_nothing=True)
 
 
 def item_knn(task: Task, params: Params) -> Answer:
@@ -71,7 +71,11 @@ def prior_and_edlae(task: Task, params: Params) -> Answer:
     weights = _edlae_weights(task, params)
     prior = _z_scores(np.log1p(interactions(task).getnnz(axis=0).astype(np.float64))[np.newaxis])
     own = float(params["weight"])
-    return _lists(task, lambda held: prior + own * _z_scores(np.asarray(held @ weights)))
+    return _lists(
+        task,
+        lambda held: prior + own * _z_scores(np.asarray(held @ weights)),
+        of_nothing=True,
+    )
 
 
 def _z_scores(scores: FloatArray) -> FloatArray:
@@ -145,19 +149,30 @@ def _products(users: FloatArray, movies: FloatArray) -> FloatArray:
     return users.astype(np.float64) @ movies.astype(np.float64).T
 
 
-def _lists(task: Task, scores_of: Callable[[scipy.sparse.csr_matrix], FloatArray]) -> Answer:
+def _lists(
+    task: Task,
+    scores_of: Callable[[scipy.sparse.csr_matrix], FloatArray],
+    *,
+    of_nothing: bool = False,
+) -> Answer:
     """Returns the answer of a method that knows no time, from what it makes of histories.
 
     Args:
       task: at the next visit the histories are what was learned from; of new users they are
         the movies that they name.
       scores_of: takes `[users, movies]` 0 or 1, returns scores of that shape.
+      of_nothing: whether it tells movies apart for users who name none.
     """
     new_users = task.split.new_users
     if not new_users:
         return Answer(Asked(scores=scores_of(interactions(task))))
-    named = {number: pairs_of(task.data, each.named) for number, each in new_users.items()}
-    return Answer(new_user={number: scores_of(held) for number, held in named.items()})
+    return Answer(
+        new_user={
+            number: scores_of(pairs_of(task.data, each.named))
+            for number, each in new_users.items()
+            if number or of_nothing
+        }
+    )
 
 
 METHODS: tuple[Method, ...] = (

@@ -274,10 +274,14 @@ def _new_users(runner: Runner, methods: Iterable[Method], records: _Records) -> 
             continue
         totals = {name: values.sum(axis=0) for name, values in sums[method.name].items()}
         found = metrics_of(totals)
+        values = [_cell(float(found[one])) if one in found else None for one in metrics]
         told: list[Cell] = [None] * len(metrics)
         if method.name != OURS and OURS in sums:
-            told = [paired([sums[OURS]], sums[method.name], one).describe() for one in metrics]
-        rows.append([method.title, *(_cell(float(found[one])) for one in metrics), *told])
+            told = [
+                paired([sums[OURS]], sums[method.name], one).describe() if one in found else None
+                for one in metrics
+            ]
+        rows.append([method.title, *values, *told])
     named = ["profile alone", *(f"{number} named" for number in NAMED_MOVIES[1:])]
     columns = ["method", *named, *(f"{name}: ours minus it (95 %)" for name in named)]
     return Table(NEW_USERS_TITLE, "profile_only, new_user_n", columns, rows)
