@@ -81,11 +81,9 @@ class Bpmf(tf.Module):
     def fit(self, data: TrainingData) -> None:
         """Draws from the posterior; to be called once, before everything else."""
         self.fitted = fit_bpmf(data, self._config, self._seed, self._on_sweep)
-        self._profile_features = known_features(data, Owner.USER)
         draws, history = self.fitted.draws, self.fitted.history_features
         count, movies, width = draws.movies.shape
         self._shape = count, width
-
         self.movies = saved_variable(draws.movies.transpose(1, 0, 2), "movie_draws")
         self.user_precision = saved_variable(draws.user_precision, "user_precision")
         self.noise_precision = saved_variable(draws.noise_precision, "noise_precision")
@@ -95,7 +93,7 @@ class Bpmf(tf.Module):
         end = 1 + history.width
         self.history_weights = saved_variable(weights[1:end], "history_weights")
         self.profile_weights: dict[str, tf.Variable] = {}
-        for one in self._profile_features:
+        for one in known_features(data, Owner.USER):
             start, end = end, end + data.feature_sizes[one.name]
             self.profile_weights[one.name] = saved_variable(weights[start:end], one.name)
 
@@ -190,8 +188,12 @@ class Bpmf(tf.Module):
 
     def scores(self, user_state: tf.Tensor) -> tf.Tensor:
         """Returns `[users, movies]` stars of the whole catalogue."""
-        movies = tf.range(self.movies.shape[0] - 1)[tf.newaxis]
-        return self.ratings(user_state, tf.repeat(movies, tf.shape(user_state)[0], axis=0))
+        count, width = self._shape
+        movies = tf.convert_to_tensor(self.movies)[:-1]
+        state = tf.reshape(user_state, [-1, count, width])
+        products = tf.einsum("udk,mdk->um", state[..., 1:], movies[..., 1:]) / count
+        own = tf.reduce_mean(state[..., 0], axis=1, keepdims=True)
+        return self.fitted.mean + products + own + tf.reduce_mean(movies[..., 0], axis=1)
 
     def export(self) -> Mapping[str, tf.Variable]:
         """Returns the tables that are served, by name."""
