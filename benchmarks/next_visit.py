@@ -26,15 +26,13 @@ import numpy as np
 from benchmarks import command, validation
 from benchmarks.compare import data, protocols
 from benchmarks.compare.data import DATASETS, Task
-from benchmarks.compare.protocols import LIST_LENGTH, FloatArray, Split
-from components.example_gen import splits
+from benchmarks.compare.protocols import LIST_LENGTH, FloatArray
+from components.names import SplitMethod
 from metrics import ranking
 
 if TYPE_CHECKING:
     from trainer.config import LongTermConfig
     from trainer.data.training_data import TrainingData
-
-_SPLIT_SEED = 42
 
 METHODS: Mapping[str, tuple[float, float, float]] = {
     "the autoencoder alone": (1.0, 0.0, 0.0),
@@ -53,21 +51,15 @@ METHODS: Mapping[str, tuple[float, float, float]] = {
 SERVED = "as served"
 
 
-def task_of(loaded: data.Data, method: str) -> Task:
+def task_of(loaded: data.Data, method: SplitMethod) -> Task:
     """Returns what is learned from and asked about: train and validation of the pipeline's split.
 
     Args:
       loaded: the data set.
-      method: random or temporal.
+      method: of the split.
     """
-    users, movies = loaded.user_ids[loaded.users], loaded.movie_ids[loaded.movies]
-    part = (
-        splits.random_splits(users, movies, _SPLIT_SEED)
-        if method == "random"
-        else splits.temporal_splits(users, movies, loaded.timestamps, _SPLIT_SEED, loaded.position)
-    )
-    fit, ask, test = (np.flatnonzero(part == number) for number in range(3))
-    return Task(loaded, Split(method, fit, ask, test), fit, ask)
+    split = protocols.pipeline_split(loaded, method)
+    return Task(loaded, split, split.inner, split.validation)
 
 
 def rows_of(known: Sequence[bytes], ids: Sequence[int]) -> list[int]:
@@ -153,7 +145,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("changes", nargs="*", metavar="long_term.name=value")
     parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0])
-    parser.add_argument("--split", choices=("random", "temporal"), default="random")
+    parser.add_argument("--split", choices=tuple(protocols.PIPELINE_NAMES), default="random")
     parser.add_argument("--seed", type=int, default=42)
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
