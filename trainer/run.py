@@ -81,6 +81,7 @@ def train(
         {**network.losses, "autoencoder_loss": standalone.long_term.autoencoder_losses},
         {
             **describe.catalogue_and_users(known),
+            describe.NEXT_VISIT_FILE: describe.next_visit(standalone.long_term),
             describe.CROSS_WEIGHTS_FILE: describe.cross_strengths(
                 network.model.rating_model, network.model.candidate_tower.features, data
             ),

@@ -16,9 +16,13 @@ from schema.export_contract import FEATURES_FILE
 from schema.features import Kind, Owner
 from trainer.data.training_data import TrainingData
 from trainer.rating.rating_dcn import Part, RatingModel
+from trainer.retrieval.blend import AUTOENCODER, EASE, IALS
+from trainer.retrieval.long_term import LongTermModels
 
 CATALOGUE_FILE, USERS_FILE = "catalogue.json", "users.json"
 CROSS_WEIGHTS_FILE = "cross_weights.json"
+
+NEXT_VISIT_FILE = "next_visit.json"
 
 _SAMPLE = 10_000
 """Training ratings that strengths are measured on."""
@@ -37,6 +41,28 @@ def catalogue_and_users(data: TrainingData) -> dict[str, Any]:
         PurePosixPath(FEATURES_FILE).name: json.loads(data.features.to_json()),
         CATALOGUE_FILE: _movies(data),
         USERS_FILE: {"count": len(users.ids), "ids": [user.decode() for user in users.ids]},
+    }
+
+
+def next_visit(models: LongTermModels) -> dict[str, Any]:
+    """Returns what the next visit's list is made of (`trainer.retrieval.blend`).
+
+    Returns:
+      `lengths`: numbers of known events; `weights`: by part, the weight of its standardised scores
+      at each length; `left_out`: parts that were not fitted, as EASE of a large catalogue.
+    """
+    config = models.autoencoder.autoencoder_config
+    weights = {
+        "popularity": config.popularity_weights,
+        AUTOENCODER: config.autoencoder_weights,
+        EASE: (1.0,) * len(config.blend_lengths),
+        IALS: (config.ials_share,) * len(config.blend_lengths),
+    }
+    left_out = [EASE] if models.ease is None else []
+    return {
+        "lengths": config.blend_lengths,
+        "weights": {name: values for name, values in weights.items() if name not in left_out},
+        "left_out": left_out,
     }
 
 
