@@ -143,9 +143,9 @@ class LongTermConfig:
     ials_exponent: float = 0.75
     ials_iterations: int = 12
     ials_state_steps: int = 12
-    blend_lengths: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0)
+    blend_lengths: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0, 10.0, 15.0, 20.0)
     popularity_weights: tuple[float, ...] = (0.0, 60.0, 30.0, 15.0, 6.0, 2.0, 0.0)
-    autoencoder_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 4.0)
+    autoencoder_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 4.0, 4.0)
     ials_share: float = 1.0
     session_weight: float = 0.3
 
