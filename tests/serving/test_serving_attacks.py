@@ -143,10 +143,15 @@ CLOSE = b"Connection: close\r\n"
 
 
 @pytest.fixture(scope="module")
-def guarded(pushed):
-    """A server with a token, short clocks and few connections, for pages of one other origin."""
+def guarded(tmp_path_factory):
+    """A server with a token, short clocks and few connections, for pages of one other origin.
+
+    What is asked of it has nothing to do with the model, so that is a small one.
+    """
+    models = tmp_path_factory.mktemp("guarded")
+    handmade.save(models / "1")
     with Server(
-        pushed / "serving_model", "--read-timeout", "1", "--max-connections", "40",
+        models, "--read-timeout", "1", "--max-connections", "40",
         "--max-connections-per-address", "30", "--cors-origin", ORIGIN, "--access-log",
         "--root-path", "/films", environment={"SERVING_TOKEN": TOKEN + "\n"},
     ) as running:  # fmt: skip
@@ -311,7 +316,7 @@ def test_a_slash_too_much_is_no_redirection_to_a_foreign_host(guarded):
         assert "location" not in answer.headers
 
 
-def test_work_for_a_client_that_left_is_given_up(guarded, user_ids):
+def test_work_for_a_client_that_left_is_given_up(guarded):
     question = b'{"movie_ids": ["1"], "user_id": ""}'
     for _ in range(20):
         with connect(guarded) as connection:
