@@ -167,8 +167,8 @@ def judge(folder, module, rows=ROWS):
     [
         ("movie_genres", "next_visit_rating"),
         ("movie_title", "next_visit_rank"),
-        ("movie_title", "in_session_rank"),
-        ("movie_id", "next_visit_items"),
+        pytest.param("movie_title", "in_session_rank", marks=pytest.mark.exhaustive),
+        pytest.param("movie_id", "next_visit_items", marks=pytest.mark.exhaustive),
         ("movie_id", "in_session_items"),
     ],
 )
@@ -183,7 +183,11 @@ def test_a_model_that_reads_the_movie_to_be_found_is_not_blessed(tmp_path, featu
 
 
 @pytest.mark.parametrize(
-    ("feature", "output"), [("movie_id", "next_visit_rank"), ("movie_id", "next_visit_rating")]
+    ("feature", "output"),
+    [
+        ("movie_id", "next_visit_rank"),
+        pytest.param("movie_id", "next_visit_rating", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_rank_and_stars_of_a_movie_may_depend_on_which_movie_it_is(tmp_path, feature, output):
     verdict = judge(tmp_path, Reads(feature, output))
