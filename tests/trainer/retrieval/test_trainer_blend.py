@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis_profiles import examples
 
 from trainer.config import LongTermConfig
 from trainer.retrieval import blend
@@ -32,7 +33,7 @@ def z(values):
     return scipy.stats.zscore(np.asarray(values, np.float64), axis=1)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(scores, scores, scores)
 def test_the_list_is_the_weighted_sum_of_z_scores_and_the_prior(model, one, two, three):
     lengths = np.array([0, 2, 100], np.float32)
@@ -44,7 +45,7 @@ def test_the_list_is_the_weighted_sum_of_z_scores_and_the_prior(model, one, two,
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(arrays.arrays(np.float32, 7, elements=st.floats(0, 10_000, width=32)))
 def test_the_autoencoders_weight_is_linear_between_the_given_lengths(model, lengths):
     found = model.weights(tf.constant(lengths))[blend.AUTOENCODER][:, 0]
@@ -65,7 +66,7 @@ def test_scores_that_say_nothing_count_for_nothing():
     assert not blend.standardised(tf.fill([2, 5], 0.25)).numpy().any()
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(scores, st.floats(0.1, 100), st.floats(-100, 100))
 def test_neither_scale_nor_offset_of_a_models_scores_matter(one, scale, offset):
     changed = blend.standardised(tf.constant(one * np.float32(scale) + np.float32(offset)))

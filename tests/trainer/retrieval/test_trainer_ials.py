@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis_profiles import examples
 
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Interactions
@@ -80,13 +81,13 @@ def assert_solved(model, seen):
         np.testing.assert_allclose(found, np.linalg.solve(matrix, right), atol=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seen=histories)
 def test_a_users_vector_solves_the_normal_equations(fitted, seen):
     assert_solved(fitted, seen)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(seen=arrays.arrays(np.bool_, (1, MOVIES)))
 def test_so_does_that_of_one_user(fitted, seen):
     """Few events take another way through the graph than many."""
@@ -117,7 +118,7 @@ def loss_of(seen, vectors):
     return total
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seen=histories)
 def test_no_iteration_makes_the_objective_larger(seen):
     held = scipy.sparse.csr_matrix(seen.astype(np.float32))
