@@ -158,7 +158,9 @@ class BpmfConfig:
       weight: its weight in the served rating; the deep & cross network has the rest.
       rank: width of the vectors.
       burn_in: sweeps before the first draw that counts.
-      draws: draws that are served; predictions are means over them.
+      chains: samplers that start at different values, on data of up to `full_ratings`; one
+        beyond. Each stays near its start for longer than it runs.
+      draws: draws of each chain that are served; predictions are means over all.
       thinning: sweeps for each of them: neighbouring draws are alike.
       components: principal components of the training interactions among what is known.
       side_penalty: ridge penalty on the prior's dependence on what is known.
@@ -170,14 +172,19 @@ class BpmfConfig:
 
     weight: float = 0.9
     rank: int = 32
+    chains: int = 2
     burn_in: int = 40
-    draws: int = 30
-    thinning: int = 8
+    draws: int = 20
+    thinning: int = 10
     components: int = 20
     side_penalty: float = 10.0
     prior_variance: float = 0.02
     noise_freedom: float = 30.0
     full_ratings: int = 400_000
+
+    def chains_of(self, ratings: int) -> int:
+        """Returns how many chains are run."""
+        return self.chains if ratings <= self.full_ratings else 1
 
     def sweeps(self, ratings: int) -> tuple[int, int, int]:
         """Returns how many sweeps are made before draws count, the draws, and the thinning."""

@@ -50,7 +50,7 @@ def test_progress_is_reported_epoch_by_epoch(trained):
     reading, autoencoder, sweeps, first, second, exporting, done = trained.reports
     assert reading == "reading ratings"
     assert autoencoder.startswith("autoencoder, epoch 3 of 3: loss ")
-    assert sweeps == "ratings, sweep 9 of 9"
+    assert sweeps == "ratings, sweep 18 of 18"
     assert first.startswith("epoch 1 of 2: retrieval loss ")
     assert second.startswith("epoch 2 of 2: retrieval loss ")
     assert exporting == "exporting"

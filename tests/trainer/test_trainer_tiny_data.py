@@ -121,7 +121,7 @@ def test_the_bayesian_factorisation_predicts_within_sight_of_the_ratings(tiny, s
     assert_finite(ratings[0])
     np.testing.assert_array_equal(*ratings)
     users, movies = np.indices(ratings[0].shape).reshape(2, -1)
-    expected = posterior.predict(bpmf.fitted, states.reshape(len(states), 3, -1), users, movies)
+    expected = posterior.predict(bpmf.fitted, states.reshape(len(states), 6, -1), users, movies)
     np.testing.assert_allclose(ratings[0].ravel(), expected, atol=1e-3)
     pairs = bpmf.ratings(tf.constant(states), tf.constant([[0]] * len(states)))
     np.testing.assert_allclose(pairs[:, 0], ratings[0][:, 0], atol=1e-3)

@@ -153,7 +153,9 @@ class GibbsSampler:
       seed: of all randomness.
     """
 
-    def __init__(self, observed: ObservedRatings, config: BpmfConfig, seed: int) -> None:
+    def __init__(
+        self, observed: ObservedRatings, config: BpmfConfig, seed: int | np.random.SeedSequence
+    ) -> None:
         self._config = config
         self._rng = np.random.default_rng(seed)
         user, movie = observed.user, observed.movie

@@ -8,6 +8,7 @@ a Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -36,6 +37,12 @@ class Draws:
         found = self.movies.copy()
         found[:, :, 0] = 1.0
         return found
+
+
+def joined(chains: Sequence[Draws]) -> Draws:
+    """Returns the draws of all chains as one."""
+    names = [field.name for field in dataclasses.fields(Draws)]
+    return Draws(**{name: np.concatenate([getattr(one, name) for one in chains]) for name in names})
 
 
 @dataclasses.dataclass(frozen=True)

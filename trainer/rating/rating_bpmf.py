@@ -32,7 +32,7 @@ from trainer.data.training_data import TrainingData
 from trainer.lookups import rows_of, saved_variable, weighted_rows
 from trainer.rating import posterior
 from trainer.rating.gibbs import GibbsSampler, ObservedRatings
-from trainer.rating.posterior import BpmfFit
+from trainer.rating.posterior import BpmfFit, joined
 from trainer.rating.side_information import (
     Floats,
     UserHistories,
@@ -236,8 +236,16 @@ def fit_bpmf(
         posterior.known_of_users(features, histories, profiles),
         np.concatenate([movie_known, _marks(data, Owner.MOVIE)], axis=1),
     )
-    sampler = GibbsSampler(observed, config, seed)
-    return BpmfFit(sampler.mean, sampler.draw(on_sweep), features)
+    seeds = np.random.SeedSequence(seed).spawn(config.chains_of(len(observed.user)))
+    chains = [GibbsSampler(observed, config, chain_seed) for chain_seed in seeds]
+
+    def counted(chain: int) -> Callable[[int, int], None]:
+        return lambda sweep, sweeps: on_sweep and on_sweep(
+            chain * sweeps + sweep, len(chains) * sweeps
+        )
+
+    draws = joined([chain.draw(counted(number)) for number, chain in enumerate(chains)])
+    return BpmfFit(chains[0].mean, draws, features)
 
 
 def known_features(data: TrainingData, owner: Owner) -> tuple[Output, ...]:

@@ -232,8 +232,21 @@ def test_counts_are_standardised_and_never_extrapolated(counts, other):
     assert found.min() - 1e-9 <= scale(np.array(other)) <= found.max() + 1e-9
 
 
-def test_large_data_get_fewer_sweeps():
-    config = BpmfConfig(burn_in=20, draws=20, thinning=5, full_ratings=1_000)
+def test_draws_of_chains_are_joined_and_predictions_are_their_mean():
+    made = make()
+    train, test = halves(made)
+    one, other = (fitted(made, train, seed=seed) for seed in (1, 2))
+    both = dataclasses.replace(one, draws=posterior.joined([one.draws, other.draws]))
+    parts = [
+        posterior.predict(fit, states(made, fit, train), made.user[test], made.movie[test])
+        for fit in (one, other, both)
+    ]
+    np.testing.assert_allclose(parts[2], (parts[0] + parts[1]) / 2, atol=1e-5)
+
+
+def test_large_data_get_fewer_sweeps_and_one_chain():
+    config = BpmfConfig(burn_in=20, draws=20, thinning=5, full_ratings=1_000, chains=3)
+    assert [config.chains_of(ratings) for ratings in (1, 1_000, 1_001)] == [3, 3, 1]
     assert config.sweeps(1_000) == (20, 20, 5)
     assert config.sweeps(2_000) == (10, 20, 2)
     assert config.sweeps(10**9) == (10, 10, 1)
