@@ -196,7 +196,8 @@ def test_another_feature_table_reaches_every_component_that_works_by_features(no
         for node in ir.nodes
         if node.pipeline_node.parameters != nodes[node.pipeline_node.node_info.id].parameters
     }
-    assert changed == {"RatingsGen", "MoviesGen", "Transform", "Trainer", "Evaluator"}
+    by_features = {"RatingsGen", "MoviesGen", "Transform", "Trainer", "Evaluator", "ReportGen"}
+    assert changed == by_features
 
 
 def test_runner_switches_off_what_only_costs_beam(monkeypatch):
