@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import scipy.sparse
 import tensorflow as tf
+import threadpoolctl
 
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Floats, IntArray, TrainingData
@@ -253,6 +254,8 @@ def conjugate_gradients(
     return found
 
 
+# The products are too small to share: threads would only wait for each other.
+@threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 def ials_movies(
     seen: scipy.sparse.csr_matrix, width: int, objective: Objective, iterations: int, seed: int
 ) -> Floats:
