@@ -48,15 +48,17 @@ effect of the query's time. What people meet, and the default of every answer.""
 IN_SESSION = Scenario(
     name="in_session",
     query_time="of_the_rating",
-    known="training_ratings",
+    known="ratings_before_the_query",
     population="all_users",
     one_list_per_user=False,
     splits=("temporal", "timeline", "leave-one-out"),
 )
-"""The user has just rated something: events of the current session are known, with their times.
+"""The user has just rated something: what is known are the training ratings strictly before the
+test rating, of which those of the current session count as such, with their times.
 
-On a random split most test ratings have training ratings of the same minute, before and after
-them, so the metrics measure how pages were shown as well as the model."""
+Later training ratings are hidden from the query, but on a random split the model was fitted to
+them, and most test ratings have training ratings of the same minute just before them: there the
+metrics measure how pages were shown as well as the model."""
 
 SCENARIOS: tuple[Scenario, ...] = (NEXT_VISIT, IN_SESSION)
 """What the Evaluator measures, in the order in which people read it."""

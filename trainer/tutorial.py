@@ -149,6 +149,14 @@ class TutorialRetrieval(tf.Module):
         """Returns nothing, `[batch, 0]`: histories do not count."""
         return tf.zeros(tf.stack([batch, 0]))
 
+    def session_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
+        """Returns nothing, `[batch, 0]`, as `user_state`."""
+        return self.user_state(events, batch)
+
+    def has_session(self, latest: Latest) -> tf.Tensor:
+        """Returns `[batch]` bool, all false: time does not count."""
+        return tf.zeros_like(latest.earlier[:, 0])
+
     def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` dot products."""
         return tf.matmul(profile, self.candidates, transpose_b=True)

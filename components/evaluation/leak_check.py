@@ -35,9 +35,9 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 COPIES = 4
 """Of each row of the sample: itself and the three that are asked instead."""
 
-LEAST_ROWS = 20
+LEAST_ROWS = 10
 """Rows of a batch in the sample; of larger batches `SHARE` of them."""
-SHARE = 0.02
+SHARE = 0.01
 
 _STARS = 1e-3
 _PLACES = 2.0

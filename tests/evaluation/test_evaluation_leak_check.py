@@ -78,7 +78,7 @@ def test_copies_have_the_features_of_the_row_before_and_the_users_own():
 @given(st.integers(0, 5000))
 def test_the_sample_is_bounded_and_has_each_row_once(rows):
     found = leak_check.sample(rows).tolist()
-    assert len(found) == min(rows, max(20, rows // 50))
+    assert len(found) == min(rows, max(10, rows // 100))
     assert len(set(found)) == len(found)
     assert all(0 <= row < rows for row in found)
 
@@ -175,9 +175,9 @@ def judge(folder, module, rows=ROWS):
 def test_a_model_that_reads_the_movie_to_be_found_is_not_blessed(tmp_path, feature, output):
     verdict = judge(tmp_path, Reads(feature, output))
     assert not verdict.blessed
-    # At least 20 of each batch, of which there may be several.
+    # At least 10 of each batch, of which there may be several.
     checked, leaking = (verdict.metrics[name] for name in ("leak_checked_rows", "leaking_rows"))
-    assert 20 <= checked <= len(ROWS)
+    assert 10 <= checked <= len(ROWS)
     assert checked / 2 < leaking <= checked
     assert "reads what is to be found" in verdict.reasons()[0]
 
@@ -250,5 +250,5 @@ def test_the_capstones_leaking_tower_is_caught(tmp_path):
     rows = [fixtures.Row(3.0, 3.0, 1, user=n % users, movie=n % movies) for n in range(60)]
     verdict = judge(tmp_path, Capstone(data), rows)
     assert not verdict.blessed
-    assert verdict.metrics["leaking_rows"] > 10
+    assert verdict.metrics["leaking_rows"] >= 5
     assert "reads what is to be found" in verdict.reasons()[0]

@@ -592,6 +592,23 @@ class Oracle:
         return total / len(fitted.draws.movies)
 
 
+class OracleBefore(Oracle):
+    """The same before a time: later events and their stars are not known."""
+
+    def __init__(self, oracle, timestamp):
+        self.__dict__.update(oracle.__dict__)
+        self.timestamp = timestamp
+
+    def history(self, user):
+        return [event for event in super().history(user) if event[0] < self.timestamp]
+
+    def rating_residual(self, user, row):
+        held = self.trained.interactions
+        known = (held.user_row == self.known_users[user]) & (held.timestamp < self.timestamp)
+        rating = held.rating[known & (held.movie_row == row)]
+        return float(rating[0]) - float(held.rating[known].astype(np.float64).mean())
+
+
 def last_of_each(recent):
     """(time, row, stars) of the last event of each movie, in event order."""
     full = [(*event, 0.0)[:3] for event in recent]

@@ -6,6 +6,8 @@ model that is served has the same parts, and neither this function nor its table
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -23,9 +25,10 @@ from schema.predictions import (
     rank_of,
     rating_of,
 )
-from schema.scenarios import IN_SESSION, NEXT_VISIT
+from schema.scenarios import IN_SESSION, NEXT_VISIT, Scenario
 from trainer.data.training_data import IntArray
 from trainer.lookups import saved_variable
+from trainer.retrieval.events import Events, Latest
 from trainer.serving.module import Answer, ServingModel
 from trainer.serving.queries import Query
 
@@ -60,8 +63,8 @@ class Evaluation(tf.Module):
         Returns:
           `schema.predictions.OUTPUTS`, per scenario of `schema.scenarios`: `<scenario>_rank`
           `[batch]` int64, the movie's rank from 1 on among the movies that are not in the
-          user's training history (ties count against the movie; a movie that is not in the
-          catalogue has rank -1), `<scenario>_rating` `[batch]` stars, and `<scenario>_items`
+          known history (ties count against the movie; a movie that is not in the catalogue
+          has rank -1), `<scenario>_rating` `[batch]` stars, and `<scenario>_items`
           `[batch, 10]` int64, the first rows of that list (-1 where it is shorter).
           `user_key` is the same for all rows of a user, `known_user` `[batch]` bool whether the
           user has a history.
@@ -74,26 +77,80 @@ class Evaluation(tf.Module):
         events = serving.history.events(bounds)
         seen = tf.gather(serving.marks(events.pairs, tf.size(users)), user)
         user_state = serving.user_state(query.user_row)
-        long_term = serving.retrieval.long_term_scores(user_state, query.profile)
-        latest = serving.latest(query, tf.gather(bounds, user))
-        scores = serving.retrieval.scores(long_term, user_state, query.profile, latest)
-        ratings = {NEXT_VISIT: self._after_training(query), IN_SESSION: query}
-        answer = {
+        next_visit = serving.retrieval.long_term_scores(user_state, query.profile)
+        in_session, seen_before = self._in_session(query, tf.gather(bounds, user))
+        return {
             USER_KEY: tf.strings.to_hash_bucket_fast(user_id, 1 << 62),
             KNOWN_USER: tf.gather(bounds[:, 1] > bounds[:, 0], user),
             **self._popularity_of(movie_row, seen),
+            **self._answer(NEXT_VISIT, self._after_training(query), movie_row, next_visit, seen),
+            **self._answer(IN_SESSION, query, movie_row, in_session, seen_before),
         }
-        for scenario, in_scenario in ((NEXT_VISIT, long_term), (IN_SESSION, scores)):
-            items = self._items(in_scenario, seen)
-            answer |= {
-                rank_of(scenario): self._ranks(in_scenario, movie_row, seen),
-                rating_of(scenario): serving.stars(ratings[scenario], movie_row[:, tf.newaxis])[
-                    :, 0
-                ],
-                items_of(scenario): items,
-                items_popularity_of(scenario): self._mean_popularity(items),
-            }
-        return answer
+
+    def _answer(
+        self,
+        scenario: Scenario,
+        query: Query,
+        movie_row: tf.Tensor,
+        scores: tf.Tensor,
+        seen: tf.Tensor,
+    ) -> Answer:
+        """Returns a scenario's outputs, given `[batch, movies]` scores and what was seen."""
+        items = self._items(scores, seen)
+        return {
+            rank_of(scenario): self._ranks(scores, movie_row, seen),
+            rating_of(scenario): self._serving.stars(query, movie_row[:, tf.newaxis])[:, 0],
+            items_of(scenario): items,
+            items_popularity_of(scenario): self._mean_popularity(items),
+        }
+
+    def _in_session(self, query: Query, bounds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns `[batch, movies]` scores and what was seen at each query's own time.
+
+        Events at or after that time are hidden, in the history as well as in the session: of one
+        second it is not known which came first.
+
+        Args:
+          query: the queries.
+          bounds: `[batch, 2]` of the users' histories.
+        """
+        retrieval, latest = self._serving.retrieval, self._serving.latest(query, bounds)
+        before = self._serving.history.before(query.user_row, query.timestamp, bounds)
+        has_session = retrieval.has_session(latest)
+        # Without a session the scores are the long-term ones, which take more of the state.
+        with_session, without = tf.where(has_session)[:, 0], tf.where(~has_session)[:, 0]
+        state, seen = self._known(tf.gather(before, with_session), retrieval.session_state)
+        scores = retrieval.scores(
+            tf.zeros(tf.shape(seen)),
+            state,
+            tf.gather(query.profile, with_session),
+            Latest(*(tf.gather(values, with_session) for values in latest)),
+        )
+        other_state, other_seen = self._known(tf.gather(before, without), retrieval.user_state)
+        other_scores = retrieval.long_term_scores(other_state, tf.gather(query.profile, without))
+        in_order = tf.argsort(tf.concat([with_session, without], axis=0))
+        return (
+            tf.gather(tf.concat([scores, other_scores], axis=0), in_order),
+            tf.gather(tf.concat([seen, other_seen], axis=0), in_order),
+        )
+
+    def _known(
+        self, bounds: tf.Tensor, state_of: Callable[[Events, tf.Tensor], tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns `[batch, width]` states and `[batch, movies]` marks of parts of histories.
+
+        Args:
+          bounds: `[batch, 2]` of the parts.
+          state_of: makes states of events.
+        """
+        # Rows of a user between two events know the same; so does who knows nothing.
+        empty = bounds[:, 0] == bounds[:, 1]
+        ends, part = tf.unique(tf.where(empty, tf.constant(-1, tf.int64), bounds[:, 1]))
+        size = tf.size(ends)
+        parts = tf.math.unsorted_segment_max(bounds, part, size)
+        events = _without_mean(self._serving.history.events(parts), size)
+        state = state_of(events, tf.cast(size, tf.int64))
+        return tf.gather(state, part), tf.gather(self._serving.marks(events.pairs, size), part)
 
     def _after_training(self, query: Query) -> Query:
         """Returns the queries at one and the same time, long after the training."""
@@ -140,3 +197,13 @@ class Evaluation(tf.Module):
             MOVIE_POPULARITY: tf.where(movie_row < movies, counts, tf.zeros_like(counts)),
             CATALOGUE_SIZE: tf.fill(tf.shape(movie_row), np.int64(movies)),
         }
+
+
+def _without_mean(events: Events, batch: tf.Tensor) -> Events:
+    """Returns the events with residuals from the mean of the rows' own events.
+
+    The residuals in the table are from the mean of all of a user's ratings, later ones too.
+    """
+    row = events.pairs[:, 0]
+    mean = tf.math.unsorted_segment_mean(events.residuals, row, batch)
+    return events._replace(residuals=events.residuals - tf.gather(mean, row))

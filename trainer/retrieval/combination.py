@@ -119,6 +119,16 @@ class HistoryRetrieval(tf.Module):
         """
         return tf.concat([self._sums(events, batch), self.ials.user_state(events, batch)], axis=1)
 
+    def session_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
+        """Returns `user_state` without the vector of iALS, which no score in a session needs."""
+        return tf.pad(self._sums(events, batch), [[0, 0], [0, self._state_parts[-1]]])
+
+    def has_session(self, latest: Latest) -> tf.Tensor:
+        """Returns `[batch]` bool: which queries `scores` answers by the events of a session."""
+        if self.recency is None:
+            return tf.zeros_like(latest.earlier[:, 0])
+        return tf.reduce_any(latest.earlier, axis=1)
+
     def _sums(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
         ones = tf.ones_like(events.residuals)
         sums = weighted_rows(events.pairs, ones, batch, self.histories)

@@ -30,6 +30,12 @@ class Retrieval(Protocol):
     def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` scores that do not depend on the time of the query."""
 
+    def session_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
+        """Returns as much of `user_state` as `scores` needs in a session."""
+
+    def has_session(self, latest: Latest) -> tf.Tensor:
+        """Returns `[batch]` bool: which queries `scores` answers by the events of a session."""
+
     def scores(
         self, long_term: tf.Tensor, user_state: tf.Tensor, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:

@@ -131,6 +131,18 @@ class HistoryTable(tf.Module):
             tf.gather(self.residuals, places.rt_dense_values),
         )
 
+    def before(self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, 2]` bounds of what is strictly before each query's time.
+
+        Args:
+          user_row: `[batch]` rows of the users.
+          timestamp: `[batch]` unix seconds of the queries.
+          bounds: `[batch, 2]` of the users' histories.
+        """
+        time = tf.clip_by_value(timestamp, self.first_time, self.last_time + 1)
+        ends = first_not_below(self.keys, self._key_of_second_0(user_row) + time)
+        return tf.stack([bounds[:, 0], tf.cast(ends, tf.int64)], axis=1)
+
     def latest(
         self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor, count: int
     ) -> Latest:
@@ -143,8 +155,7 @@ class HistoryTable(tf.Module):
           count: how many events, at most.
         """
         start = self._key_of_second_0(user_row)
-        time = tf.clip_by_value(timestamp, self.first_time, self.last_time + 1)
-        ends = tf.cast(first_not_below(self.keys, start + time), tf.int64)
+        ends = self.before(user_row, timestamp, bounds)[:, 1]
         places = ends[:, tf.newaxis] - np.arange(1, count + 1)
         there = places >= bounds[:, :1]
         places = tf.maximum(places, 0)
