@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy.typing as npt
@@ -47,3 +48,24 @@ def weighted_rows(
     return tf.raw_ops.SparseTensorDenseMatMul(
         a_indices=pairs, a_values=weights, a_shape=shape, b=table
     )
+
+
+def in_pieces(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, size: int) -> tf.Tensor:
+    """Returns `function(rows)`, computed piece by piece so that memory does not grow with rows.
+
+    Args:
+      function: of `[any, columns]` rows, returns `[any]` float32, each from its own row alone.
+      rows: `[n, columns]`; a row of zeros must be one that the function takes.
+      size: rows of a piece.
+    """
+    count = tf.shape(rows)[0]
+
+    def pieces() -> tf.Tensor:
+        padded = tf.pad(rows, [[0, -count % size], [0, 0]])
+        cut = tf.reshape(padded, [-1, size, rows.shape[1]])
+        found = tf.map_fn(
+            function, cut, parallel_iterations=1, fn_output_signature=tf.TensorSpec([size])
+        )
+        return tf.reshape(found, [-1])[:count]
+
+    return tf.cond(count <= size, lambda: function(rows), pieces)

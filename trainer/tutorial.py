@@ -155,7 +155,7 @@ class TutorialRetrieval(tf.Module):
 
     def has_session(self, latest: Latest) -> tf.Tensor:
         """Returns `[batch]` bool, all false: time does not count."""
-        return tf.zeros_like(latest.earlier[:, 0])
+        return tf.zeros_like(latest.history_length, tf.bool)
 
     def long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, movies]` dot products."""

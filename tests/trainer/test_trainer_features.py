@@ -35,7 +35,7 @@ SHORT = dataclasses.replace(
 
 def test_every_kind_of_feature_has_outputs_and_preprocessing_and_is_embedded_or_not_by_choice():
     assert set(out._OUTPUTS) == set(Kind)
-    made = {kind for kind in Kind if kind not in (Kind.RATING, Kind.REPORT_ONLY)}
+    made = {kind for kind in Kind if kind not in (Kind.RATING, Kind.REPORT_ONLY, Kind.POSITION)}
     assert set(preprocessing._TRANSFORMS) == made
     assert {*two_towers.FEATURE_KINDS, Kind.ID, Kind.TIME} == made
 
@@ -57,7 +57,7 @@ def test_a_sum_of_no_features_is_zero():
 def changed(tmp_path_factory):
     """A model of a table that differs from MovieLens's by two features of the user."""
     folder = tmp_path_factory.mktemp("features")
-    generate_sample(folder / "raw", ratings=600, seed=5)
+    generate_sample(folder / "raw", ratings=1_000, seed=5)
     read_users = tables.read_users
 
     def with_favourite(*args):

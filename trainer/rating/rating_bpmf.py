@@ -29,7 +29,7 @@ import tensorflow as tf
 from schema.features import Kind, Owner
 from trainer.config import BpmfConfig
 from trainer.data.training_data import TrainingData
-from trainer.lookups import rows_of, saved_variable, weighted_rows
+from trainer.lookups import in_pieces, rows_of, saved_variable, weighted_rows
 from trainer.rating import posterior
 from trainer.rating.gibbs import GibbsSampler, ObservedRatings
 from trainer.rating.posterior import BpmfFit, joined
@@ -43,6 +43,9 @@ from transform.outputs import Output
 
 _KNOWN_KINDS = (Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY)
 """What is known of users and movies, in the order of the columns."""
+
+_PAIRS_AT_ONCE = 4_096
+"""Pairs of a user and a movie whose draws are gathered in one go: some 5 KB each."""
 
 
 class RatedEvents(NamedTuple):
@@ -179,12 +182,23 @@ class Bpmf(tf.Module):
           user_state: `[batch, width]`.
           movie_row: `[batch, n]` rows of the catalogue; may be that of the unknown movie.
         """
+        batch, n = tf.unstack(tf.shape(movie_row))
+        user = tf.repeat(tf.range(batch), n)
+        stars = in_pieces(
+            lambda pair: self._stars(user_state, pair[:, 0], pair[:, 1]),
+            tf.stack([user, tf.reshape(movie_row, [-1])], axis=1),
+            _PAIRS_AT_ONCE,
+        )
+        return tf.reshape(stars, [batch, n])
+
+    def _stars(self, user_state: tf.Tensor, user: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
+        """Returns `[n]` stars, given `[n]` rows of the users' states and of the catalogue."""
         count, width = self._shape
         drawn = rows_of(self.movies, movie_row)
-        state = tf.reshape(user_state, [-1, 1, count, width])
-        products = tf.reduce_sum(drawn[..., 1:] * state[..., 1:], axis=3)
+        state = tf.reshape(tf.gather(user_state, user), [-1, count, width])
+        products = tf.reduce_sum(drawn[..., 1:] * state[..., 1:], axis=2)
         stars = drawn[..., 0] + state[..., 0] + products
-        return self.fitted.mean + tf.reduce_mean(stars, axis=2)
+        return self.fitted.mean + tf.reduce_mean(stars, axis=1)
 
     def scores(self, user_state: tf.Tensor) -> tf.Tensor:
         """Returns `[users, movies]` stars of the whole catalogue."""

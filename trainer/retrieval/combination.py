@@ -126,7 +126,7 @@ class HistoryRetrieval(tf.Module):
     def has_session(self, latest: Latest) -> tf.Tensor:
         """Returns `[batch]` bool: which queries `scores` answers by the events of a session."""
         if self.recency is None:
-            return tf.zeros_like(latest.earlier[:, 0])
+            return tf.zeros_like(latest.history_length, tf.bool)
         return tf.reduce_any(latest.earlier, axis=1)
 
     def _sums(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
