@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -78,7 +79,33 @@ def make_api(service: Service, lifespan: Any = None) -> FastAPI:
     _add_movies(app, service)
     _add_facts(app, service)
     _add_health(app, service)
+    _name_features(app, service)
     return app
+
+
+def _name_features(app: FastAPI, service: Service) -> None:
+    """Lets the OpenAPI document name the features that the served model takes of users."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        if not service.versions.ready:
+            return document
+        document = copy.deepcopy(document)
+        features = features_of(service.versions.current.table)
+        for schema in document["components"]["schemas"].values():
+            field = schema.get("properties", {}).get("features")
+            if field is None or "additionalProperties" not in field:
+                continue
+            of_type = {one["type"]: one for one in field["additionalProperties"]["anyOf"]}
+            field["properties"] = {
+                feature.name: of_type["string" if feature.dtype == "string" else "number"]
+                for feature in features
+            }
+            field["additionalProperties"] = False
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 # -- recommendations and stars -----------------------------------------------------------------

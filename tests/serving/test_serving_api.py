@@ -265,6 +265,21 @@ def test_documentation_needs_nothing_from_elsewhere(client):
     assert "/api/recommendations" in document["paths"]
 
 
+def test_the_openapi_document_names_the_features_of_the_served_model(client):
+    told = client.get("/api/model").json()["user_features"]
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    fields = [
+        one["properties"]["features"]
+        for one in schemas.values()
+        if "liked" in one.get("properties", {})
+    ]
+    assert fields
+    for field in fields:
+        assert set(field["properties"]) == {feature["name"] for feature in told}
+        assert field["properties"]["raw_user_age"]["type"] == "number"
+        assert field["additionalProperties"] is False
+
+
 def test_page_files_are_sent_compressed_and_once(client):
     first = client.get("/static/app.js")
     assert first.headers["content-encoding"] == "gzip"
