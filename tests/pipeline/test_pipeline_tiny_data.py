@@ -27,7 +27,11 @@ pytestmark = [
 PUSHED, REFUSED, NOT_BLESSED = 0, 2, 4
 START = 880_000_000
 DEFAULT_SEED = 42
-FEWER_STEPS = {"epochs: int = 60": "epochs: int = 2", "samples: int = 100": "samples: int = 10"}
+FEWER_STEPS = {
+    "epochs: int = 60": "epochs: int = 2",
+    "burn_in: int = 40": "burn_in: int = 4",
+    "draws: int = 20": "draws: int = 2",
+}
 """The autoencoder and the sampler stop early: what the models reach is not looked at here."""
 
 

@@ -1,6 +1,7 @@
 """Offline scoring says what the server says, and what wrong models and signals do to it."""
 
 import csv
+import functools
 import json
 import multiprocessing
 import os
@@ -146,6 +147,8 @@ def test_a_signal_ends_the_batch_with_130_and_leaves_what_was_there(pushed, tmp_
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
+        # What runs in the background of a script inherits that SIGINT is ignored.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     # It is said just before the model is loaded, which takes seconds.
     assert "users, version" in started.stderr.readline()
