@@ -26,6 +26,7 @@ from pipeline_fixtures import (
 )
 
 from components.data.sample import MARKER_FILE, generate_sample
+from components.evaluation.directions import LEAK_CHECKED_ROWS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_end_to_end")]
 
@@ -359,7 +360,9 @@ def test_run_without_cache_keeps_old_versions_and_comes_to_the_same(first, uncac
     new = uncached.summary["status"] == "pushed"
     assert len(uncached.versions) == len(first.versions) + new
     for name, value in first.summary["metrics"].items():
-        assert uncached.summary["metrics"][name] == pytest.approx(value, abs=0.02), name
+        # How many rows are sampled follows from how Beam cuts batches.
+        if name != LEAK_CHECKED_ROWS:
+            assert uncached.summary["metrics"][name] == pytest.approx(value, abs=0.02), name
 
 
 @pytest.mark.exhaustive

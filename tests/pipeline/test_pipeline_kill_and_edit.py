@@ -10,6 +10,8 @@ import re
 import pytest
 from pipeline_fixtures import CACHEABLE, CACHED, COMPONENTS, RESOLVERS, RUNNING, SMALL
 
+from components.evaluation.directions import LEAK_CHECKED_ROWS
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_kill_and_edit")]
 
 ARGUMENTS = (*SMALL, "--epochs", "1")
@@ -166,7 +168,9 @@ def test_model_made_again_after_a_comment_is_the_same(resumed, trainer_edited, t
         assert run.summary["status"] in ("pushed", "up_to_date")
         assert run.versions.items() >= resumed.versions.items()
         for name, value in resumed.summary["metrics"].items():
-            assert run.summary["metrics"][name] == pytest.approx(value, abs=0.02), name
+            # How many rows are sampled follows from how Beam cuts batches.
+            if name != LEAK_CHECKED_ROWS:
+                assert run.summary["metrics"][name] == pytest.approx(value, abs=0.02), name
 
 
 @pytest.mark.exhaustive

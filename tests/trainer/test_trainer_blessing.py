@@ -107,7 +107,7 @@ def test_a_model_trained_for_one_epoch_is_not_blessed(movielens, tmp_path, monke
     assert not verdict.blessed
     expected = {"rating_rmse", "recall_at_10", "recall_at_100"}
     assert {f"next_visit_{name}" for name in expected} <= missed(verdict)
-    assert any("next_visit_rating_rmse 0.9" in reason for reason in verdict.reasons())
+    assert any("next_visit_rating_rmse" in reason for reason in verdict.reasons())
 
 
 @needs_real_data

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import threadpoolctl
 
 from trainer.rating.side_information import Array, Floats, HistoryFeatures, Ints, UserHistories
 
@@ -74,10 +75,14 @@ def known_of_users(features: HistoryFeatures, histories: UserHistories, profiles
     return np.concatenate([features(histories), profiles], axis=1)
 
 
+@threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 def user_states(
     fit: BpmfFit, histories: UserHistories, ratings: Floats, profiles: Floats
 ) -> Floats:
     """Returns `[users, draws, 1 + rank]`: the posterior means of bias and vector.
+
+    BLAS is kept to one thread: the matrices are small, and several threads wait for each other
+    longer than they compute.
 
     Args:
       fit: the fitted factorisation.
