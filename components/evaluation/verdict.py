@@ -177,6 +177,8 @@ class Verdict:
         lines = [threshold.describe() for threshold in self.failed()]
         if not self.metrics:
             lines = ["no test rows were evaluated"]
+        elif self.metrics.get(metrics.EXAMPLE_COUNT) == 0:
+            lines = ["no test row is of a user with training ratings: nothing to judge it by"]
         elif not self.blessed and not lines:
             lines = ["the Evaluator withheld its blessing though every threshold was met"]
         if not comparable:

@@ -136,7 +136,7 @@ def assert_ends_with_a_reason(result):
 @pytest.mark.parametrize(
     ("raw", "code", "words"),
     [
-        (one_rating_each, NOT_BLESSED, "r_squared -"),
+        (one_rating_each, NOT_BLESSED, "no test row is of a user with training ratings"),
         (small_catalogue, PUSHED, "blessed and pushed"),
         (one_person_one_movie, REFUSED, "leaves no ratings for validation and test"),
         (everything_the_same, NOT_BLESSED, "r_squared is undefined: all test ratings are the same"),
