@@ -105,6 +105,7 @@ def _name_features(app: FastAPI, service: Service) -> None:
             field["additionalProperties"] = False
         return document
 
+    # FastAPI documents this as the way to extend the document; mypy sees a method replaced.
     app.openapi = openapi  # type: ignore[method-assign]
 
 

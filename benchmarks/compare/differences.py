@@ -53,7 +53,7 @@ def paired(ours: Sequence[Sums], other: Sums, metric: str) -> Difference:
       metric: name of the metric.
 
     Raises:
-      ValueError: the two were not asked about the same users.
+      ValueError: the two were not measured on the same users.
     """
     key = _key(metric, other)
     if any(len(sums[key]) != len(other[key]) for sums in ours):

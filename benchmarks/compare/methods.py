@@ -69,8 +69,8 @@ class Answer:
     """What a method says about the rows it is asked about.
 
     Attributes:
-      next_visit: asked without a time.
-      in_session: asked at the time of the row.
+      next_visit: its answers to queries without a time.
+      in_session: its answers to queries at the time of the row.
       new_user: by number of named movies `[users, movies]` scores, where the split has new users.
       unfiltered_ranks: `[ask]` ranks among all movies, of the capstone's models.
       more: further metrics of its own.

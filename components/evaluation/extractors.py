@@ -111,6 +111,7 @@ def LeakCheckExtractor(eval_config: tfma.EvalConfig) -> tfma.extractors.Extracto
     )
 
 
+# Beam has no types: mypy sees a base class of type Any, or not, by version.
 class _AddCopies(beam.DoFn):  # type: ignore[misc, unused-ignore]
     """Yields each batch and, behind it, one of the copies of some of its rows."""
 
