@@ -19,9 +19,11 @@ MOVIES: Final = "movies"
 SplitMethod = Literal["random", "temporal", "timeline", "leave-one-out"]
 SPLIT_METHODS: tuple[SplitMethod, ...] = ("random", "temporal", "timeline", "leave-one-out")
 
-PROTOCOL: Final = "evaluation_protocol"
+MODEL_KIND: Final = "kind"
+"""Custom property of a model: the data and the split that it was fitted on, as one word."""
+
 EVALUATION_VERSION: Final = "evaluation_version"
-"""Custom property of a model: the data and the splits it was fitted on, in words."""
+"""Custom property of a model: the version of its signature for the evaluation."""
 
 # -- data sets -----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from tfx import types
 from tfx.dsl.components.common import resolver
 from tfx.dsl.io import fileio
 
-from components.names import EVALUATION_VERSION, PROTOCOL
+from components.names import EVALUATION_VERSION, MODEL_KIND
 
 STATISTICS = "statistics"
 MODEL, BLESSING, CANDIDATE = "model", "model_blessing", "candidate"
@@ -21,7 +21,7 @@ _MODEL_ID, _BLESSED = "current_model_id", "blessed"
 
 
 class LatestOtherBlessedModel(resolver.ResolverStrategy):
-    """Resolves to the latest other blessed model of the candidate's protocol, if any.
+    """Resolves to the latest other blessed model of the candidate's kind, if any.
 
     A model that was fitted on another split has seen rows that are test now: compared
     with it, an honest model would look worse than it is. One whose signature for the
@@ -43,7 +43,7 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
         """
         nothing: dict[str, list[types.Artifact]] = {key: [] for key in input_dict}
         candidates = {artifact.id for artifact in input_dict.get(CANDIDATE, ())}
-        protocols = {_protocol(artifact) for artifact in input_dict.get(CANDIDATE, ())}
+        kinds = {_kind(artifact) for artifact in input_dict.get(CANDIDATE, ())}
         versions = {_evaluation_version(artifact) for artifact in input_dict.get(CANDIDATE, ())}
         models = {artifact.id: artifact for artifact in input_dict.get(MODEL, ())}
         blessings = sorted(input_dict.get(BLESSING, ()), key=lambda artifact: -artifact.id)
@@ -51,7 +51,7 @@ class LatestOtherBlessedModel(resolver.ResolverStrategy):
             model = models.get(blessing.get_int_custom_property(_MODEL_ID))
             if blessing.get_int_custom_property(_BLESSED) != 1 or model is None:
                 continue
-            if candidates and (model.id in candidates or _protocol(model) not in protocols):
+            if candidates and (model.id in candidates or _kind(model) not in kinds):
                 continue
             if not fileio.exists(model.uri):
                 continue
@@ -65,8 +65,8 @@ def _evaluation_version(model: types.Artifact) -> int:
     return int(model.get_int_custom_property(EVALUATION_VERSION))
 
 
-def _protocol(model: types.Artifact) -> str:
-    return str(model.get_string_custom_property(PROTOCOL))
+def _kind(model: types.Artifact) -> str:
+    return str(model.get_string_custom_property(MODEL_KIND))
 
 
 class LatestOtherStatistics(resolver.ResolverStrategy):

@@ -12,14 +12,17 @@ from typing import Any
 
 from components.data.source import DataSource
 from components.errors import InputError
-from components.names import CUSTOM, ML_100K, PROTOCOL, SAMPLE, SPLIT_METHODS
+from components.names import CUSTOM, ML_100K, SAMPLE, SPLIT_METHODS
 from components.pusher.kind import Kind, read_kind, read_served
 from components.pusher.publish import newest_version
 from pipeline.config import OutputPaths, RunConfig
 from storage.paths import read_json
 
 _NAME_LENGTH = 40
-_PROTOCOL = re.compile(rf"({ML_100K}|{SAMPLE}), ({'|'.join(SPLIT_METHODS)}) split, seed (\d+),")
+_EARLIER_PROPERTY = "evaluation_protocol"
+"""Custom property of models from before kinds were recorded: data and split in words."""
+
+_EARLIER_KIND = re.compile(rf"({ML_100K}|{SAMPLE}), ({'|'.join(SPLIT_METHODS)}) split, seed (\d+),")
 
 
 def kind_of(
@@ -49,15 +52,6 @@ def kind_of(
     if time is None:
         time = _served_split_time(kind, paths)
     return dataclasses.replace(kind, split_time=first_time() if time is None else time)
-
-
-def protocol_of(kind: Kind, invalid_zip: str) -> str:
-    """Returns data set and split in words: models are compared within one such protocol."""
-    at = "" if kind.split_time is None else f" at {kind.split_time}"
-    return (
-        f"{kind.dataset}, {kind.split_method} split{at}, seed {kind.split_seed}, "
-        f"invalid zip {invalid_zip}"
-    )
 
 
 def _served_split_time(kind: Kind, paths: OutputPaths) -> int | None:
@@ -164,7 +158,7 @@ def _from_store(file: Path, newest: int) -> Kind | None:
     executions = {event.execution_id for event in store.get_events_by_artifact_ids(pushed)}
     events = store.get_events_by_execution_ids(executions) if executions else []
     for artifact in store.get_artifacts_by_id([event.artifact_id for event in events]):
-        found = _PROTOCOL.match(artifact.custom_properties[PROTOCOL].string_value)
+        found = _EARLIER_KIND.match(artifact.custom_properties[_EARLIER_PROPERTY].string_value)
         if found:
             return Kind(found[1], found[2], int(found[3]))
     return None

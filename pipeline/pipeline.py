@@ -56,7 +56,6 @@ class PipelineConfig:
       example_gen: how they are cleaned and split.
       trainer: hyperparameters.
       tuner: how better ones are searched first; None: they are not.
-      protocol: data set and split in words; models are compared within one protocol.
       kind: data set and split by which models replace each other.
       thresholds: what a model must reach to be blessed.
       paths: where everything goes.
@@ -72,7 +71,6 @@ class PipelineConfig:
     data_dir: Path
     example_gen: ExampleGenOptions
     trainer: TrainerConfig
-    protocol: str
     kind: Kind
     thresholds: Thresholds
     paths: OutputPaths
@@ -141,7 +139,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             schema=schema.outputs["schema"],
             config=config.trainer,
             features=config.features,
-            protocol=config.protocol,
+            kind=config.kind.slug(),
             hyperparameters=next((one.outputs["best_hyperparameters"] for one in tuners), None),
         ),
         "trainer",
@@ -179,7 +177,6 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             kind=config.kind,
             earlier_kind=config.earlier_kind,
             dataset=config.dataset,
-            protocol=config.protocol,
             replace=config.replace,
             no_push=config.no_push,
         ),
@@ -204,7 +201,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             evaluation=evaluator.outputs["evaluation"],
             blessing=evaluator.outputs["blessing"],
             dataset=config.dataset,
-            protocol=config.protocol,
+            kind=config.kind.describe(),
             features=config.features,
             metadata_file=str(config.paths.metadata),
         ),

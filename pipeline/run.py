@@ -158,7 +158,6 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
         from pipeline import dag, outcome, pipeline
     summary.import_cpu_seconds = round(time.process_time() - started, 3)
     built = _pipeline_config(config, data, paths)
-    summary.protocol = built.protocol
     summary.kind = built.kind.to_json()
     _announce_other_kind(built, screen)
     fresh = cache_store.is_fresh(paths)
@@ -211,7 +210,7 @@ def _ensure_report(
             sources = find_sources(
                 Path(),
                 dataset=summary.dataset,
-                protocol=summary.protocol,
+                kind=summary.kind,
                 error=summary.error or "",
             )
             write_report(sources, page)
@@ -269,7 +268,6 @@ def _pipeline_config(
         trainer=TrainerConfig(train=train, tutorial=_tutorial(config.model)),
         tuner=tuner if config.tune else None,
         dataset=data.to_json(),
-        protocol=kinds.protocol_of(kind, config.invalid_zip),
         kind=kind,
         earlier_kind=kinds.earlier_kind(paths),
         replace=config.replace,

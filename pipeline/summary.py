@@ -63,7 +63,6 @@ class Summary:
       dataset: name, source, seed and folders of the data.
       options: the command line's options.
       run: TFX's name of the run in the metadata store; None if no component was started.
-      protocol: data set and split in words.
       rows: rows per split, and rows read, dropped, repaired, and without values, per file and
         reason.
       metadata: how many movies found their row in The Movies Dataset.
@@ -93,7 +92,6 @@ class Summary:
     dataset: dict[str, Any] = dataclasses.field(default_factory=dict)
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     run: str | None = None
-    protocol: str = ""
     kind: dict[str, Any] = dataclasses.field(default_factory=dict)
     evaluation_scope: dict[str, Any] = dataclasses.field(default_factory=dict)
     status: str = FAILED

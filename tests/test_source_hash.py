@@ -142,7 +142,6 @@ def keys(tmp_path_factory):
         example_gen=options(),
         trainer=TrainerConfig(),
         tuner=TunerConfig(),
-        protocol="sample, random split",
         kind=Kind("sample", "random", 42),
         thresholds=Thresholds(),
         paths=OutputPaths(folder),

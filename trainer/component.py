@@ -18,7 +18,7 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
 from components.examples.reading import files_of_split
-from components.names import EVALUATION_VERSION, PROTOCOL, VALIDATION
+from components.names import EVALUATION_VERSION, MODEL_KIND, VALIDATION
 from schema import export_contract
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer.config import TrainerConfig
@@ -45,11 +45,11 @@ class Executor(tfx_executor.GenericExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Trains, and writes the protocol on the model."""
+        """Trains, and writes the kind on the model."""
         super().Do(input_dict, output_dict, exec_properties)
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         model = artifact_utils.get_single_instance(output_dict[standard_component_specs.MODEL_KEY])
-        model.set_string_custom_property(PROTOCOL, config[PROTOCOL])
+        model.set_string_custom_property(MODEL_KIND, config[MODEL_KIND])
         model.set_int_custom_property(EVALUATION_VERSION, export_contract.EVALUATION_VERSION)
 
     def _GetFnArgs(
@@ -88,8 +88,8 @@ class Trainer(base_component.BaseComponent):
       schema: the curated schema.
       config: hyperparameters.
       features: the columns of the Examples.
-      protocol: data set and split in words. A model of another protocol has been fitted
-        on rows that are test in this one, so it is no baseline for it.
+      kind: data set and split as one word (`Kind.slug`). A model of another kind was fitted to
+        test rows of this one, so it is no baseline for it.
       hyperparameters: the Tuner's choice; it goes before that of `config`.
 
     Outputs: `model` (a SavedModel) and `model_run` (TensorBoard's logs, losses, the
@@ -107,7 +107,7 @@ class Trainer(base_component.BaseComponent):
         schema: types.BaseChannel,
         config: TrainerConfig,
         features: FeatureTable,
-        protocol: str,
+        kind: str,
         hyperparameters: types.BaseChannel | None = None,
     ) -> None:
         spec = TrainerSpec(
@@ -120,7 +120,7 @@ class Trainer(base_component.BaseComponent):
             train_args=trainer_pb2.TrainArgs(splits=list(config.train.splits)),
             eval_args=trainer_pb2.EvalArgs(splits=[VALIDATION]),
             custom_config=json_utils.dumps(
-                {**config.to_json(), FEATURES_KEY: features.to_json(), PROTOCOL: protocol}
+                {**config.to_json(), FEATURES_KEY: features.to_json(), MODEL_KIND: kind}
             ),
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),

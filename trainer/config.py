@@ -15,7 +15,7 @@ CONFIG_FILE = "config.json"
 """The `TrainerConfig` that was used, in the same folder."""
 
 TRIALS_FILE = "trials.json"
-"""The Tuner's trials with their values and figures, beside TFX's `tuner_results.json`."""
+"""The Tuner's trials with their values and metrics, beside TFX's `tuner_results.json`."""
 
 SEARCHED: Mapping[str, str] = {
     "embedding_dim": "model",

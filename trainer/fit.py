@@ -16,7 +16,7 @@ OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 """Called after each epoch with its number, from 1 on, how many there will be, and its losses."""
 
 
-class _Report(tf.keras.callbacks.Callback):
+class _OnEpoch(tf.keras.callbacks.Callback):
     def __init__(self, on_epoch: OnEpoch) -> None:
         super().__init__()
         self._on_epoch = on_epoch
@@ -61,7 +61,7 @@ def fit(
         callbacks=[
             tf.keras.callbacks.TensorBoard(log_dir, write_graph=False),
             tf.keras.callbacks.TerminateOnNaN(),
-            _Report(on_epoch),
+            _OnEpoch(on_epoch),
         ],
     )
     losses: dict[str, list[float]] = history.history

@@ -53,7 +53,7 @@ def train(
     config: TrainerConfig,
     data: TrainingData,
     log_dir: str,
-    report: Callable[[str], None],
+    on_progress: Callable[[str], None],
     known: TrainingData | None = None,
 ) -> Trained:
     """Trains everything that the model is made of.
@@ -62,7 +62,7 @@ def train(
       config: hyperparameters.
       data: what is learned from.
       log_dir: where TensorBoard's logs go.
-      report: called with a line of progress now and then.
+      on_progress: called with a line of progress now and then.
       known: what the served model knows of its users; nothing is learned from what is only
         here. `data` where None.
 
@@ -72,9 +72,9 @@ def train(
     tf.keras.utils.set_random_seed(config.train.seed)
     known = known or data
     if config.tutorial:
-        return _train_tutorial(config, data, log_dir, report, known)
-    standalone = fit_standalone(config, data, report)
-    network = fit_network(config, standalone, data, log_dir, report)
+        return _train_tutorial(config, data, log_dir, on_progress, known)
+    standalone = fit_standalone(config, data, on_progress)
+    network = fit_network(config, standalone, data, log_dir, on_progress)
     return Trained(
         network.parts.serving_model(data, known),
         network.evaluation,
@@ -147,16 +147,16 @@ class Network:
 
 
 def fit_standalone(
-    config: TrainerConfig, data: TrainingData, report: Callable[[str], None]
+    config: TrainerConfig, data: TrainingData, on_progress: Callable[[str], None]
 ) -> Standalone:
     """Fits autoencoder, EASE, iALS and Bayesian factorisation; arguments as of `train`."""
 
     def on_sweep(sweep: int, sweeps: int) -> None:
         if sweep == sweeps or sweep % 20 == 0:
-            report(f"ratings, sweep {sweep} of {sweeps}")
+            on_progress(f"ratings, sweep {sweep} of {sweeps}")
 
     seed = config.train.seed
-    long_term = fit_long_term(config.long_term, data, seed, report)
+    long_term = fit_long_term(config.long_term, data, seed, on_progress)
     bpmf = Bpmf(config.bpmf, seed, on_sweep)
     bpmf.fit(data)
     return Standalone(long_term, bpmf)
@@ -167,7 +167,7 @@ def fit_network(
     standalone: Standalone,
     data: TrainingData,
     log_dir: str,
-    report: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> Network:
     """Trains towers and network and joins them with the standalone models.
 
@@ -179,7 +179,7 @@ def fit_network(
         data,
         config.train,
         log_dir,
-        on_epoch=lambda epoch, epochs, logs: report(_describe(epoch, epochs, logs)),
+        on_epoch=lambda epoch, epochs, logs: on_progress(_describe(epoch, epochs, logs)),
     )
     parts = FittedParts(
         HistoryRetrieval(
@@ -200,7 +200,7 @@ def _train_tutorial(
     config: TrainerConfig,
     data: TrainingData,
     log_dir: str,
-    report: Callable[[str], None],
+    on_progress: Callable[[str], None],
     known: TrainingData,
 ) -> Trained:
     model = TutorialModel(
@@ -215,7 +215,7 @@ def _train_tutorial(
         config.train.epochs,
         config.train.seed,
         log_dir,
-        on_epoch=lambda epoch, epochs, logs: report(_describe(epoch, epochs, logs)),
+        on_epoch=lambda epoch, epochs, logs: on_progress(_describe(epoch, epochs, logs)),
     )
     parts = FittedParts(
         TutorialRetrieval(model), TutorialRating(model), 0, catalogue_tensors(data.catalogue)

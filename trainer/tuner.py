@@ -46,7 +46,7 @@ class Executor(tfx_executor.Executor):
         """Searches.
 
         Raises:
-          ValueError: no trial came to a figure.
+          ValueError: no trial succeeded.
         """
         fn_args = fn_args_utils.get_common_fn_args(input_dict, exec_properties, self._get_tmp_dir())
         examples = input_dict[standard_component_specs.EXAMPLES_KEY]

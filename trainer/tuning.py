@@ -1,4 +1,4 @@
-"""The search for hyperparameters: what is searched, by which figure, and how.
+"""The search for hyperparameters: what is searched, by which objective, and how.
 
 Trials are trained on the split `train` and judged on `validation`; `test` is not read. Only the
 towers and the rating network depend on what is searched, so the standalone models
@@ -57,9 +57,9 @@ EPOCHS = (8, 16)
 _DIMENSIONS = (32, 48, 64, 96, 128)
 _BATCH = 2_000
 
-Report = Callable[[str], None]
-Evaluate = Callable[[TrainerConfig, Report], Mapping[str, float]]
-"""Trains with a configuration and returns its figures, `SCORE` among them."""
+OnProgress = Callable[[str], None]
+Evaluate = Callable[[TrainerConfig, OnProgress], Mapping[str, float]]
+"""Trains with a configuration and returns its metrics, `SCORE` among them."""
 
 
 def search_space(config: TrainerConfig, tuner: TunerConfig) -> keras_tuner.HyperParameters:
@@ -111,7 +111,7 @@ class Trial:
     Attributes:
       trial: its number, from 1 on.
       hyperparameters: its values by name.
-      metrics: its figures on validation by name; empty if it failed.
+      metrics: its metrics on validation by name; empty if it failed.
       cpu_seconds: processor time of training and judging.
       problem: why it failed, None if it did not.
     """
@@ -124,7 +124,7 @@ class Trial:
 
 
 class MovieTuner(BaseTuner):
-    """Trains a model per trial with a function that returns its figures on validation.
+    """Trains a model per trial with a function that returns its metrics on validation.
 
     Args:
       config: the configuration that the trials' values are put into.
@@ -188,14 +188,14 @@ class MovieTuner(BaseTuner):
         return {SCORE: metrics[SCORE]}
 
     def succeeded(self) -> list[Trial]:
-        """Returns the trials that came to a figure."""
+        """Returns the trials that did not fail."""
         return [trial for trial in self.trials if trial.problem is None]
 
     def best(self) -> Trial:
         """Returns the best trial so far; the earliest, where several are.
 
         Raises:
-          ValueError: none came to a figure.
+          ValueError: every trial failed.
         """
         found = self.succeeded()
         if not found:
@@ -263,11 +263,11 @@ def evaluation(
     tf.keras.utils.set_random_seed(config.train.seed)
     standalone = run.fit_standalone(config, data, progress.report)
 
-    def evaluate(changed: TrainerConfig, report: Report) -> Mapping[str, float]:
+    def evaluate(changed: TrainerConfig, on_progress: OnProgress) -> Mapping[str, float]:
         tf.keras.utils.set_random_seed(changed.train.seed)
         with tempfile.TemporaryDirectory() as logs:
-            network = run.fit_network(changed, standalone, data, logs, report)
-        found = figures(network.evaluation.evaluate, examples, features)
+            network = run.fit_network(changed, standalone, data, logs, on_progress)
+        found = validation_metrics(network.evaluation.evaluate, examples, features)
         del network
         # Graphs of the trial stay in Keras's global state, and memory with them.
         tf.keras.backend.clear_session()
@@ -277,7 +277,7 @@ def evaluation(
     return evaluate
 
 
-def figures(
+def validation_metrics(
     predict: Callable[[tf.Tensor], Mapping[str, tf.Tensor]],
     examples: Sequence[bytes],
     features: FeatureTable,
@@ -290,7 +290,7 @@ def figures(
       features: their columns.
 
     Returns:
-      `SCORE`, and the figures by the names that the Evaluator gives them.
+      `SCORE`, and the metrics by the names that the Evaluator gives them.
     """
     compiled = tf.function(
         predict, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False

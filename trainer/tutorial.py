@@ -111,14 +111,14 @@ def fit_tutorial(
     dataset = tf.data.Dataset.from_tensor_slices(columns)
     dataset = dataset.shuffle(min(len(interactions), 1_000_000), seed=seed)
     model.compile(optimizer=tf.keras.optimizers.Adagrad(config.learning_rate))
-    report = tf.keras.callbacks.LambdaCallback(
+    callback = tf.keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, epochs, logs)
     )
     history = model.fit(
         dataset.batch(config.batch_size).prefetch(2),
         epochs=epochs,
         verbose=0,
-        callbacks=[tf.keras.callbacks.TensorBoard(log_dir, write_graph=False), report],
+        callbacks=[tf.keras.callbacks.TensorBoard(log_dir, write_graph=False), callback],
     )
     losses: dict[str, list[float]] = history.history
     if not np.isfinite(losses["loss"]).all():

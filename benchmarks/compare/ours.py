@@ -96,7 +96,7 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
     with tempfile.TemporaryDirectory() as scratch:
         data = training_data(task, Path(scratch), task.fit)
         started, cpu_started = time.monotonic(), time.process_time()
-        trained = trainer_run.train(config, data, scratch, report=lambda line: None)
+        trained = trainer_run.train(config, data, scratch, on_progress=lambda line: None)
         seconds = {
             TRAIN_SECONDS: round(time.monotonic() - started, 2),
             TRAIN_CPU_SECONDS: round(time.process_time() - cpu_started, 2),

@@ -28,7 +28,6 @@ class PusherSpec(component_spec.ComponentSpec):
         executor.KIND_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         executor.EARLIER_KIND_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         executor.DATASET_KEY: component_spec.ExecutionParameter(type=str, optional=True),
-        executor.PROTOCOL_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         executor.REPLACE_KEY: component_spec.ExecutionParameter(type=int, optional=True),
         executor.NO_PUSH_KEY: component_spec.ExecutionParameter(type=int, optional=True),
         executor.RUN_ID_KEY: component_spec.ExecutionParameter(type=str),
@@ -76,7 +75,6 @@ class Pusher(base_component.BaseComponent):
         kind: Kind | None = None,
         earlier_kind: Kind | None = None,
         dataset: Mapping[str, Any] | None = None,
-        protocol: str | None = None,
         replace: bool = False,
         no_push: bool = False,
     ) -> None:
@@ -90,7 +88,6 @@ class Pusher(base_component.BaseComponent):
           kind: of the model; without it every model may replace any, and nothing is recorded.
           earlier_kind: of a directory that has versions and no record, where it is known.
           dataset: name, source and notice of the data, for the version's record.
-          protocol: data set and split in words, for the version's record.
           replace: push even if what is served is of another kind.
           no_push: push nothing.
         """
@@ -103,7 +100,6 @@ class Pusher(base_component.BaseComponent):
                 kind=_as_text(kind.to_json() if kind else None),
                 earlier_kind=_as_text(earlier_kind.to_json() if earlier_kind else None),
                 dataset=_as_text(dataset),
-                protocol=protocol,
                 replace=int(replace) or None,
                 no_push=int(no_push) or None,
                 run_id=data_types.RuntimeParameter(

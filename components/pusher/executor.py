@@ -21,7 +21,6 @@ SERVING_MODEL_DIR_KEY = "serving_model_dir"
 KIND_KEY = "kind"
 EARLIER_KIND_KEY = "earlier_kind"
 DATASET_KEY = "dataset"
-PROTOCOL_KEY = "protocol"
 REPLACE_KEY = "replace"
 RUN_ID_KEY = "run_id"
 NO_PUSH_KEY = "no_push"
@@ -93,7 +92,6 @@ class Executor(base_executor.BaseExecutor):
         return {
             "run": self._context.pipeline_run_id if self._context else None,
             "dataset": {name: dataset.get(name) for name in _DATASET_FIELDS},
-            "protocol": exec_properties.get(PROTOCOL_KEY) or "",
             **self._verdict(input_dict),
         }
 

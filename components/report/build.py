@@ -91,7 +91,7 @@ def _broken(key: str, title: str, error: Exception) -> Section:
 
 def _subtitle(sources: Sources) -> str:
     name = str(sources.dataset.get("name") or "")
-    parts = [sources.protocol or name]
+    parts = [sources.kind or name]
     if sources.lineage is not None and sources.lineage.executions:
         started = min(execution.started for execution in sources.lineage.executions)
         parts.append(f"{started:%Y-%m-%d %H:%M} UTC")

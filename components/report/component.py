@@ -39,7 +39,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {  # noqa: RUF012 - TFX reads a plain dict
         executor.DATASET_KEY: component_spec.ExecutionParameter(type=str),
-        executor.PROTOCOL_KEY: component_spec.ExecutionParameter(type=str),
+        executor.KIND_KEY: component_spec.ExecutionParameter(type=str),
         FEATURES_KEY: component_spec.ExecutionParameter(type=str),
         executor.METADATA_FILE_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         executor.RESULTS_FILE_KEY: component_spec.ExecutionParameter(type=str),
@@ -79,7 +79,7 @@ class ReportGen(base_component.BaseComponent):
         ratings: types.BaseChannel,
         *,
         dataset: Mapping[str, Any],
-        protocol: str,
+        kind: str,
         features: FeatureTable,
         metadata_file: str | None = None,
         results_file: Path = RESULTS_FILE,
@@ -90,7 +90,7 @@ class ReportGen(base_component.BaseComponent):
         Args:
           ratings: `Examples` of the ratings, with `wrangling.json` beside the splits.
           dataset: name, folders and notice of the data, in JSON's terms.
-          protocol: data set and split in words.
+          kind: data set and split, in words.
           features: the columns of ratings and movies; what is charted follows from them.
           metadata_file: SQLite file of the metadata store; without it the page has no lineage.
           results_file: the comparison of models, which may be missing.
@@ -103,7 +103,7 @@ class ReportGen(base_component.BaseComponent):
                 ratings=ratings,
                 **others,
                 dataset=json.dumps(dataset, sort_keys=True),
-                protocol=protocol,
+                kind=kind,
                 features=features.to_json(),
                 metadata_file=metadata_file,
                 results_file=str(results_file),

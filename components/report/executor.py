@@ -20,7 +20,7 @@ from schema.features import FEATURES_KEY, FeatureTable
 
 REPORT_KEY = "report"
 DATASET_KEY = "dataset"
-PROTOCOL_KEY = "protocol"
+KIND_KEY = "kind"
 METADATA_FILE_KEY = "metadata_file"
 RESULTS_FILE_KEY = "results_file"
 RESULTS_DIGEST_KEY = "results_digest"
@@ -65,7 +65,7 @@ class Executor(base_executor.BaseExecutor):
         Args:
           input_dict: the artifacts to report on, each of which may be missing.
           output_dict: `report`.
-          exec_properties: `dataset` and `features` as JSON, `protocol`, `metadata_file`,
+          exec_properties: `dataset` and `features` as JSON, `kind`, `metadata_file`,
             `results_file`.
         """
         report = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
@@ -88,7 +88,7 @@ class Executor(base_executor.BaseExecutor):
             findings=existing(Path(gate[0].uri) / names.ANOMALIES_FILE) if gate else None,
             lineage=_lineage(exec_properties.get(METADATA_FILE_KEY)),
             dataset=json.loads(exec_properties[DATASET_KEY]),
-            protocol=exec_properties[PROTOCOL_KEY],
+            kind=exec_properties[KIND_KEY],
             results=existing(Path(results)) if results else None,
             features=FeatureTable.from_json(exec_properties[FEATURES_KEY]),
         )

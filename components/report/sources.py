@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components import names
+from components.pusher.kind import Kind
 from components.report.store import Lineage, read_latest_run
 from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
 
@@ -38,7 +39,7 @@ class Sources:
       blessing: the Evaluator's word.
       lineage: the executions and artifacts behind all that.
       dataset: name, folders and notice of the data, as the runner resolved them.
-      protocol: data set and split in words.
+      kind: data set and split, in words.
       error: why the run ended early, as it was printed.
       results: the comparison of models.
       features: the columns of ratings and movies.
@@ -59,7 +60,7 @@ class Sources:
     blessing: Path | None = None
     lineage: Lineage | None = None
     dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    protocol: str = ""
+    kind: str = ""
     error: str = ""
     results: Path | None = None
     features: FeatureTable = MOVIELENS
@@ -94,7 +95,7 @@ def find_sources(
     output_dir: Path,
     *,
     dataset: Mapping[str, Any] | None = None,
-    protocol: str = "",
+    kind: Mapping[str, Any] | None = None,
     error: str = "",
 ) -> Sources:
     """Finds what the latest run in an output directory left behind, however it ended.
@@ -102,7 +103,7 @@ def find_sources(
     Args:
       output_dir: the runner's output directory.
       dataset: the data as the runner resolved it; else it is read from `summary.json`.
-      protocol: data set and split in words.
+      kind: data set and split, as JSON values; else they are read from `summary.json`.
       error: why the run ended early; else it is read from `summary.json`.
     """
     lineage = read_latest_run(output_dir / names.METADATA_FILE)
@@ -119,7 +120,7 @@ def find_sources(
         **found,
         lineage=lineage,
         dataset=dataset or summary.get("dataset") or {},
-        protocol=protocol or str(summary.get("protocol") or ""),
+        kind=_in_words(kind or summary.get("kind")),
         error=error or str(summary.get("error") or ""),
         results=existing(RESULTS_FILE),
         features=features_of(lineage),
@@ -152,6 +153,14 @@ def _summary_of(output_dir: Path, lineage: Lineage | None) -> Mapping[str, Any]:
     """Returns the summary if it is the run's own: one that read no data has none in the store."""
     summary = read_json(output_dir / names.SUMMARY_FILE)
     return summary if lineage is not None and summary.get("run") == lineage.run else {}
+
+
+def _in_words(kind: object) -> str:
+    """Returns a kind that is given as JSON values in words; nothing where it is none."""
+    try:
+        return Kind.from_json(kind).describe() if isinstance(kind, Mapping) else ""
+    except ValueError:
+        return ""
 
 
 def existing(path: Path) -> Path | None:

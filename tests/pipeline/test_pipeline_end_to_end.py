@@ -27,6 +27,7 @@ from pipeline_fixtures import (
 
 from components.data.sample import MARKER_FILE, generate_sample
 from components.evaluation.directions import LEAK_CHECKED_ROWS
+from components.pusher.kind import Kind
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_end_to_end")]
 
@@ -499,4 +500,4 @@ def test_metrics_and_verdict_travel_with_the_version(replaced):
         t["metric"] for t in replaced.summary["thresholds"]
     }
     assert record["dataset"]["name"] == "custom"
-    assert record["protocol"] == replaced.summary["protocol"]
+    assert Kind.from_json(record["kind"]) == Kind.from_json(replaced.summary["kind"])

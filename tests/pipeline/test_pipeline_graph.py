@@ -35,7 +35,6 @@ def configuration(**changes):
             content_digest="0",
         ),
         trainer=TrainerConfig(train=TrainConfig(seed=42)),
-        protocol="sample, random split",
         kind=Kind("sample", "random", 42),
         thresholds=Thresholds(),
         paths=OutputPaths(Path("/data/output")),

@@ -115,15 +115,13 @@ def test_the_seed_of_the_training_changes_no_data_no_split_and_no_kind(paths, tm
     assert (first.trainer.train.seed, second.trainer.train.seed) == (1, 2)
     assert first.example_gen == second.example_gen
     assert first.kind == second.kind == Kind("sample", "random", 42)
-    assert first.protocol == second.protocol
 
 
-def test_the_seed_of_the_splits_changes_kind_and_protocol_and_no_training(paths, tmp_path):
+def test_the_seed_of_the_splits_changes_the_kind_and_no_training(paths, tmp_path):
     first, second = (planned(paths, tmp_path, split_seed=seed) for seed in (1, 2))
     assert first.trainer == second.trainer
     assert [first.example_gen.split_seed, second.example_gen.split_seed] == [1, 2]
     assert first.kind != second.kind
-    assert first.protocol != second.protocol
 
 
 @pytest.mark.parametrize(("options", "expected"), [({"seed": 7}, 42), ({"sample_seed": 7}, 7)])
@@ -161,7 +159,6 @@ def test_an_option_moves_a_timeline_to_another_kind(paths):
     moved = on_a_timeline(paths, split_time=980_000_000)
     assert moved.split_time == 980_000_000
     assert moved != on_a_timeline(paths)
-    assert kinds.protocol_of(moved, "keep") != kinds.protocol_of(on_a_timeline(paths), "keep")
     assert moved.slug() != on_a_timeline(paths).slug()
 
 
@@ -250,8 +247,8 @@ def test_a_summary_that_tells_nothing_gives_no_kind(paths, text):
     assert kinds.earlier_kind(paths) is None
 
 
-def make_lineage(paths, pushed, protocol):
-    """A store in which a model of a protocol became a version."""
+def make_lineage(paths, pushed, data_and_split):
+    """A store from before kinds were recorded, in which a model became a version."""
     config = mlmd.ConnectionConfig()
     config.sqlite.filename_uri = str(paths.metadata)
     store = MetadataStore(config)
@@ -259,7 +256,7 @@ def make_lineage(paths, pushed, protocol):
         mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name=name)))
         for name in ("Model", "PushedModel")
     )
-    model.custom_properties["evaluation_protocol"].string_value = protocol
+    model.custom_properties["evaluation_protocol"].string_value = data_and_split
     version.custom_properties["pushed_version"].string_value = str(pushed)
     [execution] = store.put_executions(
         [mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name="Pusher")))]
@@ -277,7 +274,7 @@ def make_lineage(paths, pushed, protocol):
 
 
 @pytest.mark.parametrize(
-    ("pushed", "protocol", "expected"),
+    ("pushed", "data_and_split", "expected"),
     [
         (100, "ml-100k, temporal split, seed 7, invalid zip keep", ("ml-100k", "temporal", 7)),
         (100, "sample, random split, seed 42, invalid zip drop", ("sample", "random", 42)),
@@ -286,8 +283,8 @@ def make_lineage(paths, pushed, protocol):
     ],
 )
 def test_the_store_tells_the_kind_of_a_version_if_the_summary_does_not(
-    paths, pushed, protocol, expected
+    paths, pushed, data_and_split, expected
 ):
     version(paths, 100)
-    make_lineage(paths, pushed, protocol)
+    make_lineage(paths, pushed, data_and_split)
     assert kinds.earlier_kind(paths) == (expected and Kind(*expected))

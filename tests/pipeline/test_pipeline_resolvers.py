@@ -65,8 +65,8 @@ def test_baseline_is_the_latest_blessed_model_but_the_candidate(
 
 def test_a_model_of_another_split_is_no_baseline_since_it_has_seen_what_is_test_now(tmp_path):
     models = [model(number, tmp_path) for number in (1, 2, 3)]
-    for artifact, protocol in zip(models, ("random", "temporal", "random"), strict=True):
-        artifact.set_string_custom_property("evaluation_protocol", protocol)
+    for artifact, kind in zip(models, ("random", "temporal", "random"), strict=True):
+        artifact.set_string_custom_property("kind", kind)
     found = LatestOtherBlessedModel().resolve_artifacts(
         None,
         {MODEL: models, BLESSING: [blessing(11, 1), blessing(12, 2)], CANDIDATE: [models[2]]},

@@ -64,7 +64,7 @@ def test_optional_inputs_may_be_missing(tmp_path):
     component = ReportGen(
         ratings=channel(standard_artifacts.Examples),
         dataset={"name": "sample"},
-        protocol="p",
+        kind="k",
         features=MOVIELENS,
     )
     assert set(component.inputs) == {"ratings"}
@@ -72,7 +72,7 @@ def test_optional_inputs_may_be_missing(tmp_path):
     report.uri = str(tmp_path / "report")
     properties = {
         "dataset": '{"name": "sample"}',
-        "protocol": "p",
+        "kind": "k",
         "features": MOVIELENS.to_json(),
         "results_file": "nowhere",
     }
@@ -83,14 +83,14 @@ def test_optional_inputs_may_be_missing(tmp_path):
 
 
 def key(**changes):
-    arguments = {"dataset": {"name": "sample"}, "protocol": "p", "features": MOVIELENS, **changes}
+    arguments = {"dataset": {"name": "sample"}, "kind": "k", "features": MOVIELENS, **changes}
     built = ReportGen(ratings=channel(standard_artifacts.Examples), **arguments)
     return dict(built.spec.exec_properties)
 
 
 def test_whatever_is_told_on_the_page_is_in_the_cache_key(tmp_path):
     results = tmp_path / "results.json"
-    keys = [key(results_file=results), key(results_file=results, protocol="q")]
+    keys = [key(results_file=results), key(results_file=results, kind="q")]
     keys.append(key(results_file=results, dataset={"name": "sample", "notice": "invented"}))
     fewer = FeatureTable(tuple(f for f in MOVIELENS.features if f != ZIP_CODE))
     keys.append(key(results_file=results, features=fewer))

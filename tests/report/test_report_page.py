@@ -262,7 +262,7 @@ def test_markup_in_a_title_stays_text(opening, run_output, tmp_path):
     sources = find_sources(run_output)
     movies = planted_movies(sources.movies, tmp_path / "movies")
     planted = dataclasses.replace(
-        sources, movies=movies, dataset={"name": PLANTED, "notice": PLANTED}, protocol=PLANTED
+        sources, movies=movies, dataset={"name": PLANTED, "notice": PLANTED}, kind=PLANTED
     )
     report = write_report(planted, tmp_path / "index.html")
     assert report.broken == ()

@@ -116,7 +116,7 @@ def test_a_model_trained_for_one_epoch_is_not_blessed(movielens, tmp_path, monke
 @pytest.mark.parametrize(
     ("part", "expected"),
     [
-        # On a random split nothing is asked of the session.
+        # On a random split the session is no part of the verdict.
         ("towers", set()),
         ("long-term", {"next_visit_recall_at_10", "next_visit_recall_at_100"}),
     ],

@@ -28,7 +28,7 @@ def changed(table, first, last, shift):
 
 
 @pytest.fixture(scope="module")
-def asked(trained):
+def middle_of_a_history(trained):
     """A user of many ratings, a time among them, and examples of movies at that time."""
     held = trained.interactions
     user = int(np.argmax(np.bincount(held.user_row)))
@@ -50,9 +50,9 @@ def in_session(trained, examples):
     return {name: value.numpy() for name, value in found.items() if name.startswith("in_session_")}
 
 
-def test_later_events_change_no_answer_in_session(trained, asked):
+def test_later_events_change_no_answer_in_session(trained, middle_of_a_history):
     """Those of the query's own second are later: it is not known which came first."""
-    examples, _, later, end = asked
+    examples, _, later, end = middle_of_a_history
     expected = in_session(trained, examples)
     with changed(trained.serving.history, later, end, shift=0.25):
         found = in_session(trained, examples)
@@ -60,9 +60,9 @@ def test_later_events_change_no_answer_in_session(trained, asked):
         np.testing.assert_allclose(found[name], values, atol=1e-4, err_msg=name)
 
 
-def test_earlier_events_change_answers_in_session(trained, asked):
+def test_earlier_events_change_answers_in_session(trained, middle_of_a_history):
     """Shows that what the test before changes is what a leak would make visible."""
-    examples, start, later, _ = asked
+    examples, start, later, _ = middle_of_a_history
     expected = in_session(trained, examples)
     with changed(trained.serving.history, start, later, shift=0.0):
         found = in_session(trained, examples)

@@ -67,14 +67,14 @@ def poisoned(world, planted, retrain):
 def answers(model, movies):
     """Scores and stars of every movie for some users at some times, and what is unseen."""
     users = ["1", "2", "17", "nobody", "marker"]
-    asked = [{"user_id": user} for user in users for _ in TIMES]
+    queries = [{"user_id": user} for user in users for _ in TIMES]
     times = [*TIMES] * len(users)
     everything = fixtures.recommend(
-        model, *asked, k=len(movies), exclude_seen=False, timestamp=times
+        model, *queries, k=len(movies), exclude_seen=False, timestamp=times
     )
     order = np.argsort(everything["movie_id"], axis=1)
-    unseen = fixtures.recommend(model, *asked, k=len(movies), timestamp=times)
-    ranked = fixtures.rank(model, *asked, movies=[movies] * len(asked), timestamp=times)
+    unseen = fixtures.recommend(model, *queries, k=len(movies), timestamp=times)
+    ranked = fixtures.rank(model, *queries, movies=[movies] * len(queries), timestamp=times)
     return {
         "scores": np.take_along_axis(everything["score"], order, axis=1),
         "stars": ranked["predicted_rating"],
@@ -102,8 +102,8 @@ def test_the_model_that_is_served_knows_them(twin, trained):
     """The user who rated every movie in validation and test is recommended none."""
     served = tf.saved_model.load(str(twin.served_path))
     movies = len(trained.catalogue.ids)
-    asked = [{"user_id": "marker"}, {"user_id": "nobody"}]
-    assert fixtures.recommend(served, *asked, k=movies)["count"].tolist() == [0, movies]
+    queries = [{"user_id": "marker"}, {"user_id": "nobody"}]
+    assert fixtures.recommend(served, *queries, k=movies)["count"].tolist() == [0, movies]
 
 
 @pytest.mark.exhaustive

@@ -1,4 +1,4 @@
-"""What run_fn reads, reports, writes and refuses; its configuration; its component."""
+"""What run_fn reads, prints, writes and refuses; its configuration; its component."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def test_the_splits_of_the_configuration_are_fitted(trained, world):
 
 
 def test_progress_is_reported_epoch_by_epoch(trained):
-    reading, autoencoder, sweeps, first, second, exporting, done = trained.reports
+    reading, autoencoder, sweeps, first, second, exporting, done = trained.progress_lines
     assert reading == "reading ratings"
     assert autoencoder.startswith("autoencoder, epoch 3 of 3: loss ")
     assert sweeps == "ratings, sweep 18 of 18"
@@ -122,7 +122,7 @@ def test_the_component_names_its_function_splits_and_configuration():
         schema=types.Channel(type=standard_artifacts.Schema),
         config=CHANGED,
         features=MOVIELENS,
-        protocol="sample, random split",
+        kind="sample-random-42",
     )
     properties = component.exec_properties
     assert properties["run_fn"] == f"{run.run_fn.__module__}.{run.run_fn.__name__}"

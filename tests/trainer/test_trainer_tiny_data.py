@@ -53,7 +53,7 @@ def to_training_data(tiny):
     movies = len(tiny.movie_ids)
     catalogue = Catalogue(
         ids=tiny.movie_ids.astype(np.bytes_),
-        titles=np.full(movies, b"Film"),
+        titles=np.full(movies, b"Movie"),
         features={
             one.name: [np.zeros(row % 2, np.int64) for row in range(movies)]
             if one.multivalued

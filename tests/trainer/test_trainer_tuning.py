@@ -1,4 +1,4 @@
-"""The search: its space, its order, its figure, what it tells, and what it hands over."""
+"""The search: its space, its order, its objective, its progress lines, and its outputs."""
 
 import dataclasses
 import json
@@ -45,8 +45,8 @@ def search(folder, evaluate, config=UNEVEN, **tuner):
 
 
 def fake(score):
-    """Takes the place of training: figures from the values alone."""
-    return lambda config, report: {tuning.SCORE: score(config), "next_visit_rating_rmse": 1.0}
+    """Takes the place of training: metrics from the values alone."""
+    return lambda config, on_progress: {tuning.SCORE: score(config), "next_visit_rating_rmse": 1.0}
 
 
 # --- values in and out of the configuration
@@ -138,7 +138,7 @@ def test_the_largest_figure_wins_in_our_record_and_in_kerastuners(tmp_path):
 
 
 def test_values_that_do_not_work_are_recorded_and_the_search_goes_on(tmp_path):
-    def evaluate(config, report):
+    def evaluate(config, on_progress):
         if config == UNEVEN:
             raise ValueError("expected finite losses")
         return {tuning.SCORE: 1.0}
@@ -149,7 +149,7 @@ def test_values_that_do_not_work_are_recorded_and_the_search_goes_on(tmp_path):
 
 
 def test_a_search_without_a_trial_that_works_says_why(tmp_path):
-    def evaluate(config, report):
+    def evaluate(config, on_progress):
         raise ValueError("expected finite losses")
 
     with pytest.raises(ValueError, match="expected a trial that works, received: .*finite losses"):
@@ -157,7 +157,7 @@ def test_a_search_without_a_trial_that_works_says_why(tmp_path):
 
 
 def test_a_fault_that_is_not_of_the_values_ends_the_search(tmp_path):
-    def evaluate(config, report):
+    def evaluate(config, on_progress):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(keras_tuner.errors.FatalError, match="trial 1 of 3.*No space left"):
@@ -165,14 +165,14 @@ def test_a_fault_that_is_not_of_the_values_ends_the_search(tmp_path):
 
 
 def test_progress_names_the_trial_and_the_best_so_far(tmp_path):
-    def evaluate(config, report):
-        report("epoch 1 of 2")
+    def evaluate(config, on_progress):
+        on_progress("epoch 1 of 2")
         return {tuning.SCORE: 0.25}
 
-    told = []
-    with progress.sink(told.append):
+    lines = []
+    with progress.sink(lines.append):
         search(tmp_path, evaluate, trials=2)
-    assert told == [
+    assert lines == [
         "trial 1 of 2, epoch 1 of 2",
         f"trial 1 of 2: {tuning.OBJECTIVE} = 0.2500",
         "trial 2 of 2 (best: 0.2500), epoch 1 of 2",
@@ -180,7 +180,7 @@ def test_progress_names_the_trial_and_the_best_so_far(tmp_path):
     ]
 
 
-# --- the figure
+# --- the objective
 
 
 def test_figures_are_those_of_the_answers():
@@ -207,8 +207,8 @@ def test_figures_are_those_of_the_answers():
             )
         }
 
-    asked = [fixtures.to_example(user_rating=row[0]).SerializeToString() for row in rows]
-    assert tuning.figures(predict, asked, MOVIELENS) == pytest.approx(
+    examples = [fixtures.to_example(user_rating=row[0]).SerializeToString() for row in rows]
+    assert tuning.validation_metrics(predict, examples, MOVIELENS) == pytest.approx(
         {
             "in_session_rating_rmse": np.sqrt(5 / 4),
             "in_session_recall_at_10": 1 / 4,
@@ -247,9 +247,9 @@ def searched(world, tmp_path_factory):
         features=MOVIELENS,
         tuner=TunerConfig(trials=TRIALS, epochs=False),
     )
-    told = []
+    lines = []
     context = Executor.Context(tmp_dir=str(folder / "tmp"), unique_id="1")
-    with progress.sink(told.append):
+    with progress.sink(lines.append):
         Executor(context).Do(
             {
                 # Whatever is in the test split is not read.
@@ -264,7 +264,7 @@ def searched(world, tmp_path_factory):
             component.exec_properties,
         )
     record = json.loads((folder / "results" / TRIALS_FILE).read_text())
-    return folder, record, told
+    return folder, record, lines
 
 
 def channels():
@@ -298,10 +298,10 @@ def test_the_record_names_objective_splits_seed_and_every_trials_figures(searche
 
 @pytest.mark.exhaustive
 def test_the_standalone_models_are_fitted_once_for_all_trials(searched):
-    _, _, told = searched
-    assert sum(line.startswith("autoencoder, epoch") for line in told) == 1
-    assert sum(line.startswith("ratings, sweep") for line in told) == 1
-    assert sum("epoch 1 of 1: retrieval loss" in line for line in told) == TRIALS
+    _, _, lines = searched
+    assert sum(line.startswith("autoencoder, epoch") for line in lines) == 1
+    assert sum(line.startswith("ratings, sweep") for line in lines) == 1
+    assert sum("epoch 1 of 1: retrieval loss" in line for line in lines) == TRIALS
 
 
 @pytest.mark.exhaustive
@@ -328,7 +328,7 @@ def test_the_trainer_takes_the_artifact_through_tfxs_own_channel():
         **channels(),
         config=fixtures.SMALL,
         features=MOVIELENS,
-        protocol="any",
+        kind="any",
         hyperparameters=chosen,
     )
     assert component.inputs["hyperparameters"] is chosen

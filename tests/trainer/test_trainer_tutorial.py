@@ -31,7 +31,7 @@ def joint(world, tmp_path_factory):
 
 def test_both_tasks_are_learned(joint):
     serving = joint.serving
-    assert joint.reports[1].startswith("epoch 1 of 4")
+    assert joint.progress_lines[1].startswith("epoch 1 of 4")
     stars = serving.rating._model
     held = joint.interactions
     found = stars.stars(
@@ -68,7 +68,7 @@ def test_a_task_without_weight_is_not_learned(world, tmp_path, monkeypatch, join
 def test_unknown_users_and_films_are_answered_and_nothing_explains(joint):
     model = tf.saved_model.load(str(joint.path))
     movie = joint.catalogue.ids[0].decode()
-    ranked = fixtures.rank(model, {"user_id": "nobody"}, movies=[[movie, "no-such-film"]])
+    ranked = fixtures.rank(model, {"user_id": "nobody"}, movies=[[movie, "no-such-movie"]])
     assert ((ranked["predicted_rating"] >= 1) & (ranked["predicted_rating"] <= 5)).all()
     answer = fixtures.explain(model, {"user_id": joint.users.ids[0].decode()}, movies=[[movie]])
     assert (answer["contribution"] == 0).all()

@@ -1,5 +1,5 @@
 """A small world on disk (sample data, Examples, transform graph), models trained on it,
-and slow, independent answers to what the trained model is asked."""
+and slow, independent answers to the same queries."""
 
 import dataclasses
 import math
@@ -203,7 +203,7 @@ class Trained:
     users: training_data.Users
     interactions: training_data.Interactions
     transform: tft.TFTransformOutput
-    reports: list[str]
+    progress_lines: list[str]
     config: TrainerConfig
 
 
@@ -228,7 +228,7 @@ def train(
     arguments.rating_files = rating_files or world.rating_files
     arguments.movie_files = world.movie_files
     (folder / "run").mkdir(parents=True)
-    kept = {"reports": []}
+    kept = {"progress_lines": []}
 
     train_everything = run.train
 
@@ -245,7 +245,7 @@ def train(
         )
         return trained
 
-    with monkeypatch.context() as patch, progress.sink(kept["reports"].append):
+    with monkeypatch.context() as patch, progress.sink(kept["progress_lines"].append):
         patch.setattr(run, "train", recorded_train)
         run.run_fn(arguments)
     return Trained(
@@ -262,7 +262,7 @@ def copy_of(path, target):
     return target
 
 
-# --- asking
+# --- requests
 
 
 def user_inputs(*profiles, timestamp=0):
@@ -481,13 +481,13 @@ class Oracle:
 
         Walks back from the query, event by event, until a gap is longer than a session's.
         """
-        told = [(time, row) for time, row, _ in last_of_each(recent) if 0 < time <= timestamp]
-        rows = {row for _, row in told}
+        given = [(time, row) for time, row, _ in last_of_each(recent) if 0 < time <= timestamp]
+        rows = {row for _, row in given}
         known = [
             event for event in self.history(user) if event[0] < timestamp and event[1] not in rows
         ]
         # In one second, those of the request are the later ones.
-        ordered = sorted(known + told, key=lambda event: event[0])
+        ordered = sorted(known + given, key=lambda event: event[0])
         session, after = [], timestamp
         for time, row in ordered[::-1][: self.config.recency_events]:
             if after - time > 30 * 60:
@@ -510,7 +510,7 @@ class Oracle:
             # Buckets end at powers of two: 2 seconds, 4, 8, ...
             bucket = int(math.log2(max(min(seconds for seconds, _ in latest), 1)))
             liked = liked + self.tower.seconds_table.numpy()[min(bucket, 30)]
-            # So many events in all, told apart at 1, 2, 3, 4, 6, 8, 12, 16, ...
+            # So many events in all, distinguished at 1, 2, 3, 4, 6, 8, 12, 16, ...
             number = sum(time < timestamp for time, _ in history)
             times = {row: time for time, row, _ in last_of_each(recent)}
             number += sum(times[row] <= timestamp for row in rows[len(history) :])

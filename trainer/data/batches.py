@@ -73,7 +73,7 @@ def batch_tensors(
 def training_dataset(
     interactions: Interactions, users: Users, config: TrainConfig
 ) -> tf.data.Dataset:
-    """Returns batches without end: epoch after epoch, each shuffled anew, from the seed on.
+    """Returns batches without end: epoch after epoch, each in a new order, from the seed on.
 
     Epochs differ in their number of batches, as whole users are packed in another order.
     Keras takes the first epoch's number for all and stops training at a shorter one, so

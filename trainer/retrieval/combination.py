@@ -240,7 +240,7 @@ class HistoryRetrieval(tf.Module):
             )
             session += self._long_term_config.session_weight * tf.add_n(list(added.values()))
             found = tf.where(in_session[:, :, tf.newaxis], session, found)
-        return tf.where(history.there[:, tf.newaxis], found, 0.0)
+        return tf.where(history.present[:, tf.newaxis], found, 0.0)
 
     def _next_visit_contributions(
         self,

@@ -39,15 +39,15 @@ class History(NamedTuple):
     """Everything users have rated, padded to the longest.
 
     Attributes:
-      movies: `[batch, events]` int32, rows of the catalogue; any where not `there`.
+      movies: `[batch, events]` int32, rows of the catalogue; any where not `present`.
       residuals: `[batch, events]` float32, stars above the user's mean; 0 where not known.
       seconds: `[batch, events]` float32, from the event to the query.
       in_session: `[batch, events]` bool, whether it is among the `Latest` of the session.
-      there: `[batch, events]` bool, false for padding.
+      present: `[batch, events]` bool, false for padding.
     """
 
     movies: tf.Tensor
     residuals: tf.Tensor
     seconds: tf.Tensor
     in_session: tf.Tensor
-    there: tf.Tensor
+    present: tf.Tensor

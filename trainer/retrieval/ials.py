@@ -178,9 +178,9 @@ class Ials(tf.Module):
           history: everything the users have rated.
           movies: `[users, n]` rows of the catalogue.
         """
-        there = tf.cast(history.there, tf.float32)
-        vectors = rows_of(self.movies, history.movies) * there[:, :, tf.newaxis]
-        diagonal = self.diagonal(tf.reduce_sum(there, axis=1))[:, tf.newaxis]
+        present = tf.cast(history.present, tf.float32)
+        vectors = rows_of(self.movies, history.movies) * present[:, :, tf.newaxis]
+        diagonal = self.diagonal(tf.reduce_sum(present, axis=1))[:, tf.newaxis]
         above_mean = rows_of(self.movies, movies) - tf.reduce_mean(self.movies, axis=0)
         solved = self._solve(
             diagonal,

@@ -55,7 +55,7 @@ class LongTermModels:
 
 
 def fit_long_term(
-    config: LongTermConfig, data: TrainingData, seed: int, report: Callable[[str], None]
+    config: LongTermConfig, data: TrainingData, seed: int, on_progress: Callable[[str], None]
 ) -> LongTermModels:
     """Fits autoencoder, EASE and iALS.
 
@@ -63,7 +63,7 @@ def fit_long_term(
       config: hyperparameters.
       data: what is learned from.
       seed: of initial values and shuffles.
-      report: called with a line of progress now and then.
+      on_progress: called with a line of progress now and then.
 
     Raises:
       ValueError: the autoencoder's loss is not a number.
@@ -71,13 +71,13 @@ def fit_long_term(
 
     def on_epoch(epoch: int, epochs: int, loss: float) -> None:
         if epoch == epochs or epoch % 10 == 0:
-            report(f"autoencoder, epoch {epoch} of {epochs}: loss {loss:.3f}")
+            on_progress(f"autoencoder, epoch {epoch} of {epochs}: loss {loss:.3f}")
 
     started = time.process_time()
     autoencoder = UserAutoencoder(data, config)
     losses = fit_user_autoencoder(autoencoder, data, seed, on_epoch)
     ease_started = time.process_time()
-    ease = _fit_ease(config, data, report)
+    ease = _fit_ease(config, data, on_progress)
     ials_started = time.process_time()
     ials = Ials(config, seed)
     ials.fit(data)
@@ -90,11 +90,11 @@ def fit_long_term(
 
 
 def _fit_ease(
-    config: LongTermConfig, data: TrainingData, report: Callable[[str], None]
+    config: LongTermConfig, data: TrainingData, on_progress: Callable[[str], None]
 ) -> Ease | None:
     movies = len(data.catalogue.ids)
     if movies > config.ease_limit:
-        report(
+        on_progress(
             f"EASE is left out: {movies:,} movies, and it is fitted for up to "
             f"{config.ease_limit:,} (long_term.ease_limit)"
         )

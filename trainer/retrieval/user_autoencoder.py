@@ -188,7 +188,7 @@ def fit_user_autoencoder(
     signature = {name: tf.TensorSpec([None, movies], tf.float32) for name in ("seen", "residuals")}
     signature |= {name: tf.TensorSpec([None], tf.int64) for name in users.features}
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
-    report = tf.keras.callbacks.LambdaCallback(
+    callback = tf.keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, epochs, logs["autoencoder_loss"])
     )
     history = model.fit(
@@ -196,7 +196,7 @@ def fit_user_autoencoder(
         epochs=epochs,
         steps_per_epoch=steps,
         verbose=0,
-        callbacks=[tf.keras.callbacks.TerminateOnNaN(), report],
+        callbacks=[tf.keras.callbacks.TerminateOnNaN(), callback],
     )
     losses: list[float] = history.history["autoencoder_loss"]
     if not np.isfinite(losses).all():

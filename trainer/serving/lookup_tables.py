@@ -157,11 +157,11 @@ class HistoryTable(tf.Module):
         start = self._key_of_second_0(user_row)
         ends = self.before(user_row, timestamp, bounds)[:, 1]
         places = ends[:, tf.newaxis] - np.arange(1, count + 1)
-        there = places >= bounds[:, :1]
+        present = places >= bounds[:, :1]
         places = tf.maximum(places, 0)
         seconds = (start + timestamp)[:, tf.newaxis] - rows_of(self.keys, places)
         movies = tf.gather(self.movies, places)
-        return Latest(movies, tf.cast(seconds, tf.float32), there, ends - bounds[:, 0])
+        return Latest(movies, tf.cast(seconds, tf.float32), present, ends - bounds[:, 0])
 
     def padded(self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor) -> History:
         """Returns whole histories, the latest event first, padded to the longest.
@@ -176,16 +176,16 @@ class HistoryTable(tf.Module):
         starts, ends = tf.split(bounds, 2, axis=1)
         longest = tf.reduce_max(tf.concat([[[0]], ends - starts], axis=0))
         places = ends - 1 - tf.range(longest)[tf.newaxis, :]
-        there = places >= starts
-        places = tf.where(there, places, 0)
+        present = places >= starts
+        places = tf.where(present, places, 0)
         times = rows_of(self.keys, places) - self._key_of_second_0(user_row)[:, tf.newaxis]
         seconds = timestamp[:, tf.newaxis] - times
         return History(
             tf.gather(self.movies, places),
             tf.gather(self.residuals, places),
             tf.cast(seconds, tf.float32),
-            there & (seconds > 0),
-            there,
+            present & (seconds > 0),
+            present,
         )
 
     def _key_of_second_0(self, user_row: tf.Tensor) -> tf.Tensor:

@@ -135,7 +135,7 @@ class ServingModel(tf.Module):
         timestamp = input_parsing.or_now(timestamp)
         user_row = self.users.rows(values[self.features.user_id.name])
         # Mostly a known user's id is all there is, and now is after the training.
-        features, profile, rater, context = tf.cond(
+        features, profile, rating_outputs, context = tf.cond(
             input_parsing.needs_transform(self.features, values, user_row < self.users.count)
             | tf.reduce_any(timestamp <= self.last_fitted_time),
             lambda: self._transformed(values, user_row, timestamp),
@@ -145,7 +145,7 @@ class ServingModel(tf.Module):
                 self.context_after_training(timestamp),
             ),
         )
-        return Query(user_row, features, profile, rater, context, timestamp)
+        return Query(user_row, features, profile, rating_outputs, context, timestamp)
 
     def _transformed(
         self, values: Features, user_row: tf.Tensor, timestamp: tf.Tensor
@@ -161,10 +161,10 @@ class ServingModel(tf.Module):
         known = (user_row < self.users.count)[:, tf.newaxis]
         from_profile = known & ~tf.stack(is_given, axis=1)
         features = tf.where(from_profile, tf.gather(self.users.profiles, user_row), stated)
-        profile, rater = self._tower_outputs(features)
+        profile, rating_outputs = self._tower_outputs(features)
         context = {name: transformed[name] for name in _CONTEXT}
         bucket = tf.where(timestamp > self.last_fitted_time, UNKNOWN_TIME, context[out.TIME_BUCKET])
-        return features, profile, rater, {**context, out.TIME_BUCKET: bucket}
+        return features, profile, rating_outputs, {**context, out.TIME_BUCKET: bucket}
 
     def context_after_training(self, timestamp: tf.Tensor) -> Features:
         """Returns what the transform graph makes of `[batch]` times after the training."""
@@ -215,7 +215,7 @@ class ServingModel(tf.Module):
         movies, times = self.movies.rows(movie_ids), tf.maximum(times, 0)
         counts = (movies < self.movies.count) & _is_last(movies, times)
         now = query.timestamp[:, tf.newaxis]
-        timed = counts & (times > 0) & (times <= now)
+        has_time = counts & (times > 0) & (times <= now)
         mean = self.history.mean_ratings(query.user_row)[:, tf.newaxis]
         stars = tf.clip_by_value(ratings, raw.RATING_MIN, raw.RATING_MAX)
         return Recent(
@@ -224,7 +224,7 @@ class ServingModel(tf.Module):
             tf.where(ratings > 0, stars, 0.0),
             tf.where(times > 0, tf.cast(now - times, tf.float32), NEVER),
             counts,
-            timed,
+            has_time,
         )
 
     def _is_new(self, recent: Recent, history: Events) -> tf.Tensor:
@@ -253,7 +253,7 @@ class ServingModel(tf.Module):
         """
         predicted = self.rating(
             self._rating_state(query, context),
-            query.rater,
+            query.rating_outputs,
             query.context,
             rows,
             tf.gather(self.movies.outputs, rows),
@@ -326,7 +326,7 @@ class ServingModel(tf.Module):
         An event of the history counts once, where the request names it with its time.
         """
         not_later = tf.reduce_sum(tf.cast(is_new & (recent.seconds >= 0), tf.int64), axis=1)
-        named = recent.timed[:, tf.newaxis] & (
+        named = recent.has_time[:, tf.newaxis] & (
             latest.movies[:, :, tf.newaxis] == recent.movies[:, tf.newaxis]
         )
         # The request was made after its events, so in one second they are the later ones.
@@ -335,7 +335,7 @@ class ServingModel(tf.Module):
             for of_request, of_history in (
                 (recent.movies, latest.movies),
                 (recent.seconds, latest.seconds),
-                (recent.timed, latest.earlier & ~tf.reduce_any(named, axis=2)),
+                (recent.has_time, latest.earlier & ~tf.reduce_any(named, axis=2)),
             )
         )
         places = places_of_latest(seconds, known, self._recency_events)
@@ -353,27 +353,27 @@ class ServingModel(tf.Module):
         history = self.history.padded(query.user_row, query.timestamp, bounds)
         batch = tf.shape(recent.movies)[0]
         is_new = self._is_new(recent, known)
-        counts = is_new | recent.timed
+        counts = is_new | recent.has_time
         named = self.marks(_pairs(recent.movies, counts), batch)
-        kept = history.there & ~tf.gather(named, history.movies, batch_dims=1)
+        kept = history.present & ~tf.gather(named, history.movies, batch_dims=1)
         # A movie of the history keeps its rating.
         shape = tf.stack([tf.cast(batch, tf.int64), self.movies.count])
         stored = tf.gather(
             tf.scatter_nd(known.pairs, known.residuals, shape), recent.movies, batch_dims=1
         )
         residuals = tf.where(is_new, recent.residuals, stored)
-        movies, residuals, seconds, known_times, there = (
+        movies, residuals, seconds, known_times, present = (
             tf.concat([tf.reverse(of_request, [1]), of_history], axis=1)
             for of_request, of_history in (
                 (recent.movies, history.movies),
                 (residuals, history.residuals),
                 (recent.seconds, history.seconds),
-                (recent.timed, history.in_session & kept),
+                (recent.has_time, history.in_session & kept),
                 (counts, kept),
             )
         )
         in_session = latest_of_session(seconds, known_times, self._recency_events)
-        return History(movies, residuals, seconds, in_session, there)
+        return History(movies, residuals, seconds, in_session, present)
 
     # -- answers --------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ class Query(NamedTuple):
       user_row: `[batch]` int32; the number of users where unknown.
       features: `[batch, features]` int64: their transformed features.
       profile: `[batch, width]` what retrieval makes of the user's features.
-      rater: `[batch, width]` what the rating network makes of them.
+      rating_outputs: `[batch, width]` what the rating network makes of them.
       context: transformed features of the context, `[batch]` each.
       timestamp: `[batch]` int64, unix seconds.
     """
@@ -24,7 +24,7 @@ class Query(NamedTuple):
     user_row: tf.Tensor
     features: tf.Tensor
     profile: tf.Tensor
-    rater: tf.Tensor
+    rating_outputs: tf.Tensor
     context: Features
     timestamp: tf.Tensor
 
@@ -39,7 +39,7 @@ class Recent(NamedTuple):
       seconds: `[batch, n]` float32, from the event to the query; `NEVER` without a time.
       counts: `[batch, n]` bool: the last event of each known movie, in event order; the
         others count for nothing.
-      timed: `[batch, n]` bool: which of them have a time, not after the query's: a session can
+      has_time: `[batch, n]` bool: which of them have a time, not after the query's: a session can
         hold these.
     """
 
@@ -48,7 +48,7 @@ class Recent(NamedTuple):
     ratings: tf.Tensor
     seconds: tf.Tensor
     counts: tf.Tensor
-    timed: tf.Tensor
+    has_time: tf.Tensor
 
 
 class QueryContext(NamedTuple):

@@ -97,8 +97,8 @@ def _model(lineage: Lineage, model: Artifact | None) -> Iterator[Block]:
             ("Hash of the trainer's code", trainer.source_digest[:_HASH] or "not recorded"),
         ]
     facts.append(("TFX that wrote it", str(model.properties.get("tfx_version", "not recorded"))))
-    if model.properties.get("evaluation_protocol"):
-        facts.append(("To be evaluated on", str(model.properties["evaluation_protocol"])))
+    if model.properties.get(names.MODEL_KIND):
+        facts.append(("Kind", str(model.properties[names.MODEL_KIND])))
     baseline = lineage.input(names.EVALUATOR, "baseline_model")
     facts.append(("Baseline", f"artifact {baseline.id}" if baseline else "none"))
     # The page that the pipeline makes ends at the verdict: see `components.report.component`.

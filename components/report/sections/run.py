@@ -103,8 +103,8 @@ def _facts(context: Context) -> Iterator[Block]:
     if dataset.get("data_dir"):
         facts.append(("Folder", str(dataset["data_dir"])))
     facts.append(("Film metadata", _metadata(context)))
-    if context.sources.protocol:
-        facts.append(("Protocol", context.sources.protocol))
+    if context.sources.kind:
+        facts.append(("Kind", context.sources.kind))
     if lineage is not None:
         facts.append(("Started", _time(min(e.started for e in lineage.executions))))
         seconds = sum(execution.seconds for execution in lineage.executions)

@@ -228,10 +228,10 @@ def test_a_rating_of_a_movie_outside_of_the_catalogue_is_refused(
     tmp_path, transform_output, catalogue
 ):
     stray = fixtures.to_example(
-        user_id="1", movie_id="no-such-film", user_rating=3.0, timestamp=880_000_000
+        user_id="1", movie_id="no-such-movie", user_rating=3.0, timestamp=880_000_000
     )
     path = fixtures.write_examples(tmp_path / "stray.gz", [stray])
-    with pytest.raises(ValueError, match=r"expected movies of the catalogue .*'no-such-film'"):
+    with pytest.raises(ValueError, match=r"expected movies of the catalogue .*'no-such-movie'"):
         reading.load_interactions([path], transform_output, raw.MOVIELENS, catalogue)
 
 

@@ -56,11 +56,11 @@ def test_the_default_number_of_sweeps_is_close_to_the_solution():
     rng = np.random.default_rng(3)
     sizes, shrinkage = [100, 150, 30], [10.0, 5.0, 20.0]
     indices = [rng.integers(0, size, 4_000) for size in sizes]
-    taste = 3.5 + sum(
+    exact = 3.5 + sum(
         rng.normal(0, sd, size)[index]
         for sd, size, index in zip((0.5, 0.6, 0.1), sizes, indices, strict=True)
     )
-    rating = np.clip(np.round(taste + rng.normal(0, 0.7, 4_000)), 1, 5).astype(np.float32)
+    rating = np.clip(np.round(exact + rng.normal(0, 0.7, 4_000)), 1, 5).astype(np.float32)
     _, found = baseline_biases(indices, rating, sizes, shrinkage)
     for biases, expected in zip(
         found, least_squares(indices, rating, sizes, shrinkage), strict=True

@@ -205,11 +205,11 @@ def served_recency(movies, times, now, events):
     padding = events - len(latest)
     ids = [movie for _, movie in latest] + [0] * padding
     seconds = [float(seconds) for seconds, _ in latest] + [0.0] * padding
-    there = [True] * len(latest) + [False] * padding
+    present = [True] * len(latest) + [False] * padding
     answer = recency_of_events(
         tf.constant([ids], tf.int64),
         tf.constant([seconds]),
-        tf.constant([there]),
+        tf.constant([present]),
         tf.constant(TABLE),
         tf.constant(MIXTURE),
         DECAYS,

@@ -151,10 +151,10 @@ def padded(seen):
     """The histories of all users as `History`, without ratings and times."""
     longest = seen.sum(axis=1).max()
     movies = np.zeros((USERS, longest), np.int32)
-    there = np.arange(longest) < seen.sum(axis=1)[:, np.newaxis]
-    movies[there] = np.nonzero(seen)[1]
-    nothing = tf.zeros(there.shape)
-    return History(tf.constant(movies), nothing, nothing, nothing > 0, tf.constant(there))
+    present = np.arange(longest) < seen.sum(axis=1)[:, np.newaxis]
+    movies[present] = np.nonzero(seen)[1]
+    nothing = tf.zeros(present.shape)
+    return History(tf.constant(movies), nothing, nothing, nothing > 0, tf.constant(present))
 
 
 def test_what_the_events_add_is_the_score_above_its_mean(fitted, seen):
@@ -164,8 +164,8 @@ def test_what_the_events_add_is_the_score_above_its_mean(fitted, seen):
     scores = fitted.scores(tf.constant(states_of(fitted, seen))).numpy()
     expected = scores - scores.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(added.sum(axis=2), expected, atol=1e-4)
-    there = history.there.numpy()[:, np.newaxis]
-    assert not added[~np.broadcast_to(there, added.shape)].any()
+    present = history.present.numpy()[:, np.newaxis]
+    assert not added[~np.broadcast_to(present, added.shape)].any()
 
 
 def test_the_seed_is_that_of_the_vectors(seen):

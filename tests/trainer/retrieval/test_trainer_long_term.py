@@ -1,4 +1,4 @@
-"""The standalone models of retrieval: what is left out is said."""
+"""The standalone models of retrieval: what is left out is named."""
 
 import types
 

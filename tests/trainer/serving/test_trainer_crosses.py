@@ -12,7 +12,7 @@ pytestmark = pytest.mark.xdist_group("trainer")
 
 
 @pytest.fixture(scope="module")
-def told(trained):
+def strengths(trained):
     path = trained.path / "assets.extra" / "cross_weights.json"
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -60,8 +60,8 @@ def added(embedded, kernel, one, other):
     return to[1] * np.einsum("fg,ng->nf", kernel[rows, columns], of[1])
 
 
-def test_strengths_are_what_each_pair_adds_by_the_kernel(told, embedded, kernel):
-    assert told["blocks"] == list(embedded)
+def test_strengths_are_what_each_pair_adds_by_the_kernel(strengths, embedded, kernel):
+    assert strengths["blocks"] == list(embedded)
     expected = [
         [
             np.sqrt(np.mean(np.sum(added(embedded, kernel, one, other) ** 2, axis=1)))
@@ -69,7 +69,7 @@ def test_strengths_are_what_each_pair_adds_by_the_kernel(told, embedded, kernel)
         ]
         for one in embedded
     ]
-    np.testing.assert_allclose(told["norms"], expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(strengths["norms"], expected, rtol=1e-3, atol=1e-6)
 
 
 def test_the_pairs_together_are_what_the_layer_adds(trained, embedded, kernel):
@@ -86,7 +86,7 @@ def test_the_pairs_together_are_what_the_layer_adds(trained, embedded, kernel):
     np.testing.assert_allclose(found, inputs + inputs * bias + total, atol=1e-5)
 
 
-def test_pairs_are_told_strongest_first_with_both_directions_counted(tmp_path, capsys):
+def test_pairs_are_printed_strongest_first_with_both_directions_counted(tmp_path, capsys):
     weights = {
         "blocks": ["user id", "movie id", "user x movie"],
         "norms": [[0.0, 3.0, 0.0], [4.0, 1.0, 0.0], [2.0, 0.0, 6.0]],
@@ -100,9 +100,9 @@ def test_pairs_are_told_strongest_first_with_both_directions_counted(tmp_path, c
     (tmp_path / "assets.extra").mkdir()
     (tmp_path / "assets.extra" / "cross_weights.json").write_text(json.dumps(weights))
     assert cross_weights.main([str(tmp_path)]) == 0
-    told = capsys.readouterr().out
-    assert "   2    5.0000  user id × movie id" in told
-    assert "strongest is number 2" in told
+    printed = capsys.readouterr().out
+    assert "   2    5.0000  user id × movie id" in printed
+    assert "strongest is number 2" in printed
 
 
 def test_a_folder_without_crosses_is_named(tmp_path, capsys):
@@ -110,7 +110,7 @@ def test_a_folder_without_crosses_is_named(tmp_path, capsys):
     assert "cross_weights.json, found nothing" in capsys.readouterr().err
 
 
-def test_every_feature_of_the_model_is_known_to_the_command(told):
+def test_every_feature_of_the_model_is_known_to_the_command(strengths):
     named = {*cross_weights.USER, *cross_weights.MOVIE, "user x movie"}
-    assert {"time_bucket", "hour_of_day", "day_of_week"} == set(told["blocks"]) - named
-    assert named <= set(told["blocks"])
+    assert {"time_bucket", "hour_of_day", "day_of_week"} == set(strengths["blocks"]) - named
+    assert named <= set(strengths["blocks"])

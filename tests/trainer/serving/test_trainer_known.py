@@ -30,13 +30,13 @@ def rated(world):
     return found
 
 
-def asked(users):
+def requests_of(users):
     return [{"user_id": user.decode()} for user in users]
 
 
 def test_no_user_is_recommended_a_movie_that_they_have_rated(served, trained, rated):
     users = sorted(rated)
-    answer = fixtures.recommend(served, *asked(users), k=10**6)
+    answer = fixtures.recommend(served, *requests_of(users), k=10**6)
     for row, user in enumerate(users):
         shown = set(answer["movie_id"][row]) - {b""}
         assert shown == set(trained.catalogue.ids.tolist()) - rated[user]
@@ -49,7 +49,7 @@ def test_the_evaluated_model_knows_the_fitted_splits_alone(model, trained, world
             fixtures.value(example, raw.MOVIE_ID)
         )
     users = sorted(tested)
-    answer = fixtures.recommend(model, *asked(users), k=10**6)
+    answer = fixtures.recommend(model, *requests_of(users), k=10**6)
     for row, user in enumerate(users):
         shown = set(answer["movie_id"][row]) - {b""}
         assert shown == set(trained.catalogue.ids.tolist()) - (rated[user] - tested[user])
@@ -99,7 +99,7 @@ def copied(example, **changes):
 
 
 def test_a_changed_row_of_the_test_split_changes_what_is_served_alone(world, trained, tmp_path):
-    """Its user, who has another movie now, is told apart by the served model alone."""
+    """Its user, who has another movie now, is distinguished by the served model alone."""
     first = next(fixtures.read_examples(world.rating_files["test"]))
     user = fixtures.value(first, raw.USER_ID)
     other = next(
@@ -107,7 +107,7 @@ def test_a_changed_row_of_the_test_split_changes_what_is_served_alone(world, tra
         for movie in trained.catalogue.ids.tolist()
         if movie != fixtures.value(first, raw.MOVIE_ID)
     )
-    ask = (asked([user]), {"k": 10**6, "timestamp": NOW, "exclude_seen": False})
+    request = (requests_of([user]), {"k": 10**6, "timestamp": NOW, "exclude_seen": False})
     answers = []
     for movie in (fixtures.value(first, raw.MOVIE_ID), other):
         rows = [copied(first, movie_id=movie)]
@@ -122,7 +122,7 @@ def test_a_changed_row_of_the_test_split_changes_what_is_served_alone(world, tra
         served, evaluated = (made_of(trained, data, one) for one in (known, data))
         answers.append(
             (
-                recommended(served, *ask),
+                recommended(served, *request),
                 Evaluation(evaluated, data.ratings_per_movie).evaluate(
                     tf.constant([first.SerializeToString()])
                 ),
@@ -162,8 +162,8 @@ def recommended(serving, profiles, options):
     return answer["score"][0][np.argsort(answer["movie_id"][0])]
 
 
-def test_who_was_fitted_nowhere_is_their_events(world, trained, tmp_path):
-    """A user of the test split alone: as a stranger who tells the same."""
+def test_a_user_of_the_test_split_alone_is_answered_by_their_events(world, trained, tmp_path):
+    """The answer is that for an unknown user whose request has the same events."""
     first = next(fixtures.read_examples(world.rating_files["test"]))
     movies = trained.catalogue.ids[[3, 9, 27]].tolist()
     rows = [
@@ -178,24 +178,24 @@ def test_who_was_fitted_nowhere_is_their_events(world, trained, tmp_path):
         raw.MOVIELENS,
     )
     assert len(known.users.ids) == len(data.users.ids) + 1
-    asks = Eager(made_of(trained, data, known))
+    eager = Eager(made_of(trained, data, known))
     everything = {"k": 10**6, "timestamp": NOW}
-    answer = fixtures.recommend(asks, {"user_id": "newcomer"}, **everything)
+    answer = fixtures.recommend(eager, {"user_id": "newcomer"}, **everything)
     assert not set(answer["movie_id"][0]) & set(movies)
     profile = {
         feature.name: fixtures.as_text(fixtures.value(first, feature))
         for feature in fixtures.USER_FIELDS
     } | {"user_id": "nobody"}
-    # A stranger's residuals are to the mean of all, the newcomer's to their own, which is 4.
+    # Residuals of an unknown user are to the mean of all, the newcomer's to their own, which is 4.
     mean = float(known.interactions.rating.astype(np.float64).mean())
-    told = [(0, m.decode(), s - 4.0 + mean) for m, s in zip(movies, (5.0, 3.0, 4.0), strict=True)]
-    stranger = fixtures.recommend(asks, profile, recent=[told], **everything)
+    events = [(0, m.decode(), s - 4.0 + mean) for m, s in zip(movies, (5.0, 3.0, 4.0), strict=True)]
+    stranger = fixtures.recommend(eager, profile, recent=[events], **everything)
     np.testing.assert_allclose(answer["score"], stranger["score"], atol=1e-3)
     stars = [
         (0, movie.decode(), given) for movie, given in zip(movies, (5.0, 3.0, 4.0), strict=True)
     ]
     ratings = fixtures.rank(
-        asks,
+        eager,
         {"user_id": "newcomer"},
         profile,
         movies=[["1"], ["1"]],

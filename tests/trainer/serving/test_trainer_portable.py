@@ -31,29 +31,29 @@ import json, sys
 import tensorflow as tf
 
 model = tf.saved_model.load(sys.argv[1])
-asked = json.loads(sys.argv[2])
+given = json.loads(sys.argv[2])
 users = {
-    "user_id": tf.constant(asked["user_id"]),
+    "user_id": tf.constant(given["user_id"]),
     "user_gender": tf.constant(["", "Female"]),
     "raw_user_age": tf.constant([0.0, 31.0]),
     "user_occupation_text": tf.constant(["", "writer"]),
     "user_zip_code": tf.constant(["", "94110"]),
-    "timestamp": tf.constant([asked["time"]] * 2, tf.int64),
-    "recent_movie_ids": tf.constant([[""], [asked["movies"][0]]]),
+    "timestamp": tf.constant([given["time"]] * 2, tf.int64),
+    "recent_movie_ids": tf.constant([[""], [given["movies"][0]]]),
     "recent_timestamps": tf.constant([[0], [0]], tf.int64),
     "recent_ratings": tf.constant([[0.0], [0.0]]),
 }
 recommended = model.signatures["recommend"](
     **users,
     k=tf.constant(5),
-    exclude_movie_ids=tf.constant([asked["exclude"]] * 2),
+    exclude_movie_ids=tf.constant([given["exclude"]] * 2),
     exclude_seen=tf.constant(True),
 )
-ranked = model.signatures["rank"](**users, movie_ids=tf.constant([asked["movies"]] * 2))
+ranked = model.signatures["rank"](**users, movie_ids=tf.constant([given["movies"]] * 2))
 example = tf.train.Example()
-example.features.feature["user_id"].bytes_list.value.append(asked["user_id"][0].encode())
-example.features.feature["movie_id"].bytes_list.value.append(asked["movies"][0].encode())
-example.features.feature["timestamp"].int64_list.value.append(asked["time"])
+example.features.feature["user_id"].bytes_list.value.append(given["user_id"][0].encode())
+example.features.feature["movie_id"].bytes_list.value.append(given["movies"][0].encode())
+example.features.feature["timestamp"].int64_list.value.append(given["time"])
 serialized = tf.constant([example.SerializeToString()])
 predicted = model.signatures["serving_default"](serialized)
 print("ANSWER " + json.dumps({
@@ -74,7 +74,7 @@ def question(trained):
         "user_id": [trained.users.ids[0].decode(), "nobody"],
         "time": 4_000_000_000,
         "exclude": ids[:3],
-        "movies": [ids[4], "no-such-film"],
+        "movies": [ids[4], "no-such-movie"],
     }
 
 

@@ -176,7 +176,7 @@ def test_scores_that_are_no_numbers_rank_last(trained):
         serving.candidates.assign(before)
 
 
-@pytest.mark.parametrize("movie", ["no-such-film", "", " 1"])
+@pytest.mark.parametrize("movie", ["no-such-movie", "", " 1"])
 def test_an_unknown_movie_has_rank_minus_one_and_stars(model, trained, movie):
     example = fixtures.to_example(
         user_id=trained.users.ids[0], movie_id=movie, timestamp=880_000_000
@@ -189,11 +189,11 @@ def test_an_unknown_movie_has_rank_minus_one_and_stars(model, trained, movie):
 
 def test_a_user_is_known_by_having_rated_something(model, trained):
     users = [trained.users.ids[0], b"nobody", b"", trained.users.ids[-1]]
-    asked = [
+    queries = [
         fixtures.to_example(user_id=user, movie_id=trained.catalogue.ids[0], timestamp=NOW)
         for user in users
     ]
-    assert fixtures.predict(model, *asked)["known_user"].tolist() == [True, False, False, True]
+    assert fixtures.predict(model, *queries)["known_user"].tolist() == [True, False, False, True]
 
 
 def test_an_example_without_any_feature_gets_an_answer(model):
@@ -245,7 +245,7 @@ def test_the_label_does_not_change_an_answer(model, test_rows):
 
 
 SCORE_TERMS = 300
-"""Products in a score: blocks of taste, history and recency, and EASE's weights."""
+"""Products in a score: blocks of long-term retrieval, history and recency, and EASE's weights."""
 
 
 def check_recommendations(answer, row, oracle, profile, time, k, excluded, exclude_seen):
@@ -295,7 +295,7 @@ def test_recommended_stars_are_those_of_rank(model, trained):
 @given(data=st.data())
 def test_no_excluded_or_seen_movie_is_ever_recommended(model, oracle, trained, profiles, data):
     ids = [movie.decode() for movie in trained.catalogue.ids.tolist()]
-    one_id = st.one_of(st.sampled_from(ids), st.sampled_from(["", "no-such-film", "-1"]))
+    one_id = st.one_of(st.sampled_from(ids), st.sampled_from(["", "no-such-movie", "-1"]))
     some_ids = st.lists(one_id, max_size=40)
     # Long lists leave fewer than k.
     most_ids = st.sets(st.sampled_from(ids), max_size=8).map(lambda kept: sorted({*ids} - kept))
@@ -321,7 +321,7 @@ def test_no_excluded_or_seen_movie_is_ever_recommended(model, oracle, trained, p
         check_recommendations(answer, row, oracle, profile, NOW, k, excluded, exclude_seen)
 
 
-def test_seen_movies_come_back_when_asked_for(model, oracle, trained, profiles):
+def test_seen_movies_come_back_when_they_are_not_excluded(model, oracle, trained, profiles):
     user = trained.users.ids[0]
     everything = fixtures.recommend(
         model, {"user_id": user.decode()}, k=10**6, exclude_seen=False, timestamp=NOW
@@ -362,8 +362,8 @@ def test_stars_equal_the_oracles(model, oracle, trained, profiles):
     user = trained.users.ids[1]
     movies = trained.catalogue.ids[[0, 7, 30]].tolist()
     times = [880_000_000, NOW]
-    asked = [{"user_id": user.decode()}, STRANGER]
-    answer = fixtures.rank(model, *asked, movies=[movies, movies[::-1]], timestamp=times)
+    queries = [{"user_id": user.decode()}, STRANGER]
+    answer = fixtures.rank(model, *queries, movies=[movies, movies[::-1]], timestamp=times)
     for row, (profile, order) in enumerate([(profiles[user], movies), (STRANGER, movies[::-1])]):
         expected = [oracle.stars(profile, times[row], oracle.movies[movie]) for movie in order]
         np.testing.assert_allclose(answer["predicted_rating"][row], expected, atol=1e-4)
@@ -373,7 +373,7 @@ def test_stars_equal_the_oracles(model, oracle, trained, profiles):
 
 
 def test_unknown_movies_get_stars_and_no_title(model, trained):
-    answer = fixtures.rank(model, known(trained, 0), movies=[["no-such-film", "", "1"]])
+    answer = fixtures.rank(model, known(trained, 0), movies=[["no-such-movie", "", "1"]])
     assert answer["movie_title"][0].tolist()[:2] == [b"", b""]
     assert answer["movie_title"][0][2] != b""
     assert ((answer["predicted_rating"] >= 1) & (answer["predicted_rating"] <= 5)).all()
@@ -405,20 +405,20 @@ TIMES = st.one_of(st.sampled_from([0, -1, 1, 880_000_000, NOW]), st.integers(-(2
 
 
 @examples(60)
-@given(asked=st.lists(st.tuples(PROFILES, TIMES), min_size=1, max_size=4))
-def test_any_profile_gets_a_sensible_answer(model, trained, asked):
-    profiles, times = [profile for profile, _ in asked], [time for _, time in asked]
-    movies = [["1", "", "no-such-film"]] * len(asked)
+@given(queries=st.lists(st.tuples(PROFILES, TIMES), min_size=1, max_size=4))
+def test_any_profile_gets_a_sensible_answer(model, trained, queries):
+    profiles, times = [profile for profile, _ in queries], [time for _, time in queries]
+    movies = [["1", "", "no-such-movie"]] * len(queries)
     ranked = fixtures.rank(model, *profiles, movies=movies, timestamp=times)
     stars = ranked["predicted_rating"]
     assert ((stars >= 1) & (stars <= 5)).all()
     answer = fixtures.recommend(model, *profiles, k=5, timestamp=times)
-    assert answer["count"].tolist() == [5] * len(asked)
+    assert answer["count"].tolist() == [5] * len(queries)
     assert np.isfinite(answer["score"]).all()
     stars = answer["predicted_rating"]
     assert ((stars >= 1) & (stars <= 5)).all()
     examples = [
-        fixtures.to_example(movie_id="1", timestamp=time, **profile) for profile, time in asked
+        fixtures.to_example(movie_id="1", timestamp=time, **profile) for profile, time in queries
     ]
     found = fixtures.predict(model, *examples)
     assert (found["in_session_rank"] >= 1).all()
@@ -436,32 +436,36 @@ def test_a_known_user_need_not_repeat_the_profile(model, trained, profiles):
     for user in trained.users.ids[:6].tolist():
         full = profiles[user]
         bare = {"user_id": user.decode()}
-        asked = [full, bare, *({**full, name: ""} for name in full if isinstance(full[name], str))]
-        asked = [profile if profile["user_id"] else full for profile in asked]
-        asked.append({**full, "raw_user_age": 0.0})
-        asked.append({**full, "user_gender": "  "})
-        answer = fixtures.recommend(model, *asked, timestamp=880_000_000)
+        queries = [
+            full,
+            bare,
+            *({**full, name: ""} for name in full if isinstance(full[name], str)),
+        ]
+        queries = [profile if profile["user_id"] else full for profile in queries]
+        queries.append({**full, "raw_user_age": 0.0})
+        queries.append({**full, "user_gender": "  "})
+        answer = fixtures.recommend(model, *queries, timestamp=880_000_000)
         ranked = fixtures.rank(
-            model, *asked, movies=[["1", "2"]] * len(asked), timestamp=880_000_000
+            model, *queries, movies=[["1", "2"]] * len(queries), timestamp=880_000_000
         )
         for values in (answer["score"], ranked["predicted_rating"]):
-            np.testing.assert_allclose(values, np.tile(values[:1], [len(asked), 1]), atol=1e-5)
+            np.testing.assert_allclose(values, np.tile(values[:1], [len(queries), 1]), atol=1e-5)
 
 
 def test_what_is_said_about_a_known_user_outweighs_the_stored_profile(model, oracle, trained):
     user = trained.users.ids[0].decode()
-    said = {**STRANGER, "user_id": user}
-    answer = fixtures.recommend(model, said, timestamp=NOW)
-    check_recommendations(answer, 0, oracle, said, NOW, 10, [], True)
+    profile = {**STRANGER, "user_id": user}
+    answer = fixtures.recommend(model, profile, timestamp=NOW)
+    check_recommendations(answer, 0, oracle, profile, NOW, 10, [], True)
 
 
 def test_time_zero_means_now(model, trained):
     """At time 0 no event would be earlier; now, all of them are, long ago."""
     user = trained.users.ids[0]
     last = int(trained.interactions.timestamp[trained.interactions.offsets[1] - 1])
-    asked = {"user_id": user.decode()}
+    query = {"user_id": user.decode()}
     at = {
-        time: fixtures.recommend(model, asked, k=10**6, timestamp=time)["score"]
+        time: fixtures.recommend(model, query, k=10**6, timestamp=time)["score"]
         for time in (0, -7, NOW, last + 5)
     }
     np.testing.assert_allclose(at[0], at[NOW], atol=1e-5)
@@ -470,11 +474,11 @@ def test_time_zero_means_now(model, trained):
 
 
 def test_each_row_of_a_batch_is_answered_as_if_alone(model, trained):
-    asked = [known(trained, 0), STRANGER, {}, known(trained, 9)]
+    queries = [known(trained, 0), STRANGER, {}, known(trained, 9)]
     times = [880_000_000, NOW, 1, 0]
     exclude = [["1", "2"], [], ["3"], []]
-    together = fixtures.recommend(model, *asked, k=7, exclude=exclude, timestamp=times)
-    for row, profile in enumerate(asked):
+    together = fixtures.recommend(model, *queries, k=7, exclude=exclude, timestamp=times)
+    for row, profile in enumerate(queries):
         alone = fixtures.recommend(
             model, profile, k=7, exclude=[exclude[row]], timestamp=times[row]
         )
@@ -541,9 +545,7 @@ def rows_and_ids(trained, *rows):
     return [trained.catalogue.ids[row].decode() for row in rows]
 
 
-def test_films_a_stranger_names_change_the_recommendations_and_are_not_among_them(
-    model, oracle, trained
-):
+def test_movies_named_by_an_unknown_user_change_the_list_and_are_not_in_it(model, oracle, trained):
     rows = [3, 17, 40]
     recent = [[(0, movie) for movie in rows_and_ids(trained, *rows)]]
     answer = fixtures.recommend(model, STRANGER, k=20, timestamp=NOW, recent=recent)
@@ -555,16 +557,14 @@ def test_films_a_stranger_names_change_the_recommendations_and_are_not_among_the
     assert without["movie_id"][0].tolist() != answer["movie_id"][0].tolist()
 
 
-def test_times_of_what_was_just_seen_count_as_those_of_the_history(
-    model, oracle, trained, profiles
-):
+def test_times_of_recent_events_count_as_those_of_the_history(model, oracle, trained, profiles):
     user = trained.users.ids[6]
     seen = {row for _, row in oracle.history(user)}
     rows = [row for row in range(20) if row not in seen][:3]
     events = [(NOW - 40, rows[0]), (NOW - 5, rows[1]), (0, rows[2])]
-    said = [[(time, rows_and_ids(trained, row)[0]) for time, row in events]]
+    recent = [[(time, rows_and_ids(trained, row)[0]) for time, row in events]]
     profile = {"user_id": user.decode()}
-    answer = fixtures.recommend(model, profile, k=10, timestamp=NOW, recent=said)
+    answer = fixtures.recommend(model, profile, k=10, timestamp=NOW, recent=recent)
     scores = oracle.scores(user, profiles[user], NOW, events)
     stored = fixtures.recommend(model, profile, k=10, timestamp=NOW)
     assert answer["score"][0].tolist() != stored["score"][0].tolist()
@@ -573,16 +573,16 @@ def test_times_of_what_was_just_seen_count_as_those_of_the_history(
     np.testing.assert_allclose(answer["score"][0], allowed[:10], atol=1e-4)
 
 
-def test_naming_a_film_twice_unknown_ones_or_known_ones_changes_nothing(model, trained):
+def test_naming_a_movie_twice_unknown_ones_or_known_ones_changes_nothing(model, trained):
     user = trained.users.ids[2]
     held = trained.interactions
     own = trained.catalogue.ids[held.movie_row[held.user_row == 2][0]].decode()
     profile = {"user_id": user.decode()}
     plain = fixtures.recommend(model, profile, timestamp=NOW)
-    told = fixtures.recommend(
-        model, profile, timestamp=NOW, recent=[[(0, own), (0, "no-such-film"), (0, "")]]
+    repeated = fixtures.recommend(
+        model, profile, timestamp=NOW, recent=[[(0, own), (0, "no-such-movie"), (0, "")]]
     )
-    np.testing.assert_allclose(plain["score"], told["score"], atol=1e-5)
+    np.testing.assert_allclose(plain["score"], repeated["score"], atol=1e-5)
     movie = rows_and_ids(trained, 9)[0]
     once = fixtures.recommend(model, STRANGER, timestamp=NOW, recent=[[(0, movie)]])
     twice = fixtures.recommend(model, STRANGER, timestamp=NOW, recent=[[(0, movie), (0, movie)]])
@@ -596,7 +596,7 @@ def test_similar_movies_have_the_highest_cosines(model, trained):
     vectors = trained.serving.retrieval.similarity_vectors().numpy().astype(np.float64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     movie = trained.catalogue.ids[4]
-    answer = fixtures.similar(model, movie, "no-such-film", k=5)
+    answer = fixtures.similar(model, movie, "no-such-movie", k=5)
     cosines = np.delete(vectors @ vectors[4], 4)
     np.testing.assert_allclose(answer["similarity"][0], np.sort(cosines)[::-1][:5], atol=1e-5)
     assert movie not in answer["movie_id"][0]
@@ -604,7 +604,7 @@ def test_similar_movies_have_the_highest_cosines(model, trained):
     assert set(answer["movie_id"][1]) == {b""}
 
 
-def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, trained, profiles):
+def test_contributions_are_what_the_score_loses_without_the_movie(model, oracle, trained, profiles):
     """For the linear parts exactly, for the autoencoder's tanh nearly: by finite differences."""
     user = trained.users.ids[1]
     history = [row for _, row in oracle.history(user)]
@@ -633,7 +633,7 @@ def test_contributions_are_what_the_score_loses_without_the_film(model, oracle, 
     np.testing.assert_allclose(contribution, expected, atol=1e-4)
 
 
-def test_no_reason_is_a_film_that_was_rated_below_the_users_mean(model, world, oracle, trained):
+def test_no_reason_is_a_movie_that_was_rated_below_the_users_mean(model, world, oracle, trained):
     """Asked for every reason of every movie, with the stars of the Examples."""
     stars = {}
     for split in fixtures.SMALL.train.splits:
@@ -658,7 +658,7 @@ def test_no_reason_is_a_film_that_was_rated_below_the_users_mean(model, world, o
 
 
 @pytest.mark.parametrize("ago", [0, 60])
-def test_a_film_given_one_star_is_no_reason(model, trained, ago):
+def test_a_movie_given_one_star_is_no_reason(model, trained, ago):
     """Of somebody new, in a session and outside of one."""
     movies = rows_and_ids(trained, *range(12))
     time = NOW - ago if ago else 0
@@ -710,8 +710,8 @@ def contributions_of(oracle, user):
 
 def test_unknown_users_and_movies_are_explained_by_nothing(model, trained):
     movie = trained.catalogue.ids[0]
-    answer = fixtures.explain(model, STRANGER, movies=[[movie, "no-such-film"]], timestamp=NOW)
+    answer = fixtures.explain(model, STRANGER, movies=[[movie, "no-such-movie"]], timestamp=NOW)
     assert (answer["contribution"] == 0).all()
     recent = [[(0, rows_and_ids(trained, 5)[0])]]
-    told = fixtures.explain(model, STRANGER, movies=[[movie]], timestamp=NOW, recent=recent)
-    assert set(told["because_movie_id"].reshape(-1)) <= {b"", trained.catalogue.ids[5]}
+    explained = fixtures.explain(model, STRANGER, movies=[[movie]], timestamp=NOW, recent=recent)
+    assert set(explained["because_movie_id"].reshape(-1)) <= {b"", trained.catalogue.ids[5]}

@@ -107,9 +107,9 @@ def test_a_rating_counts_as_its_difference_to_the_mean(model, oracle, trained, p
         }
         nan = all_scores(model, trained, profile, NOW, named(trained, [(0, row, float("nan"))]))
         np.testing.assert_array_equal(nan, by_stars[0.0])
-        said = profile if user == b"nobody" else {**profiles[user], **profile}
+        features = profile if user == b"nobody" else {**profiles[user], **profile}
         for stars in (0.0, 1.0, 5.0):
-            expected = oracle.scores(user, said, NOW, [(0, row, stars)])
+            expected = oracle.scores(user, features, NOW, [(0, row, stars)])
             np.testing.assert_allclose(by_stars[stars], expected, atol=1e-4)
         assert np.abs(by_stars[1.0] - by_stars[5.0]).max() > 1e-3
         np.testing.assert_allclose(by_stars[9.0], by_stars[5.0], atol=1e-5)

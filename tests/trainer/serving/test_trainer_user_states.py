@@ -7,7 +7,7 @@ NOW = 1_800_000_000
 STRANGER = {"user_id": "nobody", "user_gender": "F", "raw_user_age": 31.0}
 
 
-def asked(trained, oracle, events):
+def events_and_rows(trained, oracle, events):
     """The request's events by id, and the oracle's by row."""
     ids = trained.catalogue.ids
     named = [(time, ids[place].decode(), stars) for time, place, stars in events]
@@ -19,7 +19,7 @@ def test_stars_follow_the_requests_events(model, oracle, trained, profiles):
     known = {movie for _, movie in oracle.history(user)}
     new = [place for place in range(len(trained.catalogue.ids)) if place not in known][:4]
     events = [(0, new[0], 5.0), (NOW - 60, new[1], 1.0), (0, new[2], 0.0), (0, min(known), 1.0)]
-    named, rows = asked(trained, oracle, events)
+    named, rows = events_and_rows(trained, oracle, events)
     movies = trained.catalogue.ids[[new[3], *list(known)[:2]]].tolist()
     profile = {"user_id": user.decode()}
     answer = fixtures.rank(
@@ -41,7 +41,7 @@ def test_stars_follow_the_requests_events(model, oracle, trained, profiles):
 
 
 def test_recommended_movies_have_the_same_stars_as_ranked_ones(model, oracle, trained):
-    named, _ = asked(trained, oracle, [(0, 3, 5.0), (0, 8, 1.0)])
+    named, _ = events_and_rows(trained, oracle, [(0, 3, 5.0), (0, 8, 1.0)])
     found = fixtures.recommend(model, STRANGER, timestamp=NOW, recent=[named], k=5)
     again = fixtures.rank(
         model, STRANGER, movies=found["movie_id"].tolist(), timestamp=NOW, recent=[named]
