@@ -217,7 +217,7 @@ def test_command_remakes_the_report_of_the_latest_run(run_output, tmp_path, caps
     path = output / "report" / "index.html"
     assert capsys.readouterr().out.strip() == str(path)
     page = path.read_text(encoding="utf-8")
-    assert "sample, random split, seed 42" in page
+    assert "sample, random split, split seed 42" in page
 
 
 def test_command_without_a_run_says_what_to_do(tmp_path, capsys):
