@@ -11,6 +11,7 @@ TOP_LEVEL = (
     "pipeline",
     "schema",
     "serving",
+    "sources",
     "storage",
     "trainer",
     "transform",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from components.errors import InputError
+from sources.errors import InputError
 
 INTERRUPTED = 130
 """The exit code of a command that was stopped from the keyboard."""

@@ -25,8 +25,8 @@ from benchmarks.compare.data import Task
 from benchmarks.compare.methods import RECALL_10, RECALL_100, RMSE, USER_NDCG, measure
 from benchmarks.compare.report import TRAIN_CPU_SECONDS
 from benchmarks.compare.runner import splits_of
-from components.errors import InputError
 from schema.scenarios import IN_SESSION, metric_name
+from sources.errors import InputError
 
 if TYPE_CHECKING:
     from trainer.config import TrainerConfig

@@ -1,4 +1,4 @@
-"""Names that several packages share: splits, data sets, components, and files of a run."""
+"""Names that several packages share: splits, components, and files of a run."""
 
 from __future__ import annotations
 
@@ -24,21 +24,6 @@ MODEL_KIND: Final = "kind"
 
 EVALUATION_VERSION: Final = "evaluation_version"
 """Custom property of a model: the version of its signature for the evaluation."""
-
-# -- data sets -----------------------------------------------------------------------------
-
-ML_100K: Final = "ml-100k"
-SAMPLE: Final = "sample"
-CUSTOM: Final = "custom"
-AUTO: Final = "auto"
-
-DatasetName = Literal["ml-100k", "sample", "custom"]
-DatasetChoice = Literal["auto", "ml-100k", "sample"]
-DATASET_CHOICES: tuple[DatasetChoice, ...] = (AUTO, ML_100K, SAMPLE)
-"""What a person may ask for by name."""
-
-DATA_VARIABLE: Final = "MOVIELENS_DIR"
-"""Environment variable: folder of raw files, where no option names one."""
 
 # -- components ----------------------------------------------------------------------------
 

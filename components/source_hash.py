@@ -22,7 +22,7 @@ def source_digest(*packages: str, root: Path = _PROJECT_ROOT) -> str:
     """Returns a hash over the source files of packages, such as "trainer", with all below them.
 
     Args:
-      packages: folders relative to the project's root, e.g. "components/data".
+      packages: folders relative to the project's root, e.g. "sources".
       root: the project's root.
 
     Raises:

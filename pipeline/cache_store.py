@@ -14,8 +14,8 @@ import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 
-from components.errors import InputError
 from pipeline.config import OutputPaths
+from sources.errors import InputError
 
 _TABLE = "MLMDEnv"
 """Every store of ML Metadata has it."""

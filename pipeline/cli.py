@@ -7,10 +7,11 @@ import contextlib
 import signal
 from collections.abc import Sequence
 
-from components.data.report import DEFAULT_MAX_LOSS
-from components.errors import PipelineError
-from components.names import DATASET_CHOICES, SPLIT_METHODS
+from components.names import SPLIT_METHODS
 from pipeline.config import INVALID_ZIPS, MODELS, RunConfig
+from sources.cleaning_log import DEFAULT_MAX_LOSS
+from sources.errors import PipelineError
+from sources.names import DATASET_CHOICES
 from storage import environment
 from storage.errors import PathError
 from storage.paths import local_path

@@ -8,23 +8,19 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from components.data.report import DEFAULT_MAX_LOSS
-from components.errors import InputError
 from components.names import (
     ANOMALIES_FILE,
-    AUTO,
-    DATA_VARIABLE,
     LOG_FILE,
     METADATA_FILE,
-    ML_100K,
     PIPELINE_ROOT,
     REPORT_FILE,
-    SAMPLE,
     SERVING_FOLDER,
     SUMMARY_FILE,
-    DatasetChoice,
     SplitMethod,
 )
+from sources.cleaning_log import DEFAULT_MAX_LOSS
+from sources.errors import InputError
+from sources.names import AUTO, DATA_VARIABLE, ML_100K, SAMPLE, DatasetChoice
 from storage.paths import local_path
 
 InvalidZip = Literal["keep", "drop"]

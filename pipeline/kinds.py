@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.data.source import DataSource
-from components.errors import InputError
-from components.names import CUSTOM, ML_100K, SAMPLE, SPLIT_METHODS
+from components.names import SPLIT_METHODS
 from components.pusher.kind import Kind, read_kind, read_served
 from components.pusher.publish import newest_version
 from pipeline.config import OutputPaths, RunConfig
+from sources.errors import InputError
+from sources.names import CUSTOM, ML_100K, SAMPLE
+from sources.source import DataSource
 from storage.paths import read_json
 
 _NAME_LENGTH = 40

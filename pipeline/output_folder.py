@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from components.errors import InputError
 from components.names import LOG_FILE, METADATA_FILE, PIPELINE_ROOT, REPORT_FILE, SUMMARY_FILE
 from pipeline.config import OutputPaths
+from sources.errors import InputError
 from storage import paths as storage
 from storage.errors import FULL_DISK
 

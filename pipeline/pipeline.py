@@ -93,13 +93,13 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
     """Builds the pipeline: raw files in, a blessed and pushed model out."""
     ratings = keyed_by_source(
         RatingsGen(config.data_dir, config.example_gen),
-        "components/data",
+        "sources",
         "components/example_gen",
         "schema",
     )
     movies = keyed_by_source(
         MoviesGen(config.data_dir, config.example_gen),
-        "components/data",
+        "sources",
         "components/example_gen",
         "schema",
     )
@@ -207,7 +207,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         ),
         "components/report",
         "components/examples",
-        "components/data",
+        "sources",
         "components/evaluation",
         "components/gate",
         "metrics",

@@ -12,16 +12,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.data import download, files, metadata, progress, source
-from components.data.report import DEFAULT_MAX_LOSS, LossLimits, WranglingReport
-from components.errors import InputError, PipelineError
 from components.names import (
     ANOMALIES_FILE,
     ANOMALY_GATE,
-    DATA_VARIABLE,
     EVALUATOR,
     LATEST_BLESSED_MODEL,
-    ML_100K,
     PUSHER,
     RATINGS_GEN,
     REPORT_GEN,
@@ -32,6 +27,10 @@ from pipeline import summary as summaries
 from pipeline.config import Model, OutputPaths, RunConfig
 from pipeline.console import Screen
 from pipeline.logs import captured_output
+from sources import download, files, metadata, progress, source
+from sources.cleaning_log import DEFAULT_MAX_LOSS, CleaningLog, LossLimits
+from sources.errors import InputError, PipelineError
+from sources.names import DATA_VARIABLE, ML_100K
 from storage import environment
 from storage import paths as storage
 from storage.errors import FULL_DISK, PathError
@@ -360,7 +359,7 @@ def check_losses(report: Mapping[str, Any], max_loss: float) -> None:
     Raises:
       InputError: it is more than the share `max_loss`.
     """
-    WranglingReport.from_json(report).check(LossLimits.of(max_loss))
+    CleaningLog.from_json(report).check(LossLimits.of(max_loss))
 
 
 def _publish(found: Path, path: Path) -> None:

@@ -13,9 +13,6 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from components.data.report import COUNTS, asked_for, describe_missing
-from components.data.source import DataSource
-from components.errors import AnomaliesError, PipelineError
 from components.evaluation.directions import HIGH, LOW, LOWER_IS_BETTER
 from components.example_gen.held_out import NEW_IN_TEST, TEST_KEY
 from components.names import SPLITS
@@ -23,6 +20,9 @@ from components.pusher.kind import EvaluationScope, Kind
 from pipeline.config import OutputPaths
 from pipeline.console import Screen
 from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
+from sources.cleaning_log import COUNTS, asked_for, describe_missing
+from sources.errors import AnomaliesError, PipelineError
+from sources.source import DataSource
 from storage.paths import write_text
 
 PUSHED, UP_TO_DATE, NOT_BLESSED = "pushed", "up_to_date", "not_blessed"

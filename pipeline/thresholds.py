@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from components.evaluation.config import Thresholds
-from components.names import ML_100K, SplitMethod
+from components.names import SplitMethod
+from sources.names import ML_100K
 
 _ANY_DATA = Thresholds(min_rating_r_squared=0.0, min_recall_at_100_over_popularity=0.0)
 """What a sound model reaches on any data: it rates better than the mean rating does, and finds

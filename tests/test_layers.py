@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (
     {"schema", "storage", "metrics"},
+    {"sources"},
     {"components"},
     {"transform"},
     {"trainer"},

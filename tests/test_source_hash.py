@@ -27,6 +27,7 @@ TOP_LEVEL = {
     "pipeline",
     "schema",
     "serving",
+    "sources",
     "storage",
     "trainer",
     "transform",
@@ -119,11 +120,11 @@ def test_the_digest_is_a_parameter_of_the_compiled_component(tmp_path):
     same = options()
     plain = compiled(tmp_path, RatingsGen(tmp_path, same))["parameters"]["parameters"]
     component = RatingsGen(tmp_path, same)
-    keyed = keyed_by_source(component, "components/data", "schema")
+    keyed = keyed_by_source(component, "sources", "schema")
     assert keyed is component
     parameters = compiled(tmp_path, keyed)["parameters"]["parameters"]
     digest = parameters.pop("source_digest")["fieldValue"]["stringValue"]
-    assert digest == source_digest("components/data", "schema")
+    assert digest == source_digest("sources", "schema")
     assert parameters == plain
 
 
@@ -182,7 +183,7 @@ def reached(packages):
 
 HARMLESS = {
     # Messages, and what is shown while running.
-    "components.errors",
+    "sources.errors",
     "components.progress",
     # Where bytes go, not which: paths and the writing of whole files.
     "storage",

@@ -29,7 +29,7 @@ def test_a_module_that_loads_tensorflow_is_heavy(tmp_path, text):
     [
         "import numpy",
         "from metrics import ranking",
-        "from components.errors import InputError",
+        "from sources.errors import InputError",
         "if TYPE_CHECKING:\n    import tensorflow",
         "def later():\n    import tensorflow",
     ],

@@ -24,13 +24,13 @@ from tfx.components.trainer import fn_args_utils
 from tfx.components.tuner.component import TunerFnResult
 
 from components import progress
-from components.errors import InputError
 from components.examples.reading import parse, serialized_batches
 from components.names import TRAIN, VALIDATION
 from metrics import ranking, rating
 from schema import predictions
 from schema.features import FEATURES_KEY, FeatureTable
 from schema.scenarios import NEXT_VISIT, SCENARIOS, metric_name
+from sources.errors import InputError
 from trainer import run
 from trainer.config import TrainerConfig, TunerConfig
 from trainer.data import reading

@@ -28,8 +28,8 @@ from benchmarks.compare import baselines_rating, baselines_retrieval, data, repo
 from benchmarks.compare.cache import Cache
 from benchmarks.compare.methods import Method
 from benchmarks.compare.runner import Runner, Say, splits_of
-from components.errors import InputError
-from components.names import ML_100K
+from sources.errors import InputError
+from sources.names import ML_100K
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BASELINES_PYTHON = ROOT / ".venv-compare" / "bin" / "python"

@@ -15,8 +15,8 @@ import scipy.sparse
 
 from benchmarks.compare import movielens_1m
 from benchmarks.compare.protocols import FloatArray, IntArray, Split
-from components.errors import InputError
-from components.names import DATA_VARIABLE, ML_100K
+from sources.errors import InputError
+from sources.names import DATA_VARIABLE, ML_100K
 
 FILES = ("u.data", "u.user", "u.item")
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import command
-from components.errors import InputError
+from sources.errors import InputError
 
 VARIABLE = "MOVIELENS_1M_DIR"
 FILES = ("ratings.dat", "users.dat", "movies.dat")

@@ -26,9 +26,6 @@ from benchmarks.compare.data import Data, Task
 from benchmarks.compare.methods import Answer, Asked, Method, Metrics, Params
 from benchmarks.compare.protocols import FloatArray, IntArray, NewUsers
 from benchmarks.compare.report import CROSS, OURS, TRAIN_CPU_SECONDS, TRAIN_SECONDS
-from components.data import source, tables
-from components.data.metadata import join_metadata
-from components.data.ratings import RatingsChunk
 from components.example_gen import records
 from components.examples.reading import parse_first
 from components.source_hash import source_digest
@@ -36,6 +33,9 @@ from schema import features as raw
 from schema import predictions
 from schema.features import MOVIELENS, FeatureTable, Owner
 from schema.scenarios import IN_SESSION, NEXT_VISIT, Scenario
+from sources import source, tables
+from sources.metadata import join_metadata
+from sources.ratings import RatingsChunk
 from trainer import run as trainer_run
 from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfig
 from trainer.data import reading

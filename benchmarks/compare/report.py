@@ -48,8 +48,8 @@ from benchmarks.compare.texts import (
     RATINGS_TITLE,
     SUMMARY_TITLE,
 )
-from components.names import ML_100K
 from schema.scenarios import IN_SESSION, NAMED_MOVIES, NEXT_VISIT, metric_name, new_user
+from sources.names import ML_100K
 
 MARKDOWN, JSON = "RESULTS.md", "results.json"
 CROSS = "cross: "

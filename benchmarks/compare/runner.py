@@ -13,7 +13,8 @@ from benchmarks.compare.cache import Cache, Record
 from benchmarks.compare.data import ML_1M, Data, Task
 from benchmarks.compare.methods import Method, Params, measure
 from benchmarks.compare.protocols import Split
-from components.names import ML_100K, TEST, VALIDATION
+from components.names import TEST, VALIDATION
+from sources.names import ML_100K
 
 MAIN_SEED, OTHER_SEED = 42, 7
 NEW_USER_FOLDS, NEW_USER_FOLDS_1M = 5, 2

@@ -24,17 +24,17 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
 from components import progress
-from components.data import files, ratings, report, tables
-from components.data.metadata import MetadataMatch, join_metadata
-from components.data.ratings import RatingsChunk
-from components.data.report import LossLimits, WranglingReport
-from components.errors import InputError
 from components.example_gen import held_out, records, splits
 from components.example_gen.held_out import TEST_KEY, HeldOut
 from components.example_gen.options import ExampleGenOptions
 from components.example_gen.splits import SplitTimes
 from components.names import MOVIES, SPLITS
 from schema.features import Owner
+from sources import cleaning_log, files, ratings, tables
+from sources.cleaning_log import CleaningLog, LossLimits
+from sources.errors import InputError
+from sources.metadata import MetadataMatch, join_metadata
+from sources.ratings import RatingsChunk
 
 REPORT_FILE = "wrangling.json"
 """Beside the splits of the artifact: rows read, dropped, repaired and so on, by file and reason."""
@@ -127,10 +127,10 @@ class _WritePartition(beam.DoFn):
     def process(self, element: tuple[int, Iterable[RatingsChunk]]) -> Iterator[Any]:
         shard, chunks = element
         whole = ratings.concatenate(chunks)
-        whole, duplicates, superseded = ratings.drop_exact_duplicates(whole)
-        found = WranglingReport()
-        found.drop(files.RATINGS, report.EXACT_DUPLICATE, duplicates)
-        found.drop(files.RATINGS, report.SUPERSEDED, superseded)
+        whole, duplicates, superseded = ratings.keep_latest_rating(whole)
+        found = CleaningLog()
+        found.drop(files.RATINGS, cleaning_log.EXACT_DUPLICATE, duplicates)
+        found.drop(files.RATINGS, cleaning_log.SUPERSEDED, superseded)
         yield beam.pvalue.TaggedOutput(_REPORTS, found)
 
         known = _read_tables(self._data_dir, self._options)
@@ -155,8 +155,8 @@ class _WritePartition(beam.DoFn):
             yield SPLITS[number], len(part.user_id)
 
 
-def _merge_reports(found: Iterable[WranglingReport]) -> WranglingReport:
-    return functools.reduce(WranglingReport.merge, found, WranglingReport())
+def _merge_reports(found: Iterable[CleaningLog]) -> CleaningLog:
+    return functools.reduce(CleaningLog.merge, found, CleaningLog())
 
 
 def _write_json(path: str, value: object) -> None:
@@ -286,7 +286,7 @@ def _finish(collected: str, known: _Tables, limits: LossLimits) -> dict[str, Any
     if value["errors"]:
         # Each chunk may have failed, and they come in any order.
         raise min((InputError(**error) for error in value["errors"]), key=str)
-    found = WranglingReport.from_json(value)
+    found = CleaningLog.from_json(value)
     found.read(files.RATINGS, 0)  # an empty file has no chunk that could report it
     found.check(limits)
     found.merge(known.user_report).merge(known.movie_report)
@@ -328,7 +328,7 @@ def _read_times(data_dir: str, options: ExampleGenOptions) -> npt.NDArray[np.int
 
 def _read_chunk(
     path: Path, known: _Tables, options: ExampleGenOptions, start: int, end: int
-) -> tuple[RatingsChunk, WranglingReport]:
+) -> tuple[RatingsChunk, CleaningLog]:
     """Reads and cleans the ratings in a range of bytes; see `read_ratings_chunk`."""
     return ratings.read_ratings_chunk(
         path,

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.data.ratings import RatingsChunk
 from components.example_gen.splits import hash_columns
 from components.names import SPLITS, TEST
+from sources.ratings import RatingsChunk
 
 TEST_KEY = "test"
 """In wrangling.json: the fingerprint of the test rows, and how many are of new users and movies."""

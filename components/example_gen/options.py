@@ -9,9 +9,9 @@ from typing import Any, Literal
 from google.protobuf import json_format, struct_pb2
 from tfx.proto import example_gen_pb2
 
-from components.data.report import DEFAULT_MAX_LOSS, LossLimits
 from components.names import SplitMethod
 from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
+from sources.cleaning_log import DEFAULT_MAX_LOSS, LossLimits
 
 InvalidZip = Literal["keep", "drop"]
 

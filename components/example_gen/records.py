@@ -19,9 +19,9 @@ import pyarrow as pa
 import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
-from components.data import staging
-from components.data.ratings import RatingsChunk
 from schema.features import Feature, FeatureTable, Owner
+from sources import staging
+from sources.ratings import RatingsChunk
 
 _ARROW_TYPES = {"string": pa.binary(), "int64": pa.int64(), "float32": pa.float32()}
 _ROWS_PER_BATCH = 16_384

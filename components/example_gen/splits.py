@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from components.errors import InputError
 from components.names import SPLITS, SplitMethod
+from sources.errors import InputError
 
 SHARES: tuple[float, ...] = (0.7, 0.1, 0.2)
 """Share of the ratings in each of `SPLITS`."""

@@ -13,7 +13,6 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components.errors import AnomaliesError
 from components.gate.anomalies import (
     Anomaly,
     blocking_anomalies,
@@ -22,6 +21,7 @@ from components.gate.anomalies import (
     find_changes,
 )
 from components.names import ANOMALIES_FILE
+from sources.errors import AnomaliesError
 
 ANOMALIES_KEY = "anomalies"
 STATISTICS_KEY = "statistics"

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.names import SAMPLE
 from schema.export_contract import RUN_RECORD
+from sources.names import SAMPLE
 from storage import paths
 
 KIND_FILE = "kind.json"

@@ -24,11 +24,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.errors import InputError
 from components.pusher import kind as kinds
 from components.pusher.kind import Kind
 from components.pusher.manifest import write_manifest
 from schema.export_contract import MANIFEST, RUN_RECORD
+from sources.errors import InputError
 from storage.errors import PathError
 
 TEMPORARY_PREFIX = ".tmp-push-"

@@ -10,8 +10,8 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.errors import InputError
 from components.names import METADATA_FILE, REPORT_FILE
+from sources.errors import InputError
 from storage import environment
 from storage.errors import PathError, cannot_write
 from storage.paths import local_path, standing_in

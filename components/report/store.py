@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from ml_metadata import MetadataStore, errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.errors import InputError
+from sources.errors import InputError
 
 State: TypeAlias = Literal["ran", "failed", "not finished"]
 

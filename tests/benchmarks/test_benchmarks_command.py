@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import command
-from components.errors import InputError
+from sources.errors import InputError
 
 
 def fail(error):

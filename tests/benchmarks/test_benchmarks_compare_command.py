@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.compare import __main__ as command
 from benchmarks.compare import baselines_rating, baselines_retrieval
-from components.errors import InputError
+from sources.errors import InputError
 
 # They need numpy alone, which this environment has as well as the baselines' own.
 LIGHT = tuple(

@@ -8,7 +8,7 @@ from compare_fixtures import Bench, perfect, write_files
 
 from benchmarks.compare import data
 from benchmarks.compare.methods import Answer, Asked, grid
-from components.errors import InputError
+from sources.errors import InputError
 
 
 def nothing(text):

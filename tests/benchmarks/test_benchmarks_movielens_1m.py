@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from benchmarks.compare import data, movielens_1m
-from components.data import ratings, tables
-from components.data.report import WranglingReport
-from components.errors import InputError
 from components.example_gen import splits
 from schema import features
+from sources import ratings, tables
+from sources.cleaning_log import CleaningLog
+from sources.errors import InputError
 
 RATINGS = ("7::3952::5::978300760", "7::1::3::978300760", "12::260::4::978301000")
 USERS = ("12::F::1::10::48067", "7::M::56::16::98107-2117")
@@ -69,7 +69,7 @@ def test_ratings_keep_their_order(converted):
     assert [tuple(map(float, row)) for row in rows] == [
         (*row, place) for place, row in enumerate(expected)
     ]
-    assert isinstance(found, WranglingReport)
+    assert isinstance(found, CleaningLog)
 
 
 def test_the_comparison_reads_rows_by_id_and_places_in_the_file(source, tmp_path):

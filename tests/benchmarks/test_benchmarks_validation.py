@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import validation
-from components.errors import InputError
+from sources.errors import InputError
 from trainer.config import TrainerConfig
 
 FAST = (

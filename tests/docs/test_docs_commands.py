@@ -167,7 +167,7 @@ def test_python_is_always_that_of_the_project():
 
 
 TYPED = ("benchmarks", "components", "docs", "pipeline", "requirements", "schema", "serving",
-         "storage", "trainer", "transform")  # fmt: skip
+         "sources", "storage", "trainer", "transform")  # fmt: skip
 """Folders whose docstrings, messages and pages name commands."""
 
 

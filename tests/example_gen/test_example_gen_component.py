@@ -6,8 +6,8 @@ from tfx.orchestration import metadata
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 
-from components.errors import InputError
 from components.example_gen.component import RatingsGen
+from sources.errors import InputError
 
 pytestmark = pytest.mark.xdist_group("example_gen")
 

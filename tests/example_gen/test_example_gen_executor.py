@@ -13,13 +13,13 @@ from example_artifacts import run_movies, run_ratings, write_raw
 from google.protobuf import json_format
 from tfx_bsl.coders import example_coder
 
-from components.data import files, ratings, tables
-from components.data.describe import capstone_describe
-from components.data.sample import generate_sample
-from components.errors import InputError
 from components.example_gen import records
+from components.report.capstone_table import capstone_describe
 from schema import features as raw
 from schema.features import Feature, FeatureTable, Kind, Owner
+from sources import files, ratings, tables
+from sources.errors import InputError
+from sources.sample import generate_sample
 
 # The fixtures are costly: one worker makes them, once.
 pytestmark = pytest.mark.xdist_group("example_gen")

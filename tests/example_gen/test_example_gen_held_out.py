@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.ratings import RatingsChunk
 from components.example_gen.held_out import HeldOut, merge
+from sources.ratings import RatingsChunk
 
 ROWS = st.dictionaries(
     st.tuples(st.integers(1, 5), st.integers(1, 9)),

@@ -12,9 +12,9 @@ from example_artifacts import needs_real_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.errors import InputError
 from components.example_gen import splits
 from components.names import SPLIT_METHODS, SPLITS
+from sources.errors import InputError
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 MASK = 2**64 - 1

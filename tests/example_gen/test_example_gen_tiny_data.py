@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from raw_files import file_of, read_ratings
 from tiny_data import tiny_data
 
-from components.data.ratings import drop_exact_duplicates
-from components.errors import InputError
 from components.example_gen import splits
 from components.names import SPLITS
+from sources.errors import InputError
+from sources.ratings import keep_latest_rating
 
 
 @given(data=tiny_data(), kind=st.sampled_from(["random", "temporal"]), seed=st.integers(0, 2**31))
@@ -25,7 +25,7 @@ def test_every_rating_is_read_and_put_into_one_split_or_the_split_is_refused(dat
             path, users=data.user_ids.tolist(), movies=data.movie_ids.tolist()
         )
     found.check()
-    chunk, *repeated = drop_exact_duplicates(chunk)
+    chunk, *repeated = keep_latest_rating(chunk)
     assert repeated == [0, 0]
     assert sorted(zip(chunk.user_id, chunk.movie_id, chunk.user_rating, strict=True)) == sorted(
         zip(user, movie, data.rating, strict=True)

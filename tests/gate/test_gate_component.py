@@ -11,9 +11,9 @@ from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.types import standard_artifacts
 
-from components.errors import AnomaliesError
 from components.gate import executor
 from components.gate.component import AnomalyGate, GatePass
+from sources.errors import AnomaliesError
 
 
 def run_gate(folder, splits, strict=1, report_path=None):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pipeline_fixtures import COMPONENTS, Project, versions
 
-from components.data.sample import MARKER_FILE, METADATA_FOLDER, generate_sample
+from sources.sample import MARKER_FILE, METADATA_FOLDER, generate_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_bad_input")]
 

@@ -8,9 +8,9 @@ import pytest
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.errors import InputError
 from pipeline import cache_store, run
 from pipeline.config import OutputPaths
+from sources.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import InputError
 from pipeline import cli
 from pipeline.config import RunConfig
+from sources.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 

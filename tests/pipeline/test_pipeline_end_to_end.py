@@ -25,9 +25,9 @@ from pipeline_fixtures import (
     result_of,
 )
 
-from components.data.sample import MARKER_FILE, generate_sample
 from components.evaluation.directions import LEAK_CHECKED_ROWS
 from components.pusher.kind import Kind
+from sources.sample import MARKER_FILE, generate_sample
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline_end_to_end")]
 

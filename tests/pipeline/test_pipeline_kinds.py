@@ -7,13 +7,13 @@ import pytest
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.data import files
-from components.data.sample import generate_sample
-from components.data.source import DataSource, resolve_source
-from components.errors import InputError
 from components.pusher.kind import Kind, write_kind
 from pipeline import kinds, run
 from pipeline.config import OutputPaths, RunConfig
+from sources import files
+from sources.errors import InputError
+from sources.sample import generate_sample
+from sources.source import DataSource, resolve_source
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from components.errors import InputError
 from pipeline import output_folder
 from pipeline.config import OutputPaths
+from sources.errors import InputError
 
 RUNS = [f"2026-11-26T10-00-0{second}.123456" for second in range(8)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pipeline_fixtures import RESOLVERS, Project, tree_digest
 
-from components.data.sample import MARKER_FILE, METADATA_FOLDER, generate_sample
+from sources.sample import MARKER_FILE, METADATA_FOLDER, generate_sample
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.xdist_group("pipeline_paths")]
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from components import progress
-from components.errors import AnomaliesError, InputError
 from components.evaluation.verdict import ThresholdResult
 from pipeline import run as runs
 from pipeline import summary as summaries
 from pipeline.config import OutputPaths
 from pipeline.console import CACHED, FAILED, RAN, Screen
 from pipeline.logs import captured_output
+from sources.errors import AnomaliesError, InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import InputError
 from components.pusher import publish as publishing
 from components.pusher.publish import Reason, newest_version, publish, tree_digest
+from sources.errors import InputError
 
 ROOT = Path(publishing.__file__).parents[2]
 

@@ -10,7 +10,6 @@ from google.protobuf import json_format
 from tfx import types
 from tfx.types import standard_artifacts
 
-from components.errors import InputError
 from components.example_gen.options import ExampleGenOptions
 from components.report import build, executor, sources
 from components.report import cli as command
@@ -24,6 +23,7 @@ from pipeline import run as runner
 from pipeline.config import RunConfig
 from pipeline.console import FAILED
 from schema.features import MOVIELENS, ZIP_CODE, FeatureTable
+from sources.errors import InputError
 
 pytestmark = [pytest.mark.xdist_group("report")]
 

@@ -11,7 +11,7 @@ import scipy.stats
 from example_artifacts import needs_real_data, run_ratings
 from raw_sample import read_movies, read_ratings, sample_folder
 
-from components.data.describe import COLUMNS, capstone_describe
+from components.report.capstone_table import COLUMNS, capstone_describe
 from components.report.context import Context
 from components.report.counts import count_ratings
 from components.report.groups import binned, cumulative_shares, grouped, leading_share

@@ -14,9 +14,9 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tensorflow_transform.tf_metadata import schema_utils
 from tfx_bsl.coders import example_coder
 
-from components.data import ratings, tables, wrangling
-from components.data.sample import generate_sample
 from schema import features as raw
+from sources import ratings, tables, wrangling
+from sources.sample import generate_sample
 
 pytestmark = pytest.mark.xdist_group("schema")
 

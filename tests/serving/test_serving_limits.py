@@ -205,7 +205,8 @@ import importlib.abc, sys
 
 FORBIDDEN = ("tfx", "tfx_bsl", "apache_beam", "tensorflow_transform", "ml_metadata",
              "tensorflow_data_validation", "tensorflow_model_analysis", "tensorflow_recommenders",
-             "keras", "pandas", "pyarrow", "trainer", "components", "pipeline", "transform")
+             "keras", "pandas", "pyarrow", "trainer", "components", "pipeline", "sources",
+             "transform")
 
 class Forbid(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):

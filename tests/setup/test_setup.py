@@ -19,6 +19,7 @@ TOP_LEVEL = (
     "pipeline",
     "schema",
     "serving",
+    "sources",
     "storage",
     "trainer",
     "transform",

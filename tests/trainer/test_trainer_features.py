@@ -8,11 +8,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import trainer_fixtures as fixtures
 
-from components.data import tables
-from components.data.sample import generate_sample
 from components.evaluation.config import Thresholds, build_eval_config
 from schema import features as raw
 from schema.features import MOVIELENS, Feature, FeatureTable, Kind, Owner
+from sources import tables
+from sources.sample import generate_sample
 from trainer.config import BpmfConfig
 from trainer.retrieval import two_towers
 from transform import outputs as out

@@ -14,8 +14,8 @@ from tfx.types import standard_artifacts
 from tuning_fixtures import artifact_at, examples_of
 
 from components import progress
-from components.errors import InputError
 from schema.features import MOVIELENS
+from sources.errors import InputError
 from trainer import run, tuning
 from trainer.component import Trainer
 from trainer.config import (

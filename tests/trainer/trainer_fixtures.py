@@ -22,11 +22,11 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx_bsl.public import tfxio
 
 from components import progress
-from components.data.sample import generate_sample
 from components.example_gen import executor
 from components.example_gen.options import ExampleGenOptions
 from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
 from schema import features as raw
+from sources.sample import generate_sample
 from trainer import run
 from trainer.config import BpmfConfig, LongTermConfig, ModelConfig, TrainConfig, TrainerConfig
 from trainer.data import training_data

@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
 
-from components.data import wrangling
 from schema import features as raw
 from schema import us_states
+from sources import wrangling
 from transform import outputs, preprocessing
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs",)), max_size=12)

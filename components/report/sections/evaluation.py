@@ -19,7 +19,6 @@ from components.evaluation.directions import (
     MIN_USERS,
 )
 from components.evaluation.verdict import Change, SliceMetrics, ThresholdResult, Verdict
-from components.names import ML_100K
 from components.report import charts
 from components.report.charts import Channel
 from components.report.context import TOP_K, Context
@@ -30,6 +29,7 @@ from components.report.sources import read_json
 from metrics import bootstrap
 from schema import features as raw
 from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
+from sources.names import ML_100K
 
 _TOP_KS = (1, 5, 10, 50, 100)
 _RMSE = metric_name(NEXT_VISIT, "rating_rmse")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.data.describe import COLUMNS, describe_counted
 from components.report import charts
+from components.report.capstone_table import COLUMNS, describe_counted
 from components.report.charts import Channel
 from components.report.context import Context
 from components.report.counts import IntArray, RatingCounts

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components import names
-from components.data.report import asked_for, describe_missing
 from components.report import charts
 from components.report.charts import Channel
 from components.report.context import Context
@@ -16,6 +15,7 @@ from components.report.page import Block, Column, Facts, Figure, Note, Section, 
 from components.report.sections import percent, sources_of
 from components.report.store import Execution
 from schema.scenarios import NEXT_VISIT, metric_name
+from sources.cleaning_log import asked_for, describe_missing
 
 _PACKAGES = ("tfx", "tensorflow", "tensorflow-data-validation", "tensorflow-model-analysis")
 # They look things up in no time.

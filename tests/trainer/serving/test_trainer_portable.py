@@ -194,7 +194,7 @@ def test_plain_tensorflow_in_a_fresh_environment_answers_the_same(
     line = next(line for line in done.stdout.splitlines() if line.startswith("ANSWER "))
     found = json.loads(line.removeprefix("ANSWER "))
     assert found["tensorflow"] == "2.15.1"
-    ours = {"trainer", "transform", "schema", "components", "pipeline"}
+    ours = {"trainer", "transform", "schema", "components", "pipeline", "sources"}
     others = {"tensorflow_transform", "tensorflow_recommenders", "tfx", "apache_beam"}
     assert not (ours | others) & set(found["modules"])
     assert_same_answer(found, expected_answer(served, question))

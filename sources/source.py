@@ -10,19 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from components.data import download, sample
-from components.data.progress import Progress
-from components.data.staging import writable
-from components.errors import InputError
-from components.names import (
-    AUTO,
-    CUSTOM,
-    DATA_VARIABLE,
-    DATASET_CHOICES,
-    ML_100K,
-    SAMPLE,
-    DatasetName,
-)
+from sources import download, sample
+from sources.errors import InputError
+from sources.names import AUTO, CUSTOM, DATA_VARIABLE, DATASET_CHOICES, ML_100K, SAMPLE, DatasetName
+from sources.progress import Progress
+from sources.staging import writable
 
 METADATA_VARIABLE = "MOVIES_METADATA_DIR"
 

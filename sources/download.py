@@ -15,10 +15,10 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.data.files import open_regular
-from components.data.progress import Progress
-from components.data.staging import staged_directory, writable
-from components.errors import InputError
+from sources.errors import InputError
+from sources.files import open_regular
+from sources.progress import Progress
+from sources.staging import staged_directory, writable
 
 if TYPE_CHECKING:
     import requests

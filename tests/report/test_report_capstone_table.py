@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_files import needs_real_data, read_ratings
 
-from components.data.describe import COLUMNS, capstone_describe, describe_counted
-from components.data.ratings import drop_exact_duplicates
-from components.data.tables import read_movies, read_users
+from components.report.capstone_table import COLUMNS, capstone_describe, describe_counted
+from sources.ratings import keep_latest_rating
+from sources.tables import read_movies, read_users
 
 # The table of the capstone, at the digits it shows.
 CAPSTONE = {
@@ -40,7 +40,7 @@ def movielens():
         dropped_users=of_users.dropped_ids["u.user"],
         dropped_movies=of_movies.dropped_ids["u.item"],
     )
-    chunk, exact, superseded = drop_exact_duplicates(chunk)
+    chunk, exact, superseded = keep_latest_rating(chunk)
     assert (exact, superseded) == (0, 0)
     joined = pd.DataFrame(chunk._asdict()).merge(users, on="user_id").merge(movies, on="movie_id")
     return joined, of_users.merge(of_movies).merge(of_ratings)

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from components.data.text import decode_row
-from components.errors import InputError
+from sources.errors import InputError
+from sources.text import decode_row
 
 RATINGS, USERS, MOVIES = "u.data", "u.user", "u.item"
 GENRES, OCCUPATIONS = "u.genre", "u.occupation"

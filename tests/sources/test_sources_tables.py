@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from raw_files import movie_rows, needs_real_data, user_rows, write_raw
 
-from components.data import report, tables
-from components.data.report import LossLimits
-from components.data.tables import read_genres, read_movies, read_occupations, read_users
-from components.errors import InputError
+from sources import cleaning_log, tables
+from sources.cleaning_log import LossLimits
+from sources.errors import InputError
+from sources.tables import read_genres, read_movies, read_occupations, read_users
 
 EXTRA = 300  # an id that no valid row has
 
@@ -81,8 +81,8 @@ def test_dirty_values_are_repaired_and_counted(tmp_path):
         "user_occupation_label": 21,
         "user_zip_code": "94043",
     }
-    assert found.file("u.user").repaired == {report.QUOTES_REMOVED: 1}
-    assert found.file("u.user").examples[report.QUOTES_REMOVED][0].row == 201
+    assert found.file("u.user").repaired == {cleaning_log.QUOTES_REMOVED: 1}
+    assert found.file("u.user").examples[cleaning_log.QUOTES_REMOVED][0].row == 201
 
 
 def test_large_and_negative_ids_and_new_occupations_work(tmp_path):
@@ -96,7 +96,7 @@ def test_large_and_negative_ids_and_new_occupations_work(tmp_path):
 def test_an_exact_duplicate_of_a_user_is_dropped_and_counted(tmp_path):
     users, found = users_with(tmp_path, user_rows()[4], "b'6'" + user_rows()[5][1:])
     assert len(users) == 200
-    assert found.file("u.user").dropped == {report.EXACT_DUPLICATE: 2}
+    assert found.file("u.user").dropped == {cleaning_log.EXACT_DUPLICATE: 2}
     assert found.dropped_ids == {"u.user": {}}
 
 
@@ -149,7 +149,7 @@ def test_a_number_with_a_control_character_is_no_other_number(tmp_path):
     assert users["user_id"].tolist()[-1] == 302
     assert np.isnan(the_row(users, 302)["raw_user_age"])
     assert the_row(users, 302)["user_gender"] == "unknown"
-    assert found.file("u.user").dropped == {report.NON_NUMERIC_ID: 1}
+    assert found.file("u.user").dropped == {cleaning_log.NON_NUMERIC_ID: 1}
 
 
 def test_byte_order_marks_of_files_put_together_do_not_matter(tmp_path):
@@ -174,7 +174,7 @@ def test_users_may_come_as_ids_alone(tmp_path):
 
 def test_a_user_without_an_id_is_dropped_within_the_limit(tmp_path):
     _, found = users_with(tmp_path, "|30|M|writer|12345")
-    assert found.file("u.user").dropped == {report.MISSING_VALUE: 1}
+    assert found.file("u.user").dropped == {cleaning_log.MISSING_VALUE: 1}
     message = refusal(users_with, tmp_path, *["|30|M|writer|12345"] * 3)
     assert "row 201: missing value; 3 of 203 rows are lost, more than 1 %" in message
 
@@ -191,22 +191,25 @@ def test_zip_codes_that_are_not_five_digits_are_kept_or_dropped_as_told(tmp_path
     assert found.file("u.user").dropped == {}
     dropped, found = users_with(tmp_path, *rows, invalid_zip="drop")
     assert dropped["user_id"].tolist()[-1:] == [302]
-    assert found.file("u.user").dropped == {report.INVALID_ZIP: 2}
-    assert found.dropped_ids["u.user"] == {300: report.INVALID_ZIP, 301: report.INVALID_ZIP}
+    assert found.file("u.user").dropped == {cleaning_log.INVALID_ZIP: 2}
+    assert found.dropped_ids["u.user"] == {
+        300: cleaning_log.INVALID_ZIP,
+        301: cleaning_log.INVALID_ZIP,
+    }
     found.check(LossLimits.of(0))
 
 
 BAD_USERS = [
-    ("300|30|M|writer", report.WRONG_COLUMNS, "5 columns: user id, age"),
-    ("300|30|M|writer|1|2", report.WRONG_COLUMNS, "5 columns: user id, age"),
-    ("u300|30|M|writer|1", report.NON_NUMERIC_ID, "a whole number as user id"),
-    (f"{2**63}|30|M|writer|1", report.NON_NUMERIC_ID, "a whole number as user id"),
+    ("300|30|M|writer", cleaning_log.WRONG_COLUMNS, "5 columns: user id, age"),
+    ("300|30|M|writer|1|2", cleaning_log.WRONG_COLUMNS, "5 columns: user id, age"),
+    ("u300|30|M|writer|1", cleaning_log.NON_NUMERIC_ID, "a whole number as user id"),
+    (f"{2**63}|30|M|writer|1", cleaning_log.NON_NUMERIC_ID, "a whole number as user id"),
 ]
 BAD_AGES = [
-    ("old", report.NON_NUMERIC_AGE),
-    ("0", report.AGE_RANGE),
-    ("-3", report.AGE_RANGE),
-    ("121", report.AGE_RANGE),
+    ("old", cleaning_log.NON_NUMERIC_AGE),
+    ("0", cleaning_log.AGE_RANGE),
+    ("-3", cleaning_log.AGE_RANGE),
+    ("121", cleaning_log.AGE_RANGE),
 ]
 
 
@@ -319,7 +322,7 @@ def test_an_unreadable_release_date_is_ignored_and_counted(tmp_path):
     movies, found = movies_with(tmp_path, "300|Film (1931)|soon||u|0|1|0")
     assert movies["release_date"].isna().sum() == 1
     assert the_row(movies, 300)["movie_year_release"] == 1931
-    assert found.file("u.item").values_lost == {report.DATE_IGNORED: 1}
+    assert found.file("u.item").values_lost == {cleaning_log.DATE_IGNORED: 1}
     assert found.file("u.item").repaired == {}
 
 
@@ -354,7 +357,7 @@ def test_a_file_in_one_encoding_throughout_takes_no_repair(tmp_path, encoding):
 
 @pytest.mark.parametrize(
     ("most", "odd", "reason"),
-    [("utf-8", "latin-1", report.LATIN1_READ), ("latin-1", "utf-8", report.UTF8_READ)],
+    [("utf-8", "latin-1", cleaning_log.LATIN1_READ), ("latin-1", "utf-8", cleaning_log.UTF8_READ)],
 )
 def test_the_encoding_is_decided_row_by_row_and_the_odd_rows_are_counted(
     tmp_path, most, odd, reason
@@ -372,17 +375,17 @@ def test_the_encoding_is_decided_row_by_row_and_the_odd_rows_are_counted(
 @pytest.mark.parametrize(
     ("title", "read", "reason"),
     [
-        ("AmÃ©lie", "Amélie", report.MOJIBAKE_UNDONE),
-        ("Donâ€™t Look Now", "Don’t Look Now", report.MOJIBAKE_UNDONE),
-        ("Ã‰tÃ©", "Été", report.MOJIBAKE_UNDONE),
-        ("AmÃƒÂ©lie", "Amélie", report.MOJIBAKE_UNDONE),
-        ("Город".encode().decode("cp1252"), "Город", report.MOJIBAKE_UNDONE),
-        ("a\x1b[31mb", "a[31mb", report.CONTROLS_REMOVED),
-        ("a\x85b", "a b", report.CONTROLS_REMOVED),
-        ("a\u2028b\tc", "a b c", report.CONTROLS_REMOVED),
-        ("gpj\u202e.exe", "gpj.exe", report.CONTROLS_REMOVED),
-        ("a\u2066b\u2069\x00".strip("\0"), "ab", report.CONTROLS_REMOVED),
-        ("b'a\\xe2\\x80\\xaeb'", "ab", report.CONTROLS_REMOVED),
+        ("AmÃ©lie", "Amélie", cleaning_log.MOJIBAKE_UNDONE),
+        ("Donâ€™t Look Now", "Don’t Look Now", cleaning_log.MOJIBAKE_UNDONE),
+        ("Ã‰tÃ©", "Été", cleaning_log.MOJIBAKE_UNDONE),
+        ("AmÃƒÂ©lie", "Amélie", cleaning_log.MOJIBAKE_UNDONE),
+        ("Город".encode().decode("cp1252"), "Город", cleaning_log.MOJIBAKE_UNDONE),
+        ("a\x1b[31mb", "a[31mb", cleaning_log.CONTROLS_REMOVED),
+        ("a\x85b", "a b", cleaning_log.CONTROLS_REMOVED),
+        ("a\u2028b\tc", "a b c", cleaning_log.CONTROLS_REMOVED),
+        ("gpj\u202e.exe", "gpj.exe", cleaning_log.CONTROLS_REMOVED),
+        ("a\u2066b\u2069\x00".strip("\0"), "ab", cleaning_log.CONTROLS_REMOVED),
+        ("b'a\\xe2\\x80\\xaeb'", "ab", cleaning_log.CONTROLS_REMOVED),
     ],
 )
 def test_mojibake_and_control_characters_are_mended_and_counted(tmp_path, title, read, reason):
@@ -402,13 +405,13 @@ def test_text_that_only_looks_like_mojibake_stays(tmp_path, title):
 
 def test_characters_that_were_lost_before_count_as_lost(tmp_path):
     _, found = movies_with(tmp_path, "300|Am\ufffdlie|||u|0|1|0", encoding="utf-8")
-    assert found.file("u.item").values_lost == {report.CHARACTERS_LOST: 1}
+    assert found.file("u.item").values_lost == {cleaning_log.CHARACTERS_LOST: 1}
 
 
 def test_a_text_that_is_no_title_any_more_is_cut_and_counted(tmp_path):
     movies, found = movies_with(tmp_path, f"300|{'x' * 2000}|||u|0|1|0")
     assert the_row(movies, 300)["movie_title"] == "x" * 1000
-    assert found.file("u.item").values_lost == {report.TEXT_CUT: 1}
+    assert found.file("u.item").values_lost == {cleaning_log.TEXT_CUT: 1}
 
 
 def test_a_latin1_character_that_unicode_takes_for_a_line_end_splits_no_row(tmp_path):
@@ -419,9 +422,9 @@ def test_a_latin1_character_that_unicode_takes_for_a_line_end_splits_no_row(tmp_
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("300|Film|||u|0|0", report.WRONG_COLUMNS),
-        ("300|Film|||u|0|0|0|0", report.WRONG_COLUMNS),
-        ("m300|Film|||u|0|0|0", report.NON_NUMERIC_ID),
+        ("300|Film|||u|0|0", cleaning_log.WRONG_COLUMNS),
+        ("300|Film|||u|0|0|0|0", cleaning_log.WRONG_COLUMNS),
+        ("m300|Film|||u|0|0|0", cleaning_log.NON_NUMERIC_ID),
     ],
 )
 def test_bad_movies_are_counted_when_few_and_refused_when_many(tmp_path, row, reason):
@@ -439,7 +442,7 @@ def test_a_blank_genre_flag_is_none_and_a_wrong_one_is_lost(tmp_path):
         ["Action"],
         [],
     ]
-    assert found.file("u.item").values_lost == {report.BAD_GENRE_FLAG: 1}
+    assert found.file("u.item").values_lost == {cleaning_log.BAD_GENRE_FLAG: 1}
     assert found.file("u.item").missing["genres"] == 1
 
 
@@ -454,7 +457,7 @@ def test_a_large_table_of_bad_rows_is_given_up_early(tmp_path, monkeypatch):
 
 def test_duplicate_movies_are_dropped_when_equal_and_refused_when_not(tmp_path):
     _, found = movies_with(tmp_path, movie_rows()[0])
-    assert found.file("u.item").dropped == {report.EXACT_DUPLICATE: 1}
+    assert found.file("u.item").dropped == {cleaning_log.EXACT_DUPLICATE: 1}
     message = refusal(movies_with, tmp_path, "7|Another film|||u|0|0|1")
     assert "u.item, row 151: id 7 has a second row that differs from row 7" in message
     assert "7, Film 7 (1995), " in message

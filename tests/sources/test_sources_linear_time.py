@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from raw_files import file_of, read_ratings, write_raw
 
-from components.data import metadata, wrangling
-from components.data.literals import parse_records
-from components.data.metadata import join_metadata
-from components.data.report import LossLimits, WranglingReport
-from components.data.tables import read_movies, read_users
-from components.data.titles import normalise_title, title_keys
-from components.errors import InputError
+from sources import metadata, wrangling
+from sources.cleaning_log import CleaningLog, LossLimits
+from sources.errors import InputError
+from sources.literals import parse_records
+from sources.metadata import join_metadata
+from sources.tables import read_movies, read_users
+from sources.titles import normalise_title, title_keys
 
 ANYTHING = LossLimits.of(1.0)
 LEAST_SECONDS = 0.02
@@ -102,7 +102,7 @@ READERS = {
     "split_title": wrangling.split_title,
     "title_keys": title_keys,
     "a date of metadata": lambda text: metadata._parse_year(
-        text, metadata._Row(1, []), WranglingReport()
+        text, metadata._Row(1, []), CleaningLog()
     ),
     "is it a date": metadata._is_date,
 }

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data import wrangling
 from schema import features
+from sources import wrangling
 
 plain_text = (
     st.text(

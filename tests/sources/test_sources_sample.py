@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.data import sample, sample_tastes
-from components.data.sample import generate_sample, movie_count, user_count
-from components.data.sample_names import make_titles
-from components.errors import InputError
+from sources import sample, sample_tastes
+from sources.errors import InputError
+from sources.sample import generate_sample, movie_count, user_count
+from sources.sample_names import make_titles
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ def test_memory_does_not_grow_with_the_ratings(tmp_path):
     """Measured in processes of their own: ten times the ratings, under 150 MB more."""
     script = (
         "import re, sys; from pathlib import Path\n"
-        "from components.data.sample import generate_sample\n"
+        "from sources.sample import generate_sample\n"
         "generate_sample(Path(sys.argv[1]), ratings=int(sys.argv[2]))\n"
         # Not getrusage: that starts from the peak of the process that forked this one.
         "status = Path('/proc/self/status').read_text()\n"
@@ -282,7 +282,7 @@ def test_a_killed_generation_leaves_no_data_set_and_the_next_one_works(tmp_path)
     directory = tmp_path / "s"
     script = (
         "import sys; from pathlib import Path\n"
-        "from components.data.sample import generate_sample\n"
+        "from sources.sample import generate_sample\n"
         "generate_sample(Path(sys.argv[1]), ratings=20_000_000)\n"
     )
     command = [sys.executable, "-c", script, str(directory)]

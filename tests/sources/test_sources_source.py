@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from components.data import download, sample
-from components.data.metadata import join_metadata
-from components.data.source import resolve_source
-from components.data.tables import read_movies
-from components.errors import InputError
+from sources import download, sample
+from sources.errors import InputError
+from sources.metadata import join_metadata
+from sources.source import resolve_source
+from sources.tables import read_movies
 
 REAL = os.environ.get("MOVIELENS_DIR")  # read before the fixture takes it away
 REFUSED = InputError("MovieLens-100K could not be downloaded", found="connection refused")
@@ -217,7 +217,7 @@ def test_real_ratings_are_recognised_wherever_they_lie(world, monkeypatch):
 
 def test_importing_it_needs_neither_tensorflow_nor_pandas():
     script = (
-        "import sys, components.data.source\n"
+        "import sys, sources.source\n"
         "heavy = {'tensorflow', 'tfx', 'pandas', 'requests', 'pyarrow'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
     )

@@ -12,11 +12,11 @@ from typing import Literal, NamedTuple, TypeVar
 
 import pandas as pd
 
-from components.data import files, report, text, wrangling
-from components.data.encodings import RowDecoder
-from components.data.report import BadRow, LossLimits, RowExample, WranglingReport
-from components.errors import InputError
 from schema import features
+from sources import cleaning_log, files, text, wrangling
+from sources.cleaning_log import BadRow, CleaningLog, LossLimits, RowExample
+from sources.encodings import RowDecoder
+from sources.errors import InputError
 
 AGE_MIN, AGE_MAX = 1.0, 120.0
 """Years; an age outside is a wrong value."""
@@ -80,7 +80,7 @@ class _Line:
         cleaned = wrangling.clean_token(self.fields[column][:MAX_TEXT_CHARS])
         number = wrangling.clean_token(cleaned.strip(text.BYTE_ORDER_MARK))
         if number != self.fields[column].strip():
-            self.repairs.append(report.QUOTES_REMOVED)
+            self.repairs.append(cleaning_log.QUOTES_REMOVED)
         return number
 
     def _text(self, column: int, clean: Callable[[str], str]) -> str:
@@ -88,7 +88,7 @@ class _Line:
         if len(raw) > MAX_TEXT_CHARS:
             self.lost.append(
                 BadRow(
-                    report.TEXT_CUT,
+                    cleaning_log.TEXT_CUT,
                     expected=f"at most {MAX_TEXT_CHARS:,} characters",
                     found=f"{len(raw):,} characters",
                 )
@@ -96,12 +96,14 @@ class _Line:
             raw = raw[:MAX_TEXT_CHARS]
         cleaned = clean(raw)
         if cleaned != raw.strip():
-            self.repairs.append(report.QUOTES_REMOVED)
+            self.repairs.append(cleaning_log.QUOTES_REMOVED)
         mended, reasons = mend(cleaned)
         self.repairs += reasons
         if text.REPLACEMENT in mended:
             self.lost.append(
-                BadRow(report.CHARACTERS_LOST, expected="whole text", found=files.shorten(mended))
+                BadRow(
+                    cleaning_log.CHARACTERS_LOST, expected="whole text", found=files.shorten(mended)
+                )
             )
         return clean(mended) if reasons else mended
 
@@ -120,10 +122,10 @@ def mend(value: str) -> tuple[str, list[str]]:
     reasons = []
     undone = text.undo_mojibake(value)
     if undone != value:
-        reasons.append(report.MOJIBAKE_UNDONE)
+        reasons.append(cleaning_log.MOJIBAKE_UNDONE)
     plain = text.remove_controls(undone)
     if plain != undone:
-        reasons.append(report.CONTROLS_REMOVED)
+        reasons.append(cleaning_log.CONTROLS_REMOVED)
     return plain, reasons
 
 
@@ -131,7 +133,7 @@ def read_users(
     data_dir: Path,
     invalid_zip: Literal["keep", "drop"],
     limits: LossLimits = LossLimits(),  # noqa: B008
-) -> tuple[pd.DataFrame, WranglingReport]:
+) -> tuple[pd.DataFrame, CleaningLog]:
     """Reads and cleans `u.user`.
 
     Args:
@@ -144,14 +146,14 @@ def read_users(
       The users by ascending `user_id` (int64) with `user_gender`, `raw_user_age` (float32,
       years, NaN where not known), `bucketized_user_age` (nullable Int64),
       `user_occupation_text`, `user_occupation_label` (nullable Int64) and `user_zip_code`;
-      text that is not known is "unknown". And the report, whose
+      text that is not known is "unknown". And the cleaning log, whose
       `dropped_ids["u.user"]` holds the users whose ratings go as well.
 
     Raises:
       InputError: more is lost than may be, a user has two different rows, an occupation is
         not in `u.occupation`, or the file cannot be read.
     """
-    found = WranglingReport()
+    found = CleaningLog()
     occupations = frozenset(read_occupations(data_dir, found))
     users = _read_records(
         data_dir, files.USERS, 0, lambda line: _user(line, occupations), found, limits
@@ -165,7 +167,7 @@ def read_users(
 def read_movies(
     data_dir: Path,
     limits: LossLimits = LossLimits(),  # noqa: B008
-) -> tuple[pd.DataFrame, WranglingReport]:
+) -> tuple[pd.DataFrame, CleaningLog]:
     """Reads and cleans `u.item`.
 
     Args:
@@ -176,13 +178,13 @@ def read_movies(
       The movies by ascending `movie_id` (int64) with `movie_title` (as published, with its
       year), `movie_genres` (a list of names, in the order of `u.genre`), `release_date`
       (nullable Int64, unix seconds) and `movie_year_release` (nullable Int64); and the
-      report, whose `dropped_ids["u.item"]` holds the movies whose ratings go as well.
+      cleaning log, whose `dropped_ids["u.item"]` holds the movies whose ratings go as well.
 
     Raises:
       InputError: more is lost than may be, a movie has two different rows, or the file
         cannot be read.
     """
-    found = WranglingReport()
+    found = CleaningLog()
     genres = read_genres(data_dir, found)
     movies = _read_records(
         data_dir, files.MOVIES, len(genres), lambda line: _movie(line, genres), found, limits
@@ -191,7 +193,7 @@ def read_movies(
     return _movies_frame([movie for _, movie in movies]), found
 
 
-def read_genres(data_dir: Path, found: WranglingReport | None = None) -> tuple[str, ...]:
+def read_genres(data_dir: Path, found: CleaningLog | None = None) -> tuple[str, ...]:
     """Returns the genres of `u.genre` in the order of their numbers, that of the flags.
 
     Args:
@@ -216,7 +218,7 @@ def read_genres(data_dir: Path, found: WranglingReport | None = None) -> tuple[s
     return tuple(by_number[number] for number in sorted(by_number))
 
 
-def read_occupations(data_dir: Path, found: WranglingReport | None = None) -> tuple[str, ...]:
+def read_occupations(data_dir: Path, found: CleaningLog | None = None) -> tuple[str, ...]:
     """Returns the occupations of `u.occupation`, in its order.
 
     Args:
@@ -231,22 +233,22 @@ def read_occupations(data_dir: Path, found: WranglingReport | None = None) -> tu
     return tuple(dict.fromkeys(occupation for occupation in cleaned if occupation))
 
 
-def _names(data_dir: Path, file: str, found: WranglingReport | None) -> list[tuple[int, str]]:
+def _names(data_dir: Path, file: str, found: CleaningLog | None) -> list[tuple[int, str]]:
     """Returns the rows of a list of names, without mojibake and control characters.
 
     A list that took no repair is not mentioned in `found`.
     """
-    report_of_file = WranglingReport()
+    log_of_file = CleaningLog()
     rows = []
-    for row, line in _lines(data_dir, file, report_of_file):
+    for row, line in _lines(data_dir, file, log_of_file):
         plain, reasons = mend(line[:MAX_TEXT_CHARS])
         rows.append((row, plain))
         for reason in reasons:
             example = RowExample(row, _REPAIRED_TO[reason], files.shorten(line))
-            report_of_file.repair(file, reason, 1, [example])
-    if found is not None and report_of_file.files:
-        report_of_file.read(file, len(rows))
-        found.merge(report_of_file)
+            log_of_file.repair(file, reason, 1, [example])
+    if found is not None and log_of_file.files:
+        log_of_file.read(file, len(rows))
+        found.merge(log_of_file)
     return rows
 
 
@@ -261,7 +263,7 @@ def _bad_genre(problem: str, row: int | None, expected: str, found: str) -> Inpu
     )
 
 
-def _lines(data_dir: Path, file: str, found: WranglingReport) -> Iterator[tuple[int, str]]:
+def _lines(data_dir: Path, file: str, found: CleaningLog) -> Iterator[tuple[int, str]]:
     """Yields the lines that are not blank with their numbers, each decoded on its own.
 
     At the end, rows in another encoding than most are counted in `found`.
@@ -277,7 +279,7 @@ def _read_records(
     file: str,
     genres: int,
     parse: Callable[[_Line], _R],
-    found: WranglingReport,
+    found: CleaningLog,
     limits: LossLimits,
 ) -> list[tuple[int, _R]]:
     """Returns the usable rows of a table with their row numbers, by ascending id."""
@@ -297,7 +299,7 @@ def _read_records(
         try:
             if len(line.fields) != form.columns:
                 shown = files.shorten(line_text)
-                raise BadRow(report.WRONG_COLUMNS, expected=form.expected, found=shown)
+                raise BadRow(cleaning_log.WRONG_COLUMNS, expected=form.expected, found=shown)
             record = parse(line)
         except BadRow as problem:
             example = RowExample(row, problem.expected, problem.found)
@@ -318,7 +320,7 @@ def _read_records(
     return [kept[key] for key in sorted(kept)]
 
 
-def _give_up_if_hopeless(file: str, found: WranglingReport, limits: LossLimits) -> None:
+def _give_up_if_hopeless(file: str, found: CleaningLog, limits: LossLimits) -> None:
     """Ends the reading of a large file that has lost too much already.
 
     A small one is read to its end, so that all of its rows are counted.
@@ -341,7 +343,7 @@ def _ids(column: str) -> Iterator[int]:
         return
 
 
-def _count(file: str, line: _Line, line_text: str, found: WranglingReport) -> None:
+def _count(file: str, line: _Line, line_text: str, found: CleaningLog) -> None:
     for reason in dict.fromkeys(line.repairs):
         example = RowExample(line.row, _REPAIRED_TO[reason], files.shorten(line_text))
         found.repair(file, reason, 1, [example])
@@ -352,14 +354,14 @@ def _count(file: str, line: _Line, line_text: str, found: WranglingReport) -> No
 
 
 _REPAIRED_TO = {
-    report.QUOTES_REMOVED: "values without quotes around them",
-    report.MOJIBAKE_UNDONE: "text that was decoded as it was encoded",
-    report.CONTROLS_REMOVED: "text without control characters",
+    cleaning_log.QUOTES_REMOVED: "values without quotes around them",
+    cleaning_log.MOJIBAKE_UNDONE: "text that was decoded as it was encoded",
+    cleaning_log.CONTROLS_REMOVED: "text without control characters",
 }
 
 
 def _drop_duplicate(
-    file: str, row: int, record: _R, first: tuple[int, _R], found: WranglingReport
+    file: str, row: int, record: _R, first: tuple[int, _R], found: CleaningLog
 ) -> None:
     first_row, first_record = first
     if record != first_record:
@@ -372,7 +374,7 @@ def _drop_duplicate(
             action="remove one of the two rows, or give one of them another id",
         )
     example = RowExample(row, "one row for each id", f"id {record.id}, as in row {first_row}")
-    found.drop(file, report.EXACT_DUPLICATE, 1, [example])
+    found.drop(file, cleaning_log.EXACT_DUPLICATE, 1, [example])
 
 
 def _describe(record: _User | _Movie) -> str:
@@ -383,10 +385,10 @@ def _parse_id(text: str, name: str) -> int:
     """Returns a whole number that fits int64, written with or without decimals of zero."""
     expected = f"a whole number as {name}"
     if wrangling.is_missing(text):
-        raise BadRow(report.MISSING_VALUE, expected=expected, found="nothing")
+        raise BadRow(cleaning_log.MISSING_VALUE, expected=expected, found="nothing")
     value = wrangling.parse_whole_number(text)
     if value is None or abs(value) > _INT64_MAX:
-        raise BadRow(report.NON_NUMERIC_ID, expected=expected, found=files.shorten(text))
+        raise BadRow(cleaning_log.NON_NUMERIC_ID, expected=expected, found=files.shorten(text))
     return value
 
 
@@ -418,7 +420,7 @@ def _age(line: _Line) -> float | None:
         return age
     line.lost.append(
         BadRow(
-            report.NON_NUMERIC_AGE if age is None else report.AGE_RANGE,
+            cleaning_log.NON_NUMERIC_AGE if age is None else cleaning_log.AGE_RANGE,
             expected=f"an age from {AGE_MIN:.0f} to {AGE_MAX:.0f} years",
             found=files.shorten(value),
         )
@@ -427,7 +429,7 @@ def _age(line: _Line) -> float | None:
 
 
 def _drop_invalid_zips(
-    users: list[tuple[int, _User]], found: WranglingReport
+    users: list[tuple[int, _User]], found: CleaningLog
 ) -> list[tuple[int, _User]]:
     kept = []
     for row, user in users:
@@ -435,8 +437,8 @@ def _drop_invalid_zips(
             kept.append((row, user))
             continue
         example = RowExample(row, "a zip code of five digits", files.shorten(user.zip_code))
-        found.drop(files.USERS, report.INVALID_ZIP, 1, [example])
-        found.dropped_ids[files.USERS][user.id] = report.INVALID_ZIP
+        found.drop(files.USERS, cleaning_log.INVALID_ZIP, 1, [example])
+        found.dropped_ids[files.USERS][user.id] = cleaning_log.INVALID_ZIP
     # Of those that are left, none is without.
     found.file(files.USERS).missing.pop("zip code", None)
     return kept
@@ -459,7 +461,7 @@ def _release_date(line: _Line) -> datetime.date | None:
         day = wrangling.parse_release_date(value)
     except ValueError:
         expected, found = "a date such as 01-Jan-1995", files.shorten(value)
-        line.lost.append(BadRow(report.DATE_IGNORED, expected=expected, found=found))
+        line.lost.append(BadRow(cleaning_log.DATE_IGNORED, expected=expected, found=found))
         return None
     if day is None:
         line.missing.append("release date")
@@ -474,7 +476,7 @@ def _flagged(line: _Line, genres: tuple[str, ...]) -> Iterator[str]:
             yield genre
         elif value != "0" and not wrangling.is_missing(value):
             expected, found = f"0 or 1 for genre {genre}", files.shorten(flag)
-            line.lost.append(BadRow(report.BAD_GENRE_FLAG, expected=expected, found=found))
+            line.lost.append(BadRow(cleaning_log.BAD_GENRE_FLAG, expected=expected, found=found))
 
 
 def _users_frame(users: list[_User]) -> pd.DataFrame:

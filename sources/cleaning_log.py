@@ -1,6 +1,6 @@
 """What the cleanup dropped, lost and repaired: counted by file and reason, with examples.
 
-Everything that reads raw rows fills a `WranglingReport`; reports of chunks merge into
+Everything that reads raw rows fills a `CleaningLog`; logs of chunks merge into
 one, which is written beside the artifact and shown in the summary.
 """
 
@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from components.errors import InputError
+from sources.errors import InputError
 
 WRONG_COLUMNS = "wrong number of columns"
 NON_NUMERIC_ID = "non-numeric id"
@@ -79,7 +79,7 @@ _COLUMNS: Mapping[str, str] = {
 MAX_EXAMPLES = 3
 
 COUNTS = ("dropped", "repaired", "values_lost", "missing")
-"""The kinds of counts of a `FileReport`."""
+"""The kinds of counts of a `FileLog`."""
 
 DEFAULT_MAX_LOSS = 0.01
 
@@ -133,7 +133,7 @@ class RowExample:
 
 
 @dataclasses.dataclass
-class FileReport:
+class FileLog:
     """The counts of one file.
 
     Attributes:
@@ -158,7 +158,7 @@ class FileReport:
         if merged:
             self.examples[reason] = merged[:MAX_EXAMPLES]
 
-    def merge(self, other: FileReport) -> None:
+    def merge(self, other: FileLog) -> None:
         """Adds the counts of `other`, which is left as it is."""
         self.rows += other.rows
         for kind in COUNTS:
@@ -193,7 +193,7 @@ class FileReport:
 
 
 @dataclasses.dataclass
-class WranglingReport:
+class CleaningLog:
     """Rows read, dropped and repaired, and values lost and missing, per file.
 
     Attributes:
@@ -203,12 +203,12 @@ class WranglingReport:
         as the number of ids dropped, so not part of the JSON or of equality.
     """
 
-    files: dict[str, FileReport] = dataclasses.field(default_factory=dict)
+    files: dict[str, FileLog] = dataclasses.field(default_factory=dict)
     dropped_ids: dict[str, dict[int, str]] = dataclasses.field(default_factory=dict, compare=False)
 
-    def file(self, name: str) -> FileReport:
+    def file(self, name: str) -> FileLog:
         """Returns the counts of file `name`, new ones at its first mention."""
-        return self.files.setdefault(name, FileReport())
+        return self.files.setdefault(name, FileLog())
 
     def read(self, file: str, rows: int) -> None:
         """Counts `rows` more rows as read."""
@@ -245,10 +245,10 @@ class WranglingReport:
             counts[reason] = counts.get(reason, 0) + count
             entry.add_examples(reason, examples)
 
-    def merge(self, other: WranglingReport) -> WranglingReport:
-        """Adds the counts of `other` (left as it is) to this report and returns this report.
+    def merge(self, other: CleaningLog) -> CleaningLog:
+        """Adds the counts of `other` (left as it is) to this log and returns this log.
 
-        The result does not depend on the order in which reports are merged.
+        The result does not depend on the order in which logs are merged.
         """
         for name, entry in other.files.items():
             self.file(name).merge(entry)
@@ -276,22 +276,22 @@ class WranglingReport:
                 raise _no_rows_left(name, entry)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the report as a JSON object; `dropped_ids` is left out."""
+        """Returns the log as a JSON object; `dropped_ids` is left out."""
         return {"files": {name: dataclasses.asdict(entry) for name, entry in self.files.items()}}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> WranglingReport:
-        """Returns the report that `to_json` wrote."""
+    def from_json(cls, value: Mapping[str, Any]) -> CleaningLog:
+        """Returns the log that `to_json` wrote."""
         return cls({name: _file_from_json(entry) for name, entry in value["files"].items()})
 
 
-def _file_from_json(value: Mapping[str, Any]) -> FileReport:
+def _file_from_json(value: Mapping[str, Any]) -> FileLog:
     examples = {
         reason: [RowExample(**example) for example in found]
         for reason, found in value["examples"].items()
     }
     counts = {kind: dict(value.get(kind, {})) for kind in COUNTS}
-    return FileReport(value["rows"], **counts, examples=examples)
+    return FileLog(value["rows"], **counts, examples=examples)
 
 
 def _by_frequency(counts: Mapping[str, int]) -> dict[str, int]:
@@ -317,20 +317,20 @@ def asked_for(reason: str) -> str:
     return reason if option is None else f"{reason} (asked for: {option})"
 
 
-def _too_many_rows(name: str, entry: FileReport, limit: float) -> InputError:
+def _too_many_rows(name: str, entry: FileLog, limit: float) -> InputError:
     lost = entry.lost()
     what = f"{sum(lost.values()):,} of {entry.rows:,} rows are lost"
     return _too_much(name, entry, lost, what, limit)
 
 
-def _too_many_values(name: str, entry: FileReport, column: str, limit: float) -> InputError:
+def _too_many_values(name: str, entry: FileLog, column: str, limit: float) -> InputError:
     lost = entry.lost_by_column()[column]
     what = f"{sum(lost.values()):,} of {entry.rows:,} rows lose their value"
     return _too_much(name, entry, lost, what, limit)
 
 
 def _too_much(
-    name: str, entry: FileReport, lost: Mapping[str, int], what: str, limit: float
+    name: str, entry: FileLog, lost: Mapping[str, int], what: str, limit: float
 ) -> InputError:
     """Returns the error that shows the first row of those `lost` and the counts."""
     first = entry.first_of(lost)
@@ -349,7 +349,7 @@ def _too_much(
 def _action(reason: str) -> str:
     if reason in _ACTIONS:
         return _ACTIONS[reason]
-    # The ratings of a user or movie that was dropped; its own file's report says why.
+    # The ratings of a user or movie that was dropped; the log of its own file says why.
     return "correct the rows of these users and movies in u.user and u.item"
 
 
@@ -358,7 +358,7 @@ def share(limit: float) -> str:
     return f"{100 * limit:.4g} %"
 
 
-def _no_rows_left(name: str, entry: FileReport) -> InputError:
+def _no_rows_left(name: str, entry: FileLog) -> InputError:
     examples = [example for found in entry.examples.values() for example in found]
     first = min(examples, key=RowExample.sort_key, default=None)
     return InputError(

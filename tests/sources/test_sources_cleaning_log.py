@@ -7,29 +7,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data import report
-from components.data.report import LossLimits, RowExample, WranglingReport
-from components.errors import InputError
+from sources import cleaning_log
+from sources.cleaning_log import CleaningLog, LossLimits, RowExample
+from sources.errors import InputError
 
-reasons = st.sampled_from([report.RATING_RANGE, report.UNKNOWN_USER, report.INVALID_ZIP])
+reasons = st.sampled_from(
+    [cleaning_log.RATING_RANGE, cleaning_log.UNKNOWN_USER, cleaning_log.INVALID_ZIP]
+)
 examples = st.builds(RowExample, st.none() | st.integers(1, 99), st.just("x"), st.text(max_size=2))
 
 
 @st.composite
 def reports(draw):
-    found = WranglingReport()
+    found = CleaningLog()
     for _ in range(draw(st.integers(0, 3))):
         file = draw(st.sampled_from(["u.data", "u.user"]))
         found.read(file, draw(st.integers(0, 50)))
         found.drop(file, draw(reasons), draw(st.integers(0, 5)), draw(st.lists(examples)))
-        found.lose(file, report.AGE_RANGE, draw(st.integers(0, 5)), draw(st.lists(examples)))
+        found.lose(file, cleaning_log.AGE_RANGE, draw(st.integers(0, 5)), draw(st.lists(examples)))
         found.miss(file, "age", draw(st.integers(0, 5)))
-        found.repair(file, report.QUOTES_REMOVED, draw(st.integers(0, 5)), draw(st.lists(examples)))
+        found.repair(
+            file, cleaning_log.QUOTES_REMOVED, draw(st.integers(0, 5)), draw(st.lists(examples))
+        )
     return found
 
 
-def merged(*parts: WranglingReport) -> WranglingReport:
-    total = WranglingReport()
+def merged(*parts: CleaningLog) -> CleaningLog:
+    total = CleaningLog()
     for part in parts:
         total.merge(part)
     return total
@@ -42,7 +46,7 @@ def test_merging_gives_the_same_in_any_order_and_grouping(a, b, c):
 
 @given(reports())
 def test_a_report_survives_json_and_pickle(found):
-    assert WranglingReport.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert CleaningLog.from_json(json.loads(json.dumps(found.to_json()))) == found
     assert pickle.loads(pickle.dumps(found)) == found
 
 
@@ -54,17 +58,17 @@ def test_merging_leaves_the_other_report_as_it_was(a, b):
 
 
 def test_only_the_first_three_examples_are_kept():
-    found = WranglingReport()
+    found = CleaningLog()
     for row in (9, 4, 7, 5, 8):
-        found.drop("u.data", report.UNKNOWN_USER, 1, [RowExample(row, "a", "b")])
-    assert [e.row for e in found.file("u.data").examples[report.UNKNOWN_USER]] == [4, 5, 7]
+        found.drop("u.data", cleaning_log.UNKNOWN_USER, 1, [RowExample(row, "a", "b")])
+    assert [e.row for e in found.file("u.data").examples[cleaning_log.UNKNOWN_USER]] == [4, 5, 7]
 
 
-def with_bad(bad: int, rows: int = 1000) -> WranglingReport:
-    found = WranglingReport()
+def with_bad(bad: int, rows: int = 1000) -> CleaningLog:
+    found = CleaningLog()
     found.read("u.data", rows)
     example = RowExample(17, "a rating from 1 to 5", "9")
-    found.drop("u.data", report.RATING_RANGE, bad, [example])
+    found.drop("u.data", cleaning_log.RATING_RANGE, bad, [example])
     return found
 
 
@@ -86,19 +90,22 @@ def test_more_than_one_percent_of_bad_rows_names_file_row_expected_found_and_act
 def test_the_first_bad_row_of_all_reasons_is_shown():
     found = with_bad(11)
     found.drop(
-        "u.data", report.UNKNOWN_USER, 1, [RowExample(3, "a user that u.user lists", "user 9")]
+        "u.data",
+        cleaning_log.UNKNOWN_USER,
+        1,
+        [RowExample(3, "a user that u.user lists", "user 9")],
     )
     with pytest.raises(InputError, match="u.data, row 3: unknown user"):
         found.check()
 
 
 def test_duplicates_and_what_was_asked_for_are_no_loss():
-    found = WranglingReport()
+    found = CleaningLog()
     found.read("u.data", 100)
-    for reason in (report.EXACT_DUPLICATE, report.SUPERSEDED, report.INVALID_ZIP):
+    for reason in (cleaning_log.EXACT_DUPLICATE, cleaning_log.SUPERSEDED, cleaning_log.INVALID_ZIP):
         found.drop("u.data", reason, 20)
     found.check(LossLimits.of(0))
-    assert report.asked_for(report.INVALID_ZIP) == (
+    assert cleaning_log.asked_for(cleaning_log.INVALID_ZIP) == (
         "invalid zip code (asked for: --invalid-zip drop)"
     )
 
@@ -110,18 +117,18 @@ def test_duplicates_and_what_was_asked_for_are_no_loss():
         *sorted(
             {
                 value
-                for name, value in vars(report).items()
+                for name, value in vars(cleaning_log).items()
                 if name.isupper() and isinstance(value, str) and " " in value
             }
-            - {report.EXACT_DUPLICATE, report.SUPERSEDED, report.INVALID_ZIP}
+            - {cleaning_log.EXACT_DUPLICATE, cleaning_log.SUPERSEDED, cleaning_log.INVALID_ZIP}
         ),
         "user dropped: missing value",
         "a reason of tomorrow",
     ],
 )
 def test_whatever_else_drops_rows_or_values_has_a_limit(reason):
-    for count in (WranglingReport.drop, WranglingReport.lose):
-        found = WranglingReport()
+    for count in (CleaningLog.drop, CleaningLog.lose):
+        found = CleaningLog()
         found.read("u.data", 1000)
         count(found, "u.data", reason, 10)
         found.check()
@@ -133,24 +140,26 @@ def test_whatever_else_drops_rows_or_values_has_a_limit(reason):
 
 
 def test_values_lost_of_one_column_are_counted_together_and_of_several_apart():
-    found = WranglingReport()
+    found = CleaningLog()
     found.read("u.user", 1000)
-    found.lose("u.user", report.AGE_RANGE, 6)
-    found.lose("u.user", report.CHARACTERS_LOST, 6)
+    found.lose("u.user", cleaning_log.AGE_RANGE, 6)
+    found.lose("u.user", cleaning_log.CHARACTERS_LOST, 6)
     found.check()
-    found.lose("u.user", report.NON_NUMERIC_AGE, 6)
+    found.lose("u.user", cleaning_log.NON_NUMERIC_AGE, 6)
     with pytest.raises(InputError, match="12 of 1,000 rows lose their value"):
         found.check()
 
 
 def test_missing_values_and_repairs_have_no_limit():
-    found = WranglingReport()
+    found = CleaningLog()
     found.read("u.user", 65)
     found.miss("u.user", "gender", 58)
-    found.repair("u.user", report.CONTROLS_REMOVED, 65)
+    found.repair("u.user", cleaning_log.CONTROLS_REMOVED, 65)
     found.check()
-    assert report.describe_missing("u.user", "gender", 58, 65) == "58 of 65 users have no gender"
-    assert report.describe_missing("u.item", "title", 1, 9) == "1 of 9 movies has no title"
+    assert (
+        cleaning_log.describe_missing("u.user", "gender", 58, 65) == "58 of 65 users have no gender"
+    )
+    assert cleaning_log.describe_missing("u.item", "title", 1, 9) == "1 of 9 movies has no title"
 
 
 def test_the_limit_can_be_moved():
@@ -160,16 +169,16 @@ def test_the_limit_can_be_moved():
 
 
 def test_a_file_with_no_row_left_is_refused():
-    found = WranglingReport()
+    found = CleaningLog()
     found.read("u.user", 2)
-    found.drop("u.user", report.INVALID_ZIP, 2, [RowExample(1, "five digits", "'x'")])
+    found.drop("u.user", cleaning_log.INVALID_ZIP, 2, [RowExample(1, "five digits", "'x'")])
     with pytest.raises(InputError, match=r"u.user, row 1: no row is left(.|\n)*2 invalid zip code"):
         found.check()
 
 
 def test_bad_rows_without_an_example_are_refused_all_the_same():
-    found = WranglingReport()
+    found = CleaningLog()
     found.read("u.data", 10)
-    found.drop("u.data", report.UNKNOWN_MOVIE, 1)
+    found.drop("u.data", cleaning_log.UNKNOWN_MOVIE, 1)
     with pytest.raises(InputError, match="u.data: unknown movie; 1 of 10 rows are lost"):
         found.check()

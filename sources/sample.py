@@ -15,11 +15,11 @@ from typing import BinaryIO, TextIO
 
 import numpy as np
 
-from components.data import sample_tastes as tastes
-from components.data.progress import Progress
-from components.data.sample_names import Title, make_titles, person_name
-from components.data.staging import staged_directory
-from components.errors import InputError
+from sources import sample_tastes as tastes
+from sources.errors import InputError
+from sources.progress import Progress
+from sources.sample_names import Title, make_titles, person_name
+from sources.staging import staged_directory
 
 MIN_RATINGS = 1_000
 FILES = ("u.data", "u.user", "u.item", "u.genre", "u.occupation", "u.info")

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.data.ratings import RatingsChunk, read_ratings_chunk
-from components.data.report import WranglingReport
+from sources.cleaning_log import CleaningLog
+from sources.ratings import RatingsChunk, read_ratings_chunk
 
 GENRES = ("unknown", "Action", "Comedy")
 OCCUPATIONS = ("student", "writer", "none")
@@ -86,7 +86,7 @@ def read_ratings(
     movies: Iterable[int] = range(1, MOVIES + 1),
     dropped_users: dict[int, str] | None = None,
     dropped_movies: dict[int, str] | None = None,
-) -> tuple[RatingsChunk, WranglingReport]:
+) -> tuple[RatingsChunk, CleaningLog]:
     """Reads a range of ratings, all of the file unless told."""
     return read_ratings_chunk(
         path,

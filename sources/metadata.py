@@ -16,8 +16,17 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from components.data.encodings import RowDecoder
-from components.data.files import (
+from schema import features
+from sources.cleaning_log import (
+    DECIMAL_REMOVED,
+    CleaningLog,
+    LossLimits,
+    RowExample,
+    share,
+)
+from sources.encodings import RowDecoder
+from sources.errors import InputError
+from sources.files import (
     UTF8_BOM,
     check_encoding,
     open_regular,
@@ -25,19 +34,10 @@ from components.data.files import (
     too_long,
     unreadable,
 )
-from components.data.literals import parse_records
-from components.data.report import (
-    DECIMAL_REMOVED,
-    LossLimits,
-    RowExample,
-    WranglingReport,
-    share,
-)
-from components.data.tables import MAX_TEXT_CHARS, mend
-from components.data.titles import title_keys
-from components.data.wrangling import clean_text, split_title
-from components.errors import InputError
-from schema import features
+from sources.literals import parse_records
+from sources.tables import MAX_TEXT_CHARS, mend
+from sources.titles import title_keys
+from sources.wrangling import clean_text, split_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ class MetadataMatch:
     stars: int = 0
     broken_literals: int = 0
     unmatched_titles: tuple[str, ...] = ()
-    report: WranglingReport = dataclasses.field(default_factory=WranglingReport)
+    report: CleaningLog = dataclasses.field(default_factory=CleaningLog)
 
     @property
     def unmatched(self) -> int:
@@ -175,7 +175,7 @@ def join_metadata(
     check_metadata_files(metadata_dir)
     released = movies[features.RELEASE_YEAR.name].astype("Int64")
     years = [_years(*pair) for pair in zip(titles, released.fillna(0), strict=True)]
-    report = WranglingReport()
+    report = CleaningLog()
     wanted = {near for known in years for year in known for near in _near(year)}
     indices = _index_films(metadata_dir / MOVIES_METADATA, wanted, report)
     _check_films(report, limits)
@@ -278,7 +278,7 @@ def _released(films: Iterable[_Film], year: int, distance: int) -> list[_Film]:
     return [film for film in films if abs(film.year - year) == distance]
 
 
-def _index_films(path: Path, years: Collection[int], report: WranglingReport) -> list[_Index]:
+def _index_films(path: Path, years: Collection[int], report: CleaningLog) -> list[_Index]:
     """Reads the films of these years; one index for each tier of `title_keys`."""
     indices: list[_Index] = [collections.defaultdict(list) for _ in range(3)]
     seen: set[int] = set()
@@ -301,7 +301,7 @@ def _index_films(path: Path, years: Collection[int], report: WranglingReport) ->
 
 
 def _parse_film(
-    row: _Row, columns: dict[str, int], report: WranglingReport
+    row: _Row, columns: dict[str, int], report: CleaningLog
 ) -> tuple[_Film | None, list[str]]:
     """Returns a row's film and its titles; None, and the reason counted, if unusable."""
     file = MOVIES_METADATA
@@ -328,7 +328,7 @@ def _parse_film(
     return _Film(number, year, _parse_votes(cells[_VOTES])), titles
 
 
-def _parse_id(text: str, file: str, row: _Row, report: WranglingReport) -> int | None:
+def _parse_id(text: str, file: str, row: _Row, report: CleaningLog) -> int | None:
     match = _WHOLE_NUMBER.fullmatch(text)
     if match is None:
         _drop(report, file, BAD_ID, row, "a whole number", shorten(text))
@@ -338,7 +338,7 @@ def _parse_id(text: str, file: str, row: _Row, report: WranglingReport) -> int |
     return int(match[1])
 
 
-def _parse_year(text: str, row: _Row, report: WranglingReport) -> int | None:
+def _parse_year(text: str, row: _Row, report: CleaningLog) -> int | None:
     expected = "a date such as 1995-10-30"
     text = text.strip()
     if match := _ISO_DATE.fullmatch(text):
@@ -357,7 +357,7 @@ def _parse_votes(text: str) -> float:
     return float(match[1]) if match else 0.0
 
 
-def _check_films(report: WranglingReport, limits: LossLimits) -> None:
+def _check_films(report: CleaningLog, limits: LossLimits) -> None:
     entry = report.file(MOVIES_METADATA)
     lost = {
         reason: entry.dropped[reason]
@@ -381,7 +381,7 @@ def _check_films(report: WranglingReport, limits: LossLimits) -> None:
 
 
 def _read_credits(
-    path: Path, wanted: Collection[int], report: WranglingReport, limits: LossLimits
+    path: Path, wanted: Collection[int], report: CleaningLog, limits: LossLimits
 ) -> dict[int, _Credits]:
     """Returns director and star of the wanted films; the literals of others stay unread."""
     found: dict[int, _Credits] = {}
@@ -412,7 +412,7 @@ def _read_credits(
 
 
 def _parse_cell(
-    row: _Row, columns: dict[str, int], column: str, report: WranglingReport
+    row: _Row, columns: dict[str, int], column: str, report: CleaningLog
 ) -> list[dict[Any, Any]]:
     text = _cell(row, columns, column)
     try:
@@ -427,7 +427,7 @@ def _parse_cell(
         return []
 
 
-def _check_broken(report: WranglingReport, literals: int, limits: LossLimits) -> None:
+def _check_broken(report: CleaningLog, literals: int, limits: LossLimits) -> None:
     entry = report.file(CREDITS)
     broken = entry.values_lost.get(BROKEN_LITERAL, 0)
     # One broken cell says nothing about a file, however short.
@@ -465,7 +465,7 @@ def _name(member: dict[Any, Any]) -> str:
     return " ".join(clean_text(name[:MAX_TEXT_CHARS]).split())
 
 
-def _mended(name: str, row: _Row, report: WranglingReport) -> str:
+def _mended(name: str, row: _Row, report: CleaningLog) -> str:
     """Returns a name without mojibake and control characters, and counts what that took."""
     plain, reasons = mend(name)
     for reason in reasons:
@@ -478,7 +478,7 @@ def _mended(name: str, row: _Row, report: WranglingReport) -> str:
 
 @contextlib.contextmanager
 def _open_table(
-    path: Path, required: Iterable[str], report: WranglingReport
+    path: Path, required: Iterable[str], report: CleaningLog
 ) -> Iterator[tuple[dict[str, int], Iterator[_Row]]]:
     """Opens a CSV file; yields the place of each column, and its rows as a stream.
 
@@ -573,7 +573,7 @@ class _Text:
         """Says that a row is complete: the next line begins another one."""
         self._room = _MAX_ROW_BYTES
 
-    def count_odd_rows(self, report: WranglingReport) -> None:
+    def count_odd_rows(self, report: CleaningLog) -> None:
         """Counts lines in another encoding than most."""
         self._decoder.count_odd_rows(self._name, report)
 
@@ -592,7 +592,7 @@ class _Text:
 
 
 def _join_broken_rows(
-    rows: Iterable[_Row], columns: dict[str, int], report: WranglingReport
+    rows: Iterable[_Row], columns: dict[str, int], report: CleaningLog
 ) -> Iterator[_Row]:
     """Counts rows as read and joins those whose text lost its quotes at a line break."""
     last: _Row | None = None
@@ -648,12 +648,12 @@ def _cell(row: _Row, columns: dict[str, int], name: str) -> str:
 
 
 def _drop(
-    report: WranglingReport, file: str, reason: str, row: _Row, expected: str, found: str
+    report: CleaningLog, file: str, reason: str, row: _Row, expected: str, found: str
 ) -> None:
     report.drop(file, reason, examples=[RowExample(row.number, expected, found)])
 
 
 def _repair(
-    report: WranglingReport, file: str, reason: str, row: _Row, expected: str, found: str
+    report: CleaningLog, file: str, reason: str, row: _Row, expected: str, found: str
 ) -> None:
     report.repair(file, reason, examples=[RowExample(row.number, expected, found)])

@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from components.data import download as module
-from components.data.download import Archive, cached, download
-from components.data.progress import progress_bar
-from components.errors import InputError
+from sources import download as module
+from sources.download import Archive, cached, download
+from sources.errors import InputError
+from sources.progress import progress_bar
 
 FILES = ("u.data", "u.item")
 CONTENT = {

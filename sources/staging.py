@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.errors import InputError
+from sources.errors import InputError
 
 _SETTLING_SECONDS = 60.0
 """A younger staging directory may be one whose owner has not taken its lock yet."""

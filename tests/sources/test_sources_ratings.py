@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from hypothesis_profiles import examples
 from raw_files import file_of, rating_rows, read_ratings
 
-from components.data import ratings as reader
-from components.data import report
-from components.data.ratings import (
+from sources import cleaning_log
+from sources import ratings as reader
+from sources.cleaning_log import BadRow, CleaningLog, LossLimits
+from sources.errors import InputError
+from sources.ratings import (
     RatingsChunk,
     chunk_ranges,
-    drop_exact_duplicates,
+    keep_latest_rating,
     read_ratings_chunk,
 )
-from components.data.report import BadRow, LossLimits, WranglingReport
-from components.errors import InputError
 
 GOOD = [
     b"1\t1\t5\t880000000",
@@ -26,41 +26,41 @@ GOOD = [
     b"1\t2\t3\t4102444799",
 ]
 BAD = {
-    b"1\t2\t3": report.WRONG_COLUMNS,
-    b"1\t2\t3\t880000000\t5": report.WRONG_COLUMNS,
-    b"1,2,3,880000000": report.WRONG_COLUMNS,
-    b"u1\t2\t3\t880000000": report.NON_NUMERIC_ID,
-    b"1\t0x1F\t3\t880000000": report.NON_NUMERIC_ID,
-    b"1\t1e3\t3\t880000000": report.NON_NUMERIC_ID,
-    b"1\t1.5\t3\t880000000": report.NON_NUMERIC_ID,
-    b"1\t9223372036854775808\t3\t880000000": report.NON_NUMERIC_ID,
-    b"1\t2\tgood\t880000000": report.NON_NUMERIC_RATING,
-    b"1\t2\t4,5\t880000000": report.NON_NUMERIC_RATING,
-    b"1\t2\tinf\t880000000": report.NON_NUMERIC_RATING,
-    b"1\t2\t3\tyesterday": report.NON_NUMERIC_TIMESTAMP,
-    b"1\t2\t3\t1997-09-20": report.NON_NUMERIC_TIMESTAMP,
-    b"1\t2\t0\t880000000": report.RATING_RANGE,
-    b"1\t2\t0.5\t880000000": report.RATING_RANGE,
-    b"1\t2\t5.5\t880000000": report.RATING_RANGE,
-    b"1\t2\t-3\t880000000": report.RATING_RANGE,
-    b"1\t2\t3\t-1": report.TIMESTAMP_RANGE,
-    b"1\t2\t3\t880000000000": report.TIMESTAMP_RANGE,
-    b"1\t2\t3\t4102444800": report.TIMESTAMP_RANGE,
-    b"1\t2\t\t880000000": report.MISSING_VALUE,
-    b"\t2\t3\t880000000": report.MISSING_VALUE,
-    b"1\t2\tNaN\t880000000": report.MISSING_VALUE,
-    b"1\t2\t3\t": report.MISSING_VALUE,
-    b"999\t2\t3\t880000000": report.UNKNOWN_USER,
-    b"-1\t2\t3\t880000000": report.UNKNOWN_USER,
-    b"1\t999\t3\t880000000": report.UNKNOWN_MOVIE,
+    b"1\t2\t3": cleaning_log.WRONG_COLUMNS,
+    b"1\t2\t3\t880000000\t5": cleaning_log.WRONG_COLUMNS,
+    b"1,2,3,880000000": cleaning_log.WRONG_COLUMNS,
+    b"u1\t2\t3\t880000000": cleaning_log.NON_NUMERIC_ID,
+    b"1\t0x1F\t3\t880000000": cleaning_log.NON_NUMERIC_ID,
+    b"1\t1e3\t3\t880000000": cleaning_log.NON_NUMERIC_ID,
+    b"1\t1.5\t3\t880000000": cleaning_log.NON_NUMERIC_ID,
+    b"1\t9223372036854775808\t3\t880000000": cleaning_log.NON_NUMERIC_ID,
+    b"1\t2\tgood\t880000000": cleaning_log.NON_NUMERIC_RATING,
+    b"1\t2\t4,5\t880000000": cleaning_log.NON_NUMERIC_RATING,
+    b"1\t2\tinf\t880000000": cleaning_log.NON_NUMERIC_RATING,
+    b"1\t2\t3\tyesterday": cleaning_log.NON_NUMERIC_TIMESTAMP,
+    b"1\t2\t3\t1997-09-20": cleaning_log.NON_NUMERIC_TIMESTAMP,
+    b"1\t2\t0\t880000000": cleaning_log.RATING_RANGE,
+    b"1\t2\t0.5\t880000000": cleaning_log.RATING_RANGE,
+    b"1\t2\t5.5\t880000000": cleaning_log.RATING_RANGE,
+    b"1\t2\t-3\t880000000": cleaning_log.RATING_RANGE,
+    b"1\t2\t3\t-1": cleaning_log.TIMESTAMP_RANGE,
+    b"1\t2\t3\t880000000000": cleaning_log.TIMESTAMP_RANGE,
+    b"1\t2\t3\t4102444800": cleaning_log.TIMESTAMP_RANGE,
+    b"1\t2\t\t880000000": cleaning_log.MISSING_VALUE,
+    b"\t2\t3\t880000000": cleaning_log.MISSING_VALUE,
+    b"1\t2\tNaN\t880000000": cleaning_log.MISSING_VALUE,
+    b"1\t2\t3\t": cleaning_log.MISSING_VALUE,
+    b"999\t2\t3\t880000000": cleaning_log.UNKNOWN_USER,
+    b"-1\t2\t3\t880000000": cleaning_log.UNKNOWN_USER,
+    b"1\t999\t3\t880000000": cleaning_log.UNKNOWN_MOVIE,
     b"900\t2\t3\t880000000": "invalid zip code",
     b"1\t901\t3\t880000000": "movie dropped: missing value",
-    b"\x00\xff": report.WRONG_COLUMNS,
+    b"\x00\xff": cleaning_log.WRONG_COLUMNS,
 }
 REPAIRED = {
-    b"b'1'\tb\"2\"\t'3'\t\"880000000\"": report.QUOTES_REMOVED,
-    b'"1\t2\t3\t880000000"': report.QUOTES_REMOVED,
-    b"1.0\t2\t3\t880000000.00": report.DECIMAL_REMOVED,
+    b"b'1'\tb\"2\"\t'3'\t\"880000000\"": cleaning_log.QUOTES_REMOVED,
+    b'"1\t2\t3\t880000000"': cleaning_log.QUOTES_REMOVED,
+    b"1.0\t2\t3\t880000000.00": cleaning_log.DECIMAL_REMOVED,
 }
 DROPPED_IDS = {
     "dropped_users": {900: "invalid zip code"},
@@ -76,8 +76,8 @@ def rows_of(chunk: RatingsChunk) -> list[tuple]:
     return list(zip(*(column.tolist() for column in chunk[:4]), strict=True))
 
 
-def read_in_ranges(path, chunk_bytes: int) -> tuple[list[tuple], WranglingReport]:
-    rows, total = [], WranglingReport()
+def read_in_ranges(path, chunk_bytes: int) -> tuple[list[tuple], CleaningLog]:
+    rows, total = [], CleaningLog()
     for start, end in chunk_ranges(path, chunk_bytes):
         chunk, found = read_ratings(path, start, end, **DROPPED_IDS)
         rows += rows_of(chunk)
@@ -118,7 +118,7 @@ def test_a_row_means_the_same_whatever_stands_next_to_it(lines):
     """The reading by column and the reading by row agree."""
     with file_of(b"\n".join(lines) + b"\n") as path:
         together, found = read_ratings(path, **DROPPED_IDS)
-    rows, total = [], WranglingReport()
+    rows, total = [], CleaningLog()
     for line in lines:
         with file_of(line + b"\n") as path:
             alone, part = read_ratings(path, **DROPPED_IDS)
@@ -174,8 +174,8 @@ def test_quotes_and_residue_around_any_value_do_not_change_it(quotes):
     assert found.file("u.data").repaired == {
         reason: 1
         for reason, repaired in (
-            (report.QUOTES_REMOVED, quoted),
-            (report.DECIMAL_REMOVED, decimals),
+            (cleaning_log.QUOTES_REMOVED, quoted),
+            (cleaning_log.DECIMAL_REMOVED, decimals),
         )
         if repaired
     }
@@ -185,7 +185,7 @@ def test_a_row_that_is_dropped_in_spite_of_its_repair_is_not_counted_as_repaired
     with file_of(b"'999'\t2\t3\t880000000\n") as path:
         _, found = read_ratings(path)
     assert found.file("u.data").repaired == {}
-    assert found.file("u.data").dropped == {report.UNKNOWN_USER: 1}
+    assert found.file("u.data").dropped == {cleaning_log.UNKNOWN_USER: 1}
 
 
 def bad_ratings(row: bytes, name: str = "u.data") -> str:
@@ -269,21 +269,21 @@ def test_ids_may_be_any_whole_numbers(ids):
         none, found = read_ratings(path, users=listed[1:], movies=ids)
     assert sorted(chunk.user_id.tolist()) == listed
     assert sorted(none.user_id.tolist()) == listed[1:]
-    assert found.file("u.data").dropped == {report.UNKNOWN_USER: 1}
+    assert found.file("u.data").dropped == {cleaning_log.UNKNOWN_USER: 1}
 
 
 def test_a_byte_order_mark_is_skipped():
     with file_of(b"\xef\xbb\xbf" + GOOD[0] + b"\nx\t1\t1\t1\n") as path:
         chunk, found = read_ratings(path)
     assert len(chunk.user_id) == 1
-    assert found.file("u.data").examples[report.NON_NUMERIC_ID][0].row == 2
+    assert found.file("u.data").examples[cleaning_log.NON_NUMERIC_ID][0].row == 2
 
 
 def test_no_users_and_no_movies_make_every_rating_unknown():
     with file_of(b"\n".join(GOOD)) as path:
         chunk, found = read_ratings(path, users=[], movies=[])
     assert len(chunk.user_id) == 0
-    assert found.file("u.data").dropped == {report.UNKNOWN_USER: 5}
+    assert found.file("u.data").dropped == {cleaning_log.UNKNOWN_USER: 5}
 
 
 def test_an_empty_file_has_no_ranges_and_a_chunk_size_below_one_is_refused():
@@ -320,7 +320,7 @@ def test_one_rating_of_each_pair_is_left_the_newest(rows):
     newest: dict = {}
     for user, movie, rating, time in rows:
         newest[user, movie] = max(newest.get((user, movie), (-1, 0)), (time, rating))
-    chunk, exact, superseded = drop_exact_duplicates(chunk_of(rows))
+    chunk, exact, superseded = keep_latest_rating(chunk_of(rows))
     assert rows_of(chunk) == [(*pair, newest[pair][1], newest[pair][0]) for pair in sorted(newest)]
     assert exact == len(rows) - len(set(rows))
     assert superseded == len(set(rows)) - len(newest)
@@ -329,7 +329,7 @@ def test_one_rating_of_each_pair_is_left_the_newest(rows):
 @given(ratings, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_change_what_is_left(rows, random):
     shuffled = random.sample(rows, len(rows))
-    one, two = drop_exact_duplicates(chunk_of(rows)), drop_exact_duplicates(chunk_of(shuffled))
+    one, two = keep_latest_rating(chunk_of(rows)), keep_latest_rating(chunk_of(shuffled))
     assert (rows_of(one[0]), one[1:]) == (rows_of(two[0]), two[1:])
 
 
@@ -337,7 +337,7 @@ def test_a_byte_order_mark_before_a_row_does_not_matter():
     with file_of(b"1\t1\t3\t880000000\n\xef\xbb\xbf2\t1\t3\t880000000\n") as path:
         chunk, found = read_ratings(path)
     assert chunk.user_id.tolist() == [1, 2]
-    assert found.file("u.data").repaired == {report.QUOTES_REMOVED: 1}
+    assert found.file("u.data").repaired == {cleaning_log.QUOTES_REMOVED: 1}
 
 
 def test_ratings_lost_with_their_users_count_as_lost():
@@ -364,4 +364,4 @@ def test_a_file_of_bad_rows_is_given_up_within_the_first_chunk(monkeypatch):
 
 
 def bad_row():
-    raise BadRow(report.WRONG_COLUMNS, expected="4 columns", found="1")
+    raise BadRow(cleaning_log.WRONG_COLUMNS, expected="4 columns", found="1")

@@ -18,15 +18,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from components.data import files, report, text, wrangling
-from components.data.report import (
+from schema import features
+from sources import cleaning_log, files, text, wrangling
+from sources.cleaning_log import (
     MAX_EXAMPLES,
     BadRow,
+    CleaningLog,
     LossLimits,
     RowExample,
-    WranglingReport,
 )
-from schema import features
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -161,7 +161,7 @@ def read_ratings_chunk(
     limits: LossLimits = LossLimits(),  # noqa: B008
     *,
     positions: bool = False,
-) -> tuple[RatingsChunk, WranglingReport]:
+) -> tuple[RatingsChunk, CleaningLog]:
     """Reads and cleans the ratings whose rows start in the bytes [start, end) of a file.
 
     Args:
@@ -170,7 +170,7 @@ def read_ratings_chunk(
       end: the byte after the range.
       known_users: ids that have ratings, ascending.
       dropped_users: ids whose ratings are dropped, with the reason to count them under
-        (`WranglingReport.dropped_ids`).
+        (`CleaningLog.dropped_ids`).
       known_movies: ids that can be rated, ascending.
       dropped_movies: ids whose ratings are dropped, with the reason.
       limits: what may be lost of the whole file.
@@ -184,11 +184,11 @@ def read_ratings_chunk(
       InputError: the file cannot be read, a line is too long, or more rows of this chunk
         alone are of no use than may be lost of the whole file.
     """
-    found = WranglingReport()
+    found = CleaningLog()
     block = _read_block(path, start, end)
     rows, repairs = _parse_block(block, found, limits)
-    users = _Known("user", files.USERS, report.UNKNOWN_USER, known_users, dropped_users)
-    movies = _Known("movie", files.MOVIES, report.UNKNOWN_MOVIE, known_movies, dropped_movies)
+    users = _Known("user", files.USERS, cleaning_log.UNKNOWN_USER, known_users, dropped_users)
+    movies = _Known("movie", files.MOVIES, cleaning_log.UNKNOWN_MOVIE, known_movies, dropped_movies)
     kept = _drop_wrong_values(block, rows, users, movies, found)
     _count_repairs(block, rows.lines[kept], repairs, found)
     values = rows.values
@@ -198,7 +198,7 @@ def read_ratings_chunk(
     return values.take(kept), found
 
 
-def drop_exact_duplicates(chunk: RatingsChunk) -> tuple[RatingsChunk, int, int]:
+def keep_latest_rating(chunk: RatingsChunk) -> tuple[RatingsChunk, int, int]:
     """Keeps one rating for each pair of user and movie: the newest.
 
     Of ratings given in the same second the highest is kept, so the result does not
@@ -284,7 +284,7 @@ def _rest_of_line(file: BinaryIO, path: Path) -> bytes:
 
 
 def _parse_block(
-    block: _Block, found: WranglingReport, limits: LossLimits
+    block: _Block, found: CleaningLog, limits: LossLimits
 ) -> tuple[_Rows, dict[str, list[int]]]:
     """Returns the rows that are numbers, in order, and the lines that needed a repair."""
     lines = block.data.count(b"\n") + (not block.data.endswith(b"\n") and block.data != b"")
@@ -330,7 +330,7 @@ def _longest_line(data: bytes) -> int:
 
 
 def _parse_mixed(
-    block: _Block, lines: int, found: WranglingReport, limits: LossLimits
+    block: _Block, lines: int, found: CleaningLog, limits: LossLimits
 ) -> tuple[_Rows, dict[str, list[int]]]:
     """Parses the strict lines of a block at once and the other ones by row."""
     data, others = _set_aside(block.data)
@@ -378,7 +378,7 @@ def _set_aside(data: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
 
 
 def _parse_by_row(
-    block: _Block, others: list[tuple[int, bytes]], found: WranglingReport, limits: LossLimits
+    block: _Block, others: list[tuple[int, bytes]], found: CleaningLog, limits: LossLimits
 ) -> tuple[RatingsChunk, IntArray, dict[str, list[int]]]:
     """Returns the values, the lines and the repaired lines of rows that are not strict."""
     rows: list[tuple[int, int, float, int]] = []
@@ -415,7 +415,7 @@ def _give_up_if_hopeless(
     block: _Block, problems: Mapping[str, tuple[int, list[RowExample]]], limits: LossLimits
 ) -> None:
     """Ends the reading of a chunk that alone has lost more than the file may lose."""
-    so_far = WranglingReport()
+    so_far = CleaningLog()
     # Never less than the file has, blank lines included.
     so_far.read(block.path.name, _lines_before(block.path, block.path.stat().st_size) + 1)
     for reason, (count, examples) in problems.items():
@@ -441,7 +441,7 @@ def _parse_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]:
     """
     if quoted := _QUOTED_ROW.fullmatch(data):
         user, movie, rating, time = quoted.group(2, 4, 6, 8)
-        reasons = [report.QUOTES_REMOVED] if any(quoted.group(1, 3, 5, 7)) else []
+        reasons = [cleaning_log.QUOTES_REMOVED] if any(quoted.group(1, 3, 5, 7)) else []
         return (int(user), int(movie), float(rating), int(time)), reasons
     return _parse_odd_row(data)
 
@@ -454,23 +454,23 @@ def _parse_odd_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]
     plain = [field.strip(text.BYTE_ORDER_MARK) for field in raw]
     if len(raw) != form.columns:
         expected, found = form.expected, files.shorten(data.rstrip(b"\r"))
-        raise BadRow(report.WRONG_COLUMNS, expected=expected, found=found)
+        raise BadRow(cleaning_log.WRONG_COLUMNS, expected=expected, found=found)
     cleaned = [wrangling.clean_token(field) for field in plain]
     if any(wrangling.is_missing(field) for field in cleaned):
         shown = files.shorten(data.rstrip(b"\r"))
-        raise BadRow(report.MISSING_VALUE, expected="a value in every column", found=shown)
+        raise BadRow(cleaning_log.MISSING_VALUE, expected="a value in every column", found=shown)
     user, movie, rating, time = cleaned
     row = (
-        _whole(user, report.NON_NUMERIC_ID, "a whole number as user id"),
-        _whole(movie, report.NON_NUMERIC_ID, "a whole number as movie id"),
+        _whole(user, cleaning_log.NON_NUMERIC_ID, "a whole number as user id"),
+        _whole(movie, cleaning_log.NON_NUMERIC_ID, "a whole number as movie id"),
         _number(rating),
-        _whole(time, report.NON_NUMERIC_TIMESTAMP, "a time in seconds since 1970"),
+        _whole(time, cleaning_log.NON_NUMERIC_TIMESTAMP, "a time in seconds since 1970"),
     )
     reasons = []
     if any(field != before for field, before in zip(cleaned, raw, strict=True)):
-        reasons.append(report.QUOTES_REMOVED)
+        reasons.append(cleaning_log.QUOTES_REMOVED)
     if any("." in field for field in (user, movie, time)):
-        reasons.append(report.DECIMAL_REMOVED)
+        reasons.append(cleaning_log.DECIMAL_REMOVED)
     return row, reasons
 
 
@@ -484,7 +484,9 @@ def _whole(text: str, reason: str, expected: str) -> int:
 def _number(text: str) -> float:
     value = wrangling.parse_number(text)
     if value is None:
-        raise BadRow(report.NON_NUMERIC_RATING, expected="a number", found=files.shorten(text))
+        raise BadRow(
+            cleaning_log.NON_NUMERIC_RATING, expected="a number", found=files.shorten(text)
+        )
     return value
 
 
@@ -541,13 +543,13 @@ def _value_checks(values: RatingsChunk) -> list[_Check]:
     low, high = features.RATING_MIN, features.RATING_MAX
     return [
         _Check(
-            report.RATING_RANGE,
+            cleaning_log.RATING_RANGE,
             ~((ratings >= low) & (ratings <= high)),
             f"a rating from {low:g} to {high:g}",
             lambda i: f"{ratings[i]:g}",
         ),
         _Check(
-            report.TIMESTAMP_RANGE,
+            cleaning_log.TIMESTAMP_RANGE,
             (times < 0) | (times >= TIMESTAMP_END),
             "a time in seconds since 1970, before the year 2100",
             lambda i: _describe_time(int(times[i])),
@@ -561,7 +563,7 @@ def _describe_time(seconds: int) -> str:
 
 
 def _drop_wrong_values(
-    block: _Block, rows: _Rows, users: _Known, movies: _Known, found: WranglingReport
+    block: _Block, rows: _Rows, users: _Known, movies: _Known, found: CleaningLog
 ) -> BoolArray:
     """Returns which rows have values in range and a known user and movie, counts the rest.
 
@@ -586,7 +588,7 @@ def _drop_wrong_values(
 
 
 def _count_repairs(
-    block: _Block, kept: IntArray, repairs: Mapping[str, list[int]], found: WranglingReport
+    block: _Block, kept: IntArray, repairs: Mapping[str, list[int]], found: CleaningLog
 ) -> None:
     """Counts the repaired lines that are still in after all checks."""
     for reason, lines in repairs.items():

@@ -17,9 +17,9 @@ from raw_files import (
     write_raw,
 )
 
-from components.data import download, files
-from components.data.tables import read_movies, read_users
-from components.errors import InputError
+from sources import download, files
+from sources.errors import InputError
+from sources.tables import read_movies, read_users
 
 
 def refusal(directory: Path) -> str:
@@ -162,7 +162,7 @@ def test_a_header_row_is_refused(tmp_path, part, header):
 
 def test_looking_at_files_imports_nothing_heavy():
     script = (
-        "import sys, components.data.files as f;"
+        "import sys, sources.files as f;"
         "print(sorted({'pandas', 'numpy', 'pyarrow', 'tensorflow'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from components.data import files, report
-from components.data.report import RowExample, WranglingReport
-from components.data.text import Encoding, decode_row
+from sources import cleaning_log, files
+from sources.cleaning_log import CleaningLog, RowExample
+from sources.text import Encoding, decode_row
 
 
 class RowDecoder:
@@ -24,15 +24,15 @@ class RowDecoder:
         if encoding != "ascii":
             self._counts[encoding] += 1
             examples = self._examples[encoding]
-            if len(examples) < report.MAX_EXAMPLES:
+            if len(examples) < cleaning_log.MAX_EXAMPLES:
                 example = RowExample(row, "the encoding of the other rows", files.shorten(text))
                 examples.append(example)
         return text
 
-    def count_odd_rows(self, file: str, found: WranglingReport) -> None:
+    def count_odd_rows(self, file: str, found: CleaningLog) -> None:
         """Counts the rows in the rarer encoding, where there are both, as repaired."""
         if not all(self._counts.values()):
             return
         odd: Encoding = "latin-1" if self._counts["latin-1"] <= self._counts["utf-8"] else "utf-8"
-        reason = report.LATIN1_READ if odd == "latin-1" else report.UTF8_READ
+        reason = cleaning_log.LATIN1_READ if odd == "latin-1" else cleaning_log.UTF8_READ
         found.repair(file, reason, self._counts[odd], self._examples[odd])

@@ -7,8 +7,8 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.tables import mend
-from components.data.text import decode_row, remove_controls, undo_mojibake
+from sources.tables import mend
+from sources.text import decode_row, remove_controls, undo_mojibake
 
 LATIN = st.text(
     st.characters(min_codepoint=0x20, max_codepoint=0x17F, blacklist_categories=("Cc",))

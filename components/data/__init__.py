@@ -1,1 +1,0 @@
-"""Raw files: finding, reading, cleaning and generating them."""

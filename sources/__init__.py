@@ -1,0 +1,1 @@
+"""Reading, cleaning and generating data: the only package that holds file formats."""
