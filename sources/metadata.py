@@ -89,7 +89,7 @@ class MetadataMatch:
       stars: movies whose star is known.
       broken_literals: cells of credits that could not be read.
       unmatched_titles: the first three movies without metadata.
-      report: rows read, dropped and repaired in both files, with examples.
+      log: rows read, dropped and repaired in both files, with examples.
     """
 
     movies: int
@@ -98,7 +98,7 @@ class MetadataMatch:
     stars: int = 0
     broken_literals: int = 0
     unmatched_titles: tuple[str, ...] = ()
-    report: CleaningLog = dataclasses.field(default_factory=CleaningLog)
+    log: CleaningLog = dataclasses.field(default_factory=CleaningLog)
 
     @property
     def unmatched(self) -> int:
@@ -115,7 +115,7 @@ class MetadataMatch:
             "directors": self.directors,
             "stars": self.stars,
             "broken_literals": self.broken_literals,
-            **self.report.to_json(),
+            **self.log.to_json(),
         }
 
 
@@ -175,13 +175,13 @@ def join_metadata(
     check_metadata_files(metadata_dir)
     released = movies[features.RELEASE_YEAR.name].astype("Int64")
     years = [_years(*pair) for pair in zip(titles, released.fillna(0), strict=True)]
-    report = CleaningLog()
+    log = CleaningLog()
     wanted = {near for known in years for year in known for near in _near(year)}
-    indices = _index_films(metadata_dir / MOVIES_METADATA, wanted, report)
-    _check_films(report, limits)
+    indices = _index_films(metadata_dir / MOVIES_METADATA, wanted, log)
+    _check_films(log, limits)
     found = [_find(title, known, indices) for title, known in zip(titles, years, strict=True)]
     credits_ = _read_credits(
-        metadata_dir / CREDITS, {film for film in found if film is not None}, report, limits
+        metadata_dir / CREDITS, {film for film in found if film is not None}, log, limits
     )
     joined = _with_credits(movies, found, credits_)
     lost = [title for title, film in zip(titles, found, strict=True) if film is None]
@@ -190,9 +190,9 @@ def join_metadata(
         matched=len(movies) - len(lost),
         directors=int((joined[features.DIRECTOR.name] != features.UNKNOWN).sum()),
         stars=int((joined[features.STAR.name] != features.UNKNOWN).sum()),
-        broken_literals=report.file(CREDITS).values_lost.get(BROKEN_LITERAL, 0),
+        broken_literals=log.file(CREDITS).values_lost.get(BROKEN_LITERAL, 0),
         unmatched_titles=tuple(lost[:3]),
-        report=report,
+        log=log,
     )
     return joined, match
 
@@ -278,17 +278,17 @@ def _released(films: Iterable[_Film], year: int, distance: int) -> list[_Film]:
     return [film for film in films if abs(film.year - year) == distance]
 
 
-def _index_films(path: Path, years: Collection[int], report: CleaningLog) -> list[_Index]:
+def _index_films(path: Path, years: Collection[int], log: CleaningLog) -> list[_Index]:
     """Reads the films of these years; one index for each tier of `title_keys`."""
     indices: list[_Index] = [collections.defaultdict(list) for _ in range(3)]
     seen: set[int] = set()
-    with _open_table(path, (_ID, _TITLE, _ORIGINAL, _DATE, _VOTES), report) as (columns, raw):
-        for row in _join_broken_rows(raw, columns, report):
-            film, titles = _parse_film(row, columns, report)
+    with _open_table(path, (_ID, _TITLE, _ORIGINAL, _DATE, _VOTES), log) as (columns, raw):
+        for row in _join_broken_rows(raw, columns, log):
+            film, titles = _parse_film(row, columns, log)
             if film is None:
                 continue
             if film.id in seen:
-                _drop(report, path.name, DUPLICATE_ID, row, "a new id", str(film.id))
+                _drop(log, path.name, DUPLICATE_ID, row, "a new id", str(film.id))
                 continue
             seen.add(film.id)
             if film.year not in years:
@@ -301,54 +301,54 @@ def _index_films(path: Path, years: Collection[int], report: CleaningLog) -> lis
 
 
 def _parse_film(
-    row: _Row, columns: dict[str, int], report: CleaningLog
+    row: _Row, columns: dict[str, int], log: CleaningLog
 ) -> tuple[_Film | None, list[str]]:
     """Returns a row's film and its titles; None, and the reason counted, if unusable."""
     file = MOVIES_METADATA
     if _is_blank(row):
-        _drop(report, file, BLANK_ROW, row, "a film", "nothing")
+        _drop(log, file, BLANK_ROW, row, "a film", "nothing")
         return None, []
     cells = {name: _cell(row, columns, name) for name in (_ID, _TITLE, _ORIGINAL, _DATE, _VOTES)}
-    number = _parse_id(cells[_ID], file, row, report)
+    number = _parse_id(cells[_ID], file, row, log)
     if number is None:
         return None, []
     titles = list(dict.fromkeys(filter(str.strip, (cells[_TITLE], cells[_ORIGINAL]))))
     if not titles:
-        _drop(report, file, MISSING_TITLE, row, "a title", shorten(cells[_TITLE]))
+        _drop(log, file, MISSING_TITLE, row, "a title", shorten(cells[_TITLE]))
         return None, []
     if not cells[_DATE].strip():
-        _drop(report, file, NO_RELEASE_DATE, row, "a date such as 1995-10-30", "nothing")
+        _drop(log, file, NO_RELEASE_DATE, row, "a date such as 1995-10-30", "nothing")
         return None, []
-    year = _parse_year(cells[_DATE], row, report)
+    year = _parse_year(cells[_DATE], row, log)
     if year is None:
         return None, []
     adult = _cell(row, columns, _ADULT) if _ADULT in columns else ""
     if adult in ("TRUE", "FALSE"):
-        _repair(report, file, UPPER_CASE_BOOLEAN, row, "True or False", adult)
+        _repair(log, file, UPPER_CASE_BOOLEAN, row, "True or False", adult)
     return _Film(number, year, _parse_votes(cells[_VOTES])), titles
 
 
-def _parse_id(text: str, file: str, row: _Row, report: CleaningLog) -> int | None:
+def _parse_id(text: str, file: str, row: _Row, log: CleaningLog) -> int | None:
     match = _WHOLE_NUMBER.fullmatch(text)
     if match is None:
-        _drop(report, file, BAD_ID, row, "a whole number", shorten(text))
+        _drop(log, file, BAD_ID, row, "a whole number", shorten(text))
         return None
     if match[2] is not None:
-        _repair(report, file, DECIMAL_REMOVED, row, "a whole number", shorten(text))
+        _repair(log, file, DECIMAL_REMOVED, row, "a whole number", shorten(text))
     return int(match[1])
 
 
-def _parse_year(text: str, row: _Row, report: CleaningLog) -> int | None:
+def _parse_year(text: str, row: _Row, log: CleaningLog) -> int | None:
     expected = "a date such as 1995-10-30"
     text = text.strip()
     if match := _ISO_DATE.fullmatch(text):
         return int(match[1])
     if match := _SLASHED_DATE.fullmatch(text):
-        _repair(report, MOVIES_METADATA, US_DATE, row, expected, shorten(text))
+        _repair(log, MOVIES_METADATA, US_DATE, row, expected, shorten(text))
         year = int(match[1])
         # Two digits: as POSIX reads them.
         return year if year > 99 else year + (1900 if year >= 69 else 2000)
-    _drop(report, MOVIES_METADATA, BAD_RELEASE_DATE, row, expected, shorten(text))
+    _drop(log, MOVIES_METADATA, BAD_RELEASE_DATE, row, expected, shorten(text))
     return None
 
 
@@ -357,8 +357,8 @@ def _parse_votes(text: str) -> float:
     return float(match[1]) if match else 0.0
 
 
-def _check_films(report: CleaningLog, limits: LossLimits) -> None:
-    entry = report.file(MOVIES_METADATA)
+def _check_films(log: CleaningLog, limits: LossLimits) -> None:
+    entry = log.file(MOVIES_METADATA)
     lost = {
         reason: entry.dropped[reason]
         for reason in (BAD_ID, MISSING_TITLE, BAD_RELEASE_DATE)
@@ -381,38 +381,38 @@ def _check_films(report: CleaningLog, limits: LossLimits) -> None:
 
 
 def _read_credits(
-    path: Path, wanted: Collection[int], report: CleaningLog, limits: LossLimits
+    path: Path, wanted: Collection[int], log: CleaningLog, limits: LossLimits
 ) -> dict[int, _Credits]:
     """Returns director and star of the wanted films; the literals of others stay unread."""
     found: dict[int, _Credits] = {}
     literals = 0
-    with _open_table(path, (_CAST, _CREW, _ID), report) as (columns, rows):
+    with _open_table(path, (_CAST, _CREW, _ID), log) as (columns, rows):
         for row in rows:
-            report.read(path.name, 1)
+            log.read(path.name, 1)
             if _is_blank(row):
-                _drop(report, path.name, BLANK_ROW, row, "a film's credits", "nothing")
+                _drop(log, path.name, BLANK_ROW, row, "a film's credits", "nothing")
                 continue
-            number = _parse_id(_cell(row, columns, _ID), path.name, row, report)
+            number = _parse_id(_cell(row, columns, _ID), path.name, row, log)
             if number is None or number not in wanted:
                 continue
             if number in found:
-                _drop(report, path.name, DUPLICATE_ID, row, "a new id", str(number))
+                _drop(log, path.name, DUPLICATE_ID, row, "a new id", str(number))
                 continue
-            crew = _parse_cell(row, columns, _CREW, report)
-            cast = _parse_cell(row, columns, _CAST, report)
+            crew = _parse_cell(row, columns, _CREW, log)
+            cast = _parse_cell(row, columns, _CAST, log)
             found[number] = (
-                _mended(_director(crew), row, report),
-                _mended(_star(cast), row, report),
+                _mended(_director(crew), row, log),
+                _mended(_star(cast), row, log),
             )
             literals += 2
             # More can never be allowed, however many are yet to be read.
-            _check_broken(report, max(literals, 2 * len(wanted)), limits)
-    _check_broken(report, literals, limits)
+            _check_broken(log, max(literals, 2 * len(wanted)), limits)
+    _check_broken(log, literals, limits)
     return found
 
 
 def _parse_cell(
-    row: _Row, columns: dict[str, int], column: str, report: CleaningLog
+    row: _Row, columns: dict[str, int], column: str, log: CleaningLog
 ) -> list[dict[Any, Any]]:
     text = _cell(row, columns, column)
     try:
@@ -421,14 +421,12 @@ def _parse_cell(
         # Its end says more than its beginning: most broken literals were cut off.
         end = text if len(text) <= 50 else f"…{text[-50:]}"
         expected = f"{column}: a Python list of dictionaries"
-        report.lose(
-            CREDITS, BROKEN_LITERAL, examples=[RowExample(row.number, expected, shorten(end))]
-        )
+        log.lose(CREDITS, BROKEN_LITERAL, examples=[RowExample(row.number, expected, shorten(end))])
         return []
 
 
-def _check_broken(report: CleaningLog, literals: int, limits: LossLimits) -> None:
-    entry = report.file(CREDITS)
+def _check_broken(log: CleaningLog, literals: int, limits: LossLimits) -> None:
+    entry = log.file(CREDITS)
     broken = entry.values_lost.get(BROKEN_LITERAL, 0)
     # One broken cell says nothing about a file, however short.
     if broken > max(1, limits.values * literals):
@@ -465,11 +463,11 @@ def _name(member: dict[Any, Any]) -> str:
     return " ".join(clean_text(name[:MAX_TEXT_CHARS]).split())
 
 
-def _mended(name: str, row: _Row, report: CleaningLog) -> str:
+def _mended(name: str, row: _Row, log: CleaningLog) -> str:
     """Returns a name without mojibake and control characters, and counts what that took."""
     plain, reasons = mend(name)
     for reason in reasons:
-        _repair(report, CREDITS, reason, row, "a name as it is printed", shorten(name))
+        _repair(log, CREDITS, reason, row, "a name as it is printed", shorten(name))
     return " ".join(plain.split()) or features.UNKNOWN
 
 
@@ -478,12 +476,12 @@ def _mended(name: str, row: _Row, report: CleaningLog) -> str:
 
 @contextlib.contextmanager
 def _open_table(
-    path: Path, required: Iterable[str], report: CleaningLog
+    path: Path, required: Iterable[str], log: CleaningLog
 ) -> Iterator[tuple[dict[str, int], Iterator[_Row]]]:
     """Opens a CSV file; yields the place of each column, and its rows as a stream.
 
     Each line is decoded on its own; those in another encoding than most are counted in
-    `report` at the end.
+    `log` at the end.
 
     Raises:
       InputError: also while the rows are read: the file cannot be read or is no regular
@@ -507,7 +505,7 @@ def _open_table(
                     yield _Row(line + 1, cells)
                     line = reader.line_num
                     text.begin_row()
-                text.count_odd_rows(report)
+                text.count_odd_rows(log)
 
             stream = rows()
             yield _check_header(path.name, next(stream, None), required), stream
@@ -573,9 +571,9 @@ class _Text:
         """Says that a row is complete: the next line begins another one."""
         self._room = _MAX_ROW_BYTES
 
-    def count_odd_rows(self, report: CleaningLog) -> None:
+    def count_odd_rows(self, log: CleaningLog) -> None:
         """Counts lines in another encoding than most."""
-        self._decoder.count_odd_rows(self._name, report)
+        self._decoder.count_odd_rows(self._name, log)
 
     def __iter__(self) -> Iterator[str]:
         while line := self._file.readline(self._room + 1):
@@ -592,7 +590,7 @@ class _Text:
 
 
 def _join_broken_rows(
-    rows: Iterable[_Row], columns: dict[str, int], report: CleaningLog
+    rows: Iterable[_Row], columns: dict[str, int], log: CleaningLog
 ) -> Iterator[_Row]:
     """Counts rows as read and joins those whose text lost its quotes at a line break."""
     last: _Row | None = None
@@ -604,11 +602,11 @@ def _join_broken_rows(
         if joined is None:
             if last is not None:
                 yield last
-            report.read(MOVIES_METADATA, 1)
+            log.read(MOVIES_METADATA, 1)
             last = row
         else:
             found = shorten(row.cells[0])
-            _repair(report, MOVIES_METADATA, BROKEN_ROW, row, "a row on its own", found)
+            _repair(log, MOVIES_METADATA, BROKEN_ROW, row, "a row on its own", found)
             last = joined
     if last is not None:
         yield last
@@ -647,13 +645,9 @@ def _cell(row: _Row, columns: dict[str, int], name: str) -> str:
     return row.cells[place] if place < len(row.cells) else ""
 
 
-def _drop(
-    report: CleaningLog, file: str, reason: str, row: _Row, expected: str, found: str
-) -> None:
-    report.drop(file, reason, examples=[RowExample(row.number, expected, found)])
+def _drop(log: CleaningLog, file: str, reason: str, row: _Row, expected: str, found: str) -> None:
+    log.drop(file, reason, examples=[RowExample(row.number, expected, found)])
 
 
-def _repair(
-    report: CleaningLog, file: str, reason: str, row: _Row, expected: str, found: str
-) -> None:
-    report.repair(file, reason, examples=[RowExample(row.number, expected, found)])
+def _repair(log: CleaningLog, file: str, reason: str, row: _Row, expected: str, found: str) -> None:
+    log.repair(file, reason, examples=[RowExample(row.number, expected, found)])

@@ -261,7 +261,7 @@ def test_the_report_is_json(write):
 
 
 def counts(match):
-    entry = match.cleaning_log.file("movies_metadata.csv")
+    entry = match.log.file("movies_metadata.csv")
     return entry.dropped, entry.repaired
 
 
@@ -281,7 +281,7 @@ def test_spreadsheet_damage_is_read_and_counted(write):
     joined, match = join_metadata(catalogue("A (1995)", "B (1995)", "C (1995)"), directory)
     assert joined["director"].tolist() == ["Ann Smith"] * 3
     dropped, repaired = counts(match)
-    assert match.cleaning_log.file("movies_metadata.csv").rows == len(films)
+    assert match.log.file("movies_metadata.csv").rows == len(films)
     assert dropped == {
         metadata.BLANK_ROW: 1,
         metadata.BAD_ID: 1,
@@ -328,7 +328,7 @@ def test_the_encoding_of_metadata_is_decided_line_by_line(write, most, odd):
     )
     joined, match = join_metadata(catalogue(*(f"T{n} x (1995)" for n in names)), directory)
     assert joined["director"].tolist() == joined["star"].tolist() == list(names.values())
-    assert list(match.cleaning_log.file("credits.csv").repaired.values()) == [1]
+    assert list(match.log.file("credits.csv").repaired.values()) == [1]
 
 
 def test_names_that_nobody_could_print_are_mended_and_counted(write):
@@ -339,7 +339,7 @@ def test_names_that_nobody_could_print_are_mended_and_counted(write):
     }
     joined, match = join_metadata(catalogue("A (1995)"), write([film(1, "A", "1995-01-01")], [row]))
     assert (joined["star"][0], joined["director"][0]) == ("A[0mB", "José")
-    assert match.cleaning_log.file("credits.csv").repaired == {
+    assert match.log.file("credits.csv").repaired == {
         cleaning_log.CONTROLS_REMOVED: 1,
         cleaning_log.MOJIBAKE_UNDONE: 1,
     }
@@ -381,7 +381,7 @@ def test_a_row_without_end_is_refused_before_it_is_read(write, monkeypatch):
 def test_examples_give_row_and_value_at_most_three(write):
     films = [film(n, f"T{n}", "10/30/1995") for n in range(1, 6)]
     _, match = join_metadata(catalogue("T1 (1995)"), write(films))
-    examples = match.cleaning_log.file("movies_metadata.csv").examples[metadata.US_DATE]
+    examples = match.log.file("movies_metadata.csv").examples[metadata.US_DATE]
     assert [example.row for example in examples] == [2, 3, 4]
     assert examples[0].found == "'10/30/1995'"
 
@@ -390,7 +390,7 @@ def test_text_with_line_breaks_in_quotes_is_one_row(write):
     films = [film(1, "A", "1995-01-01", overview='One\n\n"two",\nthree'), film(2, "B", "bad")]
     joined, match = join_metadata(catalogue("A (1995)"), write(films))
     assert joined["director"][0] == "Ann Smith"
-    examples = match.cleaning_log.file("movies_metadata.csv").examples
+    examples = match.log.file("movies_metadata.csv").examples
     assert examples[metadata.BAD_RELEASE_DATE][0].row == 6
 
 
@@ -410,7 +410,7 @@ def test_a_row_broken_across_lines_is_joined(write, padded):
     assert joined["director"].tolist() == ["Ann Smith"] * 2
     dropped, repaired = counts(match)
     assert (dropped, repaired) == ({}, {metadata.BROKEN_ROW: 1})
-    assert match.cleaning_log.file("movies_metadata.csv").rows == 2
+    assert match.log.file("movies_metadata.csv").rows == 2
 
 
 def test_a_byte_order_mark_and_blank_lines_are_tolerated(write):
@@ -503,7 +503,7 @@ def test_few_broken_literals_are_counted_and_unknown(write, films, broken):
     assert match.broken_literals == broken
     assert (joined["star"] == "unknown").sum() == broken
     assert (joined["director"] == "unknown").sum() == 0
-    assert match.cleaning_log.file("credits.csv").examples[metadata.BROKEN_LITERAL][0].row == 2
+    assert match.log.file("credits.csv").examples[metadata.BROKEN_LITERAL][0].row == 2
 
 
 @pytest.mark.parametrize(("films", "broken"), [(2, 2), (100, 3)])
