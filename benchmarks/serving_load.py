@@ -62,14 +62,14 @@ DELAY = "function delay() return math.random(0, 2 * think) end"
 DIRECT = """
 import os, sys, time, statistics
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-from serving import lean_tensorflow
-lean_tensorflow.install()
+from serving import tensorflow_import
+tensorflow_import.install()
 from pathlib import Path
 from serving.model import load
-from serving.recommender import Person, make_recommender
+from serving.recommender import UserProfile, make_recommender
 path = Path(sys.argv[1])
 model = make_recommender(load(path, int(path.name)))
-people = [Person(user) for user in model.users.ids] or [Person()]
+people = [UserProfile(user) for user in model.users.ids] or [UserProfile()]
 function = model.model.signatures["recommend"]
 for rows in (1, 4, 16, 64):
     calls = [

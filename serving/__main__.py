@@ -13,9 +13,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The model's calls take as long without it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-from serving import lean_tensorflow
+from serving import tensorflow_import
 
-lean_tensorflow.install()
+tensorflow_import.install()
 
 from serving.cli import main  # noqa: E402
 

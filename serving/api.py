@@ -1,4 +1,4 @@
-"""The API of our own: `/api/…`, described by an OpenAPI document."""
+"""The REST API below `/api/`, with its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from starlette.exceptions import HTTPException
 
 from schema.events import Event
 from schema.scenarios import SCENARIOS, Scenario, metric_name
-from serving import limits, shapes
+from serving import limits, schemas
+from serving.asgi import error_body, error_headers, internal_error_message
+from serving.catalogue import Movie
 from serving.errors import InvalidInput, NotFound, RequestError, shorten
 from serving.metrics import CONTENT_TYPE
-from serving.recommender import Person, Recommender, Scored
-from serving.run_record import Quality
-from serving.service import Recommended, Service, Wish
+from serving.recommender import Recommender, ScoredMovie, UserProfile
+from serving.run_record import RunRecord
+from serving.service import Service
 from serving.titles import display_title
-from serving.user_features import FIELDS, Values, features_of, problems_of
-from serving.wire import error_body, error_headers, own_fault_message
+from serving.user_features import FIELDS, features_of, problems_of
 
 _DESCRIPTION = """
 Recommendations of movies from the model that the pipeline pushed last. Every answer names the
@@ -33,17 +34,17 @@ Beside this API the server speaks TensorFlow Serving's:
 ([its documentation](https://www.tensorflow.org/tfx/serving/api_rest)).
 """
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": shapes.Error, "description": "Malformed request"},
-    401: {"model": shapes.Error, "description": "The token is missing or wrong"},
-    403: {"model": shapes.Error, "description": "Sent by a page of another site"},
-    404: {"model": shapes.Error, "description": "There is no such user, movie or ability"},
-    408: {"model": shapes.Error, "description": "The request took too long to arrive"},
-    413: {"model": shapes.Error, "description": "The body is too long"},
-    415: {"model": shapes.Error, "description": "The body is not JSON in UTF-8"},
-    422: {"model": shapes.Error, "description": "A value is not what is expected"},
-    429: {"model": shapes.Error, "description": "Too many wrong tokens; see Retry-After"},
-    503: {"model": shapes.Error, "description": "Busy, or no model yet; see Retry-After"},
-    504: {"model": shapes.Error, "description": "No answer within the deadline"},
+    400: {"model": schemas.Error, "description": "Malformed request"},
+    401: {"model": schemas.Error, "description": "The token is missing or wrong"},
+    403: {"model": schemas.Error, "description": "Sent by a page of another site"},
+    404: {"model": schemas.Error, "description": "There is no such user, movie or ability"},
+    408: {"model": schemas.Error, "description": "The request took too long to arrive"},
+    413: {"model": schemas.Error, "description": "The body is too long"},
+    415: {"model": schemas.Error, "description": "The body is not JSON in UTF-8"},
+    422: {"model": schemas.Error, "description": "A value is not what is expected"},
+    429: {"model": schemas.Error, "description": "Too many wrong tokens; see Retry-After"},
+    503: {"model": schemas.Error, "description": "Busy, or no model yet; see Retry-After"},
+    504: {"model": schemas.Error, "description": "No answer within the deadline"},
 }
 
 _FIELD_OF = {column: field for field, column in FIELDS.items()}
@@ -116,43 +117,38 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
     @app.get(
         "/api/users/{user_id}/recommendations",
         tags=["recommendations"],
-        response_model=shapes.Recommendations,
+        response_model=schemas.Recommendations,
     )
     async def recommend_to_user(
-        user_id: UserId, query: Annotated[shapes.UserQuery, Query()]
+        user_id: UserId, query: Annotated[schemas.UserQuery, Query()]
     ) -> Response:
         """Recommends movies to a user that the model knows."""
         with service.versions.lease() as model:
             _check_user(model, user_id)
-            person = Person(user_id, timestamp=query.timestamp)
-            wish, unknown = _wish(model, query)
-            found = await service.recommend(model, person, wish)
-            return _recommendations(model, user_id, found, unknown)
+            profile = UserProfile(user_id, timestamp=query.timestamp)
+            return await _recommend(service, model, profile, query)
 
     @app.post(
-        "/api/recommendations", tags=["recommendations"], response_model=shapes.Recommendations
+        "/api/recommendations", tags=["recommendations"], response_model=schemas.Recommendations
     )
-    async def recommend_to_person(question: shapes.Question) -> Response:
-        """Recommends movies to anybody: by profile, by films liked, or both.
+    async def recommend(request: schemas.RecommendRequest) -> Response:
+        """Recommends movies to any user: by profile, by movies liked, or both.
 
-        Films of `liked` without a `timestamp` are history. Those with one belong to the current
-        session if gaps of at most 30 minutes lead to them from `timestamp` (0 is now); in a
-        session the next film of the same visit is recommended, else what suits the person
-        whenever they come.
+        Entries of `liked` without a `timestamp` are history. Those with one belong to the current
+        session if gaps of at most 30 minutes lead to them from `timestamp` (0 is now). In a session
+        the next movie of the same visit is recommended, otherwise movies for the user's next visit.
         """
         with service.versions.lease() as model:
-            person = _person(model, question)
-            wish, unknown = _wish(model, question)
-            found = await service.recommend(model, person, wish)
-            return _recommendations(model, question.user_id, found, unknown)
+            profile = _profile(model, request)
+            return await _recommend(service, model, profile, request)
 
-    @app.post("/api/ratings/predict", tags=["recommendations"], response_model=shapes.Ratings)
-    async def predict_ratings(question: shapes.RatingQuestion) -> Response:
-        """Predicts the stars that somebody would give to movies."""
+    @app.post("/api/ratings/predict", tags=["recommendations"], response_model=schemas.Ratings)
+    async def predict_ratings(request: schemas.RatingRequest) -> Response:
+        """Predicts the ratings that a user would give to movies."""
         with service.versions.lease() as model:
-            person = _person(model, question)
-            _check_movies(model, question.movie_ids, "movie_ids")
-            stars = await service.rate(model, person, question.movie_ids)
+            profile = _profile(model, request)
+            _check_movies(model, request.movie_ids, "movie_ids")
+            stars = await service.rate(model, profile, request.movie_ids)
             ratings = [
                 {**_titled(movie.movie_id, movie.title), "stars": round(movie.stars, 4)}
                 for movie in stars
@@ -160,8 +156,9 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
             return _json({"model_version": model.version, "ratings": ratings})
 
 
-def _wish(model: Recommender, query: shapes.Wishes) -> tuple[Wish, list[str]]:
-    """Returns what is wanted, and the ids of `exclude` that the model does not know."""
+async def _recommend(
+    service: Service, model: Recommender, profile: UserProfile, query: schemas.RecommendOptions
+) -> Response:
     exclude = [
         movie_id
         for value in query.exclude
@@ -172,7 +169,17 @@ def _wish(model: Recommender, query: shapes.Wishes) -> tuple[Wish, list[str]]:
             422, f"exclude: expected at most {limits.MAX_LIST} ids, found {len(exclude)}."
         )
     unknown = [movie_id for movie_id in exclude if model.catalogue.get(movie_id) is None]
-    return Wish(query.k, tuple(exclude), query.include_seen, query.reasons), unknown
+    found = await service.recommend(
+        model, profile, query.k, exclude, query.include_seen, query.reasons
+    )
+    return _json(
+        {
+            "model_version": model.version,
+            "user_id": profile.user_id,
+            "exclude_unknown": unknown,
+            "recommendations": [_recommendation(model, movie) for movie in found],
+        }
+    )
 
 
 def _split_ids(value: str) -> list[str]:
@@ -180,34 +187,26 @@ def _split_ids(value: str) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-def _person(model: Recommender, who: shapes.Who) -> Person:
-    if who.user_id:
-        _check_user(model, who.user_id)
-    _check_movies(model, [film.movie_id for film in who.liked], "liked")
-    return Person(
-        who.user_id,
-        _features(model, who),
-        who.timestamp,
-        tuple(
-            Event(film.movie_id, film.timestamp or None, film.rating or None) for film in who.liked
-        ),
-    )
-
-
-def _features(model: Recommender, who: shapes.Who) -> Values:
-    """Returns a request's feature values, its fields and `features`, by the model's names."""
-    of_fields = {FIELDS[field]: value for field in FIELDS if (value := getattr(who, field))}
-    values = {**of_fields, **who.features}
+def _profile(model: Recommender, given: schemas.ProfileFields) -> UserProfile:
+    if given.user_id:
+        _check_user(model, given.user_id)
+    _check_movies(model, [movie.movie_id for movie in given.liked], "liked")
+    of_fields = {FIELDS[field]: value for field in FIELDS if (value := getattr(given, field))}
+    values = {**of_fields, **given.features}
     if problems := list(problems_of(values, model.table)):
         raise RequestError(422, f"features: {'; '.join(problems)}.")
-    return values
+    events = tuple(
+        Event(movie.movie_id, movie.timestamp or None, movie.rating or None)
+        for movie in given.liked
+    )
+    return UserProfile(given.user_id, values, given.timestamp, events)
 
 
 def _check_user(model: Recommender, user_id: str) -> None:
     if model.users.knows(user_id) is False:
         raise NotFound(
-            f"Version {model.version} of the model knows no user {shorten(user_id)}."
-            " POST /api/recommendations recommends to somebody unknown."
+            f"Version {model.version} of the model has no user {shorten(user_id)}."
+            " POST /api/recommendations recommends to new users."
         )
 
 
@@ -220,30 +219,17 @@ def _check_movies(model: Recommender, movie_ids: Sequence[str], where: str) -> N
             )
 
 
-def _recommendations(
-    model: Recommender, user_id: str, found: Sequence[Recommended], unknown: Sequence[str]
-) -> Response:
-    return _json(
-        {
-            "model_version": model.version,
-            "user_id": user_id,
-            "exclude_unknown": unknown,
-            "recommendations": [_recommendation(model, one) for one in found],
-        }
-    )
-
-
-def _recommendation(model: Recommender, one: Recommended) -> dict[str, Any]:
+def _recommendation(model: Recommender, movie: ScoredMovie) -> dict[str, Any]:
     return {
-        **_movie(model, one.movie),
-        "stars": round(one.movie.stars, 4),
-        "score": round(one.movie.score, 6),
+        **_movie(model.movie(movie.movie_id, movie.title)),
+        "stars": round(movie.stars, 4),
+        "score": round(movie.score, 6),
         "reasons": [
             {
                 **_titled(reason.movie_id, reason.title),
                 "contribution": round(reason.contribution, 6),
             }
-            for reason in one.reasons
+            for reason in movie.reasons
         ],
     }
 
@@ -252,45 +238,48 @@ def _recommendation(model: Recommender, one: Recommended) -> dict[str, Any]:
 
 
 def _add_movies(app: FastAPI, service: Service) -> None:
-    @app.get("/api/movies", tags=["movies"], response_model=shapes.Movies)
-    async def find_movies(query: Annotated[shapes.MovieQuery, Query()]) -> Response:
+    @app.get("/api/movies", tags=["movies"], response_model=schemas.Movies)
+    async def find_movies(query: Annotated[schemas.MovieQuery, Query()]) -> Response:
         """Finds movies by the words of their titles; without a query, the most rated ones."""
         with service.versions.lease() as model:
             found, total = model.catalogue.search(query.query, query.limit)
-            movies = [_movie(model, Scored(movie.movie_id, movie.title)) for movie in found]
+            movies = [_movie(movie) for movie in found]
             return _json({"model_version": model.version, "total": total, "movies": movies})
 
-    @app.get("/api/movies/{movie_id}", tags=["movies"], response_model=shapes.OneMovie)
+    @app.get("/api/movies/{movie_id}", tags=["movies"], response_model=schemas.OneMovie)
     async def get_movie(movie_id: MovieId) -> Response:
-        """Says what is known of a movie."""
+        """Returns a movie of the catalogue."""
         with service.versions.lease() as model:
-            _check_movie(model, movie_id)
-            movie = _movie(model, Scored(movie_id, ""))
+            movie = _movie(_known_movie(model, movie_id))
             return _json({"model_version": model.version, "movie": movie})
 
-    @app.get("/api/movies/{movie_id}/similar", tags=["movies"], response_model=shapes.SimilarMovies)
+    @app.get(
+        "/api/movies/{movie_id}/similar", tags=["movies"], response_model=schemas.SimilarMovies
+    )
     async def find_similar_movies(
-        movie_id: MovieId, query: Annotated[shapes.SimilarQuery, Query()]
+        movie_id: MovieId, query: Annotated[schemas.SimilarQuery, Query()]
     ) -> Response:
-        """Finds movies that are liked by the same people."""
+        """Finds movies that the same users like."""
         with service.versions.lease() as model:
-            _check_movie(model, movie_id)
+            _known_movie(model, movie_id)
             found = await service.similar(model, movie_id, query.k)
             movies = [
-                {**_movie(model, movie), "similarity": round(movie.score, 6)} for movie in found
+                {**_movie(model.movie(one.movie_id, one.title)), "similarity": round(one.score, 6)}
+                for one in found
             ]
             return _json({"model_version": model.version, "movie_id": movie_id, "movies": movies})
 
 
-def _check_movie(model: Recommender, movie_id: str) -> None:
-    if model.catalogue.get(movie_id) is None:
+def _known_movie(model: Recommender, movie_id: str) -> Movie:
+    movie = model.catalogue.get(movie_id)
+    if movie is None:
         raise NotFound(
             f"There is no movie with the id {shorten(movie_id)}. GET /api/movies?query=… finds ids."
         )
+    return movie
 
 
-def _movie(model: Recommender, scored: Scored) -> dict[str, Any]:
-    movie = model.movie(scored.movie_id, scored.title)
+def _movie(movie: Movie) -> dict[str, Any]:
     return {
         **_titled(movie.movie_id, movie.title),
         "year": movie.year,
@@ -306,17 +295,17 @@ def _titled(movie_id: str, title: str) -> dict[str, Any]:
 
 
 def _add_facts(app: FastAPI, service: Service) -> None:
-    @app.get("/api/model", tags=["model"], response_model=shapes.ModelFacts)
+    @app.get("/api/model", tags=["model"], response_model=schemas.ModelFacts)
     async def describe_model() -> Response:
-        """Says which version answers, how good it was and what it knows."""
+        """Describes the served version: its metrics on test data, its catalogue and its users."""
         with service.versions.lease() as model:
-            quality = model.quality
+            run_record = model.run_record
             return _json(
                 {
                     "model_version": model.version,
-                    "dataset": quality.dataset,
-                    "scenarios": [_in_scenario(quality, scenario) for scenario in SCENARIOS],
-                    "metrics": quality.metrics,
+                    "dataset": run_record.dataset,
+                    "scenarios": [_in_scenario(run_record, scenario) for scenario in SCENARIOS],
+                    "metrics": run_record.metrics,
                     "movies": len(model.catalogue),
                     "users": model.users.count,
                     "user_features": [
@@ -336,9 +325,9 @@ def _add_facts(app: FastAPI, service: Service) -> None:
                 }
             )
 
-    @app.get("/api/users", tags=["model"], response_model=shapes.UserIds)
-    async def list_users(query: Annotated[shapes.PrefixQuery, Query()]) -> Response:
-        """Lists users whom the model knows, by the beginning of their id."""
+    @app.get("/api/users", tags=["model"], response_model=schemas.UserIds)
+    async def list_users(query: Annotated[schemas.PrefixQuery, Query()]) -> Response:
+        """Lists known users, by the beginning of their id."""
         with service.versions.lease() as model:
             ids = model.users.beginning_with(query.prefix, query.limit)
             return _json(
@@ -346,8 +335,8 @@ def _add_facts(app: FastAPI, service: Service) -> None:
             )
 
 
-def _in_scenario(quality: Quality, scenario: Scenario) -> dict[str, Any]:
-    found = {name: quality.metrics.get(metric_name(scenario, name)) for name in _SHOWN_METRICS}
+def _in_scenario(run_record: RunRecord, scenario: Scenario) -> dict[str, Any]:
+    found = {name: run_record.metrics.get(metric_name(scenario, name)) for name in _SHOWN_METRICS}
     return {"scenario": scenario.name, **found}
 
 
@@ -355,19 +344,19 @@ def _in_scenario(quality: Quality, scenario: Scenario) -> dict[str, Any]:
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
-    @app.get("/healthz", tags=["operation"], response_model=shapes.Health)
+    @app.get("/healthz", tags=["operation"], response_model=schemas.Health)
     async def healthz() -> Response:
-        """Answers as long as the server runs."""
+        """Answers 200 as long as the server runs."""
         return _json({"status": "ok"})
 
     @app.get(
         "/readyz",
         tags=["operation"],
-        response_model=shapes.Ready,
-        responses={503: {"model": shapes.Ready, "description": "No model yet"}},
+        response_model=schemas.Ready,
+        responses={503: {"model": schemas.Ready, "description": "No model yet"}},
     )
     async def readyz() -> Response:
-        """Answers 200 once a version of the model answers."""
+        """Answers 200 once a version of the model is loaded."""
         versions = service.versions
         if versions.ready:
             return _json({"status": "ready", "model_version": versions.current.version})
@@ -380,7 +369,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
         responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' format"}},
     )
     async def metrics() -> Response:
-        """Gives the server's counters to Prometheus."""
+        """Returns the server's metrics in Prometheus' text format."""
         return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
@@ -405,10 +394,10 @@ def _add_errors(app: FastAPI) -> None:
         return answer
 
     @app.exception_handler(Exception)
-    async def own_fault(request: Request, error: Exception) -> Response:
+    async def internal_error(request: Request, error: Exception) -> Response:
         # The middleware around this application logs the error under the same id.
         request_id = request.scope["request_id"].decode("ascii")
-        return _error(RequestError(500, own_fault_message(request_id)))
+        return _error(RequestError(500, internal_error_message(request_id)))
 
 
 def _http_message(request: Request, error: HTTPException) -> str:

@@ -1,4 +1,4 @@
-"""The whole application, put together."""
+"""The ASGI application: middleware around both APIs and the static files."""
 
 from __future__ import annotations
 
@@ -9,46 +9,20 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.api import make_api
-from serving.browsers import CorsMiddleware
-from serving.gate import Checks, Gate
-from serving.pages import Pages
+from serving.cross_origin import CorsMiddleware
+from serving.middleware import AccessLogMiddleware, RequestLimitsMiddleware
 from serving.rest import PREFIX, RestApi
 from serving.service import Service
+from serving.static_files import StaticFiles
 
 
 def make_application(service: Service) -> ASGIApp:
-    """Returns the ASGI application: the gate, and behind it APIs and pages.
+    """Returns the ASGI application.
 
     Args:
-      service: what answers; started and stopped with the application.
+      service: started and stopped with the application.
     """
-    api = make_api(service, _lifespan(service))
-    config = service.config
-    inner: ASGIApp = _Switch(api, RestApi(service), Pages())
-    inner = Checks(inner, config, service.log)
-    if config.cors_origins:
-        inner = CorsMiddleware(inner, config.cors_origins)
-    return Gate(inner, config, service.metrics, service.log)
 
-
-class _Switch:
-    """Sends each request where it belongs."""
-
-    def __init__(self, api: FastAPI, rest: RestApi, pages: Pages) -> None:
-        self._api, self._rest, self._pages = api, rest, pages
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app: ASGIApp = self._api
-        if scope["type"] == "http":
-            path = scope["path"]
-            if path.startswith(PREFIX):
-                app = self._rest
-            elif self._pages.has(path):
-                app = self._pages
-        await app(scope, receive, send)
-
-
-def _lifespan(service: Service) -> contextlib.AbstractAsyncContextManager[None]:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.start()
@@ -57,4 +31,21 @@ def _lifespan(service: Service) -> contextlib.AbstractAsyncContextManager[None]:
         finally:
             service.stop()
 
-    return lifespan  # type: ignore[return-value]
+    api, rest, static_files = make_api(service, lifespan), RestApi(service), StaticFiles()
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        app: ASGIApp = api
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path.startswith(PREFIX):
+                app = rest
+            elif static_files.has(path):
+                app = static_files
+        await app(scope, receive, send)
+
+    config = service.config
+    app: ASGIApp = RequestLimitsMiddleware(route, config, service.log)
+    if config.cors_origins:
+        # Around the limits, so that pages of these origins may read why a request is refused.
+        app = CorsMiddleware(app, config.cors_origins)
+    return AccessLogMiddleware(app, config, service.metrics, service.log)

@@ -1,9 +1,8 @@
-"""Micro-batching: calls that wait at the same time go to TensorFlow together.
+"""Micro-batching: calls that wait at the same time are run as one call of TensorFlow.
 
-One thread calls TensorFlow. While it is at work, calls gather; when it is free, those that
-may be run together are. An idle server thus adds no delay at all, and a busy one batches as
-much as there is to batch. A fixed delay on top can be had (`delay_ms`) and is not worth it:
-`benchmarks/serving_load.py` measures it.
+One thread calls TensorFlow. While it runs a call, others wait; when it is free, those that can be
+merged are run as one. An idle server thus adds no delay. A fixed delay in addition (`delay_ms`)
+does not pay: `benchmarks/serving_load.py` measures it.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from serving.calls import Array, Call, check, run_together
 from serving.errors import DeadlineExceeded, Overloaded
+from serving.signatures import Array, Call, check_inputs, run_together
 
 Outputs = dict[str, Array]
 _CLOSE_SECONDS = 5.0
@@ -29,10 +28,10 @@ class BatchingOptions:
     """How calls are batched.
 
     Args:
-      max_rows: rows of one batch; a larger call goes alone. 1 turns batching off.
+      max_rows: rows of one batch; a larger call is run alone. 1 turns batching off.
       queue_size: calls that may wait; a further one is refused at once.
-      delay_ms: how long the first call of a batch waits for company.
-      deadline_seconds: when to give up on a call.
+      delay_ms: how long the first call of a batch waits for others.
+      deadline_seconds: time limit of a call, waiting included.
     """
 
     max_rows: int = 64
@@ -49,11 +48,11 @@ class _Waiting:
 
 
 class Batcher:
-    """Runs calls, several at once where it can. Belongs to one event loop.
+    """Runs calls, merged where possible. Belongs to one event loop.
 
     Args:
-      options: how.
-      observe: told the rows of each batch and how long TensorFlow took, in seconds.
+      options: of batching.
+      observe: called with the rows of each batch and TensorFlow's seconds for it.
     """
 
     def __init__(
@@ -68,18 +67,18 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """How many calls wait."""
+        """The number of waiting calls."""
         return len(self._waiting)
 
     async def run(self, call: Call) -> Outputs:
         """Runs a call.
 
         Raises:
-          InvalidInput: if the model cannot take the inputs.
-          Overloaded: if too many calls wait already.
-          DeadlineExceeded: if there is no answer in time.
+          InvalidInput: if an input is invalid.
+          Overloaded: if the queue is full.
+          DeadlineExceeded: if there is no result in time.
         """
-        check(call)
+        check_inputs(call)
         if len(self._waiting) >= self._options.queue_size:
             raise Overloaded(len(self._waiting))
         loop = asyncio.get_running_loop()
@@ -116,7 +115,7 @@ class Batcher:
         self._executor.submit(self._work, loop, batch)
 
     def _take(self) -> list[_Waiting]:
-        """Takes the call that has waited longest and those that may go with it."""
+        """Takes the call that has waited longest and those that can be merged with it."""
         while self._waiting and self._waiting[0].future.done():
             self._waiting.popleft()
         if not self._waiting:
@@ -130,7 +129,7 @@ class Batcher:
             if entry.future.done():
                 continue
             more, widest = rows + entry.call.rows, max(columns, entry.call.columns)
-            # Every row is filled up to the longest one.
+            # Every row is padded to the longest one.
             fits = more <= self._options.max_rows and more * widest <= _MERGED_VALUES
             if fits and entry.call.group() == group:
                 batch.append(entry)
@@ -141,34 +140,34 @@ class Batcher:
         return batch
 
     def _work(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting]) -> None:
-        """In the thread: runs a batch and hands the answers over."""
+        """Runs a batch, in the thread, and passes the outputs to the event loop."""
         started = time.perf_counter()
-        answers: Sequence[Outputs | BaseException]
+        outcomes: Sequence[Outputs | BaseException]
         try:
-            answers = run_together([entry.call for entry in batch])
+            outcomes = run_together([entry.call for entry in batch])
         except Exception as error:
-            answers = [error] * len(batch)
+            outcomes = [error] * len(batch)
         seconds = time.perf_counter() - started
-        loop.call_soon_threadsafe(self._done, batch, answers, seconds)
+        loop.call_soon_threadsafe(self._done, batch, outcomes, seconds)
 
     def _done(
-        self, batch: Sequence[_Waiting], answers: Sequence[Outputs | BaseException], seconds: float
+        self, batch: Sequence[_Waiting], outcomes: Sequence[Outputs | BaseException], seconds: float
     ) -> None:
-        # The next batch first: TensorFlow works while the answers are written.
+        # The next batch first: TensorFlow runs while the responses are written.
         self._busy = False
         if self._waiting:
             self._dispatch()
         self._observe(sum(entry.call.rows for entry in batch), seconds)
-        for entry, answer in zip(batch, answers, strict=True):
+        for entry, outcome in zip(batch, outcomes, strict=True):
             if entry.future.done():
                 continue
-            if isinstance(answer, BaseException):
-                entry.future.set_exception(answer)
+            if isinstance(outcome, BaseException):
+                entry.future.set_exception(outcome)
             else:
-                entry.future.set_result(answer)
+                entry.future.set_result(outcome)
 
     def close(self) -> None:
-        """Stops the thread; waits a while for the batch at work, not for one that hangs."""
+        """Stops the thread; waits a limited time for a running batch."""
         self._executor.shutdown(wait=False)
         for thread in self._executor._threads:
             thread.join(_CLOSE_SECONDS)

@@ -1,4 +1,4 @@
-"""Bodies of requests: read whole, unpacked, within limits of size, time and memory."""
+"""Reading and decompressing request bodies, within limits of size, time and memory."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _CLOSE = (b"connection", b"close")
 
 
 def has_body(headers: Headers) -> bool:
-    """Tells whether a request has a body."""
+    """Returns whether a request has a body."""
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
 
 def check_type(headers: Headers, json_only: bool) -> None:
-    """Checks what a body says that it is.
+    """Checks the Content-Type header.
 
     Args:
       headers: of the request.
       json_only: whether another type than JSON is refused.
 
     Raises:
-      RequestError: 415 if it is something else than JSON or its text is not UTF-8.
+      RequestError: 415 if it is not JSON or its charset is not UTF-8.
     """
     kind, *parameters = (
         part.strip().lower() for part in headers.get(b"content-type", b"").split(b";")
@@ -55,7 +55,7 @@ class Bodies:
     """Reads bodies. Belongs to one event loop.
 
     Args:
-      limit: bytes of one body, as sent and as unpacked.
+      limit: bytes of one body, both as sent and decompressed.
       seconds: how long one may take to arrive.
       total: bytes of all bodies that are held at the same time.
     """
@@ -67,10 +67,10 @@ class Bodies:
 
     @asynccontextmanager
     async def read(self, headers: Headers, receive: Receive) -> AsyncIterator[bytes]:
-        """Reads a body, so that a slow client holds nothing but its connection.
+        """Reads a whole body before anything else is done for the request.
 
         Raises:
-          RequestError: if it is too long, takes too long or has an unknown coding.
+          RequestError: if it is too long, takes too long or has an unknown content coding.
         """
         bits = _window_bits(headers)
         length = headers.get(b"content-length", b"0")
@@ -79,7 +79,7 @@ class Bodies:
         taken: list[int] = []
         try:
             raw = await self._receive_in_time(receive, taken)
-            yield raw if bits is None else self._unpack(raw, bits)
+            yield raw if bits is None else self._decompress(raw, bits)
         finally:
             self._free += sum(taken)
 
@@ -109,31 +109,31 @@ class Bodies:
             if not message.get("more_body", False):
                 return b"".join(chunks)
 
-    def _unpack(self, raw: bytes, bits: int) -> bytes:
-        unpacker = zlib.decompressobj(bits)
+    def _decompress(self, raw: bytes, bits: int) -> bytes:
+        decompressor = zlib.decompressobj(bits)
         try:
-            body = unpacker.decompress(raw, self._limit + 1)
+            body = decompressor.decompress(raw, self._limit + 1)
         except zlib.error as error:
             raise InvalidInput(f"Expected a body as content-encoding says: {error}.") from None
         if len(body) > self._limit:
             raise self._too_long()
-        if not unpacker.eof or unpacker.unused_data:
+        if not decompressor.eof or decompressor.unused_data:
             raise InvalidInput(
                 "Expected one complete piece of compressed data as the body, found"
-                f" {'more after it' if unpacker.eof else 'only its beginning'}."
+                f" {'more after it' if decompressor.eof else 'only its beginning'}."
             )
         return body
 
     def _too_long(self) -> RequestError:
         return RequestError(
             413,
-            f"Expected a body of at most {self._limit} bytes, unpacked. Send less at once.",
+            f"Expected a body of at most {self._limit} bytes, decompressed. Send less at once.",
             headers=[_CLOSE],
         )
 
 
 def _window_bits(headers: Headers) -> int | None:
-    """Returns what zlib needs to know to unpack a body, None if it is not packed."""
+    """Returns zlib's `wbits` for a body's content coding, None if it is not compressed."""
     coding = headers.get(b"content-encoding", b"").strip().lower()
     if coding in (b"", b"identity"):
         return None

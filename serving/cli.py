@@ -17,16 +17,16 @@ from typing import NoReturn
 
 import uvicorn
 
+from serving.access_log import Log, announce, printable
 from serving.application import make_application
 from serving.batching import BatchingOptions
 from serving.config import LOOPBACK_HOSTS, MODEL_NAME, Config, is_loopback
 from serving.connection import ConnectionLimits, connections
-from serving.events import Log, announce, printable
 from serving.recommender import Recommender
 from serving.service import Service
 from serving.shutdown import StoppableServer, end
 from serving.tokens import TOKEN_VARIABLE, Token, TokenError, read_token
-from serving.validation import ValidationLimits
+from serving.validation_process import ValidationLimits
 from serving.version_folder import versions_in
 from storage.environment import open_closed_streams
 from storage.errors import PathError
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how often to look for new versions")  # fmt: skip
     add("--load-timeout", type=_number(float, 1, 86_400), metavar="S",
         default=ValidationLimits.seconds,
-        help="how long a version may take to load and to answer the trial queries")  # fmt: skip
+        help="how long a version may take to load and to be validated")  # fmt: skip
     add("--access-log", action=argparse.BooleanOptionalAction, default=not sys.stderr.isatty(),
         help="one line per request on stderr")  # fmt: skip
     return parser

@@ -1,4 +1,4 @@
-"""What the server is told once, at its start."""
+"""Configuration of the server, fixed at its start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serving import limits
 from serving.batching import BatchingOptions
-from serving.validation import ValidationLimits
+from serving.validation_process import ValidationLimits
 
 MODEL_NAME = "movielens"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -16,31 +16,31 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 @dataclass(frozen=True)
 class Config:
-    """How to serve.
+    """Settings of the server.
 
     Args:
       model_dir: the directory with a subfolder per version.
-      name: the model's name in TensorFlow Serving's paths.
+      name: the model's name in paths of TensorFlow Serving's API.
       host: the address to listen on.
       port: the port to listen on; 0 takes a free one.
-      token: if not empty, every request but those for health and the page's files must carry it.
-      cors_origins: the origins whose pages may call; none by default.
-      allowed_hosts: names in the Host header that are answered; none allows all.
-      batching: how calls of the model are batched.
+      token: if not empty, required in every request but those for health and the page's files.
+      cors_origins: origins whose pages may send requests; none by default.
+      allowed_hosts: accepted names in the Host header; none allows all.
+      batching: options of batching.
       threads: how many threads TensorFlow may use for one call.
       poll_seconds: how often to look for versions.
-      settle_seconds: how old a new version's files must be to be taken for complete at once.
-      validation: what a version may take until it is loaded and has answered the trial queries.
-      max_body_bytes: a longer request is refused.
-      max_cells: a predict call whose outputs would have more cells is refused.
-      max_bodies_bytes: bytes of all requests' bodies that are held at the same time.
+      settle_seconds: age of the files of a version without a manifest from which it is complete.
+      validation: limits of time and memory for loading and validating a version.
+      max_body_bytes: limit of one request's body.
+      max_cells: limit of the cells in each output of a predict call.
+      max_bodies_bytes: limit of all bodies in memory at the same time.
       read_seconds: how long a client may take to send a request's head, or its body, or to
-        take an answer.
+        receive a response.
       idle_seconds: how long a connection may wait for its next request.
       max_connections: open connections; a further one closes the one that has waited longest.
       max_connections_per_address: the same for one IPv4 address or IPv6 network of 64 bits.
-      root_path: the path prefix under which a proxy shows the server, such as `/films`.
-      shutdown_seconds: how long a stopping server waits for answers that are under way.
+      root_path: the path prefix of the server behind a proxy, such as `/films`.
+      shutdown_seconds: how long a stopping server waits for running requests.
     """
 
     model_dir: Path
@@ -67,7 +67,7 @@ class Config:
 
 
 def is_loopback(host: str) -> bool:
-    """Tells whether an address can be reached from this machine only."""
+    """Returns whether an address can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

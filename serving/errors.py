@@ -1,4 +1,4 @@
-"""Errors that a caller of the server gets to see."""
+"""Errors of requests, which clients see, and of versions of the model."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class RequestError(Exception):
 
 
 class InvalidInput(RequestError):
-    """The model or the server cannot do anything with the values of a request."""
+    """A value of a request is invalid."""
 
     def __init__(self, message: str) -> None:
         super().__init__(400, message)
 
 
 class ModelFault(RequestError):
-    """The model failed on values that its signature allows, or answered with NaN or infinity.
+    """The model failed on valid inputs, or an output has NaN or infinity.
 
     Args:
-      kind: "failed" or "not_finite", for the counters.
-      reason: the model's own message, for the log; callers do not see it.
+      kind: "failed" or "not_finite", for the metrics.
+      reason: the model's own message, for the log; clients do not see it.
     """
 
     def __init__(self, kind: str, reason: str) -> None:
@@ -51,14 +51,14 @@ class ModelFault(RequestError):
 
 
 class NotFound(RequestError):
-    """What a request names does not exist."""
+    """The user, movie, model or path of a request does not exist."""
 
     def __init__(self, message: str) -> None:
         super().__init__(404, message)
 
 
 class Overloaded(RequestError):
-    """More requests wait than the server wants to promise an answer to."""
+    """The queue of calls is full."""
 
     def __init__(self, waiting: int) -> None:
         super().__init__(
@@ -71,23 +71,23 @@ class NotReady(RequestError):
 
     def __init__(self) -> None:
         super().__init__(
-            503, "No version of the model is loaded yet; /readyz says what is going on.", 1
+            503, "No version of the model is loaded yet. /readyz answers 200 once one is.", 1
         )
 
 
 class DeadlineExceeded(RequestError):
-    """The answer would come later than anybody waits for it."""
+    """A call had no result before its deadline."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(504, f"No answer within {seconds:g} s. Try again in a second.", 1)
 
 
 class ModelError(Exception):
-    """A version of the model that cannot be served, and why.
+    """A version of the model that cannot be served.
 
     Args:
-      code: the name of TensorFlow's error code, as model status answers give it.
-      message: what is wrong.
+      code: the name of a TensorFlow error code, as in model status responses.
+      message: the reason, after the words "version N".
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -97,6 +97,6 @@ class ModelError(Exception):
 
 
 def shorten(value: object, length: int = 60) -> str:
-    """Returns the value as text that fits into a message."""
+    """Returns a value's repr, cut to a length that fits into a message."""
     text = repr(value)
     return text if len(text) <= length else f"{text[: length - 1]}…"

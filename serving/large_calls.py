@@ -1,6 +1,6 @@
-"""Large predict calls: few at a time, read and written in a thread, their memory given back.
+"""Large predict calls: few at a time, JSON read and written in a thread, memory freed afterwards.
 
-Reading and writing JSON of megabytes takes the event loop's time from everybody else, health
+Reading and writing megabytes of JSON in the event loop would delay all other requests, health
 checks included.
 """
 
@@ -20,10 +20,10 @@ _TRIM_SECONDS = 0.5
 
 
 class LargeCalls:
-    """Belongs to one event loop.
+    """Limits large calls. Belongs to one event loop.
 
     Args:
-      at_once: how many may be under way.
+      at_once: how many may run at the same time.
       wait_seconds: how long a further one waits before it is refused.
     """
 
@@ -35,12 +35,12 @@ class LargeCalls:
         self._trim: asyncio.TimerHandle | None = None
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Runs something that takes long, but not in the event loop."""
+        """Runs a function in the thread for JSON."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Waits for a place among the calls that are under way, and gives it back.
+        """Waits for a free place among the running calls, and frees it at the end.
 
         Raises:
           Overloaded: if none becomes free in time.
@@ -59,7 +59,7 @@ class LargeCalls:
             self._trim_soon()
 
     def _trim_soon(self) -> None:
-        """Gives memory back after the answer was sent, once for several calls."""
+        """Schedules the return of memory to the system, once for several calls."""
         if self._trim is None:
             loop = asyncio.get_running_loop()
             self._trim = loop.call_later(_TRIM_SECONDS, self._trim_now)
@@ -70,7 +70,7 @@ class LargeCalls:
 
 
 def _give_memory_back() -> None:
-    # Without a collection of garbage, which would stop every other thread meanwhile.
+    # Without garbage collection, which would stop every other thread meanwhile.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -1,4 +1,4 @@
-"""What Prometheus gets to see."""
+"""Prometheus metrics of the server."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 512, 2048)
 
 
 class Metrics:
-    """The server's counters. One per server, so that tests can have several."""
+    """The metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
             "http_requests",
-            "Requests answered.",
+            "Responses sent.",
             ("route", "method", "status"),
             registry=self.registry,
         )
         self._seconds = Histogram(
             "http_request_duration_seconds",
-            "From the request's last byte to the answer's.",
+            "From the last byte of the request to the last byte of the response.",
             ("route",),
             buckets=_SECONDS,
             registry=self.registry,
         )
         self._version = Gauge(
             "serving_model_version",
-            "The version that answers; 0 while none.",
+            "The served version; 0 while none is loaded.",
             registry=self.registry,
         )
         self._loads = Counter(
@@ -47,13 +47,13 @@ class Metrics:
         )
         self._failures = Counter(
             "serving_model_load_failures",
-            "Versions that could not be loaded or answered nonsense.",
+            "Versions that could not be loaded or failed validation.",
             ("code",),
             registry=self.registry,
         )
         self._faults = Counter(
-            "serving_model_faults",
-            "Calls that the model failed on or answered with NaN or infinity.",
+            "serving_model_call_failures",
+            "Calls of the model that failed or had NaN or infinity in an output.",
             ("kind",),
             registry=self.registry,
         )
@@ -75,40 +75,40 @@ class Metrics:
             registry=self.registry,
         )
         self._waiting = Gauge(
-            "serving_calls_waiting", "Calls that wait for TensorFlow.", registry=self.registry
+            "serving_queue_length", "Calls that wait for TensorFlow.", registry=self.registry
         )
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """A request was answered."""
+        """Counts a response."""
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def batch(self, rows: int, seconds: float) -> None:
-        """TensorFlow was called."""
+        """Counts a call of TensorFlow."""
         self._rows.observe(rows)
         self._model_seconds.observe(seconds)
 
     def serves(self, version: int) -> None:
-        """A version was loaded and answers from now on."""
+        """Counts a load, and sets the served version."""
         self._version.set(version)
         self._loads.inc()
 
     def load_failed(self, code: str) -> None:
-        """A version was refused."""
+        """Counts a version that was refused."""
         self._failures.labels(code).inc()
 
-    def model_fault(self, kind: str) -> None:
-        """The model failed on a call that it should have answered."""
+    def call_failed(self, kind: str) -> None:
+        """Counts a call that failed although its inputs were valid."""
         self._faults.labels(kind).inc()
 
     def watch_log(self, dropped: Callable[[], int]) -> None:
-        """Reads the number of dropped lines whenever the metrics are read."""
+        """Sets where the number of dropped log lines is read."""
         self._dropped.set_function(dropped)
 
     def watch_queue(self, waiting: Callable[[], int]) -> None:
-        """Takes the number of waiting calls whenever somebody looks."""
+        """Sets where the number of waiting calls is read."""
         self._waiting.set_function(waiting)
 
     def text(self) -> bytes:
-        """Returns all of them in Prometheus' text format."""
+        """Returns all metrics in Prometheus' text format."""
         return bytes(exposition.generate_latest(self.registry))

@@ -1,9 +1,9 @@
 """One version of the model: a SavedModel in a TensorFlow session.
 
-A session rather than `tf.saved_model.load`, as in TensorFlow Serving: a call costs half the
-processor time (1.3 instead of 2.7 ms for one user), loading a third, and closing it gives
-its memory back. And what `Session.run` does in the end rather than `Session.run`, which looks up
-and checks every feed and fetch in Python at each call: 0.6 instead of 1.1 ms.
+A session rather than `tf.saved_model.load`, as in TensorFlow Serving: a call takes half the
+processor time (1.3 instead of 2.7 ms for one user), loading a third, and closing it frees the
+memory. Calls bypass `Session.run`, which looks up and checks every feed and fetch in Python at each
+call: 0.6 instead of 1.1 ms.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ctypes
 import gc
 import logging
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,7 @@ import numpy as np
 
 from schema import export_contract
 from serving.errors import InvalidInput, ModelError, ModelFault
-from serving.plain_path import plain_path
-from serving.trust import check_graph
+from serving.graph_check import check_graph
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -37,8 +37,9 @@ INTERNAL_SIGNATURES = frozenset(
     }
 )
 _SERVE_TAG = "serve"
+_PLAIN = re.compile(r"[\w./ -]*", re.ASCII)
 _CALL_SECONDS = 60
-"""After which TensorFlow gives up on a call: a graph that loops would hold up all others."""
+"""Time limit of one call: a graph that loops would block all other calls."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Tensor:
     Args:
       name: its name in the signature.
       dtype: its numpy type; `object` for strings.
-      shape: its size per dimension, None where any; None as a whole if the rank is unknown.
+      shape: the size of each dimension, None where any; None if the rank is unknown.
     """
 
     name: str
@@ -84,7 +85,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """One of the model's functions: what goes in, what comes out, and the function."""
+    """One of the model's functions, with its inputs and outputs."""
 
     name: str
     inputs: Mapping[str, Tensor]
@@ -92,12 +93,12 @@ class Signature:
     function: Callable[..., list[Any]]
 
     def __call__(self, inputs: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-        """Runs it.
+        """Runs the function.
 
         Raises:
-          InvalidInput: if the values have other shapes or types, or are no tf.Examples where
-            those are expected.
-          ModelFault: if the model fails on values that its signature allows.
+          InvalidInput: if a value has another shape or type, or is not a tf.Example where one is
+            expected.
+          ModelFault: if the model fails on valid inputs.
         """
         from tensorflow.python.framework import errors_impl
 
@@ -125,8 +126,8 @@ class ServedModel:
       version: its number.
       path: where it was loaded from.
       signatures: its functions.
-      signature_defs: what it says about them, as protocol buffers.
-      close: frees what it holds.
+      signature_defs: their `SignatureDef` protocol buffers.
+      close: frees its session.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class ServedModel:
         self._retired = False
 
     def accepts(self, signature: str, name: str) -> bool:
-        """Tells whether a signature exists and has the input."""
+        """Returns whether a signature exists and has the input."""
         return signature in self.signatures and name in self.signatures[signature].inputs
 
     @contextlib.contextmanager
@@ -171,7 +172,7 @@ class ServedModel:
                 self._release()
 
     def retire(self) -> None:
-        """Closes the model, as soon as nobody uses it any more."""
+        """Closes the model once its last lease ends."""
         with self._lock:
             if self._retired:
                 return
@@ -181,8 +182,8 @@ class ServedModel:
             self._release()
 
     def _release(self) -> None:
-        # In a thread of its own: the last one to use it may be the event loop.
-        # Not a daemon: TensorFlow must not be at work when the interpreter ends.
+        # In a thread of its own: the last lease may end in the event loop.
+        # Not a daemon: TensorFlow must not run when the interpreter ends.
         threading.Thread(target=self._free, name=f"close-{self.version}").start()
 
     def _free(self) -> None:
@@ -205,7 +206,7 @@ def load(path: Path, version: int, threads: int = 1) -> ServedModel:
     Raises:
       ModelError: if TensorFlow cannot read it.
     """
-    with plain_path(path) as folder:
+    with _plain_path(path) as folder:
         try:
             model = _load(folder, version, threads)
         except ModelError as error:
@@ -215,13 +216,29 @@ def load(path: Path, version: int, threads: int = 1) -> ServedModel:
     return model
 
 
+@contextlib.contextmanager
+def _plain_path(path: Path) -> Iterator[Path]:
+    """Yields a path to the same folder without the characters that TensorFlow takes for a pattern.
+
+    The path itself if it has none; else that of a link, which is removed at the end.
+    """
+    if _PLAIN.fullmatch(str(path)):
+        yield path
+        return
+    usual = tempfile.gettempdir()
+    with tempfile.TemporaryDirectory(dir=usual if _PLAIN.fullmatch(usual) else "/tmp") as folder:
+        link = Path(folder) / "folder"
+        link.symlink_to(path.absolute())
+        yield link
+
+
 def _load(path: Path, version: int, threads: int) -> ServedModel:
     from tensorflow.core.protobuf import config_pb2
     from tensorflow.python.client import session as tf_session
     from tensorflow.python.framework import ops
     from tensorflow.python.saved_model import loader_impl
 
-    # It warns of tf.saved_model.load being newer, at every load.
+    # The loader logs at every load that tf.saved_model.load is newer.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     graph = ops.Graph()
     config = config_pb2.ConfigProto(
@@ -248,14 +265,14 @@ def _load(path: Path, version: int, threads: int) -> ServedModel:
         raise
     except Exception as error:
         session.close()
-        # Callers do not see folders of the server, relative ones neither.
+        # Clients do not see folders of the server, relative ones included.
         cause = _first_line(error).replace(f"{path}/", "")
         raise ModelError(_code(error), f"cannot be loaded: {cause}") from error
     return ServedModel(version, path, signatures, definitions, session.close)
 
 
 def _check_contract(definitions: Mapping[str, Any], session: Any) -> None:
-    """Checks that this server knows what a model of our pipeline promises.
+    """Checks that this server supports the export contract of a model of this pipeline.
 
     Raises:
       ModelError: the model is of a later release, or names another project.
@@ -270,7 +287,7 @@ def _check_contract(definitions: Mapping[str, Any], session: Any) -> None:
         raise ModelError(
             "UNIMPLEMENTED",
             f"was exported with contract {name.decode('utf-8', 'replace')[:60]!r} {number}; this"
-            f" server knows {export_contract.NAME!r} 1 to {export_contract.VERSION}:"
+            f" server supports {export_contract.NAME!r} 1 to {export_contract.VERSION}:"
             " update the server",
         )
 
@@ -292,10 +309,10 @@ def _signature(name: str, definition: Any, session: Any) -> Signature:
 def _function(
     session: Any, inputs: Sequence[str], outputs: Sequence[str]
 ) -> Callable[..., list[Any]]:
-    """Returns what `session.make_callable` would, without its work in Python at every call.
+    """Returns a callable as `session.make_callable` does, without its work in Python at each call.
 
-    TensorFlow's own callable (`_make_callable_from_options`) is as quick, but signatures cannot be
-    prepared side by side with it, which costs 0.6 s until a server is ready.
+    TensorFlow's `_make_callable_from_options` is as fast, but with it signatures cannot be warmed
+    up at the same time, which costs 0.6 s until a server is ready.
     """
     graph = session.graph
     feeds = [graph.get_tensor_by_name(name)._as_tf_output() for name in inputs]
@@ -321,7 +338,7 @@ def _tensor(name: str, info: Any) -> Tensor:
 def _code(error: Exception) -> str:
     """TensorFlow's name for the kind of error."""
     if isinstance(error, OSError):
-        # The loader says so by the text alone.
+        # The loader distinguishes these by the text alone.
         return "DATA_LOSS" if "parse" in str(error) else "NOT_FOUND"
     number = getattr(error, "error_code", None)
     if number is None:
@@ -345,17 +362,17 @@ def _shape(sizes: tuple[int | None, ...]) -> str:
     return f"[{', '.join('any' if size is None else str(size) for size in sizes)}]"
 
 
-# Callers do not see folders of the server.
+# Clients do not see folders of the server.
 _PATHS = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"]+/)+([^\s/:;,'\"]*)")
 # The operation that reads the serialized tf.Examples of a call.
 _PARSING = re.compile(r"\{\{node [^}]*ParseExample|Could not parse example input")
-# Before a cause stand the functions it happened in.
+# The functions in which the cause happened, before its text.
 _FUNCTIONS = re.compile(r"^(\{\{.*?\}\} )+")
 _HEADINGS = ("Graph execution error", "Detected at node", "Node:", "[[")
 
 
 def give_memory_back() -> None:
-    """Returns memory that is no longer used to the system, where glibc can."""
+    """Returns unused memory to the system, where glibc can."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -1,20 +1,20 @@
-"""The model's signatures in the application's terms: who asks, and what the answer means."""
+"""Calls of the model's signatures for user profiles, and reading their outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from schema.events import Event
 from schema.features import MOVIELENS, Feature, FeatureTable
-from serving.calls import Array, Call
 from serving.catalogue import Catalogue, Movie, Users, read_catalogue, read_users
 from serving.errors import ModelError
 from serving.model import ServedModel
-from serving.run_record import Quality, read_quality
+from serving.run_record import RunRecord, read_run_record
+from serving.signatures import Array, Call
 from serving.user_features import NOTHING, Values, features_of, read_choices, read_table
 
 REQUIRED_SIGNATURES = ("recommend", "rank")
@@ -25,19 +25,19 @@ _OF_EVENTS: Mapping[str, tuple[Callable[[Event], Any], Any]] = {
     "recent_timestamps": (lambda event: event.timestamp or 0, 0),
     "recent_ratings": (lambda event: event.rating or 0.0, 0.0),
 }
-"""The inputs for events: the value of an event, and what fills a row up."""
+"""The inputs for events: the value for an event, and the padding of short rows."""
 
 
 @dataclass(frozen=True)
-class Person:
-    """Who asks. What is left empty is taken from the profile that the model knows.
+class UserProfile:
+    """What a request says about a user. Empty fields are taken from the model's known profile.
 
     Args:
-      user_id: a user's id; empty for somebody unknown.
+      user_id: a user's id; empty for a new user.
       features: feature values by the names of the model's feature table.
       timestamp: unix seconds of the query; 0 means now.
-      events: films rated or liked, beside what the model knows of a user. Those with a time
-        belong to the current session where gaps of at most 30 minutes lead to them from the
+      events: movies rated or liked, in addition to the history that the model has. Those with a
+        time belong to the current session where gaps of at most 30 minutes lead to them from the
         query; the others are history.
     """
 
@@ -48,29 +48,31 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A movie and what the model says of it.
+class Reason:
+    """A movie of a user's history and its contribution to the score of a recommendation."""
+
+    movie_id: str
+    title: str
+    contribution: float
+
+
+@dataclass(frozen=True)
+class ScoredMovie:
+    """A movie in an output of the model.
 
     Args:
       movie_id: its id.
-      title: its title; empty if the model does not know the movie.
-      score: of the retrieval or the similarity; only their order means something.
-      stars: the predicted rating, where one is predicted.
+      title: its title; empty if the model does not have the movie.
+      score: of the retrieval or the similarity; comparable within one list only.
+      stars: the predicted rating, where the signature predicts one.
+      reasons: movies of the user's history, the largest contribution first.
     """
 
     movie_id: str
     title: str
     score: float = 0.0
     stars: float = 0.0
-
-
-@dataclass(frozen=True)
-class Reason:
-    """A film of somebody's history that speaks for a recommendation, and how much."""
-
-    movie_id: str
-    title: str
-    contribution: float
+    reasons: Sequence[Reason] = ()
 
 
 @dataclass(frozen=True)
@@ -80,144 +82,139 @@ class Recommender:
     model: ServedModel
     catalogue: Catalogue
     users: Users
-    quality: Quality = field(default_factory=Quality)
+    run_record: RunRecord = field(default_factory=RunRecord)
     table: FeatureTable = MOVIELENS
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
-        """The version, as answers name it."""
+        """The version's number, as in responses."""
         return str(self.model.version)
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What a version of our pipeline has and this one has not, for people."""
+        """What this version lacks of a version that this pipeline exports, for the log."""
         parts = {
-            "a run record": self.quality != Quality(),
+            "a run record": self.run_record != RunRecord(),
             "a list of users": self.users.count is not None,
             "a list of movies with years and genres": any(
                 movie.genres or movie.year for movie in self.catalogue.movies.values()
             ),
             "similar movies": self.finds_similar,
             "reasons": self.gives_reasons,
-            "movies liked lately": self.takes_recent_movies,
+            "recent movies": self.takes_recent_movies,
         }
         return tuple(name for name, there in parts.items() if not there)
 
     @property
     def takes_recent_movies(self) -> bool:
-        """Whether films liked lately count."""
+        """Whether events of the request count."""
         return self.model.accepts("recommend", "recent_movie_ids")
 
     @property
     def finds_similar(self) -> bool:
-        """Whether it knows which movies resemble one another."""
+        """Whether it has the signature for similar movies."""
         return "similar" in self.model.signatures
 
     @property
     def gives_reasons(self) -> bool:
-        """Whether it can say why."""
+        """Whether it has the signature for reasons."""
         return "explain" in self.model.signatures
 
     def movie(self, movie_id: str, title: str) -> Movie:
-        """Returns what is known of a movie."""
+        """Returns a movie of the catalogue, or one of which only the title is known."""
         return self.catalogue.get(movie_id) or Movie(movie_id, title)
 
     # -- calls -----------------------------------------------------------------------------
 
     def recommend(
-        self, people: Sequence[Person], k: int, exclude: Sequence[Sequence[str]], seen: bool
+        self, profiles: Sequence[UserProfile], k: int, exclude: Sequence[Sequence[str]], seen: bool
     ) -> Call:
-        """The call for the k best movies of each person.
+        """Returns the call for the k best movies for each user.
 
         Args:
-          people: who asks.
+          profiles: the users.
           k: how many movies at most.
-          exclude: for each person the ids that may not be recommended.
+          exclude: for each user the ids of movies that are not recommended.
           seen: whether movies of a known user's history may be recommended.
         """
-        inputs = self._people("recommend", people)
+        inputs = self._profile_inputs("recommend", profiles)
         inputs["k"] = np.asarray(k, np.int32)
         inputs["exclude_movie_ids"] = _ragged(exclude, b"")
         inputs["exclude_seen"] = np.asarray(not seen)
         return Call(self.model, "recommend", inputs)
 
-    def rank(self, people: Sequence[Person], movie_ids: Sequence[Sequence[str]]) -> Call:
-        """The call for the stars that each person would give to given movies."""
-        inputs = self._people("rank", people)
+    def rank(self, profiles: Sequence[UserProfile], movie_ids: Sequence[Sequence[str]]) -> Call:
+        """Returns the call for the ratings that each user would give to movies."""
+        inputs = self._profile_inputs("rank", profiles)
         inputs["movie_ids"] = _ragged(movie_ids, b"")
         return Call(self.model, "rank", inputs)
 
     def similar(self, movie_ids: Sequence[str], k: int) -> Call:
-        """The call for the k movies that resemble each movie most."""
+        """Returns the call for the k movies most similar to each movie."""
         inputs = {"movie_id": _strings(movie_ids), "k": np.asarray(k, np.int32)}
         return Call(self.model, "similar", inputs)
 
-    def explain(self, people: Sequence[Person], movie_ids: Sequence[Sequence[str]], k: int) -> Call:
-        """The call for the k films of each person's history that speak most for each movie."""
-        inputs = self._people("explain", people)
+    def explain(
+        self, profiles: Sequence[UserProfile], movie_ids: Sequence[Sequence[str]], k: int
+    ) -> Call:
+        """Returns the call for at most k reasons for each movie, the largest contribution first."""
+        inputs = self._profile_inputs("explain", profiles)
         inputs["movie_ids"] = _ragged(movie_ids, b"")
         inputs["k"] = np.asarray(k, np.int32)
         return Call(self.model, "explain", inputs)
 
-    def _people(self, signature: str, people: Sequence[Person]) -> dict[str, Array]:
+    def sample_calls(self, movie_id: str, k: int = 1) -> list[Call]:
+        """Returns a call of each signature, for a new user and a movie."""
+        calls = [
+            self.recommend([UserProfile()], k, [()], seen=True),
+            self.rank([UserProfile()], [[movie_id]]),
+        ]
+        if self.finds_similar:
+            calls.append(self.similar([movie_id], k))
+        if self.gives_reasons:
+            calls.append(self.explain([UserProfile()], [[movie_id]], k))
+        return calls
+
+    def _profile_inputs(self, signature: str, profiles: Sequence[UserProfile]) -> dict[str, Array]:
         table = self.table
         inputs: dict[str, Array] = {
-            table.user_id.name: _strings([person.user_id for person in people]),
-            table.timestamp.name: np.array([person.timestamp for person in people], np.int64),
+            table.user_id.name: _strings([profile.user_id for profile in profiles]),
+            table.timestamp.name: np.array([profile.timestamp for profile in profiles], np.int64),
             **{
-                feature.name: _column(feature, [person.features for person in people])
+                feature.name: _column(feature, [profile.features for profile in profiles])
                 for feature in features_of(table)
             },
         }
         for name, (of_event, filler) in _OF_EVENTS.items():
             if self.model.accepts(signature, name):
-                rows = [[of_event(event) for event in person.events] for person in people]
+                rows = [[of_event(event) for event in profile.events] for profile in profiles]
                 inputs[name] = _ragged(rows, filler)
         return inputs
 
 
-# -- answers -----------------------------------------------------------------------------------
+# -- outputs -----------------------------------------------------------------------------------
 
 
-def recommended(outputs: Mapping[str, Array], row: int = 0) -> list[Scored]:
-    """Reads a row of what `recommend` says: best first."""
-    count = int(outputs["count"][row])
-    columns = (
-        outputs[name][row, :count].tolist()
-        for name in ("movie_id", "movie_title", "score", "predicted_rating")
-    )
+def scored_movies(outputs: Mapping[str, Array], row: int = 0) -> list[ScoredMovie]:
+    """Returns the movies in one row of the outputs of `recommend`, `rank` or `similar`.
+
+    In the order of the outputs: the best first, or for `rank` as given.
+    """
+    count = int(outputs["count"][row]) if "count" in outputs else outputs["movie_id"].shape[1]
+    nothing = np.zeros_like(outputs["movie_id"], np.float32)
+    scores = outputs.get("score", outputs.get("similarity", nothing))
+    stars = outputs.get("predicted_rating", nothing)
+    columns = (outputs["movie_id"], outputs["movie_title"], scores, stars)
+    rows = zip(*(column[row, :count].tolist() for column in columns), strict=True)
     return [
-        Scored(movie_id.decode(), title.decode(), score, stars)
-        for movie_id, title, score, stars in zip(*columns, strict=True)
-    ]
-
-
-def ranked(outputs: Mapping[str, Array], row: int = 0) -> list[Scored]:
-    """Reads a row of what `rank` says: in the order of the question."""
-    columns = (
-        outputs[name][row].tolist() for name in ("movie_id", "movie_title", "predicted_rating")
-    )
-    return [
-        Scored(movie_id.decode(), title.decode(), stars=stars)
-        for movie_id, title, stars in zip(*columns, strict=True)
-    ]
-
-
-def resembling(outputs: Mapping[str, Array], row: int = 0) -> list[Scored]:
-    """Reads a row of what `similar` says: the most similar first."""
-    count = int(outputs["count"][row])
-    columns = (
-        outputs[name][row, :count].tolist() for name in ("movie_id", "movie_title", "similarity")
-    )
-    return [
-        Scored(movie_id.decode(), title.decode(), similarity)
-        for movie_id, title, similarity in zip(*columns, strict=True)
+        ScoredMovie(movie_id.decode(), title.decode(), score, rating)
+        for movie_id, title, score, rating in rows
     ]
 
 
 def reasons(outputs: Mapping[str, Array], row: int = 0) -> list[list[Reason]]:
-    """Reads a row of what `explain` says: for each movie its reasons, the strongest first."""
+    """Returns each movie's reasons in one row of the outputs of `explain`, the largest first."""
     columns = (
         outputs[name][row].tolist()
         for name in ("because_movie_id", "because_movie_title", "contribution")
@@ -232,53 +229,51 @@ def reasons(outputs: Mapping[str, Array], row: int = 0) -> list[list[Reason]]:
     ]
 
 
-# -- making one --------------------------------------------------------------------------------
+# -- making a recommender ----------------------------------------------------------------------
 
 
 def make_recommender(model: ServedModel) -> Recommender:
-    """Joins a model with its catalogue and users; a model without a catalogue is asked for it.
+    """Joins a model with its catalogue and users.
+
+    The catalogue of a version without the file is what the model recommends without a limit.
 
     Raises:
       ModelError: if a signature or one of its inputs is missing, or a file cannot be read.
     """
     table = read_table(model.path)
-    _check_signatures(model, table)
-    users = read_users(model.path)
-    choices = read_choices(model.path, table)
-    quality = read_quality(model.path)
     catalogue = read_catalogue(model.path)
+    recommender = Recommender(
+        model,
+        catalogue or Catalogue(()),
+        read_users(model.path),
+        read_run_record(model.path),
+        table,
+        read_choices(model.path, table),
+    )
+    _check_signatures(recommender)
     if catalogue is not None:
-        return Recommender(model, catalogue, users, quality, table, choices)
-    everything = Recommender(model, Catalogue(()), users, table=table)
-    call = everything.recommend([Person()], _EVERYTHING, [()], seen=True)
+        return recommender
+    call = recommender.recommend([UserProfile()], _EVERYTHING, [()], seen=True)
     outputs = model.signatures[call.signature](call.inputs)
-    movies = (Movie(scored.movie_id, scored.title) for scored in recommended(outputs))
-    return Recommender(model, Catalogue(movies), users, quality, table, choices)
+    movies = (Movie(scored.movie_id, scored.title) for scored in scored_movies(outputs))
+    return replace(recommender, catalogue=Catalogue(movies))
 
 
-def _check_signatures(model: ServedModel, table: FeatureTable) -> None:
+def _check_signatures(recommender: Recommender) -> None:
+    model = recommender.model
     for name in REQUIRED_SIGNATURES:
         if name not in model.signatures:
             found = ", ".join(model.signatures) or "none"
             raise ModelError(
                 "INVALID_ARGUMENT", f"has no signature {name!r}; its signatures: {found}"
             )
-    recommender = Recommender(model, Catalogue(()), Users(), table=table)
-    calls = [
-        recommender.recommend([Person()], 1, [()], seen=True),
-        recommender.rank([Person()], [("",)]),
-    ]
-    if recommender.finds_similar:
-        calls.append(recommender.similar([""], 1))
-    if recommender.gives_reasons:
-        calls.append(recommender.explain([Person()], [("",)], 1))
-    for call in calls:
+    for call in recommender.sample_calls(""):
         expected = set(model.signatures[call.signature].inputs)
         if expected != set(call.inputs):
             differing = ", ".join(sorted(expected ^ set(call.inputs)))
             raise ModelError(
                 "INVALID_ARGUMENT",
-                f"signature {call.signature!r} does not take what this server gives: {differing}",
+                f"signature {call.signature!r} has other inputs than expected: {differing}",
             )
 
 
@@ -288,15 +283,15 @@ def _strings(values: Sequence[str]) -> Array:
     return array
 
 
-def _column(feature: Feature, people: Sequence[Values]) -> Array:
-    """Returns `[people]` values of a feature: empty text or 0 where none is given."""
+def _column(feature: Feature, profiles: Sequence[Values]) -> Array:
+    """Returns a feature's values `[users]`: empty text or 0 where none is given."""
     if feature.dtype == "string":
-        return _strings([str(values.get(feature.name, "")) for values in people])
-    return np.array([values.get(feature.name, 0) for values in people], np.dtype(feature.dtype))
+        return _strings([str(values.get(feature.name, "")) for values in profiles])
+    return np.array([values.get(feature.name, 0) for values in profiles], np.dtype(feature.dtype))
 
 
 def _ragged(rows: Sequence[Sequence[Any]], filler: Any) -> Array:
-    """Lays rows of strings or numbers out as `[rows, longest, at least 1]`."""
+    """Pads rows of strings or numbers to `[rows, columns]`, with at least one column."""
     columns = max((len(row) for row in rows), default=0) or 1
     array = np.full((len(rows), columns), filler, _TYPES[type(filler)])
     for index, row in enumerate(rows):

@@ -10,12 +10,12 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from serving import limits, tfserving
-from serving.cells import answer_cells, check_answer_cells, check_cells
+from serving.asgi import read_body, send_error, send_response
+from serving.call_size import check_cells, check_output_cells, output_cells
 from serving.errors import NotFound, RequestError
 from serving.large_calls import LargeCalls
 from serving.recommender import Recommender
 from serving.service import Service
-from serving.wire import answer, error_answer, read_body
 
 PREFIX = "/v1/"
 _ROUTES = {
@@ -35,7 +35,7 @@ class RestApi:
         self._large = LargeCalls(limits.MAX_LARGE_CALLS, service.config.batching.deadline_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         scope["route_path"] = "/v1"
         try:
             target = tfserving.parse_path(scope["method"], scope["path"])
@@ -43,11 +43,11 @@ class RestApi:
             if target.verb == "status":
                 body = self._status(target)
             else:
-                body = await self._ask(target, receive)
+                body = await self._call(target, receive)
         except RequestError as error:
-            await error_answer(send, error)
+            await send_error(send, error)
         else:
-            await answer(send, 200, body)
+            await send_response(send, 200, body)
 
     def _status(self, target: tfserving.Target) -> bytes:
         versions = self._service.versions
@@ -57,7 +57,7 @@ class RestApi:
         )
         return _pretty(document)
 
-    async def _ask(self, target: tfserving.Target, receive: Receive) -> bytes:
+    async def _call(self, target: tfserving.Target, receive: Receive) -> bytes:
         name = self._service.config.name
         if target.model != name:
             raise NotFound(
@@ -76,14 +76,14 @@ class RestApi:
     async def _predict(self, recommender: Recommender, body: bytes) -> bytes:
         read = functools.partial(tfserving.read_predict, body, recommender.model)
         long = len(body) > limits.LARGE_BODY
-        question = await self._large.in_thread(read) if long else read()
+        request = await self._large.in_thread(read) if long else read()
         movies = len(recommender.catalogue)
-        check_cells(question.call, movies, self._service.config.max_cells)
-        large = answer_cells(question.call, movies) >= limits.LARGE_CELLS
+        check_cells(request.call, movies, self._service.config.max_cells)
+        large = output_cells(request.call, movies) >= limits.LARGE_CELLS
         async with self._large.place() if large else contextlib.nullcontext():
-            outputs = await self._service.run(question.call)
-            check_answer_cells(question.call, outputs, self._service.config.max_cells)
-            write = functools.partial(tfserving.write_predict, outputs, question.by_row)
+            outputs = await self._service.run(request.call)
+            check_output_cells(request.call, outputs, self._service.config.max_cells)
+            write = functools.partial(tfserving.write_predict, outputs, request.by_row)
             return await self._large.in_thread(write) if large else write()
 
 

@@ -18,7 +18,7 @@ _LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Quality:
+class RunRecord:
     """What is known about how good a version is.
 
     Args:
@@ -30,7 +30,7 @@ class Quality:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def read_quality(version_dir: Path) -> Quality:
+def read_run_record(version_dir: Path) -> RunRecord:
     """Reads a version's run record.
 
     One that is missing or damaged says nothing, and keeps no version from being served.
@@ -38,12 +38,12 @@ def read_quality(version_dir: Path) -> Quality:
     try:
         document = read_json(version_dir / RUN_RECORD, _MOST_BYTES)
     except (FileNotFoundError, ModelError):
-        return Quality()
+        return RunRecord()
     if not isinstance(document, dict):
-        return Quality()
+        return RunRecord()
     dataset = document.get("dataset")
     name = dataset.get("name") if isinstance(dataset, dict) else None
-    return Quality(
+    return RunRecord(
         name[:_LONGEST_NAME] if isinstance(name, str) else "",
         dict(_numbers(document.get("metrics"))),
     )

@@ -1,61 +1,27 @@
-"""The server's insides: the served version, the batcher and the counters, joined."""
+"""The served version, the batcher and the counters, used by both APIs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
+from serving.access_log import Log
 from serving.batching import Batcher, Outputs
-from serving.calls import Call
 from serving.config import Config
 from serving.errors import ModelError, ModelFault, NotFound
-from serving.events import Log
 from serving.metrics import Metrics
-from serving.recommender import (
-    Person,
-    Reason,
-    Recommender,
-    Scored,
-    ranked,
-    reasons,
-    recommended,
-    resembling,
-)
+from serving.recommender import Recommender, ScoredMovie, UserProfile, reasons, scored_movies
+from serving.signatures import Call
 from serving.versions import Versions
 
 
-@dataclass(frozen=True)
-class Recommended:
-    """A movie with its score, its stars and the films that speak for it."""
-
-    movie: Scored
-    reasons: Sequence[Reason] = ()
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What somebody wants to be recommended.
-
-    Args:
-      k: how many movies at most.
-      exclude: ids of movies that may not be recommended.
-      include_seen: whether movies that the person has rated may be recommended.
-      reasons: how many films to name for each recommendation at most.
-    """
-
-    k: int = 10
-    exclude: tuple[str, ...] = ()
-    include_seen: bool = False
-    reasons: int = 0
-
-
 class Service:
-    """Answers questions with the newest working version.
+    """Runs calls on the newest working version.
 
     Args:
-      config: how to serve.
-      log: for what happens.
-      ready: called each time a version is served from now on.
+      config: the server's configuration.
+      log: the server's log.
+      ready: called after each change of the served version.
     """
 
     def __init__(
@@ -104,40 +70,55 @@ class Service:
         try:
             return await self.batcher.run(call)
         except ModelFault as fault:
-            self.metrics.model_fault(fault.kind)
+            self.metrics.call_failed(fault.kind)
             self.log.error(
                 "the model could not answer", version=str(call.model.version), reason=fault.reason
             )
             raise
 
     async def recommend(
-        self, recommender: Recommender, person: Person, wish: Wish
-    ) -> list[Recommended]:
-        """Returns what a person should see, the best first."""
-        exclude = (*wish.exclude, *(event.item_id for event in person.events))
-        call = recommender.recommend([person], wish.k, [exclude], wish.include_seen)
-        movies = recommended(await self.run(call))
-        if not wish.reasons or not movies or not recommender.gives_reasons:
-            return [Recommended(movie) for movie in movies]
+        self,
+        recommender: Recommender,
+        profile: UserProfile,
+        k: int,
+        exclude: Sequence[str] = (),
+        include_seen: bool = False,
+        most_reasons: int = 0,
+    ) -> list[ScoredMovie]:
+        """Returns recommended movies, the best first.
+
+        Args:
+          recommender: the version to use.
+          profile: the user.
+          k: how many movies at most.
+          exclude: ids of movies that are not recommended, beside those of the profile's events.
+          include_seen: whether movies that the user has rated may be recommended.
+          most_reasons: how many reasons each movie has at most.
+        """
+        excluded = (*exclude, *(event.item_id for event in profile.events))
+        call = recommender.recommend([profile], k, [excluded], include_seen)
+        movies = scored_movies(await self.run(call))
+        if not most_reasons or not movies or not recommender.gives_reasons:
+            return movies
         ids = [movie.movie_id for movie in movies]
-        why = reasons(await self.run(recommender.explain([person], [ids], wish.reasons)))
-        return [Recommended(movie, of) for movie, of in zip(movies, why, strict=True)]
+        found = reasons(await self.run(recommender.explain([profile], [ids], most_reasons)))
+        return [replace(movie, reasons=own) for movie, own in zip(movies, found, strict=True)]
 
     async def rate(
-        self, recommender: Recommender, person: Person, movie_ids: Sequence[str]
-    ) -> list[Scored]:
-        """Returns the stars that a person would give to movies."""
-        return ranked(await self.run(recommender.rank([person], [movie_ids])))
+        self, recommender: Recommender, profile: UserProfile, movie_ids: Sequence[str]
+    ) -> list[ScoredMovie]:
+        """Returns movies with the ratings that are predicted for a user, in the given order."""
+        return scored_movies(await self.run(recommender.rank([profile], [movie_ids])))
 
-    async def similar(self, recommender: Recommender, movie_id: str, k: int) -> list[Scored]:
-        """Returns the movies that resemble one, the most similar first.
+    async def similar(self, recommender: Recommender, movie_id: str, k: int) -> list[ScoredMovie]:
+        """Returns the movies most similar to a movie, the most similar first.
 
         Raises:
-          NotFound: if the model does not know such movies at all.
+          NotFound: if the version has no signature for similar movies.
         """
         if not recommender.finds_similar:
             raise NotFound(
                 f"Version {recommender.version} of the model does not know similar movies."
                 " A model trained by the present pipeline does: run 'make run'."
             )
-        return resembling(await self.run(recommender.similar([movie_id], k)))
+        return scored_movies(await self.run(recommender.similar([movie_id], k)))

@@ -8,7 +8,7 @@ from types import FrameType
 
 import uvicorn
 
-from serving.events import Log
+from serving.access_log import Log
 
 
 class StoppableServer(uvicorn.Server):

@@ -21,9 +21,9 @@ import orjson
 from google.protobuf import json_format
 
 from serving import limits
-from serving.calls import Array, Call
 from serving.errors import InvalidInput, NotFound, RequestError, shorten
 from serving.model import ServedModel, Signature, Tensor
+from serving.signatures import Array, Call
 from serving.versions import State, Status
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -167,14 +167,14 @@ def available(statuses: list[Status]) -> bool:
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictRequest:
     """A predict request: the call, and whether it came row by row."""
 
     call: Call
     by_row: bool
 
 
-def read_predict(body: bytes, model: ServedModel) -> Question:
+def read_predict(body: bytes, model: ServedModel) -> PredictRequest:
     """Reads the body of a predict request.
 
     Raises:
@@ -191,7 +191,7 @@ def read_predict(body: bytes, model: ServedModel) -> Question:
     else:
         raise InvalidInput("Missing 'inputs' or 'instances' key")
     _check_sizes(inputs)
-    return Question(Call(model, signature.name, inputs), "instances" in document)
+    return PredictRequest(Call(model, signature.name, inputs), "instances" in document)
 
 
 def refuse_verb(verb: str, model: ServedModel) -> None:

@@ -23,12 +23,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from serving.access_log import Log
 from serving.errors import ModelError, NotReady
-from serving.events import Log
 from serving.model import RetiredError
+from serving.model_validation import load_and_validate, load_and_warm_up
 from serving.recommender import Recommender
-from serving.trial import load_and_prepare, load_and_try
-from serving.validation import ValidationLimits, validate_in_subprocess, within
+from serving.validation_process import ValidationLimits, validate_in_subprocess, within
 from serving.version_folder import (
     LARGEST_VERSION,
     Completeness,
@@ -79,7 +79,7 @@ class Versions:
       poll_seconds: how often to look.
       settle_seconds: a version without a manifest whose files are younger is looked at twice,
         since somebody may be copying it.
-      limits: what a version may take until it is loaded and has answered the trial queries.
+      limits: what a version may take until it is loaded and has answered the validation queries.
       changed: called with the recommender after each change of the served version.
       failed: called after each version that could not be loaded.
     """
@@ -287,15 +287,15 @@ class Versions:
             self._statuses[version] = Status(version, State.LOADING)
         if self._worked.get(version) == files:
             # Rolled back to: it was tried before.
-            return self._load_here(lambda: load_and_prepare(path, version, self._threads), version)
+            return self._load_here(lambda: load_and_warm_up(path, version, self._threads), version)
         if complete and self._current is None and version not in self._overran:
             # No version is served yet: a second load would double the time to the first answer.
             return self._load_here(
-                lambda: load_and_try(path, version, self._threads, _START_THREADS), version
+                lambda: load_and_validate(path, version, self._threads, _START_THREADS), version
             )
         size = sum(file.size for file in files)
         validate_in_subprocess(path, version, size, self._threads, self._limits, self._stop)
-        return self._load_here(lambda: load_and_prepare(path, version, self._threads), version)
+        return self._load_here(lambda: load_and_warm_up(path, version, self._threads), version)
 
     def _load_here(self, load: Callable[[], Recommender], version: int) -> Recommender:
         gone = threading.Event()

@@ -13,9 +13,9 @@ if __name__ == "__main__":
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from serving import lean_tensorflow
+from serving import tensorflow_import
 
-lean_tensorflow.install()
+tensorflow_import.install()
 
 from serving.batch.command import main  # noqa: E402
 

@@ -10,11 +10,11 @@ import pyarrow
 
 from serving.batch.errors import RunError
 from serving.batch.output import SCHEMA
-from serving.calls import Array, check_answer
 from serving.errors import ModelError, ModelFault
-from serving.recommender import Person, Recommender
+from serving.model_validation import load_and_validate
+from serving.recommender import Recommender, UserProfile
+from serving.signatures import Array, check_outputs
 from serving.titles import display_title
-from serving.trial import load_and_try
 from serving.version_folder import Completeness, Incomplete, listing
 
 
@@ -26,13 +26,13 @@ def load_version(version_dir: Path, threads: int) -> Recommender:
       threads: how many threads TensorFlow may use.
 
     Raises:
-      ModelError: it is not complete, cannot be read, or answers nonsense.
+      ModelError: it is not complete, cannot be read, or fails validation.
     """
     try:
         Completeness().check(version_dir, listing(version_dir))
     except Incomplete as error:
         raise ModelError("UNAVAILABLE", f"is not complete: {error}") from error
-    return load_and_try(version_dir, int(version_dir.name), threads)
+    return load_and_validate(version_dir, int(version_dir.name), threads)
 
 
 def chunks(ids: Sequence[str], size: int) -> Iterator[Sequence[str]]:
@@ -59,11 +59,11 @@ def score(
     Raises:
       RunError: the model fails, or its scores are no numbers.
     """
-    people = [Person("" if user_id in cold else user_id) for user_id in user_ids]
-    call = model.recommend(people, k, [()] * len(people), include_seen)
+    profiles = [UserProfile("" if user_id in cold else user_id) for user_id in user_ids]
+    call = model.recommend(profiles, k, [()] * len(profiles), include_seen)
     try:
         outputs = model.model.signatures[call.signature](call.inputs)
-        check_answer(call, outputs)
+        check_outputs(call, outputs)
     except ModelFault as fault:
         raise RunError(
             f"Version {model.version} of the model failed on a chunk that begins with user"

@@ -60,7 +60,7 @@ def test_answers_name_the_version(client, user_ids, version_dir):
 def test_unknown_user_is_told_where_to_go(client):
     answer = client.get("/api/users/nobody/recommendations")
     assert answer.status_code == 404
-    assert "knows no user 'nobody'" in answer.json()["error"]
+    assert "has no user 'nobody'" in answer.json()["error"]
     assert "POST /api/recommendations" in answer.json()["error"]
 
 
@@ -204,7 +204,7 @@ def test_model_says_how_good_it_was(client, version_dir):
         ("POST", "/api/recommendations", b'{"age": -1}', 422, "body age"),
         ("POST", "/api/recommendations", b'{"gendre": "F"}', 422, "body gendre: not known here"),
         ("POST", "/api/recommendations", b'{"liked": [{"movie_id": "no"}]}', 404, "'liked'"),
-        ("POST", "/api/recommendations", b'{"user_id": "no"}', 404, "knows no user"),
+        ("POST", "/api/recommendations", b'{"user_id": "no"}', 404, "has no user"),
         ("POST", "/api/recommendations", b'"\\ud800"', 422, "body"),
         ("POST", "/api/recommendations", b'{"zip_code": "\\ud800"}', 422, "zip_code"),
         ("POST", "/api/ratings/predict", b"{}", 422, "body movie_ids: missing"),

@@ -329,7 +329,7 @@ def test_work_for_a_client_that_left_is_given_up(guarded):
         assert http.post("/api/ratings/predict", json={"movie_ids": ["1"]}).status_code == 200
         counted = http.get("/metrics").text
     assert "Traceback" not in "".join(guarded.log)
-    assert "serving_calls_waiting 0.0" in counted
+    assert "serving_queue_length 0.0" in counted
 
 
 # -- pages of other sites ----------------------------------------------------------------------

@@ -8,10 +8,10 @@ import pytest
 
 from schema.events import Event
 from serving.batching import Batcher, BatchingOptions
-from serving.calls import Call, run_together
 from serving.errors import InvalidInput, Overloaded
 from serving.model import load
-from serving.recommender import Person, make_recommender
+from serving.recommender import UserProfile, make_recommender
+from serving.signatures import Call, run_together
 
 pytestmark = pytest.mark.xdist_group("serving")
 
@@ -33,7 +33,7 @@ def people(user_ids, catalogue):
             Event(film, chance.choice([None, 900_000_000 - 60]), chance.choice([None, 1.0, 5.0]))
             for film in chance.sample(films, chance.randrange(4))
         )
-        return Person(
+        return UserProfile(
             user_id=chance.choice([*user_ids[:20], "", "nobody"]),
             features={"raw_user_age": chance.choice([0.0, 25.0])},
             timestamp=900_000_000,
@@ -77,7 +77,7 @@ def test_together_and_alone_say_the_same(recommender, people, catalogue, kind):
 
 
 def test_different_questions_are_not_mixed(recommender):
-    person = Person()
+    person = UserProfile()
     calls = [
         recommender.recommend([person], 3, [()], seen=False),
         recommender.recommend([person], 3, [()], seen=True),
@@ -102,7 +102,7 @@ def test_many_callers_share_few_calls_of_the_model(recommender, people, catalogu
 
 
 def test_one_bad_call_spoils_no_other(recommender):
-    good = recommender.rank([Person()], [["1"]])
+    good = recommender.rank([UserProfile()], [["1"]])
     bad = Call(good.model, "rank", {**good.inputs, "movie_ids": np.array(["1"], object)})
 
     async def ask():
@@ -119,7 +119,7 @@ def test_one_bad_call_spoils_no_other(recommender):
 
 
 def test_a_full_queue_refuses_at_once(recommender):
-    call = recommender.rank([Person()], [["1"]])
+    call = recommender.rank([UserProfile()], [["1"]])
 
     async def ask():
         batcher = Batcher(BatchingOptions(max_rows=1, queue_size=2))

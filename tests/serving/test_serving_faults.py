@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 from serving import tfserving
-from serving.calls import Call, check, run_together
+from serving.access_log import Log
 from serving.config import Config
 from serving.errors import InvalidInput, ModelFault
-from serving.events import Log
 from serving.model import Signature, load
-from serving.recommender import Person, make_recommender
+from serving.recommender import UserProfile, make_recommender
 from serving.service import Service
+from serving.signatures import Call, check_inputs, run_together
 
 pytestmark = pytest.mark.xdist_group("serving")
 SECRET = "the model's own words"
@@ -39,7 +39,7 @@ def recommender(tmp_path_factory):
 
 
 def recommend(recommender, user_id, **person):
-    return recommender.recommend([Person(user_id, **person)], 3, [()], seen=True)
+    return recommender.recommend([UserProfile(user_id, **person)], 3, [()], seen=True)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_faults_are_counted_and_logged(recommender, tmp_path):
         asyncio.run(service.run(recommend(recommender, "nan")))
     service.batcher.close()
     text = service.metrics.text().decode()
-    assert 'serving_model_faults_total{kind="failed"} 1.0' in text
-    assert 'serving_model_faults_total{kind="not_finite"} 1.0' in text
+    assert 'serving_model_call_failures_total{kind="failed"} 1.0' in text
+    assert 'serving_model_call_failures_total{kind="not_finite"} 1.0' in text
     assert service.log.flush(10)
     assert "assertion failed" in log.getvalue().decode()
 
@@ -96,7 +96,7 @@ def test_lists_of_different_length_are_found_before_the_model_is_asked(recommend
         "recent_timestamps": np.zeros((1, 3), np.int64),
     }
     with pytest.raises(InvalidInput, match="as long as recent_movie_ids, found 2 and 3"):
-        check(Call(call.model, "recommend", inputs))
+        check_inputs(Call(call.model, "recommend", inputs))
 
 
 def test_a_signature_without_inputs_is_no_error_of_the_server():

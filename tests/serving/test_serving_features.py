@@ -6,7 +6,7 @@ import pytest
 from schema.features import MOVIELENS, ZIP_CODE, Feature, FeatureTable, Kind, Owner
 from serving.errors import ModelError
 from serving.model import load
-from serving.recommender import Person, make_recommender, recommended
+from serving.recommender import UserProfile, make_recommender, scored_movies
 from serving.user_features import features_of, problems_of, read_choices, read_table
 
 pytestmark = pytest.mark.xdist_group("serving")
@@ -56,12 +56,12 @@ def test_a_model_of_another_table_is_asked_by_its_names(tmp_path):
     path = handmade.save(tmp_path / "1", table=TABLE)
     made = make_recommender(load(path, 1))
     try:
-        people = [Person("1", {"home_town": "Bath", "height": 170.0}), Person()]
+        people = [UserProfile("1", {"home_town": "Bath", "height": 170.0}), UserProfile()]
         call = made.recommend(people, 2, [(), ()], seen=True)
         assert call.inputs["home_town"].tolist() == [b"Bath", b""]
         assert call.inputs["height"].tolist() == [170.0, 0.0]
         assert ZIP_CODE.name not in call.inputs
         answer = made.model.signatures["recommend"](call.inputs)
-        assert [movie.movie_id for movie in recommended(answer)] == ["0", "1"]
+        assert [movie.movie_id for movie in scored_movies(answer)] == ["0", "1"]
     finally:
         made.model.retire()

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from serving_fixtures import ROOT
 
-from serving import pages
+from serving import static_files
+from serving.access_log import Log
 from serving.application import make_application
 from serving.config import Config
-from serving.events import Log
 from serving.service import Service
 from serving.tokens import TokenError, read_token
 
@@ -136,7 +136,7 @@ def test_files_are_sent_only_if_they_changed(client):
     ],
 )  # fmt: skip
 def test_gzip_is_sent_to_whoever_takes_it(accepted, taken):
-    assert pages.takes_gzip(accepted.encode()) is taken
+    assert static_files.takes_gzip(accepted.encode()) is taken
 
 
 def test_vendored_scripts_are_the_ones_that_were_looked_at():
@@ -144,7 +144,7 @@ def test_vendored_scripts_are_the_ones_that_were_looked_at():
         "swagger-ui-bundle.js": "b31c2a232d782d900ef3f7c77d2c42f6628db8729f85c9616028dd9806c926fc",
         "swagger-ui.css": "bc5e8d5c013477cf1f35e2fb8ba1dff66be0f72f24e669a509635657145e1acb",
     }
-    files = pages.Pages().files
+    files = static_files.StaticFiles().files
     for name, digest in pinned.items():
         assert hashlib.sha256(files[f"/static/{name}"].body).hexdigest() == digest, name
 

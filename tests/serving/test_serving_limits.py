@@ -153,7 +153,7 @@ def test_requests_under_way_are_answered_when_the_server_is_stopped(small):
                     asyncio.create_task(http.post("/api/ratings/predict", json=question))
                     for _ in range(5)
                 ]
-                while "serving_calls_waiting 5.0" not in (
+                while "serving_queue_length 5.0" not in (
                     await http.get("/metrics")
                 ).text and not any(one.done() for one in asked):
                     await asyncio.sleep(0.02)
@@ -214,13 +214,13 @@ class Forbid(importlib.abc.MetaPathFinder):
             raise ImportError(f"{name} is forbidden here")
 
 sys.meta_path.insert(0, Forbid())
-from serving import lean_tensorflow
-lean_tensorflow.install()
+from serving import tensorflow_import
+tensorflow_import.install()
 import pathlib
-import serving.cli, serving.api, serving.rest, serving.pages
+import serving.cli, serving.api, serving.rest, serving.static_files
 from serving.model import load
 from serving.recommender import make_recommender
-from serving.trial_queries import validate
+from serving.model_validation import validate
 path = max(path for path in pathlib.Path(sys.argv[1]).iterdir() if path.name.isdecimal())
 validate(make_recommender(load(path, int(path.name))))
 """

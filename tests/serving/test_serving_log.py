@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.events import Log, printable
+from serving.access_log import Log, printable
 
 FULL = 70_000
 """More than a pipe takes."""
@@ -114,7 +114,7 @@ def test_text_for_a_terminal_has_no_signs_that_it_acts_upon():
 
 def test_an_announcement_that_nobody_takes_is_no_error():
     code = (
-        "import threading; from serving.events import announce; announce('x')\n"
+        "import threading; from serving.access_log import announce; announce('x')\n"
         "[one.join() for one in threading.enumerate() if one.name == 'announce']"
     )
     with Path("/dev/full").open("w") as full:

@@ -188,7 +188,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(opened, catalogue):
 def test_an_unknown_user_is_an_error_that_says_so_and_goes_away(opened):
     opened.get_by_label("User", exact=True).fill("nobody")
     opened.get_by_role("alert").wait_for()
-    assert "knows no user 'nobody'" in opened.get_by_role("alert").inner_text()
+    assert "has no user 'nobody'" in opened.get_by_role("alert").inner_text()
     opened.get_by_label("User", exact=True).fill("1")
     opened.locator(".film").first.wait_for()
     assert not opened.get_by_role("alert").is_visible()

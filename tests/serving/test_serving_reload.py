@@ -162,7 +162,7 @@ def test_no_request_fails_while_versions_come_and_go(model_dir, version_dir, use
         assert {"2", "6"} <= set(load.versions)
         log = "".join(server.log)
         assert "version 3 cannot be loaded" in log
-        assert "version 5 answers nonsense" in log
+        assert "version 5 fails validation" in log
         assert server.stop() == 0
 
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from serving.errors import ModelError
-from serving.run_record import Quality, read_quality
+from serving.run_record import RunRecord, read_run_record
 from serving.version_folder import read_json
 
 
@@ -21,12 +21,12 @@ def test_numbers_and_the_name_of_the_data_are_read(tmp_path):
         "dataset": {"name": "ml-100k", "source": "x"},
         "metrics": {"rmse": 0.9, "rows": 12, "none": None, "text": "1", "yes": True},
     }
-    found = read_quality(record(tmp_path, json.dumps(document).encode()))
-    assert found == Quality("ml-100k", {"rmse": 0.9, "rows": 12.0})
+    found = read_run_record(record(tmp_path, json.dumps(document).encode()))
+    assert found == RunRecord("ml-100k", {"rmse": 0.9, "rows": 12.0})
 
 
 def test_a_missing_record_says_nothing(tmp_path):
-    assert read_quality(tmp_path) == Quality()
+    assert read_run_record(tmp_path) == RunRecord()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_missing_record_says_nothing(tmp_path):
     ids=range(13),
 )  # fmt: skip
 def test_a_damaged_record_says_nothing(text, tmp_path):
-    assert read_quality(record(tmp_path, text)) == Quality()
+    assert read_run_record(record(tmp_path, text)) == RunRecord()
 
 
 def test_a_pipe_or_a_device_in_its_place_is_not_waited_for(tmp_path):
@@ -50,9 +50,9 @@ def test_a_pipe_or_a_device_in_its_place_is_not_waited_for(tmp_path):
     path = folder / "assets.extra" / "run.json"
     path.unlink()
     os.mkfifo(path)
-    assert read_quality(folder) == Quality()
+    assert read_run_record(folder) == RunRecord()
     path.unlink()
     path.symlink_to("/dev/zero")
-    assert read_quality(folder) == Quality()
+    assert read_run_record(folder) == RunRecord()
     with pytest.raises(ModelError, match="no regular file"):
         read_json(path, 100)

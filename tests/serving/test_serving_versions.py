@@ -16,12 +16,12 @@ import tensorflow as tf
 
 from components.pusher.manifest import write_manifest
 from schema import export_contract
-from serving import validation
+from serving import validation_process
+from serving.access_log import Log
 from serving.errors import ModelError
-from serving.events import Log
 from serving.model import load
-from serving.trial import load_and_try
-from serving.validation import ValidationLimits, validate_in_subprocess
+from serving.model_validation import load_and_validate
+from serving.validation_process import ValidationLimits, validate_in_subprocess
 from serving.version_folder import Completeness, listing
 from serving.versions import State, Versions, warnings_about_writers
 
@@ -63,7 +63,7 @@ def trials(monkeypatch):
 
     def here(path, version, *_):
         tried.append(version)
-        load_and_try(path, version).model.retire()
+        load_and_validate(path, version).model.retire()
 
     monkeypatch.setattr("serving.versions.validate_in_subprocess", here)
     return tried
@@ -389,7 +389,7 @@ def test_numbers_that_are_none_are_found_for_users_anywhere_in_the_list(amount, 
     users = [f"{number}" for number in range(1000, 1090)]
     path = handmade.save(tmp_path / "1", lambda user_id: some(user_id, amount), users=users)
     with pytest.raises(ModelError, match="NaN or infinity"):
-        load_and_try(path, 1)
+        load_and_validate(path, 1)
 
 
 def for_ever(user_id):
@@ -436,7 +436,7 @@ def test_the_trial_in_a_process_of_its_own_says_what_is_wrong(foreign, tmp_path)
 def test_the_trial_is_told_no_secrets(name, monkeypatch):
     monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
-    given = validation._environment()
+    given = validation_process._environment()
     assert "hunter2" not in given.values()
     assert given["LD_LIBRARY_PATH"] == "/opt/lib"
 
@@ -523,7 +523,7 @@ def test_a_table_read_from_an_asset_is_let_through(tmp_path):
     (tmp_path / "words").write_text("Casablanca\n")
     path = handmade.save(tmp_path / "1", module=Vocabulary(str(tmp_path / "words")))
     (tmp_path / "words").unlink()
-    made = load_and_try(path, 1)
+    made = load_and_validate(path, 1)
     assert next(iter(made.catalogue.movies.values())).title == "Casablanca"
     made.model.retire()
 
@@ -645,7 +645,7 @@ def let_it_be_a_gradient(graph, name):
 
 @pytest.mark.parametrize("change", [let_it_stand_in, let_it_be_a_gradient])
 def test_functions_that_stand_in_for_others_may_not_save(change, foreign, tmp_path):
-    from serving.trust import check_graph
+    from serving.graph_check import check_graph
 
     graph = saved_model_of(foreign).meta_graphs[0]
     function = graph.graph_def.library.function.add()
@@ -666,7 +666,7 @@ def saved_model_of(path):
 def test_a_keras_model_passes_the_check_of_its_graph(tmp_path):
     from tensorflow.core.protobuf import saved_model_pb2
 
-    from serving.trust import check_graph
+    from serving.graph_check import check_graph
 
     words = tf.keras.layers.StringLookup(vocabulary=["a", "b"])
     model = tf.keras.Sequential(

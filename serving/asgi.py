@@ -1,4 +1,4 @@
-"""Requests and answers as ASGI has them."""
+"""Reading request bodies from ASGI messages, and sending responses."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import orjson
 from starlette.types import Receive, Send
 
+from serving.access_log import printable
 from serving.errors import RequestError
-from serving.events import printable
 
 Headers = Iterable[tuple[bytes, bytes]]
 JSON = b"application/json"
@@ -27,10 +27,10 @@ async def read_body(receive: Receive) -> bytes:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def answer(
+async def send_response(
     send: Send, status: int, body: bytes, content_type: bytes = JSON, headers: Headers = ()
 ) -> None:
-    """Sends an answer."""
+    """Sends a whole response."""
     start = [*headers]
     if status not in (204, 304):
         length = str(len(body)).encode("ascii")
@@ -40,13 +40,13 @@ async def answer(
 
 
 def error_body(message: str) -> bytes:
-    """Returns an error as every part of the server words it."""
+    """Returns the body of an error response, `{"error": message}`; control characters escaped."""
     text = printable(message).encode("utf-8", "replace").decode("utf-8")
     return orjson.dumps({"error": text})
 
 
-def own_fault_message(request_id: str) -> str:
-    """Returns what a caller is told of an error of the server's own."""
+def internal_error_message(request_id: str) -> str:
+    """Returns the message for an unexpected error of the server."""
     return (
         f"Something went wrong inside the server. Its log has the details of request {request_id}."
     )
@@ -60,6 +60,6 @@ def error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-async def error_answer(send: Send, error: RequestError) -> None:
-    """Sends an error."""
-    await answer(send, error.status, error_body(error.message), headers=error_headers(error))
+async def send_error(send: Send, error: RequestError) -> None:
+    """Sends an error response."""
+    await send_response(send, error.status, error_body(error.message), headers=error_headers(error))

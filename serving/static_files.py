@@ -1,6 +1,6 @@
-"""The pages and their files, all read into memory at the start.
+"""The pages and their files, read into memory at the start.
 
-No path of a request is ever made a path of a file: what is not in the table is not there.
+A request's path is looked up in a table and never used as a path of the file system.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from starlette.types import Receive, Scope, Send
 
+from serving.asgi import send_error, send_response
 from serving.errors import NotFound, RequestError
-from serving.wire import answer, error_answer
 
 _HERE = Path(__file__).parent / "static"
 _PAGES = {"/": "index.html", "/docs": "docs.html"}
@@ -38,32 +38,32 @@ class _File:
     compressed: bytes
     content_type: bytes
     etag: bytes
-    packed_etag: bytes
+    gzip_etag: bytes
     modified: bytes
     policy: bytes
 
 
-class Pages:
-    """An ASGI application for the pages and what belongs to them.
+class StaticFiles:
+    """An ASGI application for the pages, their scripts and their styles.
 
     Attributes:
-      files: what there is, by path.
+      files: the files by path.
     """
 
     def __init__(self) -> None:
         self.files = _read_files()
 
     def has(self, path: str) -> bool:
-        """Tells whether there is something at a path."""
+        """Returns whether this application serves a path."""
         return path in self.files or path.startswith("/static/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         scope["route_path"] = scope["path"] if scope["path"] in self.files else "/static"
         try:
             await self._answer(scope, send)
         except RequestError as error:
-            await error_answer(send, error)
+            await send_error(send, error)
 
     async def _answer(self, scope: Scope, send: Send) -> None:
         file = self.files.get(scope["path"])
@@ -73,42 +73,42 @@ class Pages:
             raise RequestError(
                 405, f"Expected GET, found {scope['method']}.", headers=[(b"allow", b"GET, HEAD")]
             )
-        asked = dict(scope["headers"])
-        packed = bool(file.compressed) and takes_gzip(asked.get(b"accept-encoding", b""))
+        given = dict(scope["headers"])
+        compressed = bool(file.compressed) and takes_gzip(given.get(b"accept-encoding", b""))
         headers = [
-            (b"etag", file.packed_etag if packed else file.etag),
+            (b"etag", file.gzip_etag if compressed else file.etag),
             (b"last-modified", file.modified),
             (b"cache-control", b"no-cache"),
             (b"vary", b"accept-encoding"),
             (b"content-security-policy", file.policy),
         ]
-        tags = (file.etag, file.packed_etag)
-        if not matches(asked.get(b"if-match"), tags, weakly=False):
-            raise RequestError(412, "The file is another one than the header If-Match names.")
-        if _has_it(asked, tags, file.modified):
-            await answer(send, 304, b"", file.content_type, headers)
+        tags = (file.etag, file.gzip_etag)
+        if not matches(given.get(b"if-match"), tags, weakly=False):
+            raise RequestError(412, "The file's entity tag is not in the header If-Match.")
+        if _is_current(given, tags, file.modified):
+            await send_response(send, 304, b"", file.content_type, headers)
             return
-        if packed:
+        if compressed:
             headers.append((b"content-encoding", b"gzip"))
-        await answer(
-            send, 200, file.compressed if packed else file.body, file.content_type, headers
+        await send_response(
+            send, 200, file.compressed if compressed else file.body, file.content_type, headers
         )
 
 
-def _has_it(asked: Mapping[bytes, bytes], tags: tuple[bytes, bytes], modified: bytes) -> bool:
-    """Tells whether the client has a file already (RFC 9110, section 13.2.2)."""
-    if b"if-none-match" in asked:
-        return matches(asked[b"if-none-match"], tags, weakly=True)
-    return is_unmodified_since(asked.get(b"if-modified-since", b""), modified)
+def _is_current(given: Mapping[bytes, bytes], tags: tuple[bytes, bytes], modified: bytes) -> bool:
+    """Returns whether the client's copy is current (RFC 9110, section 13.2.2)."""
+    if b"if-none-match" in given:
+        return matches(given[b"if-none-match"], tags, weakly=True)
+    return is_unmodified_since(given.get(b"if-modified-since", b""), modified)
 
 
 def matches(condition: bytes | None, tags: tuple[bytes, ...], weakly: bool) -> bool:
-    """Tells whether a condition such as `"a", W/"b"` or `*` names one of a file's tags.
+    """Returns whether a condition such as `"a", W/"b"` or `*` has one of a file's entity tags.
 
     Args:
-      condition: the header's value; no header is always met.
+      condition: the header's value; None is always met.
       tags: of the file's representations.
-      weakly: whether `W/"a"` stands for `"a"`.
+      weakly: whether `W/"a"` equals `"a"`.
     """
     if condition is None or condition.strip() == b"*":
         return True
@@ -117,7 +117,7 @@ def matches(condition: bytes | None, tags: tuple[bytes, ...], weakly: bool) -> b
 
 
 def is_unmodified_since(condition: bytes, modified: bytes) -> bool:
-    """Tells whether a file is no newer than a date; of what is no date, never."""
+    """Returns whether a file is no newer than a date; False where it is not a date."""
     try:
         return parsedate_to_datetime(condition.decode("ascii")) >= parsedate_to_datetime(
             modified.decode("ascii")
@@ -127,7 +127,7 @@ def is_unmodified_since(condition: bytes, modified: bytes) -> bool:
 
 
 def takes_gzip(accepted: bytes) -> bool:
-    """Tells whether an Accept-Encoding header allows gzip; `gzip;q=0` does not."""
+    """Returns whether an Accept-Encoding header allows gzip; `gzip;q=0` does not."""
     weights: dict[bytes, float] = {}
     for part in accepted.lower().split(b","):
         coding, _, parameter = part.partition(b";")

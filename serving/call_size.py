@@ -1,7 +1,7 @@
-"""How large a call of the model is, computed from its inputs before it runs.
+"""The size of a call of the model, computed from its inputs before it runs.
 
-Each input has a limit of its own (`serving/limits.py`). What a call costs is a product of several
-of them: rows times `k`, rows times movies times the films that may be named as reasons.
+Each input has a limit of its own (`serving/limits.py`). The cost of a call is a product of several
+of them: rows times `k`, or rows times movies times reasons.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serving import limits
-from serving.calls import Array, Call
 from serving.errors import InvalidInput
+from serving.signatures import Array, Call
 
 Factor = tuple[str, int]
-"""What is multiplied, as a message names it, and how many there are."""
+"""The name of a factor, for messages, and its value."""
 
 
-def answer_factors(call: Call, movies: int) -> list[Factor]:
+def output_factors(call: Call, movies: int) -> list[Factor]:
     """Returns the factors whose product is the number of cells in each output of a call.
 
     Args:
       call: the call, of any signature.
-      movies: how many movies the catalogue has; no list of an answer is longer.
+      movies: how many movies the catalogue has; no list is longer.
     """
     factors = [("rows", call.rows)]
     if call.signature in ("rank", "explain"):
@@ -37,7 +37,7 @@ def answer_factors(call: Call, movies: int) -> list[Factor]:
 
 
 def work_factors(call: Call, movies: int) -> list[list[Factor]]:
-    """Returns the factors of each array that the model makes on the way to an answer.
+    """Returns the factors of each intermediate array of the model.
 
     Args:
       call: the call, of any signature.
@@ -49,7 +49,7 @@ def work_factors(call: Call, movies: int) -> list[list[Factor]]:
     if call.signature in ("recommend", "similar"):
         arrays.append([rows, catalogue])
     if call.signature == "explain":
-        # A history can hold every movie of the catalogue, and the recent ones come on top.
+        # A history can have every movie of the catalogue, and the recent ones in addition.
         history = ("movies of the catalogue and recent_movie_ids", movies + recent)
         arrays.append([rows, ("movie_ids", _columns(call, "movie_ids")), history])
         arrays.append([rows, history, ("values for each", limits.HISTORY_VALUES)])
@@ -59,23 +59,23 @@ def work_factors(call: Call, movies: int) -> list[list[Factor]]:
     return arrays
 
 
-def answer_cells(call: Call, movies: int) -> int:
+def output_cells(call: Call, movies: int) -> int:
     """Returns the number of cells in each output of a call."""
-    return _product(answer_factors(call, movies))
+    return _product(output_factors(call, movies))
 
 
 def check_cells(call: Call, movies: int, most: int) -> None:
-    """Checks that a call and its answer are small enough, before the call runs.
+    """Checks the size of a call and of its outputs, before the call runs.
 
     Args:
       call: the call.
       movies: how many movies the catalogue has.
-      most: the limit of `answer_cells`.
+      most: the limit of `output_cells`.
 
     Raises:
-      InvalidInput: if it is too large; the message says what is multiplied and the limit.
+      InvalidInput: if it is too large; the message names the factors and the limit.
     """
-    factors = answer_factors(call, movies)
+    factors = output_factors(call, movies)
     if _product(factors) > most:
         raise InvalidInput(
             f"Expected an answer of at most {most} cells, found {_spell(factors)}."
@@ -89,8 +89,8 @@ def check_cells(call: Call, movies: int, most: int) -> None:
             )
 
 
-def check_answer_cells(call: Call, outputs: Mapping[str, Array], most: int) -> None:
-    """Checks the answer of a signature that is not the pipeline's: its size is known only then.
+def check_output_cells(call: Call, outputs: Mapping[str, Array], most: int) -> None:
+    """Checks outputs of signatures that are not the pipeline's, whose size cannot be computed.
 
     Raises:
       InvalidInput: if an output has more cells than `most`.

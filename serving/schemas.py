@@ -45,7 +45,7 @@ class _Answer(BaseModel):
 Exclude = Annotated[str, Field(min_length=1, max_length=limits.MAX_LIST * (limits.MAX_ID + 1))]
 
 
-class Wishes(_Strict):
+class RecommendOptions(_Strict):
     """What is wanted."""
 
     k: K = 10
@@ -68,7 +68,7 @@ def _boolean(value: object) -> object:
     return {"true": True, "false": False}.get(value, "") if isinstance(value, str) else value
 
 
-class UserQuery(Wishes):
+class UserQuery(RecommendOptions):
     """What is wanted by a known user."""
 
     include_seen: Annotated[bool, BeforeValidator(_boolean)] = Field(
@@ -83,7 +83,7 @@ class _Body(_Strict):
     model_config = ConfigDict(strict=True)
 
 
-class LikedFilm(_Body):
+class LikedMovie(_Body):
     """A film that somebody liked or rated, beside what the model knows of them."""
 
     movie_id: Id
@@ -102,8 +102,8 @@ class LikedFilm(_Body):
     )
 
 
-class Who(_Body):
-    """Who asks. Whatever is left out is taken from a known user's profile, or unknown."""
+class ProfileFields(_Body):
+    """ProfileFields asks. Whatever is left out is taken from a known user's profile, or unknown."""
 
     user_id: str = Field("", max_length=limits.MAX_ID, description="A known user, if any.")
     age: float = Field(
@@ -120,7 +120,7 @@ class Who(_Body):
         examples=[{"user_gender": "Female"}],
     )
     timestamp: Time = 0
-    liked: list[LikedFilm] = Field(
+    liked: list[LikedMovie] = Field(
         [],
         max_length=limits.MAX_LIST,
         description="Films liked or rated, by the model's ids; of one that is given several times"
@@ -128,14 +128,14 @@ class Who(_Body):
     )
 
 
-class Question(Who, Wishes):
-    """Who asks, and what is wanted."""
+class RecommendRequest(ProfileFields, RecommendOptions):
+    """ProfileFields asks, and what is wanted."""
 
     model_config = ConfigDict(strict=True)
 
 
-class RatingQuestion(Who):
-    """Who would rate, and what."""
+class RatingRequest(ProfileFields):
+    """ProfileFields would rate, and what."""
 
     movie_ids: list[Id] = Field(min_length=1, max_length=limits.MAX_LIST)
 

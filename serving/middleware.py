@@ -1,8 +1,8 @@
-"""What every request passes first and every answer last.
+"""Middleware of every request.
 
-`Gate` is the outermost: request ids, security headers, the access log, the counters. `Checks` is
-inside of CORS, so that pages may read why they are refused: host, token, origin, type and size of
-the body, and the promise that no error of ours shows more than its request's id.
+`AccessLogMiddleware` is the outermost: request ids, security headers, the access log, the metrics.
+`RequestLimitsMiddleware` checks host, token, origin, and type and size of the body, and answers
+unexpected errors with status 500 and the request's id alone.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from collections.abc import AsyncIterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.access_log import Log, printable
 from serving.addresses import network_of
+from serving.asgi import internal_error_message, send_error, send_response
 from serving.bodies import Bodies, check_type, has_body
-from serving.browsers import check_origin
 from serving.config import Config
+from serving.cross_origin import check_origin
 from serving.errors import RequestError
-from serving.events import Log, printable
 from serving.metrics import Metrics
 from serving.tokens import TokenCheck
-from serving.wire import answer, error_answer, own_fault_message
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs"})
-"""Paths that need no token: health, and pages, which hold no data."""
+"""Paths that need no token: health, and pages, which contain no data."""
 OPEN_PREFIX = "/static/"
 _JSON_PREFIX = "/api/"
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 4 << 20
 _CLIENT_LEFT = 499
-"""Of a request whose client left before the answer, in the log and the counters, as in nginx."""
+"""Status in log and metrics where the client closed the connection first, as in nginx."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset(
@@ -52,14 +52,14 @@ _UNCACHED = (b"cache-control", b"no-store")
 _CLOSE = (b"connection", b"close")
 
 
-class Gate:
-    """An ASGI application around another one.
+class AccessLogMiddleware:
+    """Adds request id and security headers to each response, logs and counts it.
 
     Args:
-      app: the application.
-      config: how to serve.
-      metrics: told each answer.
-      log: told each answer.
+      app: the ASGI application inside.
+      config: the server's configuration.
+      metrics: counts the responses.
+      log: gets a line for each response.
     """
 
     def __init__(self, app: ASGIApp, config: Config, metrics: Metrics, log: Log) -> None:
@@ -70,7 +70,7 @@ class Gate:
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -87,7 +87,7 @@ class Gate:
         try:
             if self._root and scope["path"] == self._root:
                 place = (b"location", self._root.encode("ascii") + b"/")
-                await answer(exchange.send, 308, b"", headers=[place])
+                await send_response(exchange.send, 308, b"", headers=[place])
             else:
                 await self._app(inner, exchange.receive, exchange.send)
             await exchange.finish()
@@ -115,7 +115,7 @@ class Gate:
 
 
 class _Exchange:
-    """One request and its answer on their ways in and out."""
+    """One request and its response."""
 
     def __init__(
         self,
@@ -138,20 +138,20 @@ class _Exchange:
 
     @property
     def has_lost_client(self) -> bool:
-        """Whether the connection was closed before the answer was given."""
+        """Whether the connection was closed before the response was complete."""
         return self._connection is not None and self._connection.is_lost
 
     async def receive(self) -> Message:
         """Receives a message of the request."""
         message = await self._receive()
         if not message.get("more_body", False):
-            # From here on it is the model that takes time, not the client.
+            # Latency counts from here: before, the client takes the time.
             self._unread = False
             self.started = time.perf_counter()
         return message
 
     async def send(self, message: Message) -> None:
-        """Sends a message of the application, with the headers that every answer has."""
+        """Sends a message of the application, with the headers of every response."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             await self._send({**message, "headers": self._headers(message["headers"])})
@@ -175,10 +175,10 @@ class _Exchange:
         return headers
 
     async def finish(self) -> None:
-        """Ends an answer that came before the request's body was read.
+        """Completes a response that was sent before the request's body was read.
 
-        What arrives of the body meanwhile is thrown away: closing a connection with unread bytes
-        would take the answer away from the client.
+        The rest of the body is read and discarded first: closing a connection with unread bytes
+        resets it, and the client may lose the response.
         """
         if self._last is None:
             return
@@ -195,18 +195,18 @@ class _Exchange:
                 return
 
     def release(self) -> None:
-        """The request is over; the connection may be lost from now on."""
+        """Detaches the request from its connection: a lost connection no longer cancels it."""
         if self._connection is not None:
             self._connection.task = None
 
 
-class Checks:
-    """An ASGI application around another one.
+class RequestLimitsMiddleware:
+    """Refuses requests that break a limit, and answers unexpected errors.
 
     Args:
-      app: the application.
-      config: how to serve.
-      log: told each error with its trace.
+      app: the ASGI application inside.
+      config: the server's configuration.
+      log: gets each unexpected error with its stack trace.
     """
 
     def __init__(self, app: ASGIApp, config: Config, log: Log) -> None:
@@ -218,7 +218,7 @@ class Checks:
         self._hosts = frozenset(host.lower().encode("ascii") for host in config.allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -229,12 +229,12 @@ class Checks:
                 await self._app(scope, replay, sent.send)
         except RequestError as error:
             if not sent.started:
-                await error_answer(send, error)
+                await send_error(send, error)
         except Exception as error:
-            await self._own_fault(error, scope, sent)
+            await self._internal_error(error, scope, sent)
 
     async def _check(self, scope: Scope) -> None:
-        """Checks what the head of a request says.
+        """RequestLimitsMiddleware what the head of a request says.
 
         Raises:
           RequestError: if the request is not to be answered.
@@ -242,7 +242,7 @@ class Checks:
         headers, method, path = scope["headers_by_name"], scope["method"], scope["path"]
         self._check_host(headers)
         if method not in _METHODS:
-            raise RequestError(501, f"The method {method} is not known here. /docs shows what is.")
+            raise RequestError(501, f"The method {method} is not supported. See /docs.")
         if self._token.is_required and path not in OPEN_PATHS and not path.startswith(OPEN_PREFIX):
             address = network_of(scope["client"][0]) if scope.get("client") else ""
             await self._token.check(headers.get(b"authorization", b""), address)
@@ -262,10 +262,10 @@ class Checks:
 
     @contextlib.asynccontextmanager
     async def _body(self, scope: Scope, receive: Receive) -> AsyncIterator[Receive]:
-        """Reads the whole body; gives a `receive` that replays it.
+        """Reads the whole body; yields a `receive` that replays it.
 
         Raises:
-          RequestError: if it cannot be taken.
+          RequestError: if the body is refused.
         """
         headers = scope["headers_by_name"]
         if not has_body(headers):
@@ -275,7 +275,7 @@ class Checks:
         async with self._bodies.read(headers, receive) as body:
             yield _replay(body, receive)
 
-    async def _own_fault(self, error: Exception, scope: Scope, sent: _Sent) -> None:
+    async def _internal_error(self, error: Exception, scope: Scope, sent: _Sent) -> None:
         request_id = scope["request_id"].decode("ascii")
         self._log.error(
             "internal error",
@@ -284,11 +284,11 @@ class Checks:
             trace=traceback.format_exc(),
         )
         if not sent.started:
-            await error_answer(sent.send, RequestError(500, own_fault_message(request_id)))
+            await send_error(sent.send, RequestError(500, internal_error_message(request_id)))
 
 
 class _Sent:
-    """Knows whether an answer has begun."""
+    """Records whether a response has begun."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -306,7 +306,7 @@ def without_root(path: str, root: str) -> str:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body that was read, and then what comes after it."""
+    """Returns a `receive` that gives the body, and then the messages after it."""
     pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> Message:
@@ -321,7 +321,7 @@ def _request_id(headers: dict[bytes, bytes]) -> bytes:
 
 
 def _route(scope: Scope) -> str:
-    """The path's pattern: of paths as such there is no end."""
+    """Returns the path's pattern: metrics by path would grow without limit."""
     if "route_path" in scope:
         return str(scope["route_path"])
     return str(getattr(scope.get("route"), "path", "none"))

@@ -1,7 +1,7 @@
-"""Calls of the model's signatures, and how several of them become one.
+"""Calls of the model's signatures, and merging several of them into one.
 
 TensorFlow takes hardly longer for 16 users than for one, so calls that wait at the same time
-are run together. What a call gets back does not depend on the company it was in.
+are run as one. A call's outputs are the same alone and merged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from serving.model import Arrays, ServedModel, Signature
 
 Array = np.ndarray[Any, Any]
 _LARGEST = "k"
-"""The scalar of which a merged call takes the largest; every other must be equal."""
+"""The scalar input of which a merged call takes the largest value; others must be equal."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Call:
     """One call of a signature.
 
     Args:
-      model: the version to ask.
+      model: the version.
       signature: the name of the signature.
       inputs: an array for each of its inputs.
     """
@@ -45,7 +45,7 @@ class Call:
         return max((value.shape[1] for value in self.inputs.values() if value.ndim > 1), default=1)
 
     def group(self) -> Hashable:
-        """Calls with equal groups may be run together."""
+        """Returns a key; calls with equal keys may be merged."""
         if self.signature not in _TRIMS:
             return id(self)
         scalars = tuple(
@@ -56,8 +56,8 @@ class Call:
         return (id(self.model), self.signature, scalars)
 
 
-def check(call: Call) -> None:
-    """Checks what TensorFlow would only find out while it runs the call, and maybe others.
+def check_inputs(call: Call) -> None:
+    """Checks shapes before the call runs, so that a wrong one does not fail a merged call.
 
     Raises:
       InvalidInput: if an input has another number of dimensions than the signature's, or the
@@ -96,23 +96,23 @@ def _check_recent(call: Call) -> None:
             )
 
 
-def check_answer(call: Call, outputs: Mapping[str, Array]) -> None:
-    """Checks that every number of an answer is one.
+def check_outputs(call: Call, outputs: Mapping[str, Array]) -> None:
+    """Checks that all outputs are finite.
 
     Raises:
-      ModelFault: there is NaN or infinity.
-      InvalidInput: there is, and there was in the question.
+      ModelFault: an output has NaN or infinity.
+      InvalidInput: an output has, and so does an input.
     """
-    strange = _not_finite(outputs)
-    if strange is None:
+    output = _not_finite(outputs)
+    if output is None:
         return
-    asked = _not_finite(call.inputs)
-    if asked is not None:
+    given = _not_finite(call.inputs)
+    if given is not None:
         raise InvalidInput(
-            f"Expected finite numbers in input {asked!r} of {call.signature!r}, found others."
+            f"Expected finite numbers in input {given!r} of {call.signature!r}, found others."
         )
     raise ModelFault(
-        "not_finite", f"signature {call.signature!r} answers with NaN or infinity in {strange!r}"
+        "not_finite", f"signature {call.signature!r} has NaN or infinity in output {output!r}"
     )
 
 
@@ -127,10 +127,10 @@ Outcome = dict[str, Array] | InvalidInput | ModelFault
 
 
 def run_together(calls: Sequence[Call]) -> list[Outcome]:
-    """Runs calls of one group in one go.
+    """Runs calls of one group as one call of the model.
 
     Returns:
-      For each call its outputs, or what is wrong with its inputs or with the model.
+      For each call its outputs, or its error.
     """
     signature = calls[0].model.signatures[calls[0].signature]
     if len(calls) == 1:
@@ -138,7 +138,7 @@ def run_together(calls: Sequence[Call]) -> list[Outcome]:
     try:
         merged = signature(_merge(calls))
     except (InvalidInput, ModelFault):
-        # One of them is at fault. The others get their answers.
+        # One call made it fail. The others are run without it.
         return [_run_alone(signature, call) for call in calls]
     return _split(calls, merged)
 
@@ -148,16 +148,16 @@ def _run_alone(signature: Signature, call: Call) -> Outcome:
         outputs = signature(call.inputs)
     except (InvalidInput, ModelFault) as error:
         return error
-    return _answered(call, outputs)
+    return _outcome(call, outputs)
 
 
-def _answered(call: Call, outputs: dict[str, Array]) -> Outcome:
-    answer = _TRIMS.get(call.signature, _trim_nothing)(call.inputs, outputs)
+def _outcome(call: Call, outputs: dict[str, Array]) -> Outcome:
+    trimmed = _TRIMS.get(call.signature, _trim_nothing)(call.inputs, outputs)
     try:
-        check_answer(call, answer)
+        check_outputs(call, trimmed)
     except (InvalidInput, ModelFault) as error:
         return error
-    return answer
+    return trimmed
 
 
 def _merge(calls: Sequence[Call]) -> dict[str, Array]:
@@ -174,7 +174,7 @@ def _merge(calls: Sequence[Call]) -> dict[str, Array]:
 
 
 def _stack_padded(values: Sequence[Array]) -> Array:
-    """Stacks `[rows, any]` arrays; shorter rows are filled up with what the model ignores."""
+    """Stacks `[rows, columns]` arrays; short rows are padded with values that the model ignores."""
     columns = max(value.shape[1] for value in values)
     if all(value.shape[1] == columns for value in values):
         return np.concatenate(values)
@@ -189,18 +189,18 @@ def _stack_padded(values: Sequence[Array]) -> Array:
 
 
 def _split(calls: Sequence[Call], merged: Mapping[str, Array]) -> list[Outcome]:
-    answers: list[Outcome] = []
+    outcomes: list[Outcome] = []
     start = 0
     for call in calls:
         end = start + call.rows
         own = {name: value[start:end] for name, value in merged.items()}
-        answers.append(_answered(call, own))
+        outcomes.append(_outcome(call, own))
         start = end
-    return answers
+    return outcomes
 
 
 def _trim_to_count(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Array]:
-    """Leaves the columns that the call would have got alone: its own k, its longest row."""
+    """Cuts the columns to the call's own k and its longest row."""
     counts = np.minimum(outputs["count"], max(0, int(inputs[_LARGEST])))
     longest = int(counts.max(initial=0))
     trimmed = {name: value[:, :longest] for name, value in outputs.items() if value.ndim > 1}
@@ -213,7 +213,7 @@ def _trim_to_movies(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Arra
 
 
 def _trim_to_reasons(inputs: Arrays, outputs: dict[str, Array]) -> dict[str, Array]:
-    """Leaves its own films, and reasons up to its own k and to the last one there is."""
+    """Cuts to the call's own movies, and the reasons to its own k and the last one in use."""
     columns, reasons = inputs["movie_ids"].shape[1], max(0, int(inputs[_LARGEST]))
     own = {name: value[:, :columns, :reasons] for name, value in outputs.items()}
     longest = int((own["because_movie_id"] != b"").sum(axis=2).max(initial=0))
@@ -231,6 +231,6 @@ _TRIMS: Mapping[str, Callable[[Arrays, dict[str, Array]], dict[str, Array]]] = {
     "similar": _trim_to_count,
     "explain": _trim_to_reasons,
 }
-"""The signatures of which rows are independent, and what to cut off after a call.
+"""The signatures whose rows are independent, and how their outputs are cut after a call.
 
-After one that went alone as well: how wide an answer is must not depend on the company."""
+Also after a call that was not merged, so that both give outputs of the same width."""

@@ -1,7 +1,7 @@
-"""Model validation: a version is first loaded and tried in a process of its own.
+"""Model validation in a process of its own.
 
-A graph can loop for ever, take all memory or end its process, and a call of TensorFlow cannot be
-interrupted. So a new version is first loaded in a process that can be killed: with a time limit, a
+A graph can loop for ever, use all memory or crash, and a call of TensorFlow cannot be interrupted.
+So a new version is first loaded and validated in a process that can be killed: with a time limit, a
 memory limit, a lower priority than the server's, and no right to write files.
 """
 
@@ -32,19 +32,19 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MACHINE_BYTES = _PAGE * os.sysconf("SC_PHYS_PAGES")
 _SHARE = 0.8
 _SECRET = re.compile("token|secret|passw|credential|key|auth|dsn|_url$|_uri$", re.IGNORECASE)
-"""What names of variables have in them whose values are nobody's business."""
+"""Names of environment variables with secret values, which are not passed on."""
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class ValidationLimits:
-    """What a version may take until it is loaded and has answered the trial queries.
+    """Limits for loading and validating a version.
 
     Args:
-      seconds: of time, for loading and for answering together.
-      memory_bytes: of memory, beside eight times the bytes of its files; at most four fifths of
-        what the machine has.
+      seconds: of time, for loading and validation together.
+      memory_bytes: of memory, in addition to eight times the bytes of the version's files; at most
+        four fifths of the machine's memory.
     """
 
     seconds: float = 300.0
@@ -59,24 +59,24 @@ def validate_in_subprocess(
     limits: ValidationLimits | None = None,
     stop: threading.Event | None = None,
 ) -> None:
-    """Loads and tries a version in a process of its own.
+    """Loads and validates a version in a process of its own.
 
     Args:
       path: its folder.
       version: its number.
       size: bytes of all its files.
       threads: how many threads TensorFlow may use.
-      limits: after which the process is killed.
+      limits: beyond which the process is killed.
       stop: set when the server stops; the process is then killed.
 
     Raises:
-      ModelError: it cannot be loaded, answers nonsense or takes too much.
+      ModelError: it cannot be loaded, fails validation or exceeds a limit.
     """
     limits = limits or ValidationLimits()
     answer, reply = os.pipe()
     try:
-        command = [sys.executable, "-m", "serving.validation", str(path.resolve()), str(version),
-                   str(threads), str(reply)]  # fmt: skip
+        command = [sys.executable, "-m", "serving.validation_process", str(path.resolve()),
+                   str(version), str(threads), str(reply)]  # fmt: skip
         child = subprocess.Popen(
             command,
             # The child ends when this is closed, however this process ends.
@@ -104,7 +104,7 @@ def validate_in_subprocess(
 
 
 def _environment() -> dict[str, str]:
-    """This process's variables without tokens: a model can run code that reads them."""
+    """Returns the environment without secrets: a model can run code that reads them."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
     kept = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
     return {**kept, "PYTHONPATH": path}
@@ -120,12 +120,12 @@ def _watch(
         if time.monotonic() > end:
             raise ModelError(
                 "DEADLINE_EXCEEDED",
-                f"did not load and answer the trial queries within {limits.seconds:g} s",
+                f"was not loaded and validated within {limits.seconds:g} s",
             )
         if _memory_of(child.pid) > memory:
             raise ModelError(
                 "RESOURCE_EXHAUSTED",
-                f"takes more than {memory / 2**20:,.0f} MiB to load and answer the trial queries",
+                f"takes more than {memory / 2**20:,.0f} MiB to load and validate",
             )
 
 
@@ -148,11 +148,11 @@ def _judge(code: int, answer: bytes) -> None:
 
 
 def within(seconds: float, stop: threading.Event, function: Callable[[], Answer]) -> Answer:
-    """Runs a function in a thread of its own, and gives up on it when it takes too long.
+    """Runs a function in a thread of its own, with a time limit.
 
     Raises:
-      ModelError: it takes too long, or the server stops. The thread goes on; what it
-        returns is dropped.
+      ModelError: it takes too long, or the server stops. The thread continues; its result is
+        dropped.
     """
     done: queue.SimpleQueue[tuple[Answer | None, BaseException | None]] = queue.SimpleQueue()
 
@@ -175,7 +175,7 @@ def within(seconds: float, stop: threading.Event, function: Callable[[], Answer]
         if time.monotonic() > end:
             raise ModelError(
                 "DEADLINE_EXCEEDED",
-                f"did not load and answer the trial queries within {seconds:g} s",
+                f"was not loaded and validated within {seconds:g} s",
             )
 
 
@@ -183,7 +183,7 @@ def within(seconds: float, stop: threading.Event, function: Callable[[], Answer]
 
 
 def main(arguments: list[str]) -> None:
-    """Tries a version and writes what came of it; never returns."""
+    """Validates a version and writes the result to a pipe; never returns."""
     path, version, threads, reply = arguments
     threading.Thread(target=_end_with_the_server, daemon=True).start()
     os.nice(_NICENESS)
@@ -191,7 +191,7 @@ def main(arguments: list[str]) -> None:
         resource.setrlimit(limit, (0, 0))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    answer = _tried(Path(path), int(version), int(threads))
+    answer = _validated(Path(path), int(version), int(threads))
     os.write(int(reply), json.dumps(answer).encode()[:_ANSWER_BYTES])
     os._exit(0)
 
@@ -201,14 +201,14 @@ def _end_with_the_server() -> None:
     os._exit(3)
 
 
-def _tried(path: Path, version: int, threads: int) -> dict[str, Any]:
-    from serving import lean_tensorflow
+def _validated(path: Path, version: int, threads: int) -> dict[str, Any]:
+    from serving import tensorflow_import
 
-    lean_tensorflow.install()
-    from serving.trial import load_and_try
+    tensorflow_import.install()
+    from serving.model_validation import load_and_validate
 
     try:
-        load_and_try(path, version, threads)
+        load_and_validate(path, version, threads)
     except ModelError as error:
         return {"code": error.code, "message": error.message[:2000]}
     return {"code": "OK", "message": ""}

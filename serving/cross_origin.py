@@ -1,4 +1,4 @@
-"""What pages of other origins may do: nothing, unless their origin is allowed."""
+"""Requests from pages of other origins: refused unless the origin is allowed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from serving.asgi import error_body
 from serving.errors import RequestError
-from serving.wire import error_body
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 def check_origin(method: str, headers: Mapping[bytes, bytes], allowed: Collection[str]) -> None:
-    """Checks that a request that can cost something was not sent by a page of another site.
+    """Refuses POSTs and the like from pages of other sites.
 
-    A browser asks before it lets a page send JSON elsewhere, but not for `text/plain`, whatever
-    is in it. It says where a page is from (https://www.w3.org/TR/fetch-metadata/,
-    https://fetch.spec.whatwg.org/#origin-header); other programs say nothing.
+    A browser sends a preflight request before a cross-origin request with JSON, but not with
+    `text/plain`. It names the page's origin (https://www.w3.org/TR/fetch-metadata/,
+    https://fetch.spec.whatwg.org/#origin-header); other programs do not.
 
     Args:
       method: of the request.
@@ -28,7 +28,7 @@ def check_origin(method: str, headers: Mapping[bytes, bytes], allowed: Collectio
       allowed: origins whose pages may call; `*` allows all.
 
     Raises:
-      RequestError: 403 if it was.
+      RequestError: 403 if the page is of another site.
     """
     if method in _SAFE_METHODS or "*" in allowed:
         return
@@ -48,9 +48,9 @@ def check_origin(method: str, headers: Mapping[bytes, bytes], allowed: Collectio
 
 
 def _is_own(origin: str, headers: Mapping[bytes, bytes]) -> bool:
-    """Tells whether an origin is where the server, or the proxy before it, is asked.
+    """Returns whether an origin is the request's own host, or the proxy's.
 
-    A page cannot set these headers of a request that the browser did not ask about before.
+    A page cannot set these headers without a preflight request.
     """
     scheme, _, place = origin.lower().partition("://")
     if scheme not in ("http", "https"):
@@ -67,7 +67,7 @@ def _is_own(origin: str, headers: Mapping[bytes, bytes]) -> bool:
 
 
 class CorsMiddleware(CORSMiddleware):
-    """Starlette's, for this server: its methods and headers, and errors in the usual form."""
+    """Starlette's middleware with this server's methods, headers and form of errors."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
         super().__init__(
@@ -79,7 +79,7 @@ class CorsMiddleware(CORSMiddleware):
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answers what a browser asks before it lets a page call."""
+        """Returns the response to a preflight request."""
         response = super().preflight_response(request_headers)
         if response.status_code == 200:
             return response

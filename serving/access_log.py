@@ -1,7 +1,7 @@
-"""The log: one JSON object per line, for what happens and for each request.
+"""The log: one JSON object per line, for each event and each request.
 
-Logging never blocks: lines go into a queue, and a thread writes them. While the stream takes none
-and the queue is full, further lines are dropped and counted.
+Logging never blocks: lines go into a queue, and a thread writes them. While the stream accepts
+none and the queue is full, further lines are dropped and counted.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _RETRY_SECONDS = 1.0
 
 
 class Log:
-    """Writes events as lines of JSON.
+    """Writes lines of JSON.
 
     Args:
-      stream: binary; where to.
-      requests: whether each request is an event.
+      stream: binary.
+      requests: whether each request gets a line.
       lines: how many lines may wait to be written.
     """
 
@@ -41,7 +41,7 @@ class Log:
         self._bytes = 0
         self._writing = False
         self._changed = threading.Condition()
-        self._unsaid = 0
+        self._unreported = 0
         self._dropped = 0
         self._thread: threading.Thread | None = None
 
@@ -51,24 +51,24 @@ class Log:
         return self._dropped
 
     def info(self, message: str, **fields: Any) -> None:
-        """Something happened as it should."""
+        """Logs at level info."""
         self._put("info", message, fields)
 
     def warning(self, message: str, **fields: Any) -> None:
-        """Something to look at."""
+        """Logs at level warning."""
         self._put("warning", message, fields)
 
     def error(self, message: str, **fields: Any) -> None:
-        """Something went wrong."""
+        """Logs at level error."""
         self._put("error", message, fields)
 
     def request(self, **fields: Any) -> None:
-        """A request was answered."""
+        """Logs a request, if requests are logged."""
         if self._requests:
             self._put("info", "request", fields)
 
     def flush(self, seconds: float = _FLUSH_SECONDS) -> bool:
-        """Waits until everything is written, but no longer than that; tells whether it is."""
+        """Waits until everything is written, at most `seconds`; returns whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting and not self._writing, seconds)
 
@@ -87,7 +87,7 @@ class Log:
 
     def _drop(self) -> None:
         self._dropped += 1
-        self._unsaid += 1
+        self._unreported += 1
 
     def _write_all(self) -> None:
         while True:
@@ -102,17 +102,17 @@ class Log:
                 self._writing = False
                 if not written:
                     self._dropped += len(lines)
-                    self._unsaid += len(lines)
-                elif self._unsaid:
+                    self._unreported += len(lines)
+                elif self._unreported:
                     self._waiting.append(_line("warning", "lines of the log were dropped",
-                                               {"lines": self._unsaid}))  # fmt: skip
-                    self._unsaid = 0
+                                               {"lines": self._unreported}))  # fmt: skip
+                    self._unreported = 0
                 self._changed.notify_all()
             if not written:
                 time.sleep(_RETRY_SECONDS)
 
     def _write(self, lines: bytes) -> bool:
-        # Past the stream's own buffer, which would keep what cannot be written.
+        # Not through the stream's buffer, which would keep what cannot be written.
         stream = getattr(self._stream, "raw", self._stream)
         rest = memoryview(lines)
         try:
@@ -122,7 +122,7 @@ class Log:
                     select.select([], [stream], [], _RETRY_SECONDS)
                 rest = rest[written or 0 :]
         except (OSError, ValueError):
-            # The reader is gone, or the disk is full: the server goes on without its log.
+            # The reader is closed, or the disk is full: the server continues without its log.
             return False
         return True
 
@@ -138,7 +138,7 @@ def announce(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Returns text with everything escaped that a terminal would act upon."""
+    """Returns text with control and invisible characters escaped."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
@@ -148,7 +148,7 @@ def _line(level: str, message: str, fields: dict[str, Any]) -> bytes:
     try:
         line = orjson.dumps(document, default=repr, option=_OPTIONS)
     except (orjson.JSONEncodeError, TypeError, ValueError):
-        # Text with halves of surrogate pairs: names of files that are no UTF-8.
+        # Unpaired surrogates: names of files that are not UTF-8.
         document = {key: _encodable(value) for key, value in document.items()}
         line = orjson.dumps(document, default=repr, option=_OPTIONS)
     return line if _PLAIN.fullmatch(line) else _escaped(line)
@@ -162,7 +162,7 @@ def _encodable(value: object) -> object:
 
 
 def _escaped(line: bytes) -> bytes:
-    """Escapes what a terminal or an editor would act upon; JSON has the rest escaped already."""
+    """Escapes the invisible characters that JSON leaves as they are."""
     text = _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", line.decode("utf-8"))
     return text.encode("utf-8")
 
