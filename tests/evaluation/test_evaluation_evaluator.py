@@ -1,9 +1,9 @@
 """The stock Evaluator on a small model: metrics per slice, blessing, verdict."""
 
 import dataclasses
+import functools
 import json
 import math
-import shutil
 
 import evaluation_fixtures as fixtures
 import numpy as np
@@ -30,6 +30,7 @@ OFF = Thresholds(
     max_leaking_rows=None,
 )
 LENIENT = dataclasses.replace(OFF, max_rating_rmse=4.0)
+CHANGES = dataclasses.replace(LENIENT, rating_rmse_worsening=0.01, recall_at_10_worsening=0.01)
 RMSE, RECALL = "next_visit_rating_rmse", "next_visit_recall_at_10"
 
 
@@ -44,11 +45,14 @@ def workspace(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def evaluate(workspace, tmp_path):
+@pytest.fixture(scope="module")
+def evaluate(workspace, tmp_path_factory):
+    """Runs the Evaluator, once for all tests that give the same arguments."""
+
+    @functools.cache
     def run(thresholds, model="model", baseline=None, examples="examples", **options):
         return fixtures.run_evaluator(
-            tmp_path,
+            tmp_path_factory.mktemp("evaluated"),
             build_eval_config(thresholds, MOVIELENS),
             workspace / examples,
             workspace / model,
@@ -122,7 +126,7 @@ def assert_metrics_equal(found, expected):
 
 
 def test_metrics_of_every_slice_equal_the_oracle(evaluate):
-    evaluated = evaluate(LENIENT)
+    evaluated = evaluate(CHANGES)
     expected = {key: expected_metrics(rows) for key, rows in rows_by_slice(ROWS).items()}
     assert_metrics_equal(fixtures.load_metrics(evaluated.evaluation), expected)
 
@@ -144,6 +148,7 @@ SCHEMA = """
 """
 
 
+@pytest.mark.exhaustive
 def test_metrics_are_the_same_when_features_are_read_by_a_schema(evaluate):
     evaluated = evaluate(LENIENT, schema=SCHEMA)
     expected = {key: expected_metrics(rows) for key, rows in rows_by_slice(ROWS).items()}
@@ -151,8 +156,7 @@ def test_metrics_are_the_same_when_features_are_read_by_a_schema(evaluate):
 
 
 def test_a_first_model_is_blessed_on_value_thresholds_alone(evaluate):
-    thresholds = dataclasses.replace(LENIENT, rating_rmse_worsening=0.0, recall_at_10_worsening=0.0)
-    evaluated = evaluate(thresholds)
+    evaluated = evaluate(CHANGES)
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
     assert evaluated.blessed == 1
     assert verdict.blessed
@@ -228,15 +232,6 @@ def test_zero_keeps_to_a_bound_of_zero_and_what_is_undefined_misses_its_bound(ev
     assert verdict.to_json()["metrics"][explained] is None
 
 
-CHANGES = Thresholds(
-    max_rating_rmse=4.0,
-    rating_rmse_worsening=0.01,
-    recall_at_10_worsening=0.01,
-    recall_at_100_worsening=None,
-    max_leaking_rows=None,
-)
-
-
 def test_a_worse_model_is_not_blessed_over_the_blessed_one(evaluate):
     evaluated = evaluate(CHANGES, model="worse", baseline="model")
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)
@@ -286,8 +281,6 @@ def test_a_model_that_is_worse_within_the_noise_of_the_test_rows_is_blessed(eval
         [change] = [each for each in verdict.changes if each.metric == RMSE]
         assert change.word == "within noise"
         assert change.low < change.change < change.high
-        shutil.rmtree(evaluated.evaluation)
-        shutil.rmtree(evaluated.blessing)
     assert change.change != 0.0
 
 
@@ -300,6 +293,7 @@ def test_a_better_model_is_blessed_over_the_blessed_one(evaluate):
     assert verdict.reasons() == ()
 
 
+@pytest.mark.exhaustive
 def test_a_slightly_worse_model_passes_within_the_allowed_worsening(evaluate):
     wide = dataclasses.replace(CHANGES, rating_rmse_worsening=2.0, recall_at_10_worsening=1.0)
     evaluated = evaluate(wide, model="worse", baseline="model")
@@ -312,7 +306,7 @@ def test_an_equal_model_passes_even_without_any_allowed_worsening(evaluate):
     assert read_verdict(evaluated.evaluation, evaluated.blessing).blessed
 
 
-@pytest.mark.parametrize("model", ["model", "hopeless"])
+@pytest.mark.parametrize("model", [pytest.param("model", marks=pytest.mark.exhaustive), "hopeless"])
 def test_a_blessed_model_that_ranks_nothing_well_can_be_followed(evaluate, model):
     evaluated = evaluate(CHANGES, model=model, baseline="hopeless")
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)

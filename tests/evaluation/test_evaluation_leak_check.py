@@ -166,7 +166,7 @@ def judge(folder, module, rows=ROWS):
     ("feature", "output"),
     [
         ("movie_genres", "next_visit_rating"),
-        ("movie_title", "next_visit_rank"),
+        pytest.param("movie_title", "next_visit_rank", marks=pytest.mark.exhaustive),
         pytest.param("movie_title", "in_session_rank", marks=pytest.mark.exhaustive),
         pytest.param("movie_id", "next_visit_items", marks=pytest.mark.exhaustive),
         ("movie_id", "in_session_items"),
