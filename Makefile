@@ -47,7 +47,7 @@ lint: setup-dev ## ruff (rules and format) and mypy
 audit: setup-dev ## ask for known vulnerabilities of the locked packages (a network; ARGS="...")
 	@$(PYTHON) requirements/audit.py $(ARGS)
 
-compare: setup ## measure baselines and ours, write docs/RESULTS.md (an hour; ARGS="--dataset ml-1m": 4)
+compare: setup ## measure baselines and ours, write docs/results.md (an hour; ARGS="--dataset ml-1m": 4)
 	@sh requirements/setup_compare.sh
 	@$(PYTHON) -m benchmarks.compare $(ARGS)
 

@@ -1,4 +1,4 @@
-"""Compares the recommender with other methods; writes docs/RESULTS.md and docs/results.json.
+"""Compares the recommender with other methods; writes docs/results.md and docs/results.json.
 
 make compare                                    # everything
 .venv/bin/python -m benchmarks.compare --only ease ials   # these, then the tables of all there is

@@ -51,7 +51,7 @@ from benchmarks.compare.texts import (
 from schema.scenarios import IN_SESSION, NAMED_MOVIES, NEXT_VISIT, metric_name, new_user
 from sources.names import ML_100K
 
-MARKDOWN, JSON = "RESULTS.md", "results.json"
+MARKDOWN, JSON = "results.md", "results.json"
 CROSS = "cross: "
 """Before the names of two features: how strongly the cross layer couples them."""
 TRAIN_SECONDS, TRAIN_CPU_SECONDS = "train_seconds", "train_cpu_seconds"
@@ -99,7 +99,7 @@ class Table:
 
 
 def write(folder: Path, runner: Runner, methods: Sequence[Method]) -> None:
-    """Writes RESULTS.md and results.json from what has been measured.
+    """Writes results.md and results.json from what has been measured.
 
     Tables of another data set that are in the folder stay.
 

@@ -1,4 +1,4 @@
-"""What RESULTS.md says around its tables, and the capstone's figures."""
+"""What results.md says around its tables, and the capstone's figures."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_baselines_are_measured_by_the_python_of_their_environment(places, capfd
     assert [row[0] for row in lists["rows"]] == ["Popularity", "EASE^R"]
     said = capfd.readouterr()
     assert "EASE^R: test on shuffle 7" in said.err
-    assert "RESULTS.md" in said.out
+    assert "results.md" in said.out
     run(places, "--quick")  # nothing is left to do, and nothing is wrong with that
     assert "Not all is measured" not in capfd.readouterr().out
 
@@ -95,7 +95,7 @@ def test_tables_with_holes_do_not_replace_those_of_the_docs(places, monkeypatch,
     assert "Not all is measured yet of: popularity, ease, mean" in capfd.readouterr().out
     run(places, "--baselines-stage")
     run(places)
-    assert (places / "docs" / "RESULTS.md").exists()
+    assert (places / "docs" / "results.md").exists()
 
 
 def test_quick_tables_never_go_to_the_docs(places, monkeypatch):
@@ -104,4 +104,4 @@ def test_quick_tables_never_go_to_the_docs(places, monkeypatch):
     run(places, "--quick", "--baselines-stage")
     run(places, "--quick")
     assert not (places / "docs").exists()
-    assert (places / "cache" / "draft" / "RESULTS.md").exists()
+    assert (places / "cache" / "draft" / "results.md").exists()
