@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
+"""README first and the other pages of the project's root, then those of docs/."""
 PYTHON = ".venv/bin/python"
 
 NOT_COMMANDS = frozenset({"text", "json", "nginx", "caddy", "yaml", "toml", "http", "html", "csv"})
