@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
-"""README first and the other pages of the project's root, then those of docs/."""
+_HISTORY = ROOT / "CHANGELOG.md"
+PAGES = (*sorted({*ROOT.glob("*.md")} - {_HISTORY}), *sorted((ROOT / "docs").rglob("*.md")))
+"""All but the changelog, whose commands are those of the release it writes about."""
 PYTHON = ".venv/bin/python"
 
 NOT_COMMANDS = frozenset({"text", "json", "nginx", "caddy", "yaml", "toml", "http", "html", "csv"})

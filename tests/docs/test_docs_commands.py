@@ -25,6 +25,7 @@ class Why(enum.Enum):
     FOREIGN = "it is a program of others that need not be there, or asks a server"
     TESTS = "it is the test command itself"
     REMOVES = "it removes what these tests need"
+    OF_MAKE = "a make target that is run, or checked, starts the same"
     SETTING = "it sets something for the commands after it"
 
 
@@ -56,6 +57,7 @@ NOT_RUN = {
     "sh requirements/lock.sh": Why.NETWORK,
     "make clean": Why.REMOVES,
     "make distclean": Why.REMOVES,
+    "components.report": Why.OF_MAKE,
     "benchmarks.compare": Why.LONG,
     "benchmarks.cross_weights": Why.LONG,
     "benchmarks.new_user": Why.LONG,
