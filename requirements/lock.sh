@@ -1,5 +1,5 @@
 #!/bin/sh
-# Remakes the lock files. As of a date, so that the result does not depend on the day:
+# Regenerates the lock files. As of a date, so that the result does not depend on the day:
 # newer releases of what TFX 1.15 leaves open (protobuf users, cloud clients) break it.
 # Versions in the present locks are kept; `sh requirements/lock.sh --upgrade` lets them move.
 set -eu
@@ -37,3 +37,5 @@ compile dev "$@"
 compile serving -c requirements/runtime.txt "$@"
 # What `make compare` measures against: the TFX stack's versions where it shares them.
 compile compare -c requirements/runtime.txt "$@"
+# What `make docs` builds the site with.
+compile docs "$@"
