@@ -17,7 +17,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # dev.txt holds everything of runtime.txt and serving.txt, in the same versions.
-LOCKS = (HERE / "dev.txt", HERE / "compare.txt")
+LOCKS = tuple(HERE / f"{name}.txt" for name in ("dev", "compare", "docs"))
 ACCEPTED = HERE / "audit-accepted.txt"
 
 NOTHING_FOUND, FOUND, NOT_ASKED = 0, 1, 69
