@@ -32,7 +32,7 @@ def require(program: str, *kinds: str, target: str = "", packages: bool = True) 
         sys.exit(WRONG_USE)
     from storage import environment
 
-    environment.tell(environment.prepare())
+    environment.print_to_stderr(environment.prepare())
 
 
 def how_to_start(program: str, target: str = "") -> str:

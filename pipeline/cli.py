@@ -27,6 +27,21 @@ _EPILOG = (
 )
 
 
+_RENAMED_MODELS = {"tuned": "hybrid"}
+"""Values of `--model` that the next release refuses, with their new names."""
+
+
+def _model(value: str) -> str:
+    """Returns the value of `--model`; prints a warning if it is an old name."""
+    if value not in _RENAMED_MODELS:
+        return value
+    name = _RENAMED_MODELS[value]
+    environment.print_to_stderr(
+        [f"Warning: --model {value} is now --model {name}; use the new name."]
+    )
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="local_runner.py",
@@ -86,10 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--model",
+        type=_model,
         choices=MODELS,
-        default="tuned",
-        help="tuned: ours (default); joint, retrieval, rating: the TFRS tutorial's two towers, "
-        "trained on both tasks or on one, to compare with",
+        default="hybrid",
+        help="hybrid: this project's (default); joint, retrieval, rating: the TFRS tutorial's two "
+        "towers, trained on both tasks or on one, to compare with",
     )
     add("--epochs", type=int, help="passes over the training ratings")
     add("--tune", action="store_true", help="search hyperparameters on validation first")
@@ -134,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the pipeline as the arguments say; returns the exit code."""
-    environment.tell(environment.prepare())
+    environment.print_to_stderr(environment.prepare())
     # The terminal going away never stops a run; Ctrl-C and SIGTERM do.
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -157,8 +173,8 @@ def _main(arguments: Sequence[str] | None) -> int:
 
         return run(config)
     except (PipelineError, PathError) as error:
-        environment.tell([str(error)])
+        environment.print_to_stderr([str(error)])
         return error.exit_code
     except KeyboardInterrupt:
-        environment.tell(["Interrupted. The next run goes on from here."])
+        environment.print_to_stderr(["Interrupted. The next run goes on from here."])
         return 130

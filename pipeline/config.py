@@ -24,9 +24,9 @@ from sources.names import AUTO, DATA_VARIABLE, ML_100K, SAMPLE, DatasetChoice
 from storage.paths import local_path
 
 InvalidZip = Literal["keep", "drop"]
-Model = Literal["tuned", "joint", "retrieval", "rating"]
+Model = Literal["hybrid", "joint", "retrieval", "rating"]
 
-MODELS: tuple[Model, ...] = ("tuned", "joint", "retrieval", "rating")
+MODELS: tuple[Model, ...] = ("hybrid", "joint", "retrieval", "rating")
 INVALID_ZIPS: tuple[InvalidZip, ...] = ("keep", "drop")
 
 _DATA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -35,7 +35,7 @@ _TAKEN_NAMES = (ML_100K, SAMPLE)
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """What a person asked for.
+    """The options of a run.
 
     Attributes:
       dataset: where the data comes from.
@@ -49,7 +49,7 @@ class RunConfig:
         served began, else after 80 % of the ratings.
       invalid_zip: keep or drop users whose zip code is not five digits.
       max_loss: share (0 to 1) of ratings, rows and values that the cleanup may lose.
-      model: ours ("tuned"), or a tutorial-style one to compare with.
+      model: the hybrid model, or one of the TFRS tutorial to compare with.
       epochs: passes over the training ratings; None for the model's default.
       tune: search hyperparameters on validation before the model is trained.
       tune_trials: how many models the search trains; None for its default.
@@ -73,7 +73,7 @@ class RunConfig:
     split_time: int | None = None
     invalid_zip: InvalidZip = "keep"
     max_loss: float = DEFAULT_MAX_LOSS
-    model: Model = "tuned"
+    model: Model = "hybrid"
     epochs: int | None = None
     tune: bool = False
     tune_trials: int | None = None
@@ -123,10 +123,10 @@ class RunConfig:
                 found=f"--tune-trials {self.tune_trials} alone",
                 action="add --tune, or leave --tune-trials out",
             )
-        if self.tune and self.model != "tuned":
+        if self.tune and self.model != "hybrid":
             raise InputError(
-                "--tune searches the values of our model only",
-                expected="--model tuned",
+                "--tune searches hyperparameters of the hybrid model only",
+                expected="--model hybrid",
                 found=f"--model {self.model}",
                 action="leave out --tune or --model",
             )

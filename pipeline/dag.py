@@ -28,7 +28,6 @@ from tfx.types import standard_artifacts
 from components import progress
 from components.pusher import executor as pusher
 from components.pusher.publish import Reason
-from pipeline.console import CACHED, FAILED, RAN, Screen
 from pipeline.runtime_patches import (
     forget_side_inputs,
     keep_paths_relative,
@@ -36,6 +35,7 @@ from pipeline.runtime_patches import (
     remember_signatures,
     share_arenas,
 )
+from pipeline.terminal import CACHED, FAILED, RAN, Terminal
 
 Outputs = Mapping[str, Sequence[types.Artifact]]
 
@@ -65,13 +65,23 @@ class ComponentRun:
     outputs: Outputs
     error: Exception | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns name, state, times and peak memory as in `summary.json`."""
+        return {
+            "name": self.name,
+            "state": self.state,
+            "wall_seconds": round(self.wall_seconds, 3),
+            "cpu_seconds": round(self.cpu_seconds, 3),
+            "peak_memory_mb": self.peak_memory_mb and round(self.peak_memory_mb, 1),
+        }
+
 
 class DagRunner:
-    """Runs a pipeline's components in order, telling a screen about each.
+    """Runs a pipeline's components in order, telling a terminal about each.
 
     Args:
       pipeline: the pipeline.
-      screen: who watches.
+      terminal: who watches.
       describe: says in a few words what came out of a component.
 
     Attributes:
@@ -81,14 +91,14 @@ class DagRunner:
     def __init__(
         self,
         pipeline: Pipeline,
-        screen: Screen,
+        terminal: Terminal,
         describe: Callable[[ComponentRun], str],
     ) -> None:
         share_arenas()
         remember_signatures()
         forget_side_inputs()
         keep_paths_relative()
-        self._screen = screen
+        self._terminal = terminal
         self._describe = describe
         self.run_id = datetime.datetime.now().isoformat()
         self._ir = compiler.Compiler().compile(pipeline)
@@ -107,7 +117,7 @@ class DagRunner:
         """Yields each component when it is done; a failed one is the last."""
         for node in self._ir.nodes:
             run = self._run_node(node.pipeline_node)
-            self._screen.component(run.name, run.state, run.wall_seconds, self._describe(run))
+            self._terminal.component(run.name, run.state, run.wall_seconds, self._describe(run))
             yield run
             if run.error is not None:
                 return
@@ -130,7 +140,7 @@ class DagRunner:
                 error,
             )
 
-        with self._screen.working(name) as update, progress.sink(update):
+        with self._terminal.working(name) as update, progress.sink(update):
             try:
                 state, outputs = self._launch(node)
             except Exception as error:

@@ -10,20 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.names import SPLIT_METHODS
 from components.pusher.kind import Kind, read_kind, read_served
 from components.pusher.publish import newest_version
 from pipeline.config import OutputPaths, RunConfig
 from sources.errors import InputError
-from sources.names import CUSTOM, ML_100K, SAMPLE
+from sources.names import CUSTOM, SAMPLE
 from sources.source import DataSource
 from storage.paths import read_json
 
 _NAME_LENGTH = 40
-_EARLIER_PROPERTY = "evaluation_protocol"
-"""Custom property of models from before kinds were recorded: data and split in words."""
-
-_EARLIER_KIND = re.compile(rf"({ML_100K}|{SAMPLE}), ({'|'.join(SPLIT_METHODS)}) split, seed (\d+),")
 
 
 def kind_of(
@@ -112,13 +107,13 @@ def name_of_folder(place: str) -> str:
 def earlier_kind(paths: OutputPaths) -> Kind | None:
     """Returns the kind of a serving folder from before kinds were recorded.
 
-    Taken from the summary of the run that pushed its newest version, else from the metadata
-    store. None if the kind is recorded, if there is no version, or if neither tells.
+    It is that of the summary of the run that pushed the newest version. None if the kind is
+    recorded, if there is no version, or if a later run wrote another summary.
     """
     newest = newest_version(paths.serving_model)
     if newest is None or read_served(paths.serving_model, newest).kinds:
         return None
-    return _from_summary(paths.summary, newest) or _from_store(paths.metadata, newest)
+    return _from_summary(paths.summary, newest)
 
 
 def _from_summary(file: Path, newest: int) -> Kind | None:
@@ -136,30 +131,3 @@ def _from_summary(file: Path, newest: int) -> Kind | None:
         return Kind(str(name), str(options["split"]), int(seed), data_dir=place)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _from_store(file: Path, newest: int) -> Kind | None:
-    """Follows the lineage from the version to the model, which tells its data and split."""
-    if not file.is_file():
-        return None
-    from ml_metadata import MetadataStore
-    from ml_metadata.proto import metadata_store_pb2 as mlmd
-
-    from components.pusher.executor import PUSHED_VERSION
-
-    config = mlmd.ConnectionConfig()
-    config.sqlite.filename_uri = str(file)
-    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
-    store = MetadataStore(config)
-    pushed = [
-        artifact.id
-        for artifact in store.get_artifacts_by_type("PushedModel")
-        if artifact.custom_properties[PUSHED_VERSION].string_value == str(newest)
-    ]
-    executions = {event.execution_id for event in store.get_events_by_artifact_ids(pushed)}
-    events = store.get_events_by_execution_ids(executions) if executions else []
-    for artifact in store.get_artifacts_by_id([event.artifact_id for event in events]):
-        found = _EARLIER_KIND.match(artifact.custom_properties[_EARLIER_PROPERTY].string_value)
-        if found:
-            return Kind(found[1], found[2], int(found[3]))
-    return None

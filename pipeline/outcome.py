@@ -15,10 +15,13 @@ from components import names
 from components.evaluation.verdict import Verdict, read_verdict
 from components.example_gen.executor import REPORT_FILE
 from components.pusher import executor as pusher
+from components.pusher.kind import Kind
 from components.report import executor as report
-from pipeline.console import FAILED
 from pipeline.dag import ComponentRun
+from pipeline.summary import Summary, rows_of, scope_of, thresholds_as_json
+from pipeline.terminal import FAILED
 from schema.scenarios import NEXT_VISIT, metric_name
+from sources.cleaning_log import DEFAULT_MAX_LOSS, CleaningLog, LossLimits
 from trainer.config import HISTORY_FILE, TRIALS_FILE
 from transform import outputs as out
 
@@ -39,8 +42,8 @@ def artifact(run: ComponentRun, key: str) -> Artifact:
     return artifact_utils.get_single_instance(list(run.outputs[key]))
 
 
-def wrangling(run: ComponentRun) -> dict[str, Any]:
-    """Returns the report that an ExampleGen wrote beside its artifact."""
+def cleaning_log(run: ComponentRun) -> dict[str, Any]:
+    """Returns the cleaning log that an ExampleGen wrote beside its Examples."""
     text = (Path(artifact(run, "examples").uri) / REPORT_FILE).read_text(encoding="utf-8")
     report: dict[str, Any] = json.loads(text)
     return report
@@ -59,7 +62,7 @@ def tuning(run: ComponentRun) -> dict[str, Any]:
 
 
 def _rows(run: ComponentRun) -> str:
-    rows = wrangling(run)["rows"]
+    rows = cleaning_log(run)["rows"]
     return ", ".join(f"{count:,} {name}" for name, count in rows.items())
 
 
@@ -170,4 +173,75 @@ _READERS: Mapping[str, Callable[[ComponentRun], str]] = {
     names.EVALUATOR: _evaluator,
     names.PUSHER: _pusher,
     names.REPORT_GEN: _report,
+}
+
+
+def record(summary: Summary, run: ComponentRun) -> None:
+    """Adds a component's state, times and results to the summary.
+
+    Raises:
+      InputError: RatingsGen lost more rows or values than `--max-loss` allows. A cached RatingsGen
+        may have run under another limit.
+    """
+    summary.components.append(run.to_json())
+    if run.state != FAILED and run.name in _RECORDERS:
+        _RECORDERS[run.name](summary, run)
+
+
+def _record_ratings(summary: Summary, run: ComponentRun) -> None:
+    found = cleaning_log(run)
+    summary.rows = rows_of(found)
+    summary.metadata = found["metadata"]
+    summary.evaluation_scope = scope_of(Kind.from_json(summary.kind), found)
+    check_losses(found, summary.options.get("max_loss", DEFAULT_MAX_LOSS))
+
+
+def check_losses(found: Mapping[str, Any], max_loss: float) -> None:
+    """Raises an InputError if an ExampleGen lost more than the share `max_loss`."""
+    CleaningLog.from_json(found).check(LossLimits.of(max_loss))
+
+
+def _record_tuning(summary: Summary, run: ComponentRun) -> None:
+    summary.tuning = tuning(run)
+
+
+def _record_baseline(summary: Summary, run: ComponentRun) -> None:
+    summary.baseline = baseline(run)
+
+
+def _record_verdict(summary: Summary, run: ComponentRun) -> None:
+    found = verdict(run)
+    document = found.to_json()
+    summary.metrics = document["metrics"]
+    summary.slices = document["slices"]
+    summary.changes = document["changes"]
+    summary.thresholds = thresholds_as_json(found.thresholds)
+    summary.reasons = list(found.reasons(comparable=summary.baseline != NOT_COMPARABLE))
+    summary.blessed = found.blessed
+
+
+def _record_push(summary: Summary, run: ComponentRun) -> None:
+    pushed = artifact(run, "pushed_model")
+
+    def of(name: str) -> str | None:
+        return pushed.get_string_custom_property(name) or None
+
+    summary.conclude(pushed.get_string_custom_property(pusher.REASON))
+    summary.pushed_version = of(pusher.PUSHED_VERSION)
+    summary.pushed_path = of(pusher.PUSHED_DESTINATION)
+    if explanation := of(pusher.EXPLANATION):
+        summary.reasons.append(explanation)
+
+
+def _record_report(summary: Summary, run: ComponentRun) -> None:
+    summary.report = str((Path(artifact(run, "report").uri) / names.REPORT_FILE.name).resolve())
+
+
+_RECORDERS: Mapping[str, Callable[[Summary, ComponentRun], None]] = {
+    names.RATINGS_GEN: _record_ratings,
+    names.TUNER: _record_tuning,
+    names.LATEST_BLESSED_MODEL: _record_baseline,
+    names.EVALUATOR: _record_verdict,
+    names.PUSHER: _record_push,
+    names.REPORT_GEN: _record_report,
 }

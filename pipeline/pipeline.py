@@ -59,7 +59,7 @@ class PipelineConfig:
       kind: data set and split by which models replace each other.
       thresholds: what a model must reach to be blessed.
       paths: where everything goes.
-      earlier_kind: that of what is served, where only its lineage tells.
+      earlier_kind: that of what is served, where it is not recorded.
       replace: push even if what is served is of another kind.
       no_push: push nothing.
       dataset: name, folders and notice of the data, for the report.
@@ -182,6 +182,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         ),
         "components/pusher",
         "components/evaluation",
+        "sources",
         "metrics",
         "schema",
     )
@@ -210,6 +211,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "sources",
         "components/evaluation",
         "components/gate",
+        "components/pusher",
         "metrics",
         "schema",
     )

@@ -8,27 +8,17 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from components.names import (
-    ANOMALIES_FILE,
-    ANOMALY_GATE,
-    EVALUATOR,
-    LATEST_BLESSED_MODEL,
-    PUSHER,
-    RATINGS_GEN,
-    REPORT_GEN,
-    TUNER,
-)
+from components.names import ANOMALIES_FILE, ANOMALY_GATE, REPORT_GEN
 from pipeline import cache_store, output_folder
 from pipeline import summary as summaries
 from pipeline.config import Model, OutputPaths, RunConfig
-from pipeline.console import Screen
 from pipeline.logs import captured_output
+from pipeline.terminal import Terminal
 from sources import download, files, metadata, progress, source
-from sources.cleaning_log import DEFAULT_MAX_LOSS, CleaningLog, LossLimits
 from sources.errors import InputError, PipelineError
 from sources.names import DATA_VARIABLE, ML_100K
 from storage import environment
@@ -36,8 +26,6 @@ from storage import paths as storage
 from storage.errors import FULL_DISK, PathError
 
 if TYPE_CHECKING:
-    from components.pusher.kind import Kind
-    from pipeline.dag import ComponentRun
     from pipeline.pipeline import PipelineConfig
     from trainer.config import TutorialConfig
 
@@ -70,16 +58,16 @@ def run(config: RunConfig) -> int:
 def _run_claimed(config: RunConfig, paths: OutputPaths) -> int:
     with output_folder.log_set_aside(paths.log) as put_log_back:
         with captured_output(paths.log, verbose=config.verbose) as stream:
-            screen = Screen(stream)
+            terminal = Terminal(stream)
             summary = summaries.Summary(options=_as_json(config))
-            refused = _attempt(config, paths, screen, summary)
+            refused = _attempt(config, paths, terminal, summary)
             if refused is None:
-                _finish(summary, screen, paths)
+                _finish(summary, terminal, paths)
         if refused is not None:
             put_log_back()
             raise refused
     if summary.error:
-        environment.tell([summary.error])
+        environment.print_to_stderr([summary.error])
     return summary.exit_code
 
 
@@ -100,13 +88,13 @@ def _check_folders(config: RunConfig) -> None:
 
 
 def _attempt(
-    config: RunConfig, paths: OutputPaths, screen: Screen, summary: summaries.Summary
+    config: RunConfig, paths: OutputPaths, terminal: Terminal, summary: summaries.Summary
 ) -> PipelineError | None:
     """Runs the pipeline; returns why it was refused before its first component, if it was."""
     try:
-        _run(config, paths, screen, summary)
+        _run(config, paths, terminal, summary)
     except Exception as error:
-        problem = what_to_tell(error, paths)
+        problem = error_to_print(error, paths)
         if isinstance(problem, PipelineError) and not summary.components:
             return problem
         _logger.exception("The run failed")
@@ -114,15 +102,17 @@ def _attempt(
     return None
 
 
-def _finish(summary: summaries.Summary, screen: Screen, paths: OutputPaths) -> None:
-    """Publishes report and summary in place of those of the run before, and shows the table.
+def _finish(summary: summaries.Summary, terminal: Terminal, paths: OutputPaths) -> None:
+    """Publishes the run's report and summary in place of the previous run's; prints the table.
 
     Those of the last few runs stay in folders of their own.
     """
     folder = output_folder.run_folder(paths, summary.run) if summary.run else None
-    page = _ensure_report(summary, screen, paths, folder) if folder else None
-    with _saying_what_cannot_be_written(screen):
-        if page is not None:
+    page = _report_page(summary, terminal, paths, folder) if folder else None
+    summary.report = None
+    with _saying_what_cannot_be_written(terminal):
+        if folder is not None and page is not None:
+            _publish(page, folder / paths.report.name)
             _publish(page, paths.report)
             summary.report = str(paths.report)
         summary.write(paths.summary)
@@ -131,11 +121,13 @@ def _finish(summary: summaries.Summary, screen: Screen, paths: OutputPaths) -> N
             _publish(paths.log, folder / paths.log.name)
             output_folder.drop_old_runs(paths)
     if summary.components:
-        summaries.show(summary, screen, paths)
+        summaries.show(summary, terminal, paths)
 
 
-def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summaries.Summary) -> None:
-    with progress.progress_bar(screen.console) as bar:
+def _run(
+    config: RunConfig, paths: OutputPaths, terminal: Terminal, summary: summaries.Summary
+) -> None:
+    with progress.progress_bar(terminal.console) as bar:
         data = source.resolve_source(
             dataset=config.dataset,
             data_dir=config.data_dir,
@@ -143,31 +135,35 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
             output_dir=paths.root,
             seed=config.sample_seed,
             sample_ratings=config.sample_ratings,
-            say=lambda text: screen.say(text, style="yellow"),
+            say=lambda text: terminal.print(text, style="yellow"),
             progress=bar,
         )
     summary.describe_data(data)
     files.check_files(data.data_dir)
     if data.metadata_dir is not None:
         metadata.check_metadata_files(data.metadata_dir)
-    _introduce(data, screen)
+    _introduce(data, terminal)
     started = time.process_time()
-    with screen.working("loading TensorFlow and TFX"):
+    with terminal.working("loading TensorFlow and TFX"):
         os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
         from pipeline import dag, outcome, pipeline
     summary.import_cpu_seconds = round(time.process_time() - started, 3)
     built = _pipeline_config(config, data, paths)
     summary.kind = built.kind.to_json()
-    _announce_other_kind(built, screen)
+    _announce_other_kind(built, terminal)
     fresh = cache_store.is_fresh(paths)
     with storage.standing_in(paths.root):
         graph = pipeline.create_pipeline(built)
         if fresh:
             cache_store.drop_unknown_artifacts(paths, [node.id for node in graph.components])
-        runner = dag.DagRunner(graph, screen, outcome.describe)
+        runner = dag.DagRunner(graph, terminal, outcome.describe)
         summary.run = runner.run_id
         for component in runner.run():
-            _take_in(summary, component, built.kind, screen, paths)
+            outcome.record(summary, component)
+            if component.name == ANOMALY_GATE and component.error is None:
+                # A cached gate wrote this file in an earlier run, perhaps for other data.
+                findings = Path(outcome.artifact(component, "gate_pass").uri) / ANOMALIES_FILE
+                shutil.copyfile(findings, paths.anomalies)
             if component.error is None:
                 continue
             if component.name != REPORT_GEN:
@@ -176,7 +172,7 @@ def _run(config: RunConfig, paths: OutputPaths, screen: Screen, summary: summari
             _logger.error("The report failed", exc_info=component.error)
 
 
-def _announce_other_kind(built: PipelineConfig, screen: Screen) -> None:
+def _announce_other_kind(built: PipelineConfig, terminal: Terminal) -> None:
     """Says at the start, before minutes of training, if the model will not be pushed."""
     from components.pusher.kind import read_served, refusal
     from components.pusher.publish import newest_version
@@ -184,28 +180,28 @@ def _announce_other_kind(built: PipelineConfig, screen: Screen) -> None:
     folder = built.paths.serving_model
     served = read_served(folder, newest_version(folder), built.earlier_kind)
     if not built.no_push and refusal(built.kind, served, replace=built.replace):
-        screen.say(
+        terminal.print(
             f"Another kind is served here ({served.describe()}): this run's model "
             f"({built.kind.describe()}) is judged but not pushed.",
             style="yellow",
         )
 
 
-def _ensure_report(
-    summary: summaries.Summary, screen: Screen, paths: OutputPaths, folder: Path
+def _report_page(
+    summary: summaries.Summary, terminal: Terminal, paths: OutputPaths, folder: Path
 ) -> Path | None:
-    """Returns the run's page, which is made here if the run ended before it came to one.
+    """Returns ReportGen's page; writes one to `folder` if the run ended before ReportGen.
 
-    That is when people need it; should it fail, what the run came to stays as it is.
+    Returns None, after printing why, if that fails: the run's exit code stays as it is.
     """
+    if summary.report:
+        return Path(summary.report)
     page = folder / paths.report.name
-    if page.exists():
-        return page
     try:
         from components.report.build import write_report
         from components.report.sources import find_sources
 
-        with screen.working("making the report"), storage.standing_in(paths.root):
+        with terminal.working("making the report"), storage.standing_in(paths.root):
             sources = find_sources(
                 Path(),
                 dataset=summary.dataset,
@@ -216,20 +212,20 @@ def _ensure_report(
         return page
     except Exception as error:
         _logger.exception("The report could not be made")
-        problem = explain(what_to_tell(error, paths), paths)
-        screen.say(f"The report could not be made. {problem}", style="yellow")
+        problem = explain(error_to_print(error, paths), paths)
+        terminal.print(f"The report could not be made. {problem}", style="yellow")
         return None
 
 
-def _introduce(data: source.DataSource, screen: Screen) -> None:
-    screen.say(f"Data: {data.name} ({data.source}), {data.data_dir}")
+def _introduce(data: source.DataSource, terminal: Terminal) -> None:
+    terminal.print(f"Data: {data.name} ({data.source}), {data.data_dir}")
     if data.metadata_dir:
-        screen.say(f"Film metadata: {data.metadata_dir}")
+        terminal.print(f"Movie metadata: {data.metadata_dir}")
     else:
-        screen.say("Film metadata: none, so directors and lead actors are unknown")
+        terminal.print("Movie metadata: none, so directors and lead actors are unknown")
     if data.name == ML_100K:
-        screen.say(download.LICENCE_NOTE, style="dim")
-    screen.say()
+        terminal.print(download.LICENCE_NOTE, style="dim")
+    terminal.print()
 
 
 def _pipeline_config(
@@ -288,80 +284,6 @@ def _tutorial(model: Model) -> TutorialConfig | None:
     return TutorialConfig(retrieval_weight=retrieval, rating_weight=rating)
 
 
-def _take_in(
-    summary: summaries.Summary,
-    run: ComponentRun,
-    kind: Kind,
-    screen: Screen,
-    paths: OutputPaths,
-) -> None:
-    """Adds what a component did to the summary."""
-    from components.pusher import executor as pusher
-    from pipeline import outcome
-    from pipeline.console import FAILED
-
-    summary.components.append(
-        {
-            "name": run.name,
-            "state": run.state,
-            "wall_seconds": round(run.wall_seconds, 3),
-            "cpu_seconds": round(run.cpu_seconds, 3),
-            "peak_memory_mb": run.peak_memory_mb and round(run.peak_memory_mb, 1),
-        }
-    )
-    if run.state == FAILED:
-        return
-    if run.name == ANOMALY_GATE:
-        # A gate that is cached wrote its copy in another run, perhaps over other data.
-        found = Path(outcome.artifact(run, "gate_pass").uri) / ANOMALIES_FILE
-        shutil.copyfile(found, paths.anomalies)
-    if run.name == RATINGS_GEN:
-        report = outcome.wrangling(run)
-        summary.rows = summaries.rows_of(report)
-        summary.metadata = report["metadata"]
-        summary.evaluation_scope = summaries.scope_of(kind, report)
-        check_losses(report, summary.options.get("max_loss", DEFAULT_MAX_LOSS))
-    elif run.name == TUNER:
-        summary.tuning = outcome.tuning(run)
-    elif run.name == LATEST_BLESSED_MODEL:
-        summary.baseline = outcome.baseline(run)
-    elif run.name == EVALUATOR:
-        verdict = outcome.verdict(run)
-        document = verdict.to_json()
-        summary.metrics = document["metrics"]
-        summary.thresholds = summaries.thresholds_as_json(verdict.thresholds)
-        summary.slices = document["slices"]
-        summary.changes = document["changes"]
-        comparable = summary.baseline != outcome.NOT_COMPARABLE
-        summary.reasons = list(verdict.reasons(comparable=comparable))
-        summary.blessed = verdict.blessed
-    elif run.name == PUSHER:
-        pushed = outcome.artifact(run, "pushed_model")
-        summary.conclude(pushed.get_string_custom_property(pusher.REASON))
-        version = pushed.get_string_custom_property(pusher.PUSHED_VERSION)
-        summary.pushed_version = version or None
-        summary.pushed_path = pushed.get_string_custom_property(pusher.PUSHED_DESTINATION) or None
-        explanation = pushed.get_string_custom_property(pusher.EXPLANATION)
-        if explanation:
-            summary.reasons.append(explanation)
-    elif run.name == REPORT_GEN:
-        with _saying_what_cannot_be_written(screen):
-            folder = output_folder.run_folder(paths, summary.run or "")
-            _publish(
-                Path(outcome.artifact(run, "report").uri) / paths.report.name,
-                folder / paths.report.name,
-            )
-
-
-def check_losses(report: Mapping[str, Any], max_loss: float) -> None:
-    """Judges what an ExampleGen lost once more, since a cached one judged nothing in this run.
-
-    Raises:
-      InputError: it is more than the share `max_loss`.
-    """
-    CleaningLog.from_json(report).check(LossLimits.of(max_loss))
-
-
 def _publish(found: Path, path: Path) -> None:
     """Copies a file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -369,7 +291,7 @@ def _publish(found: Path, path: Path) -> None:
         shutil.copyfileobj(stream, target)
 
 
-def what_to_tell(error: Exception, paths: OutputPaths) -> Exception:
+def error_to_print(error: Exception, paths: OutputPaths) -> Exception:
     """Returns the error to print: a full disk or a broken store becomes an `InputError`."""
     if isinstance(error, PipelineError):
         return error
@@ -408,7 +330,7 @@ def _is_full_disk(error: BaseException | None) -> bool:
 
 
 @contextlib.contextmanager
-def _saying_what_cannot_be_written(screen: Screen) -> Iterator[None]:
+def _saying_what_cannot_be_written(terminal: Terminal) -> Iterator[None]:
     """Summary and report are lost when they cannot be written; what they say is printed."""
     try:
         yield
@@ -416,7 +338,7 @@ def _saying_what_cannot_be_written(screen: Screen) -> Iterator[None]:
         _logger.exception("A result could not be written")
         if not isinstance(error, OSError) or error.errno not in FULL_DISK:
             what = str(error).splitlines()[0]
-            screen.say(f"A result could not be written: {what}", style="yellow")
+            terminal.print(f"A result could not be written: {what}", style="yellow")
 
 
 def _as_json(config: RunConfig) -> dict[str, object]:

@@ -18,7 +18,7 @@ from components.example_gen.held_out import NEW_IN_TEST, TEST_KEY
 from components.names import SPLITS
 from components.pusher.kind import EvaluationScope, Kind
 from pipeline.config import OutputPaths
-from pipeline.console import Screen
+from pipeline.terminal import Terminal
 from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
 from sources.cleaning_log import COUNTS, asked_for, describe_missing
 from sources.errors import AnomaliesError, PipelineError
@@ -41,9 +41,9 @@ EXIT_CODES: Mapping[str, int] = {
 """Exit code by status; a `PipelineError` brings its own (2 for bad input)."""
 
 
-SCHEMA_VERSION = 2
-"""Of the names in summary.json: raised when one goes or changes its meaning. Files without it are
-of version 1, whose metrics had other names."""
+SCHEMA_VERSION = 3
+"""Version of the names in summary.json: raised when one goes or changes its meaning. Files without
+it are of version 1, whose metrics had other names; files of version 2 have `protocol` as well."""
 
 _PROJECT = Path(__file__).resolve().parent.parent
 """Where make is typed, and what the server's own default is relative to."""
@@ -148,26 +148,26 @@ def scope_of(kind: Kind, report: Mapping[str, Any]) -> dict[str, Any]:
     return EvaluationScope(kind, report[TEST_KEY]["fingerprint"]).to_json()
 
 
-def show(summary: Summary, screen: Screen, paths: OutputPaths) -> None:
+def show(summary: Summary, terminal: Terminal, paths: OutputPaths) -> None:
     """Prints the final table and what to type next, which no line break of ours divides."""
     lines = _lines(summary, paths)
     width = max(len(name) for name, _ in lines)
     *facts, (label, command) = lines
-    screen.say()
-    if screen.console.is_terminal:
+    terminal.print()
+    if terminal.console.is_terminal:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         table.add_column(style="bold", no_wrap=True, min_width=width)
         table.add_column(overflow="fold")
         for name, value in facts:
             table.add_row(name, value)
-        screen.console.print(table)
+        terminal.console.print(table)
     else:
         for name, value in facts:
             for number, line in enumerate(str(value).splitlines()):
-                screen.say(f"{'' if number else name:<{width + 2}}{line}")
+                terminal.print(f"{'' if number else name:<{width + 2}}{line}")
     text = Text.assemble((f"{label:<{width + 2}}", "bold"), command)
-    screen.console.print(text, soft_wrap=True)
-    screen.say()
+    terminal.console.print(text, soft_wrap=True)
+    terminal.print()
 
 
 def _lines(summary: Summary, paths: OutputPaths) -> list[tuple[str, Text | str]]:
@@ -265,6 +265,8 @@ _SHOWN = (
 
 def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
     lines: list[tuple[str, Text | str]] = []
+    if summary.changes or any(_interval(summary.metrics, name) for name in _SHOWN):
+        lines.append(("metrics", "of the test split; in brackets 95 % intervals"))
     for name in _SHOWN:
         bounded = any(threshold["metric"] == name for threshold in summary.thresholds)
         if name not in summary.metrics or (name.endswith(HIGH) and not bounded):

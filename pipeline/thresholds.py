@@ -9,27 +9,30 @@ from components.names import SplitMethod
 from sources.names import ML_100K
 
 _ANY_DATA = Thresholds(min_rating_r_squared=0.0, min_recall_at_100_over_popularity=0.0)
-"""What a sound model reaches on any data: it rates better than the mean rating does, and finds
-no fewer movies than plain popularity beyond chance (on a few movies popularity is hard to beat)."""
+"""What a sound model reaches on any data: it predicts ratings better than their mean does, and
+recommends no fewer of the test movies than plain popularity, beyond chance."""
 
 _ML_100K: Mapping[SplitMethod, Thresholds] = {
+    # Seed 42 reaches 0.869, 0.182 and 0.644; standard errors over users 0.008, 0.004, 0.006.
     "random": Thresholds(max_rating_rmse=0.885, min_recall_at_10=0.17, min_recall_at_100=0.62),
+    # Seed 42 reaches 0.917, 0.083, 0.430, and 0.118 in session; 0.011, 0.0025, 0.007 and 0.003.
     "temporal": Thresholds(
-        max_rating_rmse=0.96,
-        min_recall_at_10=0.075,
-        min_recall_at_100=0.4,
-        min_in_session_recall_at_10=0.1,
+        max_rating_rmse=0.94,
+        min_recall_at_10=0.077,
+        min_recall_at_100=0.41,
+        min_in_session_recall_at_10=0.108,
     ),
 }
-"""Bounds on the next visit alone would let a model pass whose session part is broken; where a
-session is honestly measured it has a floor of its own."""
+"""Two to three standard errors worse than the shipped configuration reaches. The session
+retrieval has a bound of its own where nothing later than the test row was fitted: the next
+visit's bounds do not depend on it."""
 
 
 def thresholds_for(dataset: str, split: SplitMethod) -> Thresholds:
     """Returns the thresholds of a data set ("ml-100k", "sample", "custom") and split method.
 
-    Absolute bounds make sense on data and splits that are known; on any other the model is held
-    against what the data itself offers.
+    Absolute bounds exist for known data and splits. On other data a model is compared with the
+    mean rating and with popularity.
     """
     if dataset != ML_100K:
         return _ANY_DATA

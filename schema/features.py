@@ -41,7 +41,12 @@ class Kind(enum.Enum):
     TIME = "time"  # quantile bucket, hour of day, day of week, seconds
     RATING = "rating"  # the label, passed through
     POSITION = "position"  # orders ratings of one second; not a model input
-    REPORT_ONLY = "report_only"  # kept for slices and reports; not a model input
+    DATE = "date"  # seconds since 1970; for reports only
+    AGE_BUCKET = "age_bucket"  # least age of one of `AGE_BUCKETS`; for slices and reports only
+    REPORT_ONLY = "report_only"  # anything else for slices and reports only
+
+
+_FOR_REPORTS = (Kind.DATE, Kind.AGE_BUCKET, Kind.REPORT_ONLY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Feature:
     @property
     def is_model_input(self) -> bool:
         """Whether the preprocessing graph reads it."""
-        return self.kind not in (Kind.REPORT_ONLY, Kind.RATING, Kind.POSITION)
+        return self.kind not in (*_FOR_REPORTS, Kind.RATING, Kind.POSITION)
 
 
 AGE_BUCKETS: tuple[int, ...] = (1, 18, 25, 35, 45, 50, 56)
@@ -123,6 +128,8 @@ _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     Kind.TIME: ("int64",),
     Kind.RATING: ("float32",),
     Kind.POSITION: ("int64",),
+    Kind.DATE: ("int64",),
+    Kind.AGE_BUCKET: ("int64",),
     Kind.REPORT_ONLY: ("string", "int64", "float32"),
 }
 
@@ -341,7 +348,7 @@ AGE = Feature("raw_user_age", Owner.USER, Kind.AGE, "float32", optional=True, st
 AGE_BUCKET = Feature(
     "bucketized_user_age",
     Owner.USER,
-    Kind.REPORT_ONLY,
+    Kind.AGE_BUCKET,
     "int64",
     optional=True,
     sliced=True,
@@ -363,7 +370,7 @@ TITLE = Feature(
     min_ratings=WORD_MIN_RATINGS,
 )
 GENRES = Feature("movie_genres", Owner.MOVIE, Kind.TAGS, "string", multivalued=True, stem="genre")
-RELEASE_DATE = Feature("release_date", Owner.MOVIE, Kind.REPORT_ONLY, "int64", optional=True)
+RELEASE_DATE = Feature("release_date", Owner.MOVIE, Kind.DATE, "int64", optional=True)
 RELEASE_YEAR = Feature(
     "movie_year_release", Owner.MOVIE, Kind.YEAR, "int64", optional=True, stem="release_year"
 )

@@ -38,22 +38,24 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> list[str]:
       What is ignored and why, in a sentence each.
     """
     open_closed_streams()
-    told = [
+    ignored = [
         f"{name}={environment.pop(name)} is ignored: {why}."
         for name, why in IGNORED.items()
         if name in environment
     ]
     if _undo_warnings_as_errors():
-        told.append("Warnings are not treated as errors here, whatever PYTHONWARNINGS or -W says.")
+        ignored.append(
+            "Warnings are not treated as errors here, whatever PYTHONWARNINGS or -W says."
+        )
     columns = environment.get("COLUMNS", "")
     if columns and not (columns.isdecimal() and int(columns) >= _LEAST_COLUMNS):
         del environment["COLUMNS"]
     if not _has_home(environment):
         environment["HOME"] = tempfile.gettempdir()
-    return told
+    return ignored
 
 
-def tell(lines: list[str]) -> None:
+def print_to_stderr(lines: list[str]) -> None:
     """Writes lines to stderr; a closed stream is not an error."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write("".join(f"{line}\n" for line in lines))

@@ -191,5 +191,7 @@ _OUTPUTS: Mapping[Kind, Callable[[Feature], tuple[Output, ...]]] = {
     Kind.TIME: _time,
     Kind.RATING: _nothing,
     Kind.POSITION: _nothing,
+    Kind.DATE: _nothing,
+    Kind.AGE_BUCKET: _nothing,
     Kind.REPORT_ONLY: _nothing,
 }

@@ -34,16 +34,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the report and prints its path; returns the exit code."""
-    environment.tell(environment.prepare())
+    environment.print_to_stderr(environment.prepare())
     try:
         options = _parser().parse_args(arguments)
         output_dir = local_path(options.output_dir, "--output-dir")
         return _make(output_dir.resolve(), show=options.open)
     except (InputError, PathError) as error:
-        environment.tell([str(error)])
+        environment.print_to_stderr([str(error)])
         return error.exit_code
     except KeyboardInterrupt:
-        environment.tell(["Interrupted; the report is as it was."])
+        environment.print_to_stderr(["Interrupted; the report is as it was."])
         return 130
     finally:
         environment.flush_streams()
@@ -67,9 +67,9 @@ def _make(output_dir: Path, *, show: bool) -> int:
             raise cannot_write(str(path), error) from error
     _print(str(path))
     if report.broken:
-        environment.tell([f"These parts could not be made: {', '.join(report.broken)}"])
+        environment.print_to_stderr([f"These parts could not be made: {', '.join(report.broken)}"])
     if show and not webbrowser.open(path.as_uri()):
-        environment.tell(["No browser was found; open the path above in one."])
+        environment.print_to_stderr(["No browser was found; open the path above in one."])
     return 1 if report.broken else 0
 
 

@@ -202,8 +202,8 @@ def test_capstones_figures_stand_beside_ours_and_the_leaking_model_is_marked(ben
     assert table["rating-specialised"]["capstone top-10"] == 0.1153
     assert table["rating-specialised"]["top-10"] == 0.01
     assert table["**LEAKING** query tower"]["top-10"] == 0.95
-    assert table["tuned: ours (mean of 2 seeds)"]["capstone top-10"] == 0.9544
-    assert table["tuned: ours (mean of 2 seeds)"]["recall@10"] == 0.32
+    assert table["hybrid: ours (mean of 2 seeds)"]["capstone top-10"] == 0.9544
+    assert table["hybrid: ours (mean of 2 seeds)"]["recall@10"] == 0.32
     # It stands nowhere else: neither among the baselines nor as the strongest of them.
     assert not any(
         "LEAK" in str(row) for title in (texts.SUMMARY_TITLE,) for row in found[title].rows

@@ -109,7 +109,7 @@ class Result:
         """The lines that are neither of components, nor of the data, nor of the table."""
         text = re.split(r"\n *\n *data  ", self.out)[0]
         lines = [line for line in text.splitlines() if line.strip()]
-        told = ("✓", "○", "✗", "Data: ", "Film metadata: ", "Generating a sample")
+        told = ("✓", "○", "✗", "Data: ", "Movie metadata: ", "Generating a sample")
         return [line for line in lines if not line.startswith(told)] + self.err.splitlines()
 
 

@@ -124,6 +124,6 @@ def test_an_error_of_the_store_in_the_midst_of_a_run_has_the_same_way_out(paths,
     config.sqlite.filename_uri = str(paths.metadata)
     with pytest.raises(Exception, match=r".") as caught:
         MetadataStore(config).get_artifact_types()
-    told = run.what_to_tell(caught.value, paths)
+    told = run.error_to_print(caught.value, paths)
     assert isinstance(told, InputError)
     assert "--reset-cache" in str(told)

@@ -23,7 +23,7 @@ OPTIONS = (
     "--split {random,temporal,timeline,leave-one-out}",
     "--split-time SECONDS",
     "--invalid-zip {keep,drop}",
-    "--model {tuned,joint,retrieval,rating}",
+    "--model {hybrid,joint,retrieval,rating}",
     "--epochs",
     "--tune",
     "--tune-trials N",
@@ -74,9 +74,19 @@ def test_trials_without_a_search_are_refused_before_anything_is_written(tmp_path
     assert not (tmp_path / "output").exists()
 
 
+def test_the_old_name_of_the_hybrid_model_works_and_warns(monkeypatch, tmp_path, capsys):
+    configurations = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: configurations.append(config) or 0)
+    for name in ("tuned", "hybrid"):
+        assert cli.main(["--model", name, "--output-dir", str(tmp_path)]) == 0
+        warned = "--model tuned is now --model hybrid" in capsys.readouterr().err
+        assert warned == (name == "tuned")
+    assert [config.model for config in configurations] == ["hybrid", "hybrid"]
+
+
 def test_a_model_to_compare_with_is_not_searched(capsys):
     assert cli.main(["--tune", "--model", "joint"]) == 2
-    assert "--tune searches the values of our model only" in capsys.readouterr().err
+    assert "--tune searches hyperparameters of the hybrid model only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "value"), [("epochs", 1), ("seed", 0), ("sample_ratings", 1000)])

@@ -219,7 +219,7 @@ def test_summary_counts_rows_per_split_and_drop_reason(first):
 
 def test_metrics_are_flat_and_named_as_documented(first):
     metrics = first.summary["metrics"]
-    assert first.summary["schema_version"] == 2
+    assert first.summary["schema_version"] == 3
     assert set(metrics) >= SHARES
     assert all(isinstance(value, float) for value in metrics.values())
     assert 0 < metrics[RMSE] < 5

@@ -15,8 +15,8 @@ from components.example_gen.options import ExampleGenOptions
 from components.pusher.kind import Kind
 from pipeline import dag
 from pipeline.config import OutputPaths
-from pipeline.console import Screen
 from pipeline.pipeline import SCHEMA_FILE, PipelineConfig, create_pipeline
+from pipeline.terminal import Terminal
 from schema.features import MOVIELENS, OCCUPATION, FeatureTable
 from trainer.config import TrainConfig, TrainerConfig, TunerConfig
 
@@ -60,10 +60,10 @@ def describe(node):
             producer = channel.producer_node_query.id or "any run before"
             output = channel.output_key or "any"
             kind = channel.artifact_query.type.name
-            lines.append(f"  takes    {key}: {kind} {output!r} of {producer}")
+            lines.append(f"  input    {key}: {kind} {output!r} of {producer}")
     for key, value in sorted(node.outputs.outputs.items()):
-        lines.append(f"  makes    {key}: {value.artifact_spec.type.name}")
-    lines += [f"  is told  {key}" for key in sorted(node.parameters.parameters)]
+        lines.append(f"  output   {key}: {value.artifact_spec.type.name}")
+    lines += [f"  option   {key}" for key in sorted(node.parameters.parameters)]
     lines += [f"  before   {name}" for name in sorted(node.downstream_nodes)]
     return "\n".join(lines)
 
@@ -203,6 +203,6 @@ def test_runner_switches_off_what_only_costs_beam(monkeypatch):
     monkeypatch.setattr(worker_handlers, "STATE_CACHE_SIZE_MB", 100)
     shared = []
     monkeypatch.setattr(dag, "share_arenas", lambda: shared.append(True))
-    dag.DagRunner(create_pipeline(configuration()), Screen(io.StringIO()), describe=str)
+    dag.DagRunner(create_pipeline(configuration()), Terminal(io.StringIO()), describe=str)
     assert worker_handlers.STATE_CACHE_SIZE_MB == 0
     assert shared

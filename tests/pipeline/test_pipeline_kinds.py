@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from ml_metadata import MetadataStore
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.pusher.kind import Kind, write_kind
 from pipeline import kinds, run
@@ -245,46 +243,3 @@ def test_a_summary_that_tells_nothing_gives_no_kind(paths, text):
     version(paths, 100)
     paths.summary.write_text(text)
     assert kinds.earlier_kind(paths) is None
-
-
-def make_lineage(paths, pushed, data_and_split):
-    """A store from before kinds were recorded, in which a model became a version."""
-    config = mlmd.ConnectionConfig()
-    config.sqlite.filename_uri = str(paths.metadata)
-    store = MetadataStore(config)
-    model, version = (
-        mlmd.Artifact(type_id=store.put_artifact_type(mlmd.ArtifactType(name=name)))
-        for name in ("Model", "PushedModel")
-    )
-    model.custom_properties["evaluation_protocol"].string_value = data_and_split
-    version.custom_properties["pushed_version"].string_value = str(pushed)
-    [execution] = store.put_executions(
-        [mlmd.Execution(type_id=store.put_execution_type(mlmd.ExecutionType(name="Pusher")))]
-    )
-    store.put_events(
-        [
-            mlmd.Event(artifact_id=artifact, execution_id=execution, type=kind)
-            for artifact, kind in zip(
-                store.put_artifacts([model, version]),
-                (mlmd.Event.INPUT, mlmd.Event.OUTPUT),
-                strict=True,
-            )
-        ]
-    )
-
-
-@pytest.mark.parametrize(
-    ("pushed", "data_and_split", "expected"),
-    [
-        (100, "ml-100k, temporal split, seed 7, invalid zip keep", ("ml-100k", "temporal", 7)),
-        (100, "sample, random split, seed 42, invalid zip drop", ("sample", "random", 42)),
-        (100, "custom, random split, seed 42, invalid zip keep", None),
-        (99, "ml-100k, random split, seed 42, invalid zip keep", None),
-    ],
-)
-def test_the_store_tells_the_kind_of_a_version_if_the_summary_does_not(
-    paths, pushed, data_and_split, expected
-):
-    version(paths, 100)
-    make_lineage(paths, pushed, data_and_split)
-    assert kinds.earlier_kind(paths) == (expected and Kind(*expected))

@@ -59,7 +59,10 @@ def python(code, shell="", **variables):
     )
 
 
-PREPARED = "import sys\nfrom storage import environment\nenvironment.tell(environment.prepare())\n"
+PREPARED = (
+    "import sys\nfrom storage import environment\n"
+    "environment.print_to_stderr(environment.prepare())\n"
+)
 
 
 def test_warnings_that_were_made_errors_are_warnings():

@@ -18,7 +18,7 @@ _MARKS = {RAN: ("✓", "green"), CACHED: ("○", "cyan"), FAILED: ("✗", "red")
 _NAME_WIDTH = 24
 
 
-class Screen:
+class Terminal:
     """Writes to people: a spinner and seconds on a terminal, plain lines elsewhere.
 
     Args:
@@ -32,7 +32,7 @@ class Screen:
             file=stream, highlight=False, soft_wrap=not terminal, force_terminal=terminal
         )
 
-    def say(self, text: str = "", style: str = "") -> None:
+    def print(self, text: str = "", style: str = "") -> None:
         """Writes a line or several."""
         self.console.print(Text(text, style=style))
 

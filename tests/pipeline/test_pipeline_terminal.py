@@ -18,11 +18,12 @@ import pytest
 
 from components import progress
 from components.evaluation.verdict import ThresholdResult
+from pipeline import outcome
 from pipeline import run as runs
 from pipeline import summary as summaries
 from pipeline.config import OutputPaths
-from pipeline.console import CACHED, FAILED, RAN, Screen
 from pipeline.logs import captured_output
+from pipeline.terminal import CACHED, FAILED, RAN, Terminal
 from sources.errors import AnomaliesError, InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,12 +65,12 @@ def terminal():
 
 def test_plain_line_says_state_seconds_and_result():
     stream = io.StringIO()
-    screen = Screen(stream)
-    with screen.working("Trainer") as update:
+    terminal = Terminal(stream)
+    with terminal.working("Trainer") as update:
         update("epoch 1 of 2")
-    screen.component("Trainer", RAN, 12.34, "2 epochs")
-    screen.component("Evaluator", CACHED, 0.04, "blessed")
-    screen.component("Pusher", FAILED, 100.0, "no space")
+    terminal.component("Trainer", RAN, 12.34, "2 epochs")
+    terminal.component("Evaluator", CACHED, 0.04, "blessed")
+    terminal.component("Pusher", FAILED, 100.0, "no space")
     assert stream.getvalue().splitlines() == [
         "✓ Trainer                 ran      12.3 s  2 epochs",
         "○ Evaluator               cached    0.0 s  blessed",
@@ -81,15 +82,15 @@ def test_plain_line_says_state_seconds_and_result():
 def test_a_file_is_no_terminal_whatever_a_variable_says(monkeypatch, variable):
     monkeypatch.setenv(variable, "1")
     stream = io.StringIO()
-    screen = Screen(stream)
-    with screen.working("Trainer"):
-        screen.say("a line", style="red")
+    terminal = Terminal(stream)
+    with terminal.working("Trainer"):
+        terminal.print("a line", style="red")
     assert stream.getvalue() == "a line\n"
 
 
 def test_plain_lines_are_never_wrapped_nor_taken_for_markup():
     stream = io.StringIO()
-    Screen(stream).component("RatingsGen", RAN, 1.0, "[bold]x[/bold] " * 40)
+    Terminal(stream).component("RatingsGen", RAN, 1.0, "[bold]x[/bold] " * 40)
     assert stream.getvalue().count("\n") == 1
     assert stream.getvalue().count("[bold]") == 40
 
@@ -99,11 +100,11 @@ def test_terminal_shows_a_spinner_with_name_and_progress_and_then_only_the_line(
 ):
     monkeypatch.setenv("TERM", "xterm-256color")
     stream, finish = terminal
-    screen = Screen(stream)
-    with screen.working("Trainer") as update, progress.sink(update):
+    terminal = Terminal(stream)
+    with terminal.working("Trainer") as update, progress.sink(update):
         progress.report("epoch 3 of 9")
         time.sleep(0.4)
-    screen.component("Trainer", RAN, 1.0, "done")
+    terminal.component("Trainer", RAN, 1.0, "done")
     shown = finish()
     running, last = shown[: shown.rindex("Trainer")], shown[shown.rindex("Trainer") :]
     assert "running" in running
@@ -206,7 +207,7 @@ def not_blessed():
 
 def shown(value):
     stream = io.StringIO()
-    summaries.show(value, Screen(stream), PATHS)
+    summaries.show(value, Terminal(stream), PATHS)
     return stream.getvalue()
 
 
@@ -252,9 +253,9 @@ def test_a_cached_report_is_judged_by_the_limit_of_this_run():
             "u.data": {"rows": 100, "dropped": {"unknown user": 3}, "repaired": {}, "examples": {}}
         },
     }
-    runs.check_losses(report, 0.05)
+    outcome.check_losses(report, 0.05)
     with pytest.raises(InputError, match="3 of 100 rows are lost, more than 1 %"):
-        runs.check_losses(report, 0.01)
+        outcome.check_losses(report, 0.01)
 
 
 def test_table_of_a_run_that_stopped_early_is_short_and_says_where_to_look():
@@ -292,7 +293,7 @@ def test_next_command_is_one_line_on_a_narrow_terminal_too(terminal, monkeypatch
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "50")
     stream, finish = terminal
-    summaries.show(summary(), Screen(stream), PATHS)
+    summaries.show(summary(), Terminal(stream), PATHS)
     assert "make serve ARGS='--model-dir /data/output/serving_model'" in finish()
 
 
@@ -303,7 +304,7 @@ def test_next_command_serves_the_pushed_model(tmp_path, monkeypatch, folder):
     for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # set where `make test` runs us
         monkeypatch.delenv(inherited, raising=False)
     stream = io.StringIO()
-    summaries.show(summary(), Screen(stream), OutputPaths(tmp_path / folder))
+    summaries.show(summary(), Terminal(stream), OutputPaths(tmp_path / folder))
     command = re.search(r"^next +(make serve.*)$", stream.getvalue(), re.MULTILINE)[1]
     assert (command == "make serve") is (folder == "output")
     (tmp_path / "Makefile").write_text(
@@ -381,7 +382,7 @@ def chained():
     ids=["itself", "from a Beam worker", "from the metadata store", "as a cause"],
 )
 def test_full_disk_is_explained_however_it_arrives(error):
-    problem = runs.what_to_tell(error, PATHS)
+    problem = runs.error_to_print(error, PATHS)
     message = runs.explain(problem, PATHS)
     assert problem.exit_code == 2
     assert "the disk is full" in message
@@ -392,12 +393,12 @@ def test_full_disk_is_explained_however_it_arrives(error):
 def test_full_disk_that_a_component_has_explained_is_left_as_it_is():
     error = InputError("no space left to push the model")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    assert runs.what_to_tell(error, PATHS) is error
+    assert runs.error_to_print(error, PATHS) is error
 
 
 def test_other_failure_is_left_as_it_is():
     error = ValueError("odd")
-    assert runs.what_to_tell(error, PATHS) is error
+    assert runs.error_to_print(error, PATHS) is error
 
 
 def test_error_for_people_is_told_as_it_is():
@@ -468,13 +469,13 @@ def test_nobody_who_reads_stops_nothing(tmp_path, verbose, pipe):
     program = (
         "import sys\nfrom pathlib import Path\nfrom storage import environment\n"
         "environment.prepare()\nfrom pipeline.logs import captured_output\n"
-        "from pipeline.console import Screen\n"
+        "from pipeline.terminal import Terminal\n"
         f"with captured_output(Path({str(tmp_path / 'run.log')!r}), verbose={verbose}) as people:\n"
         "    for number in range(2000):\n"
-        "        Screen(people).say(f'for people {number}')\n"
+        "        Terminal(people).print(f'for people {number}')\n"
         "        sys.stderr.write('x' * 200 + '\\n')\n"
         "    print('last words')\n"
-        "environment.tell(['an error'])\nenvironment.flush_streams()\nsys.exit(4)"
+        "environment.print_to_stderr(['an error'])\nenvironment.flush_streams()\nsys.exit(4)"
     )
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f'"$0" -c "$1" {pipe}', sys.executable, program],
