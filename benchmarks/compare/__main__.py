@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import command
-from benchmarks.compare import baselines_rating, baselines_retrieval, data, report
+from benchmarks.compare import baselines_kernel, baselines_rating, baselines_retrieval, data, report
 from benchmarks.compare.cache import Cache
 from benchmarks.compare.methods import Method
 from benchmarks.compare.runner import Runner, Say, splits_of
@@ -33,7 +33,11 @@ from sources.names import ML_100K
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BASELINES_PYTHON = ROOT / ".venv-compare" / "bin" / "python"
-BASELINES: tuple[Method, ...] = (*baselines_retrieval.METHODS, *baselines_rating.METHODS)
+BASELINES: tuple[Method, ...] = (
+    *baselines_retrieval.METHODS,
+    *baselines_kernel.METHODS,
+    *baselines_rating.METHODS,
+)
 _BASELINES_STAGE = "--baselines-stage"
 _QUICK_FOLDS = (1, 2)
 _DRAFT = "draft"
@@ -79,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
     folds = {"folds": _QUICK_FOLDS} if options.quick else {}
     runner = Runner(loaded, splits_of(loaded, **folds), cache, options.quick)
     if options.baselines_stage:
-        _run(runner, _wanted(BASELINES, options.only), lambda text: print(text, flush=True))
+        runner.run(_wanted(BASELINES, options.only), lambda text: print(text, flush=True))
         return
     _check_baselines_python(options.only)
     ours = our_methods()
@@ -92,7 +96,7 @@ def main(arguments: Sequence[str]) -> None:
             for methods, what in ((baselines, "baselines"), (mine, "TensorFlow"))
         )
         with _baselines_beside([method.name for method in baselines], arguments, of_baselines):
-            _run(runner, mine, of_ours)
+            runner.run(mine, of_ours)
     _write(runner, (*BASELINES, *ours), options)
 
 
@@ -198,11 +202,6 @@ def _bars() -> Iterator[Callable[[int, str], Say]]:
             return done
 
         yield add
-
-
-def _run(runner: Runner, methods: Sequence[Method], done: Say) -> None:
-    for method in methods:
-        runner.run(method, done)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import scipy.sparse
 
-from benchmarks.compare.data import ML_100K_ONLY, Task, interactions, pairs_of
-from benchmarks.compare.methods import Answer, Asked, Method, Params, grid
+from benchmarks.compare.data import ML_100K_ONLY, Task, interactions
+from benchmarks.compare.methods import Answer, Asked, Method, Params, answer_of_histories, grid
 from benchmarks.compare.protocols import FloatArray
 
 _SEED = 42
@@ -19,7 +17,7 @@ def popularity(task: Task, params: Params) -> Answer:
     """Scores a movie by its number of ratings."""
     counts = np.bincount(task.data.movies[task.fit], minlength=task.data.shape[1])
     scores = np.tile(counts.astype(np.float64), (task.data.shape[0], 1))
-    return _lists(task, lambda held: scores, of_nothing=True)
+    return answer_of_histories(task, lambda held: scores, of_nothing=True)
 
 
 def item_knn(task: Task, params: Params) -> Answer:
@@ -36,7 +34,7 @@ def item_knn(task: Task, params: Params) -> Answer:
     neighbours = min(int(params["neighbours"]), len(similar) - 1)
     weakest = np.partition(similar, -neighbours, axis=1)[:, -neighbours, np.newaxis]
     nearest = np.where(similar >= weakest, similar, 0.0).T
-    return _lists(task, lambda held: np.asarray(held @ nearest))
+    return answer_of_histories(task, lambda held: np.asarray(held @ nearest))
 
 
 def ease(task: Task, params: Params) -> Answer:
@@ -49,7 +47,7 @@ def ease(task: Task, params: Params) -> Answer:
     gram = (held.T @ held).toarray()
     gram[np.diag_indices_from(gram)] += float(params["penalty"])
     weights = _closed_form(gram)
-    return _lists(task, lambda held: np.asarray(held @ weights))
+    return answer_of_histories(task, lambda held: np.asarray(held @ weights))
 
 
 def edlae(task: Task, params: Params) -> Answer:
@@ -60,7 +58,7 @@ def edlae(task: Task, params: Params) -> Answer:
     keep users with many ratings from deciding for all.
     """
     weights = _edlae_weights(task, params)
-    return _lists(task, lambda held: np.asarray(held @ weights))
+    return answer_of_histories(task, lambda held: np.asarray(held @ weights))
 
 
 def prior_and_edlae(task: Task, params: Params) -> Answer:
@@ -71,7 +69,7 @@ def prior_and_edlae(task: Task, params: Params) -> Answer:
     weights = _edlae_weights(task, params)
     prior = _z_scores(np.log1p(interactions(task).getnnz(axis=0).astype(np.float64))[np.newaxis])
     own = float(params["weight"])
-    return _lists(
+    return answer_of_histories(
         task,
         lambda held: prior + own * _z_scores(np.asarray(held @ weights)),
         of_nothing=True,
@@ -122,7 +120,7 @@ def ials(task: Task, params: Params) -> Answer:
     if not task.split.new_users:
         return Answer(Asked(scores=_products(model.user_factors, model.item_factors)))
     everybody = np.arange(task.data.shape[0])
-    return _lists(
+    return answer_of_histories(
         task,
         lambda held: _products(model.recalculate_user(everybody, held), model.item_factors),
     )
@@ -147,32 +145,6 @@ def bpr(task: Task, params: Params) -> Answer:
 
 def _products(users: FloatArray, movies: FloatArray) -> FloatArray:
     return users.astype(np.float64) @ movies.astype(np.float64).T
-
-
-def _lists(
-    task: Task,
-    scores_of: Callable[[scipy.sparse.csr_matrix], FloatArray],
-    *,
-    of_nothing: bool = False,
-) -> Answer:
-    """Returns the answer of a method that knows no time, from what it makes of histories.
-
-    Args:
-      task: at the next visit the histories are what was learned from; of new users they are
-        the movies that they name.
-      scores_of: takes `[users, movies]` 0 or 1, returns scores of that shape.
-      of_nothing: whether it tells movies apart for users who name none.
-    """
-    new_users = task.split.new_users
-    if not new_users:
-        return Answer(Asked(scores=scores_of(interactions(task))))
-    return Answer(
-        new_user={
-            number: scores_of(pairs_of(task.data, each.named))
-            for number, each in new_users.items()
-            if number or of_nothing
-        }
-    )
 
 
 METHODS: tuple[Method, ...] = (

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
+import scipy.sparse
 
 from benchmarks.compare import protocols
-from benchmarks.compare.data import ML_1M, Data, Dataset, Task
+from benchmarks.compare.data import ML_1M, Data, Dataset, Task, interactions, pairs_of
 from benchmarks.compare.protocols import LIST_LENGTH, FloatArray, IntArray
 from metrics import ranking, rating
 from schema.scenarios import (
@@ -138,6 +139,32 @@ def grid(**values: tuple[float | str, ...]) -> tuple[Params, ...]:
     return tuple(
         dict(zip(values, combination, strict=True))
         for combination in itertools.product(*values.values())
+    )
+
+
+def answer_of_histories(
+    task: Task,
+    scores_of: Callable[[scipy.sparse.csr_matrix], FloatArray],
+    *,
+    of_nothing: bool = False,
+) -> Answer:
+    """Returns the answer of a method that knows no time, from what it makes of histories.
+
+    Args:
+      task: at the next visit the histories are what was learned from; of new users they are
+        the movies that they name.
+      scores_of: takes `[users, movies]` 0 or 1, returns scores of that shape.
+      of_nothing: whether it tells movies apart for users who name none.
+    """
+    new_users = task.split.new_users
+    if not new_users:
+        return Answer(Asked(scores=scores_of(interactions(task))))
+    return Answer(
+        new_user={
+            number: scores_of(pairs_of(task.data, each.named))
+            for number, each in new_users.items()
+            if number or of_nothing
+        }
     )
 
 

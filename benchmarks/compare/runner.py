@@ -21,6 +21,8 @@ NEW_USER_FOLDS, NEW_USER_FOLDS_1M = 5, 2
 TIMELINE_SHARES = (0.6, 0.7, 0.8)
 """Shares of all ratings after which the tests by global time begin: one T alone proves little."""
 
+_BY_TIME, _NEW_USERS, _OTHERS, _LAST = range(1, 5)
+
 Say = Callable[[str], None]
 
 
@@ -72,11 +74,19 @@ def _new_users(data: Data, folds: int) -> tuple[Split, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A measurement on test, and the split whose validation chose the values for it."""
+    """A measurement on test.
+
+    Attributes:
+      split: whose test is measured.
+      chosen_on: the split whose validation chose the values.
+      seed: put into the values; None: the method has no seed.
+      rank: measurements of a lower rank come first, whatever the method.
+    """
 
     split: Split
     chosen_on: Split
     seed: int | None
+    rank: int = 0
 
 
 class Runner:
@@ -104,23 +114,24 @@ class Runner:
         if self.data.name not in method.datasets:
             return []
         main = self.splits.main
-        seeds: tuple[int | None, ...] = method.seeds or (None,)
-        of_new = [Step(fold, main, seeds[0]) for fold in self.splits.new_users]
+        first, *further = method.seeds or (None,)
+        of_new = [Step(fold, main, first, _NEW_USERS) for fold in self.splits.new_users]
         if method.new_users is None:
             return of_new
-        steps = [Step(main, main, seed) for seed in seeds]
+        steps = [Step(main, main, first), *(Step(main, main, seed, _LAST) for seed in further)]
         if method.only_main:
             return steps
-        if method.new_users:
-            steps += of_new
-        steps += [Step(other, main, seeds[0]) for other in self.splits.others]
         if method.kind != "rating":
             for split in self.splits.by_time:
-                of_split = seeds if self.data.name == ML_100K else seeds[:1]
-                steps += [Step(split, split, seed) for seed in of_split]
+                steps.append(Step(split, split, first, _rank_by_time(split)))
+                if self.data.name == ML_100K:
+                    steps += [Step(split, split, seed, _LAST) for seed in further]
+        if method.new_users:
+            steps += of_new
+        steps += [Step(other, main, first, _OTHERS) for other in self.splits.others]
         if method.kind != "retrieval":
-            steps += [Step(fold, main, seeds[0]) for fold in self.splits.folds]
-        return steps
+            steps += [Step(fold, main, first, _OTHERS) for fold in self.splits.folds]
+        return sorted(steps, key=lambda step: step.rank)
 
     def grid(self, method: Method) -> tuple[Params, ...]:
         """Returns the values that are tried."""
@@ -133,18 +144,20 @@ class Runner:
         choices = len({step.chosen_on.name for step in steps}) if tried > 1 else 0
         return len(steps) + choices * tried
 
-    def run(self, method: Method, done: Say) -> None:
-        """Measures everything about a method.
+    def run(self, methods: Sequence[Method], done: Say) -> None:
+        """Measures everything about some methods, what matters most of all of them first.
 
         Args:
-          method: the method.
+          methods: the methods.
           done: called after each measurement with what it was.
         """
-        choices: dict[str, Params] = {}
-        for step in self.steps(method):
-            if step.chosen_on.name not in choices:
-                choices[step.chosen_on.name] = self._choose(method, step.chosen_on, done)
-            params = dict(choices[step.chosen_on.name])
+        choices: dict[tuple[str, str], Params] = {}
+        planned = [(method, step) for method in methods for step in self.steps(method)]
+        for method, step in sorted(planned, key=lambda one: one[1].rank):
+            key = (method.name, step.chosen_on.name)
+            if key not in choices:
+                choices[key] = self._choose(method, step.chosen_on, done)
+            params = dict(choices[key])
             if step.seed is not None:
                 params["seed"] = step.seed
             self._measure(method, step.split, TEST, params)
@@ -211,6 +224,10 @@ class Runner:
         )
         self._cache.keep(method, record)
         return record
+
+
+def _rank_by_time(split: Split) -> int:
+    return _OTHERS if split.name == protocols.PIPELINE_NAMES["leave-one-out"] else _BY_TIME
 
 
 def _best(method: Method, records: Sequence[Record]) -> Record:
