@@ -54,9 +54,9 @@ METHODS: tuple[Method, ...] = (
         "Kernel regression over users",
         "retrieval",
         kernel_regression,
-        grid(order=(0, 1), penalty=(0.3, 1.0, 3.0, 10.0, 30.0, 100.0)),
+        grid(order=(0, 1), penalty=(0.3, 1.0, 2.0, 3.0, 5.0, 10.0)),
         {"order": 1, "penalty": 10.0},
-        grid_1m=grid(order=(0, 1), penalty=(3.0, 10.0, 30.0, 100.0)),
+        grid_1m=grid(order=(0, 1), penalty=(1.0, 3.0, 10.0, 30.0)),
         new_users=True,
     ),
 )

@@ -23,7 +23,7 @@ def nothing(text):
 def tables(bench, *methods):
     runner = bench.runner()
     for method in methods:
-        runner.run(method, nothing)
+        runner.run([method], nothing)
     return {table.title: table for table in report.make_tables(runner, methods)}
 
 

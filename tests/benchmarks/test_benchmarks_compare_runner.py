@@ -29,7 +29,7 @@ def test_values_are_chosen_on_validation_whatever_test_says(bench):
 
     method = bench.method(answer=answer, grid=grid(value=("b", "a")), kind="rating")
     runner = bench.runner()
-    runner.run(method, nothing)
+    runner.run([method], nothing)
     assert runner.chosen(method, main) == {"value": "a"}
     results = list(runner.results(method))
     assert {record.params["value"] for _, record in results} == {"a"}
@@ -37,7 +37,7 @@ def test_values_are_chosen_on_validation_whatever_test_says(bench):
 
 
 def test_choosing_sees_no_line_of_the_test(bench):
-    bench.runner().run(bench.method(grid=grid(off=(0.0, 1.0)), kind="both"), nothing)
+    bench.runner().run([bench.method(grid=grid(off=(0.0, 1.0)), kind="both")], nothing)
     tried = [task for task, _ in bench.asked if not np.array_equal(task.ask, task.split.test)]
     assert len(tried) == 2 * 2  # two values, on the shuffle and on the split by time
     for task in tried:
@@ -47,7 +47,7 @@ def test_choosing_sees_no_line_of_the_test(bench):
 
 
 def test_final_fit_takes_all_but_the_test_and_each_test_is_asked_once(bench):
-    bench.runner().run(bench.method(grid=grid(off=(0.0, 1.0)), kind="both"), nothing)
+    bench.runner().run([bench.method(grid=grid(off=(0.0, 1.0)), kind="both")], nothing)
     tests = [task for task, _ in bench.asked if np.array_equal(task.ask, task.split.test)]
     names = [task.split.name for task in tests]
     assert names == ["shuffle 42", "shuffle 7", "last 20 % of each user"] + [
@@ -64,13 +64,13 @@ def test_final_fit_takes_all_but_the_test_and_each_test_is_asked_once(bench):
 def test_a_method_is_not_asked_for_what_it_does_not_do(bench, kind, without):
     scores = np.zeros(bench.loaded.shape)
     answer = None if kind == "rating" else (lambda task, params: Answer(Asked(scores=scores)))
-    bench.runner().run(bench.method(answer=answer, kind=kind), nothing)
+    bench.runner().run([bench.method(answer=answer, kind=kind)], nothing)
     assert bench.asked
     assert not of_split(bench, without)
 
 
 def test_splits_of_choices_are_measured_with_every_seed_and_others_with_the_first(bench):
-    bench.runner().run(bench.method(seeds=(5, 6, 7), kind="both"), nothing)
+    bench.runner().run([bench.method(seeds=(5, 6, 7), kind="both")], nothing)
     for name in ("shuffle 42", "last 20 % of each user"):
         assert [params["seed"] for _, params in of_split(bench, name)] == [5, 6, 7]
     for name in ("shuffle 7", "u1", "u5"):
@@ -79,10 +79,10 @@ def test_splits_of_choices_are_measured_with_every_seed_and_others_with_the_firs
 
 def test_what_was_measured_is_not_measured_again(bench):
     method = bench.method(grid=grid(off=(0.0, 1.0)))
-    bench.runner().run(method, nothing)
+    bench.runner().run([method], nothing)
     before = len(bench.asked)
     again = bench.runner()
-    again.run(method, nothing)
+    again.run([method], nothing)
     assert len(bench.asked) == before
     assert again.complete(method)
 
@@ -97,10 +97,10 @@ def test_an_interrupted_run_goes_on_where_it_was(bench):
 
     method = bench.method(answer=interrupted, grid=grid(off=(0.0, 1.0)))
     with pytest.raises(KeyboardInterrupt):
-        bench.runner().run(method, nothing)
+        bench.runner().run([method], nothing)
     assert not bench.runner().complete(method)
     done = []
-    bench.runner().run(method, done.append)
+    bench.runner().run([method], done.append)
     # The one that was interrupted is the only one that was begun twice.
     assert len(bench.asked) == whole + 1
     assert len(done) == whole
@@ -121,7 +121,7 @@ def test_an_interrupted_run_goes_on_where_it_was(bench):
 def test_a_damaged_measurement_counts_as_none(bench, damage, of):
     method = bench.method()
     runner = bench.runner()
-    runner.run(method, nothing)
+    runner.run([method], nothing)
     expected = [record.metrics for _, record in runner.results(method)]
     victim = sorted(bench.folder.glob("*.json"))[0]
     kept = json.loads(victim.read_text())
@@ -130,14 +130,14 @@ def test_a_damaged_measurement_counts_as_none(bench, damage, of):
         victim.with_suffix(of).write_text(damage)
     assert not runner.complete(method)
     bench.asked.clear()
-    runner.run(method, nothing)
+    runner.run([method], nothing)
     assert [task.split.name for task, _ in bench.asked] == [kept["split"]]
     assert [record.metrics for _, record in runner.results(method)] == expected
 
 
 def test_other_data_is_measured_anew(bench, tmp_path, monkeypatch):
     method = bench.method()
-    bench.runner().run(method, nothing)
+    bench.runner().run([method], nothing)
     monkeypatch.setenv(data.DATA_VARIABLE, str(write_files(tmp_path / "other", seed=2)))
     other = Bench(data.load(), bench.folder)
     assert not list(other.runner().results(method))
@@ -147,7 +147,7 @@ def test_changed_code_is_measured_anew(bench):
     def method(version):
         return bench.method(more_source=lambda: version)
 
-    bench.runner().run(method("one"), nothing)
+    bench.runner().run([method("one")], nothing)
     assert bench.runner().complete(method("one"))
     assert not list(bench.runner().results(method("two")))
 
@@ -157,14 +157,14 @@ def test_a_figure_that_is_not_a_number_stops_the_comparison(bench):
         return Answer(Asked(ratings=np.full(len(task.ask), np.nan)))
 
     with pytest.raises(ValueError, match="The method with .* gave .*nan"):
-        bench.runner().run(bench.method(answer=broken), nothing)
+        bench.runner().run([bench.method(answer=broken)], nothing)
     assert not list(bench.folder.glob("*"))
 
 
 def test_progress_counts_what_is_measured(bench):
     method = bench.method(grid=grid(off=(0.0, 1.0, 2.0)), kind="both", seeds=(1, 2))
     done = []
-    bench.runner().run(method, done.append)
+    bench.runner().run([method], done.append)
     assert len(done) == bench.runner().size(method) == len(bench.asked)
     assert done[0] == "The method: choice 1 of 3 on shuffle 42"
     assert done[3] == "The method: test on shuffle 42"
@@ -172,7 +172,7 @@ def test_progress_counts_what_is_measured(bench):
 
 def test_quick_tries_the_quick_values_alone(bench):
     method = bench.method(grid=grid(off=(0.0, 1.0)), quick={"off": 0.5})
-    bench.runner(quick=True).run(method, nothing)
+    bench.runner(quick=True).run([method], nothing)
     assert {params["off"] for _, params in bench.asked} == {0.5}
 
 
