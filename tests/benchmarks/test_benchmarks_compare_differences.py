@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.compare import baselines_retrieval, differences, protocols
+from benchmarks.compare import baselines_kernel, baselines_retrieval, differences, protocols
 from benchmarks.compare.data import Task
 from benchmarks.compare.methods import Answer, Asked, measure
 from metrics import ranking, rating
@@ -74,10 +74,13 @@ def new_users(bench):
 
 
 def method_of(name):
-    return next(method for method in baselines_retrieval.METHODS if method.name == name)
+    methods = (*baselines_retrieval.METHODS, *baselines_kernel.METHODS)
+    return next(method for method in methods if method.name == name)
 
 
-@pytest.mark.parametrize("name", ["popularity", "itemknn", "ease", "edlae", "prior_edlae"])
+@pytest.mark.parametrize(
+    "name", ["popularity", "itemknn", "ease", "edlae", "prior_edlae", "kernel"]
+)
 def test_lists_of_somebody_new_follow_from_the_movies_that_they_name(new_users, name):
     method = method_of(name)
     answer = method.run(new_users, method.quick)

@@ -256,7 +256,7 @@ def test_files_hold_the_same_tables(bench, ours, tmp_path):
 
 
 def test_the_report_of_a_run_shows_the_tables(bench, ours, tmp_path):
-    bench.runner().run(ours, nothing)
+    bench.runner().run([ours], nothing)
     report.write(tmp_path, bench.runner(), [ours])
     sources = types.SimpleNamespace(results=tmp_path / report.JSON, dataset={"name": "ml-100k"})
     shown = list(evaluation._comparison(types.SimpleNamespace(sources=sources)))

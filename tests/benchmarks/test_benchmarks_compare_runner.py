@@ -50,7 +50,7 @@ def test_final_fit_takes_all_but_the_test_and_each_test_is_asked_once(bench):
     bench.runner().run([bench.method(grid=grid(off=(0.0, 1.0)), kind="both")], nothing)
     tests = [task for task, _ in bench.asked if np.array_equal(task.ask, task.split.test)]
     names = [task.split.name for task in tests]
-    assert names == ["shuffle 42", "shuffle 7", "last 20 % of each user"] + [
+    assert names == ["shuffle 42", "last 20 % of each user", "shuffle 7"] + [
         f"u{fold}" for fold in range(1, 6)
     ]
     for task in tests:
@@ -75,6 +75,19 @@ def test_splits_of_choices_are_measured_with_every_seed_and_others_with_the_firs
         assert [params["seed"] for _, params in of_split(bench, name)] == [5, 6, 7]
     for name in ("shuffle 7", "u1", "u5"):
         assert [params["seed"] for _, params in of_split(bench, name)] == [5]
+
+
+def test_the_first_split_of_all_methods_comes_first_and_further_seeds_come_last(bench):
+    methods = [bench.method("a", seeds=(5, 6), kind="both"), bench.method("b", kind="both")]
+    done = []
+    bench.runner().run(methods, done.append)
+    assert done[:4] == [
+        f"The {name}: test on {split}"
+        for split in ("shuffle 42", "last 20 % of each user")
+        for name in ("a", "b")
+    ]
+    further = [params.get("seed") == 6 for _, params in bench.asked]
+    assert further == [False] * (len(further) - 2) + [True, True]
 
 
 def test_what_was_measured_is_not_measured_again(bench):
