@@ -11,8 +11,11 @@ unfinished=.venv/setup-unfinished
 
 say() { printf '%s\n' "$*" >&2; }
 
-# The folder counts too: an editable install holds its absolute path.
-fingerprint() { { cat "requirements/$1.txt" setup.py && pwd; } | cksum; }
+# The folder counts too: an editable install holds its absolute path. Of pyproject.toml only what
+# describes the package counts.
+fingerprint() {
+    { cat "requirements/$1.txt" setup.py && sed '/^# --- Settings/q' pyproject.toml && pwd; } | cksum
+}
 
 current() { [ "$(cat ".venv/setup-$1.stamp" 2>/dev/null)" = "$(fingerprint "$1")" ]; }
 

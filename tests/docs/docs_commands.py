@@ -17,6 +17,7 @@ _HISTORY = ROOT / "CHANGELOG.md"
 PAGES = (*sorted({*ROOT.glob("*.md")} - {_HISTORY}), *sorted((ROOT / "docs").rglob("*.md")))
 """All but the changelog, whose commands are those of the release it writes about."""
 PYTHON = ".venv/bin/python"
+SETUP = (ROOT / "requirements" / "setup_env.sh").read_text(encoding="utf-8")
 
 NOT_COMMANDS = frozenset({"text", "json", "nginx", "caddy", "yaml", "toml", "http", "html", "csv"})
 """Languages of fenced blocks that nobody types into a shell."""
@@ -216,8 +217,10 @@ class Checkout:
                 (here / packages / entry.name).symlink_to(entry)
         (here / packages / "project.pth").write_text(f"{self.root}\n")
         for kind in ("runtime", "dev"):
-            stamp = f".venv/setup-{kind}.stamp"
-            self.shell(f"{{ cat requirements/{kind}.txt setup.py && pwd; }} | cksum >{stamp}")
+            fingerprint = re.search(r"^fingerprint\(\) \{.*?^\}$", SETUP, re.MULTILINE | re.DOTALL)[
+                0
+            ]
+            self.shell(f"{fingerprint}\nfingerprint {kind} >.venv/setup-{kind}.stamp")
 
     def shell(self, text: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Runs a command in a shell that has nothing activated and knows no variables."""

@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
+VERSION = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
 TOP_LEVEL = (
     "components",
     "metrics",
@@ -101,7 +102,15 @@ def test_dev_lock_is_the_runtime_lock_and_more():
 def sources(tmp_path_factory):
     """A copy of what git would give a fresh clone, for builds that write beside setup.py."""
     copy = tmp_path_factory.mktemp("sources")
-    files = ("setup.py", "preflight.py", "pyproject.toml", "MANIFEST.in")
+    files = (
+        "setup.py",
+        "preflight.py",
+        "pyproject.toml",
+        "MANIFEST.in",
+        "README.md",
+        "LICENSE",
+        "NOTICE",
+    )
     for name in (*files, "requirements", *TOP_LEVEL):
         source = ROOT / name
         if source.is_dir():
@@ -132,7 +141,7 @@ def test_every_folder_with_modules_is_a_package():
         for path in (ROOT / top).rglob("*.py")
         if not (path.parent / "__init__.py").exists()
     }
-    assert bare == set(), "setup.py packs folders with an __init__.py only"
+    assert bare == set(), "pyproject.toml packs folders with an __init__.py only"
 
 
 def test_no_data_file_has_an_ending_setup_does_not_pack():
@@ -142,7 +151,7 @@ def test_no_data_file_has_an_ending_setup_does_not_pack():
         for path in (ROOT / top).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     } - package_files(ROOT)
-    assert stray == set(), "add the ending to DATA_FILES in setup.py and to this test"
+    assert stray == set(), "add the ending to package-data in pyproject.toml and to this test"
 
 
 def test_wheel_built_from_sdist_contains_everything(sources, tmp_path):
@@ -157,7 +166,7 @@ def test_wheel_built_from_sdist_contains_everything(sources, tmp_path):
         sys.executable, "setup.py", "-q", "bdist_wheel", "-d", tmp_path / "wheel", cwd=unpacked
     )
     assert built.returncode == 0, built.stderr
-    (wheel,) = (tmp_path / "wheel").glob("movielens_tfx_recommender-0.1.0-*.whl")
+    (wheel,) = (tmp_path / "wheel").glob(f"movielens_tfx_recommender-{VERSION}-*.whl")
     with zipfile.ZipFile(wheel) as packed:
         names = set(packed.namelist())
         (metadata,) = (name for name in names if name.endswith("/METADATA"))
@@ -165,6 +174,8 @@ def test_wheel_built_from_sdist_contains_everything(sources, tmp_path):
     assert {"preflight.py", *package_files(sources)} <= names
     assert "schema/data/packed.csv" in names
     assert re.search(r"Requires-Python: (>=3.10,<3.11|<3.11,>=3.10)\n", about)
+    assert "License-Expression: Apache-2.0\n" in about
+    assert {"LICENSE", "NOTICE"} <= {Path(name).name for name in names}
     for requirement in by_hand("runtime"):
         assert f"Requires-Dist: {requirement.split('=')[0].split('<')[0].split('>')[0]}" in about
     assert re.search(r"Requires-Dist: pytest.*extra == .dev.", about)
@@ -346,7 +357,8 @@ class Project:
         self.stubs = folder / "stubs"
         self.asked = folder / "asked"
         shutil.copytree(REQUIREMENTS, self.root / "requirements")
-        shutil.copy(ROOT / "setup.py", self.root)
+        for name in ("setup.py", "pyproject.toml"):
+            shutil.copy(ROOT / name, self.root)
         self.check_imports("")
         self.uv("exit 0")
 
@@ -401,13 +413,21 @@ def test_dev_set_up_upgrades_in_place_and_serves_both(project):
     assert project.installed == []
 
 
-@pytest.mark.parametrize("changed", ["requirements/runtime.txt", "setup.py"])
+@pytest.mark.parametrize("changed", ["requirements/runtime.txt", "setup.py", "pyproject.toml"])
 def test_a_changed_lock_or_package_is_installed(project, changed):
     project.set_up()
-    with (project.root / changed).open("a") as file:
-        file.write("# changed\n")
+    path = project.root / changed
+    path.write_text(f"# changed\n{path.read_text()}")
     project.set_up()
     assert project.installed == ["runtime.txt", "."]
+
+
+def test_other_settings_of_the_checks_install_nothing(project):
+    project.set_up()
+    with (project.root / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    project.set_up()
+    assert project.installed == []
 
 
 def test_a_moved_checkout_is_installed_again(project):
