@@ -66,6 +66,8 @@ compare: setup ## measure baselines and ours, write docs/results.md (an hour; AR
 docs: ## build the documentation as a site that works offline, site/index.html; broken links fail
 	@sh requirements/setup_extra.sh docs
 	@.venv-docs/bin/python -m mkdocs build --quiet --strict $(ARGS)
+	@! grep -rn --include='*.html' -E '<(script|img|link)[^>]+(src|href)="?https?:' site || \
+		{ echo "These pages load something from the network."; exit 1; }
 	@echo "file://$(CURDIR)/site/index.html"
 
 ci: ## what CI runs: set-up, lint, every test, and the pipeline twice where there is MOVIELENS_DIR
