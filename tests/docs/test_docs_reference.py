@@ -12,7 +12,8 @@ import serving.batch.options
 import serving.cli
 from pipeline.summary import EXIT_CODES, Summary
 
-REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "docs" / "reference"
 
 
 def page(name):
@@ -55,3 +56,11 @@ def test_every_key_of_summary_json_has_a_row():
     )
     keys = {field.name for field in dataclasses.fields(Summary)} - {"schema_version"}
     assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == keys
+
+
+def test_every_benchmark_has_a_row():
+    rows = first_cells(section(page("command-line.md"), "Benchmarks"))
+    named = re.findall(r"-m benchmarks\.(\w+)", rows)
+    files = (ROOT / "benchmarks").glob("*.py")
+    programs = (file.stem for file in files if '"__main__"' in file.read_text(encoding="utf-8"))
+    assert sorted(named) == sorted({*programs, "compare"})
