@@ -6,11 +6,12 @@ import argparse
 import contextlib
 import signal
 from collections.abc import Sequence
+from typing import Any
 
 from components.names import SPLIT_METHODS
 from pipeline.config import INVALID_ZIPS, MODELS, RunConfig
 from sources.cleaning_log import DEFAULT_MAX_LOSS
-from sources.errors import PipelineError
+from sources.errors import InputError, PipelineError
 from sources.names import DATASET_CHOICES
 from storage import environment
 from storage.errors import PathError
@@ -58,10 +59,11 @@ def _parser() -> argparse.ArgumentParser:
         "ml-100k: real data or nothing; sample: generated",
     )
     add(
-        "--data-dir",
-        metavar="DIR",
-        help="folder of raw files in MovieLens-100K's formats",
+        "--data",
+        metavar="PATH",
+        help="your data: a folder or zip file (MovieLens formats)",
     )
+    add("--data-dir", help=argparse.SUPPRESS)  # the former name of --data
     add(
         "--data-name",
         metavar="NAME",
@@ -160,11 +162,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment.flush_streams()
 
 
+def _rename_data_dir(options: dict[str, Any]) -> None:
+    """Takes --data-dir as --data, with a warning.
+
+    Raises:
+      InputError: both are given.
+    """
+    former = options.pop("data_dir")
+    if former is None:
+        return
+    if options["data"] is not None:
+        raise InputError(
+            "--data-dir is the former name of --data, and both are given",
+            action="leave --data-dir out",
+        )
+    environment.print_to_stderr(["Warning: --data-dir is now --data; use the new name."])
+    options["data"] = former
+
+
 def _main(arguments: Sequence[str] | None) -> int:
     options = vars(_parser().parse_args(arguments))
     options["cache"] = not options.pop("no_cache")
     try:
-        for name in ("data_dir", "metadata_dir", "output_dir"):
+        _rename_data_dir(options)
+        for name in ("data", "metadata_dir", "output_dir"):
             if options[name] is not None:
                 options[name] = local_path(options[name], f"--{name.replace('_', '-')}")
         config = RunConfig(**options)

@@ -39,7 +39,7 @@ class RunConfig:
 
     Attributes:
       dataset: where the data comes from.
-      data_dir: folder of raw files, if named.
+      data: folder, zip file or file of a data set, if named.
       metadata_dir: folder of The Movies Dataset, if named.
       output_dir: everything a run makes lies under it.
       data_name: name of somebody's own data; None: that recorded before, or one made from the
@@ -65,7 +65,7 @@ class RunConfig:
     """
 
     dataset: DatasetChoice = AUTO
-    data_dir: Path | None = None
+    data: Path | None = None
     data_name: str | None = None
     metadata_dir: Path | None = None
     output_dir: Path = Path("output")
@@ -136,7 +136,7 @@ class RunConfig:
             )
         self._check_data_name()
         for option, path in (
-            ("--data-dir", self.data_dir),
+            ("--data", self.data),
             ("--metadata-dir", self.metadata_dir),
             ("--output-dir", self.output_dir),
         ):
@@ -156,18 +156,18 @@ class RunConfig:
         if self.given_data is None:
             raise InputError(
                 "--data-name names data of your own, but no data is given",
-                expected=f"--data-dir, or ${DATA_VARIABLE} in the environment",
+                expected=f"--data, or ${DATA_VARIABLE} in the environment",
                 found="neither" if self.dataset != SAMPLE else "--dataset sample",
                 action="give the data's folder, or leave --data-name out",
             )
 
     @property
     def given_data(self) -> Path | None:
-        """The folder of data that the user named, as they named it; None if they did not."""
+        """The data that the user named, as they named it; None if they did not."""
         if self.dataset == SAMPLE:
             return None
-        if self.data_dir is not None:
-            return self.data_dir
+        if self.data is not None:
+            return self.data
         value = os.environ.get(DATA_VARIABLE)
         return Path(value) if value else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import os
 import shutil
@@ -18,9 +19,14 @@ from pipeline import summary as summaries
 from pipeline.config import Model, OutputPaths, RunConfig
 from pipeline.logs import captured_output
 from pipeline.terminal import Terminal
+from schema.features import DIRECTOR, MOVIELENS, STAR, FeatureTable
+from schema.features import Kind as FeatureKind
 from sources import download, files, metadata, progress, source
+from sources.archive import is_archive
+from sources.detect import detect, open_adapter
 from sources.errors import InputError, PipelineError
-from sources.names import DATA_VARIABLE, ML_100K
+from sources.names import CUSTOM, DATA_VARIABLE, ML_100K
+from sources.spec import DatasetSpec
 from storage import environment
 from storage import paths as storage
 from storage.errors import FULL_DISK, PathError
@@ -78,11 +84,12 @@ def _check_folders(config: RunConfig) -> None:
             storage.local_path(os.environ[variable], f"${variable}")
     for path, name in ((config.paths.root, "--output-dir"), (_PROJECT, "the project's folder")):
         storage.refuse_unreadable_name(path, name)
-    data_dir, metadata_dir = source.given_folders(
-        dataset=config.dataset, data_dir=config.data_dir, metadata_dir=config.metadata_dir
+    data, metadata_dir = source.given_paths(
+        dataset=config.dataset, data=config.data, metadata_dir=config.metadata_dir
     )
-    if data_dir is not None:
-        files.check_files(data_dir)
+    # A zip file is unpacked into the output folder, once that is claimed.
+    if data is not None and not is_archive(data):
+        detect(data, config.paths.root).check()
     if metadata_dir is not None:
         metadata.check_metadata_files(metadata_dir)
 
@@ -130,7 +137,7 @@ def _run(
     with progress.progress_bar(terminal.console) as bar:
         data = source.resolve_source(
             dataset=config.dataset,
-            data_dir=config.data_dir,
+            data=config.data,
             metadata_dir=config.metadata_dir,
             output_dir=paths.root,
             seed=config.sample_seed,
@@ -139,7 +146,7 @@ def _run(
             progress=bar,
         )
     summary.describe_data(data)
-    files.check_files(data.data_dir)
+    open_adapter(data.format, data.data_dir).check()
     if data.metadata_dir is not None:
         metadata.check_metadata_files(data.metadata_dir)
     _introduce(data, terminal)
@@ -218,14 +225,50 @@ def _report_page(
 
 
 def _introduce(data: source.DataSource, terminal: Terminal) -> None:
+    adapter = open_adapter(data.format, data.data_dir)
     terminal.print(f"Data: {data.name} ({data.source}), {data.data_dir}")
+    spec = adapter.spec
+    if data.name == CUSTOM:
+        terminal.print(f"Format: {spec.title}, ratings {spec.features.scale.describe()}")
+    if adapter.users_file not in adapter.formats:
+        terminal.print("Users: this data has no ages, genders, occupations or zip codes of users")
     if data.metadata_dir:
         terminal.print(f"Movie metadata: {data.metadata_dir}")
     else:
         terminal.print("Movie metadata: none, so directors and lead actors are unknown")
     if data.name == ML_100K:
         terminal.print(download.LICENCE_NOTE, style="dim")
+    elif data.name == CUSTOM:
+        terminal.print(f"If this is {spec.title} of GroupLens: {spec.licence}.", style="dim")
     terminal.print()
+
+
+def features_of(spec: DatasetSpec, *, with_metadata: bool) -> FeatureTable:
+    """Returns the features of a run: without film metadata, director and lead actor are absent.
+
+    MovieLens-100K keeps both, as "unknown", so that its models stay comparable with earlier ones.
+    """
+    if with_metadata or spec.name == ML_100K:
+        return spec.features
+    absent = (DIRECTOR, STAR)
+    return FeatureTable(tuple(one for one in spec.features.features if one not in absent))
+
+
+def _schema_file(features: FeatureTable, paths: OutputPaths) -> Path:
+    """Returns the curated schema; that of other features is made from it, in the output folder."""
+    from pipeline.pipeline import SCHEMA_FILE
+    from schema.generate import schema_of
+
+    if features == MOVIELENS:
+        return SCHEMA_FILE
+    text = schema_of(features, SCHEMA_FILE.read_text(encoding="utf-8"))
+    # TFX takes the path for the content: another schema has another name.
+    digest = hashlib.blake2b(text.encode("utf-8"), digest_size=4).hexdigest()
+    path = paths.root / "data" / f"schema-{digest}.pbtxt"
+    path.parent.mkdir(exist_ok=True)
+    with storage.publish_file(path) as target:
+        target.write(text.encode("utf-8"))
+    return path
 
 
 def _pipeline_config(
@@ -238,7 +281,8 @@ def _pipeline_config(
     from pipeline.thresholds import thresholds_for
     from trainer.config import TrainConfig, TrainerConfig, TunerConfig
 
-    digest = files.file_digest(data.data_dir, files.FILES)
+    adapter = open_adapter(data.format, data.data_dir)
+    digest = files.file_digest(data.data_dir, adapter.formats)
     if data.metadata_dir is not None:
         digest += files.file_digest(data.metadata_dir, metadata.FILES)
     train = TrainConfig(seed=config.seed)
@@ -248,6 +292,13 @@ def _pipeline_config(
     if config.tune_trials is not None:
         tuner = dataclasses.replace(tuner, trials=config.tune_trials)
     data_dir = data.data_dir.resolve()
+    features = features_of(adapter.spec, with_metadata=data.metadata_dir is not None)
+    if config.invalid_zip == "drop" and not features.of_kind(FeatureKind.ZIP_CODE):
+        raise InputError(
+            "--invalid-zip drop is given, but this data has no zip codes",
+            file=str(data.data_dir),
+            action="leave --invalid-zip out",
+        )
     example_gen = ExampleGenOptions(
         metadata_dir=str(data.metadata_dir.resolve()) if data.metadata_dir else None,
         split=config.split,
@@ -255,6 +306,8 @@ def _pipeline_config(
         invalid_zip=config.invalid_zip,
         content_digest=digest,
         max_loss=config.max_loss,
+        format=data.format,
+        features=features,
     )
     kind = kinds.kind_of(config, data, paths, lambda: first_split_time(data_dir, example_gen))
     return PipelineConfig(
@@ -270,6 +323,7 @@ def _pipeline_config(
         thresholds=thresholds_for(data.name, config.split),
         paths=paths,
         cache=config.cache,
+        schema_file=_schema_file(features, paths),
     )
 
 

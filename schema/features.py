@@ -12,7 +12,7 @@ import dataclasses
 import enum
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 FEATURES_KEY = "features"
 """Where the table, as JSON text, is in the `custom_config` of a component."""
@@ -65,6 +65,9 @@ class Feature:
       min_ratings: a value is in the vocabulary from this many training ratings on.
       sliced: whether the evaluation has results for each of its values.
       label: what the report calls it, in the singular; empty: `stem` or `name`, with spaces.
+      low: of a rating: the least value of its scale; None: `RATING_MIN`.
+      high: of a rating: the greatest value of its scale; None: `RATING_MAX`.
+      step: of a rating: the difference of neighbouring values; None: any value between the ends.
     """
 
     name: str
@@ -78,6 +81,9 @@ class Feature:
     min_ratings: int = 0
     sliced: bool = False
     label: str = ""
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
 
     @property
     def key(self) -> str:
@@ -106,6 +112,25 @@ A number that is not known (no age, no release date) is a missing value, never a
 
 RATING_MIN, RATING_MAX = 1.0, 5.0
 """The scale of MovieLens's stars (README of ml-100k)."""
+
+
+class RatingScale(NamedTuple):
+    """The values that a rating can have.
+
+    Attributes:
+      low: the least.
+      high: the greatest.
+      step: the difference of neighbouring values; None: any value between the ends.
+    """
+
+    low: float
+    high: float
+    step: float | None = None
+
+    def describe(self) -> str:
+        """Returns the scale in words, such as "1 to 5 in steps of 1"."""
+        steps = "" if self.step is None else f" in steps of {self.step:g}"
+        return f"{self.low:g} to {self.high:g}{steps}"
 
 
 def names(features: Iterable[Feature]) -> tuple[str, ...]:
@@ -183,6 +208,21 @@ class FeatureTable:
     def rating(self) -> Feature:
         """The label; a ValueError where the data has none."""
         return self._one("rating", Kind.RATING, Owner.LABEL)
+
+    @property
+    def has_rating(self) -> bool:
+        """Whether the data has ratings."""
+        return bool(self.of_kind(Kind.RATING))
+
+    @property
+    def scale(self) -> RatingScale:
+        """The scale of the ratings; a ValueError where the data has none."""
+        rating = self.rating
+        return RatingScale(
+            RATING_MIN if rating.low is None else rating.low,
+            RATING_MAX if rating.high is None else rating.high,
+            rating.step,
+        )
 
     @property
     def timestamp(self) -> Feature:
@@ -272,6 +312,13 @@ def _check(feature: Feature) -> None:
             f"{'lists of values' if kind is Kind.TAGS else 'one value'}; "
             f"received multivalued={feature.multivalued}"
         )
+    ends = (feature.low, feature.high, feature.step)
+    if kind is not Kind.RATING and ends != (None, None, None):
+        raise ValueError(f"expected a scale of ratings alone; received {name} of kind {kind.value}")
+    if feature.low is not None and feature.high is not None and not feature.low < feature.high:
+        raise ValueError(
+            f"expected a scale of {name} that rises; received {feature.low:g} to {feature.high:g}"
+        )
     if feature.optional and feature.is_model_input and kind not in (Kind.AGE, Kind.YEAR):
         raise ValueError(
             f"expected {name}, of kind {kind.value}, in every row; received optional=True: "
@@ -339,7 +386,11 @@ WORD_MIN_RATINGS = 20
 
 USER_ID = Feature("user_id", Owner.USER, Kind.ID, "string")
 MOVIE_ID = Feature("movie_id", Owner.MOVIE, Kind.ID, "string")
-RATING = Feature("user_rating", Owner.LABEL, Kind.RATING, "float32")
+RATING = Feature(
+    "user_rating", Owner.LABEL, Kind.RATING, "float32", low=RATING_MIN, high=RATING_MAX, step=1.0
+)
+HALF_STARS = dataclasses.replace(RATING, low=0.5, step=0.5)
+"""The rating of the releases of MovieLens from 10M on."""
 TIMESTAMP = Feature("timestamp", Owner.CONTEXT, Kind.TIME, "int64")
 POSITION = Feature("position", Owner.CONTEXT, Kind.POSITION, "int64")
 """For data whose files list each user's ratings in the order in which they were given."""

@@ -18,6 +18,7 @@ NON_NUMERIC_AGE = "non-numeric age"
 NON_NUMERIC_RATING = "non-numeric rating"
 NON_NUMERIC_TIMESTAMP = "non-numeric timestamp"
 BAD_GENRE_FLAG = "genre flag is neither 0 nor 1"
+BAD_OCCUPATION = "unknown occupation code"
 AGE_RANGE = "age out of range"
 RATING_RANGE = "rating out of range"
 TIMESTAMP_RANGE = "timestamp out of range"
@@ -40,7 +41,7 @@ CHARACTERS_LOST = "characters lost before (U+FFFD)"
 TEXT_CUT = "text cut after 1,000 characters"
 
 _ACTIONS: Mapping[str, str] = {
-    WRONG_COLUMNS: "correct these rows, or write the file again in MovieLens-100K's format",
+    WRONG_COLUMNS: "correct these rows, or write the file again with these columns",
     NON_NUMERIC_ID: "this release takes whole numbers as ids: number the users and movies, and "
     "keep a table to find yours again",
     NON_NUMERIC_AGE: "give the age in years as a number, or leave it empty",
@@ -48,15 +49,15 @@ _ACTIONS: Mapping[str, str] = {
     NON_NUMERIC_RATING: "give the rating as a number",
     NON_NUMERIC_TIMESTAMP: "give the time in seconds since 1970-01-01 UTC",
     BAD_GENRE_FLAG: "write 1 where the movie has the genre of that column, else 0",
+    BAD_OCCUPATION: "correct these codes, or leave them empty where they are not known",
     AGE_RANGE: "correct these ages, or leave them empty where they are not known",
     DATE_IGNORED: "write dates as 01-Jan-1995 or 1995-01-01, or leave them empty",
     CHARACTERS_LOST: "export the file again as UTF-8 from where its text is whole",
     TEXT_CUT: "see whether rows were joined, or shorten these texts",
-    RATING_RANGE: "this release takes ratings from 1 to 5 stars: rescale the ratings (of half "
-    "stars from 0.5 on, write 1 for 0.5)",
+    RATING_RANGE: "rescale the ratings; of half stars from 0.5 on the format is MovieLens as CSV",
     TIMESTAMP_RANGE: "give the time in seconds since 1970-01-01 UTC (milliseconds / 1000)",
-    UNKNOWN_USER: "add the missing users to u.user, or remove their ratings",
-    UNKNOWN_MOVIE: "add the missing movies to u.item, or remove their ratings",
+    UNKNOWN_USER: "add the missing users to the file of users, or remove their ratings",
+    UNKNOWN_MOVIE: "add the missing movies to the file of movies, or remove their ratings",
 }
 
 ASKED_FOR: Mapping[str, str] = {INVALID_ZIP: "--invalid-zip drop"}
@@ -74,6 +75,7 @@ _COLUMNS: Mapping[str, str] = {
     AGE_RANGE: "age",
     DATE_IGNORED: "release date",
     BAD_GENRE_FLAG: "genres",
+    BAD_OCCUPATION: "occupation",
 }
 
 MAX_EXAMPLES = 3
@@ -302,9 +304,15 @@ def _list_reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
 
 
+_ROW_NOUNS = {
+    **dict.fromkeys(("u.user", "users.dat"), "user"),
+    **dict.fromkeys(("u.item", "movies.dat", "movies.csv", "links.csv"), "movie"),
+}
+
+
 def describe_missing(file: str, column: str, count: int, rows: int) -> str:
     """Returns what is missing in words: "58 of 65 users have no gender"."""
-    noun = {"u.user": "user", "u.item": "movie"}.get(file, "row")
+    noun = _ROW_NOUNS.get(file, "row")
     return (
         f"{count:,} of {rows:,} {noun}{'s' * (rows != 1)} "
         f"{'has' if count == 1 else 'have'} no {column}"
@@ -350,7 +358,7 @@ def _action(reason: str) -> str:
     if reason in _ACTIONS:
         return _ACTIONS[reason]
     # The ratings of a user or movie that was dropped; the log of its own file says why.
-    return "correct the rows of these users and movies in u.user and u.item"
+    return "correct the rows of these users and movies in their own files"
 
 
 def share(limit: float) -> str:

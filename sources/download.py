@@ -351,7 +351,7 @@ def _failure(archive: Archive, url: str, found: str) -> InputError:
         f"{archive.name} could not be downloaded",
         expected=f"{url} (MD5 {archive.md5})",
         found=found,
-        action="unpack it yourself and give --data-dir or MOVIELENS_DIR, or use --dataset sample",
+        action="unpack it yourself and give --data or MOVIELENS_DIR, or use --dataset sample",
     )
 
 
@@ -376,7 +376,7 @@ def _unpack(archive: Archive, packed: Path, directory: Path) -> None:
             file=packed.name,
             expected=f"a zip file with {', '.join(archive.files)} in {archive.folder}/",
             found=str(error).strip("\"'")[:120],
-            action="try another mirror ($MOVIELENS_URL), or give --data-dir or MOVIELENS_DIR",
+            action="try another mirror ($MOVIELENS_URL), or give --data or MOVIELENS_DIR",
         ) from error
 
 

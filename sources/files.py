@@ -6,13 +6,14 @@ loads anything heavy.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import errno
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,7 +43,7 @@ _EDGE_BYTES = 64 * 1024
 _HASH_BYTES = 1024 * 1024
 _FIRST_LINES = 10
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z_ ]*")
-_GET_FILES = "download MovieLens-100K again, or point --data-dir at files in its format"
+_GET_FILES = "download the data again, or point --data at other files"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +55,40 @@ class Format:
       description: the columns, for messages.
       columns: how many there are; for `u.item` without the genre flags.
       numeric: positions of columns that hold numbers, which a header row does not.
+      header: the names of the columns in the first row; None where the first row is data.
+      quoted: whether a column may stand between double quotes, with separators in it.
     """
 
     separator: bytes | None
     description: str
     columns: int
     numeric: tuple[int, ...]
+    header: tuple[str, ...] | None = None
+    quoted: bool = False
 
     @property
     def expected(self) -> str:
         """What a row should be, for messages."""
         return f"{self.columns} column{'s' * (self.columns > 1)}: {self.description}"
+
+    def fields(self, text: str) -> list[str]:
+        """Returns the columns of a row; of more than there should be the last holds the rest."""
+        if self.separator is None:
+            return [text]
+        separator = self.separator.decode("ascii")
+        if not self.quoted or '"' not in text:
+            return text.split(separator, self.columns)
+        try:
+            return next(csv.reader([text], delimiter=separator, strict=True))
+        except csv.Error:
+            return [text]
+
+    def is_header(self, text: str) -> bool:
+        """Returns whether a row is the header that the format has."""
+        if self.header is None:
+            return False
+        found = [field.strip().strip("\"'").lower() for field in self.fields(text)]
+        return found == [name.lower() for name in self.header]
 
 
 FORMATS: dict[str, Format] = {
@@ -89,16 +113,17 @@ FORMATS: dict[str, Format] = {
 
 
 def row_format(file: str, genres: int) -> Format:
-    """Returns the format of `file` where `u.genre` lists `genres` genres."""
+    """Returns MovieLens-100K's format of `file` where `u.genre` lists `genres` genres."""
     form = FORMATS[file]
     return form if file != MOVIES else dataclasses.replace(form, columns=MOVIE_COLUMNS + genres)
 
 
-def check_files(data_dir: Path) -> None:
+def check_files(data_dir: Path, formats: Mapping[str, Format] = FORMATS) -> None:
     """Looks at the raw files before a run: a few blocks of each, so it takes milliseconds.
 
     Args:
-      data_dir: the directory that holds `FILES`.
+      data_dir: the directory that holds them.
+      formats: how each file looks, by its name.
 
     Raises:
       InputError: the directory or a file is missing, cannot be read, is empty, binary,
@@ -108,23 +133,25 @@ def check_files(data_dir: Path) -> None:
         raise InputError(
             "the data directory is a file" if data_dir.exists() else "no such data directory",
             file=str(data_dir),
-            expected=f"a directory with {', '.join(FILES)}",
-            action="correct --data-dir, or leave it out to have the data found for you",
+            expected=f"a directory with {', '.join(formats)}",
+            action="correct --data, or leave it out to have the data found for you",
         )
-    missing = [name for name in FILES if not (data_dir / name).exists()]
+    missing = [name for name in formats if not (data_dir / name).exists()]
     if missing:
         raise InputError(
             f"missing: {', '.join(missing)}",
             file=str(data_dir),
-            expected=f"a directory with {', '.join(FILES)}",
-            found=_listing(data_dir),
+            expected=f"a directory with {', '.join(formats)}",
+            found=listing(data_dir),
             action=_GET_FILES,
         )
-    for name in FILES:
-        _check_bytes(data_dir / name)
-    genres = sum(1 for line in _head_lines(data_dir / GENRES) if line)
-    for name in FILES:
-        _check_rows(data_dir / name, row_format(name, genres))
+    for name, form in formats.items():
+        _check_bytes(data_dir / name, form)
+    if formats is FORMATS:
+        genres = sum(1 for line in head_lines(data_dir / GENRES) if line)
+        formats = {name: row_format(name, genres) for name in formats}
+    for name, form in formats.items():
+        _check_rows(data_dir / name, form)
 
 
 def file_digest(data_dir: Path, names: Iterable[str]) -> str:
@@ -274,7 +301,8 @@ def unreadable(name: str, error: OSError) -> InputError:
     )
 
 
-def _listing(directory: Path) -> str:
+def listing(directory: Path) -> str:
+    """Returns the first names in a directory, for messages."""
     names = sorted(path.name for path in directory.iterdir())
     return (", ".join(names[:8]) + (", …" if len(names) > 8 else "")) or "an empty directory"
 
@@ -290,7 +318,7 @@ def _edges(path: Path) -> tuple[bytes, bytes]:
         raise unreadable(path.name, error) from error
 
 
-def _head_lines(path: Path) -> list[bytes]:
+def head_lines(path: Path) -> list[bytes]:
     """Returns the first lines that are complete (or end the file), without line endings."""
     head, _ = _edges(path)
     lines = head.removeprefix(UTF8_BOM).split(b"\n")
@@ -299,14 +327,14 @@ def _head_lines(path: Path) -> list[bytes]:
     return [line.rstrip(b"\r") for line in lines]
 
 
-def _check_bytes(path: Path) -> None:
+def _check_bytes(path: Path, form: Format) -> None:
     head, tail = _edges(path)
     # Users need not have occupations.
     if path.name != OCCUPATIONS and not head.removeprefix(UTF8_BOM).strip():
         raise InputError(
             "the file is empty",
             file=path.name,
-            expected=f"rows of {FORMATS[path.name].description}",
+            expected=f"rows of {form.description}",
             found=f"{path.stat().st_size} bytes",
             action=_GET_FILES,
         )
@@ -315,14 +343,14 @@ def _check_bytes(path: Path) -> None:
         raise InputError(
             "the file is binary",
             file=path.name,
-            expected=f"text: rows of {FORMATS[path.name].description}",
+            expected=f"text: rows of {form.description}",
             found=f"NUL bytes; the file starts with {head[:8]!r}",
             action=_GET_FILES,
         )
 
 
 def _check_rows(path: Path, form: Format) -> None:
-    lines = [(row, line) for row, line in enumerate(_head_lines(path), start=1) if line.strip()]
+    lines = [(row, line) for row, line in enumerate(head_lines(path), start=1) if line.strip()]
     if path.name == USERS and not any(b"|" in line for _, line in lines):
         form = dataclasses.replace(form, description="user id", columns=1)
     lines = lines[:_FIRST_LINES]
@@ -336,9 +364,19 @@ def _check_rows(path: Path, form: Format) -> None:
             row=row,
             expected=form.expected,
             found=f"{_columns(line, form)} column(s) in {shorten(line)}",
-            action=f"write {path.name} again in MovieLens-100K's format, without a header",
+            action=f"write {path.name} again with these columns"
+            + (", without a header" if form.header is None else ""),
         )
-    if lines and _is_header(lines[0][1], form):
+    if form.header is not None and lines and not form.is_header(decode_row(lines[0][1])[0]):
+        raise InputError(
+            "the first row is not the header",
+            file=path.name,
+            row=lines[0][0],
+            expected=",".join(form.header),
+            found=shorten(lines[0][1]),
+            action="write the header as the first row, and the columns in its order",
+        )
+    if form.header is None and lines and _is_header(lines[0][1], form):
         raise InputError(
             "the first row is a header",
             file=path.name,
@@ -373,6 +411,8 @@ def _count_newlines(path: Path) -> int:
 def _columns(line: bytes, form: Format) -> int:
     if form.separator is None:
         return 1 + line.count(b"|") + line.count(b"\t")
+    if form.quoted and b'"' in line:
+        return len(form.fields(decode_row(line)[0]))
     return 1 + line.count(form.separator)
 
 

@@ -12,8 +12,9 @@ import contextlib
 import csv
 import dataclasses
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from schema import features
@@ -35,7 +36,7 @@ from sources.files import (
     unreadable,
 )
 from sources.literals import parse_records
-from sources.tables import MAX_TEXT_CHARS, mend
+from sources.records import MAX_TEXT_CHARS, mend
 from sources.titles import title_keys
 from sources.wrangling import clean_text, split_title
 
@@ -144,12 +145,14 @@ def join_metadata(
     movies: pd.DataFrame,
     metadata_dir: Path | None,
     limits: LossLimits = LossLimits(),  # noqa: B008
+    tmdb_ids: Mapping[int, int] = MappingProxyType({}),
 ) -> tuple[pd.DataFrame, MetadataMatch]:
     """Adds the columns `director` and `star` to a catalogue.
 
-    A movie's row is looked for by its title, then without article and spaces, then by
-    parts of it; by the year in its title, then the year of its release. The exact year
-    comes before one off by one, more votes before fewer, the lower id before the higher.
+    A movie with an id of The Movie Database, which are the ids of The Movies Dataset, has the
+    row of that id or none. Any other is looked for by its title, then without article and
+    spaces, then by parts of it; by the year in its title, then the year of its release. The exact
+    year comes before one off by one, more votes before fewer, the lower id before the higher.
     The director is the first crew member whose job is that, the star the first in cast
     order.
 
@@ -159,6 +162,7 @@ def join_metadata(
       metadata_dir: directory of `FILES`; None where there is no metadata.
       limits: what may be lost: of the films, as rows (three at least); of the cells of
         credits that are read, as values (one at least).
+      tmdb_ids: ids of The Movie Database by movie id, as far as they are known.
 
     Returns:
       A copy of `movies`, same rows in the same order, with both columns ("unknown" where
@@ -176,10 +180,15 @@ def join_metadata(
     released = movies[features.RELEASE_YEAR.name].astype("Int64")
     years = [_years(*pair) for pair in zip(titles, released.fillna(0), strict=True)]
     log = CleaningLog()
-    wanted = {near for known in years for year in known for near in _near(year)}
-    indices = _index_films(metadata_dir / MOVIES_METADATA, wanted, log)
+    linked = [tmdb_ids.get(int(key)) for key in movies[features.MOVIE_ID.name]]
+    by_title = [known for known, link in zip(years, linked, strict=True) if link is None]
+    wanted = {near for known in by_title for year in known for near in _near(year)}
+    indices, listed = _index_films(metadata_dir / MOVIES_METADATA, wanted, log)
     _check_films(log, limits)
-    found = [_find(title, known, indices) for title, known in zip(titles, years, strict=True)]
+    found = [
+        _find(title, known, indices) if link is None else link if link in listed else None
+        for title, known, link in zip(titles, years, linked, strict=True)
+    ]
     credits_ = _read_credits(
         metadata_dir / CREDITS, {film for film in found if film is not None}, log, limits
     )
@@ -278,8 +287,10 @@ def _released(films: Iterable[_Film], year: int, distance: int) -> list[_Film]:
     return [film for film in films if abs(film.year - year) == distance]
 
 
-def _index_films(path: Path, years: Collection[int], log: CleaningLog) -> list[_Index]:
-    """Reads the films of these years; one index for each tier of `title_keys`."""
+def _index_films(
+    path: Path, years: Collection[int], log: CleaningLog
+) -> tuple[list[_Index], set[int]]:
+    """Reads the films of these years; one index for each tier of `title_keys`, and all ids."""
     indices: list[_Index] = [collections.defaultdict(list) for _ in range(3)]
     seen: set[int] = set()
     with _open_table(path, (_ID, _TITLE, _ORIGINAL, _DATE, _VOTES), log) as (columns, raw):
@@ -297,7 +308,7 @@ def _index_films(path: Path, years: Collection[int], log: CleaningLog) -> list[_
             for tier, index in enumerate(indices):
                 for key in dict.fromkeys(key for tiers in keys for key in tiers[tier]):
                     index[key].append(film)
-    return indices
+    return indices, seen
 
 
 def _parse_film(

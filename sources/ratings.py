@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from schema import features
+from schema.features import RatingScale
 from sources import cleaning_log, files, text, wrangling
 from sources.cleaning_log import (
     MAX_EXAMPLES,
@@ -27,6 +29,7 @@ from sources.cleaning_log import (
     LossLimits,
     RowExample,
 )
+from sources.files import FORMATS, RATINGS, Format
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -107,11 +110,12 @@ class _Rows(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """The whole lines that belong to one byte range of a file."""
+    """The whole lines that belong to one byte range of a file, their columns between tabs."""
 
     path: Path
     offset: int
     data: bytes
+    form: Format
 
     def row(self, line: int) -> int:
         """Returns the 1-based row in the file of a line of this block."""
@@ -150,30 +154,44 @@ def chunk_ranges(path: Path, chunk_bytes: int) -> list[tuple[int, int]]:
     return [(start, min(start + chunk_bytes, size)) for start in range(0, size, chunk_bytes)]
 
 
+class KnownIds(NamedTuple):
+    """The users, or the movies, that ratings may be of.
+
+    Attributes:
+      file: the file that lists them.
+      ids: those that it lists, ascending; None where no file does, so that any may be rated.
+      dropped: ids whose ratings are dropped, with the reason to count them under
+        (`CleaningLog.dropped_ids`).
+    """
+
+    file: str
+    ids: IntArray | None
+    dropped: Mapping[int, str] = MappingProxyType({})
+
+
 def read_ratings_chunk(
     path: Path,
     start: int,
     end: int,
-    known_users: IntArray,
-    dropped_users: Mapping[int, str],
-    known_movies: IntArray,
-    dropped_movies: Mapping[int, str],
+    users: KnownIds,
+    movies: KnownIds,
     limits: LossLimits = LossLimits(),  # noqa: B008
     *,
+    form: Format = FORMATS[RATINGS],
+    scale: RatingScale = features.MOVIELENS.scale,
     positions: bool = False,
 ) -> tuple[RatingsChunk, CleaningLog]:
     """Reads and cleans the ratings whose rows start in the bytes [start, end) of a file.
 
     Args:
-      path: the file of ratings, tab-separated: user, movie, rating, unix seconds.
+      path: the file of ratings: user, movie, rating, unix seconds.
       start: first byte of the range.
       end: the byte after the range.
-      known_users: ids that have ratings, ascending.
-      dropped_users: ids whose ratings are dropped, with the reason to count them under
-        (`CleaningLog.dropped_ids`).
-      known_movies: ids that can be rated, ascending.
-      dropped_movies: ids whose ratings are dropped, with the reason.
+      users: the users who have ratings.
+      movies: the movies that can be rated.
       limits: what may be lost of the whole file.
+      form: how its rows look: the separator, and whether there is a header.
+      scale: least and greatest rating.
       positions: whether the rows' places in the file are wanted.
 
     Returns:
@@ -185,11 +203,14 @@ def read_ratings_chunk(
         alone are of no use than may be lost of the whole file.
     """
     found = CleaningLog()
-    block = _read_block(path, start, end)
+    block = _read_block(path, start, end, form)
     rows, repairs = _parse_block(block, found, limits)
-    users = _Known("user", files.USERS, cleaning_log.UNKNOWN_USER, known_users, dropped_users)
-    movies = _Known("movie", files.MOVIES, cleaning_log.UNKNOWN_MOVIE, known_movies, dropped_movies)
-    kept = _drop_wrong_values(block, rows, users, movies, found)
+    checks = [
+        *_value_checks(rows.values, scale),
+        *_known_checks("user", cleaning_log.UNKNOWN_USER, users, rows.values.user_id),
+        *_known_checks("movie", cleaning_log.UNKNOWN_MOVIE, movies, rows.values.movie_id),
+    ]
+    kept = _drop_wrong_values(block, rows, checks, found)
     _count_repairs(block, rows.lines[kept], repairs, found)
     values = rows.values
     if positions:
@@ -255,7 +276,7 @@ def _sort_within_pairs(chunk: RatingsChunk, same_pair: BoolArray) -> RatingsChun
     return chunk.take(order)
 
 
-def _read_block(path: Path, start: int, end: int) -> _Block:
+def _read_block(path: Path, start: int, end: int, form: Format) -> _Block:
     try:
         with files.open_regular(path) as file:
             if start > 0:
@@ -263,7 +284,7 @@ def _read_block(path: Path, start: int, end: int) -> _Block:
                 file.seek(start - 1)
                 start += len(_rest_of_line(file, path)) - 1
             if start >= end:
-                return _Block(path, start, b"")
+                return _Block(path, start, b"", form)
             data = file.read(end - start)
             if not data.endswith(b"\n"):
                 data += _rest_of_line(file, path)
@@ -271,7 +292,10 @@ def _read_block(path: Path, start: int, end: int) -> _Block:
         raise files.unreadable(path.name, error) from error
     if start == 0 and data.startswith(files.UTF8_BOM):
         data = data[len(files.UTF8_BOM) :]
-    return _Block(path, start, data)
+    if start == 0 and form.header is not None:
+        header, newline, data = data.partition(b"\n")
+        start = len(header + newline)
+    return _Block(path, start, data.replace(form.separator or b"\t", b"\t"), form)
 
 
 def _rest_of_line(file: BinaryIO, path: Path) -> bytes:
@@ -392,7 +416,7 @@ def _parse_by_row(
         if len(data) > files.MAX_LINE_BYTES:
             raise files.too_long(block.path.name, block.row(line), data, files.MAX_LINE_BYTES)
         try:
-            row, reasons = _parse_row(data)
+            row, reasons = _parse_row(data, block.form)
         except BadRow as problem:
             count, examples = problems.get(problem.reason, (0, []))
             if count < MAX_EXAMPLES:
@@ -433,7 +457,7 @@ def _from_rows(rows: list[tuple[int, int, float, int]]) -> RatingsChunk:
     )
 
 
-def _parse_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]:
+def _parse_row(data: bytes, form: Format) -> tuple[tuple[int, int, float, int], list[str]]:
     """Returns the four values of a row and the reasons it was repaired for.
 
     Raises:
@@ -443,21 +467,19 @@ def _parse_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]:
         user, movie, rating, time = quoted.group(2, 4, 6, 8)
         reasons = [cleaning_log.QUOTES_REMOVED] if any(quoted.group(1, 3, 5, 7)) else []
         return (int(user), int(movie), float(rating), int(time)), reasons
-    return _parse_odd_row(data)
+    return _parse_odd_row(data, form)
 
 
-def _parse_odd_row(data: bytes) -> tuple[tuple[int, int, float, int], list[str]]:
+def _parse_odd_row(data: bytes, form: Format) -> tuple[tuple[int, int, float, int], list[str]]:
     """Returns what `_parse_row` does, for a row of any form."""
-    form = files.FORMATS[files.RATINGS]
     raw = text.decode_row(data)[0].rstrip("\r").split("\t", form.columns)
     raw = [field.strip()[:_MAX_FIELD_CHARS] for field in raw]
     plain = [field.strip(text.BYTE_ORDER_MARK) for field in raw]
+    shown = files.shorten(data.rstrip(b"\r").replace(b"\t", form.separator or b"\t"))
     if len(raw) != form.columns:
-        expected, found = form.expected, files.shorten(data.rstrip(b"\r"))
-        raise BadRow(cleaning_log.WRONG_COLUMNS, expected=expected, found=found)
+        raise BadRow(cleaning_log.WRONG_COLUMNS, expected=form.expected, found=shown)
     cleaned = [wrangling.clean_token(field) for field in plain]
     if any(wrangling.is_missing(field) for field in cleaned):
-        shown = files.shorten(data.rstrip(b"\r"))
         raise BadRow(cleaning_log.MISSING_VALUE, expected="a value in every column", found=shown)
     user, movie, rating, time = cleaned
     row = (
@@ -490,62 +512,47 @@ def _number(text: str) -> float:
     return value
 
 
-class _Known:
-    """The users, or the movies, that ratings may speak of."""
-
-    def __init__(
-        self, name: str, file: str, reason: str, known: IntArray, dropped: Mapping[int, str]
-    ) -> None:
-        self._name = name
-        self._file = file
-        self._reason = reason
-        self._known = known
-        self._dropped = dropped
-
-    def checks(self, ids: IntArray) -> list[_Check]:
-        """Returns a check for each reason that an id in `ids` [n] is not known."""
-        unknown = ~self._contains(ids)
-        if not unknown.any():
-            return []
-        absent = np.unique(ids[unknown])
-        reasons = [self._dropped.get(int(key)) for key in absent]
-        checks = [
-            self._check(ids, reason, absent[[other == reason for other in reasons]])
-            for reason in sorted({reason for reason in reasons if reason is not None})
-        ]
-        never_listed = absent[[reason is None for reason in reasons]]
-        return [*checks, self._check(ids, None, never_listed)]
-
-    def _contains(self, ids: IntArray) -> BoolArray:
-        if not len(self._known):
-            return np.zeros(len(ids), np.bool_)
-        # Ids close together, as most are, are looked up in a table, ten times as fast.
-        if int(self._known[-1]) - int(self._known[0]) <= 4 * (len(self._known) + len(ids)):
-            return np.isin(ids, self._known, kind="table")
-        nearest = np.searchsorted(self._known, ids)
-        return np.asarray(self._known[np.minimum(nearest, len(self._known) - 1)] == ids)
-
-    def _check(self, ids: IntArray, reason: str | None, which: IntArray) -> _Check:
-        if reason is None:
-            expected = f"a {self._name} that {self._file} lists"
-        else:
-            expected = f"a {self._name} that the cleanup of {self._file} kept"
-        return _Check(
-            reason or self._reason,
-            np.isin(ids, which),
-            expected,
-            lambda i: f"{self._name} {ids[i]}",
-        )
+def _known_checks(name: str, reason: str, known: KnownIds, ids: IntArray) -> list[_Check]:
+    """Returns a check for each reason that an id in `ids` [n] is not known."""
+    if known.ids is None:
+        return []
+    unknown = ~_contains(known.ids, ids)
+    if not unknown.any():
+        return []
+    absent = np.unique(ids[unknown])
+    reasons = [known.dropped.get(int(key)) for key in absent]
+    kept = f"a {name} that the cleanup of {known.file} kept"
+    checks = [
+        _id_check(name, ids, other, absent[[one == other for one in reasons]], kept)
+        for other in sorted({one for one in reasons if one is not None})
+    ]
+    never_listed = absent[[one is None for one in reasons]]
+    listed = f"a {name} that {known.file} lists"
+    return [*checks, _id_check(name, ids, reason, never_listed, listed)]
 
 
-def _value_checks(values: RatingsChunk) -> list[_Check]:
+def _contains(known: IntArray, ids: IntArray) -> BoolArray:
+    """Returns which `ids` [n] are in `known`, ascending."""
+    if not len(known):
+        return np.zeros(len(ids), np.bool_)
+    # Ids close together, as most are, are looked up in a table, ten times as fast.
+    if int(known[-1]) - int(known[0]) <= 4 * (len(known) + len(ids)):
+        return np.isin(ids, known, kind="table")
+    nearest = np.searchsorted(known, ids)
+    return np.asarray(known[np.minimum(nearest, len(known) - 1)] == ids)
+
+
+def _id_check(name: str, ids: IntArray, reason: str, which: IntArray, expected: str) -> _Check:
+    return _Check(reason, np.isin(ids, which), expected, lambda i: f"{name} {ids[i]}")
+
+
+def _value_checks(values: RatingsChunk, scale: RatingScale) -> list[_Check]:
     ratings, times = values.user_rating, values.timestamp
-    low, high = features.RATING_MIN, features.RATING_MAX
     return [
         _Check(
             cleaning_log.RATING_RANGE,
-            ~((ratings >= low) & (ratings <= high)),
-            f"a rating from {low:g} to {high:g}",
+            ~((ratings >= scale.low) & (ratings <= scale.high)),
+            f"a rating from {scale.low:g} to {scale.high:g}",
             lambda i: f"{ratings[i]:g}",
         ),
         _Check(
@@ -563,19 +570,11 @@ def _describe_time(seconds: int) -> str:
 
 
 def _drop_wrong_values(
-    block: _Block, rows: _Rows, users: _Known, movies: _Known, found: CleaningLog
+    block: _Block, rows: _Rows, checks: Iterable[_Check], found: CleaningLog
 ) -> BoolArray:
-    """Returns which rows have values in range and a known user and movie, counts the rest.
-
-    A row is counted for the first reason that holds.
-    """
+    """Returns which rows no check drops, and counts the rest under the first that does."""
     kept = np.ones(len(rows.lines), np.bool_)
-    values = rows.values
-    for check in [
-        *_value_checks(values),
-        *users.checks(values.user_id),
-        *movies.checks(values.movie_id),
-    ]:
+    for check in checks:
         dropped = np.flatnonzero(check.mask & kept)
         if len(dropped):
             examples = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from sources import download, sample
+from sources.detect import detect
 from sources.errors import InputError
 from sources.names import AUTO, CUSTOM, DATA_VARIABLE, DATASET_CHOICES, ML_100K, SAMPLE, DatasetName
 from sources.progress import Progress
@@ -18,7 +19,7 @@ from sources.staging import writable
 
 METADATA_VARIABLE = "MOVIES_METADATA_DIR"
 
-Origin = Literal["data-dir", "MOVIELENS_DIR", "cache", "download", "generated"]
+Origin = Literal["data", "MOVIELENS_DIR", "cache", "download", "generated"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,8 @@ class DataSource:
     Attributes:
       name: "ml-100k" only if the ratings are those of MovieLens-100K, byte for byte.
       source: how the data was come by.
-      data_dir: directory of `u.data` and its companions.
+      data_dir: directory of the files.
+      format: name of their format (`sources.detect.ADAPTERS`).
       metadata_dir: directory of The Movies Dataset's files, if there is one.
       seed: of the sample; None for real data.
       notice: what the user must be told loudly (the data is not what they may think it
@@ -38,6 +40,7 @@ class DataSource:
     name: DatasetName
     source: Origin
     data_dir: Path
+    format: str = ML_100K
     metadata_dir: Path | None = None
     seed: int | None = None
     notice: str | None = None
@@ -53,7 +56,7 @@ class DataSource:
 def resolve_source(
     *,
     dataset: str,
-    data_dir: Path | None,
+    data: Path | None,
     metadata_dir: Path | None,
     output_dir: Path,
     seed: int,
@@ -63,17 +66,17 @@ def resolve_source(
 ) -> DataSource:
     """Finds, downloads or makes the data of a run.
 
-    "auto" takes the first it can have of: `data_dir`, `$MOVIELENS_DIR`, the cache, a
-    download, a sample. "ml-100k" never ends with a sample, "sample" always. A directory
+    "auto" takes the first it can have of: `data`, `$MOVIELENS_DIR`, the cache, a
+    download, a sample. "ml-100k" never ends with a sample, "sample" always. Data
     that was asked for is used or refused; there is no falling back from it.
 
     Args:
       dataset: one of `DATASET_CHOICES`.
-      data_dir: the user's own directory of data, in MovieLens-100K's format.
+      data: the user's own data: a folder, a zip file or one of the files.
       metadata_dir: the user's own directory of film metadata; else it is
         `$MOVIES_METADATA_DIR` (not for the sample, whose films are made up), else
         `metadata/` in the data directory, else there is none.
-      output_dir: a sample is kept in `data/` under it, and used again.
+      output_dir: a sample and unpacked zip files are kept in `data/` under it, and used again.
       seed: of the sample, 0 or more.
       sample_ratings: size of the sample.
       say: told in one line each what takes time, and the notice.
@@ -83,42 +86,42 @@ def resolve_source(
       InputError: wrong or contradicting arguments, a directory that does not exist, data
         that cannot be had.
     """
-    given_folders(dataset=dataset, data_dir=data_dir, metadata_dir=metadata_dir)
+    given_paths(dataset=dataset, data=data, metadata_dir=metadata_dir)
     make_sample = functools.partial(_sample, output_dir, seed, sample_ratings, say, progress)
     if dataset == SAMPLE:
         found = make_sample()
     else:
-        found = _given(data_dir) or _ml_100k(
+        found = _given(data, output_dir / "data") or _ml_100k(
             say, progress, otherwise=make_sample if dataset == AUTO else None
         )
     return dataclasses.replace(found, metadata_dir=_metadata(metadata_dir, found))
 
 
-def given_folders(
-    *, dataset: str, data_dir: Path | None, metadata_dir: Path | None
+def given_paths(
+    *, dataset: str, data: Path | None, metadata_dir: Path | None
 ) -> tuple[Path | None, Path | None]:
-    """Returns the folders of raw files and of film metadata that the user named.
+    """Returns the data and the folder of film metadata that the user named.
 
     Nothing is read, made or downloaded.
 
     Raises:
-      InputError: wrong or contradicting arguments, a directory that does not exist.
+      InputError: wrong or contradicting arguments, a path that does not exist.
     """
     if dataset not in DATASET_CHOICES:
         raise InputError("unknown dataset", expected=" or ".join(DATASET_CHOICES), found=dataset)
-    if dataset == SAMPLE and data_dir is not None:
+    if dataset == SAMPLE and data is not None:
         raise InputError(
-            "--data-dir contradicts --dataset sample",
-            found=str(data_dir),
+            "--data contradicts --dataset sample",
+            found=str(data),
             action="leave one of the two out",
         )
     raw, film = (
-        (data_dir, "--data-dir") if data_dir else _from_environment(DATA_VARIABLE, dataset),
+        (data, "--data") if data else _from_environment(DATA_VARIABLE, dataset),
         (metadata_dir, "--metadata-dir")
         if metadata_dir
         else _from_environment(METADATA_VARIABLE, dataset),
     )
-    return raw and _existing(*raw), film and _existing(*film)
+    return raw and _there(*raw), film and _existing(*film)
 
 
 def _from_environment(variable: str, dataset: str) -> tuple[Path, str] | None:
@@ -127,15 +130,18 @@ def _from_environment(variable: str, dataset: str) -> tuple[Path, str] | None:
     return (Path(value), f"${variable}") if value else None
 
 
-def _given(data_dir: Path | None) -> DataSource | None:
-    """Returns the data of the directory the user named, None if they named none."""
-    if data_dir is not None:
-        directory = _existing(data_dir, "--data-dir")
-        return DataSource(_name(directory), "data-dir", directory)
-    if value := os.environ.get(DATA_VARIABLE):
-        directory = _existing(Path(value), f"${DATA_VARIABLE}")
-        return DataSource(_name(directory), "MOVIELENS_DIR", directory)
-    return None
+def _given(data: Path | None, unpack_to: Path) -> DataSource | None:
+    """Returns the data that the user named, None if they named none."""
+    origin: Origin = "data"
+    if data is not None:
+        path = _there(data, "--data")
+    elif value := os.environ.get(DATA_VARIABLE):
+        path, origin = _there(Path(value), f"${DATA_VARIABLE}"), "MOVIELENS_DIR"
+    else:
+        return None
+    adapter = detect(path, unpack_to)
+    folder = adapter.folder.resolve()
+    return DataSource(_name(folder), origin, folder, format=adapter.spec.name)
 
 
 def _name(directory: Path) -> DatasetName:
@@ -186,7 +192,7 @@ def _sample_notice(error: InputError) -> str:
     return (
         "NOT REAL DATA: this run uses a generated sample; its films, people and ratings are "
         f"made up. {why[0].upper()}{why[1:]}. For real data give the unpacked MovieLens-100K "
-        f"with --data-dir or ${DATA_VARIABLE}."
+        f"with --data or ${DATA_VARIABLE}."
     )
 
 
@@ -198,6 +204,19 @@ def _metadata(given: Path | None, found: DataSource) -> Path | None:
         return _existing(Path(value), f"${METADATA_VARIABLE}")
     own = found.data_dir / sample.METADATA_FOLDER
     return own if own.is_dir() else None
+
+
+def _there(path: Path, option: str) -> Path:
+    """Returns the absolute path of a file or folder that is there."""
+    path = path.expanduser()
+    if not path.exists():
+        raise InputError(
+            f"{option} does not exist",
+            file=str(path),
+            expected="a folder, a zip file, or a file of a data set",
+            action=f"correct {option}, or leave it out to have the data found for you",
+        )
+    return path.resolve()
 
 
 def _existing(path: Path, option: str) -> Path:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What CI runs in a fresh clone (make ci): set-up, lint, all tests, and the pipeline on real data where
 # MOVIELENS_DIR says where that is. Needs nothing but environment variables: MOVIES_METADATA_DIR and
-# MOVIELENS_1M_DIR are used where they are set.
+# MOVIELENS_1M_DIR and MOVIELENS_SMALL_DIR are used where they are set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -19,6 +19,9 @@ from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
 SWAPPED = "swapped"
 """Where the configuration of the metrics has the features that the leak check swaps."""
 
+SCALE = "scale"
+"""Where it has the least and the greatest rating."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
@@ -151,7 +154,9 @@ def build_eval_config(thresholds: Thresholds, table: FeatureTable) -> tfma.EvalC
                     tfma.MetricConfig(
                         class_name=metrics.RecommenderMetrics.__name__,
                         module=metrics.RecommenderMetrics.__module__,
-                        config=json.dumps({SWAPPED: Swapped.of(table).to_json()}),
+                        config=json.dumps(
+                            {SWAPPED: Swapped.of(table).to_json(), SCALE: list(table.scale[:2])}
+                        ),
                     )
                 ],
                 per_slice_thresholds=per_slice,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import apache_beam as beam
@@ -74,8 +74,14 @@ difference of two metrics are rounded too: 0.16 - 0.17 is below -0.01.
 OVER_POPULARITY = "_over_popularity"
 """How names of differences between the model and popularity end."""
 
-_SCALE = (features.RATING_MIN, features.RATING_MAX)
-_BINS = rating.bin_count(_SCALE)
+Scale: TypeAlias = tuple[float, float]
+
+MOVIELENS_SCALE: Scale = (features.RATING_MIN, features.RATING_MAX)
+"""Least and greatest rating where a configuration names no others."""
+
+_BINS = 10
+"""Bins of half a star, as many as five stars from 0 on have; of a wider scale the last holds the
+rest."""
 
 
 def _ratios_of(scenario: Scenario) -> tuple[str, ...]:
@@ -272,7 +278,7 @@ def zero_sums() -> Sums:
     return Sums(nothing, np.zeros([0, len(COLUMNS)]), (nothing,) * len(SCENARIOS), 0)
 
 
-def sum_rows(rows: Rows) -> Sums:
+def sum_rows(rows: Rows, scale: Scale = MOVIELENS_SCALE) -> Sums:
     """Returns the sums over `rows`.
 
     Predicted ratings are clipped to the scale of stars first: a model is never
@@ -282,7 +288,7 @@ def sum_rows(rows: Rows) -> Sums:
     columns += [ranking.hits(rows.popularity_ranks, k).astype(np.float64) for k in POPULARITY_KS]
     columns.append(ranking.discounted_gains(rows.popularity_ranks, LIST_LENGTH))
     for found in rows.scenarios:
-        columns += _scenario_columns(found, rows.ratings)
+        columns += _scenario_columns(found, rows.ratings, scale)
     users, by_user = _by_user(rows.users, np.stack(columns, axis=1))
     recommended = tuple(
         np.setdiff1d(found.items, [NO_ITEM]).astype(np.int64) for found in rows.scenarios
@@ -290,11 +296,11 @@ def sum_rows(rows: Rows) -> Sums:
     return Sums(users, by_user, recommended, rows.movies)
 
 
-def _scenario_columns(found: InScenario, ratings: Floats) -> list[Floats]:
+def _scenario_columns(found: InScenario, ratings: Floats, scale: Scale) -> list[Floats]:
     """Returns `_sums_in_scenario` of each row, `[rows]` each."""
-    predicted = rating.clip(found.ratings, _SCALE)
+    predicted = rating.clip(found.ratings, scale)
     errors = predicted - ratings
-    in_bin = rating.bins(predicted, _SCALE)
+    in_bin = np.minimum(rating.bins(predicted, scale), _BINS - 1)
     return [
         *(ranking.hits(found.ranks, k).astype(np.float64) for k in TOP_KS),
         ranking.reciprocal_ranks(found.ranks),
@@ -512,16 +518,22 @@ class RecommenderMetrics(tfma.metrics.Metric):
     Args:
       swapped: `leak_check.Swapped` as JSON text, for the extractors, which read it in the
         configuration of this metric.
+      scale: least and greatest rating.
       name: of the metric; the keys carry names of their own.
     """
 
-    def __init__(self, swapped: str = "", name: str = "recommender_metrics") -> None:
+    def __init__(
+        self,
+        swapped: str = "",
+        scale: Sequence[float] = MOVIELENS_SCALE,
+        name: str = "recommender_metrics",
+    ) -> None:
         del swapped
-        super().__init__(_computations, name=name)
+        super().__init__(_computations, name=name, scale=list(scale))
 
 
 def _computations(
-    name: str, model_names: list[str] | None = None
+    name: str, model_names: list[str] | None = None, scale: Sequence[float] = MOVIELENS_SCALE
 ) -> list[tfma.metrics.MetricComputation]:
     """Returns one computation for all models; the arguments are those TFMA passes."""
     del name  # the keys carry the metrics' own names
@@ -531,7 +543,7 @@ def _computations(
         tfma.metrics.MetricComputation(
             keys=[_metric_key(metric, model) for model in models for metric in names],
             preprocessors=None,
-            combiner=_SumsCombiner(models),
+            combiner=_SumsCombiner(models, (scale[0], scale[1])),
         )
     ]
 
@@ -544,8 +556,9 @@ def _metric_key(metric: str, model_name: str) -> tfma.metrics.MetricKey:
 class _SumsCombiner(beam.CombineFn):  # type: ignore[misc, unused-ignore]
     """Adds up the `Sums` of each model over inputs that hold one row or many."""
 
-    def __init__(self, models: tuple[str, ...]) -> None:
+    def __init__(self, models: tuple[str, ...], scale: Scale) -> None:
         self._models = models
+        self._scale = scale
 
     def create_accumulator(self) -> tuple[Sums, ...]:
         return tuple(zero_sums() for _ in self._models)
@@ -554,7 +567,7 @@ class _SumsCombiner(beam.CombineFn):  # type: ignore[misc, unused-ignore]
         self, accumulator: tuple[Sums, ...], element: tfma.metrics.StandardMetricInputs
     ) -> tuple[Sums, ...]:
         return tuple(
-            add_sums([sums, _sums_of(element, model)])
+            add_sums([sums, _sums_of(element, model, self._scale)])
             for model, sums in zip(self._models, accumulator, strict=True)
         )
 
@@ -574,7 +587,7 @@ class _SumsCombiner(beam.CombineFn):  # type: ignore[misc, unused-ignore]
         return found
 
 
-def _sums_of(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Sums:
+def _sums_of(element: tfma.metrics.StandardMetricInputs, model_name: str, scale: Scale) -> Sums:
     """Returns the sums over what is in a metric input of TFMA: rows, or copies of rows."""
     predictions = element.get_predictions(model_name)
     if isinstance(predictions, Mapping) and LEAKING_ROWS in predictions:
@@ -582,7 +595,7 @@ def _sums_of(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Sum
         return dataclasses.replace(
             zero_sums(), checked=moved.size, moved=int(np.count_nonzero(moved))
         )
-    return sum_rows(_to_rows(element, model_name))
+    return sum_rows(_to_rows(element, model_name), scale)
 
 
 def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Rows:

@@ -11,23 +11,23 @@ from tfx.proto import example_gen_pb2
 from components import names
 from components.example_gen import executor
 from components.example_gen.options import ExampleGenOptions
-
-# The driver fingerprints what the pattern covers: it must match every file that is read.
-_PATTERN = "u.*"
+from sources.detect import open_adapter
 
 
 class _RawFilesGen(component.FileBasedExampleGen):
-    """An ExampleGen over a folder of raw files in MovieLens-100K's formats.
+    """An ExampleGen over a folder of raw files.
 
     Args:
-      data_dir: folder of `u.data`, `u.user`, `u.item`, `u.genre` and `u.occupation`.
+      data_dir: folder of the files.
       options: splits, cleaning and the hashes that make up the cache key.
     """
 
     SPLITS: tuple[str, ...]
 
     def __init__(self, data_dir: Path, options: ExampleGenOptions) -> None:
-        pattern = example_gen_pb2.Input.Split(name="raw", pattern=_PATTERN)
+        # The driver fingerprints what the pattern covers: it must match every file that is read.
+        covered = open_adapter(options.format, data_dir).pattern
+        pattern = example_gen_pb2.Input.Split(name="raw", pattern=covered)
         split = example_gen_pb2.SplitConfig.Split
         outputs = [split(name=name, hash_buckets=1) for name in self.SPLITS]
         super().__init__(

@@ -17,6 +17,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import tensorflow as tf
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
@@ -30,11 +31,14 @@ from components.example_gen.options import ExampleGenOptions
 from components.example_gen.splits import SplitTimes
 from components.names import MOVIES, SPLITS
 from schema.features import Owner
-from sources import cleaning_log, files, ratings, tables
+from sources import cleaning_log, ratings
+from sources.adapter import Part
 from sources.cleaning_log import CleaningLog, LossLimits
+from sources.detect import open_adapter
 from sources.errors import InputError
+from sources.interactions import chunk_of
 from sources.metadata import MetadataMatch, join_metadata
-from sources.ratings import RatingsChunk
+from sources.ratings import KnownIds, RatingsChunk
 
 REPORT_FILE = "wrangling.json"
 """Beside the splits of the artifact: rows read, dropped, repaired and so on, by file and reason."""
@@ -70,13 +74,34 @@ class _Tables:
     """Users and movies, read and cleaned once per process."""
 
     def __init__(self, data_dir: str, options: ExampleGenOptions) -> None:
-        users, user_report = tables.read_users(Path(data_dir), options.invalid_zip, options.limits)
-        movies, movie_report = tables.read_movies(Path(data_dir), options.limits)
-        movies, self.match = join_metadata(movies, options.metadata_path, options.limits)
-        self.users = records.Side(users, Owner.USER, options.features)
+        self.adapter = adapter = open_adapter(options.format, Path(data_dir), options.features)
+        movies, self.movie_log = adapter.items(options.limits)
+        linked = {} if options.metadata_path is None else adapter.tmdb_ids()
+        movies, self.match = join_metadata(movies, options.metadata_path, options.limits, linked)
         self.movies = records.Side(movies, Owner.MOVIE, options.features)
-        self.user_report = user_report
-        self.movie_report = movie_report
+        self.known_movies = _known(adapter.items_file, self.movies.ids, self.movie_log)
+        listed = adapter.users(options.limits, options.invalid_zip)
+        users, self.user_log = listed or self._users_of_ratings(options)
+        self.users = records.Side(users, Owner.USER, options.features)
+        self.known_users = _known(adapter.users_file, self.users.ids, self.user_log)
+
+    def _users_of_ratings(self, options: ExampleGenOptions) -> tuple[pd.DataFrame, CleaningLog]:
+        """Returns everybody who rated, where no file lists the users."""
+        anybody = KnownIds(self.adapter.users_file, None)
+        found: set[str] = set()
+        for part in self.adapter.parts(options.chunk_bytes):
+            batch, _ = self.adapter.interactions(part, anybody, self.known_movies, options.limits)
+            found.update(batch.column("user_id").unique().to_pylist())
+        return pd.DataFrame({options.features.user_id.name: sorted(found)}), CleaningLog()
+
+    def read(self, part: Part, limits: LossLimits) -> tuple[RatingsChunk, CleaningLog]:
+        """Reads and cleans a part of the ratings."""
+        batch, found = self.adapter.interactions(part, self.known_users, self.known_movies, limits)
+        return chunk_of(batch), found
+
+
+def _known(file: str, ids: npt.NDArray[np.int64], log: CleaningLog) -> KnownIds:
+    return KnownIds(file, ids, log.dropped_ids.get(file, {}))
 
 
 # The options carry a hash of the files' content, so a changed file is never served stale.
@@ -86,7 +111,7 @@ def _read_tables(data_dir: str, options: ExampleGenOptions) -> _Tables:
 
 
 class _ReadChunk(beam.DoFn):
-    """(start, end) bytes to (partition, RatingsChunk), and a report on the side."""
+    """A part of the ratings to (partition, RatingsChunk), and a log on the side."""
 
     def __init__(self, data_dir: str, options: ExampleGenOptions, partitions: int) -> None:
         self._data_dir = data_dir
@@ -94,10 +119,9 @@ class _ReadChunk(beam.DoFn):
         self._partitions = partitions
 
     @_errors_as_data
-    def process(self, element: tuple[int, int]) -> Iterator[Any]:
+    def process(self, element: Part) -> Iterator[Any]:
         known = _read_tables(self._data_dir, self._options)
-        path = Path(self._data_dir) / files.RATINGS
-        chunk, found = _read_chunk(path, known, self._options, *element)
+        chunk, found = known.read(element, self._options.limits)
         yield beam.pvalue.TaggedOutput(_REPORTS, found)
         # Any function of the user will do: a partition holds all ratings of its users.
         partition = splits.pair_hash(chunk.user_id, np.zeros_like(chunk.user_id), 0)
@@ -129,11 +153,11 @@ class _WritePartition(beam.DoFn):
         whole = ratings.concatenate(chunks)
         whole, duplicates, superseded = ratings.keep_latest_rating(whole)
         found = CleaningLog()
-        found.drop(files.RATINGS, cleaning_log.EXACT_DUPLICATE, duplicates)
-        found.drop(files.RATINGS, cleaning_log.SUPERSEDED, superseded)
+        known = _read_tables(self._data_dir, self._options)
+        found.drop(known.adapter.ratings_file, cleaning_log.EXACT_DUPLICATE, duplicates)
+        found.drop(known.adapter.ratings_file, cleaning_log.SUPERSEDED, superseded)
         yield beam.pvalue.TaggedOutput(_REPORTS, found)
 
-        known = _read_tables(self._data_dir, self._options)
         split = splits.assign_splits(
             self._options.split,
             whole.user_id,
@@ -218,16 +242,16 @@ class RatingsExecutor(_Executor):
         self, data_dir: str, options: ExampleGenOptions, folders: list[str], uri: str
     ) -> dict[str, Any]:
         """Runs the Beam pipeline over the ratings; see the base class."""
-        path = Path(data_dir) / files.RATINGS
         known = _read_tables(data_dir, options)
-        ranges = ratings.chunk_ranges(path, options.chunk_bytes)
-        shards = max(1, math.ceil(path.stat().st_size / options.partition_bytes))
+        parts = known.adapter.parts(options.chunk_bytes)
+        size = sum(part.end - part.start for part in parts)
+        shards = max(1, math.ceil(size / options.partition_bytes))
         times = _split_times(data_dir, options)
         collected = str(Path(uri) / f".{REPORT_FILE}.beam")
         with self._make_beam_pipeline() as pipeline:
             read = (
                 pipeline
-                | "Ranges" >> beam.Create(ranges)
+                | "Parts" >> beam.Create(parts)
                 | "Spread" >> beam.Reshuffle()
                 | "ReadChunk"
                 >> beam.ParDo(_ReadChunk(data_dir, options, shards)).with_outputs(
@@ -287,9 +311,9 @@ def _finish(collected: str, known: _Tables, limits: LossLimits) -> dict[str, Any
         # Each chunk may have failed, and they come in any order.
         raise min((InputError(**error) for error in value["errors"]), key=str)
     found = CleaningLog.from_json(value)
-    found.read(files.RATINGS, 0)  # an empty file has no chunk that could report it
+    found.read(known.adapter.ratings_file, 0)  # an empty file has no part that could report it
     found.check(limits)
-    found.merge(known.user_report).merge(known.movie_report)
+    found.merge(known.user_log).merge(known.movie_log)
     rows = {name: value["rows"].get(name, 0) for name in SPLITS}
     return {
         "rows": rows,
@@ -317,30 +341,12 @@ def _split_times(data_dir: str, options: ExampleGenOptions) -> SplitTimes | None
 
 def _read_times(data_dir: str, options: ExampleGenOptions) -> npt.NDArray[np.int64]:
     """Returns the times `[n]` of all usable ratings, of repeated ones each."""
-    path = Path(data_dir) / files.RATINGS
     known = _read_tables(data_dir, options)
     times = [
-        _read_chunk(path, known, options, *found)[0].timestamp
-        for found in ratings.chunk_ranges(path, options.chunk_bytes)
+        known.read(part, options.limits)[0].timestamp
+        for part in known.adapter.parts(options.chunk_bytes)
     ]
     return np.concatenate(times) if times else np.zeros(0, np.int64)
-
-
-def _read_chunk(
-    path: Path, known: _Tables, options: ExampleGenOptions, start: int, end: int
-) -> tuple[RatingsChunk, CleaningLog]:
-    """Reads and cleans the ratings in a range of bytes; see `read_ratings_chunk`."""
-    return ratings.read_ratings_chunk(
-        path,
-        start,
-        end,
-        known_users=known.users.ids,
-        dropped_users=known.user_report.dropped_ids.get(files.USERS, {}),
-        known_movies=known.movies.ids,
-        dropped_movies=known.movie_report.dropped_ids.get(files.MOVIES, {}),
-        limits=options.limits,
-        positions=options.features.position is not None,
-    )
 
 
 def _metadata(match: MetadataMatch) -> dict[str, Any]:
@@ -359,5 +365,5 @@ class MoviesExecutor(_Executor):
         known = _read_tables(data_dir, options)
         records.write_shard(folders[0], 0, 1, records.movie_examples(known.movies))
         rows = {MOVIES: len(known.movies.ids)}
-        found = known.movie_report.to_json()
+        found = known.movie_log.to_json()
         return {"rows": rows, **found, "metadata": _metadata(known.match)}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from google.protobuf import json_format, struct_pb2
 from tfx.proto import example_gen_pb2
 
 from components.names import SplitMethod
 from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
+from sources.adapter import InvalidZip
 from sources.cleaning_log import DEFAULT_MAX_LOSS, LossLimits
-
-InvalidZip = Literal["keep", "drop"]
+from sources.names import ML_100K
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ class ExampleGenOptions:
       content_digest: hash over the content of all files read. The driver's own
         fingerprint knows sizes and times of modification only, and of `u.*` only.
       max_loss: share (0 to 1) of rows, values and ratings that may be lost.
+      format: name of the format of the files (`sources.detect.ADAPTERS`).
       features: the columns of the records.
       split_time: T of a timeline, unix seconds: test begins there. None: after 80 % of the
         ratings.
@@ -41,6 +42,7 @@ class ExampleGenOptions:
     invalid_zip: InvalidZip
     content_digest: str
     max_loss: float = DEFAULT_MAX_LOSS
+    format: str = ML_100K
     features: FeatureTable = MOVIELENS
     split_time: int | None = None
     chunk_bytes: int = 16 * 2**20

@@ -21,6 +21,7 @@ from tfx_bsl.coders import example_coder
 
 from schema.features import Feature, FeatureTable, Owner
 from sources import staging
+from sources.interactions import id_keys
 from sources.ratings import RatingsChunk
 
 _ARROW_TYPES = {"string": pa.binary(), "int64": pa.int64(), "float32": pa.float32()}
@@ -56,10 +57,13 @@ class Side:
     Args:
       rows: one row per user or movie, with a column for each feature of its owner.
       owner: whose columns they are.
-      table: the features; ids in `rows` are int64, in the records strings.
+      table: the features.
+
+    Attributes:
+      ids: `[n]` the numbers that stand for the ids (`sources.interactions.id_keys`), ascending.
 
     Raises:
-      ValueError: there is no column for a feature.
+      ValueError: there is no column for a feature, or one number stands for two ids.
     """
 
     def __init__(self, rows: pd.DataFrame, owner: Owner, table: FeatureTable) -> None:
@@ -72,14 +76,17 @@ class Side:
                 f"{', '.join(missing)}: read it from the data, or leave it out of the table"
             )
         key = table.user_id if owner is Owner.USER else table.item_id
-        rows = rows.sort_values(key.name)
-        self.ids: npt.NDArray[np.int64] = rows[key.name].to_numpy(np.int64)
+        keys = id_keys(pa.array([str(text) for text in rows[key.name]], pa.string()))
+        order = np.argsort(keys, kind="stable")
+        rows, self.ids = rows.iloc[order], keys[order]
+        if (self.ids[1:] == self.ids[:-1]).any():
+            raise ValueError(f"expected ids of different numbers, received two {key.name} of one")
         self.columns: dict[str, pa.Array] = {
             feature.name: _lists(rows[feature.name], feature) for feature in features
         }
 
     def rows(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Returns the row number `[n]` of each id; every id must be in the table."""
+        """Returns the row number `[n]` of each id's number; every one must be in the table."""
         return np.searchsorted(self.ids, ids)
 
     def gather(self, rows: npt.NDArray[np.int64]) -> dict[str, pa.Array]:

@@ -175,7 +175,7 @@ def refusal(kind: Kind, served: Served, *, replace: bool) -> str | None:
 def _way_out(kind: Kind, served: Served) -> str:
     if not served.may_become(kind):
         return (
-            "give real data with --data-dir or $MOVIELENS_DIR, or choose another --output-dir: "
+            "give real data with --data or $MOVIELENS_DIR, or choose another --output-dir: "
             "a generated sample never replaces anything else"
         )
     return (

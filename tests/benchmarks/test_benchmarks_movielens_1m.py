@@ -60,9 +60,10 @@ def test_movies_are_read_with_genres_and_the_year_of_their_title(converted):
 
 def test_ratings_keep_their_order(converted):
     path = converted / "u.data"
-    known = {"known_users": np.array([7, 12]), "known_movies": np.array([1, 260, 3952])}
+    users = ratings.KnownIds("u.user", np.array([7, 12]))
+    movies = ratings.KnownIds("u.item", np.array([1, 260, 3952]))
     chunk, found = ratings.read_ratings_chunk(
-        path, 0, path.stat().st_size, dropped_users={}, dropped_movies={}, positions=True, **known
+        path, 0, path.stat().st_size, users, movies, positions=True
     )
     rows = zip(*(column.tolist() for column in chunk), strict=True)
     expected = [tuple(map(float, line.split("::"))) for line in RATINGS]

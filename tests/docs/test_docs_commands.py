@@ -26,6 +26,7 @@ class Why(enum.Enum):
     TESTS = "it is the test command itself"
     REMOVES = "it removes what these tests need"
     OF_MAKE = "a make target that is run, or checked, starts the same"
+    DATA = "it needs data that is not in the project"
     SETTING = "it sets something for the commands after it"
 
 
@@ -42,6 +43,7 @@ NOT_RUN = {
     "make compare": Why.LONG,
     "make fuzz": Why.LONG,
     "local_runner.py": Why.LONG,
+    "sources": Why.DATA,
     "make serve": Why.SERVER,
     "serving": Why.SERVER,
     "make test": Why.TESTS,
@@ -156,7 +158,7 @@ def test_every_command_is_run_or_has_a_reason():
 def test_python_is_always_that_of_the_project():
     """`python` alone is another interpreter, or none, where nothing is activated."""
     wrong = re.compile(
-        r"(?<![\w./-])python3?\s+(-m\s+(serving|components|benchmarks|pytest|pipeline|trainer)\b"
+        r"(?<![\w./-])python3?\s+(-m\s+(serving|components|benchmarks|pytest|pipeline|sources|trainer)\b"
         r"|(\./)?(local_runner|(docs|benchmarks|serving|pipeline)/\w+)\.py)"
     )
     places = []

@@ -515,9 +515,9 @@ def test_no_rating_at_all_stops_it(tmp_path):
 def test_a_file_that_cannot_be_read_in_a_worker_is_an_input_error(sample, tmp_path, monkeypatch):
     read = ratings._read_block
 
-    def fail_later(path, start, end):
+    def fail_later(path, start, *rest):
         if start == 0:
-            return read(path, start, end)
+            return read(path, start, *rest)
         raise files.unreadable(path.name, OSError(5, "Input/output error"))
 
     monkeypatch.setattr(ratings, "_read_block", fail_later)

@@ -118,7 +118,7 @@ def test_wrong_option_is_refused_by_name(project, tmp_path, arguments, word):
 
 
 def test_data_dir_and_sample_contradict_each_other(refused, raw):
-    refused("--dataset", "sample", "--data-dir", raw, words=["--data-dir", "sample"])
+    refused("--dataset", "sample", "--data", raw, words=["--data", "sample"])
 
 
 # --- files that are not what they should be: found before TensorFlow is loaded
@@ -126,44 +126,44 @@ def test_data_dir_and_sample_contradict_each_other(refused, raw):
 
 def test_missing_data_directory_is_refused_before_anything_runs(project, served, tmp_path):
     """The real command, with the real start of the interpreter."""
-    result = project.run_cold("--data-dir", tmp_path / "nowhere", output=served)
-    assert_refused(result, 2, [tmp_path / "nowhere", "--data-dir", "what to do"])
+    result = project.run_cold("--data", tmp_path / "nowhere", output=served)
+    assert_refused(result, 2, [tmp_path / "nowhere", "--data", "what to do"])
     assert (result.log, result.summary) == ("", None)
     assert [path.name for path in served.iterdir()] == ["serving_model"]
 
 
 def test_data_directory_that_is_a_file_is_refused(refused, raw):
-    refused("--data-dir", raw / "u.data", words=["u.data", "directory"])
+    refused("--data", raw / "u.data", words=["u.data", "directory"])
 
 
 @pytest.mark.parametrize("variable", ["MOVIELENS_DIR", "MOVIES_METADATA_DIR"])
 def test_variable_that_names_no_directory_is_refused(refused, raw, variable):
-    arguments = () if variable == "MOVIELENS_DIR" else ("--data-dir", raw)
+    arguments = () if variable == "MOVIELENS_DIR" else ("--data", raw)
     refused(*arguments, environment={variable: "/nowhere"}, words=[variable, "/nowhere"])
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_missing_file_is_named(refused, raw, file):
     (raw / file).unlink()
-    refused("--data-dir", raw, words=[file, "missing"])
+    refused("--data", raw, words=[file, "missing"])
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file != "u.occupation"])
 def test_empty_file_is_named(refused, raw, file):
     (raw / file).write_bytes(b"")
-    refused("--data-dir", raw, words=[file, "empty"])
+    refused("--data", raw, words=[file, "empty"])
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_binary_file_is_named(refused, raw, file):
     (raw / file).write_bytes(b"\x7fELF\x00\x01\x02\x00" * 100)
-    refused("--data-dir", raw, words=[file, "binary"])
+    refused("--data", raw, words=[file, "binary"])
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_file_in_utf_16_is_named(refused, raw, file):
     (raw / file).write_bytes((raw / file).read_text(encoding="latin-1").encode("utf-16"))
-    refused("--data-dir", raw, words=[file, "encoding", "UTF-16"])
+    refused("--data", raw, words=[file, "encoding", "UTF-16"])
 
 
 @pytest.mark.parametrize("file", ["u.data", "u.user", "u.item", "u.genre"])
@@ -172,7 +172,7 @@ def test_file_whose_last_row_is_cut_off_is_named(refused, raw, file):
     separator = b"\t" if file == "u.data" else b"|"
     (raw / file).write_bytes(whole[: whole.rindex(separator)])
     last = len(rows(raw / file))
-    refused("--data-dir", raw, words=[f"{file}, row {last}", "truncated"])
+    refused("--data", raw, words=[f"{file}, row {last}", "truncated"])
 
 
 @pytest.mark.parametrize("file", ["u.data", "u.user", "u.item", "u.genre"])
@@ -181,12 +181,12 @@ def test_file_whose_last_row_is_cut_off_is_named(refused, raw, file):
 )
 def test_wrong_number_of_columns_is_named(refused, raw, file, change):
     replace_rows(raw / file, change, len(rows(raw / file)), start=0)
-    refused("--data-dir", raw, words=[f"{file}, row 1", "columns", "expected", "found"])
+    refused("--data", raw, words=[f"{file}, row 1", "columns", "expected", "found"])
 
 
 def test_header_row_is_named(refused, raw):
     write(raw / "u.data", ["user_id\titem_id\trating\ttimestamp", *rows(raw / "u.data")])
-    refused("--data-dir", raw, words=["u.data, row 1", "header"])
+    refused("--data", raw, words=["u.data, row 1", "header"])
 
 
 # --- an output directory that cannot be used
@@ -240,7 +240,7 @@ def test_full_disk_is_called_that(project, mounted, good, kilobytes):
     place = mounted(f"size={max(kilobytes, 4)}k,nr_inodes=400")
     if not kilobytes:
         (place / ".gitkeep").write_bytes(bytes(4096))
-    assert_disk_full(project.run("--data-dir", good, output=place))
+    assert_disk_full(project.run("--data", good, output=place))
 
 
 def assert_disk_full(result):
@@ -256,7 +256,7 @@ def assert_disk_full(result):
 @pytest.mark.exhaustive
 def test_run_goes_on_when_there_is_room_again(project, mounted, good):
     """A disk that is too small for one component after the other, and at last large enough."""
-    arguments = ("--data-dir", good, "--epochs", "1")
+    arguments = ("--data", good, "--epochs", "1")
     place = mounted("size=700k")
     failed = []
     for kilobytes in (700, 1500, 2700):
@@ -275,7 +275,7 @@ def test_run_goes_on_when_there_is_room_again(project, mounted, good):
 def test_summary_that_cannot_be_written_is_not_what_is_complained_about(refused, raw, served):
     (served / "summary.json").mkdir()
     replace_rows(raw / "u.user", lambda f: [*f[:3], "astronaut", f[4]])
-    result = refused("--data-dir", raw, words=["astronaut", "A result could not be written"])
+    result = refused("--data", raw, words=["astronaut", "A result could not be written"])
     assert result.summary is None
 
 
@@ -311,9 +311,7 @@ own tests have them all."""
 def test_more_than_one_percent_of_bad_ratings_is_refused(refused, raw, kind):
     change, reason = BAD_RATINGS[kind]
     replace_rows(raw / "u.data", change, count=30)
-    refused(
-        "--data-dir", raw, words=["u.data, row ", reason, "1 %", "expected", "found", "what to do"]
-    )
+    refused("--data", raw, words=["u.data, row ", reason, "1 %", "expected", "found", "what to do"])
 
 
 @pytest.mark.parametrize(
@@ -326,7 +324,7 @@ def test_more_than_one_percent_of_bad_ratings_is_refused(refused, raw, kind):
 def test_two_different_rows_of_one_id_are_refused(refused, raw, file, change):
     lines = rows(raw / file)
     write(raw / file, [*lines, "|".join(change(lines[4].split("|")))])
-    found = refused("--data-dir", raw, words=[file, "second row", "row 5", "what to do"])
+    found = refused("--data", raw, words=[file, "second row", "row 5", "what to do"])
     assert f"{file}, row {len(lines) + 1}" in found.summary["error"]
 
 
@@ -334,29 +332,29 @@ def test_two_different_rows_of_one_id_are_refused(refused, raw, file, change):
 def test_named_pipe_in_place_of_a_file_is_named(refused, raw, file):
     (raw / file).unlink()
     os.mkfifo(raw / file)
-    refused("--data-dir", raw, words=[file, "not a regular file", "a named pipe", "what to do"])
+    refused("--data", raw, words=[file, "not a regular file", "a named pipe", "what to do"])
 
 
 def test_occupation_that_is_not_listed_is_refused(refused, raw):
     replace_rows(raw / "u.user", lambda f: [*f[:3], "astronaut", f[4]])
-    refused("--data-dir", raw, words=["u.user, row 21", "astronaut", "u.occupation"])
+    refused("--data", raw, words=["u.user, row 21", "astronaut", "u.occupation"])
 
 
 def test_film_metadata_with_a_missing_column_is_refused(refused, raw):
     path = raw / METADATA_FOLDER / "credits.csv"
     path.write_text(path.read_text().replace("cast,crew,id", "cast,staff,id", 1))
-    refused("--data-dir", raw, words=["credits.csv", "crew"])
+    refused("--data", raw, words=["credits.csv", "crew"])
 
 
 def test_credits_full_of_broken_literals_are_refused(refused, raw):
     path = raw / METADATA_FOLDER / "credits.csv"
     path.write_text(path.read_text().replace("'name': '", "'name': "))
-    refused("--data-dir", raw, words=["credits.csv, row ", "literal"])
+    refused("--data", raw, words=["credits.csv, row ", "literal"])
 
 
 def test_missing_metadata_file_is_named(refused, raw):
     (raw / METADATA_FOLDER / "credits.csv").unlink()
-    refused("--data-dir", raw, words=["missing: credits.csv", "what to do"])
+    refused("--data", raw, words=["missing: credits.csv", "what to do"])
 
 
 # --- anomalies, and rows that are only counted on the way to them
@@ -380,7 +378,7 @@ def anomalous(project, good):
     version.mkdir(parents=True)
     (version / "saved_model.pb").write_bytes(b"a model")
     before = versions(output)
-    result = project.run("--data-dir", raw, output=output)
+    result = project.run("--data", raw, output=output)
     assert result.versions == before
     return result
 
@@ -472,14 +470,14 @@ def without_proxy(url):
 def test_failed_download_is_no_reason_for_a_sample(refused, project, address, path, word):
     environment = without_proxy(f"{address}/{path}")
     found = refused(
-        "--dataset", "ml-100k", environment=environment, words=["downloaded", word, "--data-dir"]
+        "--dataset", "ml-100k", environment=environment, words=["downloaded", word, "--data"]
     )
     assert "sample-" not in found.out
     assert not (project.scratch / "cache" / "ml-100k").exists()
 
 
 def test_nobody_listening_is_no_reason_for_a_sample(refused):
-    refused("--dataset", "ml-100k", words=["downloaded", "--data-dir"])
+    refused("--dataset", "ml-100k", words=["downloaded", "--data"])
 
 
 def test_auto_takes_a_sample_and_says_so_loudly(project: Project, served, address):
@@ -512,7 +510,7 @@ def test_unexpected_failure_is_one_message_and_the_detail_is_in_the_log(
     (served / "pipeline_root").mkdir()
     (served / "pipeline_root" / "StatisticsGen").write_text("in the way")
     before = versions(served)
-    result = project.run("--data-dir", good, output=served)
+    result = project.run("--data", good, output=served)
     assert_refused(result, 1, ["Unexpected failure", served / "run.log"])
     assert "Traceback" in result.log
     assert result.states["StatisticsGen"] == "failed"
@@ -523,8 +521,8 @@ def test_output_directory_of_a_run_that_failed_is_fine_for_the_next(project, ser
     """What failed is asked again, and never cached."""
     good_row = rows(raw / "u.user")[20]
     replace_rows(raw / "u.user", lambda f: [*f[:3], "astronaut", f[4]])
-    first = project.run("--data-dir", raw, output=served)
-    again = project.run("--data-dir", raw, output=served)
+    first = project.run("--data", raw, output=served)
+    again = project.run("--data", raw, output=served)
     assert (first.code, again.code) == (2, 2)
     assert first.summary["error"] == again.summary["error"]
     assert again.states["RatingsGen" if "RatingsGen" in again.states else "MoviesGen"] == "failed"
@@ -533,7 +531,7 @@ def test_output_directory_of_a_run_that_failed_is_fine_for_the_next(project, ser
 
 def test_verbose_shows_the_log_and_still_ends_with_the_message(project, served, raw):
     replace_rows(raw / "u.user", lambda f: [*f[:3], "astronaut", f[4]])
-    result = project.run("--data-dir", raw, "--verbose", output=served)
+    result = project.run("--data", raw, "--verbose", output=served)
     assert result.code == 2
     assert "Component ImportSchemaGen started" in result.err
     assert "Component ImportSchemaGen started" in result.log

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 OPTIONS = (
     "--dataset {auto,ml-100k,sample}",
-    "--data-dir",
+    "--data",
     "--data-name NAME",
     "--metadata-dir",
     "--output-dir",
@@ -141,7 +141,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     asked = []
     monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 7)
     line = (
-        "--dataset auto --data-dir d --data-name n --metadata-dir m --output-dir o"
+        "--dataset auto --data d --data-name n --metadata-dir m --output-dir o"
         " --split timeline --split-time 7 --invalid-zip drop --epochs 3 --tune --tune-trials 4"
         " --seed 5 --split-seed 6 --sample-seed 8 --sample-ratings 2000"
         " --no-cache --reset-cache --no-push --verbose"
@@ -151,7 +151,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     assert asked == [
         RunConfig(
             dataset="auto",
-            data_dir=Path("d"),
+            data=Path("d"),
             data_name="n",
             metadata_dir=Path("m"),
             output_dir=Path("o"),
@@ -171,6 +171,16 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             verbose=True,
         )
     ]
+
+
+def test_the_former_name_of_the_data_option_works_with_a_warning(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 0)
+    assert cli.main(["--data-dir", "d"]) == 0
+    assert asked == [RunConfig(data=Path("d"))]
+    assert "Warning: --data-dir is now --data" in capsys.readouterr().err
+    assert cli.main(["--data-dir", "d", "--data", "e"]) == 2
+    assert "both are given" in capsys.readouterr().err
 
 
 def test_replacing_another_kind_is_an_option(monkeypatch):

@@ -161,14 +161,14 @@ def other_data(project):
 @pytest.fixture(scope="module")
 def other_kind(without_serving_model, other_data, project, output):
     """Data of another name, where models of the sample are served."""
-    return project.run("--data-dir", other_data, "--epochs", "1", output=output, thresholds=LENIENT)
+    return project.run("--data", other_data, "--epochs", "1", output=output, thresholds=LENIENT)
 
 
 @pytest.fixture(scope="module")
 def replaced(other_kind, other_data, project, output):
     """The same, and meant."""
     return project.run(
-        "--data-dir", other_data, "--epochs", "1", "--replace", output=output, thresholds=LENIENT
+        "--data", other_data, "--epochs", "1", "--replace", output=output, thresholds=LENIENT
     )
 
 

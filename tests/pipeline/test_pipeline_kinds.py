@@ -25,14 +25,14 @@ def no_time():
     raise AssertionError("only a timeline that was not decided needs a time")
 
 
-def name(paths, data="custom", **options):
-    source = DataSource(data, "data-dir", Path("/resolved"))
+def name(paths, data_name_="custom", **options):
+    source = DataSource(data_name_, "data", Path("/resolved"))
     return kinds.kind_of(RunConfig(**options), source, paths, no_time).dataset
 
 
 def test_data_of_two_folders_of_one_name_is_told_apart_and_stays_the_same_every_day(paths):
     one, other, again = (
-        name(paths, data_dir=Path(folder)) for folder in ("/a/ratings", "/b/ratings", "/a/ratings")
+        name(paths, data=Path(folder)) for folder in ("/a/ratings", "/b/ratings", "/a/ratings")
     )
     assert one == again != other
     assert one.startswith("ratings-")
@@ -45,43 +45,43 @@ def test_a_link_that_is_moved_to_another_folder_every_day_is_the_same_data(paths
         link = tmp_path / "today"
         link.unlink(missing_ok=True)
         link.symlink_to(day)
-        names.add(name(paths, data_dir=link))
+        names.add(name(paths, data=link))
     assert len(names) == 1
 
 
 def test_a_relative_folder_is_the_same_data_as_its_absolute_path(paths, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert name(paths, data_dir=Path("raw")) == name(paths, data_dir=tmp_path / "raw")
+    assert name(paths, data=Path("raw")) == name(paths, data=tmp_path / "raw")
 
 
 @pytest.mark.parametrize("folder", ["/", "/a/🎬", "/a/out [1]", "/a/" + "n" * 200])
 def test_any_folder_gives_a_name_that_could_be_given_by_hand(paths, folder):
-    found = name(paths, data_dir=Path(folder))
-    assert RunConfig(data_dir=Path("x"), data_name=found).data_name == found
+    found = name(paths, data=Path(folder))
+    assert RunConfig(data=Path("x"), data_name=found).data_name == found
 
 
 def test_a_name_that_was_given_is_remembered_for_the_same_folder_only(paths):
     first = kinds.kind_of(
-        RunConfig(data_dir=Path("/a/ratings"), data_name="shop"),
-        DataSource("custom", "data-dir", Path("/a/ratings")),
+        RunConfig(data=Path("/a/ratings"), data_name="shop"),
+        DataSource("custom", "data", Path("/a/ratings")),
         paths,
         no_time,
     )
     write_kind(paths.serving_model, first)
-    assert name(paths, data_dir=Path("/a/ratings")) == "shop"
-    assert name(paths, data_dir=Path("/b/ratings")) != "shop"
-    assert name(paths, data_dir=Path("/b/ratings"), data_name="shop") == "shop"
+    assert name(paths, data=Path("/a/ratings")) == "shop"
+    assert name(paths, data=Path("/b/ratings")) != "shop"
+    assert name(paths, data=Path("/b/ratings"), data_name="shop") == "shop"
 
 
 def test_data_in_the_environment_is_named_like_that_of_the_option(paths, monkeypatch):
-    option = name(paths, data_dir=Path("/a/ratings"))
+    option = name(paths, data=Path("/a/ratings"))
     monkeypatch.setenv("MOVIELENS_DIR", "/a/ratings")
     assert name(paths) == option
 
 
 def test_known_data_has_its_own_name_wherever_it_lies(paths, monkeypatch):
     monkeypatch.delenv("MOVIELENS_DIR", raising=False)
-    assert name(paths, "ml-100k", data_dir=Path("/a")) == "ml-100k"
+    assert name(paths, "ml-100k", data=Path("/a")) == "ml-100k"
     assert name(paths, "ml-100k") == "ml-100k"
     assert name(paths, "sample", dataset="sample") == "sample"
 
@@ -90,13 +90,13 @@ def test_a_generated_sample_is_one_wherever_it_lies_and_whatever_it_is_called(pa
     folder = tmp_path / "copied"
     generate_sample(folder, ratings=1000, seed=1)
     source = resolve_source(
-        dataset="auto", data_dir=folder, metadata_dir=None, output_dir=tmp_path, seed=1,
+        dataset="auto", data=folder, metadata_dir=None, output_dir=tmp_path, seed=1,
         sample_ratings=1000, say=print,
     )  # fmt: skip
-    found = kinds.kind_of(RunConfig(data_dir=folder), source, paths, no_time)
+    found = kinds.kind_of(RunConfig(data=folder), source, paths, no_time)
     assert found.dataset == "sample"
     with pytest.raises(InputError, match="for a generated sample"):
-        kinds.kind_of(RunConfig(data_dir=folder, data_name="mine"), source, paths, no_time)
+        kinds.kind_of(RunConfig(data=folder, data_name="mine"), source, paths, no_time)
 
 
 def planned(paths, tmp_path, **options):
@@ -136,11 +136,11 @@ def test_the_sample_has_a_seed_of_its_own(tmp_path, monkeypatch, options, expect
     assert asked == [expected]
 
 
-SOURCE = DataSource("custom", "data-dir", Path("/a/ratings"))
+SOURCE = DataSource("custom", "data", Path("/a/ratings"))
 
 
 def on_a_timeline(paths, first_time=no_time, **options):
-    config = RunConfig(data_dir=Path("/a/ratings"), split="timeline", **options)
+    config = RunConfig(data=Path("/a/ratings"), split="timeline", **options)
     return kinds.kind_of(config, SOURCE, paths, first_time)
 
 
@@ -184,7 +184,7 @@ def test_other_methods_have_no_time_and_refuse_one(paths, split):
 @pytest.mark.parametrize("value", ["", "ml-100k", "sample", "a b", "../x", "n" * 64, "é", "-a"])
 def test_a_name_that_cannot_be_one_is_refused(value):
     with pytest.raises(InputError, match="--data-name cannot be used"):
-        RunConfig(data_dir=Path("x"), data_name=value)
+        RunConfig(data=Path("x"), data_name=value)
 
 
 @pytest.mark.parametrize("options", [{}, {"dataset": "sample"}])
@@ -229,7 +229,7 @@ def test_own_data_of_an_earlier_run_is_named_after_its_folder(paths):
         "options": {"split": "random", "seed": 42},
     }
     paths.summary.write_text(json.dumps(summary))
-    assert kinds.earlier_kind(paths).dataset == name(paths, data_dir=Path("/srv/ratings"))
+    assert kinds.earlier_kind(paths).dataset == name(paths, data=Path("/srv/ratings"))
 
 
 def test_a_recorded_kind_needs_nothing_from_elsewhere(paths):

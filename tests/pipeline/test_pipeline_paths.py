@@ -33,7 +33,7 @@ def arguments(project):
     (raw / MARKER_FILE).unlink()  # as if somebody had collected it
     films = project.scratch / f"films {HOSTILE}"
     shutil.move(raw / METADATA_FOLDER, films)
-    return ("--data-dir", raw, "--metadata-dir", films, "--epochs", "1")
+    return ("--data", raw, "--metadata-dir", films, "--epochs", "1")
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def test_the_reports_summaries_and_logs_of_the_last_runs_stay(first, second, out
     ("wrong", "word"),
     [
         (["--metadata-dir", "nowhere"], "--metadata-dir does not exist"),
-        (["--data-dir", "nowhere"], "--data-dir does not exist"),
-        (["--data-dir", "gs://bucket/data"], "--data-dir is a URL"),
+        (["--data", "nowhere"], "--data does not exist"),
+        (["--data", "gs://bucket/data"], "--data is a URL"),
         (["--epochs", "0"], "--epochs is out of range"),
         (["--dataset", "ml-100k"], "downloaded"),
     ],

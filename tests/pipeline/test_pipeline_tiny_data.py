@@ -109,7 +109,7 @@ def run_on(project, folder, raw, *arguments):
     (folder / "raw").mkdir()
     write_raw(folder / "raw", **raw)
     bounds = dataclasses.asdict(thresholds_for("custom", "random"))
-    command = ["--data-dir", folder / "raw", "--epochs", 1, *arguments]
+    command = ["--data", folder / "raw", "--epochs", 1, *arguments]
     return project.run(*command, output=folder / "output", thresholds=bounds)
 
 

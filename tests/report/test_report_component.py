@@ -194,13 +194,11 @@ def test_run_says_when_there_is_no_report_at_all(failing, tmp_path, capfd, monke
 
 
 def test_run_that_is_refused_before_its_first_component_leaves_the_old_report(tmp_path):
-    config = dataclasses.replace(
-        configuration(tmp_path), dataset="auto", data_dir=tmp_path / "nowhere"
-    )
+    config = dataclasses.replace(configuration(tmp_path), dataset="auto", data=tmp_path / "nowhere")
     old = tmp_path / "output" / "report" / "index.html"
     old.parent.mkdir(parents=True)
     old.write_text("of another run", encoding="utf-8")
-    with pytest.raises(InputError, match="--data-dir does not exist"):
+    with pytest.raises(InputError, match="--data does not exist"):
         runner.run(config)
     assert old.read_text(encoding="utf-8") == "of another run"
 

@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sources import files
 from sources.cleaning_log import CleaningLog
-from sources.ratings import RatingsChunk, read_ratings_chunk
+from sources.ratings import KnownIds, RatingsChunk, read_ratings_chunk
 
 GENRES = ("unknown", "Action", "Comedy")
 OCCUPATIONS = ("student", "writer", "none")
@@ -86,14 +88,14 @@ def read_ratings(
     movies: Iterable[int] = range(1, MOVIES + 1),
     dropped_users: dict[int, str] | None = None,
     dropped_movies: dict[int, str] | None = None,
+    **options: Any,
 ) -> tuple[RatingsChunk, CleaningLog]:
     """Reads a range of ratings, all of the file unless told."""
     return read_ratings_chunk(
         path,
         start,
         path.stat().st_size if end is None else end,
-        np.array(sorted(users), np.int64),
-        dropped_users or {},
-        np.array(sorted(movies), np.int64),
-        dropped_movies or {},
+        KnownIds(files.USERS, np.array(sorted(users), np.int64), dropped_users or {}),
+        KnownIds(files.MOVIES, np.array(sorted(movies), np.int64), dropped_movies or {}),
+        **options,
     )

@@ -83,7 +83,7 @@ def test_more_than_one_percent_of_bad_rows_names_file_row_expected_found_and_act
     assert "u.data, row 17: rating out of range; 11 of 1,000 rows are lost" in message
     assert "expected: a rating from 1 to 5" in message
     assert "found: 9" in message
-    assert "what to do: this release takes ratings from 1 to 5 stars: rescale" in message
+    assert "what to do: rescale the ratings" in message
     assert len(message.splitlines()) <= 5
 
 

@@ -221,7 +221,7 @@ def test_a_bad_download_says_so_and_leaves_nothing(serve, cache, kind, found):
     assert found in error.value.found
     message = str(error.value)
     assert message.count("\n") <= 4
-    for part in (url, ARCHIVE.md5, "--data-dir", "MOVIELENS_DIR", "--dataset sample"):
+    for part in (url, ARCHIVE.md5, "--data", "MOVIELENS_DIR", "--dataset sample"):
         assert part in message
     assert names(cache) == []
     assert cached(ARCHIVE) is None

@@ -65,7 +65,7 @@ def test_a_missing_directory_is_named(tmp_path):
     message = refusal(tmp_path / "absent")
     assert f"{tmp_path / 'absent'}: no such data directory" in message
     assert "u.data, u.user, u.item, u.genre, u.occupation" in message
-    assert "correct --data-dir" in message
+    assert "correct --data" in message
 
 
 def test_a_file_in_place_of_the_directory_is_named(tmp_path):
@@ -97,7 +97,7 @@ def test_a_file_cut_in_the_middle_of_a_row_is_refused(tmp_path, name):
     path.write_bytes(data[: data.rindex(b"\n", 0, -1) + 3])
     message = refusal(tmp_path)
     assert f"{name}, row {rows}: the file is truncated" in message
-    assert "download MovieLens-100K again" in message
+    assert "download the data again" in message
 
 
 @pytest.mark.parametrize("name", files.FILES)

@@ -12,6 +12,7 @@ from sources import ratings as reader
 from sources.cleaning_log import BadRow, CleaningLog, LossLimits
 from sources.errors import InputError
 from sources.ratings import (
+    KnownIds,
     RatingsChunk,
     chunk_ranges,
     keep_latest_rating,
@@ -294,11 +295,11 @@ def test_an_empty_file_has_no_ranges_and_a_chunk_size_below_one_is_refused():
 
 
 def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path):
-    nothing = np.empty(0, np.int64)
     with pytest.raises(InputError, match="u.data: cannot be read"):
         chunk_ranges(tmp_path / "u.data", 10)
+    anything = KnownIds("", None)
     with pytest.raises(InputError, match="u.data: cannot be read"):
-        read_ratings_chunk(tmp_path / "u.data", 0, 10, nothing, {}, nothing, {})
+        read_ratings_chunk(tmp_path / "u.data", 0, 10, anything, anything)
 
 
 # Duplicates.

@@ -38,7 +38,7 @@ class World:
 
     def resolve(self, dataset="auto", **options):
         arguments = {
-            "data_dir": None,
+            "data": None,
             "metadata_dir": None,
             "output_dir": self.root / "output",
             "seed": 7,
@@ -68,7 +68,7 @@ def in_cache(world, monkeypatch):
     return directory
 
 
-def test_auto_prefers_data_dir_to_the_variable_to_the_cache(world, monkeypatch):
+def test_auto_prefers_data_to_the_variable_to_the_cache(world, monkeypatch):
     mine, variable = world.directory("mine"), world.directory("variable")
     cache = in_cache(world, monkeypatch)
     found = world.resolve()
@@ -76,8 +76,8 @@ def test_auto_prefers_data_dir_to_the_variable_to_the_cache(world, monkeypatch):
     monkeypatch.setenv("MOVIELENS_DIR", str(variable))
     found = world.resolve()
     assert (found.name, found.source, found.data_dir) == ("custom", "MOVIELENS_DIR", variable)
-    found = world.resolve(data_dir=mine)
-    assert (found.name, found.source, found.data_dir) == ("custom", "data-dir", mine)
+    found = world.resolve(data=mine)
+    assert (found.name, found.source, found.data_dir) == ("custom", "data", mine)
     assert found.notice is None
     assert found.seed is None
     assert world.said == []
@@ -97,7 +97,7 @@ def test_auto_without_real_data_makes_a_sample_and_says_so_loudly(world):
     found = world.resolve()
     assert (found.name, found.source, found.seed) == ("sample", "generated", 7)
     assert sample.is_complete(found.data_dir)
-    for part in ("NOT REAL DATA", "connection refused", "--data-dir", "MOVIELENS_DIR"):
+    for part in ("NOT REAL DATA", "connection refused", "--data", "MOVIELENS_DIR"):
         assert part in found.notice
     assert found.notice in world.said
 
@@ -136,28 +136,27 @@ def test_an_incomplete_sample_is_made_again(world):
 
 
 @pytest.mark.parametrize("dataset", ["auto", "ml-100k"])
-@pytest.mark.parametrize("option", ["--data-dir", "$MOVIELENS_DIR"])
+@pytest.mark.parametrize("option", ["--data", "$MOVIELENS_DIR"])
 def test_a_directory_asked_for_that_is_not_there_is_refused(world, monkeypatch, dataset, option):
     missing = world.root / "missing"
-    data_dir = missing if option == "--data-dir" else None
-    if data_dir is None:
+    data = missing if option == "--data" else None
+    if data is None:
         monkeypatch.setenv("MOVIELENS_DIR", str(missing))
     with pytest.raises(InputError) as error:
-        world.resolve(dataset, data_dir=data_dir)
+        world.resolve(dataset, data=data)
     assert option in str(error.value)
     assert str(missing) in str(error.value)
     assert "does not exist" in str(error.value)
 
 
-def test_a_file_is_no_data_directory(world):
-    path = world.directory("mine") / "u.data"
-    with pytest.raises(InputError, match="is no directory"):
-        world.resolve(data_dir=path)
+def test_one_of_the_files_stands_for_its_folder(world):
+    mine = world.directory("mine")
+    assert world.resolve(data=mine / "u.data").data_dir == mine
 
 
-def test_data_dir_contradicts_sample(world):
+def test_data_contradicts_sample(world):
     with pytest.raises(InputError, match="contradicts"):
-        world.resolve("sample", data_dir=world.directory("mine"))
+        world.resolve("sample", data=world.directory("mine"))
 
 
 def test_an_unknown_dataset_is_refused(world):
@@ -167,16 +166,16 @@ def test_an_unknown_dataset_is_refused(world):
 
 def test_metadata_comes_from_option_then_variable_then_the_data_directory(world, monkeypatch):
     mine = world.directory("mine", metadata=True)
-    assert world.resolve(data_dir=mine).metadata_dir == mine / "metadata"
+    assert world.resolve(data=mine).metadata_dir == mine / "metadata"
     variable = world.directory("variable")
     monkeypatch.setenv("MOVIES_METADATA_DIR", str(variable))
-    assert world.resolve(data_dir=mine).metadata_dir == variable
+    assert world.resolve(data=mine).metadata_dir == variable
     option = world.directory("option")
-    assert world.resolve(data_dir=mine, metadata_dir=option).metadata_dir == option
+    assert world.resolve(data=mine, metadata_dir=option).metadata_dir == option
 
 
 def test_without_metadata_there_is_none(world):
-    assert world.resolve(data_dir=world.directory("mine")).metadata_dir is None
+    assert world.resolve(data=world.directory("mine")).metadata_dir is None
 
 
 def test_a_sample_brings_metadata_of_its_own_films(world, monkeypatch):
@@ -197,7 +196,7 @@ def test_metadata_asked_for_that_is_not_there_is_refused(world, monkeypatch, opt
     if metadata_dir is None:
         monkeypatch.setenv("MOVIES_METADATA_DIR", str(missing))
     with pytest.raises(InputError) as error:
-        world.resolve(data_dir=world.directory("mine"), metadata_dir=metadata_dir)
+        world.resolve(data=world.directory("mine"), metadata_dir=metadata_dir)
     assert option in str(error.value)
 
 
@@ -209,7 +208,7 @@ def test_a_source_is_json(world):
 def test_real_ratings_are_recognised_wherever_they_lie(world, monkeypatch):
     if not REAL:
         pytest.skip("needs MOVIELENS_DIR")
-    assert world.resolve(data_dir=Path(REAL)).name == "ml-100k"
+    assert world.resolve(data=Path(REAL)).name == "ml-100k"
     monkeypatch.setenv("MOVIELENS_DIR", REAL)
     found = world.resolve("ml-100k")
     assert (found.name, found.source) == ("ml-100k", "MOVIELENS_DIR")

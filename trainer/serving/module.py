@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from components.examples.reading import parse_first
-from schema import features as raw
 from schema.features import Owner
 from schema.predictions import PREDICTED_RATING
 from trainer.data.training_data import TrainingData
@@ -217,7 +216,8 @@ class ServingModel(tf.Module):
         now = query.timestamp[:, tf.newaxis]
         has_time = counts & (times > 0) & (times <= now)
         mean = self.history.mean_ratings(query.user_row)[:, tf.newaxis]
-        stars = tf.clip_by_value(ratings, raw.RATING_MIN, raw.RATING_MAX)
+        scale = self.features.scale
+        stars = tf.clip_by_value(ratings, scale.low, scale.high)
         return Recent(
             tf.minimum(movies, self.movies.count - 1),
             tf.where(ratings > 0, stars - mean, 0.0),
@@ -258,7 +258,8 @@ class ServingModel(tf.Module):
             rows,
             tf.gather(self.movies.outputs, rows),
         )
-        return tf.clip_by_value(predicted, raw.RATING_MIN, raw.RATING_MAX)
+        scale = self.features.scale
+        return tf.clip_by_value(predicted, scale.low, scale.high)
 
     def _rating_state(self, query: Query, context: QueryContext | None) -> tf.Tensor:
         """Returns `[batch, width]`: who rates, by their profile and all their events."""

@@ -19,7 +19,7 @@ from components.report.people import Person, find_people
 from components.report.sections import percent, sources_of
 from components.report.served import Predictions, ServedModel
 from schema import features as raw
-from schema.features import FeatureTable, Kind, Owner
+from schema.features import FeatureTable, Kind, Owner, RatingScale
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -442,11 +442,12 @@ def _errors(context: Context) -> Iterator[Block]:
         "How far its stars are off",
         f"Predictions for {sample} at the next visit, clipped to the scale.",
     )
-    predicted = np.clip(found.predicted, raw.RATING_MIN, raw.RATING_MAX)
+    scale = context.sources.features.scale
+    predicted = np.clip(found.predicted, scale.low, scale.high)
     yield _tiles(found, predicted)
-    yield _calibration(found.rating, predicted)
+    yield _calibration(found.rating, predicted, scale)
     yield _by_stars(found.rating, predicted)
-    yield _distribution(found.rating, predicted)
+    yield _distribution(found.rating, predicted, scale)
 
 
 def _tiles(found: Predictions, predicted: FloatArray) -> Tiles:
@@ -488,7 +489,7 @@ def calibration(rating: FloatArray, predicted: FloatArray) -> list[dict[str, flo
     return bins
 
 
-def _calibration(rating: FloatArray, predicted: FloatArray) -> Figure:
+def _calibration(rating: FloatArray, predicted: FloatArray, scale: RatingScale) -> Figure:
     bins = calibration(rating, predicted)
     rows = sum(each["rows"] for each in bins)
     off = sum(each["rows"] * abs(each["predicted"] - each["rating"]) for each in bins) / max(
@@ -501,7 +502,7 @@ def _calibration(rating: FloatArray, predicted: FloatArray) -> Figure:
         if worst
         else "There are too few rows to say."
     )
-    ends = (raw.RATING_MIN, raw.RATING_MAX)
+    ends = (scale.low, scale.high)
     return Figure(
         "calibration",
         "Mean stars people gave, by the stars predicted",
@@ -576,8 +577,8 @@ def _by_stars(rating: FloatArray, predicted: FloatArray) -> Figure:
     )
 
 
-def _distribution(rating: FloatArray, predicted: FloatArray) -> Figure:
-    edges = np.arange(raw.RATING_MIN, raw.RATING_MAX + _BIN, _BIN)
+def _distribution(rating: FloatArray, predicted: FloatArray, scale: RatingScale) -> Figure:
+    edges = np.arange(scale.low, scale.high + _BIN, _BIN)
     counted, _ = np.histogram(predicted, edges)
     rows = [
         {"stars": float(low), "share": count / len(predicted)}

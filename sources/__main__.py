@@ -1,0 +1,39 @@
+"""`python -m sources describe PATH`: what the pipeline understands of data, without a run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sources.errors import InputError
+from storage.errors import PathError
+from storage.paths import local_path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints what is understood of the data at a path; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sources", description="Looks at data of any format that is known."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("describe", help="print what is understood of the data")
+    command.add_argument("path", metavar="PATH", help="folder, zip file or file of a data set")
+    options = parser.parse_args(arguments)
+    try:
+        path = local_path(options.path, "PATH")
+        # pandas and Arrow are loaded for a path that can be read.
+        from sources.describe import describe
+
+        with tempfile.TemporaryDirectory() as scratch:
+            print(describe(path.expanduser(), Path(scratch)))
+    except (InputError, PathError) as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

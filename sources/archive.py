@@ -1,0 +1,140 @@
+"""Zip files as they are downloaded: the known files of a data set taken out, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import zipfile
+import zlib
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+
+from sources.errors import InputError
+from sources.files import open_regular, unreadable
+from sources.staging import staged_directory
+
+MAX_FILE_BYTES = 4 * 2**30
+"""Of one file unpacked: MovieLens-32M's ratings take 0.9 GB."""
+
+MAX_RATIO = 100
+"""Bytes unpacked for a byte of the zip file: MovieLens takes 3 to 5."""
+
+MAX_MEMBERS = 10_000
+
+_BLOCK_BYTES = 1024 * 1024
+_ENCRYPTED = 1
+_UNPACK_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,  # an unusual compression
+    RuntimeError,  # a password
+)
+
+
+def is_archive(path: Path) -> bool:
+    """Returns whether a path is a regular file that begins as zip files do.
+
+    Raises:
+      InputError: it cannot be read.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with open_regular(path) as file:
+            return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+    except OSError as error:
+        raise unreadable(path.name, error) from error
+
+
+def unpacked(path: Path, wanted: Collection[str], parent: Path) -> Path:
+    """Takes the known files of a zip file into a folder, which appears whole or not at all.
+
+    Names in the zip file decide nothing about where something is written: every file taken is
+    written to the folder by its last name, which is one of `wanted`.
+
+    Args:
+      path: the zip file.
+      wanted: names of the files to take; those of others are left.
+      parent: where the folder is made, named by the zip file's name and content. One that is
+        there already is used.
+
+    Returns:
+      The folder.
+
+    Raises:
+      InputError: it cannot be read, is damaged, encrypted, too large, has a file twice, or none
+        of the wanted ones.
+    """
+    try:
+        with open_regular(path) as file:
+            digest = hashlib.blake2b(digest_size=8)
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+            folder = parent / f"{path.stem[:40]}-{digest.hexdigest()}"
+            if folder.is_dir():
+                return folder
+            with zipfile.ZipFile(file) as archive:
+                members = _members(path, archive, wanted)
+                with staged_directory(folder) as staging:
+                    for name, member in members.items():
+                        _take(path, archive, member, staging / name)
+    except _UNPACK_ERRORS as error:
+        found = str(error).strip("\"'")[:120]
+        raise _refused(path, "the zip file is damaged", "a whole zip file", found) from error
+    except OSError as error:
+        raise unreadable(path.name, error) from error
+    return folder
+
+
+def _members(
+    path: Path, archive: zipfile.ZipFile, wanted: Collection[str]
+) -> dict[str, zipfile.ZipInfo]:
+    """Returns the wanted files by their last name."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    if len(archive.infolist()) > MAX_MEMBERS:
+        expected = f"at most {MAX_MEMBERS:,} files"
+        raise _refused(path, "too many files in it", expected, f"{len(archive.infolist()):,}")
+    for member in archive.infolist():
+        place = PurePosixPath(member.filename)
+        if place.name not in wanted or "__MACOSX" in place.parts:
+            continue
+        if place.is_absolute() or ".." in place.parts or "\\" in member.filename:
+            expected = "names of files below the zip file's own folder"
+            raise _refused(path, "a path that leads outside of it", expected, member.filename)
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise _refused(path, "not a regular file in it", "plain files", member.filename)
+        if member.flag_bits & _ENCRYPTED:
+            raise _refused(path, "encrypted", "files without a password", member.filename)
+        if place.name in found:
+            both = f"{found[place.name].filename} and {member.filename}"
+            raise _refused(path, "a file twice", "one data set in a zip file", both)
+        found[place.name] = member
+    if not found:
+        names = ", ".join(member.filename for member in archive.infolist()[:5])
+        expected = f"one or more of {', '.join(sorted(wanted))}"
+        raise _refused(path, "no data set in it", expected, names or "an empty zip file")
+    return found
+
+
+def _take(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    """Unpacks one file, counting what comes: the size that the zip file names may be a lie."""
+    limit = min(MAX_FILE_BYTES, MAX_RATIO * max(member.compress_size, _BLOCK_BYTES))
+    written = 0
+    with archive.open(member) as source, target.open("xb") as file:
+        while block := source.read(_BLOCK_BYTES):
+            written += len(block)
+            if written > limit:
+                expected = f"at most {limit:,} bytes unpacked from {member.compress_size:,}"
+                raise _refused(path, "a file in it is too large", expected, member.filename)
+            file.write(block)
+
+
+def _refused(path: Path, problem: str, expected: str, found: str) -> InputError:
+    return InputError(
+        problem,
+        file=path.name,
+        expected=expected,
+        found="".join(filter(str.isprintable, found))[:200],
+        action="download the zip file again, or unpack it yourself and give its folder",
+    )

@@ -1,0 +1,120 @@
+"""What is understood of data at a path, in words, before anything runs."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from schema.features import Kind, Owner
+from sources.adapter import MovieLensFiles
+from sources.cleaning_log import CleaningLog, LossLimits
+from sources.detect import detect
+from sources.interactions import chunk_of
+from sources.ratings import KnownIds, RatingsChunk, concatenate
+
+_CHUNK_BYTES = 16 * 2**20
+_LOOK = LossLimits.of(1.0)
+_OWNERS = {Owner.USER: "users", Owner.MOVIE: "movies", Owner.CONTEXT: "context"}
+
+
+def describe(path: Path, unpack_to: Path) -> str:
+    """Returns what is understood: files, columns, counts, scale, times and what is odd.
+
+    Args:
+      path: of the data; see `detect`.
+      unpack_to: where a zip file is unpacked.
+
+    Raises:
+      InputError: the data is not recognised, or a file of it cannot be read.
+    """
+    adapter = detect(path, unpack_to)
+    adapter.check()
+    found = CleaningLog()
+    users = adapter.users(_LOOK, "keep")
+    items, log = adapter.items(_LOOK)
+    found.merge(log)
+    if users is not None:
+        found.merge(users[1])
+    movie_ids = np.sort(items["movie_id"].to_numpy(np.int64))
+    movies = KnownIds("the file of movies", movie_ids, {})
+    chunks = []
+    for part in adapter.parts(_CHUNK_BYTES):
+        batch, log = adapter.interactions(part, KnownIds("", None), movies, _LOOK)
+        chunks.append(chunk_of(batch))
+        found.merge(log)
+    ratings = concatenate(chunks)
+    lines = [
+        *_format_lines(adapter),
+        *_feature_lines(adapter),
+        *_count_lines(ratings, None if users is None else len(users[0]), len(items)),
+        *_odd_lines(found),
+    ]
+    return "\n".join(lines)
+
+
+def _format_lines(adapter: MovieLensFiles) -> Iterator[str]:
+    spec = adapter.spec
+    yield f"Format: {spec.title} ({spec.name})"
+    yield f"Terms of {spec.title}: {spec.licence}"
+    yield f"Cite: {spec.citation}"
+    yield "Files:"
+    for name, form in adapter.formats.items():
+        yield f"  {name}: {form.expected}"
+    for name, why in sorted(adapter.ignored.items()):
+        yield f"  {name}: not read, {why}"
+
+
+def _feature_lines(adapter: MovieLensFiles) -> Iterator[str]:
+    table = adapter.spec.features
+    for owner, noun in _OWNERS.items():
+        features = [f for f in table.owned_by(owner) if f.kind is not Kind.ID]
+        columns = ", ".join(f"{f.name} ({f.kind.value})" for f in features)
+        yield f"Features of {noun}: {columns or 'none: this data says nothing of them but ids'}"
+    yield f"Ratings: {table.rating.name}, {table.scale.describe()}; {adapter.spec.positive} counts"
+    order = "is" if adapter.spec.file_order_is_time else "is not"
+    yield f"The order of a user's rows {order} the order in which the ratings were given."
+
+
+def _count_lines(ratings: RatingsChunk, users: int | None, items: int) -> Iterator[str]:
+    rated_by = len(np.unique(ratings.user_id))
+    rated = len(np.unique(ratings.movie_id))
+    of_users = "no file of users" if users is None else f"{users:,} listed"
+    yield f"Users: {rated_by:,} with ratings, {of_users}"
+    yield f"Movies: {rated:,} with ratings, {items:,} listed"
+    yield f"Usable ratings: {len(ratings.user_id):,}"
+    if len(ratings.user_id):
+        values = ", ".join(
+            f"{value:g}: {count:,}"
+            for value, count in zip(
+                *np.unique(ratings.user_rating, return_counts=True), strict=True
+            )
+        )
+        yield f"Ratings by value: {values}"
+        first, last = (_day(int(t)) for t in (ratings.timestamp.min(), ratings.timestamp.max()))
+        yield f"Time: {first} to {last}"
+
+
+def _day(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).date().isoformat()
+
+
+def _odd_lines(found: CleaningLog) -> Iterator[str]:
+    odd = [
+        f"  {name}: {count:,} {_KINDS[kind]}: {reason}"
+        for name, entry in sorted(found.files.items())
+        for kind in _KINDS
+        for reason, count in sorted(entry.counts(kind).items())
+    ]
+    yield "Odd:" if odd else "Odd: nothing"
+    yield from odd
+
+
+_KINDS = {
+    "dropped": "rows dropped",
+    "repaired": "rows repaired",
+    "values_lost": "values of no use",
+    "missing": "rows without a value",
+}

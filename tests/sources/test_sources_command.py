@@ -1,0 +1,21 @@
+"""`python -m sources describe`: what it prints, and how it ends."""
+
+from movielens_files import ML_CSV, write
+
+from sources.__main__ import main
+
+
+def test_it_prints_what_is_understood_and_writes_nothing_beside_the_data(tmp_path, capsys):
+    folder = write(tmp_path / "data", ML_CSV)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["describe", str(folder)]) == 0
+    assert capsys.readouterr().out.startswith("Format: MovieLens as CSV (ml-csv)\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_not_recognised_ends_with_2_and_what_to_do(tmp_path, capsys):
+    assert main(["describe", str(tmp_path)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "no data set is recognised" in output.err
+    assert "what to do: see docs/guides/own-data.md" in output.err
