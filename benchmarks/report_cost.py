@@ -86,7 +86,7 @@ def measure(output: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "index.html").write_text(html, encoding="utf-8")
     return {
-        "ratings": context.counts.ratings if context.counts else 0,
+        "ratings": len(context.ratings.rows) if context.ratings else 0,
         "imports": imports,
         "seconds": time.process_time() - imports,
         "loaded": loaded,

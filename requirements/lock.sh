@@ -18,7 +18,8 @@ fi
 # These may be newer: their later releases mend known vulnerabilities (make audit, docs/security.md).
 mended="annotated-doc certifi fastapi idna jupyter-server jupyterlab mistune nbconvert notebook orjson pillow
 pyasn1 requests starlette tornado urllib3 werkzeug filelock pip pip-audit"
-for package in $mended; do
+# Altair 6.2 and what it needs: its schema is that of the Vega-Lite in the report's page.
+for package in $mended altair narwhals; do
     set -- "$@" --exclude-newer-package "$package=2026-11-01"
 done
 

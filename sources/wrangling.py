@@ -38,7 +38,7 @@ OCCUPATION_LABELS: tuple[str, ...] = (
 """The classes of `user_occupation_label` in TensorFlow Datasets' `movielens`."""
 
 # "none" belongs to "other/not specified", not to "unemployed": only so do the labels have
-# the standard deviation (6.5) of the table that `components.report.capstone_table` reproduces.
+# the standard deviation (6.5) of the table that the report's exploration reproduces.
 _LABEL_OF_OCCUPATION: dict[str, str] = {
     "administrator": "clerical/admin",
     "doctor": "doctor/health care",

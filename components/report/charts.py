@@ -1,435 +1,430 @@
-"""Vega-Lite specifications of the charts that the report uses.
+"""The kinds of charts that the report uses, as Vega-Lite specifications built with Altair.
 
-Colours are the page's CSS variables, so that a figure follows light and dark mode without
-being drawn anew; scales with steps take a class of the page per step for the same reason.
+A chart is made from rows: values by column. A column's title names its axis, and the number
+format of the column's table cells is that of its axis and tooltip. A tooltip has the first values
+of a row. Colours, fonts and axes of all charts are in `assets/page.js`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-Spec: TypeAlias = Mapping[str, Any]
-Row: TypeAlias = Mapping[str, Any]
+import altair as alt
 
-US_STATES = "us_states"
-"""The outline in `assets/`; see LICENSES.txt there for its source."""
+from components.report.page import Row, Spec, format_of
 
-SERIES: tuple[str, ...] = tuple(f"var(--c{number})" for number in range(1, 9))
-STEPS: tuple[str, ...] = tuple(f"var(--s{number})" for number in range(1, 7))
-PERCENT = ".1~%"
-WHOLE = ",.0f"
+Kind: TypeAlias = Literal["quantitative", "nominal", "ordinal", "temporal"]
+Formats: TypeAlias = Mapping[str, str]
 
-_DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (6, 3), (2, 2), (8, 2, 2, 2), (4, 4))
-_SHAPES = (
-    "circle",
-    "square",
-    "triangle-up",
-    "diamond",
-    "cross",
-    "triangle-down",
-    "triangle-right",
-    "triangle-left",
-)
+_AnyChart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
+_DATA = alt.NamedData("rows")
+_SERIES, _VALUE = "series", "value"
 _CLASS = "class"
-_BOX = "M-2.1,-.6H2.1V.6H-2.1Z"
-_BAR_STEP = 22
-_INK, _MUTED = "var(--ink)", "var(--muted)"
+_NONE: Formats = {}
+_TIPS = 8
+"""Columns in a tooltip."""
+_STEP = 22
+"""Height of a horizontal bar with the space below it, in pixels."""
 
-THEME: Mapping[str, Any] = {
-    "background": "transparent",
-    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
-    "view": {"stroke": "transparent"},
-    "axis": {
-        "labelColor": _MUTED,
-        "titleColor": _MUTED,
-        "titleFontWeight": "normal",
-        "labelFontSize": 11,
-        "titleFontSize": 12,
-        "gridColor": "var(--grid)",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-        # Long labels leave a narrow screen to what they name; the width is the plot's alone.
-        "labelLimit": {"expr": "max(95, min(180, 0.62 * width))"},
-        "labelFlush": False,
-        "labelSeparation": 5,
-    },
-    "axisX": {"grid": False},
-    "legend": {
-        "labelColor": _MUTED,
-        "titleColor": _MUTED,
-        "titleFontWeight": "normal",
-        "orient": "top",
-        "labelFontSize": 11,
-        "titleFontSize": 12,
-        "symbolStrokeWidth": 2,
-        "columnPadding": 8,
-    },
-    "header": {"labelColor": _MUTED, "titleColor": _MUTED},
-    "bar": {"color": SERIES[0], "cornerRadiusEnd": 2},
-    "line": {"color": SERIES[0]},
-    "point": {"color": SERIES[0], "filled": True},
-    "rule": {"color": _MUTED},
-    "text": {"color": _INK},
-    "range": {"category": list(SERIES)},
-}
+STEPS: tuple[str, ...] = tuple(f"var(--s{number})" for number in range(1, 7))
+"""Colours of ordered classes, from light to dark: variables of the page, for its dark mode."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Channel:
-    """A column of the data and how it is drawn.
+def specification(chart: _AnyChart, rows: Sequence[Row], height: int) -> Spec:
+    """Returns the Vega-Lite specification of a chart over `alt.NamedData("rows")`.
 
-    Attributes:
-      field: its key in the rows.
-      title: of axis, legend and tooltip.
-      kind: Vega-Lite's type; times are milliseconds since 1970, shown in UTC.
-      format: d3's format of numbers or times.
-      sort: order of categories; the data's own if None.
-      zero: whether a quantitative axis starts at 0.
-      log: whether it is logarithmic.
-      domain: first and last value, or the categories of a series.
-      values: where the axis has ticks, if not where Vega puts them.
+    Raises:
+      altair.SchemaValidationError: the chart is not valid Vega-Lite.
     """
-
-    field: str
-    title: str
-    kind: Literal["quantitative", "temporal", "nominal", "ordinal"] = "quantitative"
-    format: str | None = None
-    sort: Sequence[Any] | None = None
-    zero: bool = True
-    log: bool = False
-    domain: Sequence[Any] | None = None
-    values: Sequence[Any] | None = None
-
-    def axis(self, **changes: object) -> dict[str, Any]:
-        """Returns the encoding of a position channel."""
-        channel: dict[str, Any] = {"field": self.field, "type": self.kind, "title": self.title}
-        axis: dict[str, Any] = {}
-        if self.format:
-            axis["format"] = self.format
-        if self.values is not None:
-            axis["values"] = list(self.values)
-        if self.kind == "quantitative":
-            scale: dict[str, Any] = {"type": "symlog"} if self.log else {"zero": self.zero}
-            if self.domain is not None:
-                scale["domain"] = list(self.domain)
-            channel["scale"] = scale
-        elif self.kind == "temporal":
-            channel["scale"] = {"type": "utc"}
-        else:
-            channel["sort"] = None if self.sort is None else list(self.sort)
-            axis["labelAngle"] = 0
-            axis["labelOverlap"] = "greedy"
-        return {**channel, "axis": axis, **changes}
-
-    def tip(self) -> dict[str, Any]:
-        """Returns the line of the tooltip."""
-        tip = {"field": self.field, "type": self.kind, "title": self.title}
-        return {**tip, "format": self.format} if self.format else tip
+    spec = chart.properties(width="container", height=height).to_dict()
+    # The page has its own configuration; embedded rows need no name.
+    for key in ("$schema", "config"):
+        spec.pop(key, None)
+    return {**spec, "data": {"values": list(rows)}}
 
 
-def _spec(rows: Sequence[Row], height: int, **parts: object) -> Spec:
-    return {
-        "data": {"values": list(rows)},
-        "width": "container",
-        "height": height,
-        "autosize": {"type": "fit", "contains": "padding"},
-        # The last label of an axis reaches beyond its end.
-        "padding": {"left": 4, "top": 4, "bottom": 4, "right": 14},
-        **parts,
-    }
+def channel(
+    base: type[Any], rows: Sequence[Row], column: str, formats: Formats = _NONE, **options: object
+) -> Any:  # noqa: ANN401 - one of Altair's channels
+    """Returns a column as one of Altair's channels, typed by its values.
+
+    Args:
+      base: `alt.X`, `alt.Y`, `alt.Tooltip` and the like.
+      rows: the data.
+      column: the column.
+      formats: number formats of columns.
+      options: further arguments of the channel.
+    """
+    kind = str(options.pop("type", None) or _kind(rows, column))
+    form = format_of(column, formats) if kind == "quantitative" else formats.get(column)
+    settings: dict[str, Any] = {"field": column, "type": kind, "title": column, **options}
+    if base is alt.Tooltip:
+        # Numbers that stand for times have the format of their axis.
+        is_time = "%Y" in formats.get(column, "")
+        settings |= {"type": "temporal"} if is_time else {}
+        if kind == "quantitative":
+            settings["format"] = _number_format(rows, column, formats)
+    else:
+        settings.setdefault("axis", _axis(kind, form))
+        if kind in ("nominal", "ordinal"):
+            settings.setdefault("sort", None)
+    return base(**settings)
 
 
-def _color(series: Channel | None) -> dict[str, Any]:
-    if series is None:
-        return {}
-    domain = list(series.domain or ())
-    return {
-        "color": {
-            "field": series.field,
-            "type": "nominal",
-            "title": series.title or None,
-            "scale": {"domain": domain, "range": list(SERIES[: len(domain)])},
-        }
-    }
+def _axis(kind: str, form: str | None) -> alt.Axis:
+    if kind == "quantitative":
+        form = {".1%": "~%", None: "~s"}.get(form, form)
+    return alt.Axis(format=form) if form else alt.Axis()
 
 
-def _tips(*channels: Channel | None) -> list[dict[str, Any]]:
-    return [channel.tip() for channel in channels if channel is not None]
+def _kind(rows: Sequence[Row], column: str) -> Kind:
+    first = next((row[column] for row in rows if row[column] is not None), "")
+    return "quantitative" if isinstance(first, int | float) else "nominal"
 
 
-def columns(
+def _number_format(rows: Sequence[Row], column: str, formats: Formats) -> str:
+    """Returns the format of single values of a column."""
+    return format_of(column, formats) or (",d" if _whole(rows, column) else ",.2f")
+
+
+def _whole(rows: Sequence[Row], column: str) -> bool:
+    return all(isinstance(row[column], int) for row in rows if row[column] is not None)
+
+
+def tooltips(rows: Sequence[Row], formats: Formats = _NONE) -> list[alt.Tooltip]:
+    """Returns a tooltip with the first columns."""
+    columns = list(rows[0])[:_TIPS]
+    return [channel(alt.Tooltip, rows, column, formats) for column in columns]
+
+
+def _series(names: Sequence[str], title: str | None = None) -> alt.Color:
+    """Returns the colours of series, in their order."""
+    return alt.Color(
+        field=_SERIES, type="nominal", title=title, sort=list(names), scale=alt.Scale(domain=names)
+    )
+
+
+def _folded(columns: Sequence[str]) -> alt.Chart:
+    """Returns a chart over rows with a line per column of the original ones."""
+    return alt.Chart(_DATA).transform_fold(list(columns), as_=[_SERIES, _VALUE])
+
+
+def _value(base: type[Any], columns: Sequence[str], title: str, formats: Formats) -> Any:  # noqa: ANN401
+    axis = _axis("quantitative", format_of(columns[0], formats))
+    return base(field=_VALUE, type="quantitative", title=title, axis=axis)
+
+
+def upright_bars(
     rows: Sequence[Row],
-    x: Channel,
-    y: Channel,
-    series: Channel | None = None,
+    x: str,
+    y: str | Sequence[str],
     *,
+    title: str = "",
+    formats: Formats = _NONE,
     height: int = 220,
-    more: Sequence[Channel] = (),
 ) -> Spec:
-    """Upright bars; side by side where there is a series."""
-    encoding = {"x": x.axis(), "y": y.axis(), **_color(series)}
-    if series is not None:
-        encoding["xOffset"] = {"field": series.field, "sort": list(series.domain or ())}
-    encoding["tooltip"] = _tips(x, series, y, *more)
-    return _spec(rows, height, mark={"type": "bar"}, encoding=encoding)
+    """Returns upright bars; of several columns side by side, over an axis of that title."""
+    tips = tooltips(rows, formats)
+    across = channel(alt.X, rows, x, formats, type="ordinal")
+    if isinstance(y, str):
+        chart = alt.Chart(_DATA).mark_bar()
+        chart = chart.encode(x=across, y=channel(alt.Y, rows, y, formats), tooltip=tips)
+        return specification(chart, rows, height)
+    grouped = (
+        _folded(y)
+        .mark_bar()
+        .encode(
+            x=across,
+            y=_value(alt.Y, y, title, formats),
+            xOffset=alt.XOffset(field=_SERIES, sort=list(y)),
+            color=_series(y),
+            tooltip=tips,
+        )
+    )
+    return specification(grouped, rows, height)
 
 
 def bars(
     rows: Sequence[Row],
-    y: Channel,
-    x: Channel,
-    series: Channel | None = None,
+    y: str,
+    x: str | Sequence[str],
     *,
-    more: Sequence[Channel] = (),
+    title: str = "",
+    formats: Formats = _NONE,
+    log: bool = False,
 ) -> Spec:
-    """Lying bars with their labels on the left, as high as there are categories."""
-    categories = {row[y.field] for row in rows}
-    per_category = len(series.domain or ()) if series else 1
-    encoding = {"y": y.axis(title=None), "x": x.axis(), **_color(series)}
-    if series is not None:
-        encoding["yOffset"] = {"field": series.field, "sort": list(series.domain or ())}
-    encoding["tooltip"] = _tips(y, series, x, *more)
-    step = _BAR_STEP if per_category == 1 else 10 * per_category + 6
-    height = step * max(len(categories), 1) + (70 if series else 44)
-    return _spec(rows, height, mark={"type": "bar"}, encoding=encoding)
+    """Returns horizontal bars, each with its value at its end.
+
+    Args:
+      rows: the data.
+      y: the column with the bars' labels.
+      x: the column with their lengths; of several, side by side.
+      title: title of the axis of several.
+      formats: number formats of columns.
+      log: whether lengths are logarithmic, so that one large value does not hide the others.
+    """
+    tips = tooltips(rows, formats)
+    labels = channel(alt.Y, rows, y, formats, type="nominal", title=None)
+    if not isinstance(x, str):
+        chart = (
+            _folded(x)
+            .mark_bar()
+            .encode(
+                y=labels,
+                x=_value(alt.X, x, title, formats),
+                yOffset=alt.YOffset(field=_SERIES, sort=list(x)),
+                color=_series(x),
+                tooltip=tips,
+            )
+        )
+        return specification(chart, rows, (10 * len(x) + 6) * len(rows) + 70)
+    scale = alt.Scale(type="symlog") if log else alt.Scale()
+    lengths = channel(alt.X, rows, x, formats, scale=scale)
+    form = _number_format(rows, x, formats)
+    base = alt.Chart().encode(y=labels, x=lengths, tooltip=tips)
+    text = alt.Text(field=x, type="quantitative", format=form)
+    layers = base.mark_bar(), base.mark_text(align="left", dx=4, aria=False).encode(text=text)
+    return specification(alt.layer(*layers, data=_DATA), rows, _STEP * len(rows) + 44)
 
 
-def stacked_bars(rows: Sequence[Row], y: Channel, x: Channel, steps: Channel) -> Spec:
-    """Lying bars of 100 %, cut into ordered steps such as stars."""
-    domain = list(steps.domain or ())
-    count = len({row[y.field] for row in rows})
-    encoding = {
-        "y": y.axis(title=None),
-        "x": x.axis(stack="normalize"),
-        "color": {
-            "field": steps.field,
-            "type": "ordinal",
-            "title": steps.title,
-            "sort": domain,
-            "scale": {"domain": domain, "range": _spread(len(domain))},
-        },
-        "order": {"field": steps.field},
-        "tooltip": _tips(y, steps, x),
-    }
-    mark = {"type": "bar", "cornerRadiusEnd": 0}
-    return _spec(rows, _BAR_STEP * count + 80, mark=mark, encoding=encoding)
-
-
-def _spread(count: int) -> list[str]:
-    """Returns `count` colours from the lightest step to the darkest."""
+def stacked_bars(rows: Sequence[Row], y: str, parts: Sequence[str]) -> Spec:
+    """Returns horizontal bars of 100 %, cut into ordered parts: columns with shares of 0 to 1."""
     last = len(STEPS) - 1
-    return [STEPS[round(number * last / max(count - 1, 1))] for number in range(count)]
+    colors = [STEPS[round(n * last / max(len(parts) - 1, 1))] for n in range(len(parts))]
+    chart = (
+        _folded(parts)
+        .transform_calculate(place=f"indexof({list(parts)!r}, datum.{_SERIES})")
+        .mark_bar(cornerRadiusEnd=0)
+        .encode(
+            y=channel(alt.Y, rows, y, type="nominal", title=None),
+            x=alt.X(f"{_VALUE}:Q", stack="normalize", title="share", axis=alt.Axis(format="~%")),
+            color=alt.Color(
+                field=_SERIES,
+                type="ordinal",
+                title=None,
+                sort=list(parts),
+                scale=alt.Scale(domain=list(parts), range=colors),
+            ),
+            order=alt.Order("place:Q"),
+            tooltip=tooltips(rows, dict.fromkeys(parts, ".0%")),
+        )
+    )
+    return specification(chart, rows, _STEP * len(rows) + 80)
 
 
 def lines(
     rows: Sequence[Row],
-    x: Channel,
-    y: Channel,
-    series: Channel | None = None,
+    x: str,
+    y: str | Sequence[str],
     *,
+    title: str = "",
+    series: str = "",
+    kind: Kind = "quantitative",
+    formats: Formats = _NONE,
     height: int = 220,
     step: bool = False,
-    points: bool = False,
+    from_zero: bool = True,
 ) -> Spec:
-    """One line per series, told apart by colour and by dashes."""
-    encoding = {"x": x.axis(), "y": y.axis(), **_color(series), "tooltip": _tips(x, series, y)}
-    if series is not None:
-        domain = list(series.domain or ())
-        dashes = [list(dash) for dash in _DASHES[: len(domain)]]
-        # Else points make the legend's symbols dots with dashed edges.
-        legend = {"symbolType": "stroke", "symbolSize": 300, "symbolFillColor": "transparent"}
-        encoding["color"]["legend"] = legend
-        encoding["strokeDash"] = {
-            "field": series.field,
-            "type": "nominal",
-            "title": series.title or None,
-            "scale": {"domain": domain, "range": dashes},
-            "legend": legend,
-        }
-    mark: dict[str, Any] = {"type": "line", "strokeWidth": 2}
+    """Returns lines, told apart by colour and by dashes.
+
+    Args:
+      rows: the data.
+      x: the column along the horizontal axis.
+      y: the column along the vertical axis; of several columns, a line each.
+      title: title of the vertical axis of several.
+      series: the column that tells several lines of one `y` apart.
+      kind: type of `x`.
+      formats: number formats of columns.
+      height: in pixels.
+      step: whether a value holds until the next one.
+      from_zero: whether the vertical axis begins at 0.
+    """
+    mark: dict[str, Any] = {"point": len(rows) <= 20}
     if step:
-        mark["interpolate"] = "step-after"
-    if points:
-        mark["point"] = {"filled": True, "size": 36}
-    return _spec(rows, height, mark=mark, encoding=encoding)
-
-
-def scatter(
-    rows: Sequence[Row],
-    x: Channel,
-    y: Channel,
-    series: Channel | None = None,
-    *,
-    tips: Sequence[Channel] = (),
-    height: int = 260,
-    diagonal: bool = False,
-    size: int = 30,
-) -> Spec:
-    """Points; a click on the legend leaves one series alone."""
-    encoding: dict[str, Any] = {
-        "x": x.axis(),
-        "y": y.axis(),
-        **_color(series),
-        "tooltip": _tips(*(tips or (x, y))),
-    }
-    mark = {"type": "point", "filled": True, "size": size, "opacity": 0.75}
-    # Hundreds of points read out one by one help nobody; the figure has a description.
-    layer: dict[str, Any] = {"mark": {**mark, "aria": len(rows) <= 60}, "encoding": encoding}
-    if series is not None:
-        domain = list(series.domain or ())
-        encoding["shape"] = {
-            "field": series.field,
-            "type": "nominal",
-            "title": series.title or None,
-            "scale": {"domain": domain, "range": list(_SHAPES[: len(domain)])},
-        }
-        encoding["opacity"] = {"condition": {"param": "only", "value": 0.8}, "value": 0.04}
-        select = {"type": "point", "fields": [series.field]}
-        layer["params"] = [{"name": "only", "select": select, "bind": "legend"}]
-    if not diagonal:
-        return _spec(rows, height, **layer)
-    low, high = (x.domain or (0, 1))[0], (x.domain or (0, 1))[-1]
-    ends = [{x.field: low, y.field: low}, {x.field: high, y.field: high}]
-    line = {
-        "data": {"values": ends},
-        "mark": {"type": "line", "strokeDash": [4, 4], "color": _MUTED, "strokeWidth": 1},
-        "encoding": {"x": x.axis(), "y": y.axis()},
-    }
-    return _spec(rows, height, layer=[line, layer])
+        mark = {"interpolate": "step-after"}
+    scale = alt.Scale(zero=False) if kind == "quantitative" else alt.Undefined
+    if kind == "temporal":
+        scale = alt.Scale(type="utc")
+    across = channel(alt.X, rows, x, formats, type=kind, scale=scale)
+    if isinstance(y, str):
+        chart = alt.Chart(_DATA)
+        up = channel(alt.Y, rows, y, formats, scale=alt.Scale(zero=from_zero))
+        names = list(dict.fromkeys(row[series] for row in rows)) if series else []
+        field = series
+    else:
+        chart, up, names, field = _folded(y), _value(alt.Y, y, title, formats), list(y), _SERIES
+    encoding = {"x": across, "y": up, "tooltip": tooltips(rows, formats)}
+    if names:
+        # Points would make the legend's symbols dots with dashed edges.
+        legend = alt.Legend(symbolType="stroke", symbolSize=300, symbolFillColor="transparent")
+        same: dict[str, Any] = {"field": field, "type": "nominal", "title": None}
+        same |= {"legend": legend, "scale": alt.Scale(domain=names)}
+        encoding |= {"color": alt.Color(**same), "strokeDash": alt.StrokeDash(**same)}
+    return specification(chart.mark_line(**mark).encode(**encoding), rows, height)
 
 
 def intervals(
     rows: Sequence[Row],
-    y: Channel,
-    x: Channel,
-    low: str,
-    high: str,
+    y: str,
+    x: str,
+    ends: tuple[str, str],
+    reference: float,
     *,
-    reference: float | None = None,
-    more: Sequence[Channel] = (),
+    formats: Formats = _NONE,
 ) -> Spec:
-    """A dot per category with its interval, and a line at the value of all."""
-    count = len({row[y.field] for row in rows})
-    bar = {
-        "mark": {"type": "rule", "color": SERIES[0], "strokeWidth": 2, "opacity": 0.55},
-        "encoding": {"y": y.axis(title=None), "x": x.axis(field=low), "x2": {"field": high}},
-    }
-    dot = {
-        "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
-        "encoding": {
-            "y": y.axis(title=None),
-            "x": x.axis(),
-            "tooltip": _tips(y, x, *more),
-        },
-    }
-    layers: list[dict[str, Any]] = [bar, dot]
-    if reference is not None:
+    """Returns a dot per label with its interval, and a dashed line at a reference value.
+
+    Args:
+      rows: the data.
+      y: the column with the labels.
+      x: the column with the values.
+      ends: the columns with the ends of the intervals.
+      reference: where the dashed line is.
+      formats: number formats of columns.
+    """
+    labels = channel(alt.Y, rows, y, type="nominal", title=None)
+    scale = alt.Scale(zero=False)
+    low, high = ends
+    base = alt.Chart().encode(y=labels)
+    start = channel(alt.X, rows, low, formats, title=f"{x} and 95 % interval", scale=scale)
+    value = channel(alt.X, rows, x, formats, title=f"{x} and 95 % interval", scale=scale)
+    layers = (
+        alt.Chart().mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(reference)),
+        base.mark_rule(strokeWidth=2, opacity=0.55).encode(x=start, x2=alt.X2(field=high)),
+        base.mark_point(size=70, opacity=1).encode(x=value, tooltip=tooltips(rows, formats)),
+    )
+    return specification(alt.layer(*layers, data=_DATA), rows, _STEP * len(rows) + 44)
+
+
+def points(
+    rows: Sequence[Row],
+    x: str,
+    y: str,
+    *,
+    series: str = "",
+    formats: Formats = _NONE,
+    height: int = 300,
+    log: bool = False,
+    diagonal: tuple[float, float] | None = None,
+) -> Spec:
+    """Returns points; a click on the legend leaves one series alone.
+
+    Args:
+      rows: the data.
+      x: the column along the horizontal axis.
+      y: the column along the vertical axis.
+      series: the column by which points differ in colour and shape.
+      formats: number formats of columns.
+      height: in pixels.
+      log: whether the horizontal axis is logarithmic.
+      diagonal: ends of both axes, between which a dashed line shows where both are equal.
+    """
+    scale = alt.Scale(domain=list(diagonal)) if diagonal else alt.Scale(zero=False)
+    across = alt.Scale(type="symlog") if log else scale
+    # Hundreds of points read out one by one help nobody; the chart has a description.
+    mark = alt.Chart().mark_point(size=40, opacity=0.75, aria=len(rows) <= 60)
+    found = mark.encode(
+        x=channel(alt.X, rows, x, formats, scale=across),
+        y=channel(alt.Y, rows, y, formats, scale=scale),
+        tooltip=tooltips(rows, formats),
+    )
+    if series:
+        names = list(dict.fromkeys(row[series] for row in rows))
+        same: dict[str, Any] = {"field": series, "type": "nominal", "title": None}
+        only = alt.selection_point(name="only", fields=[series], bind="legend")
+        found = found.add_params(only).encode(
+            color=alt.Color(**same, scale=alt.Scale(domain=names)),
+            shape=alt.Shape(**same, scale=alt.Scale(domain=names)),
+            opacity=alt.condition(only, alt.value(0.8), alt.value(0.04)),
+        )
+    layers = [found]
+    if diagonal:
+        ends = alt.InlineData(values=[{x: end, y: end} for end in diagonal])
+        line = alt.Chart(ends).mark_line(strokeDash=[4, 4], color="var(--muted)", strokeWidth=1)
         layers.insert(
             0,
-            {
-                "data": {"values": [{"all": reference}]},
-                "mark": {"type": "rule", "strokeDash": [4, 4]},
-                "encoding": {"x": x.axis(field="all")},
-            },
+            line.encode(
+                x=alt.X(field=x, type="quantitative"), y=alt.Y(field=y, type="quantitative")
+            ),
         )
-    return _spec(rows, _BAR_STEP * max(count, 1) + 44, layer=layers)
+    return specification(alt.layer(*layers, data=_DATA), rows, height)
 
 
 def heat(
-    rows: Sequence[Row],
-    x: Channel,
-    y: Channel,
-    value: Channel,
-    *,
-    height: int = 240,
-    doubling: bool = False,
+    rows: Sequence[Row], x: str, y: str, value: str, *, height: int = 240, log: bool = False
 ) -> Spec:
-    """A grid of cells coloured in equal steps of a value.
+    """Returns a grid of cells that are darker where a value is larger.
 
     Args:
       rows: one per cell.
-      x: the columns.
-      y: the rows.
-      value: what the cells are coloured by.
+      x: the column with the cells' columns.
+      y: the column with the cells' rows.
+      value: the column that they are coloured by.
       height: in pixels.
-      doubling: each step begins at twice the value of the one before, up to half the largest:
-        for values most of which are small beside a few.
+      log: whether each step of the colours begins at twice the value of the one before, for
+        values most of which are small beside a few.
     """
-    color: dict[str, Any] = {
-        "field": value.field,
-        "type": "quantitative",
-        "title": value.title,
-        "scale": {"type": "quantize", "range": list(STEPS), "nice": True, "zero": False},
-        "legend": {"format": value.format or ".2~f", "gradientLength": 260},
-    }
-    if doubling:
-        labels, rows = _doubling(rows, value.field)
-        color = {
-            "field": "step",
-            "type": "ordinal",
-            "title": value.title,
-            "scale": {"domain": labels, "range": list(STEPS)},
-            "legend": {"symbolType": "square"},
-        }
-    encoding = {"x": x.axis(), "y": y.axis(), "color": color, "tooltip": _tips(y, x, value)}
-    return _spec(rows, height, mark={"type": "rect", "cornerRadius": 2}, encoding=encoding)
+    scale = alt.Scale(type="quantize", range=list(STEPS), nice=True, zero=False)
+    if log:
+        largest = max((row[value] for row in rows), default=1.0)
+        limits = [largest / 2**power for power in range(len(STEPS) - 1, 0, -1)]
+        scale = alt.Scale(type="threshold", domain=limits, range=list(STEPS))
+    whole = _whole(rows, value)
+    legend = alt.Legend(format=",d" if whole else ".2~g", gradientLength=260)
+    if log:
+        legend.type = "symbol"
+    across = channel(alt.X, rows, x, type="nominal")
+    if log:
+        across.axis = alt.Axis(labelAngle=-45, labelOverlap=False)
+    chart = alt.Chart(_DATA).mark_rect(cornerRadius=2)
+    chart = chart.encode(
+        x=across,
+        y=channel(alt.Y, rows, y, type="nominal", title=None),
+        color=alt.Color(field=value, type="quantitative", title=value, scale=scale, legend=legend),
+        tooltip=tooltips(rows),
+    )
+    return specification(chart, rows, height)
 
 
-def _doubling(rows: Sequence[Row], field: str) -> tuple[list[str], list[Row]]:
-    """Returns the steps in words, and the rows with the one that each is in."""
-    largest = max((row[field] for row in rows), default=1.0)
-    limits = [largest / 2**power for power in range(len(STEPS) - 1, 0, -1)]
-    labels = [f"below {limits[0]:.2g}", *(f"from {limit:.2g}" for limit in limits)]
-    return labels, [
-        {**row, "step": labels[sum(row[field] >= limit for limit in limits)]} for row in rows
-    ]
-
-
-def us_map(rows: Sequence[Row], name: str, value: Channel, *, more: Sequence[Channel] = ()) -> Spec:
-    """The states of the US, coloured by quantiles of a value; grey where there is none.
+def us_map(rows: Sequence[Row], state: str, value: str, formats: Formats = _NONE) -> Spec:
+    """Returns the states of the US coloured by quantiles of a value; grey where there is none.
 
     Args:
       rows: one per state.
-      name: the column that holds the state's name.
-      value: what they are coloured by; its format is one that Python knows as well.
-      more: further columns for the tooltip.
+      state: the column with the state's name.
+      value: the column that they are coloured by.
+      formats: number formats of columns.
     """
-    fields = [value.field, *(channel.field for channel in more), _CLASS]
-    labels, classes = _classes([row[value.field] for row in rows], value.format or WHOLE)
+    form = format_of(value, formats) or ",.0f"
+    labels, classes = _classes([row[value] for row in rows], form)
     classed = [{**row, _CLASS: labels[n]} for row, n in zip(rows, classes, strict=True)]
-    known = {
-        "test": f"isValid(datum['{_CLASS}'])",
-        "field": _CLASS,
-        "type": "ordinal",
-        "title": value.title,
-        "sort": labels,
-        "scale": {"domain": labels, "range": _spread(len(labels))},
-        "legend": {"symbolType": "square", "columns": 3},
-    }
-    outline = {"type": "geoshape", "stroke": "var(--card)", "strokeWidth": 0.8}
-    state = Channel("properties.name", "State", "nominal")
-    return {
-        "data": {"map": US_STATES, "format": {"type": "topojson", "feature": "states"}},
-        "width": "container",
-        "height": 330,
-        "autosize": {"type": "fit", "contains": "padding"},
-        "projection": {"type": "identity"},
-        "transform": [
-            {
-                "lookup": "properties.name",
-                "from": {"data": {"values": classed}, "key": name, "fields": fields},
-            }
-        ],
-        "mark": outline,
-        "encoding": {
-            "color": {"condition": known, "value": "var(--none)"},
-            "tooltip": _tips(state, value, *more),
-        },
-    }
+    last = len(STEPS) - 1
+    colors = [STEPS[round(n * last / max(len(labels) - 1, 1))] for n in range(len(labels))]
+    known = alt.condition(
+        f"isValid(datum['{_CLASS}'])",
+        alt.Color(
+            field=_CLASS,
+            type="ordinal",
+            title=value,
+            sort=labels,
+            scale=alt.Scale(domain=labels, range=colors),
+            legend=alt.Legend(symbolType="square", columns=3),
+        ),
+        alt.value("var(--none)"),
+    )
+    looked_up = alt.LookupData(
+        data=alt.InlineData(values=classed), key=state, fields=[*rows[0], _CLASS]
+    )
+    chart = (
+        alt.Chart(_DATA)
+        .mark_geoshape(stroke="var(--card)", strokeWidth=0.8)
+        .transform_lookup(lookup="properties.name", from_=looked_up)
+        .encode(color=known, tooltip=tooltips(rows, formats))
+        .project(type="identity")
+    )
+    outline = {"map": "us_states", "format": {"type": "topojson", "feature": "states"}}
+    return {**specification(chart, (), 330), "data": outline}
 
 
 def _classes(values: Sequence[float], form: str) -> tuple[list[str], list[int]]:
@@ -449,67 +444,3 @@ def _classes(values: Sequence[float], form: str) -> tuple[list[str], list[int]]:
         labels[rank] = low if low == high else f"{low}–{high}"
     unique = list(dict.fromkeys(labels.values()))
     return unique, [unique.index(labels[rank]) for rank in ranks]
-
-
-def graph(nodes: Sequence[Row], edges: Sequence[Row], kinds: Sequence[str], *, levels: int) -> Spec:
-    """Named boxes from top to bottom with lines between them.
-
-    Args:
-      nodes: `x` (0 to 1), `y` (level, 0 at the top), `name`, `detail` and `kind` each.
-      edges: `x`, `y`, `x2`, `y2` each.
-      kinds: the kinds of nodes, which are told apart by colour and, from the second on, dashes.
-      levels: number of levels.
-    """
-    x = {"field": "x", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1]}}
-    y = {
-        "field": "y",
-        "type": "quantitative",
-        "axis": None,
-        "scale": {"domain": [levels - 0.6, -0.4], "nice": False, "zero": False},
-    }
-    colors = {"domain": list(kinds), "range": list(SERIES[: len(kinds)])}
-    dashes = [list(dash) for dash in _DASHES[: len(kinds)]]
-    kind = {"field": "kind", "type": "nominal", "title": None}
-    tooltip = [
-        {"field": "name", "type": "nominal", "title": "Component"},
-        {"field": "detail", "type": "nominal", "title": "Made"},
-    ]
-    layers = [
-        {
-            "data": {"values": list(edges)},
-            "mark": {"type": "rule", "opacity": 0.45, "aria": False},
-            "encoding": {"x": x, "y": y, "x2": {"field": "x2"}, "y2": {"field": "y2"}},
-        },
-        {
-            "mark": {
-                "type": "point",
-                "shape": _BOX,
-                "size": 2300,
-                "fill": "var(--card)",
-                "strokeWidth": 2,
-                "opacity": 1,
-            },
-            "encoding": {
-                "x": x,
-                "y": y,
-                "stroke": {**kind, "scale": colors, "legend": {"symbolType": "square"}},
-                "strokeDash": {**kind, "scale": {"domain": list(kinds), "range": dashes}},
-                "tooltip": tooltip,
-            },
-        },
-        {
-            "mark": {"type": "text", "fontSize": 9.5, "aria": False},
-            "encoding": {"x": x, "y": y, "text": {"field": "name"}, "tooltip": tooltip},
-        },
-    ]
-    return _spec(nodes, 62 * levels + 40, layer=layers)
-
-
-def outlines(specs: Mapping[str, Spec]) -> dict[str, Any]:
-    """Returns the maps that any of the specifications draws on, by name."""
-    needed = {spec["data"]["map"] for spec in specs.values() if "map" in spec.get("data", ())}
-    folder = Path(__file__).resolve().parent / "assets"
-    return {
-        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        for name in sorted(needed)
-    }

@@ -1,4 +1,4 @@
-"""What the sections read from the artifacts, each thing once and only if it is asked for.
+"""What the sections read from the artifacts, each thing once and only if it is needed.
 
 TensorFlow and the model are loaded on first use: a page of a run that stopped at its data
 needs neither.
@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.names import TEST
+from components.names import LATEST_BLESSED_MODEL, TEST
 from components.report.sources import Sources, existing, read_json, splits
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from components.evaluation.verdict import Verdict
-    from components.report.counts import RatingCounts
-    from components.report.served import Predictions, Recommendations, ServedModel
+    from components.report.evaluated import EvaluatedModel, Predictions
+    from components.report.ratings import Ratings
 
 Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatistics
 
 TOP_K = 10
 
-MAX_PREDICTED = 25_000
-"""Test ratings that the model is asked about; of more, every n-th user's are taken."""
+MAX_PREDICTED = 5_000
+"""Test ratings that are predicted; of more, those of every n-th user."""
 
 MAX_USERS = 400
-"""Users that recommendations are asked for, to see what is recommended altogether."""
+"""Users who get recommendations, from which their popularity is counted."""
 
 # Files in artifacts: the ExampleGens', TFX 1.15's, the Trainer's.
 _WRANGLING_FILE = "wrangling.json"
@@ -87,58 +87,59 @@ class Context:
         return read_verdict(self.sources.evaluation, self.sources.blessing)
 
     @functools.cached_property
+    def comparable(self) -> bool:
+        """False where a model was blessed before that cannot be compared with this one."""
+        lineage = self.sources.lineage
+        return (
+            lineage is None
+            or lineage.output(LATEST_BLESSED_MODEL, "model_blessing") is None
+            or lineage.output(LATEST_BLESSED_MODEL, "model") is not None
+        )
+
+    @functools.cached_property
     def history(self) -> Mapping[str, list[float]]:
         """Losses per epoch by name."""
         folder = self.sources.model_run
         return read_json(folder / _HISTORY_FILE if folder else None)
 
     @functools.cached_property
-    def counts(self) -> RatingCounts | None:
-        """Counts over the ratings."""
+    def ratings(self) -> Ratings | None:
+        """The ratings."""
         if not splits(self.sources.ratings) or self.sources.ratings is None:
             return None
-        from components.report.counts import count_ratings
+        from components.report.ratings import read_ratings
 
-        found = count_ratings(self.sources.ratings, self.sources.features)
-        return found if found.ratings else None
+        found = read_ratings(self.sources.ratings, self.sources.features)
+        return found if len(found.rows) else None
 
     @functools.cached_property
     def catalogue(self) -> pd.DataFrame | None:
         """The movies, by id."""
         if not splits(self.sources.movies) or self.sources.movies is None:
             return None
-        from components.report.counts import read_catalogue
+        from components.report.ratings import read_catalogue
 
         return read_catalogue(self.sources.movies, self.sources.features)
 
     @functools.cached_property
-    def model(self) -> ServedModel | None:
+    def model(self) -> EvaluatedModel | None:
         """The trained model."""
         folder = self.sources.evaluated_model()
         if folder is None:
             return None
-        from components.report.served import ServedModel
+        from components.report.evaluated import EvaluatedModel
 
-        return ServedModel(folder)
+        return EvaluatedModel(folder)
 
     @functools.cached_property
     def predictions(self) -> Predictions | None:
-        """What the model says of the test ratings, or of a sample of them."""
+        """Predicted ratings of the test split, or of a sample of it."""
         test = splits(self.sources.ratings).get(TEST)
-        if self.model is None or self.counts is None or test is None:
+        if self.model is None or self.ratings is None or test is None:
             return None
-        rows = int(self.counts.by_split[TEST].sum())
+        rows = int((self.ratings.rows["split"] == TEST).sum())
         found = self.model.predict(test, max(1, math.ceil(rows / MAX_PREDICTED)))
-        return found if found.user.size else None
-
-    @functools.cached_property
-    def recommendations(self) -> Recommendations | None:
-        """The top 10 of evenly chosen users."""
-        if self.model is None or self.counts is None:
-            return None
-        users = self.counts.users.index.to_numpy()
-        chosen = users[:: max(1, math.ceil(len(users) / MAX_USERS))]
-        return self.model.recommend(chosen.tolist(), TOP_K)
+        return found if found.rating.size else None
 
     def title(self, movie_id: int) -> str:
         """Returns a movie's title, or its id where the catalogue does not have it."""

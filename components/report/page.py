@@ -1,8 +1,8 @@
-"""The page as data (sections of figures, tables and sentences) and its rendering to HTML.
+"""The page as data (sections of charts, tables and sentences) and its rendering to HTML.
 
-Nothing here knows about recommenders. Everything that comes from data is text until the
-template escapes it, and the page's content security policy lets a browser run the scripts
-of this package only and load nothing at all.
+Nothing here is about recommenders. Everything that comes from data is text until the template
+escapes it, and the page's content security policy lets a browser run the scripts of this package
+only and load nothing at all.
 """
 
 from __future__ import annotations
@@ -21,91 +21,131 @@ from typing import Any, Literal, TypeAlias
 import jinja2
 import markupsafe
 
-from components.report import charts
-
 Tone: TypeAlias = Literal["info", "good", "bad", "warn"]
-Value: TypeAlias = str | int | float | bool | None
+Spec: TypeAlias = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """Text that leads to another place of the page, whose anchor is `to`."""
+
+    text: str
+    to: str
+
+
+Value: TypeAlias = str | int | float | bool | Link | tuple[Link, ...] | None
 """What a cell holds; None and NaN are shown as a dash."""
+
+Row: TypeAlias = Mapping[str, Any]
+"""Values by column."""
 
 _FOLDER = Path(__file__).resolve().parent
 _LIBRARIES = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 _DASH = "–"
+_LONG = 160
+"""Characters from which on a text is folded away below its beginning."""
+
+_FORMATS: Mapping[str, str] = {
+    "Share": ".1%",
+    "Id": "d",
+    "Year": "d",
+    "Ratings": ",.0f",
+    "Rating": "g",
+    "RMSE": ".3f",
+    "MAE": ".3f",
+    "Recall": ".1%",
+}
+"""Format of the columns whose titles begin so, in the terms that Python and d3 share."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A column of a table.
+def format_of(column: str, formats: Mapping[str, str]) -> str | None:
+    """Returns the number format of a column: its own, else by how its title begins."""
+    if column in formats:
+        return formats[column]
+    return next((form for start, form in _FORMATS.items() if column.startswith(start)), None)
 
-    Attributes:
-      title: its heading.
-      kind: "text" is left-aligned, "number" and "share" right-aligned; a share of 0 to 1 is
-        shown as a percentage.
-      digits: decimals of a number that is not whole, or of a percentage.
-      grouped: whether thousands are set apart; not for years and ids.
-    """
 
-    title: str
-    kind: Literal["text", "number", "share"] = "text"
-    digits: int = 2
-    grouped: bool = True
-
-    def show(self, value: Value) -> str:
-        """Returns a cell's text."""
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return _DASH
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        if isinstance(value, str):
-            return value
-        if self.kind == "share":
-            return f"{value:.{self.digits}%}".replace("%", "\u00a0%")
-        if isinstance(value, int):
-            return f"{value:,}" if self.grouped else str(value)
-        return f"{value:,.{self.digits}f}" if self.grouped else f"{value:.{self.digits}f}"
+def shown(value: Value, form: str | None = None) -> str:
+    """Returns a cell's text. A whole number has no decimals, however it is stored."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return _DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        whole = float(value).is_integer() and (isinstance(value, int) or abs(value) >= 1000)
+        if whole and not (form or "").endswith(("%", "g", "d")):
+            return f"{value:,.0f}"
+        value = int(value) if (form or "").endswith("d") else value
+        return format(value, form or ",.2f").replace("%", "\u00a0%")
+    if isinstance(value, Link):
+        return value.text
+    return value if isinstance(value, str) else ", ".join(link.text for link in value)
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table; one with a `key` can be sorted, and searched if it has many rows.
+    """A table whose headings sort it.
 
     Attributes:
       key: unique on the page.
       caption: what it shows.
-      columns: its columns.
-      rows: a value per column each.
+      rows: a value per column each, all with the same columns.
+      formats: number formats of columns that do not follow from their titles.
       searchable: whether there is a field to filter its rows.
+      anchored: the column by whose text each row can be linked to, as "<key>-<text>".
     """
 
     key: str
     caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Value, ...], ...]
+    rows: Sequence[Row]
+    formats: Mapping[str, str] = dataclasses.field(default_factory=dict)
     searchable: bool = False
+    anchored: str = ""
 
     def __post_init__(self) -> None:
         for row in self.rows:
-            if len(row) != len(self.columns):
+            if tuple(row) != self.columns:
                 raise ValueError(
-                    f"table {self.key}: expected {len(self.columns)} cells, received {row}"
+                    f"table {self.key}: expected the columns {self.columns}, received {tuple(row)}"
                 )
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The titles of the columns."""
+        return tuple(self.rows[0]) if self.rows else ()
+
+    def numeric(self, column: str) -> bool:
+        """Returns whether a column holds numbers, which are aligned to the right."""
+        held = [row[column] for row in self.rows if row[column] is not None]
+        numbers = [isinstance(value, int | float) for value in held]
+        return bool(held) and all(numbers) and not isinstance(held[0], bool)
+
     def cells(self) -> list[list[dict[str, Any]]]:
-        """Returns each cell's text, alignment and key to sort by."""
+        """Returns text, alignment, links and the key to sort by of each cell."""
+        numeric = {column: self.numeric(column) for column in self.columns}
         return [
             [
-                {
-                    "text": column.show(value),
-                    "number": column.kind != "text",
-                    "key": "" if value is None else value,
-                }
-                for column, value in zip(self.columns, row, strict=True)
+                _cell(value, numeric[name], format_of(name, self.formats))
+                for name, value in row.items()
             ]
             for row in self.rows
         ]
 
 
+def _cell(value: Value, numeric: bool, form: str | None) -> dict[str, Any]:
+    text = shown(value, form)
+    links = (value,) if isinstance(value, Link) else value if isinstance(value, tuple) else ()
+    return {
+        "text": text,
+        "number": numeric,
+        "key": "" if value is None else value,
+        "links": links,
+        "start": f"{text[: _LONG // 2]}…" if len(text) > _LONG else "",
+    }
+
+
 @dataclasses.dataclass(frozen=True)
-class Figure:
+class Chart:
     """A chart with the words that go with it.
 
     Attributes:
@@ -113,16 +153,25 @@ class Figure:
       title: what one sees.
       reading: what it says, in a sentence.
       spec: the Vega-Lite specification.
-      table: its numbers, as an alternative to looking; None where there are too many.
+      rows: its numbers, shown as a table below it; none where there are too many.
+      formats: number formats of the rows' columns.
       wide: whether it takes the full width.
     """
 
     key: str
     title: str
     reading: str
-    spec: charts.Spec
-    table: Table | None = None
+    spec: Spec
+    rows: Sequence[Row] = ()
+    formats: Mapping[str, str] = dataclasses.field(default_factory=dict)
     wide: bool = False
+
+    @property
+    def table(self) -> Table | None:
+        """The numbers as a table; None without any."""
+        if not self.rows:
+            return None
+        return Table(f"{self.key}-numbers", self.title, self.rows, self.formats)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,13 +198,18 @@ class Tiles:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """A heading with an optional paragraph below it."""
+    """A heading, to which the section's head links, with an optional paragraph below it."""
 
     heading: str
     text: str = ""
 
+    @property
+    def anchor(self) -> str:
+        """The heading in the form of an anchor."""
+        return re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-")
 
-Block: TypeAlias = Figure | Table | Note | Facts | Tiles | Text
+
+Block: TypeAlias = Chart | Table | Note | Facts | Tiles | Text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +229,11 @@ class Section:
     lead: str
     sources: tuple[tuple[str, str], ...]
     blocks: tuple[Block, ...]
+
+    @property
+    def headings(self) -> tuple[Text, ...]:
+        """The headings inside it."""
+        return tuple(block for block in self.blocks if isinstance(block, Text))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +257,7 @@ def render(page: Page) -> str:
     """Returns the page as one HTML document that needs nothing else.
 
     Raises:
-      ValueError: two figures or tables have the same key.
+      ValueError: two charts, tables or headings have the same key.
     """
     specs = _specs(page)
     libraries = "\n".join(_library(name) for name in _LIBRARIES)
@@ -210,26 +269,29 @@ def render(page: Page) -> str:
         style=markupsafe.Markup(_asset("page.css")),
         libraries=markupsafe.Markup(libraries),
         script=markupsafe.Markup(script),
-        specs=_as_json({"theme": charts.THEME, "maps": charts.outlines(specs), "specs": specs}),
+        specs=_as_json({"maps": _maps(specs), "specs": specs}),
     )
 
 
-def _specs(page: Page) -> dict[str, charts.Spec]:
-    keys = [
-        block.key
-        for section in page.sections
-        for block in section.blocks
-        if isinstance(block, Figure | Table)
-    ]
+def _specs(page: Page) -> dict[str, Spec]:
+    blocks = [block for section in page.sections for block in section.blocks]
+    keys = [section.key for section in page.sections]
+    keys += [block.key for block in blocks if isinstance(block, Chart | Table)]
+    keys += [block.anchor for block in blocks if isinstance(block, Text)]
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
         raise ValueError(f"expected each key once, received {', '.join(sorted(twice))} twice")
     return {
         block.key: {**block.spec, "description": f"{block.title}. {block.reading}"}
-        for section in page.sections
-        for block in section.blocks
-        if isinstance(block, Figure)
+        for block in blocks
+        if isinstance(block, Chart)
     }
+
+
+def _maps(specs: Mapping[str, Spec]) -> dict[str, Any]:
+    """Returns the outlines that any of the specifications draws on, by name."""
+    names = {spec["data"]["map"] for spec in specs.values() if "map" in spec["data"]}
+    return {name: json.loads(_asset(f"{name}.json")) for name in sorted(names)}
 
 
 @functools.cache
@@ -275,7 +337,7 @@ def _as_json(value: object) -> markupsafe.Markup:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any tree of plain data
-    """Returns a tree of JSON's types; a number that is none becomes null."""
+    """Returns a tree of JSON's types; NaN and infinity become null."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -21,7 +21,7 @@ from components.report.store import read_latest_run
 from pipeline import dag, pipeline
 from pipeline import run as runner
 from pipeline.config import RunConfig
-from pipeline.console import FAILED
+from pipeline.terminal import FAILED
 from schema.features import MOVIELENS, ZIP_CODE, FeatureTable
 from sources.errors import InputError
 

@@ -5,13 +5,15 @@ import json
 
 import pytest
 import tensorflow_model_analysis as tfma
+from report_blocks import block, column, drawn, rows, tables
 
 from components.evaluation.directions import LOWER_IS_BETTER
 from components.evaluation.verdict import Change, ThresholdResult
 from components.report.context import Context
-from components.report.page import Figure, Note, Table, Tiles
+from components.report.page import Note
 from components.report.sections import evaluation as section
-from components.report.sources import Sources, find_sources
+from components.report.sources import Sources
+from schema.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 
@@ -32,13 +34,8 @@ def value_of(key):
 
 
 @pytest.fixture(scope="module")
-def context(run_output):
-    return Context(find_sources(run_output))
-
-
-@pytest.fixture(scope="module")
-def blocks(context):
-    return section.build(context).blocks
+def found(context):
+    return section.build(context)
 
 
 @pytest.fixture(scope="module")
@@ -55,65 +52,62 @@ def tfma_slices(context):
     }
 
 
-def block(blocks, key):
-    [found] = [b for b in blocks if isinstance(b, Figure | Table) and b.key == key]
-    return found
+def metrics(found):
+    """Rows of both scenarios' metrics by the metric's whole name."""
+    return {
+        f"{scenario.name}_{row['Metric']}": row
+        for scenario in SCENARIOS
+        for row in rows(found, f"metrics-{scenario.name.replace('_', '-')}")
+    }
 
 
-def test_metrics_are_those_of_tfma(blocks, tfma_slices):
+def test_metrics_and_intervals_are_those_of_tfma(found, tfma_slices):
     overall = tfma_slices[()]
-    rows = {row[0]: row[1] for row in block(blocks, "metrics").rows}
-    assert set(rows) == {name for name in overall if not name.endswith(("_low", "_high"))}
-    for name, value in rows.items():
-        assert value == pytest.approx(overall[name], abs=1e-9), name
+    shown = metrics(found)
+    named = {name for name in overall if not name.endswith(("_low", "_high"))}
+    counts = {name for name in named if not name.startswith(("next_visit", "in_session"))}
+    assert shown.keys() == named - counts
+    for name, row in shown.items():
+        assert row["This model"] == pytest.approx(overall[name], abs=1e-9), name
+        assert row["What it is"], name
+        if f"{name}_low" in overall:
+            ends = [float(end) for end in row["95 % interval"].split(" to ")]
+            assert ends == pytest.approx(
+                [overall[f"{name}_low"], overall[f"{name}_high"]], abs=1e-4
+            )
+    expected = [round(overall[name]) for name in overall if name in counts]
+    assert column(found, "counts", "Count") == expected
+    assert all(column(found, "counts", "What it counts"))
 
 
-def test_every_slice_of_tfma_is_there_with_its_metrics_and_count(blocks, tfma_slices):
-    rows = {(row[0], row[1]): row for row in block(blocks, "slices").rows}
+def test_every_slice_of_tfma_is_there_with_its_metrics_and_count(found, tfma_slices):
+    shown = {(row["Of"], row["Value"]): row for row in rows(found, "slice-metrics")}
     expected = {
         (FEATURES[key[0][0]], value_of(key)): value for key, value in tfma_slices.items() if key
     }
-    assert set(rows) == set(expected)
-    for key, row in rows.items():
-        found = expected[key]
-        assert row[2] == found["example_count"]
-        assert row[3] == pytest.approx(found[RMSE])
-        assert row[6] == pytest.approx(found["next_visit_rating_mae"])
-        assert row[7] == pytest.approx(found[RECALL], abs=1e-9)
-        assert row[10] == pytest.approx(found["next_visit_recall_at_100"], abs=1e-9)
+    assert shown.keys() == expected.keys()
+    for key, row in shown.items():
+        of = expected[key]
+        assert row["Ratings"] == of["example_count"]
+        assert row["RMSE"] == pytest.approx(of[RMSE])
+        assert row["MAE"] == pytest.approx(of["next_visit_rating_mae"])
+        assert row["Recall@10"] == pytest.approx(of[RECALL], abs=1e-9)
+        assert row["Recall@100"] == pytest.approx(of["next_visit_recall_at_100"], abs=1e-9)
+        if row["RMSE from"] is not None:
+            assert row["RMSE from"] - 1e-9 <= row["RMSE"] <= row["RMSE to"] + 1e-9
+    for name in FEATURES.values():
+        for metric in ("rmse", "recall-10"):
+            values = {row["Value"] for row in drawn(found, f"slice-{name}-{metric}")}
+            assert values == {value for of, value in shown if of == name}
 
 
-def test_slice_figures_draw_the_same_numbers(blocks, tfma_slices):
-    for feature in FEATURES:
-        for metric in (RMSE, RECALL):
-            drawn = block(blocks, f"slice-{feature}-{metric}").spec["data"]["values"]
-            for row in drawn:
-                [found] = [
-                    value
-                    for key, value in tfma_slices.items()
-                    if key and key[0][0] == feature and value_of(key) == row["value"]
-                ]
-                assert row["metric"] == pytest.approx(found[metric], abs=1e-9)
-                if row["low"] is not None:
-                    assert row["low"] - 1e-9 <= row["metric"] <= row["high"] + 1e-9
-
-
-def test_intervals_are_those_of_the_evaluator(blocks, tfma_slices):
-    rows = {row[0]: row for row in block(blocks, "metrics").rows}
-    overall = tfma_slices[()]
-    for metric in (RMSE, RECALL):
-        assert rows[metric][2] == pytest.approx(overall[f"{metric}_low"], abs=1e-9)
-        assert rows[metric][3] == pytest.approx(overall[f"{metric}_high"], abs=1e-9)
-
-
-def test_thresholds_say_which_side_is_right_and_whether_they_were_met(context, blocks):
-    table = block(blocks, "thresholds")
-    assert len(table.rows) == len(context.verdict.thresholds)
-    for row in table.rows:
-        assert row[1].startswith(
-            ("at most" if row[0] in LOWER_IS_BETTER else "at least", "not beyond")
-        )
-        assert row[4] == "yes"
+def test_thresholds_say_which_side_is_right_and_whether_they_were_met(context, found):
+    shown = rows(found, "threshold-results")
+    assert len(shown) == len(context.verdict.thresholds)
+    for row in shown:
+        side = "at most" if row["Metric"] in LOWER_IS_BETTER else "at least"
+        assert row["Must be"].startswith((side, "not beyond"))
+        assert row["Met"] == "yes"
 
 
 @pytest.fixture(scope="module")
@@ -124,42 +118,42 @@ def refused(context):
         RMSE, "change", bound=0.005, value=0.9, baseline=0.8, passed=False, low=0.02, high=0.03
     )
     other = Context(context.sources)
+    other.__dict__.update({k: context.__dict__[k] for k in ("model", "ratings", "catalogue")})
     other.verdict = dataclasses.replace(
         context.verdict,
         blessed=False,
+        has_baseline=True,
         thresholds=(missed, worse),
         baseline_metrics={RMSE: 0.8, RECALL: 0.01},
         changes=(Change(RMSE, 0.025, 0.02, 0.03, "worse"),),
     )
-    return section.build(other).blocks
+    return section.build(other)
 
 
 def test_missed_threshold_stands_out_with_its_reason(refused):
-    note = refused[0]
-    assert isinstance(note, Note)
+    note = next(b for b in refused.blocks if isinstance(b, Note))
     assert note.tone == "bad"
-    assert note.text.startswith("Not blessed.")
+    assert note.text.startswith("Not blessed")
     assert "0.01" in note.text
-    assert [row[4] for row in block(refused, "thresholds").rows] == ["NO", "NO"]
+    assert column(refused, "threshold-results", "Met") == ["NO", "NO"]
 
 
-def test_baseline_stands_beside_the_model_and_says_which_is_better(context, refused):
-    rows = {row[0]: row for row in block(refused, "metrics").rows}
+def test_each_difference_from_the_baseline_has_its_interval_and_a_word(context, found, refused):
+    shown = metrics(refused)
     own = context.verdict.metrics
-    assert rows[RMSE][4:9] == (0.8, own[RMSE] - 0.8, 0.02, 0.03, "worse")
-    assert rows[RECALL][6:9] == (None, None, "")
-    assert rows["next_visit_rating_mae"][4] is None
-    limits = [row[1] for row in block(refused, "thresholds").rows]
+    columns = ("Baseline", "Difference", "Its 95 % interval", "Verdict")
+    assert [shown[RMSE][name] for name in columns] == [
+        0.8, own[RMSE] - 0.8, "+0.0200 to +0.0300", "worse",
+    ]  # fmt: skip
+    assert [shown[RECALL][name] for name in columns[2:]] == [None, None]
+    assert shown["next_visit_rating_mae"]["Baseline"] is None
+    limits = column(refused, "threshold-results", "Must be")
     assert limits[1] == "not beyond 0.8050 (the baseline +0.005) by the whole interval"
+    assert "Baseline" not in metrics(found)[RMSE]
 
 
-def test_every_metric_is_explained(blocks):
-    for row in block(blocks, "metrics").rows:
-        assert row[9], row[0]
-
-
-def test_worst_slice_is_named(blocks, tfma_slices):
-    [note] = [b.text for b in blocks if isinstance(b, Note) and b.text.startswith("Rated worst")]
+def test_slices_of_the_largest_error_are_named(found, tfma_slices):
+    [note] = [n for n in notes_of(found) if n.startswith("Largest RMSE")]
     enough = {
         value_of(key): value[RMSE]
         for key, value in tfma_slices.items()
@@ -169,14 +163,22 @@ def test_worst_slice_is_named(blocks, tfma_slices):
     assert note.index(f" {worst} (") < 100
 
 
-def test_coverage_counts_the_films_in_somebodys_top_10(context, blocks):
-    [tiles] = [b for b in blocks if isinstance(b, Tiles)]
-    found = context.recommendations
-    films = {movie for row in found.movie_id.tolist() for movie in row if movie >= 0}
-    assert tiles.items[0][2].startswith(f"{len(films):,} of {len(context.catalogue):,} films")
-    shares = block(blocks, "popularity").spec["data"]["values"]
-    for of in ("recommendations", "ratings"):
-        assert sum(row["share"] for row in shares if row["of"] == of) == pytest.approx(1.0)
+def notes_of(found):
+    return [b.text for b in found.blocks if isinstance(b, Note)]
+
+
+def test_popularity_is_that_of_the_recommendations(context, found):
+    shares = drawn(found, "popularity")
+    for of in ("Share of recommendations", "Share of ratings"):
+        assert sum(row[of] for row in shares) == pytest.approx(1.0)
+    totals = context.ratings.by_movie.sum(axis=1).reindex(context.catalogue.index).fillna(0)
+    tenth = totals.nlargest(-(-len(totals) // 10)).sum() / totals.sum()
+    assert shares[0]["Share of ratings"] == pytest.approx(tenth)
+    users = context.ratings.users.index.tolist()
+    ids, _ = context.model.recommend(users, 10)
+    first = drawn(found, "most-recommended")[0]
+    [movie] = context.catalogue.index[context.catalogue["title"] == first["Movie"]]
+    assert first["Share of users"] == pytest.approx((ids == movie).any(axis=1).mean())
 
 
 def test_comparison_of_models_is_shown_in_reports_of_the_data_it_was_measured_on(tmp_path):
@@ -191,12 +193,13 @@ def test_comparison_of_models_is_shown_in_reports_of_the_data_it_was_measured_on
     other = {**table, "title": "Larger", "dataset": "ml-1m"}
     path.write_text(json.dumps({"tables": [other, table]}), encoding="utf-8")
     sources = Sources(results=path, dataset={"name": "ml-100k"})
-    shown = block(section.build(Context(sources)).blocks, "results-0")
-    assert shown.caption == "Retrieval: random split"
-    assert shown.rows == (("ours", 0.27), ("popular <b>", None))
-    of_sample = Context(dataclasses.replace(sources, dataset={"name": "sample"}))
-    told = [b.text for b in section.build(of_sample).blocks if isinstance(b, Note)]
-    assert any("it was not measured on sample" in text for text in told)
-    told = [b.text for b in section.build(Context(Sources())).blocks if isinstance(b, Note)]
-    assert any("no docs/results.json" in text for text in told)
-    assert any("did not get as far as the Evaluator" in text for text in told)
+    shown = section.build(Context(sources))
+    assert block(shown, "results-0").caption == "Retrieval: random split"
+    assert rows(shown, "results-0") == [
+        {"method": "ours", "top-10": 0.27}, {"method": "popular <b>", "top-10": None},
+    ]  # fmt: skip
+    for other in (dataclasses.replace(sources, dataset={"name": "sample"}), Sources()):
+        shown = section.build(Context(other))
+        assert tables(shown) == []
+        assert "Comparison with other methods" not in [text.heading for text in shown.headings]
+    assert "did not get as far as the Evaluator" in notes_of(shown)[0]

@@ -1,19 +1,18 @@
 """Lineage equals what SQLite holds of the run, and is complete for cached executions."""
 
 import contextlib
+import re
 import sqlite3
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from report_blocks import notes, rows, tables
 
 from components.names import METADATA_FILE
 from components.report.context import Context
-from components.report.page import Facts, Figure, Note, Page, Table, render
+from components.report.page import Facts, Link, Note, Page, render
 from components.report.sections import lineage as module
-from components.report.sections.lineage import direct, layout
 from components.report.sources import Sources, find_sources
 from components.report.store import read_latest_run
 
@@ -23,29 +22,18 @@ MADE_THE_MODEL = {"ImportSchemaGen", "MoviesGen", "RatingsGen", "Transform", "Tr
 
 
 @pytest.fixture(scope="module")
-def sources(run_output):
-    return find_sources(run_output)
+def sources(context):
+    return context.sources
 
 
 @pytest.fixture(scope="module")
-def section(sources):
-    return module.build(Context(sources))
+def section(context):
+    return module.build(context)
 
 
-def block(section, key):
-    (found,) = (b for b in section.blocks if getattr(b, "key", None) == key)
-    return found
-
-
-def notes(section):
-    return " ".join(b.text for b in section.blocks if isinstance(b, Note))
-
-
-def rows(section, key):
-    """Returns {first text cell: {column: value}} of a table."""
-    table = block(section, key)
-    titles = [column.title for column in table.columns]
-    return [dict(zip(titles, row, strict=True)) for row in table.rows]
+def facts(section):
+    (found,) = (b for b in section.blocks if isinstance(b, Facts))
+    return dict(found.items)
 
 
 # --- a real run
@@ -70,29 +58,36 @@ def test_executions_artifacts_and_hashes_are_those_in_the_store(section, run_out
         artifacts = dict(database.execute("SELECT id, uri FROM Artifact"))
         events = database.execute("SELECT execution_id, artifact_id, type FROM Event").fetchall()
     found = rows(section, "executions")
+    components = {row["Id"]: row["Component"] for row in found}
+    made_by = {a: components[e] for e, a, t in events if t == mlmd.Event.OUTPUT}
     assert hashes
     assert {row["Id"]: row["Hash of its code"] for row in found if row["Hash of its code"]} == {
         id: digest[:12] for id, digest in hashes.items()
     }
     for row in found:
-        for column, kind in (("Took", mlmd.Event.INPUT), ("Made", mlmd.Event.OUTPUT)):
-            ids = {int(word) for word in row[column].replace(",", "").split() if word.isdigit()}
-            assert ids == {a for e, a, t in events if e == row["Id"] and t == kind}
+        made = {int(link.text.split()[-1]) for link in row["Made"]}
+        assert made == {a for e, a, t in events if e == row["Id"] and t == mlmd.Event.OUTPUT}
+        used = {a for e, a, t in events if e == row["Id"] and t == mlmd.Event.INPUT}
+        makers = {c for a in used for c in (made_by[a],)}
+        assert {link.text for link in row["Uses results of"]} == makers
     paths = {row["Id"]: row["Path"] for row in rows(section, "artifacts")}
     assert paths.keys() == artifacts.keys()
     assert all(artifacts[id].endswith(path) for id, path in paths.items())
 
 
-def test_graph_draws_every_component_that_made_something_and_tells_the_models_apart(section):
-    figure = block(section, "lineage-graph")
-    kinds = {node["name"]: node["kind"] for node in figure.spec["data"]["values"]}
-    made = {row["Component"] for row in rows(section, "executions") if row["Made"]}
-    assert kinds.keys() == made
-    assert {name for name, kind in kinds.items() if kind == "the model stands on it"} == (
-        MADE_THE_MODEL
-    )
+def test_rows_are_in_the_order_of_the_data_flow_and_lead_to_each_other(section):
+    found = rows(section, "executions")
+    before = set()
+    for row in found:
+        assert {link.text for link in row["Uses results of"]} <= before
+        before.add(row["Component"])
+    assert {row["Component"] for row in found if row["For the model"]} == MADE_THE_MODEL
     for name in MADE_THE_MODEL:
-        assert name in figure.reading
+        assert name in facts(section)["Made from"]
+    html = render(Page("t", "s", Note("v"), (section,)))
+    links = set(re.findall(r'href="#([^"]+)"', html))
+    anchors = set(re.findall(r' id="([^"]+)"', html))
+    assert {"executions-Trainer", "artifacts-1"} <= links <= anchors
 
 
 def test_settings_and_versions_are_there(section, sources):
@@ -100,9 +95,10 @@ def test_settings_and_versions_are_there(section, sources):
     assert settings["Trainer", "run_fn"] == "trainer.run.run_fn"
     assert settings["RatingsGen", "custom_config.split"] == "random"
     packages = {row["Package"]: row["Version"] for row in rows(section, "packages")}
-    (facts,) = (b for b in section.blocks if isinstance(b, Facts))
-    assert dict(facts.items)["TFX that wrote it"] == packages["tfx"]
-    assert dict(facts.items)["Run this page was made in"] == sources.lineage.run
+    assert facts(section)["TFX that wrote it"] == packages["tfx"]
+    assert facts(section)["Run this page was made in"] == sources.lineage.run
+    # Long values are whole.
+    assert settings["RatingsGen", "custom_config.content_digest"].isalnum()
 
 
 # --- stores made by hand
@@ -192,9 +188,8 @@ def test_artifact_of_an_earlier_run_is_said_to_be_one(store, tmp_path):
     store.execute("b", "Evaluator", mlmd.Execution.COMPLETE, {"model": new, "baseline_model": old})
     section = section_of(tmp_path)
     makers = {row["Id"]: row["Made by"] for row in rows(section, "artifacts")}
-    assert makers == {old: "an earlier run", new: "Trainer"}
-    (facts,) = (b for b in section.blocks if isinstance(b, Facts))
-    assert dict(facts.items)["Baseline"] == f"artifact {old}"
+    assert makers == {old: "an earlier run", new: (Link("Trainer", "executions-Trainer"),)}
+    assert facts(section)["Baseline"] == f"artifact {old}"
 
 
 def test_run_that_made_no_model_says_where_it_ended(store, tmp_path):
@@ -203,60 +198,12 @@ def test_run_that_made_no_model_says_where_it_ended(store, tmp_path):
     store.execute("a", "AnomalyGate", mlmd.Execution.FAILED, {"examples": examples})
     section = section_of(tmp_path)
     assert "made no model: it ended at AnomalyGate" in notes(section)
-    nodes = block(section, "lineage-graph").spec["data"]["values"]
-    assert {n["name"]: n["kind"] for n in nodes}["AnomalyGate"] == "did not finish"
+    assert rows(section, "executions")[-1]["State"] == "failed"
     render(Page("t", "s", Note("v"), (section,)))
 
 
 def test_without_a_store_it_says_so(tmp_path):
     section = module.build(Context(Sources()))
     assert "no metadata store" in notes(section)
-    assert not any(isinstance(b, Figure) for b in section.blocks)
-    assert [b.key for b in section.blocks if isinstance(b, Table)] == ["packages"]
+    assert tables(section) == ["packages"]
     assert find_sources(tmp_path).lineage is None
-
-
-# --- the graph
-
-
-@st.composite
-def graphs(draw):
-    size = draw(st.integers(1, 9))
-    pairs = [(a, b) for a in range(size) for b in range(a + 1, size)]
-    return list(range(size)), draw(
-        st.lists(st.sampled_from(pairs), unique=True) if pairs else st.just([])
-    )
-
-
-def reachable(nodes, edges):
-    """Returns all pairs that a path connects (Warshall's algorithm)."""
-    found = set(edges)
-    for middle in nodes:
-        found |= {(a, b) for a in nodes for b in nodes if {(a, middle), (middle, b)} <= found}
-    return found
-
-
-@given(graphs())
-def test_lines_left_out_follow_from_the_others_and_none_more_could_be(graph):
-    nodes, edges = graph
-    kept = direct(edges)
-    assert reachable(nodes, kept) == reachable(nodes, edges)
-    for edge in kept:
-        assert edge not in reachable(nodes, [other for other in kept if other != edge])
-
-
-@given(graphs())
-def test_lines_run_down_from_node_to_node_and_nodes_do_not_share_a_place(graph):
-    nodes, edges = graph
-    places, lines = layout(nodes, edges)
-    assert len(set(places.values())) == len(nodes)
-    for x, _ in places.values():
-        assert 0 < x < 1
-    for one, other in edges:
-        assert places[one][1] < places[other][1]
-    for (_, above), (_, below) in lines:
-        assert below == above + 1
-    starts = {one for one, _ in lines}
-    ends = {other for _, other in lines}
-    assert {places[one] for one, _ in edges} <= starts
-    assert {places[other] for _, other in edges} <= ends

@@ -1,7 +1,36 @@
-// Draws the figures with Vega-Embed when they come near the screen; sorts and filters tables.
+// Draws the charts with Vega-Embed when they come into view; sorts, filters and marks tables.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
+
+  // How all charts look. Colours are variables of the page, so that a chart follows light and
+  // dark mode without being drawn again.
+  const muted = "var(--muted)", first = "var(--c1)";
+  const label = { labelColor: muted, titleColor: muted, titleFontWeight: "normal" };
+  const small = { ...label, labelFontSize: 11, titleFontSize: 12 };
+  const theme = {
+    background: "transparent",
+    font: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
+    // The last label of an axis reaches beyond its end.
+    padding: { left: 4, top: 4, bottom: 4, right: 14 },
+    autosize: { type: "fit", contains: "padding" },
+    view: { stroke: "transparent" },
+    axis: {
+      ...small, gridColor: "var(--grid)", domainColor: "var(--line)", tickColor: "var(--line)",
+      // Long labels leave a narrow screen to what they name; the width is the plot's alone.
+      labelLimit: { expr: "max(95, min(180, 0.62 * width))" },
+      labelFlush: false, labelSeparation: 5,
+    },
+    axisX: { grid: false },
+    axisXDiscrete: { labelAngle: 0, labelOverlap: "greedy" },
+    legend: { ...small, orient: "top", symbolStrokeWidth: 2, columnPadding: 8 },
+    bar: { color: first, cornerRadiusEnd: 2 },
+    line: { color: first, strokeWidth: 2 },
+    point: { color: first, filled: true },
+    rule: { color: muted },
+    text: { color: "var(--ink)", fontSize: 11 },
+    range: { category: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => `var(--c${number})`) },
+  };
 
   const draw = async (element) => {
     const spec = data.specs[element.dataset.spec];
@@ -10,7 +39,7 @@
     }
     // On a phone a legend in one row would be cut off.
     const legend = element.clientWidth < 500 ? { columns: 2 } : {};
-    const config = { ...data.theme, legend: { ...data.theme.legend, ...legend } };
+    const config = { ...theme, legend: { ...theme.legend, ...legend } };
     try {
       const options = {
         actions: false, ast: true, renderer: "svg", config,
@@ -19,7 +48,7 @@
       await vegaEmbed(element, spec, options);
       element.dataset.drawn = "yes";
     } catch (error) {
-      element.textContent = "This figure could not be drawn. Its numbers are in the table below.";
+      element.textContent = "This chart could not be drawn. Its numbers are in the table below.";
       console.error(element.dataset.spec, error);
     }
   };
@@ -33,6 +62,16 @@
   }, { rootMargin: "600px" });
   charts.forEach((chart) => near.observe(chart));
   addEventListener("beforeprint", () => charts.forEach((chart) => chart.dataset.drawn || draw(chart)));
+
+  // A table that is wider than its place says so, until it was scrolled to its end.
+  const scrolls = document.querySelectorAll(".scroll");
+  const mark = (box) =>
+    box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+  const sized = new ResizeObserver((entries) => entries.forEach((entry) => mark(entry.target)));
+  scrolls.forEach((box) => {
+    sized.observe(box);
+    box.addEventListener("scroll", () => mark(box), { passive: true });
+  });
 
   const keyOf = (cell) => {
     if (!("key" in cell.dataset)) return cell.textContent;

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from components.report.sources import Sources
+
+_NAMED = 4
+"""Names that a sentence lists; of more it says how many."""
 
 
 def sources_of(sources: Sources, *names: str) -> tuple[tuple[str, str], ...]:
-    """Returns name and path of those sources that are there, for people."""
+    """Returns name and path of those sources that are there, in words."""
     found = ((name, getattr(sources, name)) for name in names)
     return tuple((name.replace("_", " "), str(path)) for name, path in found if path)
 
@@ -14,3 +19,16 @@ def sources_of(sources: Sources, *names: str) -> tuple[tuple[str, str], ...]:
 def percent(share: float, digits: int = 0) -> str:
     """Returns a share of 0 to 1 as a percentage."""
     return f"{share:.{digits}%}".replace("%", "\u00a0%")
+
+
+def number_of(count: int, what: str) -> str:
+    """Returns a count with its noun, such as "1 movie" or "2 movies"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns names with commas and "and"; the end of a long list as a number."""
+    shown = list(names[:_NAMED])
+    if len(names) > _NAMED:
+        shown[-1:] = [f"{len(names) - _NAMED + 1} others"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

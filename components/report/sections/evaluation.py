@@ -1,12 +1,12 @@
-"""TFMA's results: thresholds, slices with intervals, and what is recommended altogether."""
+"""TFMA's results: thresholds, metrics by scenario, slices, and which movies are recommended."""
 
 from __future__ import annotations
 
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,17 +18,16 @@ from components.evaluation.directions import (
     LOWER_IS_BETTER,
     MIN_USERS,
 )
-from components.evaluation.verdict import Change, SliceMetrics, ThresholdResult, Verdict
+from components.evaluation.verdict import SliceMetrics, ThresholdResult, Verdict
 from components.report import charts
-from components.report.charts import Channel
-from components.report.context import TOP_K, Context
-from components.report.page import Block, Column, Figure, Note, Section, Table, Text, Tiles, Tone
+from components.report.context import MAX_USERS, TOP_K, Context
+from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tone
 from components.report.sections import percent, sources_of
 from components.report.sections.exploration import age_name
 from components.report.sources import read_json
 from metrics import bootstrap
 from schema import features as raw
-from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
+from schema.scenarios import IN_SESSION, NEXT_VISIT, SCENARIOS, Scenario, metric_name
 from sources.names import ML_100K
 
 _TOP_KS = (1, 5, 10, 50, 100)
@@ -40,11 +39,12 @@ _FEW_ROWS = 30
 
 def build(context: Context) -> Section:
     """Returns the section."""
+    kind = f" Data and split: {context.sources.kind}." if context.sources.kind else ""
     return Section(
         key="evaluation",
         title="Evaluation",
-        lead="What TensorFlow Model Analysis found on the test split, which neither training nor "
-        "choices have seen.",
+        lead="What TensorFlow Model Analysis measured on the test split, on which neither the "
+        f"model nor any choice was fitted.{kind}",
         sources=sources_of(context.sources, "evaluation", "blessing", "model"),
         blocks=(*_evaluation(context), *_recommended(context), *_comparison(context)),
     )
@@ -55,11 +55,11 @@ def _evaluation(context: Context) -> Iterator[Block]:
     if verdict is None:
         yield Note("No evaluation: the run did not get as far as the Evaluator.", "warn")
         return
-    yield from _thresholds(verdict)
+    yield from _thresholds(verdict, verdict.reasons(context.comparable))
     if not verdict.metrics:
         yield Note("No test rows were evaluated.", "bad")
         return
-    yield _metrics(verdict)
+    yield from _metrics(verdict)
     yield _top_k(verdict)
     yield from _slices(context, verdict)
 
@@ -67,25 +67,25 @@ def _evaluation(context: Context) -> Iterator[Block]:
 # --- thresholds and metrics
 
 
-def _thresholds(verdict: Verdict) -> Iterator[Block]:
+def _thresholds(verdict: Verdict, reasons: Sequence[str]) -> Iterator[Block]:
     tone: Tone = "good" if verdict.blessed else "bad"
-    reasons = verdict.reasons()
-    word = "Blessed." if verdict.blessed else "Not blessed."
+    word = "Blessed: it may be pushed." if verdict.blessed else "Not blessed: it is not pushed."
+    yield Text("Thresholds")
     yield Note(" ".join([word, *(f"{r[:1].upper()}{r[1:]}." for r in reasons)]), tone)
     yield Table(
-        "thresholds",
-        "Thresholds, all on the whole test split",
-        (
-            Column("Metric"),
-            Column("Must be"),
-            Column("Is", "number", 4),
-            Column("Baseline", "number", 4),
-            Column("Met"),
-        ),
-        tuple(
-            (t.metric, _rule(t), t.value, t.baseline, "yes" if t.passed else "NO")
-            for t in verdict.thresholds
-        ),
+        "threshold-results",
+        "Thresholds, on the whole test split",
+        [
+            {
+                "Metric": threshold.metric,
+                "Must be": _rule(threshold),
+                "This model": threshold.value,
+                "Baseline": threshold.baseline,
+                "Met": "yes" if threshold.passed else "NO",
+            }
+            for threshold in verdict.thresholds
+        ],
+        {"This model": ".4f", "Baseline": ".4f"},
     )
 
 
@@ -95,147 +95,155 @@ def _rule(threshold: ThresholdResult) -> str:
     if limit is None:
         return "comparable with the baseline"
     if threshold.kind == "value":
-        return f"{side} {limit:.4f}"
+        return f"{side} {limit:,.0f}" if float(limit).is_integer() else f"{side} {limit:.4f}"
     return f"not beyond {limit:.4f} (the baseline {threshold.bound:+g}) by the whole interval"
-
-
-def _metrics(verdict: Verdict) -> Table:
-    baseline = verdict.baseline_metrics
-    changes = {change.metric: change for change in verdict.changes}
-    names = [name for name in verdict.metrics if not name.endswith((LOW, HIGH))]
-    return Table(
-        "metrics",
-        "All metrics on the whole test split, with 95 % intervals from drawing people again"
-        + ("" if verdict.has_baseline else "; there is no blessed model to compare with yet"),
-        (
-            Column("Metric"),
-            Column("This model", "number", 4),
-            Column("From", "number", 4),
-            Column("To", "number", 4),
-            Column("Baseline", "number", 4),
-            Column("Change", "number", 4),
-            Column("Change from", "number", 4),
-            Column("Change to", "number", 4),
-            Column("Beside it"),
-            Column("What it is"),
-        ),
-        tuple(
-            (
-                name,
-                int(verdict.metrics[name]) if name in _COUNTS else verdict.metrics[name],
-                verdict.metrics.get(name + LOW),
-                verdict.metrics.get(name + HIGH),
-                baseline.get(name),
-                verdict.metrics[name] - baseline[name] if name in baseline else None,
-                *_beside(changes.get(name)),
-                meaning(name),
-            )
-            for name in names
-        ),
-        searchable=True,
-    )
 
 
 _COUNTS: Mapping[str, str] = {
     "example_count": "test ratings",
-    "user_count": "people with any",
-    LEAK_CHECKED_ROWS: "test ratings that were asked again with features of other films",
-    LEAKING_ROWS: "of those, how many had an answer that changed, which it must not",
+    "user_count": "users with any",
+    LEAK_CHECKED_ROWS: "test ratings that were scored again with the features of other movies",
+    LEAKING_ROWS: "of those, how many scores changed, which none must",
 }
-_ASKED: Mapping[str, str] = {
-    NEXT_VISIT.name: "at the next visit",
-    IN_SESSION.name: "in a session whose other ratings are known, with their times",
+_SCENARIOS: Mapping[str, tuple[str, str]] = {
+    NEXT_VISIT.name: (
+        "At the next visit",
+        "The user comes back later: the model has all training ratings and no session. This is "
+        "how the application is used by default, and what a model is blessed on.",
+    ),
+    IN_SESSION.name: (
+        "In session",
+        "The user has just rated other movies: the model has the training ratings before the "
+        "test rating, with their times. On a random split most test ratings have training "
+        "ratings of the same minute, so these metrics are higher than in use.",
+    ),
 }
 _MEANINGS: tuple[tuple[str, str], ...] = (
-    (r"recall_at_(\d+)", "share of test ratings whose film is in the first {}"),
-    (r"mrr", "mean of 1 / rank of the film"),
+    (r"recall_at_(\d+)", "share of test ratings whose movie is among the first {} recommended"),
+    (r"mrr", "mean of 1 / rank of the movie"),
     (
         r"user_recall_at_(\d+)",
-        "hits among the first {0} over min({0}, test films), mean over people",
+        "hits among the first {0} over min({0}, test movies), mean over users",
     ),
-    (r"user_ndcg_at_(\d+)", "normalised discounted gain of the first {}, mean over people"),
-    (r"coverage_at_(\d+)", "share of the catalogue that is in somebody's first {}"),
+    (
+        r"user_ndcg_at_(\d+)",
+        "normalised discounted cumulative gain at {}, mean over users",
+    ),
+    (r"coverage_at_(\d+)", "share of the catalogue that is in some user's first {}"),
     (
         r"popularity_bias_at_(\d+)",
-        "how much more popular the first {} are than the films people rated; 0 is as popular",
+        "how much more popular the first {} are than the movies users rated; 0 is as popular",
     ),
-    (r"rating_rmse", "root mean square error in stars, predictions clipped to the scale"),
-    (r"rating_mae", "mean absolute error in stars"),
+    (r"rating_rmse", "root mean square error of the predicted ratings, clipped to the scale"),
+    (r"rating_mae", "mean absolute error of the predicted ratings"),
     (
         r"rating_r_squared",
         "share of the ratings' variance explained; 0 is what the mean reaches; undefined where "
         "all ratings are the same",
     ),
-    (r"rating_bias", "predicted minus given stars, mean"),
+    (r"rating_bias", "mean of predicted minus given rating"),
     (
         r"rating_calibration_error",
-        "how far the mean rating is from the mean prediction, by half stars of the prediction",
+        "mean difference of given and predicted rating, by half stars of the prediction",
     ),
-    (r"popularity_recall_at_(\d+)", "recall_at_{} of recommending the most rated films"),
-    (r"popularity_user_ndcg_at_(\d+)", "user_ndcg_at_{} of recommending the most rated films"),
-    (r"recall_at_(\d+)_over_popularity", "recall_at_{} minus that of the most rated films"),
+    (r"popularity_recall_at_(\d+)", "recall_at_{} of recommending the most rated movies"),
+    (r"popularity_user_ndcg_at_(\d+)", "user_ndcg_at_{} of recommending the most rated movies"),
+    (r"recall_at_(\d+)_over_popularity", "recall_at_{} minus that of the most rated movies"),
 )
 
 
 def meaning(metric: str) -> str:
     """Returns what a metric of the Evaluator is, in words; empty for one not known."""
+    for scenario in SCENARIOS:
+        metric = metric.removeprefix(f"{scenario.name}_")
     if metric in _COUNTS:
         return _COUNTS[metric]
-    for scenario, asked in _ASKED.items():
-        for pattern, text in _MEANINGS:
-            found = re.fullmatch(f"{scenario}_{pattern}", metric)
-            if found:
-                return f"{text.format(*found.groups())}, {asked}"
+    for pattern, text in _MEANINGS:
+        found = re.fullmatch(pattern, metric)
+        if found:
+            return text.format(*found.groups())
     return ""
 
 
-def _beside(change: Change | None) -> tuple[float | None, float | None, str]:
-    """Returns the paired interval of a change and what it says; nothing without one."""
-    return (None, None, "") if change is None else (change.low, change.high, change.word)
-
-
-def _top_k(verdict: Verdict) -> Figure:
-    models = (
-        ("this model", _RECALL, verdict.metrics),
-        ("most popular films", metric_name(NEXT_VISIT, "popularity_recall_at_{}"), verdict.metrics),
-        ("this model, in session", metric_name(IN_SESSION, "recall_at_{}"), verdict.metrics),
-        ("baseline", _RECALL, verdict.baseline_metrics),
+def _metrics(verdict: Verdict) -> Iterator[Block]:
+    names = [name for name in verdict.metrics if not name.endswith((LOW, HIGH))]
+    by_scenario = {s: [n for n in names if n.startswith(f"{s.name}_")] for s in SCENARIOS}
+    counted = [name for name in names if not any(name in held for held in by_scenario.values())]
+    for scenario, held in by_scenario.items():
+        heading, text = _SCENARIOS[scenario.name]
+        yield Text(heading, text)
+        yield _metric_table(verdict, scenario, held)
+    yield Table(
+        "counts",
+        "What was evaluated",
+        [
+            {"Count": int(verdict.metrics[name]), "What it counts": meaning(name)}
+            for name in counted
+        ],
     )
-    rows = [
-        {"k": k, "share": metrics[name.format(k)], "who": who}
-        for who, name, metrics in models
+
+
+def _metric_table(verdict: Verdict, scenario: Scenario, names: Sequence[str]) -> Table:
+    baseline = verdict.baseline_metrics
+    changes = {change.metric: change for change in verdict.changes}
+    rows = []
+    for name in names:
+        low, high = (verdict.metrics.get(name + end) for end in (LOW, HIGH))
+        row = {
+            "Metric": name.removeprefix(f"{scenario.name}_"),
+            "This model": verdict.metrics[name],
+            "95 % interval": None if low is None else f"{low:.4f} to {high:.4f}",
+        }
+        if verdict.has_baseline:
+            change = changes.get(name)
+            row |= {
+                "Baseline": baseline.get(name),
+                "Difference": verdict.metrics[name] - baseline[name] if name in baseline else None,
+                "Its 95 % interval": f"{change.low:+.4f} to {change.high:+.4f}" if change else None,
+                "Verdict": change.word if change else None,
+            }
+        rows.append({**row, "What it is": meaning(name)})
+    compared = (
+        "; differences from the baseline with paired intervals, which draw the same users for both"
+        if verdict.has_baseline
+        else ""
+    )
+    return Table(
+        f"metrics-{scenario.name.replace('_', '-')}",
+        f"Metrics over all test ratings; intervals come from drawing users again{compared}",
+        rows,
+        {"This model": ".4f", "Baseline": ".4f", "Difference": "+.4f"},
+        searchable=True,
+    )
+
+
+def _top_k(verdict: Verdict) -> Chart:
+    of = {
+        "this model": (_RECALL, verdict.metrics),
+        "most popular movies": (
+            metric_name(NEXT_VISIT, "popularity_recall_at_{}"),
+            verdict.metrics,
+        ),
+        "this model, in session": (metric_name(IN_SESSION, "recall_at_{}"), verdict.metrics),
+        "baseline": (_RECALL, verdict.baseline_metrics),
+    }
+    known = [who for who, (name, metrics) in of.items() if name.format(TOP_K) in metrics]
+    rows: list[Row] = [
+        {"k": str(k), **{who: of[who][1].get(of[who][0].format(k)) for who in known}}
         for k in _TOP_KS
-        if name.format(k) in metrics
     ]
-    domain = [who for who, _, _ in models if any(row["who"] == who for row in rows)]
-    (_, own, _), (_, popular, _), (_, in_session, _), _ = models
-    shares = [
-        percent(verdict.metrics.get(name.format(TOP_K), 0.0), 1)
-        for name in (own, popular, in_session)
-    ]
-    return Figure(
+    ten = next(row for row in rows if row["k"] == str(TOP_K))
+    said = ", ".join(f"{percent(ten[who] or 0.0, 1)} for {who}" for who in known)
+    formats = dict.fromkeys(known, ".1%")
+    return Chart(
         "top-k",
-        "How often the film that was rated is among the first k recommended",
-        f"At the next visit it is in the top {TOP_K} for {shares[0]} of test ratings; recommending "
-        f"the most popular films reaches {shares[1]}. Within a session: {shares[2]}.",
+        "How often the movie that was rated is among the first k recommended (recall@k)",
+        f"Among the first {TOP_K}: {said}. At the next visit, except where it says in session.",
         charts.lines(
-            rows,
-            Channel("k", "k", "ordinal"),
-            Channel("share", "share of test ratings", format=charts.PERCENT),
-            Channel("who", "", "nominal", domain=domain),
-            points=True,
-            height=260,
+            rows, "k", known, title="share of test ratings", kind="ordinal", formats=formats
         ),
-        Table(
-            "top-k-numbers",
-            "Share of test ratings by k",
-            (Column("Who"), *(Column(f"top {k}", "share", 1) for k in _TOP_KS)),
-            tuple(
-                (who, *(metrics.get(name.format(k)) for k in _TOP_KS))
-                for who, name, metrics in models
-                if who in domain
-            ),
-        ),
+        rows,
+        formats,
         wide=True,
     )
 
@@ -244,34 +252,49 @@ def _top_k(verdict: Verdict) -> Figure:
 
 
 def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
+    yield Text(
+        "Slices",
+        "The metrics of groups of users at the next visit. Intervals are 95 %, from drawing users "
+        f"again {bootstrap.DRAWS} times; groups of fewer than {MIN_USERS} users have none.",
+    )
     if not verdict.slices:
         yield Note("No slices were evaluated.")
         return
-    yield Text(
-        "Slices",
-        "The same metrics for groups of people, at the next visit. Intervals are 95 %, from "
-        f"drawing people again {bootstrap.DRAWS} times; small groups have wide ones, those of "
-        f"fewer than {MIN_USERS} people none.",
-    )
     called = {feature.name: feature.called for feature in context.sources.features.features}
-    yield Note(_worst(verdict, called))
-    for feature in dict.fromkeys(s.feature for s in verdict.slices):
-        of_feature = [s for s in verdict.slices if s.feature == feature]
-        yield _slice_figure(feature, of_feature, verdict, called, _RMSE)
-        yield _slice_figure(feature, of_feature, verdict, called, _RECALL.format(TOP_K))
-    yield _slice_table(verdict.slices, called)
+    rows = [_slice_row(found, called) for found in sorted(verdict.slices, key=_order)]
+    yield Note(_worst(verdict, rows))
+    features = list(dict.fromkeys(row["Of"] for row in rows))
+    for name in features:
+        of_feature = [row for row in rows if row["Of"] == name]
+        for metric, column, form in (
+            (_RMSE, "RMSE", ".3f"),
+            (_RECALL.format(TOP_K), f"Recall@{TOP_K}", ".1%"),
+        ):
+            yield _slice_chart(
+                name, of_feature, column, verdict.metrics.get(metric, math.nan), form
+            )
+    yield Table("slice-metrics", "Every slice, at the next visit", rows, searchable=True)
 
 
-def _value(found: SliceMetrics) -> str:
-    """Returns a slice's value in words."""
-    if found.feature == raw.AGE_BUCKET.name and found.value.isdigit():
-        return age_name(int(found.value))
-    return found.value
+def _order(found: SliceMetrics) -> tuple[str, int, str]:
+    """Orders slices by feature, numbers by size, and texts after them."""
+    number = int(found.value) if found.value.isdigit() else sys.maxsize
+    return found.feature, number, found.value
 
 
-def _order(value: str) -> tuple[int, str]:
-    """Orders numbers by size, and texts after them."""
-    return (int(value), "") if value.isdigit() else (sys.maxsize, value)
+def _slice_row(found: SliceMetrics, called: Mapping[str, str]) -> Row:
+    is_age = found.feature == raw.AGE_BUCKET.name and found.value.isdigit()
+    row: dict[str, object] = {
+        "Of": called.get(found.feature, found.feature),
+        "Value": age_name(int(found.value)) if is_age else found.value,
+        "Ratings": int(found.metrics.get("example_count", 0)),
+    }
+    recall = _RECALL.format(TOP_K)
+    for column, metric in (("RMSE", _RMSE), (f"Recall@{TOP_K}", recall)):
+        for word, end in (("", ""), (" from", LOW), (" to", HIGH)):
+            row[column + word] = _known(found, metric + end)
+    row["MAE"] = _known(found, metric_name(NEXT_VISIT, "rating_mae"))
+    return {**row, "Recall@100": _known(found, _RECALL.format(100))}
 
 
 def _known(found: SliceMetrics, metric: str) -> float | None:
@@ -280,238 +303,101 @@ def _known(found: SliceMetrics, metric: str) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _worst(verdict: Verdict, called: Mapping[str, str]) -> str:
-    overall = verdict.metrics.get(_RMSE, float("nan"))
-    enough = [s for s in verdict.slices if s.metrics.get("example_count", 0) >= _FEW_ROWS]
+def _worst(verdict: Verdict, rows: Sequence[Row]) -> str:
+    overall = verdict.metrics.get(_RMSE, math.nan)
+    enough = [row for row in rows if row["Ratings"] >= _FEW_ROWS and row["RMSE"] is not None]
     if not enough:
-        return f"No slice has {_FEW_ROWS} rows; differences between them say nothing."
-    ordered = sorted(enough, key=lambda s: -s.metrics[_RMSE])[:3]
+        return f"No slice has {_FEW_ROWS} test ratings, too few to compare them."
+    worst = sorted(enough, key=lambda row: -row["RMSE"])[:3]
     names = "; ".join(
-        f"{called.get(s.feature, s.feature)} {_value(s)} ({s.metrics[_RMSE]:.3f} "
-        f"over {s.metrics['example_count']:,.0f} rows)"
-        for s in ordered
+        f"{row['Of']} {row['Value']} ({row['RMSE']:.3f} over {row['Ratings']:,} test ratings)"
+        for row in worst
     )
-    lows = [(s, _known(s, _RMSE + LOW)) for s in enough]
-    sure = [
-        f"{called.get(s.feature, s.feature)} {_value(s)}"
-        for s, low in lows
-        if low is not None and low > overall
-    ]
+    lows = [row for row in enough if row["RMSE from"] is not None]
+    sure = [f"{row['Of']} {row['Value']}" for row in lows if row["RMSE from"] > overall]
     more = (
-        f" Above it beyond chance: {', '.join(sure)}."
+        f" Their whole interval is above the overall RMSE: {', '.join(sure)}."
         if sure
-        else " None is above it beyond chance."
-        if any(low is not None for _, low in lows)
+        else " No slice's whole interval is above the overall RMSE."
+        if lows
         else ""
     )
-    return f"Rated worst, against RMSE {overall:.3f} overall: {names}.{more}"
+    return f"Largest RMSE, against {overall:.3f} overall: {names}.{more}"
 
 
-_SHOWN: Mapping[str, tuple[str, str, str | None]] = {
-    _RMSE: ("RMSE", "RMSE in stars", ".3f"),
-    _RECALL.format(TOP_K): ("Recall@10", "share of rows", charts.PERCENT),
-}
-
-
-def _slice_figure(
-    feature: str,
-    found: Sequence[SliceMetrics],
-    verdict: Verdict,
-    called: Mapping[str, str],
-    metric: str,
-) -> Figure:
-    title, axis, form = _SHOWN[metric]
-    rows: list[dict[str, Any]] = [
-        {
-            "value": _value(s),
-            "metric": s.metrics.get(metric, float("nan")),
-            "low": _known(s, metric + LOW),
-            "high": _known(s, metric + HIGH),
-            "rows": s.metrics.get("example_count", 0.0),
-        }
-        for s in sorted(found, key=lambda s: _order(s.value))
-    ]
-    if feature != raw.AGE_BUCKET.name:
-        rows.sort(key=lambda row: row["metric"], reverse=metric in LOWER_IS_BETTER)
-    name = called.get(feature, feature)
-    overall = verdict.metrics.get(metric, float("nan"))
-    by_value = sorted(rows, key=lambda row: row["metric"])
-    least, most = by_value[0], by_value[-1]
-    show = "{:.3f}" if metric == _RMSE else "{:.1%}"
-    told = [
-        show.format(value).replace("%", "\u00a0%")
-        for value in (least["metric"], most["metric"], overall)
-    ]
-    return Figure(
-        f"slice-{feature}-{metric}",
-        f"{title} by {name}",
-        f"From {told[0]} ({least['value']}) to {told[1]} ({most['value']}); the dashed line is "
-        f"{told[2]} overall.",
-        charts.intervals(
-            rows,
-            Channel("value", name, "nominal", sort=[row["value"] for row in rows]),
-            Channel("metric", axis, format=form, zero=False),
-            "low",
-            "high",
-            reference=overall,
-            more=(
-                Channel("rows", "rows", format=charts.WHOLE),
-                Channel("low", "from", format=form),
-                Channel("high", "to", format=form),
-            ),
+def _slice_chart(
+    feature: str, rows: Sequence[Row], column: str, overall: float, form: str
+) -> Chart:
+    drawn = [row for row in rows if row[column] is not None]
+    ends = sorted(drawn, key=lambda row: row[column])
+    least, most = (f"{format(row[column], form)} ({row['Value']})" for row in (ends[0], ends[-1]))
+    return Chart(
+        f"slice-{feature}-{column}".replace(" ", "-").replace("@", "-").lower(),
+        f"{column} by {feature}",
+        f"From {least} to {most}; the dashed line is {format(overall, form)} overall.".replace(
+            "%", "\u00a0%"
         ),
+        charts.intervals(drawn, "Value", column, (f"{column} from", f"{column} to"), overall),
     )
 
 
-def _slice_table(found: Sequence[SliceMetrics], called: Mapping[str, str]) -> Table:
-    recall = _RECALL.format(TOP_K)
-    return Table(
-        "slices",
-        "Every slice at the next visit, with 95 % intervals",
-        (
-            Column("Of"),
-            Column("Value"),
-            Column("Rows", "number"),
-            Column("RMSE", "number", 3),
-            Column("RMSE from", "number", 3),
-            Column("RMSE to", "number", 3),
-            Column("MAE", "number", 3),
-            Column("Recall@10", "share", 1),
-            Column("Recall@10 from", "share", 1),
-            Column("Recall@10 to", "share", 1),
-            Column("Recall@100", "share", 1),
-        ),
-        tuple(
-            (
-                called.get(s.feature, s.feature),
-                _value(s),
-                int(s.metrics.get("example_count", 0)),
-                *(_known(s, _RMSE + end) for end in ("", LOW, HIGH)),
-                _known(s, metric_name(NEXT_VISIT, "rating_mae")),
-                *(_known(s, recall + end) for end in ("", LOW, HIGH)),
-                _known(s, _RECALL.format(100)),
-            )
-            for s in found
-        ),
-        searchable=True,
-    )
-
-
-# --- what is recommended altogether
+# --- which movies are recommended
 
 
 def _recommended(context: Context) -> Iterator[Block]:
-    if context.model is None or context.counts is None:
-        yield Note("Popularity bias and coverage are not shown: there is no model.", "warn")
+    model, ratings = context.model, context.ratings
+    if model is None or ratings is None:
+        yield Note("Which movies are recommended is not shown: there is no model.", "warn")
         return
-    found = context.recommendations
-    assert found is not None
-    ids, times = np.unique(found.movie_id[found.movie_id >= 0], return_counts=True)
-    ratings = dict(
-        zip(
-            context.counts.movie_ids.tolist(),
-            context.counts.by_movie.sum(axis=1).tolist(),
-            strict=True,
-        )
-    )
-    catalogue = context.catalogue
-    movies = catalogue.index.tolist() if catalogue is not None else list(ratings)
-    ordered = sorted(movies, key=lambda movie: -ratings.get(movie, 0))
-    tenth = {m: 1 + place * _TENTHS // len(ordered) for place, m in enumerate(ordered)}
-    rows = _tenths(ratings, dict(zip(ids.tolist(), times.tolist(), strict=True)), tenth)
-    first = {row["of"]: row["share"] for row in rows if row["tenth"] == 1}
-    people = len(found.users)
-    yield Text("What is recommended altogether", f"The top {TOP_K} of {people:,} people.")
-    yield Tiles(
-        (
-            (
-                percent(len(ids) / len(movies), 1),
-                "catalogue coverage",
-                f"{len(ids):,} of {len(movies):,} films in somebody's top {TOP_K}",
-            ),
-            (
-                percent(first["recommendations"], 1),
-                "from the most popular tenth",
-                "of the films recommended",
-            ),
-            (
-                percent(first["ratings"], 1),
-                "from the most popular tenth",
-                "of the ratings people gave",
-            ),
-        )
-    )
-    yield Figure(
-        "popularity",
-        "Recommendations and ratings by the films' popularity",
-        f"The most popular tenth of films gets {percent(first['recommendations'])} of "
-        f"recommendations and {percent(first['ratings'])} of ratings.",
-        charts.columns(
-            rows,
-            Channel("tenth", "tenth of the films, most rated first", "ordinal"),
-            Channel("share", "share", format=charts.PERCENT),
-            Channel("of", "", "nominal", domain=("recommendations", "ratings")),
-        ),
-        _tenths_table(rows),
-    )
-    yield _most_recommended(context, ids.tolist(), times.tolist(), ratings, people)
-
-
-def _tenths(
-    ratings: Mapping[int, int], recommended: Mapping[int, int], tenth: Mapping[int, int]
-) -> list[dict[str, Any]]:
-    rows = []
-    for of, counts in (("recommendations", recommended), ("ratings", ratings)):
-        sums = [0] * _TENTHS
-        for movie, count in counts.items():
-            if movie in tenth:
-                sums[tenth[movie] - 1] += count
-        whole = max(sum(sums), 1)
-        rows += [{"tenth": n + 1, "share": s / whole, "of": of} for n, s in enumerate(sums)]
-    return rows
-
-
-def _tenths_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    shares = {(row["of"], row["tenth"]): row["share"] for row in rows}
-    return Table(
-        "popularity-numbers",
-        "Shares by popularity",
-        (
-            Column("Tenth of the films", "number"),
-            Column("Recommendations", "share", 1),
-            Column("Ratings", "share", 1),
-        ),
-        tuple(
-            (n, shares["recommendations", n], shares["ratings", n]) for n in range(1, _TENTHS + 1)
-        ),
-    )
-
-
-def _most_recommended(
-    context: Context,
-    ids: Sequence[int],
-    times: Sequence[int],
-    ratings: Mapping[int, int],
-    people: int,
-) -> Figure:
-    ordered = sorted(zip(times, ids, strict=True), reverse=True)[:12]
-    rows: list[dict[str, Any]] = [
-        {"film": context.title(movie), "share": count / people, "ratings": ratings.get(movie, 0)}
-        for count, movie in ordered
+    users = ratings.users.index[:: max(1, math.ceil(len(ratings.users) / MAX_USERS))].tolist()
+    ids, _ = model.recommend(users, TOP_K)
+    recommended = Counter(ids[ids >= 0].tolist())
+    rated = ratings.by_movie.sum(axis=1)
+    movies = context.catalogue.index if context.catalogue is not None else rated.index
+    rated = rated.reindex(movies).fillna(0).sort_values(ascending=False, kind="stable")
+    tenths = np.arange(len(rated)) * _TENTHS // max(len(rated), 1)
+    columns = {
+        "Share of recommendations": [recommended.get(movie, 0) for movie in rated.index],
+        "Share of ratings": rated.to_numpy(),
+    }
+    sums = {name: np.bincount(tenths, held, _TENTHS) for name, held in columns.items()}
+    rows: list[Row] = [
+        {
+            "Tenth": f"{n + 1}",
+            **{name: float(held[n] / max(held.sum(), 1)) for name, held in sums.items()},
+        }
+        for n in range(_TENTHS)
     ]
-    return Figure(
-        "most-recommended",
-        "The films recommended most often",
-        f"{rows[0]['film']} is in the top {TOP_K} of {percent(rows[0]['share'])} of people."
-        if rows
-        else "Nothing was recommended.",
-        charts.bars(
-            rows,
-            Channel("film", "Film", "nominal", sort=[row["film"] for row in rows]),
-            Channel("share", "share of people", format=charts.PERCENT),
-            more=(Channel("ratings", "Ratings", format=charts.WHOLE),),
-        ),
+    first, second = columns
+    yield Text(
+        "Popularity of what is recommended",
+        f"The first {TOP_K} movies recommended to each of {len(users):,} users at the next visit.",
     )
+    yield Chart(
+        "popularity",
+        "Recommendations and ratings by the movies' popularity, in tenths of the catalogue",
+        f"The most rated tenth of the movies gets {percent(rows[0][first])} of the "
+        f"recommendations and {percent(rows[0][second])} of the ratings.",
+        charts.upright_bars(rows, "Tenth", (first, second), title="share"),
+        rows,
+    )
+    bars: list[Row] = [
+        {
+            "Movie": context.title(movie),
+            "Share of users": count / len(users),
+            "Ratings": int(rated.get(movie, 0)),
+        }
+        for movie, count in recommended.most_common(12)
+    ]
+    if bars:
+        yield Chart(
+            "most-recommended",
+            "The movies recommended most often",
+            f"{bars[0]['Movie']} is among the first {TOP_K} of {percent(bars[0]['Share of users'])}"
+            " of the users.",
+            charts.bars(bars, "Movie", "Share of users"),
+            bars,
+        )
 
 
 # --- the comparison of models
@@ -519,35 +405,31 @@ def _most_recommended(
 
 def _comparison(context: Context) -> Iterator[Block]:
     measured = read_json(context.sources.results).get("tables") or ()
-    if not measured:
-        yield Note("The comparison of models is not shown: there is no docs/results.json.")
-        return
     name = context.sources.dataset.get("name")
     tables = [table for table in measured if table.get("dataset", ML_100K) == name]
     if not tables:
-        yield Note(f"The comparison of models is not shown: it was not measured on {name}.")
         return
-    yield Text("Comparison of models", "From docs/results.json, measured apart from this run.")
+    yield Text(
+        "Comparison with other methods",
+        f"Measured on {name} by make compare, not in this run, and kept in docs/results.json.",
+    )
     for number, table in enumerate(tables):
         yield _result_table(number, table)
 
 
-def _cell(value: object) -> str | int | float | None:
-    return value if isinstance(value, int | float) or value is None else str(value)
-
-
-def _result_table(number: int, table: Mapping[str, Any]) -> Table:
-    rows = [[_cell(value) for value in row] for row in table["rows"]]
-    kinds = [
-        all(isinstance(row[place], int | float) or row[place] is None for row in rows)
-        for place in range(len(table["columns"]))
-    ]
+def _result_table(number: int, table: Mapping[str, object]) -> Table:
+    columns, rows = table["columns"], table["rows"]
+    assert isinstance(columns, list)
+    assert isinstance(rows, list)
+    titles = [str(column) for column in columns]
+    parts = (table.get("title"), table.get("protocol"))
     return Table(
         f"results-{number}",
-        ": ".join(str(part) for part in (table.get("title"), table.get("protocol")) if part),
-        tuple(
-            Column(str(title), "number" if numeric else "text", 4)
-            for title, numeric in zip(table["columns"], kinds, strict=True)
-        ),
-        tuple(tuple(row) for row in rows),
+        ": ".join(str(part) for part in parts if part),
+        [dict(zip(titles, map(_cell, row), strict=True)) for row in rows],
+        dict.fromkeys(titles, ".4f"),
     )
+
+
+def _cell(value: object) -> str | int | float | None:
+    return value if isinstance(value, int | float) or value is None else str(value)

@@ -9,19 +9,19 @@ from typing import Any
 
 from components import names
 from components.report import charts
-from components.report.charts import Channel
 from components.report.context import Context
-from components.report.page import Block, Column, Facts, Figure, Note, Section, Table, Tiles
+from components.report.page import Block, Chart, Facts, Link, Note, Section, Table, Tiles
 from components.report.sections import percent, sources_of
 from components.report.store import Execution
 from schema.scenarios import NEXT_VISIT, metric_name
 from sources.cleaning_log import asked_for, describe_missing
 
 _PACKAGES = ("tfx", "tensorflow", "tensorflow-data-validation", "tensorflow-model-analysis")
-# They look things up in no time.
+# They take no time worth a bar.
 _LOOK_UPS = frozenset(
     {names.PREVIOUS_STATISTICS, names.LATEST_BLESSED_MODEL, names.IMPORT_SCHEMA_GEN}
 )
+_CLEANUP = {"dropped": "dropped", "values_lost": "value lost", "repaired": "repaired"}
 
 
 def build(context: Context) -> Section:
@@ -29,7 +29,7 @@ def build(context: Context) -> Section:
     return Section(
         key="run",
         title="Run",
-        lead="Where the data came from, what the cleanup did to it, and what ran.",
+        lead="Where the data came from, what the cleanup changed in it, and what ran.",
         sources=sources_of(context.sources, "ratings", "evaluation", "blessing"),
         blocks=(
             *_notes(context),
@@ -42,7 +42,7 @@ def build(context: Context) -> Section:
 
 
 def verdict(context: Context) -> Note:
-    """Returns the first thing to know about the run."""
+    """Returns the first thing to read about the run."""
     found = context.verdict
     if context.sources.error:
         stopped = "anomal" in context.sources.error or "schema" in context.sources.error
@@ -50,26 +50,26 @@ def verdict(context: Context) -> Note:
         return Note(f"{what}: {context.sources.error}", "bad")
     if found is None:
         return Note("No verdict: the run did not get as far as the Evaluator.", "warn")
+    reasons = found.reasons(context.comparable)
     if not found.blessed:
-        return Note("Not blessed, so not pushed: " + "; ".join(found.reasons()) + ".", "bad")
+        return Note(
+            "Not blessed, so it is not pushed to where it is served: " + "; ".join(reasons) + ".",
+            "bad",
+        )
     passed = len(found.thresholds)
-    reasons = "".join(f" {_sentence(reason)}" for reason in found.reasons())
     each = f"all {passed} thresholds were met" if passed > 1 else "its threshold was met"
-    return Note(f"Blessed: {each}.{reasons}", "good")
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
+    more = "".join(f" {reason[:1].upper()}{reason[1:]}." for reason in reasons)
+    return Note(f"Blessed, so it may be pushed to where it is served: {each}.{more}", "good")
 
 
 def _notes(context: Context) -> Iterator[Block]:
     notice = context.sources.dataset.get("notice")
     if notice:
         yield Note(str(notice), "warn")
-    if context.counts is not None and not context.counts.complete:
+    if context.ratings is not None and not context.ratings.complete:
         yield Note(
             f"There are more ratings than this page reads: its counts are over the first "
-            f"{context.counts.ratings:,}. TFDV's statistics are over all."
+            f"{len(context.ratings.rows):,}. TFDV's statistics are over all."
         )
 
 
@@ -80,38 +80,36 @@ def _tiles(context: Context) -> Iterator[Block]:
         return
     each = ", ".join(f"{count:,} {name}" for name, count in rows.items())
     tiles = [(f"{sum(rows.values()):,}", "ratings", each)]
-    if context.counts is not None:
-        tiles.append((f"{len(context.counts.users):,}", "people", "who rated something"))
+    if context.ratings is not None:
+        tiles.append((f"{len(context.ratings.users):,}", "users", "with at least one rating"))
     if context.catalogue is not None:
-        rated = len(context.counts.movie_ids) if context.counts else 0
-        tiles.append((f"{len(context.catalogue):,}", "films", f"{rated:,} of them rated"))
+        rated = len(context.ratings.by_movie) if context.ratings else 0
+        tiles.append((f"{len(context.catalogue):,}", "movies", f"{rated:,} of them rated"))
     metrics = context.verdict.metrics if context.verdict else {}
     rmse = metrics.get(metric_name(NEXT_VISIT, "rating_rmse"))
     if rmse is not None:
-        tiles.append((f"{rmse:.3f}", "RMSE in stars", "at the next visit, on test"))
+        tiles.append((f"{rmse:.3f}", "RMSE of ratings", "at the next visit, test split"))
     share = metrics.get(metric_name(NEXT_VISIT, "recall_at_10"))
     if share is not None:
-        tiles.append((percent(share, 1), "in the top 10", "at the next visit, on test"))
+        tiles.append((percent(share, 1), "recall@10", "at the next visit, test split"))
     yield Tiles(tuple(tiles))
 
 
 def _facts(context: Context) -> Iterator[Block]:
     dataset, lineage = context.sources.dataset, context.sources.lineage
-    facts: list[tuple[str, str]] = []
-    if dataset.get("name"):
-        facts.append(("Data", str(dataset["name"])))
-    if dataset.get("data_dir"):
-        facts.append(("Folder", str(dataset["data_dir"])))
-    facts.append(("Film metadata", _metadata(context)))
-    if context.sources.kind:
-        facts.append(("Kind", context.sources.kind))
+    facts = [
+        ("Data", str(dataset.get("name") or "")),
+        ("Folder", str(dataset.get("data_dir") or "")),
+        ("Movie metadata", _metadata(context)),
+        ("Data and split", context.sources.kind),
+    ]
     if lineage is not None:
         facts.append(("Started", _time(min(e.started for e in lineage.executions))))
         seconds = sum(execution.seconds for execution in lineage.executions)
         facts.append(("Components took", f"{seconds:,.0f} s together"))
     versions = (f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
     facts.append(("Versions", ", ".join(versions)))
-    yield Facts(tuple(facts))
+    yield Facts(tuple(fact for fact in facts if fact[1]))
 
 
 def _metadata(context: Context) -> str:
@@ -119,7 +117,7 @@ def _metadata(context: Context) -> str:
     if not known.get("files"):
         return "none, so directors and lead actors are unknown"
     return (
-        f"{known['matched']:,} of {known['movies']:,} films found, "
+        f"{known['matched']:,} of {known['movies']:,} movies found, "
         f"{known.get('directors', 0):,} with a director, "
         f"{known.get('stars', 0):,} with a lead actor"
     )
@@ -129,23 +127,20 @@ def _time(moment: datetime.datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-_CLEANUP = {"dropped": "dropped", "values_lost": "value lost", "repaired": "repaired"}
-
-
 def _cleanup(context: Context) -> Iterator[Block]:
     report = context.wrangling
     if not report:
         return
     metadata_files = (report.get("metadata") or {}).get("files") or {}
     rows = [
-        (
-            name,
-            did,
-            asked_for(reason),
-            count,
-            count / file["rows"] if file["rows"] else None,
-            _example(file, reason),
-        )
+        {
+            "File": name,
+            "What": did,
+            "Why": asked_for(reason),
+            "Rows": count,
+            "Share": count / file["rows"] if file["rows"] else None,
+            "For example": _example(file, reason),
+        }
         for name, file in {**report.get("files", {}), **metadata_files}.items()
         for kind, did in _CLEANUP.items()
         for reason, count in file.get(kind, {}).items()
@@ -161,26 +156,14 @@ def _cleanup(context: Context) -> Iterator[Block]:
     if not rows:
         yield Note(f"The cleanup dropped and repaired nothing. Rows read: {read}.", "good")
         return
-    yield Table(
-        "cleanup",
-        f"What the cleanup dropped, lost and repaired, and why. Rows read: {read}",
-        (
-            Column("File"),
-            Column("What"),
-            Column("Why"),
-            Column("Rows", "number"),
-            Column("Share", "share"),
-            Column("For example"),
-        ),
-        tuple(rows),
-    )
+    caption = f"What the cleanup dropped, lost and repaired, and why. Rows read: {read}"
+    yield Table("cleanup", caption, rows, {"Share": ".2%"})
 
 
-def _example(file: Mapping[str, Any], reason: str) -> str:
-    examples = file.get("examples", {}).get(reason) or [None]
-    first = examples[0]
+def _example(file: Mapping[str, Any], reason: str) -> str | None:
+    first = (file.get("examples", {}).get(reason) or [None])[0]
     if first is None:
-        return ""
+        return None
     row = f"row {first['row']}: " if first.get("row") is not None else ""
     return f"{row}{first['found']} instead of {first['expected']}"
 
@@ -193,42 +176,33 @@ def _components(context: Context) -> Iterator[Block]:
         )
         return
     done = [e for e in lineage.executions if e.state == "ran" and e.component not in _LOOK_UPS]
-    table = Table(
-        "component-times",
-        "Components, with the times of the execution whose results this run uses",
-        (Column("Component"), Column("State"), Column("Seconds", "number"), Column("Started")),
-        tuple(
-            (
-                e.component,
-                "cached" if e.cached else e.state,
-                e.seconds if e.state != "not finished" else None,
-                _time(e.started),
-            )
-            for e in lineage.executions
-        ),
-    )
     if done:
-        yield _times(done, table)
-    else:
-        yield table
+        yield _times(done)
     failed = [e.component for e in lineage.executions if e.state == "failed"]
     if failed:
         yield Note(f"{', '.join(failed)} failed; what comes after it did not run.", "bad")
 
 
-def _times(done: list[Execution], table: Table) -> Figure:
+def _times(done: list[Execution]) -> Chart:
     longest = max(done, key=lambda execution: execution.seconds)
     whole = sum(execution.seconds for execution in done)
-    rows = [{"component": e.component, "seconds": e.seconds} for e in done]
-    return Figure(
+    rows = [{"Component": e.component, "Seconds": e.seconds, "State": _state(e)} for e in done]
+    linked = [{**row, "Component": _link(row["Component"])} for row in rows]
+    return Chart(
         "run-times",
-        "Seconds that each component took",
-        f"{longest.component} takes longest: {longest.seconds:.1f} of {whole:.1f} seconds.",
-        charts.bars(
-            rows,
-            Channel("component", "Component", "nominal", sort=[row["component"] for row in rows]),
-            Channel("seconds", "seconds", format=",.1~f"),
-        ),
-        table,
+        "Seconds that each component took, on a logarithmic scale",
+        f"{longest.component} takes longest: {longest.seconds:.1f} of {whole:.1f} seconds. Of a "
+        "cached component, the time of the execution that made its results.",
+        charts.bars(rows, "Component", "Seconds", formats={"Seconds": ",.1f"}, log=True),
+        linked,
+        {"Seconds": ",.1f"},
         wide=True,
     )
+
+
+def _state(execution: Execution) -> str:
+    return "cached" if execution.cached else execution.state
+
+
+def _link(component: Any) -> Link:  # noqa: ANN401 - a cell
+    return Link(str(component), f"executions-{component}")

@@ -1,33 +1,43 @@
-"""TFDV's statistics per split, what changed between data sets, anomalies and schemas."""
+"""TFDV's statistics per split, changes between data sets, anomalies and schemas."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, TypeAlias
 
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from components.gate.anomalies import find_anomalies
 from components.names import ANOMALIES_FILE, TEST, TRAIN
 from components.report import charts
-from components.report.charts import Channel
-from components.report.context import Context
-from components.report.page import Block, Column, Figure, Note, Section, Table, Text, Tone
-from components.report.sections import percent, sources_of
-from components.report.sections.figures import number_of
+from components.report.context import Context, Statistics
+from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tone
+from components.report.sections import listed, number_of, percent, sources_of
 from components.report.sources import existing, read_json, splits
-from components.report.tfdv_numbers import FeatureNumbers, changes, feature_numbers
 from schema import features as raw
 
 _TOP_VALUES = 6
 _LABEL = 26
-_LARGE = 10_000
 _TIMES = frozenset({raw.TIMESTAMP.name, raw.RELEASE_DATE.name})
 """Features that are seconds since 1970."""
 _MILLISECONDS = 1000
+_LARGE = 10_000
 _ANOMALIES_FILE = "SchemaDiff.pb"  # of TFX 1.15's ExampleValidator
+# TFDV's quantiles histogram holds as many values per bucket: ten buckets, so deciles.
+_DECILES = 10
+_KINDS: Mapping[int, str] = {
+    statistics_pb2.FeatureNameStatistics.INT: "integer",
+    statistics_pb2.FeatureNameStatistics.FLOAT: "number",
+    statistics_pb2.FeatureNameStatistics.STRING: "text",
+}
+_MEASURES: Mapping[int, str] = {
+    anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY: "L-infinity",
+    anomalies_pb2.DriftSkewInfo.Measurement.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon",
+}
+
+Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
 
 
 def build(context: Context) -> Section:
@@ -35,8 +45,8 @@ def build(context: Context) -> Section:
     return Section(
         key="statistics",
         title="Statistics",
-        lead="What TensorFlow Data Validation counted in each split, side by side, and how it "
-        "compares with the schema and with other data.",
+        lead="What TensorFlow Data Validation counted in each split, and how it compares with the "
+        "schema and with other data. An anomaly is data that disagrees with the schema.",
         sources=sources_of(
             context.sources,
             "statistics",
@@ -48,7 +58,7 @@ def build(context: Context) -> Section:
         ),
         blocks=(
             *_anomalies(context),
-            *_numbers(context),
+            *_features(context),
             *_changes(context),
             *_schemas(context),
         ),
@@ -71,33 +81,25 @@ def _anomalies(context: Context) -> Iterator[Block]:
     warnings = len(found) - errors
     yield Note(f"{number_of(errors, 'error')} and {number_of(warnings, 'warning')}.", tone)
     yield Table(
-        "anomalies",
+        "anomalies-found",
         "Anomalies against the curated schema, drift and skew",
-        (
-            Column("Severity"),
-            Column("Split"),
-            Column("Feature"),
-            Column("What is wrong"),
-            Column("The data holds"),
-            Column("If the data is right"),
-        ),
-        tuple(
-            (
-                anomaly["severity"],
-                anomaly["split"],
-                anomaly["feature"],
-                anomaly["description"],
-                "; ".join(anomaly["examples"]),
-                anomaly["remedy"],
-            )
+        [
+            {
+                "Severity": anomaly["severity"],
+                "Split": anomaly["split"],
+                "Feature": anomaly["feature"],
+                "What is wrong": anomaly["description"],
+                "Values in the data": "; ".join(anomaly["examples"]),
+                "If the data is right": anomaly["remedy"],
+            }
             for anomaly in found
-        ),
+        ],
         searchable=len(found) > 10,
     )
 
 
 def _found_anomalies(context: Context) -> Sequence[Mapping[str, Any]] | None:
-    """Returns the gate's findings, else the validator's; None if neither has looked."""
+    """Returns the gate's findings, else the validator's; None if neither has run."""
     if context.sources.findings is not None:
         path = context.sources.findings
         found = read_json(path / ANOMALIES_FILE if path.is_dir() else path)
@@ -115,170 +117,161 @@ def _found_anomalies(context: Context) -> Sequence[Mapping[str, Any]] | None:
     return [anomaly.to_json() for anomaly in find_anomalies(anomalies, {}, context.schema)]
 
 
-# --- numbers
+# --- features
 
 
-def _numbers(context: Context) -> Iterator[Block]:
+def _features(context: Context) -> Iterator[Block]:
     statistics = context.statistics
     if not statistics:
         yield Note("No statistics: the run did not get as far as counting.", "warn")
         return
-    by_feature: dict[str, list[FeatureNumbers]] = {}
+    by_feature: dict[str, dict[str, Feature]] = {}
     for split, found in statistics.items():
-        for numbers in feature_numbers(split, found):
-            by_feature.setdefault(numbers.feature, []).append(numbers)
+        for feature in found.features:
+            by_feature.setdefault(name_of(feature), {})[split] = feature
     rows = ", ".join(f"{int(found.num_examples):,} {name}" for name, found in statistics.items())
-    yield Text("Every feature, split by split", f"Rows: {rows}.")
-    yield _table([numbers for name in sorted(by_feature) for numbers in by_feature[name]])
+    yield Text("Features", f"Rows: {rows}.")
+    numbers = [
+        {"Feature": name, "Split": split, **feature_numbers(feature)}
+        for name in sorted(by_feature)
+        for split, feature in by_feature[name].items()
+    ]
+    yield Table("features-by-split", "Every feature in every split", numbers, searchable=True)
+    constant = []
     for name in sorted(by_feature):
-        yield _figure(name, by_feature[name], tuple(statistics))
+        chart = _chart(name, by_feature[name])
+        if chart is None:
+            constant.append(name)
+        else:
+            yield chart
+    if constant:
+        yield Note(f"Not drawn, having one known value at most: {', '.join(constant)}.")
 
 
-_COLUMNS = (
-    Column("Feature"),
-    Column("Split"),
-    Column("Kind"),
-    Column("Missing", "share", 1),
-    Column("Unique", "number"),
-    Column("Zeros", "share", 1),
-    Column("Mean", "number"),
-    Column("Sd", "number"),
-    Column("Min", "number", grouped=False),
-    Column("10 %", "number", grouped=False),
-    Column("Median", "number", grouped=False),
-    Column("90 %", "number", grouped=False),
-    Column("Max", "number", grouped=False),
-    Column("Most frequent"),
-)
+def name_of(feature: Feature) -> str:
+    """Returns a feature's name, which may be a path."""
+    return str(feature.name or ".".join(feature.path.step))
 
 
-def _table(numbers: Sequence[FeatureNumbers]) -> Table:
-    return Table(
-        "features",
-        "Features",
-        _COLUMNS,
-        tuple(
-            (
-                n.feature,
-                n.split,
-                n.kind,
-                n.missing / n.rows if n.rows else None,
-                n.unique,
-                n.zeros / n.present if n.zeros is not None and n.present else None,
-                _rounded(n.mean),
-                _rounded(n.sd),
-                _short(n.low),
-                _short(n.decile),
-                _short(n.median),
-                _short(n.last_decile),
-                _short(n.high),
-                _top(n),
-            )
-            for n in numbers
+def feature_numbers(feature: Feature) -> Row:
+    """Returns what TFDV counted of a feature; None where a number does not apply."""
+    kind = feature.WhichOneof("stats")
+    common = getattr(feature, kind).common_stats if kind else statistics_pb2.CommonStatistics()
+    present, missing = int(common.num_non_missing), int(common.num_missing)
+    numbers = feature.num_stats if kind == "num_stats" and present else None
+    texts = feature.string_stats if kind == "string_stats" else None
+    quantiles = _buckets(feature, statistics_pb2.Histogram.QUANTILES)
+    deciles = quantiles if len(quantiles) == _DECILES else ()
+    return {
+        "Kind": _KINDS.get(feature.type, "other"),
+        "Share missing": missing / (present + missing) if present + missing else None,
+        "Different values": int(texts.unique) if texts else None,
+        "Share of zeros": numbers.num_zeros / present if numbers else None,
+        "Mean": numbers.mean if numbers else None,
+        "Sd": numbers.std_dev if numbers else None,
+        "Minimum": numbers.min if numbers else None,
+        "10 %": deciles[0].high_value if deciles else None,
+        "Median": numbers.median if numbers else None,
+        "90 %": deciles[-1].low_value if deciles else None,
+        "Maximum": numbers.max if numbers else None,
+        "Most frequent": ", ".join(
+            f"{_cut(top.value)} ({top.frequency:,.0f})".replace(" ", "\u00a0")
+            for top in (texts.top_values[:2] if texts else ())
         ),
-        searchable=True,
+    }
+
+
+def _buckets(feature: Feature, kind: int) -> Sequence[statistics_pb2.Histogram.Bucket]:
+    return next((h.buckets for h in feature.num_stats.histograms if h.type == kind), ())
+
+
+def _present(feature: Feature) -> int:
+    kind = feature.WhichOneof("stats")
+    return int(getattr(feature, kind).common_stats.num_non_missing) if kind else 0
+
+
+def _chart(name: str, by_split: Mapping[str, Feature]) -> Chart | None:
+    """Returns the chart of a feature; None where all known values are the same."""
+    held = {split: feature for split, feature in by_split.items() if _present(feature)}
+    if any(feature.HasField("string_stats") for feature in held.values()):
+        return _top_values(name, held)
+    ranges = {(f.num_stats.min, f.num_stats.max) for f in held.values()}
+    if not held or (len(ranges) == 1 and len(set(ranges.pop())) == 1):
+        return None
+    return _histogram(name, held)
+
+
+def _top_values(name: str, held: Mapping[str, Feature]) -> Chart | None:
+    counts = {
+        split: {b.label: b.sample_count for b in feature.string_stats.rank_histogram.buckets}
+        for split, feature in held.items()
+    }
+    first = next(iter(held.values()))
+    unknown = counts[next(iter(held))].get(raw.UNKNOWN, 0.0) / _present(first)
+    # A bar of what is not known would hide the others.
+    ordered = [top.value for top in first.string_stats.top_values if top.value != raw.UNKNOWN]
+    values = ordered[:_TOP_VALUES]
+    if len({value for found in counts.values() for value in found} - {raw.UNKNOWN}) < 2:
+        return None
+    rows = [
+        {
+            "Value": _cut(value),
+            **{
+                split: counts[split].get(value, 0.0) / _present(feature)
+                for split, feature in held.items()
+            },
+        }
+        for value in values
+    ]
+    unique = ", ".join(f"{f.string_stats.unique:,} in {split}" for split, f in held.items())
+    formats = dict.fromkeys(held, ".1%")
+    share = rows[0][next(iter(held))]
+    return Chart(
+        f"feature-{name}",
+        f"{name}: its most frequent values",
+        f"“{_cut(values[0])}” comes first with {percent(share, 1)} of rows; different values: "
+        f"{unique}." + (f" Unknown in {percent(unknown, 1)} of rows." if unknown else ""),
+        charts.bars(rows, "Value", list(held), title="share of rows", formats=formats),
+        rows,
+        formats,
     )
 
 
-def _short(value: float | None) -> float | int | None:
-    """Returns a whole number as such, so that no decimals are shown."""
-    return int(value) if value is not None and value == int(value) else value
-
-
-def _rounded(value: float | None) -> float | int | None:
-    """Returns a large number without decimals: nobody reads those of a time in seconds."""
-    return round(value) if value is not None and abs(value) >= _LARGE else value
-
-
-def _top(numbers: FeatureNumbers) -> str:
-    # Not broken within a value: the rows would become high.
-    return ", ".join(
-        f"{_cut(value)} ({count:,.0f})".replace(" ", "\u00a0") for value, count in numbers.top[:2]
-    )
-
-
-def _figure(name: str, numbers: Sequence[FeatureNumbers], names: Sequence[str]) -> Figure:
-    split = Channel("split", "", "nominal", domain=names)
-    if any(n.top for n in numbers):
-        return _top_values(name, numbers, split)
-    return _histogram(name, numbers, split)
-
-
-def _histogram(name: str, numbers: Sequence[FeatureNumbers], split: Channel) -> Figure:
+def _histogram(name: str, held: Mapping[str, Feature]) -> Chart:
     is_time = name in _TIMES
     unit = _MILLISECONDS if is_time else 1
-    rows = [
-        {"value": unit * low, "share": count / n.present, "split": n.split}
-        for n in numbers
-        for low, _, count in n.histogram
-    ]
-    # A step goes on to the end of the last bucket.
-    rows += [
-        {
-            "value": unit * n.histogram[-1][1],
-            "share": n.histogram[-1][2] / n.present,
-            "split": n.split,
-        }
-        for n in numbers
-        if n.histogram
-    ]
+    rows: list[Row] = []
+    for split, feature in held.items():
+        buckets = _buckets(feature, statistics_pb2.Histogram.STANDARD)
+        ends = [(b.low_value, b.sample_count) for b in buckets]
+        # The last step holds until the end of its bucket.
+        ends += [(buckets[-1].high_value, buckets[-1].sample_count)] if buckets else []
+        rows += [
+            {name: unit * value, "Share of rows": count / _present(feature), "Split": split}
+            for value, count in ends
+        ]
     means = ", ".join(
-        f"{_date(n.mean) if is_time else f'{n.mean:.2f}'} in {n.split}"
-        for n in numbers
-        if n.mean is not None
+        f"{_date(f.num_stats.mean) if is_time else f'{f.num_stats.mean:.2f}'} in {split}"
+        for split, f in held.items()
     )
-    value = (
-        Channel("value", f"{name}, UTC", "temporal", format="%Y-%m-%d")
-        if is_time
-        else Channel("value", name, zero=False, format="~s" if _is_large(numbers) else "~f")
+    largest = max(abs(f.num_stats.max) for f in held.values())
+    spec = charts.lines(
+        rows,
+        name,
+        "Share of rows",
+        series="Split",
+        kind="temporal" if is_time else "quantitative",
+        formats={name: "%Y-%m-%d" if is_time else "~s" if largest >= _LARGE else "~f"},
+        height=170,
+        step=True,
     )
-    return Figure(
-        f"feature-{name}",
-        f"{name}: share of rows per tenth of its range",
-        f"The mean is {means}." if means else "It is missing everywhere.",
-        charts.lines(
-            rows,
-            value,
-            Channel("share", "share of rows", format=charts.PERCENT),
-            split,
-            height=170,
-            step=True,
-        ),
-    )
+    title = f"{name}: share of rows per tenth of its range{', UTC' if is_time else ''}"
+    return Chart(f"feature-{name}", title, f"The mean is {means}.", spec)
 
 
 def _date(seconds: float) -> str:
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
     return f"{epoch + datetime.timedelta(seconds=seconds):%Y-%m-%d}"
-
-
-def _is_large(numbers: Sequence[FeatureNumbers]) -> bool:
-    return any(n.high is not None and n.high >= _LARGE for n in numbers)
-
-
-def _top_values(name: str, numbers: Sequence[FeatureNumbers], split: Channel) -> Figure:
-    values = [value for value, _ in numbers[0].top[:_TOP_VALUES]]
-    rows = [
-        {"value": _cut(value), "share": n.counts[value] / n.present, "split": n.split}
-        for value in values
-        for n in numbers
-        if value in n.counts and n.present
-    ]
-    unique = ", ".join(f"{n.unique:,} in {n.split}" for n in numbers if n.unique is not None)
-    first = numbers[0]
-    share = first.top[0][1] / max(first.present, 1) if first.top else 0.0
-    leader = f"“{_cut(values[0])}” comes first with {percent(share, 1)} of rows" if values else ""
-    return Figure(
-        f"feature-{name}",
-        f"{name}: its most frequent values",
-        f"{leader}; different values: {unique}.",
-        charts.bars(
-            rows,
-            Channel("value", name, "nominal", sort=[_cut(value) for value in values]),
-            Channel("share", "share of rows", format=charts.PERCENT),
-            split,
-        ),
-    )
 
 
 def _cut(text: str) -> str:
@@ -294,52 +287,88 @@ def _changes(context: Context) -> Iterator[Block]:
         return
     yield Text(
         "Skew and drift",
-        "How far each feature's distribution is from that of other data, as TFDV measures it: "
-        "the L-infinity distance for text, the Jensen-Shannon divergence for numbers; 0 is "
-        "the same, 1 as different as can be.",
+        "Skew is a difference between the training data and other data of this run, drift one "
+        "from the run before. TFDV measures the distance of each feature's distributions: "
+        "L-infinity for text, Jensen-Shannon for numbers; 0 for the same distribution, 1 at most.",
     )
-    train = statistics[TRAIN]
-    others = {f"{TRAIN} to {name}": found for name, found in statistics.items() if name != TRAIN}
-    measured = {name: changes(train, other, schema) for name, other in others.items()}
+    train, test = statistics[TRAIN], f"{TRAIN} to {TEST}"
+    since = {name: f"{name} since the run before" for name in context.previous_statistics}
+    measured = {
+        f"{TRAIN} to {name}": distances(train, found, schema)
+        for name, found in statistics.items()
+        if name != TRAIN
+    }
     for name, previous in context.previous_statistics.items():
         if name in statistics:
-            column = f"{name} since the run before"
-            measured[column] = changes(statistics[name], previous, schema)
-    limits = {f.name: _limit(f) for f in schema.feature}
+            measured[since[name]] = distances(statistics[name], previous, schema)
     names = sorted({name for found in measured.values() for name in found})
-    yield Table(
-        "changes",
-        "Distance between distributions",
-        (
-            Column("Feature"),
-            Column("Measure"),
-            *(Column(name, "number", 4) for name in measured),
-            Column("Warns above", "number", 4),
-        ),
-        tuple(
-            (
-                name,
-                next(found[name][0] for found in measured.values() if name in found),
-                *(found[name][1] if name in found else None for found in measured.values()),
-                limits.get(name),
-            )
-            for name in names
-        ),
-    )
-    name = f"{TRAIN} to {TEST}"
-    if measured.get(name):
-        yield _distances("skew", "training and test", measured[name])
-    name = f"{TRAIN} since the run before"
-    if measured.get(name):
-        yield _distances("drift", "this run's training data and the run before's", measured[name])
-    else:
+    rows = [
+        {
+            "Feature": name,
+            "Measure": next(found[name][0] for found in measured.values() if name in found),
+            **{of: found[name][1] if name in found else None for of, found in measured.items()},
+            "Warns above": _limit(schema, name),
+        }
+        for name in names
+    ]
+    formats = dict.fromkeys((*measured, "Warns above"), ".4f")
+    yield Table("changes", "Distance between distributions", rows, formats)
+    drawn = ("skew", test, "training and test"), (
+        "drift", since.get(TRAIN, ""), "this run's training data and the run before's",
+    )  # fmt: skip
+    for key, column, between in drawn:
+        if measured.get(column):
+            yield _distances(key, between, column, [r for r in rows if r[column] is not None])
+    if not measured.get(since.get(TRAIN, "")):
         yield Note("Drift is not shown: there is no earlier run on other data.")
 
 
-def _limit(feature: schema_pb2.Feature) -> float | None:
+def distances(
+    statistics: Statistics, other: Statistics, schema: schema_pb2.Schema
+) -> dict[str, tuple[str, float]]:
+    """Returns how far each feature is from that of another data set, as TFDV measures it.
+
+    TFDV measures only features for which the schema has a comparator, so each is given
+    one that never fires: the L-infinity distance of the shares of values for text, the
+    Jensen-Shannon divergence for numbers. Both are 0 for the same distribution, at most 1.
+
+    Args:
+      statistics: of the one data set.
+      other: of the other.
+      schema: names and types of the features.
+
+    Returns:
+      Feature to name of the measure and value.
+    """
+    import tensorflow_data_validation as tfdv
+
+    open_schema = schema_pb2.Schema()
+    open_schema.CopyFrom(schema)
+    for feature in open_schema.feature:
+        comparator = feature.skew_comparator
+        comparator.Clear()
+        if feature.type == schema_pb2.BYTES:
+            comparator.infinity_norm.threshold = 1.0
+        else:
+            comparator.jensen_shannon_divergence.threshold = 1.0
+    one, two = (
+        statistics_pb2.DatasetFeatureStatisticsList(datasets=[found])
+        for found in (statistics, other)
+    )
+    found = tfdv.validate_statistics(one, open_schema, serving_statistics=two)
+    return {
+        ".".join(info.path.step): (_MEASURES.get(measured.type, "distance"), measured.value)
+        for info in found.drift_skew_info
+        for measured in info.skew_measurements
+    }
+
+
+def _limit(schema: schema_pb2.Schema, name: str) -> float | None:
     """Returns the smallest limit that the schema sets on a feature's drift or skew."""
     limits = [
         threshold
+        for feature in schema.feature
+        if feature.name == name
         for comparator in (feature.skew_comparator, feature.drift_comparator)
         for threshold in (
             comparator.infinity_norm.threshold,
@@ -350,21 +379,18 @@ def _limit(feature: schema_pb2.Feature) -> float | None:
     return min(limits, default=None)
 
 
-def _distances(key: str, between: str, found: Mapping[str, tuple[str, float]]) -> Figure:
-    ordered = sorted(found.items(), key=lambda item: -item[1][1])
-    rows = [{"feature": name, "distance": value, "measure": how} for name, (how, value) in ordered]
-    first, (_, most) = ordered[0]
-    middle = median(value for _, value in found.values())
-    return Figure(
+def _distances(key: str, between: str, column: str, rows: Sequence[Row]) -> Chart:
+    drawn = sorted(
+        ({"Feature": r["Feature"], "Distance": r[column], "Measure": r["Measure"]} for r in rows),
+        key=lambda row: -row["Distance"],
+    )
+    middle = median(row["Distance"] for row in drawn)
+    return Chart(
         key,
         f"Distance of each feature between {between}",
-        f"{first} differs most, by {most:.4f}; half of the features by at most {middle:.4f}.",
-        charts.bars(
-            rows,
-            Channel("feature", "Feature", "nominal", sort=[name for name, _ in ordered]),
-            Channel("distance", "distance", format=".2~g"),
-            more=(Channel("measure", "Measure", "nominal"),),
-        ),
+        f"{drawn[0]['Feature']} differs most, by {drawn[0]['Distance']:.4f}; half of the features "
+        f"by at most {middle:.4f}.",
+        charts.bars(drawn, "Feature", "Distance", formats={"Distance": ".2~g"}),
         wide=True,
     )
 
@@ -373,75 +399,66 @@ def _distances(key: str, between: str, found: Mapping[str, tuple[str, float]]) -
 
 
 def _schemas(context: Context) -> Iterator[Block]:
-    if context.schema is None:
+    curated, inferred = context.schema, context.inferred_schema
+    if curated is None:
         yield Note("No schema: the run did not get as far as importing it.", "warn")
         return
-    inferred = context.inferred_schema
     if inferred is None:
-        yield Note("No inferred schema to set beside the curated one.", "warn")
-    curated_features = {feature.name: feature for feature in context.schema.feature}
-    inferred_features = {feature.name: feature for feature in inferred.feature} if inferred else {}
-    rows = [
-        (
-            name,
-            *_described(curated_features.get(name), context.schema),
-            *_described(inferred_features.get(name), inferred),
-        )
-        for name in sorted(curated_features.keys() | inferred_features.keys())
+        yield Note("No inferred schema to show beside the curated one.", "warn")
+    described = [
+        {feature.name: _described(feature, schema) for feature in schema.feature} if schema else {}
+        for schema in (curated, inferred)
     ]
+    yield Text("Schema")
     yield Table(
         "schemas",
-        "The curated schema, which data must agree with, beside the one inferred from training",
-        (
-            Column("Feature"),
-            Column("Curated"),
-            Column("Values per row"),
-            Column("Domain"),
-            Column("Inferred"),
-            Column("Values per row"),
-            Column("Domain"),
-        ),
-        tuple(rows),
+        "The curated schema, which data must agree with, and the one inferred from training data",
+        [
+            {
+                "Feature": name,
+                **{
+                    f"{part}, {which}": value
+                    for which, features in zip(("curated", "inferred"), described, strict=True)
+                    for part, value in zip(_PARTS, features.get(name, _ABSENT), strict=True)
+                },
+            }
+            for name in sorted({name for features in described for name in features})
+        ],
         searchable=True,
     )
 
 
+_PARTS, _ABSENT = ("Type", "Values per row", "Domain"), ("not there", None, None)
+
+
 def _described(
-    feature: schema_pb2.Feature | None, schema: schema_pb2.Schema | None
-) -> tuple[str, str, str]:
-    """Returns type and presence, number of values, and domain."""
-    if feature is None or schema is None:
-        return ("not there", "", "")
+    feature: schema_pb2.Feature, schema: schema_pb2.Schema
+) -> tuple[str, str | None, str | None]:
+    """Returns type and presence, number of values, and domain; None where it is not bounded."""
     kind = schema_pb2.FeatureType.Name(feature.type).lower()
-    present = feature.presence.min_fraction
-    needed = (
-        "required" if present == 1 else f"in {percent(present)} of rows" if present else "optional"
-    )
+    share = feature.presence.min_fraction
+    needed = "required" if share == 1 else f"in {percent(share)} of rows" if share else "optional"
     return f"{kind}, {needed}", _valency(feature), _domain(feature, schema)
 
 
-def _valency(feature: schema_pb2.Feature) -> str:
+def _valency(feature: schema_pb2.Feature) -> str | None:
     if feature.HasField("shape"):
-        sizes = [str(dimension.size) for dimension in feature.shape.dim]
-        return " × ".join(sizes) or "1"
-    if feature.HasField("value_count"):
-        low, high = feature.value_count.min, feature.value_count.max
-        return f"{low} to {high}" if high else f"{low} or more"
-    return "any"
+        return " × ".join(str(dimension.size) for dimension in feature.shape.dim) or "1"
+    low, high = feature.value_count.min, feature.value_count.max
+    if not feature.HasField("value_count"):
+        return None
+    return str(low) if low == high else f"{low} to {high}" if high else f"{low} or more"
 
 
-def _domain(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> str:
+def _domain(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> str | None:
     kind = feature.WhichOneof("domain_info")
     if kind in ("int_domain", "float_domain"):
         domain = getattr(feature, kind)
-        low = f"{domain.min:g}" if domain.HasField("min") else "any"
-        high = f"{domain.max:g}" if domain.HasField("max") else "any"
-        return f"{low} to {high}"
-    if kind == "domain":
-        values = [v for d in schema.string_domain if d.name == feature.domain for v in d.value]
-    elif kind == "string_domain":
-        values = list(feature.string_domain.value)
-    else:
-        return "any"
-    shown = ", ".join(values[:4])
-    return f"{len(values)} values: {shown}{', …' if len(values) > 4 else ''}"
+        low = f"{domain.min:g}" if domain.HasField("min") else ""
+        high = f"{domain.max:g}" if domain.HasField("max") else ""
+        if low and high:
+            return low if low == high else f"{low} to {high}"
+        return f"from {low}" if low else f"up to {high}" if high else None
+    values = list(feature.string_domain.value) if kind == "string_domain" else []
+    values += [v for d in schema.string_domain if d.name == feature.domain for v in d.value]
+    return f"{number_of(len(values), 'value')}: {listed(values)}" if values else None

@@ -1,0 +1,239 @@
+"""The ratings and the catalogue as data frames, and what groups of ratings have in common.
+
+TensorFlow reads, unzips and parses in C++. What is kept of a rating are four numbers, 20 bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.special
+import tensorflow as tf
+
+from components.examples.reading import files_of_split, parse, serialized_batches
+from components.report.sources import splits
+from schema import features as raw
+from schema.features import MOVIELENS, Feature, FeatureTable, Kind, Owner
+
+MAX_ROWS = 2_000_000
+"""Ratings read per split: beyond that, the shards that are left are not opened."""
+
+BATCH = 8_192
+
+USER, MOVIE, RATING, SECONDS, SPLIT = "user", "movie", "rating", "seconds", "split"
+"""Columns of `Ratings.rows`."""
+
+TITLE, YEAR = "title", "year"
+"""Columns of the catalogue, whatever their names in the records."""
+
+_MISSING = {"string": raw.UNKNOWN, "int64": -1, "float32": float("nan")}
+_HALF, _MOST_STEPS = 0.5, 20
+_SURE = 0.975  # 95 % intervals
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratings:
+    """The ratings of a run, after the cleanup.
+
+    Attributes:
+      rows: one per rating: ids of `USER` and `MOVIE`, `RATING` to the nearest half (of
+        a scale longer than ten, twentieth of it), `SECONDS` since 1970, and the name of its
+        `SPLIT`.
+      users: the features of each user that have one value, by id, ascending.
+      complete: whether every rating was read.
+    """
+
+    rows: pd.DataFrame
+    users: pd.DataFrame
+    complete: bool
+
+    @functools.cached_property
+    def by_user(self) -> pd.DataFrame:
+        """How many ratings of each value each user gave: ids by row, values by column."""
+        return self._counts(USER)
+
+    @functools.cached_property
+    def by_movie(self) -> pd.DataFrame:
+        """How many ratings of each value each movie got: ids by row, values by column."""
+        return self._counts(MOVIE)
+
+    @functools.cached_property
+    def mean(self) -> float:
+        """The mean rating."""
+        return float(self.rows[RATING].mean())
+
+    def _counts(self, member: str) -> pd.DataFrame:
+        return self.rows.groupby([member, RATING]).size().unstack(fill_value=0)
+
+
+def read_ratings(
+    ratings: Path, table: FeatureTable = MOVIELENS, *, max_rows: int = MAX_ROWS
+) -> Ratings:
+    """Reads the ratings of every split of an Examples artifact.
+
+    Args:
+      ratings: the artifact's folder.
+      table: the columns of its records.
+      max_rows: shards of a split are read until they held so many ratings.
+    """
+    of_users = table.owned_by(Owner.USER)
+    facts = tuple(f for f in of_users if f.kind is not Kind.ID and not f.multivalued)
+    rows, users, complete = [], [pd.DataFrame(columns=[f.name for f in facts])], True
+    for split, folder in splits(ratings).items():
+        read = 0
+        for shard in files_of_split(folder):
+            if read >= max_rows:
+                complete = False
+                break
+            for part, found in _batches(shard, table, facts):
+                rows.append(part.assign(**{SPLIT: split}))
+                users.append(found)
+                read += len(part)
+    known = pd.concat(users)
+    known = known[~known.index.duplicated()].sort_index()
+    frame = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=[USER, RATING])
+    return Ratings(frame, known, complete)
+
+
+def _batches(
+    shard: str, table: FeatureTable, facts: tuple[Feature, ...]
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Yields the ratings of a file in parts, each with the features of the users in it."""
+    columns = (table.user_id, table.item_id, table.rating, table.timestamp, *facts)
+    for records in serialized_batches([shard], BATCH):
+        batch = parse(records, columns, _MISSING)
+        user, movie = (
+            tf.strings.to_number(batch[f.name], tf.int64).numpy().astype(np.int32)
+            for f in (table.user_id, table.item_id)
+        )
+        step = max(_HALF, (table.scale.high - table.scale.low) / _MOST_STEPS)
+        rating = np.rint(batch[table.rating.name].numpy() / step) * step
+        seconds = batch[table.timestamp.name].numpy()
+        ids, first = np.unique(user, return_index=True)
+        of_users = {f.name: _texts(tf.gather(batch[f.name], first)) for f in facts}
+        yield (
+            pd.DataFrame({USER: user, MOVIE: movie, RATING: rating, SECONDS: seconds}),
+            pd.DataFrame(of_users, index=ids),
+        )
+
+
+def _texts(values: tf.Tensor) -> list[object]:
+    found = values.numpy().tolist()
+    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in found]
+
+
+# --- the catalogue
+
+
+def catalogue_tags(table: FeatureTable) -> tuple[Feature, ...]:
+    """Returns the movies' features of several values, such as genres."""
+    return tuple(f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.TAGS)
+
+
+def catalogue_names(table: FeatureTable) -> tuple[Feature, ...]:
+    """Returns the movies' features that name somebody or something, such as directors."""
+    return tuple(f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.CATEGORY)
+
+
+def read_catalogue(movies: Path, table: FeatureTable = MOVIELENS) -> pd.DataFrame:
+    """Returns the catalogue: a row per movie in the artifact's order, by id.
+
+    Columns: `TITLE`, "unknown" where there is none; `YEAR`, NaN where there is none; those of
+    `catalogue_tags`, each a tuple of texts, and of `catalogue_names`, by their names.
+    """
+    tags, named = catalogue_tags(table), catalogue_names(table)
+    year = next((f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.YEAR), None)
+    roles = {f.name: role for f, role in ((table.title, TITLE), (year, YEAR)) if f is not None}
+    single = [f for f in (table.item_id, table.title, year, *named) if f is not None]
+    files = [file for folder in splits(movies).values() for file in files_of_split(folder)]
+    parts = [pd.DataFrame(columns=[f.name for f in (*single, *tags)])]
+    for records in serialized_batches(files, BATCH):
+        parsed = parse(records, (*single, *tags), _MISSING)
+        columns: dict[str, Any] = {f.name: _texts(parsed[f.name]) for f in single}
+        columns |= {f.name: _tuples(parsed[f.name]) for f in tags}
+        parts.append(pd.DataFrame(columns))
+    found = pd.concat(parts, ignore_index=True).rename(columns=roles)
+    found.index = pd.Index(found.pop(table.item_id.name).astype("int64"))
+    found[TITLE] = found.get(TITLE, raw.UNKNOWN)
+    found[YEAR] = pd.Series(found.get(YEAR, np.nan), found.index).astype("float64")
+    found[YEAR] = found[YEAR].where(found[YEAR] >= 0)
+    return found
+
+
+def _tuples(values: tf.SparseTensor) -> list[tuple[str, ...]]:
+    rows = tf.RaggedTensor.from_sparse(values).to_list()
+    return [tuple(value.decode("utf-8", "replace") for value in row) for row in rows]
+
+
+# --- groups
+
+
+def grouped(memberships: pd.Series, counts: pd.DataFrame) -> pd.DataFrame:
+    """Returns the ratings of groups of users or of movies, most ratings first.
+
+    A group's ratings are not independent: some users rate higher, some movies are better. The
+    intervals take members as drawn at random, each with all its ratings (the ratio estimator of
+    cluster sampling; Cochran, Sampling Techniques, 3rd ed., section 6.3).
+
+    Args:
+      memberships: the group's name, by the id of a member; a member may be in several groups.
+      counts: ratings by id of the member and value.
+
+    Returns:
+      By name of the group: `members`, `ratings`, `mean`, `low` and `high` (the ends of the 95 %
+      interval of the mean; NaN with fewer than two members), and the share of each value of a
+      rating, by the value.
+    """
+    held = counts.reindex(memberships.index)
+    held, names = held[held.notna().all(axis=1)], memberships
+    names = names[names.index.isin(counts.index)].to_numpy()
+    by_group = held.groupby(names).sum()
+    values = counts.columns.to_numpy(np.float64)
+    ratings = by_group.sum(axis=1)
+    mean = (by_group @ values) / ratings
+    # How far each member's sum is from what the group's mean would give.
+    deviation = held @ values - pd.Series(names, held.index).map(mean) * held.sum(axis=1)
+    members = held.groupby(names).size()
+    squares = (deviation**2).groupby(names).sum()
+    variance = squares * members / (members - 1).where(members > 1) / ratings**2
+    width = scipy.special.stdtrit((members - 1).clip(1), _SURE) * np.sqrt(variance)
+    shares = by_group.div(ratings, axis=0)
+    columns = {"members": members, "ratings": ratings.astype("int64"), "mean": mean}
+    found = pd.DataFrame({**columns, "low": mean - width, "high": mean + width})
+    return found.join(shares).sort_values("ratings", ascending=False, kind="stable")
+
+
+def share_of_largest(totals: npt.NDArray[Any], share: float) -> float:
+    """Returns the part of a total that the largest `share` of its parts (at least one) make up.
+
+    Args:
+      totals: the parts, `[n]`.
+      share: 0 to 1.
+    """
+    ordered = np.sort(totals)[::-1]
+    first = max(1, round(share * len(ordered)))
+    return float(ordered[:first].sum() / max(ordered.sum(), 1))
+
+
+def binned(totals: npt.NDArray[Any]) -> Mapping[str, int]:
+    """Returns how many parts are in each of the bins 1–2, 3–5, 6–10, 11–20, 21–50, and so on.
+
+    Bins before the first and after the last that hold anything are left out.
+
+    Args:
+      totals: whole numbers from 1.
+    """
+    ends = [0]
+    while ends[-1] < totals.max(initial=1):
+        ends.append((2, 5, 10)[(len(ends) - 1) % 3] * 10 ** ((len(ends) - 1) // 3))
+    counts, _ = np.histogram(totals, np.array(ends) + 0.5)
+    held = np.flatnonzero(counts)
+    kept = range(held[0], held[-1] + 1) if len(held) else ()
+    return {f"{ends[n] + 1:,}–{ends[n + 1]:,}": int(counts[n]) for n in kept}
