@@ -57,15 +57,24 @@ def one_rating_each():
     return {"users": user_rows(1500), "movies": movie_rows(100), "ratings": rating_rows(ratings)}
 
 
-def small_catalogue():
-    """8 movies, 200 people: half of them like the even ones, half the odd ones."""
+def small_catalogue_as_csv():
+    """8 movies, 200 people: half of them like the even ones, half the odd ones; no users' file."""
     rng = random.Random(2)
     pairs = [(u, m) for u in range(1, 201) for m in rng.sample(range(1, 9), rng.randint(3, 8))]
     ratings = [
-        (u, m, 5 if u % 2 == m % 2 else rng.randint(1, 2), START + 50 * place)
+        (u, m, 5 if u % 2 == m % 2 else rng.randint(1, 3) / 2, START + 50 * place)
         for place, (u, m) in enumerate(pairs)
     ]
-    return {"users": user_rows(200), "movies": movie_rows(8), "ratings": rating_rows(ratings)}
+    return {
+        "ratings.csv": [
+            "userId,movieId,rating,timestamp",
+            *(",".join(map(str, row)) for row in ratings),
+        ],
+        "movies.csv": [
+            "movieId,title,genres",
+            *(f'{m},"Movie, A {m}",Drama|Action' for m in range(1, 9)),
+        ],
+    }
 
 
 def one_person_one_movie():
@@ -107,7 +116,11 @@ def nothing_for_validation():
 def run_on(project, folder, raw, *arguments):
     """Runs the pipeline with the thresholds of any data and one epoch."""
     (folder / "raw").mkdir()
-    write_raw(folder / "raw", **raw)
+    if "ratings.csv" in raw:
+        for name, lines in raw.items():
+            (folder / "raw" / name).write_text("".join(f"{line}\n" for line in lines))
+    else:
+        write_raw(folder / "raw", **raw)
     bounds = dataclasses.asdict(thresholds_for("custom", "random"))
     command = ["--data", folder / "raw", "--epochs", 1, *arguments]
     return project.run(*command, output=folder / "output", thresholds=bounds)
@@ -137,7 +150,7 @@ def assert_ends_with_a_reason(result):
     ("raw", "code", "words"),
     [
         (one_rating_each, NOT_BLESSED, "no test row is of a user with training ratings"),
-        (small_catalogue, PUSHED, "blessed and pushed"),
+        (small_catalogue_as_csv, PUSHED, "blessed and pushed"),
         (one_person_one_movie, REFUSED, "leaves no ratings for validation and test"),
         (everything_the_same, NOT_BLESSED, "r_squared is undefined: all test ratings are the same"),
         (one_person, None, ""),
