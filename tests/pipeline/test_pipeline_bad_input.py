@@ -132,8 +132,9 @@ def test_missing_data_directory_is_refused_before_anything_runs(project, served,
     assert [path.name for path in served.iterdir()] == ["serving_model"]
 
 
-def test_data_directory_that_is_a_file_is_refused(refused, raw):
-    refused("--data", raw / "u.data", words=["u.data", "directory"])
+def test_a_file_that_is_no_data_set_is_refused(refused, raw):
+    (raw / "notes.txt").write_text("nothing")
+    refused("--data", raw / "notes.txt", words=["notes.txt", "no data set is recognised"])
 
 
 @pytest.mark.parametrize("variable", ["MOVIELENS_DIR", "MOVIES_METADATA_DIR"])
