@@ -162,38 +162,31 @@ def judge(folder, module, rows=ROWS):
     return read_verdict(evaluated.evaluation, evaluated.blessing)
 
 
+def share_of_moved_rows(feature, output):
+    """The share of rows with an answer that moved, of a model that reads a feature of the row."""
+    examples = [fixtures.to_example(row).SerializeToString() for row in ROWS]
+    copies = tf.constant(leak_check.copies(examples, SWAPPED))
+    found = Reads(feature, output).serve(copies)
+    return leak_check.moved({name: values.numpy() for name, values in found.items()}).mean()
+
+
 @pytest.mark.parametrize(
     ("feature", "output"),
     [
         ("movie_genres", "next_visit_rating"),
-        pytest.param("movie_title", "next_visit_rank", marks=pytest.mark.exhaustive),
-        pytest.param("movie_title", "in_session_rank", marks=pytest.mark.exhaustive),
-        pytest.param("movie_id", "next_visit_items", marks=pytest.mark.exhaustive),
+        ("movie_title", "next_visit_rank"),
+        ("movie_title", "in_session_rank"),
+        ("movie_id", "next_visit_items"),
         ("movie_id", "in_session_items"),
     ],
 )
-def test_a_model_that_reads_the_movie_to_be_found_is_not_blessed(tmp_path, feature, output):
-    verdict = judge(tmp_path, Reads(feature, output))
-    assert not verdict.blessed
-    # At least 10 of each batch, of which there may be several.
-    checked, leaking = (verdict.metrics[name] for name in ("leak_checked_rows", "leaking_rows"))
-    assert 10 <= checked <= len(ROWS)
-    assert checked / 2 < leaking <= checked
-    assert "reads what is to be found" in verdict.reasons()[0]
+def test_a_model_that_reads_the_movie_to_be_found_moves_its_answers(feature, output):
+    assert share_of_moved_rows(feature, output) > 0.5
 
 
-@pytest.mark.parametrize(
-    ("feature", "output"),
-    [
-        ("movie_id", "next_visit_rank"),
-        pytest.param("movie_id", "next_visit_rating", marks=pytest.mark.exhaustive),
-    ],
-)
-def test_rank_and_stars_of_a_movie_may_depend_on_which_movie_it_is(tmp_path, feature, output):
-    verdict = judge(tmp_path, Reads(feature, output))
-    assert verdict.blessed, verdict.reasons()
-    assert verdict.metrics["leaking_rows"] == 0.0
-    assert verdict.metrics["example_count"] == len(ROWS)
+@pytest.mark.parametrize("output", ["next_visit_rank", "next_visit_rating"])
+def test_rank_and_rating_of_a_movie_may_depend_on_which_movie_it_is(output):
+    assert share_of_moved_rows("movie_id", output) == 0.0
 
 
 class Capstone(tf.Module):
