@@ -5,6 +5,7 @@ Every run is given an output directory with a pushed version, which must stay as
 
 import http.server
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -256,21 +257,25 @@ def assert_disk_full(result):
 
 @pytest.mark.exhaustive
 def test_run_goes_on_when_there_is_room_again(project, mounted, good):
-    """A disk that is too small for one component after the other, and at last large enough."""
+    """A disk that is too small for one component, then for another, and at last large enough.
+
+    The last run is interrupted before it trains: whole runs are elsewhere.
+    """
     arguments = ("--data", good, "--epochs", "1")
     place = mounted("size=700k")
     failed = []
-    for kilobytes in (700, 1500, 2700):
+    for kilobytes in (700, 2700):
         run(["mount", "-o", f"remount,size={kilobytes}k", str(place)])
         result = project.run(*arguments, output=place)
         assert_disk_full(result)
         failed += [name for name, state in result.states.items() if state == "failed"]
     run(["mount", "-o", "remount,size=100m", str(place)])
-    result = project.run(*arguments, output=place)
-    assert result.code == 0, result.out + result.err
-    assert result.summary["status"] == "pushed"
-    assert failed == sorted(failed, key=COMPONENTS.index)
-    assert result.states["StatisticsGen"] == "cached"
+    run_ = project.start(*arguments, output=place)
+    run_.wait_for_start_of("Trainer")
+    assert "✓ Transform" in run_.out
+    assert re.search("○ StatisticsGen +cached", run_.out)
+    run_.kill()
+    assert failed == sorted(set(failed), key=COMPONENTS.index)
 
 
 def test_summary_that_cannot_be_written_is_not_what_is_complained_about(refused, raw, served):
