@@ -22,10 +22,18 @@ _ML_100K: Mapping[SplitMethod, Thresholds] = {
         min_recall_at_100=0.41,
         min_in_session_recall_at_10=0.108,
     ),
+    # Seed 42 reaches 0.941, 0.154, 0.543, and 0.183 in session; 0.024, 0.012, 0.017 and 0.012.
+    "leave-one-out": Thresholds(
+        max_rating_rmse=1.0,
+        min_recall_at_10=0.125,
+        min_recall_at_100=0.5,
+        min_in_session_recall_at_10=0.155,
+    ),
 }
 """Two to three standard errors worse than the shipped configuration reaches. The session
 retrieval has a bound of its own where nothing later than the test row was fitted: the next
-visit's bounds do not depend on it."""
+visit's bounds do not depend on it. `timeline` has neither: its test has 109 known users, so their
+metrics are too uncertain for a bound, and no event of a test row's session is known."""
 
 
 def thresholds_for(dataset: str, split: SplitMethod) -> Thresholds:
