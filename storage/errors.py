@@ -1,24 +1,17 @@
-"""The error of a path that cannot be used, in words for people."""
+"""Errors of wrong use and of paths that cannot be used, with messages for users."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
 
 
-def describe(problem: str, file: str | None, hints: Mapping[str, str | None]) -> str:
-    """Returns a message as people read it: where and what, then one labelled line per hint."""
-    where = f"{file}: " if file is not None else ""
-    lines = [f"  {label}: {value}" for label, value in hints.items() if value is not None]
-    return "\n".join([where + problem, *lines])
-
-
-class PathError(Exception):
-    """A path that cannot be used as it was asked for.
+class UsageError(Exception):
+    """Wrong use, or input that cannot be read.
 
     Args:
       problem: what is wrong, in one line.
-      file: the path, if it is not part of the problem's text.
+      file: the file or folder it is in, if any.
+      row: the 1-based line of the file, if known.
       expected: what would have been right.
       found: what was there instead.
       action: what the user can do next.
@@ -31,21 +24,30 @@ class PathError(Exception):
         problem: str,
         *,
         file: str | None = None,
+        row: int | None = None,
         expected: str | None = None,
         found: str | None = None,
         action: str | None = None,
     ) -> None:
         self.problem = problem
         self.file = file
+        self.row = row
         self.expected = expected
         self.found = found
         self.action = action
+        place = "" if row is None else f", row {row}"
+        where = "" if file is None else f"{file}{place}: "
         hints = {"expected": expected, "found": found, "what to do": action}
-        super().__init__(describe(problem, file, hints))
+        lines = [f"  {label}: {value}" for label, value in hints.items() if value is not None]
+        super().__init__("\n".join([where + problem, *lines]))
+
+
+class PathError(UsageError):
+    """A path that cannot be used as it was given."""
 
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-"""Numbers of the errors that say that there is no space left."""
+"""Numbers of the errors that mean that there is no space left."""
 
 
 def cannot_write(file: str, error: OSError) -> PathError:

@@ -21,7 +21,6 @@ from serving.batch.users import Selection, choose, given_ids
 from serving.catalogue import read_users
 from serving.errors import ModelError
 from serving.version_folder import versions_in
-from storage.errors import PathError
 from storage.paths import local_path
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         terminal.say("\nInterrupted; nothing was written.")
         return INTERRUPTED
-    except (UsageError, PathError, RunError) as error:
+    except (UsageError, RunError) as error:
         terminal.say(str(error))
         return error.exit_code
     except Exception as error:
