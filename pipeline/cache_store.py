@@ -1,7 +1,7 @@
 """Checks the metadata store before a run, and deletes it on request.
 
-What it holds is the cache and the lineage of earlier runs. Losing it costs no more than running
-everything once more; what is served does not need it.
+The store holds the cache and the lineage of earlier runs. Without it every component runs again;
+serving does not need it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.config import OutputPaths
 from sources.errors import InputError
 
 _TABLE = "MLMDEnv"
-"""Every store of ML Metadata has it."""
+"""A table of every store of ML Metadata."""
 
 _SIDE_FILES = ("-journal", "-wal", "-shm")
 _PATIENCE_SECONDS = 2.0
@@ -30,7 +30,7 @@ _ONLY_THE_CACHE = (
 
 
 def prepare(paths: OutputPaths, *, reset: bool) -> None:
-    """Refuses a store that cannot be used; deletes it first if `reset` says so.
+    """Checks the store; deletes it first if `reset` is True.
 
     Raises:
       InputError: it is damaged, another program's file, locked, or cannot be written.
@@ -51,14 +51,14 @@ def prepare(paths: OutputPaths, *, reset: bool) -> None:
 
 
 def is_fresh(paths: OutputPaths) -> bool:
-    """Whether the store knows of nothing yet."""
+    """Whether there is no store, or an empty file."""
     return not paths.metadata.exists() or paths.metadata.stat().st_size == 0
 
 
 def drop_unknown_artifacts(paths: OutputPaths, components: Iterable[str]) -> None:
-    """Deletes what components left in a pipeline root of which a fresh store knows nothing.
+    """Deletes the components' folders in the pipeline root, for a run with a new store.
 
-    It numbers its executions from 1 again: their new files would lie among the old ones.
+    A new store numbers its executions from 1 again, so new files would mix with the old ones.
     """
     for name in components:
         folder = paths.pipeline_root / name
@@ -77,7 +77,7 @@ def _problem(file: Path) -> InputError | None:
         with contextlib.closing(
             sqlite3.connect(address, uri=True, timeout=_PATIENCE_SECONDS)
         ) as database:
-            # Takes the lock that a run needs, and mends what a killed run left.
+            # Takes the lock that a run needs, and rolls back the journal of a killed run.
             database.execute("BEGIN IMMEDIATE")
             [state] = database.execute("PRAGMA quick_check(1)").fetchone()
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}

@@ -1,4 +1,4 @@
-"""The command line of the local runner. Imports nothing heavy: --help is quick."""
+"""The command line of the local runner. It imports no large library, so --help is quick."""
 
 from __future__ import annotations
 
@@ -151,9 +151,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the pipeline as the arguments say; returns the exit code."""
+    """Runs the pipeline with command line arguments; returns the exit code."""
     environment.print_to_stderr(environment.prepare())
-    # The terminal going away never stops a run; Ctrl-C and SIGTERM do.
+    # A run continues after its terminal is closed; Ctrl-C and SIGTERM stop it.
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -189,7 +189,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             if options[name] is not None:
                 options[name] = local_path(options[name], f"--{name.replace('_', '-')}")
         config = RunConfig(**options)
-        # Past this point come imports that take seconds.
+        # These imports take seconds.
         from pipeline.run import run
 
         return run(config)

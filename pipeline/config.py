@@ -1,4 +1,4 @@
-"""The configuration of a run: typed, frozen, validated once, passed down."""
+"""The options of a run, validated, and the layout of its output directory."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ class RunConfig:
 
     Attributes:
       dataset: where the data comes from.
-      data: folder, zip file or file of a data set, if named.
-      metadata_dir: folder of The Movies Dataset, if named.
-      output_dir: everything a run makes lies under it.
-      data_name: name of somebody's own data; None: that recorded before, or one made from the
+      data: folder, zip file or file of a data set, if given.
+      metadata_dir: folder of The Movies Dataset, if given.
+      output_dir: folder of everything that a run writes.
+      data_name: name of the user's own data; None: the recorded name, or one made from the
         folder's path.
       split: split method: which ratings are train, validation and test.
-      split_time: when the test of a timeline begins, unix seconds; None: when that of what is
-        served began, else after 80 % of the ratings.
+      split_time: when the test split of a timeline begins, unix seconds; None: as for the served
+        model, else after 80 % of the ratings.
       invalid_zip: keep or drop users whose zip code is not five digits.
-      max_loss: share (0 to 1) of ratings, rows and values that the cleanup may lose.
+      max_loss: share (0 to 1) of ratings, rows and values that cleaning may drop as unreadable.
       model: the hybrid model, or one of the TFRS tutorial to compare with.
       epochs: passes over the training ratings; None for the model's default.
-      tune: search hyperparameters on validation before the model is trained.
-      tune_trials: how many models the search trains; None for its default.
+      tune: search hyperparameters on validation before training.
+      tune_trials: number of models that the search trains; None for its default.
       seed: seed of the training.
       split_seed: seed of the splits.
       sample_seed: seed of the generated sample.
       sample_ratings: size of the generated sample.
       cache: reuse results of components whose inputs have not changed.
-      reset_cache: delete the metadata store, and with it the artifacts that it knows.
-      replace: push even if what is served is of another kind.
+      reset_cache: delete the metadata store and the artifacts in it first.
+      replace: push even if a model of another kind is served.
       no_push: push nothing.
       verbose: show the libraries' logs on the terminal as well.
     """
@@ -163,7 +163,7 @@ class RunConfig:
 
     @property
     def given_data(self) -> Path | None:
-        """The data that the user named, as they named it; None if they did not."""
+        """The data as the user gave it; None if they gave none."""
         if self.dataset == SAMPLE:
             return None
         if self.data is not None:
@@ -173,7 +173,7 @@ class RunConfig:
 
     @property
     def paths(self) -> OutputPaths:
-        """Where everything of this run lies."""
+        """The paths of the output directory."""
         return OutputPaths(self.output_dir.resolve())
 
 
@@ -199,32 +199,32 @@ class OutputPaths:
 
     @property
     def serving_model(self) -> Path:
-        """Pushed versions, as TensorFlow Serving wants them."""
+        """Pushed versions, in TensorFlow Serving's layout."""
         return self.root / SERVING_FOLDER
 
     @property
     def summary(self) -> Path:
-        """The summary for machines."""
+        """The summary as JSON."""
         return self.root / SUMMARY_FILE
 
     @property
     def anomalies(self) -> Path:
-        """What the gate found, also where it stopped the run."""
+        """The anomalies that the gate found, also if it stopped the run."""
         return self.root / ANOMALIES_FILE
 
     @property
     def report(self) -> Path:
-        """The page for people."""
+        """The HTML report."""
         return self.root / REPORT_FILE
 
     @property
     def log(self) -> Path:
-        """Everything the libraries say."""
+        """The libraries' output."""
         return self.root / LOG_FILE
 
     @property
     def marker(self) -> Path:
-        """Says that the directory is ours."""
+        """File that marks the directory as an output directory."""
         return self.root / ".movielens-output.json"
 
     @property

@@ -1,7 +1,6 @@
 """Runs the pipeline's components one after the other, as TFX's local runner does.
 
-`LocalDagRunner` says nothing of what was cached or how long it took; that needs the loop
-itself.
+`LocalDagRunner` does not return which components were cached or how long they took.
 """
 
 from __future__ import annotations
@@ -29,11 +28,9 @@ from components import progress
 from components.pusher import executor as pusher
 from components.pusher.publish import Reason
 from pipeline.runtime_patches import (
-    forget_side_inputs,
     keep_paths_relative,
+    read_large_batches,
     release_memory,
-    remember_signatures,
-    share_arenas,
 )
 from pipeline.terminal import CACHED, FAILED, RAN, Terminal
 
@@ -44,15 +41,15 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class ComponentRun:
-    """What became of one component.
+    """The result of one component.
 
     Attributes:
       name: its id.
       state: "ran", "cached" or "failed".
       wall_seconds: time by the clock.
       cpu_seconds: processor time of this process, all threads.
-      peak_memory_mb: most memory the process held meanwhile, in MiB; None where the
-        system does not tell.
+      peak_memory_mb: the process's peak memory meanwhile, in MiB; None if the system does not
+        report it.
       outputs: its artifacts by output name; empty if it failed.
       error: why it failed.
     """
@@ -77,12 +74,12 @@ class ComponentRun:
 
 
 class DagRunner:
-    """Runs a pipeline's components in order, telling a terminal about each.
+    """Runs a pipeline's components in order and prints a line about each.
 
     Args:
       pipeline: the pipeline.
-      terminal: who watches.
-      describe: says in a few words what came out of a component.
+      terminal: where to print.
+      describe: returns a component's result in a few words.
 
     Attributes:
       run_id: the run's name in the metadata store.
@@ -94,10 +91,8 @@ class DagRunner:
         terminal: Terminal,
         describe: Callable[[ComponentRun], str],
     ) -> None:
-        share_arenas()
-        remember_signatures()
-        forget_side_inputs()
         keep_paths_relative()
+        read_large_batches()
         self._terminal = terminal
         self._describe = describe
         self.run_id = datetime.datetime.now().isoformat()
@@ -177,13 +172,13 @@ class DagRunner:
 
 
 def _reset_peak_memory() -> None:
-    """Starts measuring peak memory anew (Linux: proc(5), clear_refs)."""
+    """Resets the measurement of peak memory (Linux: proc(5), clear_refs)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _peak_memory_mb() -> float | None:
-    """Returns the most memory held since the reset, from the kernel's VmHWM in KiB."""
+    """Returns peak memory since the reset, from the kernel's VmHWM in KiB."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
@@ -192,7 +187,7 @@ def _peak_memory_mb() -> float | None:
 
 
 def _found_up_to_date(outputs: Outputs) -> bool:
-    """Whether a Pusher looked and had nothing to do, which to people is as good as cached."""
+    """Whether the component is a Pusher that found the model pushed already; shown as cached."""
     reasons = {
         artifact.get_string_custom_property(pusher.REASON)
         for artifacts in outputs.values()

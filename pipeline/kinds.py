@@ -1,4 +1,4 @@
-"""The kind of a run, and what can be known of folders that were served before kinds were."""
+"""The kind of a run: data set and split, by which models replace each other."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def kind_of(
 ) -> Kind:
     """Returns the kind of a run.
 
-    The name of the user's own data is that of `--data-name`; else the one recorded when a model of
-    the same folder was pushed here; else one made from the folder's path. The files' content does
-    not matter, except that MovieLens-100K is recognised by it: tomorrow's rows are of the same
-    kind as today's.
+    The name of the user's own data is `--data-name`; else the name recorded when a model of the
+    same folder was pushed here; else one made from the folder's path. It does not depend on the
+    files' content, except that MovieLens-100K is recognised by it: more rows tomorrow are of the
+    same kind.
 
-    The time of a timeline's test is that of `--split-time`; else that of what is served here, so
-    that the test begins at the same time when there are more ratings; else it is decided now.
+    The test split of a timeline begins at `--split-time`; else at the time of the served model, so
+    that it stays the same when there are more ratings; else at `first_time()`.
 
     Args:
-      config: what was asked for.
+      config: the run's options.
       data: where the data was found.
       paths: of the output directory.
-      first_time: returns the time after 80 % of the ratings; called where none was decided.
+      first_time: returns the time after 80 % of the ratings.
     """
     name, place = _name_and_place(config, data, paths)
     kind = Kind(name, config.split, config.split_seed, data_dir=place)
@@ -51,7 +51,7 @@ def kind_of(
 
 
 def _served_split_time(kind: Kind, paths: OutputPaths) -> int | None:
-    """Returns the time of the timeline by which models of this data are served, if there is one."""
+    """Returns the time at which the served model's timeline is split, if there is one."""
     served = read_served(paths.serving_model, newest_version(paths.serving_model))
     times = [
         found.split_time
@@ -83,10 +83,10 @@ def _name_and_place(
 
 
 def _refuse_name_of_sample(name: str | None) -> None:
-    """A generated sample keeps its name, so that it never replaces a model of real data.
+    """Refuses a name for a generated sample, whose models never replace those of real data.
 
     Raises:
-      InputError: it was given a name.
+      InputError: there is a name.
     """
     if name is not None:
         raise InputError(
@@ -98,17 +98,17 @@ def _refuse_name_of_sample(name: str | None) -> None:
 
 
 def name_of_folder(place: str) -> str:
-    """Returns a name for the data in a folder: its own name, told apart by its whole path."""
+    """Returns a name for the data in a folder: the folder's name and a hash of its whole path."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(place).name).strip("-._")[:_NAME_LENGTH]
     digest = hashlib.blake2b(os.fsencode(place), digest_size=4).hexdigest()
     return f"{readable or 'data'}-{digest}"
 
 
 def earlier_kind(paths: OutputPaths) -> Kind | None:
-    """Returns the kind of a serving folder from before kinds were recorded.
+    """Returns the kind of a serving folder of an earlier release, which recorded none.
 
-    It is that of the summary of the run that pushed the newest version. None if the kind is
-    recorded, if there is no version, or if a later run wrote another summary.
+    It is read from the summary of the run that pushed the newest version. None if the folder
+    records a kind or has no version, or if a later run has replaced the summary.
     """
     newest = newest_version(paths.serving_model)
     if newest is None or read_served(paths.serving_model, newest).kinds:
@@ -126,7 +126,7 @@ def _from_summary(file: Path, newest: int) -> Kind | None:
         if name == CUSTOM:
             place = str(document["dataset"]["data_dir"])
             name = name_of_folder(place)
-        own_seed = options.get("split_seed")  # splits had the run's seed unless they got their own
+        own_seed = options.get("split_seed")  # before it existed, --seed was the split's seed too
         seed = options["seed"] if own_seed is None else own_seed
         return Kind(str(name), str(options["split"]), int(seed), data_dir=place)
     except (OSError, ValueError, KeyError, TypeError):

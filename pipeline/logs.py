@@ -1,4 +1,4 @@
-"""Where the libraries' output goes: into run.log, and to the terminal only if asked for."""
+"""Redirects the libraries' output into run.log, and with --verbose to the terminal as well."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def captured_output(log: Path, *, verbose: bool) -> Iterator[TextIO]:
     are redirected.
 
     Args:
-      log: the file, written anew.
-      verbose: show it on the terminal's stderr too.
+      log: the file, which is overwritten.
+      verbose: copy the output to the terminal's stderr.
 
     Yields:
-      A stream to the real stdout, for what people are meant to see.
+      A stream to the real stdout, for the run's own output.
     """
     _flush()
     real_out, real_err = os.dup(1), os.dup(2)
@@ -53,7 +53,7 @@ def _restore(real_out: int, real_err: int) -> None:
 
 
 class _BestEffortText(io.TextIOWrapper):
-    """Text output that goes on without an error when its reader is gone, as after `| head`.
+    """Text output without errors when its reader has ended, as after `| head`.
 
     Args:
       descriptor: where to write; closed with the stream.
@@ -94,7 +94,7 @@ def _tee(file: io.FileIO, terminal: int) -> Iterator[int]:
                 try:
                     os.write(target, data)
                 except OSError:
-                    # A full disk, or a terminal that has gone: the other goes on.
+                    # A full disk or a closed terminal: the other one still gets the output.
                     targets.remove(target)
 
     thread = threading.Thread(target=copy, daemon=True)
@@ -108,7 +108,7 @@ def _tee(file: io.FileIO, terminal: int) -> Iterator[int]:
 
 
 def _log_everything() -> None:
-    """Sends Python's own log to stderr, with times; absl's handler would hide the source."""
+    """Sends Python's log to stderr with times and, unlike absl's handler, loggers' names."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""What came out of a component, read from its artifacts: cached or not, the same words."""
+"""The results of components, read from their artifacts: for a line each and for the summary."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOT_COMPARABLE = "not comparable: blessed by an earlier release's evaluation"
 
 
 def describe(run: ComponentRun) -> str:
-    """Returns in a few words what came out of a component."""
+    """Returns a component's result in a few words."""
     if run.state == FAILED:
         return str(run.error).strip().splitlines()[0] if str(run.error).strip() else "see the log"
     reader = _READERS.get(run.name)
@@ -50,12 +50,12 @@ def cleaning_log(run: ComponentRun) -> dict[str, Any]:
 
 
 def verdict(run: ComponentRun) -> Verdict:
-    """Returns what the Evaluator found."""
+    """Returns the Evaluator's verdict."""
     return read_verdict(artifact(run, "evaluation").uri, artifact(run, "blessing").uri)
 
 
 def tuning(run: ComponentRun) -> dict[str, Any]:
-    """Returns the Tuner's record of its trials, and where it lies (`path`)."""
+    """Returns the Tuner's record of its trials and the record's `path`."""
     path = Path(artifact(run, "tuner_results").uri) / TRIALS_FILE
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return {"path": str(path.resolve()), **record}
@@ -116,7 +116,7 @@ def _trainer(run: ComponentRun) -> str:
 
 
 def baseline(run: ComponentRun) -> str:
-    """Returns which model the candidate is compared with: `COMPARED` or why there is none."""
+    """Returns `COMPARED` if there is a baseline, else why there is none."""
     if run.outputs.get("model"):
         return COMPARED
     return NOT_COMPARABLE if run.outputs.get("model_blessing") else NO_BASELINE
@@ -138,7 +138,7 @@ def _evaluator(run: ComponentRun) -> str:
     return f"{word}: next visit: RMSE {rmse:.3f}, recall@10 {recall:.3f}"
 
 
-_NOT_PUSHED = {"other_kind": "nothing: another kind is served", "no_push": "nothing, as asked"}
+_NOT_PUSHED = {"other_kind": "nothing: another kind is served", "no_push": "nothing (--no-push)"}
 
 
 def _pusher(run: ComponentRun) -> str:

@@ -1,4 +1,4 @@
-"""The output directory: whose it is, that one run at a time is in it, and what it keeps."""
+"""The output directory: refuses other programs' folders, locks it for a run, keeps some runs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from storage import paths as storage
 from storage.errors import FULL_DISK
 
 KEPT_RUNS = 5
-"""How many runs keep their report, summary and log."""
+"""Number of latest runs whose report, summary and log are kept."""
 
 _MARKER = {"schema_version": 1, "made_by": "movielens-tfx-recommender"}
 
 _OF_EVERY_RUN = frozenset({PIPELINE_ROOT, METADATA_FILE})
 
-# What may lie in a folder that counts as empty: of version control and of file systems.
-_NOBODYS = frozenset({".lock", ".gitignore", ".gitkeep", ".DS_Store", "lost+found"})
+# Names in a folder that counts as empty: of version control and of file systems.
+_IGNORED = frozenset({".lock", ".gitignore", ".gitkeep", ".DS_Store", "lost+found"})
 
-# What releases without a marker wrote.
+# Names that releases without a marker wrote.
 _OURS = frozenset(
     {
         *("pipeline_root", "metadata.sqlite", "metadata.sqlite-journal", "serving_model", "data"),
@@ -39,11 +39,11 @@ _IN_RUN_FOLDER = (REPORT_FILE.name, SUMMARY_FILE, LOG_FILE)
 
 @contextlib.contextmanager
 def claimed(paths: OutputPaths) -> Iterator[None]:
-    """Makes the output directory, or sees that it is ours, and keeps other runs out of it.
+    """Creates the output directory if it is missing, and locks it against other runs.
 
     Raises:
-      InputError: it holds files of other programs, it cannot be written to, or another run is at
-        work in it. Nothing in it has been changed then.
+      InputError: it holds files of other programs, it cannot be written to, or another run uses
+        it. Nothing in it has been changed then.
     """
     try:
         refuse_foreign(paths)
@@ -53,11 +53,11 @@ def claimed(paths: OutputPaths) -> Iterator[None]:
         raise _unusable(paths.root, error) from error
     with lock:
         try:
-            # Released by the system when the process ends, however it ends.
+            # The system releases the lock when the process ends, also by SIGKILL.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                "another run is at work in this output directory",
+                "another run uses this output directory",
                 file=str(paths.root),
                 action="wait until it is done, or choose another --output-dir",
             ) from error
@@ -70,14 +70,14 @@ def claimed(paths: OutputPaths) -> Iterator[None]:
 
 
 def refuse_foreign(paths: OutputPaths) -> None:
-    """Refuses a folder with files that no run of ours has made.
+    """Refuses a folder with files that no run has written.
 
     Raises:
       InputError: there are such files; the message names some.
     """
     if is_ours(paths):
         return
-    names = [name for name in storage.list_names(paths.root) if name not in _NOBODYS]
+    names = [name for name in storage.list_names(paths.root) if name not in _IGNORED]
     raise InputError(
         "the output directory holds files that are not of this pipeline; nothing was touched",
         file=str(paths.root),
@@ -88,8 +88,8 @@ def refuse_foreign(paths: OutputPaths) -> None:
 
 
 def is_ours(paths: OutputPaths) -> bool:
-    """Whether a folder is new, empty, or made by a run, of an earlier release as well."""
-    names = set(storage.list_names(paths.root)) - _NOBODYS
+    """Whether a folder is new, empty, or was written by a run of this or an earlier release."""
+    names = set(storage.list_names(paths.root)) - _IGNORED
     if paths.marker.name in names:
         return True
     names = {name for name in names if not _is_output_of_its_own(paths.root / name)}
@@ -99,7 +99,7 @@ def is_ours(paths: OutputPaths) -> bool:
 
 
 def _is_output_of_its_own(folder: Path) -> bool:
-    """Whether runs were sent to a folder below: `--output-dir output/tune` makes both."""
+    """Whether a subfolder is an output directory, as after `--output-dir output/tune`."""
     names = set(storage.list_names(folder))
     return OutputPaths(folder).marker.name in names or names >= _OF_EVERY_RUN
 
@@ -148,10 +148,10 @@ def _unusable(root: Path, error: OSError) -> InputError:
 
 @contextlib.contextmanager
 def log_set_aside(log: Path) -> Iterator[Callable[[], None]]:
-    """Keeps the log of the run before until this one has got somewhere.
+    """Keeps the previous run's log until this block ends.
 
     Yields:
-      A function that puts it back, for a run that is refused before its first component.
+      A function that restores it, for a run that is refused before its first component.
     """
     aside = log.with_name(f".{log.name}.before")
     if log.exists():
@@ -169,17 +169,17 @@ def log_set_aside(log: Path) -> Iterator[Callable[[], None]]:
 
 
 def run_folder(paths: OutputPaths, run: str) -> Path:
-    """Returns the folder in which a run's report, summary and log stay.
+    """Returns the folder of a run's report, summary and log.
 
     Args:
       paths: the output directory.
-      run: TFX's name of the run, a time in ISO 8601.
+      run: TFX's id of the run, a time in ISO 8601.
     """
     return paths.report.parent / run.replace(":", "-")
 
 
 def drop_old_runs(paths: OutputPaths, kept: int = KEPT_RUNS) -> None:
-    """Removes what all but the latest runs left to read; nothing else in their folders."""
+    """Removes report, summary and log of all but the latest runs."""
     folder = paths.report.parent
     runs = [name for name in storage.list_names(folder) if _RUN_FOLDER.fullmatch(name)]
     for name in runs[:-kept]:

@@ -1,4 +1,4 @@
-"""The pipeline, wired: reads like the diagram in the README, top to bottom."""
+"""The pipeline: its components and how their outputs are connected."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from trainer.config import TrainerConfig, TunerConfig
 
 SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schema" / "schema.pbtxt"
 
-# Other modes start processes that each import TensorFlow again: twice the work at every
-# size tried.
+# Other modes start processes that each import TensorFlow: twice the processor time at every size
+# that was measured.
 LOCAL_BEAM_ARGS: tuple[str, ...] = (
     "--direct_running_mode=in_memory",
     "--direct_num_workers=1",
-    # Else TFX packs its own sources in a child process for every component that uses Beam.
+    # Without it TFX packs its own sources in a child process for every Beam component.
     f"--setup_file={SCHEMA_FILE.parent.parent / 'setup.py'}",
 )
 
@@ -55,12 +55,12 @@ class PipelineConfig:
       data_dir: folder of the raw files.
       example_gen: how they are cleaned and split.
       trainer: hyperparameters.
-      tuner: how better ones are searched first; None: they are not.
+      tuner: how hyperparameters are searched first; None: they are not.
       kind: data set and split by which models replace each other.
       thresholds: what a model must reach to be blessed.
-      paths: where everything goes.
-      earlier_kind: that of what is served, where it is not recorded.
-      replace: push even if what is served is of another kind.
+      paths: the output directory's.
+      earlier_kind: the kind of a serving folder that records none.
+      replace: push even if a model of another kind is served.
       no_push: push nothing.
       dataset: name, folders and notice of the data, for the report.
       cache: reuse results of components whose inputs have not changed.
@@ -90,7 +90,7 @@ class PipelineConfig:
 
 
 def create_pipeline(config: PipelineConfig) -> Pipeline:
-    """Builds the pipeline: raw files in, a blessed and pushed model out."""
+    """Builds the pipeline, from raw files to a blessed and pushed model."""
     ratings = keyed_by_source(
         RatingsGen(config.data_dir, config.example_gen),
         "sources",
@@ -124,7 +124,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             statistics=statistics.outputs["statistics"],
             schema=schema.outputs["schema"],
             previous_statistics=previous.outputs["statistics"],
-            report_path=str(config.paths.anomalies),
+            anomalies_path=str(config.paths.anomalies),
         ),
         "components/gate",
     )
@@ -216,10 +216,10 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         "schema",
     )
     return Pipeline(
-        # TFX looks for what a Resolver finds, and for what is cached, among the runs of this
-        # name: statistics and models of another kind are nothing to compare with.
+        # Resolvers and the cache see the runs of this name only. Statistics and models of another
+        # kind are not comparable.
         pipeline_name=f"movielens-{config.kind.slug()}",
-        # Relative to the output directory, in which the runner stands: see `standing_in`.
+        # Relative to the output directory, the runner's working directory: see `working_in`.
         pipeline_root=config.paths.pipeline_root.name,
         components=[
             ratings,
@@ -247,10 +247,10 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
 
 
 def _transform(config: PipelineConfig, ratings: RatingsGen, schema: ImportSchemaGen) -> Transform:
-    """Learns vocabularies and quantiles from what is trained on; writes the graph alone.
+    """Computes vocabularies and quantiles on the fitted splits; writes the graph only.
 
-    The Trainer applies the graph while it reads, so no transformed copy of the data is
-    written; statistics of it are nobody's input.
+    The Trainer applies the graph while it reads, so no transformed copy of the data is written and
+    no component needs its statistics.
     """
     return Transform(
         examples=ratings.outputs["examples"],
@@ -274,7 +274,7 @@ def _tuners(
     """Returns the Tuner, if hyperparameters are searched."""
     if config.tuner is None:
         return []
-    # Keras Tuner is loaded by the runs that use it.
+    # Imports Keras Tuner.
     from trainer.tuner import Tuner
 
     tuner = Tuner(

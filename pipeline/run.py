@@ -1,4 +1,4 @@
-"""A run from start to end: find the data, run the components, say what happened."""
+"""A run from start to end: finds the data, runs the components, writes summary and report."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "1", "TF_ENABLE_ONEDNN_OPTS": "1"}
 def run(config: RunConfig) -> int:
     """Runs the pipeline, prints and writes the summary, and returns the exit code.
 
-    What the last run left (summary, report, log) is replaced when this one has ended, whole;
-    a run that is refused before its first component leaves it as it is.
+    Summary, report and log of the previous run are replaced when this one has ended; a run that is
+    refused before its first component leaves them unchanged.
 
     Raises:
       InputError: an option, a folder or data cannot be used; nothing has been changed then.
@@ -78,7 +78,7 @@ def _run_claimed(config: RunConfig, paths: OutputPaths) -> int:
 
 
 def _check_folders(config: RunConfig) -> None:
-    """Looks at the folders that were named, before anything is made, downloaded or changed."""
+    """Checks the given folders before anything is created, downloaded or changed."""
     for variable in _FOLDER_VARIABLES:
         if os.environ.get(variable):
             storage.local_path(os.environ[variable], f"${variable}")
@@ -159,7 +159,7 @@ def _run(
     summary.kind = built.kind.to_json()
     _announce_other_kind(built, terminal)
     fresh = cache_store.is_fresh(paths)
-    with storage.standing_in(paths.root):
+    with storage.working_in(paths.root):
         graph = pipeline.create_pipeline(built)
         if fresh:
             cache_store.drop_unknown_artifacts(paths, [node.id for node in graph.components])
@@ -175,12 +175,12 @@ def _run(
                 continue
             if component.name != REPORT_GEN:
                 raise component.error
-            # The run has come to its end by then; what is lost is the page that tells of it.
+            # All other components are done; `_report_page` tries again.
             _logger.error("The report failed", exc_info=component.error)
 
 
 def _announce_other_kind(built: PipelineConfig, terminal: Terminal) -> None:
-    """Says at the start, before minutes of training, if the model will not be pushed."""
+    """Prints before minutes of training if the model will not be pushed."""
     from components.pusher.kind import read_served, refusal
     from components.pusher.publish import newest_version
 
@@ -189,7 +189,7 @@ def _announce_other_kind(built: PipelineConfig, terminal: Terminal) -> None:
     if not built.no_push and refusal(built.kind, served, replace=built.replace):
         terminal.print(
             f"Another kind is served here ({served.describe()}): this run's model "
-            f"({built.kind.describe()}) is judged but not pushed.",
+            f"({built.kind.describe()}) is evaluated but not pushed.",
             style="yellow",
         )
 
@@ -208,7 +208,7 @@ def _report_page(
         from components.report.build import write_report
         from components.report.sources import find_sources
 
-        with terminal.working("making the report"), storage.standing_in(paths.root):
+        with terminal.working("making the report"), storage.working_in(paths.root):
             sources = find_sources(
                 Path(),
                 dataset=summary.dataset,
@@ -328,7 +328,7 @@ def _pipeline_config(
 
 
 def _tutorial(model: Model) -> TutorialConfig | None:
-    """Returns the configuration of a model to compare with; None for ours."""
+    """Returns the configuration of one of the TFRS tutorial's models; None for the hybrid model."""
     from trainer.config import TutorialConfig
 
     weights = {"joint": (1.0, 1.0), "retrieval": (1.0, 0.0), "rating": (0.0, 1.0)}
@@ -339,7 +339,7 @@ def _tutorial(model: Model) -> TutorialConfig | None:
 
 
 def _publish(found: Path, path: Path) -> None:
-    """Copies a file, whole or not at all."""
+    """Copies a file, replacing the target atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with storage.publish_file(path) as target, found.open("rb") as stream:
         shutil.copyfileobj(stream, target)
@@ -353,7 +353,7 @@ def error_to_print(error: Exception, paths: OutputPaths) -> Exception:
         return output_folder.disk_full(paths.root)
     if isinstance(error, PathError):
         return InputError(str(error))
-    # By name: the module is loaded only where a store was opened.
+    # By name, since the module is imported only if a store was opened.
     of_the_store = type(error).__module__.startswith("ml_metadata.")
     if of_the_store or str(error).startswith(_SIGN_OF_THE_STORE):
         return cache_store.unusable(paths.metadata, (str(error).splitlines() or [""])[0][:300])
@@ -361,14 +361,14 @@ def error_to_print(error: Exception, paths: OutputPaths) -> Exception:
 
 
 def explain(error: BaseException, paths: OutputPaths) -> str:
-    """Returns what a person is told about a failure: a few lines, never a stack trace."""
+    """Returns the message of a failure: a few lines without a stack trace."""
     if isinstance(error, PipelineError):
         return str(error)
     what = (str(error).strip().splitlines() or [""])[0][:300]
     return f"Unexpected failure: {type(error).__name__}: {what}\n  the detail is in {paths.log}"
 
 
-# From Beam's workers, TensorFlow and the metadata store's SQLite only the text arrives.
+# Of errors in Beam's workers, TensorFlow and the metadata store's SQLite only the text is known.
 _SIGN_OF_THE_STORE = "Error when executing query"
 _SIGNS_OF_A_FULL_DISK = ("No space left on device", "database or disk is full")
 
@@ -385,7 +385,7 @@ def _is_full_disk(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def _saying_what_cannot_be_written(terminal: Terminal) -> Iterator[None]:
-    """Summary and report are lost when they cannot be written; what they say is printed."""
+    """Prints, instead of failing, that summary or report cannot be written."""
     try:
         yield
     except (OSError, PathError) as error:

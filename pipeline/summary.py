@@ -1,4 +1,4 @@
-"""What a run came to: for people as a table, for machines as summary.json."""
+"""The summary of a run: summary.json and the final table in the terminal."""
 
 from __future__ import annotations
 
@@ -46,45 +46,46 @@ SCHEMA_VERSION = 3
 it are of version 1, whose metrics had other names; files of version 2 have `protocol` as well."""
 
 _PROJECT = Path(__file__).resolve().parent.parent
-"""Where make is typed, and what the server's own default is relative to."""
+"""The folder for make, and the one that the server's default folder is relative to."""
 
 _DEFAULT_MODEL_DIR = Path("output/serving_model")
-"""What `make serve` serves when it is not told what to."""
+"""What `make serve` serves by default."""
 
 
 @dataclasses.dataclass
 class Summary:
-    """Everything there is to know about a run, in JSON's terms.
+    """The content of summary.json.
 
     Attributes:
-      schema_version: of this file's names: `SCHEMA_VERSION`.
-      status: "pushed", "up_to_date", "no_push", "not_blessed", "other_kind" (blessed, but what
-        is served is of another kind), "anomalies" or "failed".
+      schema_version: `SCHEMA_VERSION`.
+      status: "pushed", "up_to_date", "no_push", "not_blessed", "other_kind" (blessed, but a model
+        of another kind is served), "anomalies" or "failed".
       dataset: name, source, seed and folders of the data.
       options: the command line's options.
-      run: TFX's name of the run in the metadata store; None if no component was started.
-      rows: rows per split, and rows read, dropped, repaired, and without values, per file and
+      run: TFX's id of the run in the metadata store; None if no component was started.
+      rows: rows per split, and rows read, dropped, repaired and with missing values, per file and
         reason.
-      metadata: how many movies found their row in The Movies Dataset.
+      metadata: how many movies have a row in The Movies Dataset.
       import_cpu_seconds: processor time of loading TensorFlow, Beam and TFX.
       components: name, state, wall_seconds, cpu_seconds and peak_memory_mb of each.
-      tuning: how hyperparameters were searched, every trial and the best; empty without a Tuner.
-      metrics: `<scenario>_<metric>` to value, on the test split's overall slice, with the ends of
-        95 % intervals as `..._low` and `..._high`; None if it is no number.
+      tuning: the search of hyperparameters, every trial and the best; empty without a Tuner.
+      metrics: `<scenario>_<metric>` to value on the test split, with the ends of 95 % intervals as
+        `..._low` and `..._high`; None if undefined.
       slices: feature, value and metrics of every slice of the test split.
-      baseline: which model it was compared with: "compared", or why with none.
-      changes: how metrics differ from the baseline's: metric, change, low and high of the paired
-        95 % interval, and word: "better", "worse" or "within noise"; empty without a baseline.
-      thresholds: each with the bound, the value it met and whether it passed.
-      reasons: why the model was not blessed, or not pushed, in words.
+      baseline: "compared", or why the model was compared with none.
+      changes: differences of metrics from the baseline's: metric, change, low and high of the
+        paired 95 % interval, and word: "better", "worse" or "within noise"; empty without a
+        baseline.
+      thresholds: each with bound, value and whether it passed.
+      reasons: why the model was not blessed or not pushed, in words.
       kind: data set and split by which models replace each other.
-      evaluation_scope: the kind in one word and a fingerprint of the test rows: metrics of two
-        runs can be compared where both are the same.
-      blessed: whether it was; None if it came to no verdict.
-      pushed_version: the version this run pushed, or found up to date; None if neither.
+      evaluation_scope: the kind as one word and a fingerprint of the test rows; metrics of runs
+        with equal scopes are comparable.
+      blessed: whether the model was blessed; None without a verdict.
+      pushed_version: the version that this run pushed or found up to date; None if neither.
       pushed_path: its folder.
-      report: the page for people; None if there is none.
-      error: what went wrong, as it was printed.
+      report: path of the HTML report; None if there is none.
+      error: the printed message of a failure.
       exit_code: the process's exit status.
     """
 
@@ -114,27 +115,27 @@ class Summary:
     exit_code: int = 1
 
     def describe_data(self, source: DataSource) -> None:
-        """Takes in where the data comes from."""
+        """Records where the data comes from."""
         self.dataset = source.to_json()
 
     def fail(self, error: BaseException, message: str) -> None:
-        """Takes in why the run ended early, and with which exit code."""
+        """Records why the run ended early, and the exit code."""
         self.status = ANOMALIES if isinstance(error, AnomaliesError) else FAILED
         self.error = message
         self.exit_code = error.exit_code if isinstance(error, PipelineError) else 1
 
     def conclude(self, status: str) -> None:
-        """Takes in how the run ended when every component was run."""
+        """Records how the run ended after its last component."""
         self.status = status
         self.exit_code = EXIT_CODES[status]
 
     def write(self, path: Path) -> None:
-        """Writes the summary, complete or not at all."""
+        """Writes the summary, replacing the file atomically."""
         write_text(path, json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n")
 
 
 def rows_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns rows per split, and what was read, dropped, lost and so on, from wrangling.json."""
+    """Returns the `rows` of a summary from a cleaning log."""
     rows: dict[str, Any] = dict(report["rows"])
     for kind in COUNTS:
         rows[kind] = {name: file[kind] for name, file in report["files"].items() if file.get(kind)}
@@ -144,12 +145,12 @@ def rows_of(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def scope_of(kind: Kind, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the evaluation scope of a run, from its kind and wrangling.json."""
+    """Returns the evaluation scope of a run, from its kind and its cleaning log."""
     return EvaluationScope(kind, report[TEST_KEY]["fingerprint"]).to_json()
 
 
 def show(summary: Summary, terminal: Terminal, paths: OutputPaths) -> None:
-    """Prints the final table and what to type next, which no line break of ours divides."""
+    """Prints the final table and the next command, which stays on one line for copying."""
     lines = _lines(summary, paths)
     width = max(len(name) for name, _ in lines)
     *facts, (label, command) = lines
@@ -285,7 +286,7 @@ def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
 
 
 def _change(change: Mapping[str, Any]) -> Text:
-    """Returns how a metric differs from the blessed model's, with the paired interval."""
+    """Returns a difference from the blessed model's metric, with its paired interval."""
     if change["low"] is None or change["high"] is None:
         return Text("beside the blessed model: could not be computed", "dim")
     style = {"better": "green", "worse": "bold red"}.get(change["word"], "dim")
@@ -317,7 +318,7 @@ def _bound(threshold: Mapping[str, Any]) -> str:
 _VERDICTS = {
     PUSHED: ("blessed and pushed", "bold green"),
     UP_TO_DATE: ("blessed; what is pushed is up to date", "bold green"),
-    NO_PUSH: ("blessed; nothing was pushed, as asked by --no-push", "bold green"),
+    NO_PUSH: ("blessed; nothing was pushed (--no-push)", "bold green"),
     NOT_BLESSED: ("not blessed; nothing was pushed", "bold red"),
     OTHER_KIND: ("blessed, but not pushed: another kind is served", "bold red"),
     ANOMALIES: ("stopped: the data has anomalies", "bold red"),
@@ -344,16 +345,16 @@ def _next_step(summary: Summary, paths: OutputPaths) -> str:
 
 
 def _serve_command(model_dir: Path) -> str:
-    """What to type in the project's folder to serve the models of a directory."""
+    """Returns the command that serves a folder of models, for the project's folder."""
     if model_dir == _DEFAULT_MODEL_DIR:
         return "make serve"
-    # make expands a dollar sign, the shell that it starts everything else.
+    # make expands dollar signs, its shell everything else.
     option = f"--model-dir {shlex.quote(str(model_dir))}".replace("$", "$$")
     return f"make serve ARGS={shlex.quote(option)}"
 
 
 def _short(path: Path) -> str:
-    """A path relative to where the user stands, if it lies below."""
+    """Returns a path relative to the working directory, if it lies below."""
     return str(_below(Path.cwd(), path))
 
 
@@ -363,7 +364,7 @@ def _below(folder: Path, path: Path) -> Path:
 
 
 def thresholds_as_json(thresholds: Sequence[Any]) -> list[dict[str, Any]]:
-    """Returns the verdict's thresholds with the limit each sets; null for what is no number."""
+    """Returns the verdict's thresholds with their limits; None for NaN."""
     found = [{**dataclasses.asdict(t), "limit": t.limit()} for t in thresholds]
     return [
         {key: None if _is_nan(value) else value for key, value in fields.items()}

@@ -1,4 +1,4 @@
-"""What a person sees: one line per component while it runs, and a table at the end."""
+"""Output to the terminal: a line per component, with a spinner while it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME_WIDTH = 24
 
 
 class Terminal:
-    """Writes to people: a spinner and seconds on a terminal, plain lines elsewhere.
+    """Prints a spinner and seconds on a terminal, plain lines into files and pipes.
 
     Args:
       stream: where to write.
@@ -27,18 +27,18 @@ class Terminal:
 
     def __init__(self, stream: TextIO) -> None:
         terminal = stream.isatty()
-        # Said, since FORCE_COLOR would make any file a terminal, with a spinner in it.
+        # Explicit, since rich takes any file for a terminal if FORCE_COLOR is set.
         self.console = Console(
             file=stream, highlight=False, soft_wrap=not terminal, force_terminal=terminal
         )
 
     def print(self, text: str = "", style: str = "") -> None:
-        """Writes a line or several."""
+        """Prints lines."""
         self.console.print(Text(text, style=style))
 
     @contextlib.contextmanager
     def working(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Shows that something runs; yields a function that says how far it is."""
+        """Shows a spinner; yields a function that shows the progress beside it."""
         if not self.console.is_terminal:
             yield lambda _: None
             return
@@ -47,7 +47,7 @@ class Terminal:
             yield line.update
 
     def component(self, name: str, state: str, seconds: float, result: str) -> None:
-        """Writes the line of a component that is done."""
+        """Prints the line of a finished component."""
         mark, color = _MARKS[state]
         line = Text.assemble(
             (f"{mark} ", color),
@@ -60,7 +60,7 @@ class Terminal:
 
 
 class _Working:
-    """A spinner, a name, the seconds so far, and the latest word of progress."""
+    """A spinner, a name, the seconds so far and the latest progress."""
 
     def __init__(self, name: str) -> None:
         self._name = name

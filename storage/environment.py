@@ -1,6 +1,6 @@
-"""Environment variables, warnings and standard streams that would stop a program.
+"""Neutralises environment variables, warnings and standard streams that would stop a program.
 
-Called before TensorFlow is imported, which reads its variables once.
+It runs before TensorFlow is imported, which reads its variables once.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from collections.abc import Mapping, MutableMapping
 IGNORED: Mapping[str, str] = {
     "TF_USE_LEGACY_KERAS": "this version of TensorFlow has the Keras that is used here",
     "KERAS_BACKEND": "the models are TensorFlow's",
-    "TF_CONFIG": "the work is done by this process alone",
-    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "the libraries choose the one that they work with",
+    "TF_CONFIG": "all work is done by this process",
+    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "the libraries choose one that works",
     "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION_VERSION": "the libraries choose it",
-    "MPLBACKEND": "nothing is drawn on a screen",
+    "MPLBACKEND": "no window is opened",
 }
-"""Variables that break the libraries, and why nothing is lost without them."""
+"""Variables that break the libraries, and why they are not needed."""
 
 _LEAST_COLUMNS = 20
 
 
 def prepare(environment: MutableMapping[str, str] = os.environ) -> list[str]:
-    """Makes the process able to run in any environment.
+    """Prepares the process for any environment.
 
-    Standard streams that are closed become empty ones; variables that break the libraries are
-    removed; warnings that were made errors are warnings again.
+    Closed standard streams are connected to /dev/null, variables that break the libraries are
+    removed, and warnings turned into errors are warnings again.
 
     Args:
       environment: the variables, changed in place.
 
     Returns:
-      What is ignored and why, in a sentence each.
+      A sentence about each thing that is ignored.
     """
     open_closed_streams()
     ignored = [
@@ -56,17 +56,16 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> list[str]:
 
 
 def print_to_stderr(lines: list[str]) -> None:
-    """Writes lines to stderr; a closed stream is not an error."""
+    """Prints lines to stderr; a closed stream is not an error."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write("".join(f"{line}\n" for line in lines))
         sys.stderr.flush()
 
 
 def flush_streams() -> None:
-    """Empties the standard streams before the process ends.
+    """Flushes the standard streams before the process ends.
 
-    Python would end with code 120, not the program's own, where nobody reads the last of its
-    output.
+    If their reader has ended, Python would replace the program's exit code by 120.
     """
     for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
@@ -77,9 +76,9 @@ def flush_streams() -> None:
 
 
 def open_closed_streams() -> None:
-    """Connects closed standard streams to nothing.
+    """Connects closed standard streams to /dev/null.
 
-    Files and sockets opened later would get their numbers, and the output in them.
+    Otherwise files and sockets opened later would get their descriptors, and the output.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -102,7 +101,7 @@ def _connect_to_nothing(descriptor: int) -> None:
 
 
 def _undo_warnings_as_errors() -> bool:
-    """Libraries warn on import; as errors their warnings would end the process."""
+    """Keeps the libraries' warnings on import from ending the process."""
     asked = [option for option in sys.warnoptions if option.startswith("error")]
     if not asked:
         return False
@@ -116,7 +115,7 @@ def _undo_warnings_as_errors() -> bool:
 
 
 def _has_home(environment: Mapping[str, str]) -> bool:
-    """Whether there is a home folder: not so for a user id without a name, as in containers."""
+    """Whether there is a home folder; user ids without a name, as in containers, have none."""
     if environment.get("HOME"):
         return True
     import pwd

@@ -1,7 +1,6 @@
-"""Paths as strings: joining, listing without patterns, and publishing whole files.
+"""Paths as strings: joining, listing without patterns, and atomic writing of files.
 
-Only local paths work today. URLs are recognised and refused here, so that support for them
-later has one place to go to.
+Only local paths are supported; URLs are refused.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from typing import Any, BinaryIO
 
 from storage.errors import PathError
 
-# One slash is enough: pathlib turns "gs://bucket" into "gs:/bucket". A scheme has two letters
-# at least (RFC 3986 allows one, which is how drives are written).
+# One slash, since pathlib turns "gs://bucket" into "gs:/bucket". Two letters at least: one letter
+# is a drive, although RFC 3986 allows it as a scheme.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _PARTIAL = ".partial-"
 _ATTEMPTS = 100
@@ -39,7 +38,7 @@ def refuse_url(value: str | os.PathLike[str], option: str) -> None:
 
     Args:
       value: a path as it was given.
-      option: who asked for it, such as "--output-dir", for the message.
+      option: where it was given, such as "--output-dir", for the message.
 
     Raises:
       PathError: it is a URL.
@@ -55,11 +54,11 @@ def refuse_url(value: str | os.PathLike[str], option: str) -> None:
 
 
 def local_path(value: str | os.PathLike[str], option: str) -> Path:
-    """Returns an option's value as a path, if it can be one.
+    """Returns an option's value as a path.
 
     Args:
       value: a path as it was given.
-      option: who asked for it, such as "--output-dir", for the message.
+      option: where it was given, such as "--output-dir", for the message.
 
     Raises:
       PathError: it is empty, a URL, or not text in UTF-8 without control characters.
@@ -101,9 +100,9 @@ def join(base: str | os.PathLike[str], *names: str) -> str:
 
 
 def list_names(folder: str | os.PathLike[str]) -> list[str]:
-    """Returns the sorted names of what is in a folder; none if there is no such folder.
+    """Returns the sorted names in a folder; none if it does not exist.
 
-    No character of the path has a meaning of its own, as it would have in a pattern.
+    The path is never taken for a pattern.
     """
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208 - its names alone
@@ -112,7 +111,7 @@ def list_names(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - whatever it says
-    """Returns what a file of JSON says; never waits for one that is a pipe.
+    """Returns the content of a JSON file; does not wait for a pipe.
 
     Raises:
       OSError: there is none, it cannot be read, is no ordinary file, or has more than 16 MiB.
@@ -134,12 +133,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - whatever i
 
 @contextlib.contextmanager
 def publish_file(target: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Writes a file that is there as a whole or not at all.
+    """Writes a file atomically.
 
-    The bytes go into a temporary file beside the target, which takes the target's place when
-    the block ends without an exception; until then the target is what it was. A link at the
-    target stays, and what it points to is replaced. What killed writers of this target left
-    behind is removed.
+    The bytes go into a temporary file beside the target, which replaces the target when the block
+    ends without an exception. If the target is a link, the file it points to is replaced.
+    Temporary files of killed writers of the same target are removed.
 
     Args:
       target: path of the file; its folder exists.
@@ -177,11 +175,11 @@ def write_text(target: str | os.PathLike[str], text: str) -> None:
 
 
 @contextlib.contextmanager
-def standing_in(folder: Path) -> Iterator[None]:
-    """Makes a folder the working directory meanwhile.
+def working_in(folder: Path) -> Iterator[None]:
+    """Makes a folder the working directory inside the block.
 
-    TFX, Beam and TensorFlow take every path for a pattern. The paths that they are given are
-    relative to the output directory, so that its own name, whatever is in it, is not among them.
+    TFX, Beam and TensorFlow take every path for a pattern. Paths relative to the output directory
+    do not contain its name, which may hold any character.
     """
     before = os.open(".", os.O_RDONLY)
     try:
@@ -214,7 +212,7 @@ def _refuse_what_is_no_file(path: Path) -> None:
 
 
 def _key(path: Path) -> str:
-    """A short stand-in for the target's name, which may be as long as names can be."""
+    """A short hash of the target's name, which may have the greatest possible length."""
     return hashlib.blake2b(os.fsencode(path.name), digest_size=6).hexdigest()
 
 
@@ -225,7 +223,7 @@ def _open_partial(path: Path) -> tuple[Path, BinaryIO]:
         stream = open(partial, "xb")  # noqa: SIM115, PTH123 - closed by the caller
         try:
             fcntl.flock(stream, fcntl.LOCK_EX)
-            # Until it was locked, another writer could take it for a leftover.
+            # Before it was locked, another writer may have removed it as a leftover.
             if partial.exists():
                 return partial, stream
         except BaseException:
@@ -233,11 +231,11 @@ def _open_partial(path: Path) -> tuple[Path, BinaryIO]:
             partial.unlink(missing_ok=True)
             raise
         stream.close()
-    raise OSError(f"no temporary file beside {path} was left alone")
+    raise OSError(f"every temporary file beside {path} was removed by another process")
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes temporary files of the same target that no living writer holds."""
+    """Removes temporary files of the same target that no running writer has locked."""
     for name in list_names(path.parent):
         if not name.startswith(f"{_PARTIAL}{_key(path)}-"):
             continue

@@ -1,4 +1,4 @@
-"""What the Evaluator computes, for which slices, and what a model must reach."""
+"""The Evaluator's configuration: metrics, slices and thresholds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from schema.features import FeatureTable
 from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
 
 SWAPPED = "swapped"
-"""Where the configuration of the metrics has the features that the leak check swaps."""
+"""Key of the features that the leak check swaps, in the metric's configuration."""
 
 SCALE = "scale"
 """Where it has the least and the greatest rating."""
@@ -27,29 +27,27 @@ SCALE = "scale"
 class Thresholds:
     """What a model must reach on the overall slice to be blessed.
 
-    All but one are about the next visit, which is what people meet. The bounds themselves are
-    allowed, and what is beyond them by rounding alone (`metrics.ROUNDING`). A metric that is
-    undefined (NaN) misses its bound. None switches a threshold off. The `worsening` thresholds
-    compare with the latest blessed model and apply only when there is one: a model is refused
-    where the paired 95 % interval of the difference lies wholly beyond what is allowed. That
-    interval says how sure the difference is on these test rows; what is allowed stands for the
-    noise between two seeds of the training.
+    Metrics are those of the next visit unless the name says otherwise. A metric passes at the bound
+    itself and within rounding of it (`metrics.ROUNDING`); an undefined one (NaN) misses it. None
+    switches a threshold off. `..._worsening` thresholds compare with the latest blessed model, if
+    there is one: the candidate is not blessed if the whole paired 95 % interval of the difference
+    is beyond the allowed worsening. The interval covers the choice of test users, the allowed
+    worsening the noise between two training seeds.
 
     Attributes:
       max_rating_rmse: highest RMSE, in stars.
-      min_recall_at_10: lowest share of rows whose movie is among the first ten.
-      min_recall_at_100: the same for the first hundred.
+      min_recall_at_10: lowest recall@10.
+      min_recall_at_100: lowest recall@100.
       min_rating_r_squared: lowest share of the ratings' variance explained, below 1.
-      min_recall_at_100_over_popularity: what the upper end of the paired 95 % interval of
-        recall_at_100 minus that of popularity must reach; 0 refuses a model only where it is
-        below popularity beyond chance.
-      min_in_session_recall_at_10: lowest share in the session, where that is honest
-        (`schema.scenarios.IN_SESSION.splits`).
-      max_leaking_rows: how many rows of the leak check's sample may have an answer that moved
+      min_recall_at_100_over_popularity: lowest upper end of the paired 95 % interval of recall@100
+        minus popularity's; 0 refuses models that are worse than popularity beyond chance.
+      min_in_session_recall_at_10: lowest recall@10 in session, for split methods on which that is
+        meaningful (`schema.scenarios.IN_SESSION.splits`).
+      max_leaking_rows: highest number of leaking rows in the leak check's sample
         (`components.evaluation.leak_check`).
-      rating_rmse_worsening: how far RMSE may rise above the baseline's, in stars.
-      recall_at_10_worsening: how far the share may fall below the baseline's.
-      recall_at_100_worsening: the same for the first hundred.
+      rating_rmse_worsening: highest rise of RMSE over the baseline's, in stars.
+      recall_at_10_worsening: largest fall of recall@10 below the baseline's.
+      recall_at_100_worsening: largest fall of recall@100 below the baseline's.
 
     Raises:
       ValueError: a bound is out of range.
@@ -89,7 +87,7 @@ class Thresholds:
                 raise ValueError(f"{name}_worsening must be 0 or more, received {allowed}")
 
     def value_bounds(self) -> dict[str, float]:
-        """Returns the bound each metric must keep to, by metric name."""
+        """Returns the bounds by metric name."""
         next_visit = {
             "rating_rmse": self.max_rating_rmse,
             "recall_at_10": self.min_recall_at_10,
@@ -107,7 +105,7 @@ class Thresholds:
         )
 
     def allowed_worsening(self) -> dict[str, float]:
-        """Returns how much worse than the baseline each metric may be, never negative."""
+        """Returns the allowed worsening by metric name, each 0 or more."""
         return _without_none(
             {metric_name(NEXT_VISIT, name): value for name, value in self._worsenings().items()}
         )
@@ -125,13 +123,13 @@ def build_eval_config(thresholds: Thresholds, table: FeatureTable) -> tfma.EvalC
 
     Args:
       thresholds: what a model must reach.
-      table: the features; its `sliced` ones are those that results are sliced by.
+      table: the features; metrics are sliced by its `sliced` ones.
 
-    Without a baseline the Evaluator drops the change thresholds by itself; with one it
-    adds a second model under the name `tfma.BASELINE_KEY`.
+    Without a baseline the Evaluator drops the change thresholds; with one it adds a second model
+    named `tfma.BASELINE_KEY`.
 
     Raises:
-      ValueError: every threshold is off. The Evaluator then writes no blessing at all.
+      ValueError: every threshold is off. The Evaluator would then write no blessing at all.
     """
     per_slice = _per_slice_thresholds(thresholds)
     if not per_slice:
@@ -162,7 +160,7 @@ def build_eval_config(thresholds: Thresholds, table: FeatureTable) -> tfma.EvalC
                 per_slice_thresholds=per_slice,
             )
         ],
-        # TFMA adds its own example_count and loss metrics unless told not to.
+        # TFMA's own example_count and loss metrics are not used.
         options=tfma.Options(include_default_metrics=wrappers_pb2.BoolValue(value=False)),
     )
 
@@ -172,7 +170,7 @@ def _per_slice_thresholds(
 ) -> dict[str, tfma.PerSliceMetricThresholds]:
     """Returns the thresholds by metric, for the overall slice only.
 
-    A plain threshold applies to every slice: the smallest would withhold the blessing.
+    A plain threshold applies to every slice, so the smallest would decide the blessing.
     """
     bounds, worsening = thresholds.value_bounds(), thresholds.allowed_worsening()
     found = {
@@ -198,7 +196,7 @@ def _per_slice_thresholds(
 
 
 def swapped_features(eval_config: tfma.EvalConfig) -> Swapped | None:
-    """Returns what the leak check swaps, from an Evaluator's configuration; None if it has none."""
+    """Returns the features that the leak check swaps; None if the configuration has none."""
     for spec in eval_config.metrics_specs:
         for metric in spec.metrics:
             values = json.loads(metric.config) if metric.config else {}
@@ -208,9 +206,9 @@ def swapped_features(eval_config: tfma.EvalConfig) -> Swapped | None:
 
 
 def bounded_change(metric: str) -> str:
-    """Returns which end of a change's interval is bounded: the better one.
+    """Returns the metric of the better end of a change's interval.
 
-    Where even that is beyond what is allowed, the whole interval is.
+    If that end is beyond the allowed worsening, the whole interval is.
     """
     return metric + CHANGE + (LOW if metric in LOWER_IS_BETTER else HIGH)
 
@@ -246,8 +244,7 @@ def _slack(metric: str) -> float:
 
 
 def stated_bound(metric: str, applied: float) -> float:
-    """Returns the bound as it was given from the one that is applied, wider by the rounding."""
-    # What is finer than the rounding is no part of a bound.
+    """Returns a bound of `Thresholds` from the applied one, which is wider by the rounding."""
     return round(applied - _slack(metric), 9) + 0.0
 
 

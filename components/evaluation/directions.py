@@ -1,14 +1,14 @@
-"""What is said about metrics where they are shown; light enough for who only prints them."""
+"""Names and directions of metrics, importable without TensorFlow."""
 
 from __future__ import annotations
 
 from schema.scenarios import SCENARIOS, metric_name
 
 LOW, HIGH = "_low", "_high"
-"""After a metric's name: the ends of its 95 % interval."""
+"""Suffixes of a metric's name: the ends of its 95 % interval."""
 
 CHANGE = "_change"
-"""After a metric's name: the candidate's minus the baseline's."""
+"""Suffix of a metric's name: the candidate's minus the baseline's."""
 
 CHANGES: tuple[str, ...] = tuple(
     metric_name(scenario, metric)
@@ -24,10 +24,10 @@ CHANGES: tuple[str, ...] = tuple(
 """The metrics whose change from the baseline is computed, with a paired interval."""
 
 LEAK_CHECKED_ROWS, LEAKING_ROWS = "leak_checked_rows", "leaking_rows"
-"""How many rows were asked again with features of other movies, and whose answers moved by it."""
+"""Rows evaluated again with features of other movies, and those whose outputs then differ."""
 
 MIN_USERS = 5
-"""Of fewer users there are no intervals: one user drawn again is the same user."""
+"""Fewest users for which intervals are computed: a bootstrap needs several to resample."""
 
 LOWER_IS_BETTER: frozenset[str] = frozenset(
     {LEAKING_ROWS}
@@ -37,11 +37,11 @@ LOWER_IS_BETTER: frozenset[str] = frozenset(
         for metric in ("rating_rmse", "rating_mae", "rating_calibration_error")
     }
 )
-"""The metrics of which less is better. Of biases and of counts neither less nor more is."""
+"""The metrics of which lower is better. Biases and counts have no direction."""
 
 
 def word_of_change(metric: str, low: float | None, high: float | None) -> str:
-    """Returns what the paired interval of a change says: better, worse or within noise.
+    """Returns "better", "worse" or, if the paired interval contains 0, "within noise".
 
     >>> word_of_change("next_visit_rating_rmse", -0.02, -0.01)
     'better'

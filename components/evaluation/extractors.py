@@ -1,9 +1,9 @@
-"""A chain of TFMA extractors that keeps batches together up to the metrics.
+"""TFMA extractors that divide batches by slice instead of by row.
 
-TFMA's own chain cuts each batch into rows, copies every row once per slice it is in
-and calls each metric on each copy. Our metrics are sums, so a batch can be cut by
-slice instead: a thousand rows become some thirty extracts in place of four thousand.
-The Evaluator takes the chain through `module_path="components.evaluation.extractors"`.
+TFMA's own chain divides each batch into rows, copies each row once per slice and calls each metric
+on each copy. The metrics here are sums, so a batch can be divided by slice: a thousand rows become
+some thirty extracts instead of four thousand. The Evaluator imports this module by
+`module_path="components.evaluation.extractors"`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ from components.evaluation.leak_check import Swapped
 from schema.predictions import rank_of
 from schema.scenarios import NEXT_VISIT
 
+MAX_ROWS = 1_024
+"""Rows of a batch at most, which bounds the memory of its predictions."""
+
 SliceValue: TypeAlias = str | int | float
 SliceKey: TypeAlias = tuple[tuple[str, SliceValue], ...]
 RowNumbers: TypeAlias = npt.NDArray[np.int64]
 Column: TypeAlias = Any
-"""A dense array, a `VarLenTensorValue`, an object array with gaps, or None: see `rows_by_value`."""
+"""A column of a batch in any of the forms that `rows_by_value` takes."""
 Batch: TypeAlias = Mapping[str, "Batch"] | npt.NDArray[Any] | None
 """Labels or predictions of a batch: `[rows]`, by output and model where there are several."""
 
@@ -43,19 +46,19 @@ def custom_eval_shared_model(
     eval_config: tfma.EvalConfig,
     add_metrics_callbacks: list[Callable[..., object]] | None = None,
 ) -> tfma.types.EvalSharedModel:
-    """Returns the model to evaluate; the name and arguments are those the Evaluator asks for.
+    """Returns the model to evaluate; the Evaluator calls this function by its name.
 
-    The Evaluator names the folder of the model that is served, which knows the ratings that are
-    asked about. The Trainer leaves one that does not in the folder that TFX has for it.
+    The Evaluator passes the folder of the model to serve, whose tables hold the test ratings. The
+    model to evaluate, without them, is in TFX's folder for evaluation models.
 
     Args:
-      eval_saved_model_path: the served model's folder in the artifact.
+      eval_saved_model_path: folder of the model to serve, in the artifact.
       model_name: the candidate's or the baseline's.
       eval_config: the configuration, with defaults filled in.
-      add_metrics_callbacks: none; the Evaluator has them for other kinds of models.
+      add_metrics_callbacks: None; for other types of models.
     """
     evaluated = path_utils.eval_model_dir(str(Path(eval_saved_model_path).parent))
-    # A model of an earlier release has one folder for both.
+    # Models of earlier releases have one folder for both.
     if not fileio.exists(evaluated):
         evaluated = eval_saved_model_path
     return tfma.default_eval_shared_model(
@@ -85,6 +88,7 @@ def custom_extractors(
         tensor_adapter_config.tensor_representations if tensor_adapter_config else None
     )
     return [
+        SmallBatchExtractor(),
         tfma.extractors.FeaturesExtractor(
             eval_config=eval_config, tensor_representations=representations
         ),
@@ -96,6 +100,20 @@ def custom_extractors(
         ),
         SliceBatchExtractor(eval_config),
     ]
+
+
+def SmallBatchExtractor() -> tfma.extractors.Extractor:
+    """Returns an extractor that divides batches into batches of at most `MAX_ROWS` rows."""
+    return tfma.extractors.Extractor(
+        stage_name="DivideBatches", ptransform=beam.FlatMap(small_batches)
+    )
+
+
+def small_batches(extracts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields the extracts of a batch once per `MAX_ROWS` of its rows."""
+    batch = extracts[tfma.ARROW_RECORD_BATCH_KEY]
+    for first in range(0, batch.num_rows, MAX_ROWS):
+        yield {**extracts, tfma.ARROW_RECORD_BATCH_KEY: batch.slice(first, MAX_ROWS)}
 
 
 def LeakCheckExtractor(eval_config: tfma.EvalConfig) -> tfma.extractors.Extractor:

@@ -1,17 +1,15 @@
-"""The leak check: does an answer depend on what a query cannot know?
+"""The leak check: finds models whose query reads features of the movie to be predicted.
 
-In use there is no movie to be found and no rating of it; a model whose query reads them from the
-row, or from a table by the row's movie, finds the answer that it was given. So a sample of the rows
-is asked again with those features of another row, and no answer may move:
+A served query has neither that movie nor its rating. A sample of the test rows is therefore
+evaluated again with features of another row, and these outputs must stay the same:
 
-- with the other's movie features and rating but its own movie id: not the movie's rank, not its
-  predicted stars, not a list;
-- with the other's movie id as well: no list;
-- with the other's time as well: not the list of the next visit, which is the same on all rows of a
-  user.
+- with the other row's movie features and rating, but the row's own movie id: the movie's rank and
+  predicted rating, and every list;
+- with the other row's movie id as well: every list;
+- with the other row's time as well: the list of the next visit, of which a user has only one.
 
-Sums in another order move scores in their last digits, which can swap two movies of nearly equal
-score; that much is allowed for.
+Sums in another order change scores in their last digits and can swap two movies of nearly equal
+score; such differences are tolerated.
 """
 
 from __future__ import annotations
@@ -33,17 +31,17 @@ Outputs: TypeAlias = Mapping[str, npt.NDArray[Any]]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
 COPIES = 4
-"""Of each row of the sample: itself and the three that are asked instead."""
+"""Examples per row of the sample: itself and its three changed copies."""
 
 LEAST_ROWS = 10
-"""Rows of a batch in the sample; of larger batches `SHARE` of them."""
+"""Rows of a batch in the sample, or the share `SHARE` if that is more."""
 SHARE = 0.01
 
 _STARS = 1e-3
 _PLACES = 2.0
 _SHARE_OF_RANK = 0.01
 _ITEMS = 1
-"""How far predicted stars, ranks and lists may move by rounding alone."""
+"""Tolerated differences: predicted rating (stars), rank (absolute, relative), movies of a list."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Swapped:
     """The features that are swapped with those of another row.
 
     Attributes:
-      movie: those of the movie and of the rating, but for the movie's id.
+      movie: the movie's and the rating's, without the movie's id.
       item_id: the movie's id.
       timestamp: the time of the row.
     """
@@ -62,7 +60,7 @@ class Swapped:
 
     @classmethod
     def of(cls, table: FeatureTable) -> Swapped:
-        """Returns those of a feature table."""
+        """Returns the features of a table."""
         owned = (feature.name for feature in table.owned_by(Owner.MOVIE, Owner.LABEL))
         movie = tuple(name for name in owned if name != table.item_id.name)
         return cls(movie, table.item_id.name, table.timestamp.name)
@@ -79,15 +77,15 @@ class Swapped:
 
 
 def sample(rows: int) -> npt.NDArray[np.int64]:
-    """Returns the numbers of the rows of a batch that are checked, evenly spread."""
+    """Returns the row numbers of a batch to check, evenly spread."""
     count = min(rows, max(LEAST_ROWS, int(rows * SHARE)))
     return np.linspace(0, rows - 1, count).astype(np.int64) if rows else np.zeros(0, np.int64)
 
 
 def copies(examples: Sequence[bytes], swapped: Swapped) -> list[bytes]:
-    """Returns `COPIES` times as many examples: themselves, then the three kinds of copies.
+    """Returns `COPIES` times as many examples: the rows, then the three kinds of copies.
 
-    Each row gets the features of the one before it.
+    Each copy gets features of the row before it.
 
     Args:
       examples: serialized tf.Examples.
@@ -107,7 +105,7 @@ def copies(examples: Sequence[bytes], swapped: Swapped) -> list[bytes]:
 
 
 def _with(row: tf.train.Example, other: tf.train.Example, names: Sequence[str]) -> bytes:
-    """Returns the row with the other's features of those names, or without where it has none."""
+    """Returns the row with features replaced by those of another, which may lack some."""
     copy = tf.train.Example()
     copy.CopyFrom(row)
     for name in names:
@@ -119,10 +117,10 @@ def _with(row: tf.train.Example, other: tf.train.Example, names: Sequence[str]) 
 
 
 def moved(answers: Outputs) -> Bools:
-    """Returns whether an answer of each row moved when it must not.
+    """Returns which rows have an output that differs although it must not.
 
     Args:
-      answers: the outputs of the evaluation's signature for what `copies` returned.
+      answers: the evaluation signature's outputs for what `copies` returned.
 
     Returns:
       `[rows]`, as many as were given to `copies`.
@@ -146,7 +144,7 @@ def moved(answers: Outputs) -> Bools:
 
 
 def _differ(lists: npt.NDArray[Any], others: npt.NDArray[Any]) -> Bools:
-    """Returns which of two `[rows, LIST_LENGTH]` lists differ in more movies than by rounding."""
+    """Returns which rows of two `[rows, LIST_LENGTH]` lists differ in more than `_ITEMS` movies."""
     same = (lists[:, :, np.newaxis] == others[:, np.newaxis, :]) & (
         lists[:, :, np.newaxis] != NO_ITEM
     )

@@ -1,9 +1,8 @@
-"""The metrics of a recommender by scenario, computed by TFMA from one pass of sums.
+"""The metrics of a recommender by scenario, computed by TFMA from sums per user.
 
-The exported model's signature for the evaluation answers per row and scenario
-(`schema.predictions`). Every metric is made of sums over a user's rows, so one accumulator of
-sums per user serves all of them and their intervals, which come from drawing users again;
-metrics are derived once per slice, when the sums are complete.
+The evaluation signature returns predictions per row and scenario (`schema.predictions`). Every
+metric is a function of sums over users' rows, so one accumulator serves all metrics and their
+bootstrap intervals. Metrics are derived once per slice, when the sums are complete.
 """
 
 from __future__ import annotations
@@ -56,15 +55,14 @@ POPULARITY_KS: tuple[int, ...] = (10, 100)
 EXAMPLE_COUNT, USER_COUNT = "example_count", "user_count"
 
 ALMOST_ZERO = sys.float_info.min
-"""What TFMA is given for a metric of exactly 0; readers turn it back.
+"""What TFMA receives for a metric of exactly 0; readers turn it back into 0.
 
-TFMA divides by the baseline's value even for absolute change thresholds: after a
-baseline of 0 every later model would compare as not a number, and never be blessed.
-Thresholds are wider by `ROUNDING`, so that it keeps to a bound of 0.
+TFMA divides by the baseline's value even for absolute change thresholds, so a baseline of 0 would
+make every later change NaN. Thresholds are wider by `ROUNDING`, so the value passes a bound of 0.
 """
 
 ROUNDING = 1e-9
-"""How far a metric may be beyond a threshold by rounding alone.
+"""Tolerance of thresholds for rounding.
 
 Metrics are quotients of double sums: n additions are off by n·ε of the sum at most (Higham
 2002, 4.2), which is 1e-9 for four million test rows. A bound given in decimals and the
@@ -72,7 +70,7 @@ difference of two metrics are rounded too: 0.16 - 0.17 is below -0.01.
 """
 
 OVER_POPULARITY = "_over_popularity"
-"""How names of differences between the model and popularity end."""
+"""Suffix of differences between the model and popularity."""
 
 Scale: TypeAlias = tuple[float, float]
 
@@ -85,7 +83,7 @@ rest."""
 
 
 def _ratios_of(scenario: Scenario) -> tuple[str, ...]:
-    """Returns the metrics of a scenario that are quotients of sums, each with an interval."""
+    """Returns a scenario's metrics that are quotients of sums; each has an interval."""
     of_lists = (
         *(f"recall_at_{k}" for k in TOP_KS),
         "mrr",
@@ -125,11 +123,11 @@ def _names() -> tuple[str, ...]:
 
 
 METRIC_NAMES: tuple[str, ...] = _names()
-"""Every metric of `RecommenderMetrics`, in the order in which people read them.
+"""Every metric of `RecommenderMetrics`, in the order in which they are shown.
 
-Names begin with the scenario (`schema.scenarios`). Ranks and lists are those of the filtered
-list: movies that the user rated in what the model was fitted to are not in it. Rows of users who
-rated nothing there are left out, of `example_count` and `user_count` as well.
+Names begin with the scenario (`schema.scenarios`). Ranks and lists are filtered: without the movies
+that the user rated in the fitted splits. Rows of users without fitted ratings are in no metric and
+not in `example_count` and `user_count`.
 
 - `recall_at_k`: share of test rows whose movie is among the first k. `mrr`: mean of 1 / rank.
 - `user_recall_at_10`: mean over users of hits / min(10, test rows). `user_ndcg_at_10`: mean over
@@ -142,19 +140,19 @@ rated nothing there are left out, of `example_count` and `user_count` as well.
   `rating_calibration_error`: in stars, predictions clipped to the scale. `rating_r_squared`: share
   of the ratings' variance explained; undefined (NaN) where all ratings are the same.
 - `popularity_...`: of recommending the most rated movies; `recall_at_k_over_popularity`: the
-  difference, whose interval is paired, since both are found on the same draws of users.
-- `leaking_rows`: of the `leak_checked_rows` of a sample, how many had an answer that moved with
-  what a query cannot know (`components.evaluation.leak_check`); on the overall slice only.
-- `_low`, `_high`: 95 % interval by a bootstrap over users; below `MIN_USERS` users NaN but for
-  the differences to popularity, which thresholds are about.
+  difference, with a paired interval.
+- `leaking_rows`: how many of a sample of `leak_checked_rows` have an output that depends on the
+  movie to be predicted (`components.evaluation.leak_check`); on the overall slice only.
+- `_low`, `_high`: 95 % interval by a bootstrap over users; NaN below `MIN_USERS` users, except for
+  the differences to popularity, which have thresholds.
 """
 
 CHANGE_NAMES: tuple[str, ...] = tuple(
     name + CHANGE + end for name in CHANGES for end in ("", LOW, HIGH)
 )
-"""What is computed of a candidate beside a baseline: how much higher some metrics are, and the ends
-of the paired 95 % interval of it. Of the baseline they are 0, so that a change threshold of TFMA,
-which compares a candidate's value with the baseline's, applies to the end of an interval."""
+"""Differences of a candidate's metrics from the baseline's, and the ends of their paired 95 %
+intervals. The baseline's own are 0, so that TFMA's change threshold, which compares a candidate's
+value with the baseline's, applies to the end of an interval."""
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -181,20 +179,20 @@ def _sums_in_scenario() -> tuple[str, ...]:
 
 
 COLUMNS: tuple[str, ...] = _columns()
-"""What is summed over a user's rows, in this order."""
+"""The columns that are summed over each user's rows."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sums:
-    """What metrics are derived from.
+    """The sums that metrics are derived from.
 
     Attributes:
       users: `[users]` int64, ascending.
       by_user: `[users, COLUMNS]` sums over each user's rows.
-      recommended: per scenario, ascending rows of the catalogue that are in somebody's list.
-      movies: how many movies the catalogue has; 0 if there was no row.
-      checked: how many rows the leak check asked again.
-      moved: of how many of those an answer moved.
+      recommended: per scenario, ascending catalogue rows that are in any user's list.
+      movies: number of movies in the catalogue; 0 if there was no row.
+      checked: number of rows in the leak check's sample.
+      moved: number of those with an output that changed.
     """
 
     users: Ints
@@ -224,7 +222,7 @@ class InScenario:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Predictions for some rows beside the truth.
+    """Predictions and true values of some rows.
 
     Attributes:
       users: a number for each user, `[rows]`.
@@ -232,7 +230,7 @@ class Rows:
       scenarios: the predictions, in the order of `SCENARIOS`.
       popularity_ranks: ranks of the true movie by popularity, `[rows]`.
       movie_popularity: its training ratings, `[rows]`.
-      movies: how many movies the catalogue has.
+      movies: number of movies in the catalogue.
     """
 
     users: Ints
@@ -279,11 +277,7 @@ def zero_sums() -> Sums:
 
 
 def sum_rows(rows: Rows, scale: Scale = MOVIELENS_SCALE) -> Sums:
-    """Returns the sums over `rows`.
-
-    Predicted ratings are clipped to the scale of stars first: a model is never
-    punished for confidence beyond what the scale can express, and serving clips too.
-    """
+    """Returns the sums over `rows`, with predicted ratings clipped to the scale as in serving."""
     columns = [np.ones(rows.ratings.size), rows.ratings, rows.ratings**2, rows.movie_popularity]
     columns += [ranking.hits(rows.popularity_ranks, k).astype(np.float64) for k in POPULARITY_KS]
     columns.append(ranking.discounted_gains(rows.popularity_ranks, LIST_LENGTH))
@@ -313,7 +307,7 @@ def _scenario_columns(found: InScenario, ratings: Floats, scale: Scale) -> list[
 
 
 def add_sums(several: Iterable[Sums]) -> Sums:
-    """Returns the sums over the rows of all."""
+    """Returns the total of several sums."""
     parts = [zero_sums(), *several]
     users, by_user = _by_user(
         np.concatenate([part.users for part in parts]),
@@ -350,8 +344,7 @@ def metrics_from_sums(sums: Sums) -> dict[str, float]:
       sums: sums over some rows.
 
     Returns:
-      `METRIC_NAMES` to values; NaN for everything but counts if there was no row, and for what
-      is undefined.
+      `METRIC_NAMES` to values; NaN for what is undefined, and for all but counts without rows.
     """
     found = dict.fromkeys(METRIC_NAMES, float("nan"))
     found |= {EXAMPLE_COUNT: 0.0, USER_COUNT: float(len(sums.users))}
@@ -364,7 +357,7 @@ def metrics_from_sums(sums: Sums) -> dict[str, float]:
     for name, values in _ratios(total).items():
         found[name] = float(values[0])
     for name, values in drawn_ratios(sums).items():
-        # What is bounded has an interval on any data.
+        # A threshold applies to the difference on any data.
         if len(sums.users) >= MIN_USERS or name.endswith(OVER_POPULARITY):
             found[name + LOW], found[name + HIGH] = bootstrap.interval(values)
     for scenario, recommended in zip(SCENARIOS, sums.recommended, strict=True):
@@ -376,9 +369,9 @@ def metrics_from_sums(sums: Sums) -> dict[str, float]:
 
 
 def changes_from_sums(candidate: Sums, baseline: Sums) -> dict[str, float]:
-    """Returns how much higher metrics of a candidate are than those of a baseline.
+    """Returns the differences of a candidate's metrics from a baseline's.
 
-    Both are drawn with the same users each time, so the interval is that of the difference.
+    Both are resampled with the same users, so the intervals are paired.
 
     Args:
       candidate: sums over some rows.
@@ -388,7 +381,7 @@ def changes_from_sums(candidate: Sums, baseline: Sums) -> dict[str, float]:
       `CHANGE_NAMES` to values; NaN if there was no row.
 
     Raises:
-      ValueError: the models were asked about different users.
+      ValueError: the models were evaluated on different users.
     """
     if not np.array_equal(candidate.users, baseline.users):
         raise ValueError(
@@ -411,9 +404,9 @@ def changes_from_sums(candidate: Sums, baseline: Sums) -> dict[str, float]:
 
 
 def drawn_ratios(sums: Sums) -> dict[str, Floats]:
-    """Returns each of `RATIOS` on `[bootstrap.DRAWS]` draws of the users.
+    """Returns each of `RATIOS` on `[bootstrap.DRAWS]` resamples of the users.
 
-    Sums over the same users give the same draws, so that models can be compared draw by draw.
+    Sums over the same users give the same resamples, so models can be compared on each of them.
     """
     return _ratios(bootstrap.drawn_sums(_with_means(sums.by_user)))
 
@@ -432,11 +425,11 @@ def _means() -> tuple[str, ...]:
 
 
 _PLACE: Mapping[str, int] = {name: place for place, name in enumerate((*COLUMNS, *_means()))}
-"""Where a sum is, in the sums of a user with what is averaged over users behind them."""
+"""Column of each sum and, behind the sums, of each mean over users."""
 
 
 def _with_means(by_user: Floats) -> Floats:
-    """Returns `[users, COLUMNS]` with each user's own means behind them."""
+    """Appends each user's own means to `[users, COLUMNS]`."""
     rows = by_user[:, 0]
 
     def of(name: str) -> Floats:
@@ -503,7 +496,7 @@ def _ratios(sums: Floats) -> dict[str, Floats]:
 
 
 def _errors(sums: Floats, scenario: Scenario) -> Floats:
-    """Returns `[sets, bins]` sums of predicted minus given by the bin of the prediction."""
+    """Returns `[sets, bins]` sums of predicted minus true rating, by bin of the prediction."""
     first = _PLACE[f"{scenario.name}/errors_0"]
     return sums[:, first : first + _BINS]
 
@@ -511,15 +504,15 @@ def _errors(sums: Floats, scenario: Scenario) -> Floats:
 class RecommenderMetrics(tfma.metrics.Metric):
     """All of `METRIC_NAMES` from one combiner.
 
-    A TFMA metric class is usually one metric; this one yields many keys because each
-    further combiner is paid for again in every slice. Thresholds therefore go by metric
-    name into `MetricsSpec.per_slice_thresholds` (see `components.evaluation.config`).
+    A TFMA metric class usually yields one metric. This one yields many keys, since every combiner
+    costs time in every slice. Thresholds therefore go by metric name into
+    `MetricsSpec.per_slice_thresholds` (see `components.evaluation.config`).
 
     Args:
-      swapped: `leak_check.Swapped` as JSON text, for the extractors, which read it in the
-        configuration of this metric.
+      swapped: `leak_check.Swapped` as JSON text, which the extractors read from this metric's
+        configuration.
       scale: least and greatest rating.
-      name: of the metric; the keys carry names of their own.
+      name: of the metric; the keys have names of their own.
     """
 
     def __init__(
@@ -549,7 +542,7 @@ def _computations(
 
 
 def _metric_key(metric: str, model_name: str) -> tfma.metrics.MetricKey:
-    # TFMA looks thresholds given by metric name up with example_weighted=None.
+    # TFMA looks up thresholds by metric name with example_weighted=None.
     return tfma.metrics.MetricKey(name=metric, model_name=model_name, example_weighted=None)
 
 
@@ -588,7 +581,7 @@ class _SumsCombiner(beam.CombineFn):  # type: ignore[misc, unused-ignore]
 
 
 def _sums_of(element: tfma.metrics.StandardMetricInputs, model_name: str, scale: Scale) -> Sums:
-    """Returns the sums over what is in a metric input of TFMA: rows, or copies of rows."""
+    """Returns the sums of one metric input of TFMA, which holds rows or a leak check."""
     predictions = element.get_predictions(model_name)
     if isinstance(predictions, Mapping) and LEAKING_ROWS in predictions:
         moved = np.asarray(predictions[LEAKING_ROWS])

@@ -1,8 +1,7 @@
-"""The Evaluator's verdict in plain data and plain words.
+"""The Evaluator's verdict as one object, with its reasons in words.
 
-TFMA spreads it over a folder of records (metrics per slice and model, failed
-thresholds, the configuration that was applied) and an empty file that says blessed or
-not. Here it is one frozen object, so that a report or a summary never touches TFMA.
+TFMA writes it as records of metrics by slice and model, failed thresholds and the applied
+configuration, and as an empty file that means blessed.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ from components.evaluation.directions import (
 )
 
 BLESSED_FILE = "BLESSED"
-"""The empty file by which the Evaluator blesses a model."""
+"""Empty file that the Evaluator writes for a blessed model."""
 
 ThresholdKind: TypeAlias = Literal["value", "change"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ThresholdResult:
-    """One threshold on the overall slice and what the model made of it.
+    """One threshold on the overall slice and its result.
 
     Attributes:
       metric: name of the metric.
-      kind: "value" bounds the metric itself, "change" its difference from the baseline, which
-        is missed where the whole 95 % interval of the difference is beyond the bound.
+      kind: "value" bounds the metric itself, "change" its difference from the baseline; a change
+        threshold is missed if the whole 95 % interval of the difference is beyond the bound.
       bound: the last allowed value, or the last allowed candidate minus baseline.
-      value: what the candidate reached; None if it was not computed.
-      baseline: what the baseline reached; None for a value threshold.
-      passed: TFMA's own judgement.
+      value: the candidate's; None if it was not computed.
+      baseline: the baseline's; None for a value threshold.
+      passed: TFMA's result.
       low: lower end of the paired interval of the difference; None for a value threshold.
       high: its upper end.
     """
@@ -67,7 +66,7 @@ class ThresholdResult:
         return None if self.baseline is None else self.baseline + self.bound
 
     def describe(self) -> str:
-        """Returns the threshold and how it was met or missed, in a sentence without a stop."""
+        """Returns the threshold and its result as a sentence without a full stop."""
         limit = self.limit()
         if self.value is None or math.isnan(self.value):
             return _undefined(self.metric)
@@ -77,9 +76,9 @@ class ThresholdResult:
             return self._describe_change()
         if self.metric == LEAKING_ROWS and not self.passed:
             return (
-                f"{LEAKING_ROWS}: on {self.value:,.0f} rows of a sample an answer changed when the "
-                "row's movie features, rating or time were swapped for another row's: the model "
-                "reads what is to be found, which no query knows"
+                f"{LEAKING_ROWS}: on {self.value:,.0f} rows of a sample an output changed when the "
+                "row's movie features, rating or time were replaced by another row's: the model "
+                "reads the movie to be predicted, which no served query has"
             )
         lower_is_better = self.metric in LOWER_IS_BETTER
         value, shown_limit = _apart(self.value, limit)
@@ -91,7 +90,7 @@ class ThresholdResult:
             side = "within"
         found = f"{self.metric} {value} is {side} the allowed {shown_limit}"
         if not self.passed and self.metric.endswith(metrics.OVER_POPULARITY + HIGH):
-            return f"{found}: beyond chance, the most popular movies are found more often"
+            return f"{found}: the most popular movies are found more often, beyond chance"
         return found
 
     def _describe_change(self) -> str:
@@ -109,7 +108,7 @@ class ThresholdResult:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """How much a metric differs from the blessed model's, on the same test rows.
+    """The difference of a metric from the blessed model's, on the same test rows.
 
     Attributes:
       metric: name of the metric.
@@ -131,7 +130,7 @@ class SliceMetrics:
     """The candidate's metrics on one slice.
 
     Attributes:
-      feature: the feature that is sliced by.
+      feature: the slicing feature.
       value: its value, as text.
       metrics: value by metric name.
     """
@@ -147,13 +146,13 @@ class Verdict:
 
     Attributes:
       blessed: whether the model may be pushed.
-      has_baseline: whether there was a blessed model to compare with. Without one the
-        change thresholds do not apply and `thresholds` does not list them.
+      has_baseline: whether there was a blessed model to compare with. Without one `thresholds`
+        has no change thresholds.
       metrics: the candidate's metrics over all rows, by name; empty without rows.
       baseline_metrics: the baseline's, by name; empty without a baseline.
       slices: the candidate's metrics by slice, sorted by feature and value.
-      thresholds: every threshold that was applied, all on the overall slice.
-      changes: how the candidate differs from the baseline over all rows; none without one.
+      thresholds: every applied threshold, all on the overall slice.
+      changes: differences from the baseline over all rows; empty without one.
     """
 
     blessed: bool
@@ -169,29 +168,29 @@ class Verdict:
         return tuple(threshold for threshold in self.thresholds if not threshold.passed)
 
     def reasons(self, comparable: bool = True) -> tuple[str, ...]:
-        """Returns why the model was not blessed, and what was not checked, in words.
+        """Returns why the model was not blessed, and which thresholds were not applied.
 
         Args:
-          comparable: False where there is a blessed model that cannot be evaluated any more.
+          comparable: False if the blessed model cannot be evaluated any more.
         """
         lines = [threshold.describe() for threshold in self.failed()]
         if not self.metrics:
             lines = ["no test rows were evaluated"]
         elif self.metrics.get(metrics.EXAMPLE_COUNT) == 0:
-            lines = ["no test row is of a user with training ratings: nothing to judge it by"]
+            lines = ["no test row is of a user with training ratings, so there are no metrics"]
         elif not self.blessed and not lines:
-            lines = ["the Evaluator withheld its blessing though every threshold was met"]
+            lines = ["the Evaluator did not bless the model although every threshold was met"]
         if not comparable:
             lines.append(
-                "the model that was blessed before is not comparable, as an earlier release "
-                "evaluated it by other outputs: change thresholds not applied"
+                "the model blessed before is not comparable, since an earlier release "
+                "evaluated other outputs: change thresholds not applied"
             )
         elif not self.has_baseline:
             lines.append("no other model to compare with: change thresholds not applied")
         return tuple(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain JSON types; what is not a number, such as NaN, becomes null."""
+        """Returns plain JSON types; NaN and infinity become null."""
         fields = _json_safe(dataclasses.asdict(self))
         return {**fields, "reasons": list(self.reasons())}
 
@@ -246,7 +245,7 @@ def _changes(overall: Mapping[str, float]) -> tuple[Change, ...]:
 
 
 def _applied_config(evaluation: Path) -> tfma.EvalConfig:
-    """Returns the configuration as applied: with its baseline, or without change thresholds."""
+    """Returns the applied configuration: with a baseline, or without change thresholds."""
     if not (evaluation / "eval_config.json").exists():
         raise FileNotFoundError(
             f"expected an evaluation in {evaluation}, found no eval_config.json: "
@@ -347,7 +346,7 @@ def _bounds(config: tfma.EvalConfig) -> Iterator[tuple[str, ThresholdKind, float
 
 
 def _thresholds_of(spec: tfma.MetricsSpec, name: str) -> Iterator[tfma.MetricThreshold]:
-    # Looking a name up that is not there would add it.
+    # Reading a missing key of a protobuf map would add it.
     if name in spec.per_slice_thresholds:
         for entry in spec.per_slice_thresholds[name].thresholds:
             yield entry.threshold
@@ -355,12 +354,12 @@ def _thresholds_of(spec: tfma.MetricsSpec, name: str) -> Iterator[tfma.MetricThr
 
 def _undefined(metric: str) -> str:
     if metric.endswith("_rating_r_squared"):
-        return f"{metric} is undefined: all test ratings are the same, nothing is to be explained"
+        return f"{metric} is undefined: all test ratings are the same"
     return f"{metric} could not be computed"
 
 
 def _apart(value: float, limit: float) -> tuple[str, str]:
-    """Returns both numbers with four decimals, or as many as it takes to tell them apart."""
+    """Returns both numbers with four decimals, or as many as show their difference."""
     for decimals in range(4, 12):
         shown = f"{value:.{decimals}f}", f"{limit:.{decimals}f}"
         if value == limit or shown[0] != shown[1]:

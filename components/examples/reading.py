@@ -11,7 +11,7 @@ import tensorflow as tf
 from storage.paths import join, list_names
 
 EMPTY: Mapping[str, Any] = {"string": "", "int64": 0, "float32": 0.0}
-"""What stands for a missing value, by type, unless a reader says otherwise."""
+"""Default replacement of missing values, by type."""
 
 _SUFFIX = ".gz"
 _COMPRESSION = "GZIP"
@@ -38,10 +38,9 @@ class Column(Protocol):
 
 
 def files_of_split(folder: str | os.PathLike[str]) -> list[str]:
-    """Returns the complete record files in the folder of a split, in the order of their names.
+    """Returns the complete record files in the folder of a split, sorted by name.
 
-    What is still being written has a name that begins with a dot. No character of the folder's
-    path is taken for a pattern.
+    Files being written have names that begin with a dot. The path is never taken for a pattern.
     """
     names = [name for name in list_names(folder) if not name.startswith(".")]
     return [join(folder, name) for name in names if name.endswith(_SUFFIX)]
@@ -56,16 +55,16 @@ def serialized_batches(files: Sequence[str | os.PathLike[str]], size: int) -> tf
 def parse(
     serialized: tf.Tensor, columns: Iterable[Column], missing: Mapping[str, Any] | None = None
 ) -> dict[str, tf.Tensor | tf.SparseTensor]:
-    """Parses serialized tf.Examples; what is missing is never an error.
+    """Parses serialized tf.Examples; missing values are no error.
 
     Args:
       serialized: `[batch]` records.
-      columns: what is wanted of them.
-      missing: by type the value that stands for a missing one. None: that of `EMPTY`, and
-        optional columns are sparse, which is how the preprocessing graph takes them.
+      columns: the columns to parse.
+      missing: replacements of missing values by type. None: those of `EMPTY`, and optional columns
+        are sparse, as the preprocessing graph expects.
 
     Returns:
-      By column name `[batch]` values; a sparse `[batch, n]` of multi-valued columns.
+      By column name `[batch]` values, of multi-valued columns sparse `[batch, n]` values.
     """
     parsed: dict[str, tf.Tensor | tf.SparseTensor] = tf.io.parse_example(
         serialized, _spec(columns, missing)
@@ -86,14 +85,14 @@ def _spec(columns: Iterable[Column], missing: Mapping[str, Any] | None) -> dict[
 
 
 def parse_first(serialized: tf.Tensor, columns: Iterable[Column]) -> dict[str, tf.Tensor]:
-    """Parses the first value of each column, whatever number of values a record has.
+    """Parses the first value of each column of records with any number of values.
 
     Args:
-      serialized: `[batch]` records of any origin.
-      columns: what is wanted of them.
+      serialized: `[batch]` records.
+      columns: the columns to parse.
 
     Returns:
-      By column name `[batch]` values, those of `EMPTY` where there is none.
+      By column name `[batch]` values, those of `EMPTY` if a record has none.
     """
     empty = {column.name: EMPTY[column.dtype] for column in columns}
     spec = {

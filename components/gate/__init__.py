@@ -1,1 +1,1 @@
-"""The gate: anomalies of severity ERROR stop the run before anything is trained on them."""
+"""AnomalyGate: stops the run before Transform if the data has anomalies of severity ERROR."""

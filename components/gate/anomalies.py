@@ -1,4 +1,4 @@
-"""What ExampleValidator found, in words: which split, which feature, which values, what to do."""
+"""Anomalies in words: split, feature, values, and the edit of the schema that would allow them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 WHOLE_DATA_SET = "(whole data set)"
-"""Stands for the feature where an anomaly is about the data set."""
+"""The feature of an anomaly of the whole data set."""
 
 SCHEMA_FILE = "schema/schema.pbtxt"
-"""Where people edit the curated schema, for the advice in messages."""
+"""The curated schema, as messages name it."""
 
 MAX_MESSAGE_LINES = 10
 MAX_EXAMPLE_VALUES = 3
@@ -22,7 +22,7 @@ _MAX_TEXT = 240  # characters of a description, which may list any number of val
 
 
 class Severity(enum.Enum):
-    """How bad an anomaly is; errors stop the run."""
+    """Severity of an anomaly: errors stop the run."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -38,7 +38,7 @@ class Anomaly:
       severity: whether it stops the run.
       kinds: TFDV's names of what is wrong, such as "FLOAT_TYPE_BIG_FLOAT".
       description: TFDV's description, with the offending values where it gives them.
-      examples: what the data holds there, from the statistics.
+      examples: commonest values or range, and missing values, from the statistics.
       remedy: what to edit in the schema if the data is right.
     """
 
@@ -68,9 +68,9 @@ def find_anomalies(
     """Returns every anomaly, by split in the order given and then by feature.
 
     Args:
-      anomalies: TFDV's findings by split.
-      statistics: the statistics they were found in, by split; a split may lack.
-      schema: the schema they were held against.
+      anomalies: TFDV's anomalies by split.
+      statistics: the statistics they were found in, by split; splits may be missing.
+      schema: the schema that the data was validated against.
     """
     found: list[Anomaly] = []
     for split, findings in anomalies.items():
@@ -91,13 +91,12 @@ def find_changes(
 ) -> tuple[Anomaly, ...]:
     """Returns drift and skew beyond the schema's comparators, as warnings.
 
-    Drift: a split differs from the same split of the run before. Skew: the first split
-    differs from the last, as training data may from what is met later. Neither makes
-    data wrong, so neither stops a run.
+    Drift: a split differs from the same split of the previous run. Skew: the first split (train)
+    differs from the last (test). Neither means that the data is wrong, so neither stops a run.
 
     Args:
       statistics: this run's, by split, in order.
-      previous: the run before's, by split; empty if there was none.
+      previous: the previous run's, by split; empty if there was none.
       schema: its `drift_comparator` and `skew_comparator` set the limits.
     """
     found: list[Anomaly] = []
@@ -115,7 +114,7 @@ def find_changes(
 def _compared(
     where: str, findings: anomalies_pb2.Anomalies, schema: schema_pb2.Schema
 ) -> list[Anomaly]:
-    """Returns what the comparators alone found; the rest is known from the validator."""
+    """Returns the anomalies of the comparators; ExampleValidator has reported the others."""
     types = anomalies_pb2.AnomalyInfo.Type
     compared = []
     for feature, info in sorted(findings.anomaly_info.items()):
@@ -133,14 +132,14 @@ def blocking_anomalies(anomalies: Sequence[Anomaly]) -> tuple[Anomaly, ...]:
     return tuple(anomaly for anomaly in anomalies if anomaly.severity is Severity.ERROR)
 
 
-def describe(blocking: Sequence[Anomaly], report: str | None) -> str:
-    """Returns the message for people, at most `MAX_MESSAGE_LINES` lines.
+def describe(blocking: Sequence[Anomaly], file: str | None) -> str:
+    """Returns the message for users, at most `MAX_MESSAGE_LINES` lines.
 
     The same anomaly in several splits is one line.
 
     Args:
       blocking: the anomalies that stop the run, at least one.
-      report: path of the file that lists all of them, or None.
+      file: path of the file that lists all of them, or None.
     """
     grouped: dict[tuple[str, tuple[str, ...]], list[Anomaly]] = {}
     for anomaly in blocking:
@@ -148,10 +147,10 @@ def describe(blocking: Sequence[Anomaly], report: str | None) -> str:
     lines = [_line(group) for group in grouped.values()]
     room = MAX_MESSAGE_LINES - 2  # beside the headline and the line about the rest
     shown, hidden = lines[:room], len(lines[room:])
-    where = f" see {report}" if report else ""
+    where = f" see {file}" if file else ""
     if hidden:
         shown.append(f"  and {hidden} more;{where or ' look at the other splits and features'}")
-    elif report:
+    elif file:
         shown.append(f"  all of it:{where}")
     return "\n".join(["The data does not agree with the schema; nothing was trained.", *shown])
 
@@ -190,7 +189,7 @@ def _to_anomaly(
     return Anomaly(
         split=split,
         feature=feature,
-        # An anomaly of unknown severity stops the run: nobody has said that it may pass.
+        # An anomaly of unknown severity stops the run.
         severity=(
             Severity.WARNING
             if info.severity == anomalies_pb2.AnomalyInfo.WARNING
@@ -205,7 +204,7 @@ def _to_anomaly(
 
 def _description(info: anomalies_pb2.AnomalyInfo) -> str:
     """Returns TFDV's description on one line, without the last full stop."""
-    # A column with gaps has no shape either; its sentence would bury the one that matters.
+    # A column with missing values has no shape either: that sentence says nothing more.
     reasons = [r for r in info.reason if r.type != anomalies_pb2.AnomalyInfo.INVALID_FEATURE_SHAPE]
     text = ". ".join(reason.description.strip().rstrip(".") for reason in reasons)
     return " ".join((text or info.description or info.short_description).split()).rstrip(".")
@@ -228,7 +227,7 @@ def _statistics_by_feature(
 
 
 def _examples(statistics: statistics_pb2.FeatureNameStatistics | None) -> tuple[str, ...]:
-    """Returns what a feature holds: its commonest texts or its range, and its gaps."""
+    """Returns a feature's commonest texts or its range, and its number of missing values."""
     if statistics is None:
         return ()
     found: list[str] = []

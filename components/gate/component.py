@@ -1,10 +1,9 @@
-"""The AnomalyGate component: it passes, or it stops the run.
+"""The AnomalyGate component: stops the run if the data has anomalies of severity ERROR.
 
-By default TFX logs anomalies and trains on the data all the same. This component has
-nothing to hand on but its word, so what must wait for it is told so by
-`transform.add_upstream_node(gate)`: local and remote orchestrators alike then start
-it only after the gate has passed. A failed execution is never cached, so the gate is
-asked again next time; a passed one is cached for as long as the anomalies stay the same.
+TFX itself logs anomalies and goes on to train. No component needs this one's output, so
+`transform.add_upstream_node(gate)` makes every orchestrator start Transform after the gate. A
+failed execution is never cached: the gate runs again in the next run. A passed one is cached for
+as long as its inputs stay the same.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from components.gate import executor
 
 
 class GatePass(artifact.Artifact):
-    """Says that the gate let the data pass; `anomalies.json` in it lists the warnings."""
+    """The gate's result for data that passed; its `anomalies.json` lists the warnings."""
 
     TYPE_NAME = "GatePass"
     PROPERTIES = {  # noqa: RUF012 - TFX reads a plain dict
@@ -27,11 +26,10 @@ class GatePass(artifact.Artifact):
 
 
 class AnomalyGateSpec(component_spec.ComponentSpec):
-    """What goes into the gate and comes out of it."""
+    """Inputs, outputs and options of the gate."""
 
     PARAMETERS = {  # noqa: RUF012
-        executor.STRICT_KEY: component_spec.ExecutionParameter(type=int),
-        executor.REPORT_PATH_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.ANOMALIES_PATH_KEY: component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {  # noqa: RUF012
         executor.ANOMALIES_KEY: component_spec.ChannelParameter(
@@ -65,8 +63,7 @@ class AnomalyGate(base_component.BaseComponent):
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
         previous_statistics: types.BaseChannel | None = None,
-        strict: bool = True,
-        report_path: str | None = None,
+        anomalies_path: str | None = None,
     ) -> None:
         """Builds the component.
 
@@ -74,10 +71,9 @@ class AnomalyGate(base_component.BaseComponent):
           anomalies: `ExampleAnomalies` of ExampleValidator.
           statistics: the `ExampleStatistics` they were found in, for example values.
           schema: the `Schema` they were found against, for advice.
-          previous_statistics: the `ExampleStatistics` of the run before, to find drift.
-          strict: False reports anomalies of severity ERROR and lets them pass.
-          report_path: a file for a copy of `anomalies.json`. TFX removes the outputs of
-            an execution that fails, so without it a failed gate leaves its message only.
+          previous_statistics: the previous run's `ExampleStatistics`, to find drift.
+          anomalies_path: file for a copy of `anomalies.json`. TFX removes the outputs of an
+            execution that fails, so without the copy a failed gate leaves only its message.
         """
         super().__init__(
             spec=AnomalyGateSpec(
@@ -85,8 +81,7 @@ class AnomalyGate(base_component.BaseComponent):
                 statistics=statistics,
                 previous_statistics=previous_statistics,
                 schema=schema,
-                strict=int(strict),
-                report_path=report_path,
+                anomalies_path=anomalies_path,
                 gate_pass=types.Channel(type=GatePass),
             )
         )

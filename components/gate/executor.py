@@ -1,4 +1,4 @@
-"""Reads what ExampleValidator wrote, reports it, and raises when it must not pass."""
+"""The executor of AnomalyGate: writes `anomalies.json` and raises if an anomaly is an error."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ from components.gate.anomalies import (
 )
 from components.names import ANOMALIES_FILE
 from sources.errors import AnomaliesError
+from storage.paths import write_text
 
 ANOMALIES_KEY = "anomalies"
 STATISTICS_KEY = "statistics"
 PREVIOUS_STATISTICS_KEY = "previous_statistics"
 SCHEMA_KEY = "schema"
 GATE_PASS_KEY = "gate_pass"
-STRICT_KEY = "strict"
-REPORT_PATH_KEY = "report_path"
+ANOMALIES_PATH_KEY = "anomalies_path"
 ERRORS_KEY = "errors"
 WARNINGS_KEY = "warnings"
 
-
-# The names under which TFX 1.15 writes what it found, in each split's folder.
+# Files of TFX 1.15 in the folder of each split.
 _ANOMALIES_FILE = "SchemaDiff.pb"
 _STATISTICS_FILE = "FeatureStats.pb"
 
@@ -48,25 +47,24 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Reports the anomalies, and stops the run if one is an error.
+        """Writes the anomalies, and stops the run if one is an error.
 
         Args:
           input_dict: `anomalies`, `statistics` and `schema`; `previous_statistics` if any.
           output_dict: `gate_pass`.
-          exec_properties: `strict` and, optionally, `report_path`.
+          exec_properties: optionally `anomalies_path`.
 
         Raises:
-          AnomaliesError: an anomaly has severity ERROR and the gate is strict.
+          AnomaliesError: an anomaly has severity ERROR.
         """
         found = self.find(input_dict)
         blocking = blocking_anomalies(found)
         gate_pass = artifact_utils.get_single_instance(output_dict[GATE_PASS_KEY])
-        report_path = exec_properties.get(REPORT_PATH_KEY)
-        write_report(Path(gate_pass.uri) / ANOMALIES_FILE, found)
-        if report_path:
-            write_report(Path(report_path), found)
-        if blocking and exec_properties[STRICT_KEY]:
-            raise AnomaliesError(describe(blocking, report_path or None))
+        copy = exec_properties.get(ANOMALIES_PATH_KEY)
+        for path in (Path(gate_pass.uri) / ANOMALIES_FILE, *([Path(copy)] if copy else ())):
+            write_anomalies(path, found)
+        if blocking:
+            raise AnomaliesError(describe(blocking, copy or None))
         gate_pass.errors = len(blocking)
         gate_pass.warnings = len(found) - len(blocking)
 
@@ -86,8 +84,8 @@ class Executor(base_executor.BaseExecutor):
         return found + find_changes(current, _read_previous(input_dict), curated)
 
 
-def write_report(path: Path, found: Sequence[Anomaly]) -> None:
-    """Writes every anomaly as JSON; `path` holds the old report or the new, never half."""
+def write_anomalies(path: Path, found: Sequence[Anomaly]) -> None:
+    """Writes every anomaly as JSON, replacing the file atomically."""
     errors = len(blocking_anomalies(found))
     document = {
         ERRORS_KEY: errors,
@@ -95,11 +93,7 @@ def write_report(path: Path, found: Sequence[Anomaly]) -> None:
         "anomalies": [anomaly.to_json() for anomaly in found],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(
-        json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    temporary.replace(path)
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def _read_anomalies(anomalies: types.Artifact, split: str) -> anomalies_pb2.Anomalies:
@@ -117,7 +111,7 @@ def _read_statistics(
 def _read_previous(
     input_dict: dict[str, list[types.Artifact]],
 ) -> dict[str, statistics_pb2.DatasetFeatureStatisticsList]:
-    """Returns the statistics of the run before by split; none if there was none."""
+    """Returns the previous run's statistics by split; empty if there was no run."""
     return {
         split: _read_statistics(previous, split)
         for previous in input_dict.get(PREVIOUS_STATISTICS_KEY, ())[:1]

@@ -1,7 +1,7 @@
-"""The Pusher component, in place of TFX's own.
+"""The Pusher component, which replaces TFX's own.
 
-TFX's names versions by the second, skips a push when that directory exists, copies in
-plain sight of the model server and pushes an unchanged model again.
+TFX's names versions by the second, skips the push if that directory exists, copies files where a
+model server already sees them, and pushes an unchanged model again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from components.pusher.kind import Kind
 
 
 class PusherSpec(component_spec.ComponentSpec):
-    """What goes into the Pusher and comes out of it."""
+    """Inputs, outputs and options of the Pusher."""
 
     PARAMETERS = {  # noqa: RUF012 - TFX reads a plain dict
         executor.SERVING_MODEL_DIR_KEY: component_spec.ExecutionParameter(type=str),
@@ -49,17 +49,15 @@ class PusherSpec(component_spec.ComponentSpec):
 
 
 class Pusher(base_component.BaseComponent):
-    """Publishes a blessed model as a new version, whole or not at all.
+    """Publishes a blessed model as a new, complete version.
 
-    `outputs["pushed_model"]` is a `PushedModel` whose custom properties say what came of
-    it: `pushed` (1 if there is a new version), `reason` ("pushed", "up_to_date",
-    "not_blessed", "other_kind" or "no_push") and, if a version holds the model,
-    `pushed_version` (digits) and `pushed_destination` (the directory of the version).
-    `explanation` says why a model of another kind was not pushed.
+    `outputs["pushed_model"]` is a `PushedModel` with these custom properties: `pushed` (1 if there
+    is a new version), `reason` ("pushed", "up_to_date", "not_blessed", "other_kind" or "no_push");
+    if a version holds the model, `pushed_version` (digits) and `pushed_destination` (its
+    directory); `explanation`, why a model of another kind was not pushed.
 
-    It is never cached, under any runner: what is served can change without any input of the
-    component doing so (a version deleted, another model pushed), so the id of the run, which
-    every runner fills in, is part of the cache key.
+    It is never cached: the serving folder can change while no input does (a version deleted,
+    another model pushed). Every runner fills in the id of the run, which is part of the cache key.
     """
 
     SPEC_CLASS = PusherSpec
@@ -84,10 +82,10 @@ class Pusher(base_component.BaseComponent):
           model: the `Model` of the Trainer, with a SavedModel for serving.
           serving_model_dir: the directory that a model server watches.
           model_blessing: the Evaluator's `ModelBlessing`; without it every model is pushed.
-          evaluation: the Evaluator's results, which travel with the version.
-          kind: of the model; without it every model may replace any, and nothing is recorded.
-          earlier_kind: of a directory that has versions and no record, where it is known.
-          dataset: name, source and notice of the data, for the version's record.
+          evaluation: the Evaluator's results, for the version's run record.
+          kind: the model's; without it any model may replace any, and nothing is recorded.
+          earlier_kind: the kind to assume of a directory that records none.
+          dataset: name, source and notice of the data, for the run record.
           replace: push even if what is served is of another kind.
           no_push: push nothing.
         """

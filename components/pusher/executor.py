@@ -1,4 +1,4 @@
-"""Publishes the model if it was blessed, and writes down what came of it."""
+"""The executor of the Pusher: publishes the model if it was blessed."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ REASON = "reason"
 EXPLANATION = "explanation"
 
 _DATASET_FIELDS = ("name", "source", "seed", "notice")
-"""What travels with a version of where the data came from: no paths of the machine."""
+"""The fields of the data set in a run record: no paths of the machine."""
 
 
 class Executor(base_executor.BaseExecutor):
-    """Executor of `Pusher`; running it twice on one model pushes once."""
+    """Publishes a blessed model; a second run on the same model pushes nothing."""
 
     def Do(
         self,
@@ -49,7 +49,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Publishes a blessed model that is not the newest version already.
+        """Publishes a blessed model unless the newest version equals it.
 
         Args:
           input_dict: `model` and, optionally, `model_blessing` and `evaluation`.
@@ -73,7 +73,7 @@ class Executor(base_executor.BaseExecutor):
     def origin(
         self, input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
     ) -> Origin | None:
-        """Returns where the model comes from; None if the component was not told its kind."""
+        """Returns where the model comes from; None if the component has no kind."""
         if not exec_properties.get(KIND_KEY):
             return None
         earlier = exec_properties.get(EARLIER_KIND_KEY)
@@ -87,7 +87,7 @@ class Executor(base_executor.BaseExecutor):
     def run_record(
         self, input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
     ) -> dict[str, Any]:
-        """Returns the run, its data, metrics and verdict, as they travel with the version."""
+        """Returns run, data, metrics and verdict for the version's run record."""
         dataset = json.loads(exec_properties.get(DATASET_KEY) or "{}")
         return {
             "run": self._context.pipeline_run_id if self._context else None,
@@ -100,7 +100,7 @@ class Executor(base_executor.BaseExecutor):
         blessings = input_dict.get(MODEL_BLESSING_KEY)
         if not evaluations or not blessings:
             return {"metrics": {}, "thresholds": [], "reasons": [], "blessed": True}
-        # TFMA is loaded only by those who have something for it to read.
+        # Imports TFMA, which takes seconds.
         from components.evaluation.verdict import read_verdict
 
         uris = (artifact_utils.get_single_uri(found) for found in (evaluations, blessings))
@@ -108,7 +108,7 @@ class Executor(base_executor.BaseExecutor):
         return {key: document[key] for key in ("metrics", "thresholds", "reasons", "blessed")}
 
     def is_blessed(self, input_dict: dict[str, list[types.Artifact]]) -> bool:
-        """Returns the Evaluator's word; without an Evaluator every model may be pushed."""
+        """Whether the Evaluator blessed the model; True without an Evaluator."""
         blessings = input_dict.get(MODEL_BLESSING_KEY)
         if not blessings:
             return True
@@ -124,7 +124,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 def mark(pushed_model: types.Artifact, publication: Publication) -> None:
-    """Writes what came of the push into the artifact's custom properties."""
+    """Writes the result of the push into the artifact's custom properties."""
     reason = publication.reason
     pushed_model.set_int_custom_property(PUSHED, int(reason is Reason.PUSHED))
     pushed_model.set_string_custom_property(REASON, reason.value)

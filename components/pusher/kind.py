@@ -1,9 +1,8 @@
-"""The kind of a run, and of the models that a serving folder holds.
+"""The kind of a run, and of the models in a serving folder.
 
-Models of one kind replace each other: the same data set (by name, so that tomorrow's rows are
-of the same kind), split by the same method with the same seed, and on a timeline at the same
-time. A run of another kind does not
-replace what is served unless that is asked for, and a sample of invented films never does.
+Models of one kind replace each other: the same data set (by name: tomorrow's rows have the same
+kind), split by the same method with the same seed, and on a timeline at the same time. A model of
+another kind is pushed only with `--replace`; one of a generated sample never replaces real data.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from sources.names import SAMPLE
 from storage import paths
 
 KIND_FILE = "kind.json"
-"""In the serving folder; TensorFlow Serving ignores names that are no numbers."""
+"""File in the serving folder; TensorFlow Serving reads folders named by a number only."""
 
 SCHEMA_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What a model was made from, as far as models replace each other by it.
+    """The data set and split that a model was made from.
 
     Attributes:
-      dataset: name of the data set: "ml-100k", "sample", or that of the user's own data.
+      dataset: name of the data set: "ml-100k", "sample", or the name of the user's own data.
       split_method: one of `SPLIT_METHODS`.
       split_seed: seed of the split.
-      split_time: T of a timeline, in unix seconds; None of other methods.
-      data_dir: folder of the user's own data when its name was recorded; not part of the kind.
+      split_time: when the test split of a timeline begins, unix seconds; None of other methods.
+      data_dir: folder of the user's own data when its name was recorded; not compared.
     """
 
     dataset: str
@@ -59,10 +58,10 @@ class Kind:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Kind:
-        """Returns the kind that an object describes.
+        """Returns the kind in a JSON object.
 
         Raises:
-          ValueError: it describes none, or in a way that is not known here.
+          ValueError: the object holds no kind, or one of an unknown schema version.
         """
         try:
             if document["schema_version"] != SCHEMA_VERSION:
@@ -84,11 +83,11 @@ class Kind:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationScope:
-    """Within which metrics are compared: those of other test rows say nothing about each other.
+    """The test rows that metrics were computed on: metrics are comparable within one scope.
 
     Attributes:
       kind: of the run.
-      test_fingerprint: of its test rows, as `RatingsGen` writes it; empty if it is not known.
+      test_fingerprint: hash of its test rows, as `RatingsGen` writes it; empty if unknown.
     """
 
     kind: Kind
@@ -101,22 +100,22 @@ class EvaluationScope:
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """The kinds that are recorded about a serving folder.
+    """The kinds recorded in a serving folder.
 
     Attributes:
-      kinds: that of the folder and that of the newest version, as far as they are recorded.
-      unknown: whether there is a version and nothing tells of which kind it is.
+      kinds: the folder's and the newest version's, if recorded.
+      unknown: whether there is a version without any recorded kind.
     """
 
     kinds: tuple[Kind, ...]
     unknown: bool
 
     def differs_from(self, kind: Kind) -> bool:
-        """Whether something else than `kind` is served, or something that is not known."""
+        """Whether another kind is served, or an unknown one."""
         return self.unknown or any(found != kind for found in self.kinds)
 
     def may_become(self, kind: Kind) -> bool:
-        """Whether `--replace` may put `kind` in its place: a sample replaces samples only."""
+        """Whether `--replace` allows `kind` here: a sample replaces samples only."""
         only_samples = not self.unknown and all(found.dataset == SAMPLE for found in self.kinds)
         return kind.dataset != SAMPLE or only_samples
 
@@ -138,15 +137,15 @@ def write_kind(folder: Path, kind: Kind) -> None:
 
 
 def read_served(folder: Path, newest: int | None, earlier: Kind | None = None) -> Served:
-    """Returns the kinds that are recorded about a serving folder.
+    """Returns the kinds recorded in a serving folder.
 
-    Both that of the folder and that of the newest version count: after a version was removed
-    to go back to the one before it, they may differ.
+    The folder's and the newest version's may differ after somebody has removed a version to roll
+    back.
 
     Args:
       folder: the serving folder.
       newest: its newest version, if it has any.
-      earlier: what is known from elsewhere of a folder without a record.
+      earlier: the kind to assume if none is recorded.
     """
     found = [read_kind(folder)]
     if newest is not None:
@@ -158,12 +157,12 @@ def read_served(folder: Path, newest: int | None, earlier: Kind | None = None) -
 
 
 def refusal(kind: Kind, served: Served, *, replace: bool) -> str | None:
-    """Returns why a model of a kind must not replace what is served; None if it may.
+    """Returns why a model must not replace the served one; None if it may.
 
     Args:
-      kind: of the model.
-      served: what is recorded about the serving folder.
-      replace: whether another kind may replace it (`--replace`).
+      kind: the model's.
+      served: the kinds in the serving folder.
+      replace: whether `--replace` is given.
     """
     if not served.differs_from(kind) or (replace and served.may_become(kind)):
         return None

@@ -1,9 +1,7 @@
-"""The manifest of a pushed version: which files it has, so that a reader can tell a half copy.
+"""The manifest of a pushed version: size and SHA-256 of each of its files.
 
-It is written after every other file of the version. A reader that finds a file missing, shorter
-or different knows that the version is not complete yet.
-
-Only the standard library is imported here.
+It is written last. A reader that finds a file missing, shorter or different treats the version as
+incomplete. This module imports nothing beyond the standard library.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ _BLOCK_BYTES = 1024 * 1024
 def write_manifest(directory: Path) -> None:
     """Writes `assets.extra/manifest.json`: size and SHA-256 of every other file of a version.
 
-    The file is on the disk when this returns; its directory's entry need not be.
+    The file's content is synced to the disk; its directory's entry is not.
 
     Args:
       directory: the version, with all its other files.

@@ -1,10 +1,8 @@
 """Publishing a SavedModel as the next version in a directory that a model server watches.
 
-TensorFlow Serving reads every child with a numeric name as a version and ignores the
-rest. A version is therefore made complete under another name and then renamed: it is
-there as a whole or not at all, whenever the process or the machine stops.
-
-Nothing but the standard library and files that need no more are imported here.
+TensorFlow Serving reads every child with a numeric name as a version and ignores the rest. A
+version is therefore written under another name and then renamed, so that it is complete whenever
+the process or the machine stops. This module imports no library beyond the standard one.
 """
 
 from __future__ import annotations
@@ -29,27 +27,27 @@ from components.pusher.kind import Kind
 from components.pusher.manifest import write_manifest
 from schema.export_contract import MANIFEST, RUN_RECORD
 from sources.errors import InputError
-from storage.errors import PathError
+from storage.errors import FULL_DISK, PathError
 
 TEMPORARY_PREFIX = ".tmp-push-"
-"""How the names of unfinished versions begin: not a number, so no server reads them."""
+"""Prefix of the names of unfinished versions, which model servers ignore."""
 
 SAVED_MODEL_FILE = "saved_model.pb"
 
 LARGEST_VERSION = 2**63 - 1
-"""Model servers keep versions as int64; a larger number is not a version."""
+"""Model servers keep version numbers as int64."""
 
 _FINGERPRINT_FILE = "fingerprint.pb"
 _NOT_THE_MODEL = frozenset({MANIFEST, RUN_RECORD})
 _BLOCK_BYTES = 1024 * 1024
 
-# Whatever the umask is: who writes in the folder of a model decides what the server runs.
+# Independent of the umask: only the owner may change what a server runs.
 _FILE_MODE = 0o644
 _DIRECTORY_MODE = 0o755
 
 
 class Reason(enum.Enum):
-    """Why there is, or is not, a new version."""
+    """Whether there is a new version, or why not."""
 
     PUSHED = "pushed"
     NOT_BLESSED = "not_blessed"
@@ -60,14 +58,14 @@ class Reason(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Publication:
-    """What came of publishing a model.
+    """The result of publishing a model.
 
     Attributes:
-      reason: PUSHED if the version is new, UP_TO_DATE if it was already there, OTHER_KIND if
-        the model must not replace what is served.
-      version: the version that now holds the model; None if none does.
+      reason: PUSHED if the version is new, UP_TO_DATE if the newest version equals the model,
+        OTHER_KIND if the model must not replace the served one.
+      version: the version that holds the model; None if none does.
       path: its directory.
-      explanation: why it was not pushed, for people.
+      explanation: message about why it was not pushed.
     """
 
     reason: Reason
@@ -82,9 +80,9 @@ class Origin:
 
     Attributes:
       kind: its kind.
-      replace: it may replace models of another kind.
-      earlier: what is known of the kind of a destination that has no record of it.
-      run: the run, its metrics and its verdict, as they travel with the version.
+      replace: whether it may replace models of another kind.
+      earlier: the kind to assume of a destination without a recorded one.
+      run: content of the version's run record: run, metrics and verdict.
     """
 
     kind: Kind
@@ -101,15 +99,15 @@ def publish(
 ) -> Publication:
     """Publishes the SavedModel in `model`, unless the newest version already equals it.
 
-    Old versions stay. What killed runs left behind is removed first. Two processes
-    that publish to one destination take turns.
+    Old versions stay. Unfinished versions of killed runs are removed first. A lock makes two
+    processes that publish to one destination take turns.
 
     Args:
       model: directory of the SavedModel.
       destination: directory of the versions; made if it is missing.
       clock: returns the time in unix seconds, which names the version.
-      origin: where the model comes from; the destination's kind is then judged and recorded,
-        and the run's record goes into the version. Without it every model may replace any.
+      origin: where the model comes from. The destination's kind is then checked and recorded,
+        and the version gets a run record. None: any model may replace any.
 
     Raises:
       FileNotFoundError: `model` holds no SavedModel.
@@ -136,10 +134,10 @@ def publish(
 
 
 def _take_kind(destination: Path, newest: int | None, origin: Origin | None) -> str | None:
-    """Records the model's kind as the destination's, or returns why it must not be that.
+    """Records the model's kind as the destination's, or returns why that is not allowed.
 
-    It is recorded before the version is there. If the process ends in between, the run record of
-    the newest version still has that version's kind, and a model must be of both.
+    The kind is recorded before the version is published. If the process ends in between, the run
+    record of the newest version still has the old kind, and `read_served` returns both.
     """
     if origin is None:
         return None
@@ -157,7 +155,7 @@ def _record(origin: Origin, now: int) -> str:
         "kind": origin.kind.to_json(),
         "pushed_at": now,
     }
-    # Servers do not need a path of the machine that trained the model.
+    # A path of the training machine is of no use to a server.
     document["kind"].pop("data_dir", None)
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -165,7 +163,8 @@ def _record(origin: Origin, now: int) -> str:
 def newest_version(destination: Path) -> int | None:
     """Returns the highest version in `destination`; None if it has none or is missing.
 
-    Numbers beyond int64 or with zeros before them, and files, are not versions, as for servers.
+    As for model servers, files, numbers beyond int64 and numbers with leading zeros are no
+    versions.
     """
     if not destination.is_dir():
         return None
@@ -182,12 +181,10 @@ def newest_version(destination: Path) -> int | None:
 def tree_digest(directory: Path) -> str | None:
     """Returns a digest of the names and contents of all files below `directory`.
 
-    `fingerprint.pb` is left out: it is computed from the other files, and later
-    versions of TensorFlow put a random id into it. The run record and the manifest are
-    left out: a pushed version has them and a model does not. The other files of a SavedModel are
-    the same, byte for byte, when the same weights are exported by a fresh process. Within
-    one process a second export names its graph functions differently, so it counts as
-    another model; the copy of an export never does.
+    `fingerprint.pb` is left out: it is computed from the other files, and later versions of
+    TensorFlow put a random id into it. Run record and manifest are left out: only pushed versions
+    have them. Fresh processes that export the same weights write equal files; a second export in
+    one process names its graph functions differently and counts as another model.
 
     Returns:
       64 hexadecimal digits, or None if `directory` is no directory.
@@ -208,9 +205,9 @@ def tree_digest(directory: Path) -> str | None:
 
 
 def remove_leftovers(destination: Path) -> None:
-    """Removes unfinished versions; nobody else writes one while the lock is held.
+    """Removes unfinished versions; the caller holds the lock, so no other process writes one.
 
-    Of a link only the link is removed. What cannot be removed stays and does no harm.
+    Links are removed, not followed. What cannot be removed stays, ignored by servers.
     """
     for child in destination.iterdir():
         if not child.name.startswith(TEMPORARY_PREFIX):
@@ -246,7 +243,7 @@ def _files_below(directory: Path) -> list[Path]:
 
 
 def _copy_and_rename(model: Path, path: Path, record: str | None) -> None:
-    # A name of its own: leftovers that could not be removed do not matter.
+    # A random name, since a leftover that could not be removed may have any other.
     temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}"
     try:
         temporary.mkdir(_DIRECTORY_MODE)
@@ -261,7 +258,7 @@ def _copy_and_rename(model: Path, path: Path, record: str | None) -> None:
             _sync(directory)
         temporary.rename(path)
     except BaseException:
-        # Best effort: what stays is removed by the next push.
+        # What cannot be removed now is removed by the next push.
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _sync(path.parent)
@@ -275,7 +272,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def _make_directories(path: Path) -> None:
-    """Makes a directory and what is missing above it, so that nobody else may write in them."""
+    """Makes a directory and its missing parents, writable by their owner only."""
     if not path.is_dir():
         if path.parent != path:
             _make_directories(path.parent)
@@ -310,19 +307,18 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 @contextlib.contextmanager
 def _explain_os_errors(destination: Path) -> Iterator[None]:
-    """Turns the errors of a full or unwritable disk into messages for people."""
+    """Turns the errors of a full or unwritable disk into an `InputError`."""
     try:
         yield
     except PathError as error:
         raise InputError(f"cannot push the model; nothing was pushed: {error}") from error
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL_DISK:
             raise InputError(
                 "no space left to push the model; nothing was pushed",
                 file=str(destination),

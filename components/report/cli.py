@@ -14,7 +14,7 @@ from components.names import METADATA_FILE, REPORT_FILE
 from sources.errors import InputError
 from storage import environment
 from storage.errors import PathError, cannot_write
-from storage.paths import local_path, standing_in
+from storage.paths import local_path, working_in
 
 # Set before TensorFlow is imported: its C++ side reads it once.
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
@@ -57,7 +57,7 @@ def _make(output_dir: Path, *, show: bool) -> int:
     from components.report.sources import find_sources
 
     path = output_dir / REPORT_FILE
-    with standing_in(output_dir):
+    with working_in(output_dir):
         sources = find_sources(Path())
         if sources.lineage is None:
             raise _no_run(output_dir, f"a {METADATA_FILE} that knows of none")

@@ -1,4 +1,4 @@
-"""StatisticsGen, with an executor that leaves Beam out where it only costs."""
+"""StatisticsGen, with an executor that computes small data without Beam."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from components.statistics_gen import executor
 
 
 class StatisticsGen(component.StatisticsGen):
-    """TFX's StatisticsGen: the same arguments, and the same numbers per split.
+    """TFX's StatisticsGen: the same arguments and the same statistics.
 
     Output `statistics`: an ExampleStatistics artifact.
     """

@@ -1,4 +1,4 @@
-"""The executor of StatisticsGen: in this process where that is quicker, else on Beam."""
+"""The executor of StatisticsGen: computes small data in this process, large data on Beam."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from components.examples.reading import files_of_split
 from components.statistics_gen.numbers import statistics_of
 
 MAX_BYTES = 512 << 20
-"""Zipped tf.Examples counted in this process, some five million ratings; more go to Beam."""
+"""Largest size of gzipped tf.Examples for this process: about five million ratings."""
 
-# Arguments of the component that only the stock executor knows.
+# Arguments that only TFX's executor implements.
 _STOCK_OPTIONS = (
     standard_component_specs.EXCLUDE_SPLITS_KEY,
     standard_component_specs.STATS_OPTIONS_JSON_KEY,
@@ -30,9 +30,9 @@ _logger = logging.getLogger(__name__)
 
 
 class Executor(executor.Executor):
-    """TFX's executor, without a Beam pipeline for what one process reads in seconds.
+    """TFX's executor, without a Beam pipeline for data that one process reads in seconds.
 
-    Beam builds and runs 150 stages per split, however few the rows.
+    A Beam pipeline has 150 stages per split for any number of rows.
     """
 
     def Do(
@@ -62,7 +62,7 @@ class Executor(executor.Executor):
         if stock or size > MAX_BYTES or not all(shards.values()):
             super().Do(input_dict, output_dict, exec_properties)
             return
-        _logger.info("%.1f MiB of examples: counted in this process", size / (1 << 20))
+        _logger.info("%.1f MiB of examples: computed in this process", size / (1 << 20))
         _write(shards, examples.span, output_dict[standard_component_specs.STATISTICS_KEY])
 
 

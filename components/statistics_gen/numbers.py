@@ -1,4 +1,4 @@
-"""TFDV's statistics of one split, gathered in this process."""
+"""TFDV's statistics of one split, computed in this process."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from components.examples.reading import serialized_batches
 
 _BATCH = 8_192
 
-# Misra-Gries and KMV sketches are exact below so many different values of a feature. TFDV's
-# own 1,024 for what it gathers in memory miscounts a third of MovieLens-100K's movies by one.
+# Misra-Gries and KMV sketches are exact up to this many different values of a feature. With TFDV's
+# default for data in memory, 1,024, a third of MovieLens-100K's movies are miscounted by one.
 _EXACT_VALUES = 1 << 18
 
 
 def statistics_of(shards: Sequence[Path | str]) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """Returns the statistics that `tfdv.GenerateStatistics` would, without a Beam pipeline.
+    """Returns the statistics of `tfdv.GenerateStatistics` without a Beam pipeline.
 
-    TFDV's generators get batch after batch, so memory holds one batch and the counts of
-    different values. Values that were found equally often may come in another order.
+    Memory holds one batch and the counts of different values. Equally frequent values may be in
+    another order.
 
     Args:
       shards: gzipped TFRecords of tf.Examples, at least one file.

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow_model_analysis as tfma
 from hypothesis import given
@@ -15,6 +16,15 @@ SPECS = [
     tfma.SlicingSpec(feature_keys=["gender"], feature_values={"age": "25"}),
     tfma.SlicingSpec(feature_keys=["absent"]),
 ]
+
+
+@pytest.mark.parametrize("rows", [0, 1, extractors.MAX_ROWS, extractors.MAX_ROWS + 1, 3_000])
+def test_large_batches_are_divided_and_no_row_is_lost(rows):
+    batch = pa.RecordBatch.from_pydict({"row": range(rows)})
+    key = tfma.ARROW_RECORD_BATCH_KEY
+    found = [one[key].to_pydict()["row"] for one in extractors.small_batches({key: batch})]
+    assert [row for part in found for row in part] == list(range(rows))
+    assert all(0 < len(part) <= extractors.MAX_ROWS for part in found)
 
 
 def cut(specs, features, rows):

@@ -166,7 +166,8 @@ def share_of_moved_rows(feature, output):
     """The share of rows with an answer that moved, of a model that reads a feature of the row."""
     examples = [fixtures.to_example(row).SerializeToString() for row in ROWS]
     copies = tf.constant(leak_check.copies(examples, SWAPPED))
-    found = Reads(feature, output).serve(copies)
+    model = Reads(feature, output)
+    found = model.serve(copies)
     return leak_check.moved({name: values.numpy() for name, values in found.items()}).mean()
 
 
@@ -244,4 +245,4 @@ def test_the_capstones_leaking_tower_is_caught(tmp_path):
     verdict = judge(tmp_path, Capstone(data), rows)
     assert not verdict.blessed
     assert verdict.metrics["leaking_rows"] >= 5
-    assert "reads what is to be found" in verdict.reasons()[0]
+    assert "reads the movie to be predicted" in verdict.reasons()[0]

@@ -398,7 +398,7 @@ def test_blessed_model_of_another_kind_is_not_pushed(deleted, other_kind):
 @pytest.mark.exhaustive
 def test_that_it_will_not_be_pushed_is_said_first_and_last_in_words(other_kind, other_data):
     begin, end = other_kind.out.split("ImportSchemaGen", 1)
-    assert "is judged but not pushed" in begin
+    assert "is evaluated but not pushed" in begin
     assert "sample, random split, split seed 42" in begin
     assert "add --replace if this data and split are to be served" in " ".join(end.split())
     assert "ratings-" in end

@@ -1,22 +1,18 @@
 """The pipeline as TFX compiles it, and what it is built from."""
 
 import dataclasses
-import io
 import re
 from pathlib import Path
 
 import pytest
-from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from pipeline_fixtures import COMPONENTS
 from tfx.dsl.compiler import compiler
 
 from components.evaluation.config import Thresholds
 from components.example_gen.options import ExampleGenOptions
 from components.pusher.kind import Kind
-from pipeline import dag
 from pipeline.config import OutputPaths
 from pipeline.pipeline import SCHEMA_FILE, PipelineConfig, create_pipeline
-from pipeline.terminal import Terminal
 from schema.features import MOVIELENS, OCCUPATION, FeatureTable
 from trainer.config import TrainConfig, TrainerConfig, TunerConfig
 
@@ -197,12 +193,3 @@ def test_another_feature_table_reaches_every_component_that_works_by_features(no
     }
     by_features = {"RatingsGen", "MoviesGen", "Transform", "Trainer", "Evaluator", "ReportGen"}
     assert changed == by_features
-
-
-def test_runner_switches_off_what_only_costs_beam(monkeypatch):
-    monkeypatch.setattr(worker_handlers, "STATE_CACHE_SIZE_MB", 100)
-    shared = []
-    monkeypatch.setattr(dag, "share_arenas", lambda: shared.append(True))
-    dag.DagRunner(create_pipeline(configuration()), Terminal(io.StringIO()), describe=str)
-    assert worker_handlers.STATE_CACHE_SIZE_MB == 0
-    assert shared

@@ -105,7 +105,7 @@ def test_a_second_run_is_kept_out_and_a_link_at_the_lock_is_not_emptied(paths, t
     with output_folder.claimed(paths), precious.open("a") as other:
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with pytest.raises(InputError, match="another run is at work"):
+        with pytest.raises(InputError, match="another run uses"):
             claim(paths)
     assert precious.read_text() == "kept"
 

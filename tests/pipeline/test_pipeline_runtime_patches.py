@@ -1,21 +1,20 @@
-"""What is saved in a process that runs many Beam pipelines."""
+"""What the runner changes in Beam and TFX."""
 
-import platform
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 
-import apache_beam as beam
-import pytest
-from apache_beam.runners.portability.fn_api_runner import worker_handlers
-from apache_beam.runners.worker import statecache
-from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.io.localfilesystem import LocalFileSystem
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils import shared
+from tfx_bsl.coders import batch_util
 
-from pipeline.runtime_patches import forget_side_inputs, release_memory
+from pipeline.runtime_patches import (
+    keep_paths_relative,
+    read_large_batches,
+    release_memory,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
+FLAG = "tfxio_use_byte_size_batching"
 
 
 class Model:
@@ -37,57 +36,19 @@ def test_what_is_still_used_survives_release_memory():
     assert token.acquire(Model) is used
 
 
-def test_beam_runs_in_this_process_without_a_cache_of_side_inputs(monkeypatch):
-    monkeypatch.setattr(worker_handlers, "STATE_CACHE_SIZE_MB", 100)
-    measured = []
-    monkeypatch.setattr(statecache, "get_deep_size", lambda value: measured.append(value) or 8)
-
-    def run():
-        measured.clear()
-        with beam.Pipeline(argv=["--direct_running_mode=in_memory"]) as pipeline:
-            side = beam.pvalue.AsList(pipeline | "side" >> beam.Create([10, 20]))
-            sums = (
-                pipeline
-                | "main" >> beam.Create([1, 2])
-                | beam.Map(lambda one, others: one + sum(others), side)
-            )
-            assert_that(sums, equal_to([31, 32]))
-
-    run()
-    assert measured, "Beam no longer measures side inputs: forget_side_inputs can go"
-    forget_side_inputs()
-    run()
-    assert not measured
+def test_a_relative_path_stays_relative_and_beam_alone_makes_it_absolute():
+    files = LocalFileSystem(PipelineOptions())
+    keep_paths_relative()
+    assert files.split("folder/file") == ("folder", "file")
+    assert files.split("file") == (str(Path.cwd()), "file")
+    alone = LocalFileSystem.split.original(files, "folder/file")
+    assert alone == (str(Path.cwd() / "folder"), "file"), "keep_paths_relative can go"
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there is no glibc")
-def test_threads_share_two_arenas():
-    code = """
-import threading
-from pathlib import Path
-from pipeline.runtime_patches import share_arenas
-
-share_arenas()
-hold, ready = threading.Event(), threading.Barrier(17)
-
-def work():
-    kept = [bytes(1_000) for _ in range(100)]
-    ready.wait()
-    hold.wait()
-
-threads = [threading.Thread(target=work) for _ in range(16)]
-for thread in threads:
-    thread.start()
-ready.wait()
-import ctypes
-libc = ctypes.CDLL(None)
-libc.fopen.restype = ctypes.c_void_p
-file = ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w"))
-libc.malloc_info(0, file)
-libc.fflush(file)
-hold.set()
-"""
-    shown = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
-    assert 1 <= shown.count("<heap nr=") <= 2
+def test_batches_are_formed_by_bytes(monkeypatch):
+    """Else their number depends on how long each takes."""
+    monkeypatch.setattr(batch_util.flags.FLAGS[FLAG], "default", False)
+    assert batch_util.GetBatchElementsKwargs(None)["min_batch_size"] == 1
+    read_large_batches()
+    found = batch_util.GetBatchElementsKwargs(None)
+    assert found["min_batch_size"] == found["max_batch_size"] > 1_000_000
