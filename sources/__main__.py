@@ -1,4 +1,4 @@
-"""`python -m sources describe PATH`: what the pipeline understands of data, without a run."""
+"""`.venv/bin/python -m sources describe PATH`: what the pipeline understands of data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.paths import local_path
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints what is understood of the data at a path; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m sources", description="Looks at data of any format that is known."
+        prog=".venv/bin/python -m sources", description="Looks at data of any format that is known."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("describe", help="print what is understood of the data")

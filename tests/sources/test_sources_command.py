@@ -1,4 +1,4 @@
-"""`python -m sources describe`: what it prints, and how it ends."""
+"""`.venv/bin/python -m sources describe`: what it prints, and how it ends."""
 
 from movielens_files import ML_CSV, write
 
