@@ -8,11 +8,12 @@ import tensorflow_model_analysis as tfma
 from report_blocks import block, column, drawn, rows, tables
 
 from components.evaluation.directions import LOWER_IS_BETTER
-from components.evaluation.verdict import Change, ThresholdResult
+from components.evaluation.verdict import Change, SliceMetrics, ThresholdResult
 from components.report.context import Context
 from components.report.page import Note
 from components.report.sections import evaluation as section
 from components.report.sources import Sources
+from schema.features import Feature, Kind, Owner
 from schema.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
@@ -203,3 +204,9 @@ def test_comparison_of_models_is_shown_in_reports_of_the_data_it_was_measured_on
         assert tables(shown) == []
         assert "Comparison with other methods" not in [text.heading for text in shown.headings]
     assert "did not get as far as the Evaluator" in notes_of(shown)[0]
+
+
+def test_age_buckets_of_any_feature_table_are_named_by_their_ages():
+    feature = Feature("member_age", Owner.USER, Kind.AGE_BUCKET, "int64", label="age of members")
+    row = section._slice_row(SliceMetrics("member_age", "25", {}), feature)
+    assert (row["Of"], row["Value"]) == ("age of members", "25–34")

@@ -260,11 +260,12 @@ def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
     if not verdict.slices:
         yield Note("No slices were evaluated.")
         return
-    called = {feature.name: feature.called for feature in context.sources.features.features}
-    rows = [_slice_row(found, called) for found in sorted(verdict.slices, key=_order)]
+    features = {feature.name: feature for feature in context.sources.features.features}
+    rows = [
+        _slice_row(one, features.get(one.feature)) for one in sorted(verdict.slices, key=_order)
+    ]
     yield Note(_worst(verdict, rows))
-    features = list(dict.fromkeys(row["Of"] for row in rows))
-    for name in features:
+    for name in dict.fromkeys(row["Of"] for row in rows):
         of_feature = [row for row in rows if row["Of"] == name]
         for metric, column, form in (
             (_RMSE, "RMSE", ".3f"),
@@ -282,10 +283,10 @@ def _order(found: SliceMetrics) -> tuple[str, int, str]:
     return found.feature, number, found.value
 
 
-def _slice_row(found: SliceMetrics, called: Mapping[str, str]) -> Row:
-    is_age = found.feature == raw.AGE_BUCKET.name and found.value.isdigit()
+def _slice_row(found: SliceMetrics, feature: raw.Feature | None) -> Row:
+    is_age = feature and feature.kind is raw.Kind.AGE_BUCKET and found.value.isdigit()
     row: dict[str, object] = {
-        "Of": called.get(found.feature, found.feature),
+        "Of": feature.called if feature else found.feature,
         "Value": age_name(int(found.value)) if is_age else found.value,
         "Ratings": int(found.metrics.get("example_count", 0)),
     }

@@ -20,8 +20,8 @@ from schema import features as raw
 
 _TOP_VALUES = 6
 _LABEL = 26
-_TIMES = frozenset({raw.TIMESTAMP.name, raw.RELEASE_DATE.name})
-"""Features that are seconds since 1970."""
+_TIMES = (raw.Kind.TIME, raw.Kind.DATE)
+"""Kinds of features that are seconds since 1970."""
 _MILLISECONDS = 1000
 _LARGE = 10_000
 _ANOMALIES_FILE = "SchemaDiff.pb"  # of TFX 1.15's ExampleValidator
@@ -137,9 +137,10 @@ def _features(context: Context) -> Iterator[Block]:
         for split, feature in by_feature[name].items()
     ]
     yield Table("features-by-split", "Every feature in every split", numbers, searchable=True)
+    times = {one.name for one in context.sources.features.features if one.kind in _TIMES}
     constant = []
     for name in sorted(by_feature):
-        chart = _chart(name, by_feature[name])
+        chart = _chart(name, by_feature[name], name in times)
         if chart is None:
             constant.append(name)
         else:
@@ -190,7 +191,7 @@ def _present(feature: Feature) -> int:
     return int(getattr(feature, kind).common_stats.num_non_missing) if kind else 0
 
 
-def _chart(name: str, by_split: Mapping[str, Feature]) -> Chart | None:
+def _chart(name: str, by_split: Mapping[str, Feature], is_time: bool) -> Chart | None:
     """Returns the chart of a feature; None where all known values are the same."""
     held = {split: feature for split, feature in by_split.items() if _present(feature)}
     if any(feature.HasField("string_stats") for feature in held.values()):
@@ -198,7 +199,7 @@ def _chart(name: str, by_split: Mapping[str, Feature]) -> Chart | None:
     ranges = {(f.num_stats.min, f.num_stats.max) for f in held.values()}
     if not held or (len(ranges) == 1 and len(set(ranges.pop())) == 1):
         return None
-    return _histogram(name, held)
+    return _histogram(name, held, is_time)
 
 
 def _top_values(name: str, held: Mapping[str, Feature]) -> Chart | None:
@@ -237,8 +238,7 @@ def _top_values(name: str, held: Mapping[str, Feature]) -> Chart | None:
     )
 
 
-def _histogram(name: str, held: Mapping[str, Feature]) -> Chart:
-    is_time = name in _TIMES
+def _histogram(name: str, held: Mapping[str, Feature], is_time: bool) -> Chart:
     unit = _MILLISECONDS if is_time else 1
     rows: list[Row] = []
     for split, feature in held.items():
