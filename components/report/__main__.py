@@ -1,4 +1,4 @@
-"""`.venv/bin/python -m components.report`: remakes the report of the latest run."""
+"""`.venv/bin/python -m components.report`: regenerates the report of the latest run."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The report: from whatever a run left behind to one HTML page."""
+"""Builds the HTML report of a run from the artifacts that exist."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Context], Section]], ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """A page, and what could not be put on it.
+    """An HTML report.
 
     Attributes:
       html: the page.
-      broken: titles of the sections that failed; why is in the log.
+      broken: titles of the sections that failed; the log has the reasons.
     """
 
     html: str
@@ -40,7 +40,7 @@ class Report:
 
 
 def build_report(sources: Sources) -> Report:
-    """Builds the page; what is missing is said in its place."""
+    """Builds the page; it names what is missing in its place."""
     context = Context(sources)
     sections: list[Section] = []
     broken: list[str] = []
@@ -48,7 +48,7 @@ def build_report(sources: Sources) -> Report:
         try:
             sections.append(build(context))
         except Exception as error:
-            # A chart that fails must not take the verdict away from those who need it.
+            # A chart that fails must not hide the verdict.
             _logger.exception("The section %s of the report failed", title)
             sections.append(_broken(key, title, error))
             broken.append(title)
@@ -85,7 +85,9 @@ def _verdict(context: Context) -> Note:
 
 
 def _broken(key: str, title: str, error: Exception) -> Section:
-    text = f"This part could not be made ({type(error).__name__}: {error}); the log says more."
+    text = (
+        f"This part could not be made ({type(error).__name__}: {error}); the log has the details."
+    )
     return Section(key, title, "", (), (Note(text, "bad"),))
 
 

@@ -20,7 +20,6 @@ Formats: TypeAlias = Mapping[str, str]
 _AnyChart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
 _DATA = alt.NamedData("rows")
 _SERIES, _VALUE = "series", "value"
-_CLASS = "class"
 _NONE: Formats = {}
 _TIPS = 8
 """Columns in a tooltip."""
@@ -240,7 +239,7 @@ def lines(
       step: whether a value holds until the next one.
       from_zero: whether the vertical axis begins at 0.
     """
-    mark: dict[str, Any] = {"point": len(rows) <= 20}
+    mark: dict[str, Any] = {"point": len(rows) <= 20, "invalid": "filter"}
     if step:
         mark = {"interpolate": "step-after"}
     scale = alt.Scale(zero=False) if kind == "quantitative" else alt.Undefined
@@ -396,25 +395,24 @@ def us_map(rows: Sequence[Row], state: str, value: str, formats: Formats = _NONE
       value: the column that they are coloured by.
       formats: number formats of columns.
     """
-    form = format_of(value, formats) or ",.0f"
-    labels, classes = _classes([row[value] for row in rows], form)
-    classed = [{**row, _CLASS: labels[n]} for row, n in zip(rows, classes, strict=True)]
-    last = len(STEPS) - 1
-    colors = [STEPS[round(n * last / max(len(labels) - 1, 1))] for n in range(len(labels))]
     known = alt.condition(
-        f"isValid(datum['{_CLASS}'])",
+        alt.expr.isValid(alt.datum[value]),
         alt.Color(
-            field=_CLASS,
-            type="ordinal",
+            field=value,
+            type="quantitative",
             title=value,
-            sort=labels,
-            scale=alt.Scale(domain=labels, range=colors),
-            legend=alt.Legend(symbolType="square", columns=3),
+            scale=alt.Scale(type="quantile", range=list(STEPS)),
+            legend=alt.Legend(
+                type="symbol",
+                symbolType="square",
+                columns=3,
+                format=_number_format(rows, value, formats),
+            ),
         ),
         alt.value("var(--none)"),
     )
     looked_up = alt.LookupData(
-        data=alt.InlineData(values=classed), key=state, fields=[*rows[0], _CLASS]
+        data=alt.InlineData(values=list(rows)), key=state, fields=list(rows[0])
     )
     chart = (
         alt.Chart(_DATA)
@@ -425,22 +423,3 @@ def us_map(rows: Sequence[Row], state: str, value: str, formats: Formats = _NONE
     )
     outline = {"map": "us_states", "format": {"type": "topojson", "feature": "states"}}
     return {**specification(chart, (), 330), "data": outline}
-
-
-def _classes(values: Sequence[float], form: str) -> tuple[list[str], list[int]]:
-    """Returns the ranges of classes with about as many values each, and each value's class.
-
-    Equal values are in one class, so there may be fewer classes than steps.
-    """
-    ordered = sorted(values)
-    first = {value: len(ordered) - place for place, value in enumerate(reversed(ordered), 1)}
-    ranks = [first[value] * len(STEPS) // max(len(ordered), 1) for value in values]
-    held: dict[int, list[float]] = {}
-    for value, rank in zip(values, ranks, strict=True):
-        held.setdefault(rank, []).append(value)
-    labels: dict[int, str] = {}
-    for rank in sorted(held):
-        low, high = (format(end(held[rank]), form) for end in (min, max))
-        labels[rank] = low if low == high else f"{low}–{high}"
-    unique = list(dict.fromkeys(labels.values()))
-    return unique, [unique.index(labels[rank]) for rank in ranks]

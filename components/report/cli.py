@@ -1,4 +1,4 @@
-"""The command line of `.venv/bin/python -m components.report`: remakes the latest run's report."""
+"""The command line of `-m components.report`: regenerates the report of the latest run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=".venv/bin/python -m components.report",
-        description="Makes a page of what the latest run in an output directory left behind.",
+        description="Builds the HTML report of the latest run in an output directory.",
         epilog="exit codes: 0 written, 1 a part of the page failed, 2 wrong use, no run found, "
         "what it left cannot be read, or the page cannot be written, 130 interrupted",
     )

@@ -1,4 +1,4 @@
-"""The ReportGen component: a page that people open, made of what the pipeline made.
+"""The ReportGen component: an HTML report of the pipeline's artifacts.
 
 Its inputs are the artifacts themselves, so a cached report is right as long as they are the
 same ones: the verdict is in `evaluation` and `blessing`, and the executions that made the
@@ -25,7 +25,7 @@ from schema.features import FEATURES_KEY, FeatureTable
 
 
 class Report(artifact.Artifact):
-    """A page for people: `index.html`, which opens offline."""
+    """The HTML report: `index.html`, which needs no network."""
 
     TYPE_NAME = "Report"
 
@@ -35,7 +35,7 @@ def _optional(kind: type[types.Artifact]) -> component_spec.ChannelParameter:
 
 
 class ReportGenSpec(component_spec.ComponentSpec):
-    """What goes into ReportGen and comes out of it."""
+    """Inputs, outputs and parameters of ReportGen."""
 
     PARAMETERS = {  # noqa: RUF012 - TFX reads a plain dict
         executor.DATASET_KEY: component_spec.ExecutionParameter(type=str),
@@ -66,7 +66,7 @@ class ReportGenSpec(component_spec.ComponentSpec):
 
 
 class ReportGen(base_component.BaseComponent):
-    """Makes a page of a run's artifacts.
+    """Builds the HTML report of a run's artifacts.
 
     `outputs["report"]` is a `Report` that holds `index.html`.
     """

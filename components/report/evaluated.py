@@ -13,6 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.examples.reading import files_of_split, parse, serialized_batches
+from components.report.sources import read_json
 from schema import features as raw
 from schema.export_contract import EVALUATION_SIGNATURE
 from schema.predictions import rating_of
@@ -24,6 +25,7 @@ IntArray = npt.NDArray[np.int64]
 # Files and variables of the exported model; `trainer.export` writes them.
 _ASSETS = "assets.extra"
 _CATALOGUE_FILE, _CROSS_FILE = "catalogue.json", "cross_weights.json"
+_NEXT_VISIT_FILE = "next_visit.json"
 # Scores of all movies for so many ratings at once: 1,024 take 50 MB more and are 5 % faster.
 _ROWS_AT_ONCE = 256
 _RECORDS = 32_768
@@ -58,11 +60,13 @@ class EvaluatedModel:
     @functools.cached_property
     def cross_weights(self) -> tuple[tuple[str, ...], FloatArray] | None:
         """Names of the feature blocks and `[blocks, blocks]` norms; None if not exported."""
-        path = self._assets / _CROSS_FILE
-        if not path.is_file():
-            return None
-        value = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(value["blocks"]), np.array(value["norms"], np.float64)
+        value = read_json(self._assets / _CROSS_FILE)
+        return (tuple(value["blocks"]), np.array(value["norms"], np.float64)) if value else None
+
+    @functools.cached_property
+    def left_out(self) -> tuple[str, ...]:
+        """Parts of the next visit's list that were not fitted, such as EASE of many movies."""
+        return tuple(read_json(self._assets / _NEXT_VISIT_FILE).get("left_out", ()))
 
     def movie_ids(self) -> list[int]:
         """Returns the movie id of each row of `similarity_vectors`."""

@@ -1,4 +1,4 @@
-"""Makes the page of the artifacts that the pipeline hands in."""
+"""The executor of ReportGen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report is made from: folders of artifacts, every one of which may be missing."""
+"""The folders of artifacts that a report is made from; each of them may be missing."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What the ML Metadata store knows of the latest run, as plain data."""
+"""The latest run in the ML Metadata store, as plain data."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -28,13 +28,13 @@ _STATES: Mapping[int, State] = {
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """Something that a component made.
+    """An artifact, the output of a component.
 
     Attributes:
       id: in the store.
       type: its type's name.
       uri: its folder.
-      properties: what TFX and the component wrote on it.
+      properties: those that TFX and the component set.
     """
 
     id: int
@@ -45,19 +45,19 @@ class Artifact:
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """One component at work. Of a cached one, this is the execution whose results it took.
+    """One execution of a component; of a cached one, the execution that made its results.
 
     Attributes:
       id: in the store.
       component: the component's id in the pipeline.
-      state: what became of it.
+      state: whether it ran, failed or did not finish.
       started: when, in UTC.
       seconds: wall time.
       inputs: ids of artifacts by input.
       outputs: ids of artifacts by output.
       source_digest: hash of the code it ran, where that is ours.
-      cached: whether the run took these results instead of making them anew.
-      settings: what else it was told, by name.
+      cached: whether the run used these results of an earlier one.
+      settings: its other settings, by name.
     """
 
     id: int
@@ -74,12 +74,12 @@ class Execution:
 
 @dataclasses.dataclass(frozen=True)
 class Lineage:
-    """The executions that a run's results stand on.
+    """The executions whose results a run used or made.
 
     Attributes:
       run: TFX's name of the run.
       executions: one per component, in the order they ran in.
-      artifacts: everything they took or made, by id.
+      artifacts: their inputs and outputs, by id.
     """
 
     run: str
@@ -91,7 +91,7 @@ class Lineage:
         return self._first(component, "outputs", key)
 
     def input(self, component: str, key: str) -> Artifact | None:
-        """Returns the artifact that a component was given; None if there was none."""
+        """Returns the artifact of a component's input; None if it has none."""
         return self._first(component, "inputs", key)
 
     def maker(self, artifact: int) -> Execution | None:
@@ -102,7 +102,7 @@ class Lineage:
         return None
 
     def behind(self, artifact: int) -> tuple[set[int], set[int]]:
-        """Returns ids of the executions and artifacts behind an artifact, with itself."""
+        """Returns ids of the executions and artifacts that an artifact depends on, with its own."""
         executions: set[int] = set()
         artifacts: set[int] = set()
         waiting = [artifact]
@@ -142,7 +142,7 @@ def read_latest_run(metadata: Path) -> Lineage | None:
         raise InputError(
             "the metadata store cannot be read",
             file=str(metadata.absolute()),
-            # Without the query, which says nothing to those who did not write it.
+            # Without the query, which is no help to a user.
             found=str(error).removeprefix(_QUERY).partition(" query: ")[0].strip()[:200],
             action="a run with --reset-cache starts it anew, if it is damaged; that costs only the "
             "cache: everything is run once more, and what is served stays",
@@ -150,55 +150,43 @@ def read_latest_run(metadata: Path) -> Lineage | None:
 
 
 def _latest_run(metadata: Path) -> Lineage | None:
-    store = _open(metadata)
+    config = mlmd.ConnectionConfig()
+    config.sqlite.filename_uri = str(metadata)
+    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
+    store = MetadataStore(config)
     runs = store.get_contexts_by_type(_RUN)
     if not runs:
         return None
     run = max(runs, key=lambda context: context.id)
-    found = _lineage(store, run.name, store.get_executions_by_context(run.id))
-    return dataclasses.replace(
-        found,
-        artifacts={
-            # The runner's are relative to the output directory.
-            id: dataclasses.replace(artifact, uri=str(metadata.parent / artifact.uri))
-            for id, artifact in found.artifacts.items()
-        },
-    )
-
-
-def _open(metadata: Path) -> MetadataStore:
-    config = mlmd.ConnectionConfig()
-    config.sqlite.filename_uri = str(metadata)
-    config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
-    return MetadataStore(config)
-
-
-def _lineage(store: MetadataStore, run: str, executions: Sequence[mlmd.Execution]) -> Lineage:
-    latest = {
-        _component(store, execution): execution
-        for execution in sorted(executions, key=lambda execution: execution.id)
-    }
-    found = [
-        _execution(store, name, execution, _worked(store, execution))
-        for name, execution in latest.items()
-    ]
+    # Of a component that was tried again, the latest; in the order they ran in.
+    latest: dict[str, mlmd.Execution] = {}
+    for execution in sorted(store.get_executions_by_context(run.id), key=lambda found: found.id):
+        component = _component(store, execution)
+        latest.pop(component, None)
+        latest[component] = execution
+    executions = tuple(_execution(store, name, found) for name, found in latest.items())
     ids = {
         artifact
-        for execution in found
+        for execution in executions
         for keyed in (execution.inputs, execution.outputs)
         for artifacts in keyed.values()
         for artifact in artifacts
     }
     artifacts = store.get_artifacts_by_id(sorted(ids)) if ids else []
     return Lineage(
-        run,
-        tuple(sorted(found, key=lambda execution: _place(latest[execution.component]))),
-        {artifact.id: _artifact(artifact) for artifact in artifacts},
+        run.name,
+        executions,
+        {
+            # The runner's are relative to the output directory.
+            found.id: Artifact(
+                found.id,
+                found.type,
+                str(metadata.parent / found.uri),
+                {**_values(found.properties), **_values(found.custom_properties)},
+            )
+            for found in artifacts
+        },
     )
-
-
-def _place(execution: mlmd.Execution) -> int:
-    return int(execution.id)
 
 
 def _component(store: MetadataStore, execution: mlmd.Execution) -> str:
@@ -208,8 +196,8 @@ def _component(store: MetadataStore, execution: mlmd.Execution) -> str:
     return str(execution.type).rpartition(".")[2]
 
 
-def _worked(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
-    """Returns the execution that made what a cached one gave out."""
+def _original(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
+    """Returns the execution that made the outputs of a cached one."""
     if execution.last_known_state != mlmd.Execution.CACHED:
         return execution
     outputs = [
@@ -227,12 +215,11 @@ def _worked(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
         for maker in store.get_executions_by_id(sorted(makers))
         if maker.last_known_state == mlmd.Execution.COMPLETE
     ]
-    return min(complete, key=_place, default=execution)
+    return min(complete, key=lambda found: int(found.id), default=execution)
 
 
-def _execution(
-    store: MetadataStore, component: str, asked: mlmd.Execution, execution: mlmd.Execution
-) -> Execution:
+def _execution(store: MetadataStore, component: str, own: mlmd.Execution) -> Execution:
+    execution = _original(store, own)
     events = store.get_events_by_execution_ids([execution.id])
     started = execution.create_time_since_epoch / 1000
     settings = _values(execution.custom_properties)
@@ -245,7 +232,7 @@ def _execution(
         inputs=_by_key(event for event in events if event.type == mlmd.Event.INPUT),
         outputs=_by_key(event for event in events if event.type == mlmd.Event.OUTPUT),
         source_digest=str(settings.pop("source_digest", "")),
-        cached=asked.last_known_state == mlmd.Execution.CACHED,
+        cached=own.last_known_state == mlmd.Execution.CACHED,
         settings=settings,
     )
 
@@ -256,11 +243,6 @@ def _by_key(events: Iterable[mlmd.Event]) -> dict[str, tuple[int, ...]]:
         key = event.path.steps[0].key if event.path.steps else ""
         found[key] = (*found.get(key, ()), event.artifact_id)
     return found
-
-
-def _artifact(artifact: mlmd.Artifact) -> Artifact:
-    properties = {**_values(artifact.properties), **_values(artifact.custom_properties)}
-    return Artifact(artifact.id, artifact.type, artifact.uri, properties)
 
 
 def _values(properties: Mapping[str, mlmd.Value]) -> dict[str, str | int | float]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -185,3 +186,11 @@ def test_what_is_missing_is_named():
     found = section.build(Context(Sources()))
     assert not charts(found)
     assert notes(found).count("did not get as far as training") == 2
+
+
+def test_parts_that_were_not_fitted_are_named(context):
+    assert context.model.left_out == ()
+    other = Context(Sources())
+    other.model = SimpleNamespace(left_out=("ease",))
+    [heading, note, *_] = section._training(other)
+    assert "Not fitted, as the catalogue is too large: ease." in note.text

@@ -6,10 +6,10 @@ import re
 import shutil
 
 import pytest
-import tensorflow as tf
 
-from components.report.build import write_report
-from components.report.sources import find_sources, splits
+from components.report.build import _SECTIONS
+from components.report.context import Context
+from components.report.page import Note, Page, render
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 
@@ -107,7 +107,7 @@ DESKTOP = {"viewport": {"width": 1280, "height": 900}}
         pytest.param(DESKTOP, id="desktop", marks=pytest.mark.exhaustive),
     ],
 )
-def test_every_section_is_there_with_its_figures_drawn_and_described(opening, path, screen):
+def test_every_section_is_there_with_its_charts_drawn_and_described(opening, path, screen):
     page = opening(path, **screen)
     assert draw_all(page) >= 20
     width = screen["viewport"]["width"]
@@ -192,7 +192,7 @@ def brightness(page, css, element="body"):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_and_figures_follow_light_and_dark(opening, path, scheme):
+def test_page_and_charts_follow_light_and_dark(opening, path, scheme):
     page = opening(path, color_scheme=scheme)
     label = "#evaluation figure svg text"
     page.locator("#evaluation figure").first.scroll_into_view_if_needed()
@@ -228,7 +228,7 @@ def test_everything_that_can_be_used_is_reached_by_keyboard(opening, path):
     assert page.locator("#top-k table").is_visible()
 
 
-def test_figures_have_their_numbers_below_without_scripts(browser, path):
+def test_charts_have_their_numbers_below_without_scripts(browser, path):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(path.as_uri())
@@ -241,31 +241,18 @@ def test_figures_have_their_numbers_below_without_scripts(browser, path):
 # --- what comes from data is text
 
 
-def planted_movies(folder, target):
-    """Copies the catalogue, each movie with a title that is markup."""
-    shutil.copytree(folder, target)
-    for split in splits(target).values():
-        for shard in split.glob("*.gz"):
-            records = []
-            for record in tf.data.TFRecordDataset([str(shard)], "GZIP").as_numpy_iterator():
-                example = tf.train.Example.FromString(record)
-                title = example.features.feature["movie_title"].bytes_list
-                title.value[:] = [PLANTED.encode() + b" " + value for value in title.value]
-                records.append(example.SerializeToString())
-            with tf.io.TFRecordWriter(str(shard), "GZIP") as writer:
-                for record in records:
-                    writer.write(record)
-    return target
-
-
-def test_markup_in_a_title_stays_text(opening, run_output, tmp_path):
-    sources = find_sources(run_output)
-    movies = planted_movies(sources.movies, tmp_path / "movies")
-    planted = dataclasses.replace(
-        sources, movies=movies, dataset={"name": PLANTED, "notice": PLANTED}, kind=PLANTED
+def test_markup_in_a_title_stays_text(opening, context, tmp_path):
+    dataset = {"name": PLANTED, "notice": PLANTED}
+    copy = Context(dataclasses.replace(context.sources, dataset=dataset, kind=PLANTED))
+    titles = PLANTED + " " + context.catalogue["title"]
+    copy.__dict__.update(
+        model=context.model,
+        ratings=context.ratings,
+        catalogue=context.catalogue.assign(title=titles),
     )
-    report = write_report(planted, tmp_path / "index.html")
-    assert report.broken == ()
+    sections = [build(copy) for _, name, build in _SECTIONS if name != "Statistics"]
+    html = render(Page("Report", PLANTED, Note(PLANTED), tuple(sections)))
+    (tmp_path / "index.html").write_text(html, encoding="utf-8")
     page = opening(tmp_path / "index.html")
     # All whose marks, axes or hints show titles.
     assert draw_all(page, "best-movies", "worst-movies", "movies-relation", "most-recommended") == 4

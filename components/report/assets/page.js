@@ -38,7 +38,8 @@
       spec.data = { values: data.maps[spec.data.map], format: spec.data.format };
     }
     // On a phone a legend in one row would be cut off.
-    const legend = element.clientWidth < 500 ? { columns: 2 } : {};
+    const width = element.clientWidth;
+    const legend = width < 500 ? { columns: 2, labelLimit: width / 2 - 70 } : {};
     const config = { ...theme, legend: { ...theme.legend, ...legend } };
     try {
       const options = {

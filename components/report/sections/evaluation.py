@@ -7,6 +7,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -114,8 +115,8 @@ _SCENARIOS: Mapping[str, tuple[str, str]] = {
     IN_SESSION.name: (
         "In session",
         "The user has just rated other movies: the model has the training ratings before the "
-        "test rating, with their times. On a random split most test ratings have training "
-        "ratings of the same minute, so these metrics are higher than in use.",
+        "test rating, with their times. On a random split it was also fitted to ratings of the "
+        "same minute, so that there these metrics say little about use.",
     ),
 }
 _MEANINGS: tuple[tuple[str, str], ...] = (
@@ -418,19 +419,18 @@ def _comparison(context: Context) -> Iterator[Block]:
         yield _result_table(number, table)
 
 
-def _result_table(number: int, table: Mapping[str, object]) -> Table:
-    columns, rows = table["columns"], table["rows"]
-    assert isinstance(columns, list)
-    assert isinstance(rows, list)
-    titles = [str(column) for column in columns]
+def _result_table(number: int, table: Mapping[str, Any]) -> Table:
+    titles = [str(column) for column in table["columns"]]
     parts = (table.get("title"), table.get("protocol"))
     return Table(
         f"results-{number}",
         ": ".join(str(part) for part in parts if part),
-        [dict(zip(titles, map(_cell, row), strict=True)) for row in rows],
+        [
+            {
+                title: value if isinstance(value, int | float | None) else str(value)
+                for title, value in zip(titles, row, strict=True)
+            }
+            for row in table["rows"]
+        ],
         dict.fromkeys(titles, ".4f"),
     )
-
-
-def _cell(value: object) -> str | int | float | None:
-    return value if isinstance(value, int | float) or value is None else str(value)

@@ -84,6 +84,13 @@ def _training(context: Context) -> Iterator[Block]:
         "Losses on the ratings that the model is fitted to, training and validation together; "
         "the Evaluation section has the metrics on the test split.",
     )
+    left_out = context.model.left_out if context.model else ()
+    if left_out:
+        yield Note(
+            f"Not fitted, as the catalogue is too large: {', '.join(left_out)}. Lists at the next "
+            "visit are made without it.",
+            "warn",
+        )
     if not context.history:
         yield Note("No learning curves: the run did not get as far as training.", "warn")
     for name, values in context.history.items():
@@ -219,8 +226,8 @@ def _map(model: EvaluatedModel, movies: pd.DataFrame, genres: pd.Series) -> Bloc
     return Chart(
         "embedding",
         f"The {len(rows):,} most rated movies; near each other where the same users like them",
-        f"{_farthest_genres(places, one_genre)} The two directions hold {percent(sum(shares))} of "
-        "the variance between movies. Hover for titles, click a genre to see it alone.",
+        f"The two directions hold {percent(sum(shares))} of the variance between movies. Hover for "
+        "titles, click a genre to see it alone.",
         charts.points(points, first, second, series="Genre", height=520),
         wide=True,
     )
@@ -254,26 +261,6 @@ def _genre_of_each(listed: Sequence[Sequence[str]]) -> list[str]:
         min((g for g in genres if g in frequent), key=lambda genre: times[genre], default=_OTHER)
         for genres in listed
     ]
-
-
-def _farthest_genres(places: FloatArray, genres: Sequence[str]) -> str:
-    """Returns which two genres' centres are farthest from each other, in a sentence."""
-    of = np.array(genres)
-    centres = {
-        name: places[of == name].mean(axis=0)
-        for name, count in Counter(genres).items()
-        if name != _OTHER and count >= 5
-    }
-    pairs = [
-        (float(np.linalg.norm(centres[a] - centres[b])), a, b)
-        for a in sorted(centres)
-        for b in sorted(centres)
-        if a < b
-    ]
-    if not pairs:
-        return "There are too few movies to tell genres apart."
-    _, one, other = max(pairs)
-    return f"Of the genres, {one} and {other} are farthest apart."
 
 
 # --- recommendations for examples

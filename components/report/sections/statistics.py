@@ -24,6 +24,8 @@ _TIMES = (raw.Kind.TIME, raw.Kind.DATE)
 """Kinds of features that are seconds since 1970."""
 _MILLISECONDS = 1000
 _LARGE = 10_000
+_SHOWN = 0.0005
+"""Share from which on it is not 0.0 %."""
 _ANOMALIES_FILE = "SchemaDiff.pb"  # of TFX 1.15's ExampleValidator
 # TFDV's quantiles histogram holds as many values per bucket: ten buckets, so deciles.
 _DECILES = 10
@@ -231,7 +233,7 @@ def _top_values(name: str, held: Mapping[str, Feature]) -> Chart | None:
         f"feature-{name}",
         f"{name}: its most frequent values",
         f"“{_cut(values[0])}” comes first with {percent(share, 1)} of rows; different values: "
-        f"{unique}." + (f" Unknown in {percent(unknown, 1)} of rows." if unknown else ""),
+        f"{unique}." + (f" Unknown in {percent(unknown, 1)} of rows." if unknown >= _SHOWN else ""),
         charts.bars(rows, "Value", list(held), title="share of rows", formats=formats),
         rows,
         formats,
