@@ -248,6 +248,7 @@ def test_markup_in_a_title_stays_text(opening, context, tmp_path):
     copy.__dict__.update(
         model=context.model,
         ratings=context.ratings,
+        predictions=None,
         catalogue=context.catalogue.assign(title=titles),
     )
     sections = [build(copy) for _, name, build in _SECTIONS if name != "Statistics"]
