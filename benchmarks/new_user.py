@@ -128,7 +128,7 @@ def scores_of(
     answers[CLOSED_FORM] = prior + _CLOSED_FORM_WEIGHT * tf.add_n(
         [blend.standardised(found[name]) for name in closed_form]
     )
-    config = models.autoencoder.autoencoder_config
+    config = models.autoencoder.config
     answers[OURS] = blend.Blend(config, fitted.ratings_per_movie)(found, length)
     return {name: value.numpy().astype(np.float64) for name, value in answers.items()}
 

@@ -109,7 +109,7 @@ class MovieRecommender(tfrs.Model):
             history = tf.where(truncated[:, tf.newaxis], shorter, history)
         history_length = events_before(inputs["place"], inputs["ties"], hidden)
         recency = self.query_tower.recency_of_batch(
-            movie_id, segments, inputs["timestamp"], hidden, history_length
+            movie_id, segments, inputs["timestamp"], inputs["ties"], hidden, history_length
         )
         return self.query_tower(inputs, history, recency, training=training)
 

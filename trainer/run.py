@@ -78,7 +78,7 @@ def train(
     return Trained(
         network.parts.serving_model(data, known),
         network.evaluation,
-        {**network.losses, "autoencoder_loss": standalone.long_term.autoencoder_losses},
+        {**network.losses, "autoencoder_loss": standalone.long_term.autoencoder.losses},
         {
             **describe.catalogue_and_users(known),
             describe.NEXT_VISIT_FILE: describe.next_visit(standalone.long_term),

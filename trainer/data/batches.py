@@ -52,8 +52,8 @@ def batch_tensors(
 ) -> dict[str, npt.NDArray[Any]]:
     """Gathers one batch: the ratings at `positions` with the features of user and context.
 
-    `place` is how many ratings of the user are before each in order of time, `ties` how many
-    of those are of the very same second.
+    `place` is how many ratings of the user are before each in event order, `ties` how many of
+    those are not known to be earlier (`Interactions.ties`).
     """
     user_row = interactions.user_row[positions]
     features = {name: values[user_row] for name, values in users.features.items()}

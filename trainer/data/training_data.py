@@ -90,11 +90,14 @@ class Interactions:
 
     @functools.cached_property
     def ties(self) -> IntArray:
-        """`[ratings]` how many ratings just before each are of the same user and second."""
+        """`[ratings]` how many ratings just before each are not known to be earlier.
+
+        They are of the same user, second and position.
+        """
         rows = np.arange(len(self))
-        same = np.diff(self.user_row, prepend=-1) | np.diff(self.timestamp, prepend=-1)
-        first_of_second = np.maximum.accumulate(np.where(same != 0, rows, 0))
-        return rows - first_of_second
+        keys = np.stack([self.user_row, self.timestamp, self.position])
+        differs = (np.diff(keys, prepend=-1) != 0).any(axis=0)
+        return rows - np.maximum.accumulate(np.where(differs, rows, 0))
 
 
 def mean_ratings(interactions: Interactions) -> npt.NDArray[np.float64]:

@@ -66,24 +66,25 @@ class HistoryRetrieval(tf.Module):
         super().__init__(name="retrieval")
         self._config: ModelConfig = query_tower.config
         autoencoder, ease = long_term.autoencoder, long_term.ease
-        self._long_term_config = autoencoder.autoencoder_config
+        network = autoencoder.network
+        self._long_term_config = autoencoder.config
         self._movies = len(catalogue.ids)
         self._query_tower = query_tower
-        self._autoencoder = autoencoder
-        self._width = autoencoder.ids.shape[1]
+        self._autoencoder = network
+        self._width = network.ids.shape[1]
         movie_ids = tf.constant(catalogue.features[out.ITEM_ID_INDEX], tf.int32)
         history = tf.gather(self._query_tower.history, movie_ids)
         # Columns are those of `user_state`: history length, autoencoder, tower.
-        parts = [tf.ones([self._movies, 1]), autoencoder.input_table, history]
+        parts = [tf.ones([self._movies, 1]), network.input_table, history]
         self._parts = [part.shape[1] for part in parts]
         self.candidates = saved_variable(
-            tf.concat([autoencoder.candidates(), autoencoder.bias[:, tf.newaxis]], axis=1),
+            tf.concat([network.candidates(), network.bias[:, tf.newaxis]], axis=1),
             "candidates",
         )
         self.towers = saved_variable(candidate_tower(), "towers")
         self.histories = saved_variable(tf.concat(parts, axis=1), "histories")
         self.rating_weights = saved_variable(
-            tf.pad(autoencoder.rating_weights, [[0, 0], [self._parts[0], self._parts[2]]]),
+            tf.pad(network.rating_weights, [[0, 0], [self._parts[0], self._parts[2]]]),
             "rating_weights",
         )
         self.recency = (

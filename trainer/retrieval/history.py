@@ -132,6 +132,7 @@ def recency_of_batch(
     movies: tf.Tensor,
     segments: tf.Tensor,
     timestamps: tf.Tensor,
+    ties: tf.Tensor,
     hidden: tf.Tensor,
     max_truncation: int,
     table: tf.Tensor,
@@ -139,7 +140,7 @@ def recency_of_batch(
     decay_seconds: tuple[float, ...],
     events: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Computes block and seconds (as in `Recency`) of rows sorted by (segment, time).
+    """Computes block and seconds (as in `Recency`) of rows sorted by segment and event order.
 
     Of the session that a row's latest visible events form (`schema.events`), only the `events`
     rows before its hidden ones can count, so the batch is cut into blocks as long as both
@@ -155,6 +156,7 @@ def recency_of_batch(
       movies: `[batch]` index in `table` of each row's movie.
       segments: `[batch]` ascending number of each row's user.
       timestamps: `[batch]` unix seconds, ascending within a segment.
+      ties: `[batch]` how many rows just before each are not known to be earlier.
       hidden: `[batch]` int32, how many rows just before each do not count.
       max_truncation: an upper bound of `hidden`.
       table: `[indices, dim]` recency embeddings.
@@ -170,7 +172,10 @@ def recency_of_batch(
     session = tf.pad(sessions_of(segments, timestamps), [[length, pad]], constant_values=-1)
     time = tf.pad(timestamps, [[length, pad]])
     vectors = tf.pad(tf.gather(table, movies), [[length, pad], [0, 0]])
-    skipped = tf.reshape(tf.pad(hidden, [[0, pad]]), [blocks, length, 1])
+    skipped, tied = (
+        tf.reshape(tf.pad(tf.cast(rows, tf.int32), [[0, pad]]), [blocks, length, 1])
+        for rows in (hidden, ties)
+    )
 
     def queries(values: tf.Tensor) -> tf.Tensor:
         return tf.reshape(values[length:], [blocks, length])
@@ -184,7 +189,7 @@ def recency_of_batch(
     same = queries(session)[:, :, tf.newaxis] == keys(session)[:, tf.newaxis, :]
     position = tf.range(length)[:, tf.newaxis] + length - tf.range(2 * length)[tf.newaxis, :]
     near = (position > skipped) & (position <= skipped + events)
-    seconds, earlier = tf.cast(difference, tf.float32), same & near & (difference > 0)
+    seconds, earlier = tf.cast(difference, tf.float32), same & near & (position > tied)
     # Hidden rows may leave a longer gap than a session has.
     goes_on = seconds_since(seconds, earlier) <= float(SESSION_GAP_SECONDS)
     earlier &= goes_on[:, :, tf.newaxis]
@@ -214,8 +219,8 @@ def events_before(place: tf.Tensor, ties: tf.Tensor, hidden: tf.Tensor) -> tf.Te
     """Returns `[batch]` how many known events of its user are strictly earlier than each row.
 
     Args:
-      place: `[batch]` how many ratings of the user are before the row, by time.
-      ties: `[batch]` how many of those are of the row's very second.
+      place: `[batch]` how many ratings of the user are before the row in event order.
+      ties: `[batch]` how many of those are not known to be earlier.
       hidden: `[batch]` how many of those are hidden.
     """
     return place - tf.maximum(ties, tf.cast(hidden, ties.dtype))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -14,7 +14,7 @@ from trainer.retrieval.blend import AUTOENCODER, EASE, IALS
 from trainer.retrieval.ease import Ease
 from trainer.retrieval.events import Events
 from trainer.retrieval.ials import Ials
-from trainer.retrieval.user_autoencoder import UserAutoencoder, fit_user_autoencoder
+from trainer.retrieval.user_autoencoder import UserAutoencoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,14 +23,12 @@ class LongTermModels:
 
     Attributes:
       autoencoder: the autoencoder.
-      autoencoder_losses: its losses, one per epoch.
       ease: EASE; None where the catalogue is too large.
       ials: iALS.
       cpu_seconds: what each took to fit, by name.
     """
 
     autoencoder: UserAutoencoder
-    autoencoder_losses: Sequence[float]
     ease: Ease | None
     ials: Ials
     cpu_seconds: Mapping[str, float]
@@ -45,8 +43,10 @@ class LongTermModels:
           users: scalar int64, how many there are.
           features: transformed features of the users, `[users]` each.
         """
+        autoencoder = self.autoencoder
+        query = autoencoder.user_state(events, autoencoder.profile(features))
         found = {
-            AUTOENCODER: self.autoencoder.scores(events, users, features),
+            AUTOENCODER: autoencoder.scores(query),
             IALS: self.ials.scores(self.ials.user_state(events, users)),
         }
         if self.ease is not None:
@@ -74,8 +74,8 @@ def fit_long_term(
             on_progress(f"autoencoder, epoch {epoch} of {epochs}: loss {loss:.3f}")
 
     started = time.process_time()
-    autoencoder = UserAutoencoder(data, config)
-    losses = fit_user_autoencoder(autoencoder, data, seed, on_epoch)
+    autoencoder = UserAutoencoder(config, seed, on_epoch)
+    autoencoder.fit(data)
     ease_started = time.process_time()
     ease = _fit_ease(config, data, on_progress)
     ials_started = time.process_time()
@@ -86,7 +86,7 @@ def fit_long_term(
         EASE: ials_started - ease_started,
         IALS: time.process_time() - ials_started,
     }
-    return LongTermModels(autoencoder, losses, ease, ials, seconds)
+    return LongTermModels(autoencoder, ease, ials, seconds)
 
 
 def _fit_ease(

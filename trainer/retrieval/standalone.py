@@ -1,7 +1,8 @@
 """The interface of a standalone model: fitted without the towers, it scores from events alone.
 
-EASE and iALS have it. The autoencoder and the Bayesian factorisation (`trainer.rating.rating_bpmf`)
-need the profile and the stars as well: their `user_state` takes those beside the events.
+EASE and iALS have it. `user_state` of the autoencoder and of the Bayesian factorisation
+(`trainer.rating.rating_bpmf`) takes the embedded profile in place of the number of users, and the
+latter takes events with their ratings.
 """
 
 from __future__ import annotations

@@ -240,15 +240,17 @@ class QueryTower(tf.Module):
         movies: tf.Tensor,
         segments: tf.Tensor,
         timestamps: tf.Tensor,
+        ties: tf.Tensor,
         hidden: tf.Tensor,
         history_length: tf.Tensor,
     ) -> Recency | None:
         """Returns the latest known events before each row, if the model uses them.
 
         Args:
-          movies: as in `trainer.retrieval.history.recency_of_batch`, like the next three.
+          movies: as of `trainer.retrieval.history.recency_of_batch`, like the next four.
           segments: see there.
           timestamps: see there.
+          ties: see there.
           hidden: see there.
           history_length: `[batch]` how many events are known of before each row.
         """
@@ -258,6 +260,7 @@ class QueryTower(tf.Module):
             movies,
             segments,
             timestamps,
+            ties,
             hidden,
             self.config.max_truncation if self.config.truncated_share else 0,
             self.recency,

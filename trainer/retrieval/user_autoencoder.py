@@ -1,14 +1,8 @@
-"""Long-term retrieval: a denoising autoencoder over users.
+"""A denoising autoencoder over users: part of a history is hidden, all of it is predicted.
 
-Its scores and EASE's (`trainer.retrieval.ease`) are added. Both see a history as a set of
-movies, without order, so what they find holds long after the last rating:
-
-- a denoising autoencoder over users (Vincent et al. 2008; for recommendation Liang et al.
-  2018, with the multinomial likelihood used here): part of a history is hidden, the whole of
-  it has to be found again;
-- EASE (Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019), the best linear
-  item-to-item model, in closed form, where the catalogue is small enough for it, with the
-  penalty of EDLAE (Steck, Autoencoders that don't overfit towards the Identity, 2020).
+Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders, 2008; for
+recommendation Liang et al., Variational Autoencoders for Collaborative Filtering, 2018, with the
+multinomial likelihood used here. A history is a set of movies, without order or times.
 """
 
 from __future__ import annotations
@@ -35,8 +29,8 @@ from trainer.retrieval.two_towers import (
 )
 
 
-class UserAutoencoder(tfrs.Model):
-    """A denoising autoencoder from a user's history to all movies of it.
+class AutoencoderNetwork(tfrs.Model):
+    """The network that is trained, from a user's history to all movies of it.
 
     The query is tanh((Σ history + residual · rating weight) / √(n + 1) + profile + start); the
     candidate is the movie's embedding plus those of its features, and a bias that starts at the
@@ -55,7 +49,7 @@ class UserAutoencoder(tfrs.Model):
         super().__init__()
         movies, width = len(data.catalogue.ids), config.embedding_dim
         sizes = data.feature_sizes
-        self.autoencoder_config = config
+        self.network_config = config
         self._ratings = len(data.interactions)
         self.features = catalogue_tensors(data.catalogue)
         self.input_table = embedding_table("autoencoder_history", movies, width)
@@ -89,7 +83,7 @@ class UserAutoencoder(tfrs.Model):
           features: transformed features of the user, `[batch]` each.
           training: whether the profile is hidden from some.
         """
-        rate = self.autoencoder_config.profile_dropout if training else 0.0
+        rate = self.network_config.profile_dropout if training else 0.0
         return self.query_of(totals, length, tf.nn.dropout(self.profile(features), rate))
 
     def query_of(self, totals: tf.Tensor, length: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
@@ -101,23 +95,6 @@ class UserAutoencoder(tfrs.Model):
         """Returns `[movies, dim]` vectors of all movies, without the bias."""
         return self.ids + self.feature_sum(self.features)
 
-    def scores(
-        self, events: Events, users: tf.Tensor, features: Mapping[str, tf.Tensor]
-    ) -> tf.Tensor:
-        """Returns `[users, movies]` scores.
-
-        Args:
-          events: the histories.
-          users: scalar int64, how many there are.
-          features: transformed features of the users, `[users]` each.
-        """
-        ones = tf.ones_like(events.residuals)
-        totals = weighted_rows(events.pairs, ones, users, self.input_table)
-        totals += weighted_rows(events.pairs, events.residuals, users, self.rating_weights)
-        length = tf.math.unsorted_segment_sum(ones, events.pairs[:, 0], users)
-        query = self.query(totals, length, features)
-        return tf.matmul(query, self.candidates(), transpose_b=True) + self.bias
-
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns the multinomial loss per rating, with the penalty.
 
@@ -127,7 +104,7 @@ class UserAutoencoder(tfrs.Model):
           training: whether part of the histories is hidden.
         """
         seen, residuals = inputs["seen"], inputs["residuals"]
-        config = self.autoencoder_config
+        config = self.network_config
         kept = seen
         if training:
             share = tf.random.uniform([tf.shape(seen)[0], 1], 0.0, config.history_dropout)
@@ -146,65 +123,117 @@ class UserAutoencoder(tfrs.Model):
         return loss + penalty * tf.add_n([tf.nn.l2_loss(table) for table in tables])
 
 
-def fit_user_autoencoder(
-    model: UserAutoencoder,
-    data: TrainingData,
-    seed: int,
-    on_epoch: Callable[[int, int, float], None],
-) -> list[float]:
-    """Trains the autoencoder, one user per row of a batch.
+class UserAutoencoder(tf.Module):
+    """The autoencoder as a standalone model: the user state is the query vector.
 
     Args:
-      model: a new model.
-      data: the training data.
-      seed: seed of the shuffle.
+      config: width, regularisation and steps.
+      seed: seed of the order of the users; initial values follow TensorFlow's own seed.
       on_epoch: called after each epoch with its number, the number of epochs, and the loss.
 
-    Returns:
-      The loss of each epoch.
-
-    Raises:
-      ValueError: the loss is not a number.
+    Attributes:
+      network: the trained network.
+      losses: the loss of each epoch.
     """
-    interactions, users = data.interactions, data.users
-    config = model.autoencoder_config
-    number = len(users.ids)
-    steps = math.ceil(number / config.batch_users)
-    epochs = max(1, min(config.epochs, config.max_steps // steps))
-    schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * epochs)
-    model.compile(optimizer=tf.keras.optimizers.Adam(schedule))
-    movies = int(model.bias.shape[0])
+
+    def __init__(
+        self,
+        config: LongTermConfig,
+        seed: int,
+        on_epoch: Callable[[int, int, float], None] | None = None,
+    ) -> None:
+        super().__init__(name="user_autoencoder")
+        self.config, self._seed, self._on_epoch = config, seed, on_epoch
+
+    def fit(self, data: TrainingData) -> None:
+        """Trains the network, one user per row of a batch.
+
+        Raises:
+          ValueError: the loss is not a number.
+        """
+        config, on_epoch = self.config, self._on_epoch
+        self.network = AutoencoderNetwork(data, config)
+        steps = math.ceil(len(data.users.ids) / config.batch_users)
+        epochs = max(1, min(config.epochs, config.max_steps // steps))
+        schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * epochs)
+        self.network.compile(optimizer=tf.keras.optimizers.Adam(schedule))
+        callbacks = [tf.keras.callbacks.TerminateOnNaN()]
+        if on_epoch:
+            callbacks.append(
+                tf.keras.callbacks.LambdaCallback(
+                    on_epoch_end=lambda epoch, logs: on_epoch(
+                        epoch + 1, epochs, logs["autoencoder_loss"]
+                    )
+                )
+            )
+        history = self.network.fit(
+            _batches(data, config.batch_users, self._seed),
+            epochs=epochs,
+            steps_per_epoch=steps,
+            verbose=0,
+            callbacks=callbacks,
+        )
+        self.losses: list[float] = history.history["autoencoder_loss"]
+        if not np.isfinite(self.losses).all():
+            raise ValueError(
+                f"expected finite losses, received {self.losses}: lower the learning rate of the "
+                f"autoencoder ({config.learning_rate})"
+            )
+
+    def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `[users, dim]`: embeddings of the users' transformed features `[users]`."""
+        return self.network.profile(features)
+
+    def user_state(self, events: Events, profile: tf.Tensor) -> tf.Tensor:
+        """Returns `[users, dim]` query vectors.
+
+        Args:
+          events: the histories.
+          profile: `[users, dim]`, of `profile`.
+        """
+        network, users = self.network, tf.shape(profile, tf.int64)[0]
+        ones = tf.ones_like(events.residuals)
+        totals = weighted_rows(events.pairs, ones, users, network.input_table)
+        totals += weighted_rows(events.pairs, events.residuals, users, network.rating_weights)
+        length = tf.math.unsorted_segment_sum(ones, events.pairs[:, 0], users)
+        return network.query_of(totals, length, profile)
+
+    def scores(self, user_state: tf.Tensor) -> tf.Tensor:
+        """Returns `[users, movies]` scores."""
+        network = self.network
+        return tf.matmul(user_state, network.candidates(), transpose_b=True) + network.bias
+
+    def export(self) -> Mapping[str, tf.Variable]:
+        """Returns the tables that are served, by name."""
+        network = self.network
+        return {
+            "autoencoder_history": network.input_table,
+            "autoencoder_rating_weights": network.rating_weights,
+            "autoencoder_start": network.start,
+            "autoencoder_movie": network.ids,
+            "autoencoder_popularity": network.bias,
+            **network.profile.tables,
+            **network.feature_sum.tables,
+        }
+
+
+def _batches(data: TrainingData, size: int, seed: int) -> tf.data.Dataset:
+    """Returns batches of whole users without end, each epoch in another order."""
+    interactions, users, movies = data.interactions, data.users, len(data.catalogue.ids)
 
     def batches() -> Iterator[dict[str, npt.NDArray[Any]]]:
         rng = np.random.default_rng(seed)
         residuals = rating_residuals(interactions)
         while True:
-            order = rng.permutation(number)
-            for first in range(0, number, config.batch_users):
-                rows = order[first : first + config.batch_users]
+            order = rng.permutation(len(users.ids))
+            for first in range(0, len(order), size):
+                rows = order[first : first + size]
                 profile = {name: values[rows] for name, values in users.features.items()}
                 yield {**profile, **_dense(interactions, residuals, rows, movies)}
 
     signature = {name: tf.TensorSpec([None, movies], tf.float32) for name in ("seen", "residuals")}
     signature |= {name: tf.TensorSpec([None], tf.int64) for name in users.features}
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
-    callback = tf.keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, epochs, logs["autoencoder_loss"])
-    )
-    history = model.fit(
-        dataset,
-        epochs=epochs,
-        steps_per_epoch=steps,
-        verbose=0,
-        callbacks=[tf.keras.callbacks.TerminateOnNaN(), callback],
-    )
-    losses: list[float] = history.history["autoencoder_loss"]
-    if not np.isfinite(losses).all():
-        raise ValueError(
-            f"expected finite losses, received {losses}: lower the learning rate of the "
-            f"autoencoder ({config.learning_rate})"
-        )
-    return losses
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 
 def _dense(

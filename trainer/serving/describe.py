@@ -51,7 +51,7 @@ def next_visit(models: LongTermModels) -> dict[str, Any]:
       `lengths`: numbers of known events; `weights`: by part, the weight of its standardised scores
       at each length; `left_out`: parts that were not fitted, as EASE of a large catalogue.
     """
-    config = models.autoencoder.autoencoder_config
+    config = models.autoencoder.config
     weights = {
         "popularity": config.popularity_weights,
         AUTOENCODER: config.autoencoder_weights,

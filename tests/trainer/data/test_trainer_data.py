@@ -306,6 +306,15 @@ def test_ties_are_the_ratings_before_of_the_same_user_and_second(users):
     assert interactions.ties.tolist() == expected
 
 
+@examples(50)
+@given(lengths=st.lists(st.integers(1, 8), min_size=1, max_size=6), data=st.data())
+def test_ratings_of_one_second_are_no_ties_where_the_file_orders_them(lengths, data):
+    interactions = interactions_of(lengths)  # all of one second
+    position = data.draw(st.permutations(range(len(interactions))))
+    ordered = dataclasses.replace(interactions, position=np.array(position, np.int64))
+    assert not ordered.ties.any()
+
+
 @examples(200)
 @given(
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=15),

@@ -62,12 +62,22 @@ def columns(users, start=880_000_000):
     return np.array(movies), np.array(segments), np.array(times), np.float32(kept)
 
 
-def batch_recency(movies, segments, times, events, hidden=None, max_truncation=0):
+def ties_of(segments, times):
+    """How many rows before each are of the same user and second."""
+    return [
+        sum(segments[other] == segments[row] and times[other] == times[row] for other in range(row))
+        for row in range(len(times))
+    ]
+
+
+def batch_recency(movies, segments, times, events, hidden=None, max_truncation=0, ties=None):
     """(recency block, seconds since the latest event) of a batch."""
+    ties = ties_of(segments, times) if ties is None else ties
     answer = recency_of_batch(
         tf.constant(movies, tf.int64),
         tf.constant(segments, tf.int64),
         tf.constant(times, tf.int64),
+        tf.constant(ties, tf.int64),
         tf.zeros([len(movies)], tf.int32) if hidden is None else tf.constant(hidden, tf.int32),
         max_truncation,
         tf.constant(TABLE),
@@ -168,6 +178,26 @@ def test_recency_equals_its_formula_over_the_sessions_strictly_earlier_rows(user
         ]
         expected = slow_recency(session_of(window), TABLE, MIXTURE, DECAYS)
         np.testing.assert_allclose(found[row], expected, atol=rounding(len(movies)))
+
+
+@SLOW
+@given(users=USERS, events=EVENTS)
+def test_events_of_one_second_are_earlier_where_the_file_orders_them(users, events):
+    movies, segments, times, _ = columns(users)
+    ties = np.zeros(len(movies), int)
+    found, elapsed = batch_recency(movies, segments, times, events, ties=ties)
+    for row in range(len(movies)):
+        window = [
+            (int(times[row] - times[back]), movies[back])
+            for back in range(max(0, row - events), row)
+            if segments[back] == segments[row]
+        ]
+        # The latest first: of one second, those that come later in the file.
+        session = session_of(window[::-1])
+        expected = slow_recency(session, TABLE, MIXTURE, DECAYS)
+        np.testing.assert_allclose(found[row], expected, atol=rounding(len(movies)))
+        since_last = min((seconds for seconds, _ in session), default=NEVER)
+        np.testing.assert_allclose(elapsed[row], since_last, rtol=1e-6)
 
 
 @SLOW
@@ -326,10 +356,9 @@ def test_events_before_counts_strictly_earlier_ones_that_are_not_hidden(users, d
     _, segments, times, _ = columns(users)
     hidden = draw_hidden(data, segments, len(segments))
     place = [place for user in users for place in range(len(user))]
-    ties, expected = [], []
+    ties, expected = ties_of(segments, times), []
     for row, cut in enumerate(hidden):
         before = [other for other in range(row) if segments[other] == segments[row]]
-        ties.append(sum(times[other] == times[row] for other in before))
         expected.append(sum(other < row - cut and times[other] < times[row] for other in before))
     found = events_before(
         tf.constant(place, tf.int64), tf.constant(ties, tf.int64), tf.constant(hidden, tf.int32)

@@ -18,9 +18,8 @@ def data(monkeypatch):
     monkeypatch.setattr(
         long_term,
         "UserAutoencoder",
-        lambda data, config: types.SimpleNamespace(autoencoder_config=config),
+        lambda config, *others: types.SimpleNamespace(config=config, fit=model.fit),
     )
-    monkeypatch.setattr(long_term, "fit_user_autoencoder", lambda *args: [1.0])
     monkeypatch.setattr(long_term, "Ials", lambda config, seed: model)
     monkeypatch.setattr(long_term, "Ease", lambda config: model)
     return types.SimpleNamespace(catalogue=types.SimpleNamespace(ids=np.arange(5)))
