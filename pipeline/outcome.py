@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
 from tfx.types import Artifact, artifact_utils
+from tfx.utils import path_utils
 
 from components import names
 from components.evaluation.verdict import Verdict, read_verdict
@@ -22,7 +23,7 @@ from pipeline.summary import Summary, rows_of, scope_of, thresholds_as_json
 from pipeline.terminal import FAILED
 from schema.scenarios import NEXT_VISIT, metric_name
 from sources.cleaning_log import DEFAULT_MAX_LOSS, CleaningLog, LossLimits
-from trainer.config import HISTORY_FILE, TRIALS_FILE
+from trainer.config import HISTORY_FILE, LEFT_OUT_FILE, TRIALS_FILE
 from transform import outputs as out
 
 COMPARED, NO_BASELINE = "compared", "none of this kind"
@@ -59,6 +60,14 @@ def tuning(run: ComponentRun) -> dict[str, Any]:
     path = Path(artifact(run, "tuner_results").uri) / TRIALS_FILE
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return {"path": str(path.resolve()), **record}
+
+
+def left_out(run: ComponentRun) -> dict[str, str]:
+    """Returns which parts of the model the Trainer left out, and why."""
+    folder = Path(path_utils.serving_model_path(artifact(run, "model").uri))
+    path = folder / "assets.extra" / LEFT_OUT_FILE
+    # A model to compare with (`--model joint` and the like) has no such parts.
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _rows(run: ComponentRun) -> str:
@@ -205,6 +214,10 @@ def _record_tuning(summary: Summary, run: ComponentRun) -> None:
     summary.tuning = tuning(run)
 
 
+def _record_training(summary: Summary, run: ComponentRun) -> None:
+    summary.left_out = left_out(run)
+
+
 def _record_baseline(summary: Summary, run: ComponentRun) -> None:
     summary.baseline = baseline(run)
 
@@ -240,6 +253,7 @@ def _record_report(summary: Summary, run: ComponentRun) -> None:
 _RECORDERS: Mapping[str, Callable[[Summary, ComponentRun], None]] = {
     names.RATINGS_GEN: _record_ratings,
     names.TUNER: _record_tuning,
+    names.TRAINER: _record_training,
     names.LATEST_BLESSED_MODEL: _record_baseline,
     names.EVALUATOR: _record_verdict,
     names.PUSHER: _record_push,

@@ -69,6 +69,7 @@ class Summary:
       import_cpu_seconds: processor time of loading TensorFlow, Beam and TFX.
       components: name, state, wall_seconds, cpu_seconds and peak_memory_mb of each.
       tuning: the search of hyperparameters, every trial and the best; empty without a Tuner.
+      left_out: parts of the model that the data leaves out, such as EASE, and why.
       metrics: `<scenario>_<metric>` to value on the test split, with the ends of 95 % intervals as
         `..._low` and `..._high`; None if undefined.
       slices: feature, value and metrics of every slice of the test split.
@@ -101,6 +102,7 @@ class Summary:
     import_cpu_seconds: float | None = None
     components: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     tuning: dict[str, Any] = dataclasses.field(default_factory=dict)
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict)
     metrics: dict[str, float | None] = dataclasses.field(default_factory=dict)
     slices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     baseline: str = ""
@@ -175,6 +177,7 @@ def _lines(summary: Summary, paths: OutputPaths) -> list[tuple[str, Text | str]]
     lines: list[tuple[str, Text | str]] = [("data", _data(summary))]
     lines += _row_lines(summary)
     lines += _tuning_lines(summary)
+    lines += [("left out", f"{part}: {reason}") for part, reason in summary.left_out.items()]
     lines += _metric_lines(summary)
     lines.append(("verdict", _verdict(summary)))
     lines += [("", reason) for reason in summary.reasons]

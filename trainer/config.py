@@ -17,6 +17,9 @@ CONFIG_FILE = "config.json"
 TRIALS_FILE = "trials.json"
 """The Tuner's trials with their values and metrics, beside TFX's `tuner_results.json`."""
 
+LEFT_OUT_FILE = "left_out.json"
+"""Parts of the model that the data leaves out, and why, in `assets.extra` of the model."""
+
 SEARCHED: Mapping[str, str] = {
     "embedding_dim": "model",
     "query_dropout": "model",
@@ -106,8 +109,9 @@ class LongTermConfig:
       ease_rating_weight: how much more a movie of the history counts per star above the
         user's mean.
       ease_weight: weight of EASE's scores beside the autoencoder's in a session.
-      ease_limit: largest catalogue that EASE is fitted for. Its weights are one number for each
-        pair of movies: of 8,000 movies 256 MB in the model and 1.5 GB of memory for the fit.
+      ease_megabytes: largest size of EASE's weights in the model, one number for each pair of
+        movies: in 32 bits up to 8,660 movies, in 16 bits up to 12,247; of more EASE is left out.
+        Fitting takes 8 bytes for each pair and half as much again: 1.8 GB for 12,247 movies.
       ials_dim: width of iALS's vectors.
       ials_unobserved: weight of a pair without a rating in its objective, α₀.
       ials_penalty: its penalty, λ.
@@ -136,7 +140,7 @@ class LongTermConfig:
     ease_user_exponent: float = 0.25
     ease_rating_weight: float = 0.2
     ease_weight: float = 6.0
-    ease_limit: int = 8_000
+    ease_megabytes: float = 300.0
     ials_dim: int = 256
     ials_unobserved: float = 0.249
     ials_penalty: float = 0.059

@@ -15,7 +15,7 @@ from tfx.components.trainer import fn_args_utils
 from components import progress
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer import export, fit
-from trainer.config import CONFIG_FILE, HISTORY_FILE, TrainerConfig, TutorialConfig
+from trainer.config import CONFIG_FILE, HISTORY_FILE, LEFT_OUT_FILE, TrainerConfig, TutorialConfig
 from trainer.data import reading
 from trainer.data.training_data import TrainingData
 from trainer.evaluation.signature import Evaluation
@@ -82,6 +82,7 @@ def train(
         {
             **describe.catalogue_and_users(known),
             describe.NEXT_VISIT_FILE: describe.next_visit(standalone.long_term),
+            LEFT_OUT_FILE: describe.left_out(standalone.long_term, data),
             describe.CROSS_WEIGHTS_FILE: describe.cross_strengths(
                 network.model.rating_model, network.model.candidate_tower.features, data
             ),

@@ -25,7 +25,7 @@ IntArray = npt.NDArray[np.int64]
 # Files and variables of the exported model; `trainer.export` writes them.
 _ASSETS = "assets.extra"
 _CATALOGUE_FILE, _CROSS_FILE = "catalogue.json", "cross_weights.json"
-_NEXT_VISIT_FILE = "next_visit.json"
+_LEFT_OUT_FILE = "left_out.json"
 # Scores of all movies for so many ratings at once: 1,024 take 50 MB more and are 5 % faster.
 _ROWS_AT_ONCE = 256
 _RECORDS = 32_768
@@ -63,10 +63,10 @@ class EvaluatedModel:
         value = read_json(self._assets / _CROSS_FILE)
         return (tuple(value["blocks"]), np.array(value["norms"], np.float64)) if value else None
 
-    @functools.cached_property
-    def left_out(self) -> tuple[str, ...]:
-        """Parts of the next visit's list that were not fitted, such as EASE of many movies."""
-        return tuple(read_json(self._assets / _NEXT_VISIT_FILE).get("left_out", ()))
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Parts of the model that the data left out, and why."""
+        return read_json(self._assets / _LEFT_OUT_FILE)
 
     def movie_ids(self) -> list[int]:
         """Returns the movie id of each row of `similarity_vectors`."""

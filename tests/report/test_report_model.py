@@ -189,8 +189,7 @@ def test_what_is_missing_is_named():
 
 
 def test_parts_that_were_not_fitted_are_named(context):
-    assert context.model.left_out == ()
+    assert context.model.left_out == {}
     other = Context(Sources())
-    other.model = SimpleNamespace(left_out=("ease",))
-    [heading, note, *_] = section._training(other)
-    assert "Not fitted, as the catalogue is too large: ease." in note.text
+    other.model = SimpleNamespace(left_out={"EASE": "its weights take 392 MB"})
+    assert "The model is without EASE: its weights take 392 MB." in notes(section._training(other))

@@ -69,7 +69,14 @@ def changed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "read_users", with_favourite)
         world = fixtures.world_of(folder / "raw", None, folder, TABLE)
-        return world, fixtures.train(world, folder / "trained", patch, SHORT, table=TABLE)
+        return world, fixtures.train(
+            world,
+            folder / "trained",
+            patch,
+            SHORT,
+            table=TABLE,
+            exports=["export_evaluation"],
+        )
 
 
 @pytest.fixture(scope="module")

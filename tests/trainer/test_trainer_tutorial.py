@@ -14,19 +14,19 @@ pytestmark = pytest.mark.xdist_group("trainer")
 NOW = 4_000_000_000
 
 
-def trained_with(world, folder, monkeypatch, **weights):
+def trained_with(world, folder, monkeypatch, exports=(), **weights):
     config = dataclasses.replace(
         fixtures.SMALL,
         tutorial=TutorialConfig(batch_size=256, embedding_dim=8, **weights),
         train=dataclasses.replace(fixtures.SMALL.train, epochs=4),
     )
-    return fixtures.train(world, folder, monkeypatch, config=config)
+    return fixtures.train(world, folder, monkeypatch, config=config, exports=exports)
 
 
 @pytest.fixture(scope="module")
 def joint(world, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        return trained_with(world, tmp_path_factory.mktemp("joint"), patch)
+        return trained_with(world, tmp_path_factory.mktemp("joint"), patch, ["export_evaluation"])
 
 
 def test_both_tasks_are_learned(joint):
@@ -65,7 +65,7 @@ def test_a_task_without_weight_is_not_learned(world, tmp_path, monkeypatch, join
     assert (idle == "rmse") == (not np.any(network[-1]))
 
 
-def test_unknown_users_and_films_are_answered_and_nothing_explains(joint):
+def test_unknown_users_and_movies_are_answered_and_nothing_explains(joint):
     model = tf.saved_model.load(str(joint.path))
     movie = joint.catalogue.ids[0].decode()
     ranked = fixtures.rank(model, {"user_id": "nobody"}, movies=[[movie, "no-such-movie"]])

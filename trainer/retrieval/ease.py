@@ -7,7 +7,7 @@ Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019, with the penal
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,12 @@ import tensorflow as tf
 
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Floats, Interactions, TrainingData
-from trainer.lookups import saved_variable, weighted_rows
+from trainer.lookups import rows_of, saved_variable, weighted_rows
 from trainer.retrieval.events import Events, History
 from trainer.retrieval.standalone import StandaloneModel
+
+_ROWS_AT_ONCE = 1_024
+"""Movies whose products with all others are computed in one go."""
 
 
 class Ease(tf.Module):
@@ -27,25 +30,24 @@ class Ease(tf.Module):
 
     Args:
       config: penalties and weights.
+      dtype: of the weights as they are saved; sums over histories are in 32 bits with both.
     """
 
-    def __init__(self, config: LongTermConfig) -> None:
+    def __init__(self, config: LongTermConfig, dtype: type[np.floating[Any]] = np.float32) -> None:
         super().__init__(name="ease")
-        self._config = config
+        self._config, self._dtype = config, dtype
 
     def fit(self, data: TrainingData) -> None:
         """Solves for the weights, `[movies, movies]`."""
         config, movies = self._config, len(data.catalogue.ids)
-        self.weights = saved_variable(
-            ease_weights(
-                data.interactions,
-                movies,
-                config.ease_penalty,
-                config.ease_popularity_penalty,
-                config.ease_user_exponent,
-            ),
-            "ease",
+        weights = ease_weights(
+            data.interactions,
+            movies,
+            config.ease_penalty,
+            config.ease_popularity_penalty,
+            config.ease_user_exponent,
         )
+        self.weights = saved_variable(weights.astype(self._dtype), "ease")
 
     def event_weights(self, residuals: tf.Tensor) -> tf.Tensor:
         """Returns how much each event counts, given its rating residual in stars."""
@@ -54,9 +56,22 @@ class Ease(tf.Module):
 
     def user_state(self, events: Events, users: tf.Tensor) -> tf.Tensor:
         """Returns `[users, movies]` weighted sums of the weights' rows over histories."""
-        return weighted_rows(
-            events.pairs, self.event_weights(events.residuals), users, self.weights
-        )
+        weights = self.event_weights(events.residuals)
+        if self.weights.dtype == tf.float32:
+            return weighted_rows(events.pairs, weights, users, self.weights)
+        user, movie = tf.unstack(events.pairs, num=2, axis=1)
+
+        def of_user(number: tf.Tensor) -> tf.Tensor:
+            own = tf.where(user == number)[:, 0]
+            rows = rows_of(self.weights, tf.gather(movie, own))
+            return tf.linalg.matvec(
+                tf.cast(rows, tf.float32), tf.gather(weights, own), transpose_a=True
+            )
+
+        # User by user: 32 bits of the rows of all histories would not fit in memory.
+        signature = tf.TensorSpec(self.weights.shape[1:])
+        numbers = tf.range(users)
+        return tf.map_fn(of_user, numbers, parallel_iterations=1, fn_output_signature=signature)
 
     def scores(self, user_state: tf.Tensor) -> tf.Tensor:
         """Returns the user states: they are the scores."""
@@ -80,8 +95,9 @@ class Ease(tf.Module):
             tf.concat([tf.shape(movies), tf.shape(history.movies)[1:]], axis=0),
         )
         pairs = tf.stack([rows, tf.zeros_like(rows) + movies[:, :, tf.newaxis]], axis=-1)
-        means = tf.gather(tf.reduce_mean(table, axis=1), history.movies)
-        return weights[:, tf.newaxis] * tf.gather_nd(table, pairs), weights * means
+        means = tf.reduce_mean(tf.cast(tf.gather(table, history.movies), tf.float32), axis=2)
+        found = tf.cast(tf.gather_nd(table, pairs), tf.float32)
+        return weights[:, tf.newaxis] * found, weights * means
 
     def export(self) -> Mapping[str, tf.Variable]:
         """Returns the weights."""
@@ -90,6 +106,21 @@ class Ease(tf.Module):
 
 if TYPE_CHECKING:
     _: type[StandaloneModel] = Ease
+
+
+def ease_dtype(movies: int, megabytes: float) -> type[np.floating[Any]] | None:
+    """Returns in which precision the weights of so many movies fit; None if in neither.
+
+    Args:
+      movies: number of movies in the catalogue.
+      megabytes: how large the weights may be.
+    """
+    fitting = (
+        dtype
+        for dtype in (np.float32, np.float16)
+        if movies**2 * np.dtype(dtype).itemsize <= megabytes * 1e6
+    )
+    return next(fitting, None)
 
 
 def ease_weights(
@@ -121,7 +152,12 @@ def ease_weights(
         (np.ones(len(interactions)), interactions.movie_row, interactions.offsets),
         shape=(len(lengths), movies),
     )
-    gram = (seen.T @ scipy.sparse.diags(of_users) @ seen).toarray()
+    weighted, gram = (scipy.sparse.diags(of_users) @ seen).tocsr(), np.empty([movies, movies])
+    columns = seen.T.tocsr()
+    # Some rows at a time: the whole product as a sparse matrix would take more than the dense one.
+    for start in range(0, movies, _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        gram[rows] = (columns[rows] @ weighted).toarray()
     gram[np.diag_indices(movies)] += penalty + popularity_penalty * np.diag(gram)
     inverse = _inverse(gram)
     inverse /= -np.diag(inverse)

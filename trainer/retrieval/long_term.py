@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainer.config import LongTermConfig
 from trainer.data.training_data import TrainingData
 from trainer.retrieval.blend import AUTOENCODER, EASE, IALS
-from trainer.retrieval.ease import Ease
+from trainer.retrieval.ease import Ease, ease_dtype
 from trainer.retrieval.events import Events
 from trainer.retrieval.ials import Ials
 from trainer.retrieval.user_autoencoder import UserAutoencoder
@@ -23,14 +23,16 @@ class LongTermModels:
 
     Attributes:
       autoencoder: the autoencoder.
-      ease: EASE; None where the catalogue is too large.
+      ease: EASE; None where it is left out.
       ials: iALS.
+      left_out: why a model was not fitted, by its name.
       cpu_seconds: what each took to fit, by name.
     """
 
     autoencoder: UserAutoencoder
     ease: Ease | None
     ials: Ials
+    left_out: Mapping[str, str]
     cpu_seconds: Mapping[str, float]
 
     def scores(
@@ -77,7 +79,14 @@ def fit_long_term(
     autoencoder = UserAutoencoder(config, seed, on_epoch)
     autoencoder.fit(data)
     ease_started = time.process_time()
-    ease = _fit_ease(config, data, on_progress)
+    ease, left_out = _fit_ease(config, data), {}
+    if ease is None:
+        movies, limit = len(data.catalogue.ids), config.ease_megabytes
+        left_out[EASE] = (
+            f"its weights for {movies:,} movies take {2e-6 * movies**2:,.0f} MB, allowed are "
+            f"{limit:,.0f} (long_term.ease_megabytes)"
+        )
+        on_progress(f"EASE is left out: {left_out[EASE]}")
     ials_started = time.process_time()
     ials = Ials(config, seed)
     ials.fit(data)
@@ -86,19 +95,14 @@ def fit_long_term(
         EASE: ials_started - ease_started,
         IALS: time.process_time() - ials_started,
     }
-    return LongTermModels(autoencoder, ease, ials, seconds)
+    return LongTermModels(autoencoder, ease, ials, left_out, seconds)
 
 
-def _fit_ease(
-    config: LongTermConfig, data: TrainingData, on_progress: Callable[[str], None]
-) -> Ease | None:
-    movies = len(data.catalogue.ids)
-    if movies > config.ease_limit:
-        on_progress(
-            f"EASE is left out: {movies:,} movies, and it is fitted for up to "
-            f"{config.ease_limit:,} (long_term.ease_limit)"
-        )
+def _fit_ease(config: LongTermConfig, data: TrainingData) -> Ease | None:
+    """Fits EASE in the best precision that fits; returns None where none does."""
+    dtype = ease_dtype(len(data.catalogue.ids), config.ease_megabytes)
+    if dtype is None:
         return None
-    ease = Ease(config)
+    ease = Ease(config, dtype)
     ease.fit(data)
     return ease

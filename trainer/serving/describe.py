@@ -15,6 +15,7 @@ import tensorflow as tf
 from schema.export_contract import FEATURES_FILE
 from schema.features import Kind, Owner
 from trainer.data.training_data import TrainingData
+from trainer.rating.rating_bpmf import known_features
 from trainer.rating.rating_dcn import Part, RatingModel
 from trainer.retrieval.blend import AUTOENCODER, EASE, IALS
 from trainer.retrieval.long_term import LongTermModels
@@ -26,6 +27,8 @@ NEXT_VISIT_FILE = "next_visit.json"
 
 _SAMPLE = 10_000
 """Training ratings that strengths are measured on."""
+
+_TITLES = {AUTOENCODER: "the autoencoder", EASE: "EASE", IALS: "iALS"}
 
 _YEAR = re.compile(r"\((\d{4})\)\s*$")
 
@@ -49,7 +52,7 @@ def next_visit(models: LongTermModels) -> dict[str, Any]:
 
     Returns:
       `lengths`: numbers of known events; `weights`: by part, the weight of its standardised scores
-      at each length; `left_out`: parts that were not fitted, as EASE of a large catalogue.
+      at each length.
     """
     config = models.autoencoder.config
     weights = {
@@ -58,12 +61,21 @@ def next_visit(models: LongTermModels) -> dict[str, Any]:
         EASE: (1.0,) * len(config.blend_lengths),
         IALS: (config.ials_share,) * len(config.blend_lengths),
     }
-    left_out = [EASE] if models.ease is None else []
     return {
         "lengths": config.blend_lengths,
-        "weights": {name: values for name, values in weights.items() if name not in left_out},
-        "left_out": left_out,
+        "weights": {
+            name: values for name, values in weights.items() if name not in models.left_out
+        },
     }
+
+
+def left_out(models: LongTermModels, data: TrainingData) -> dict[str, str]:
+    """Returns which parts of the model this data leaves out, and why, by the name of the part."""
+    found = {_TITLES[name]: reason for name, reason in models.left_out.items()}
+    for owner, entities in ((Owner.USER, "users"), (Owner.MOVIE, "movies")):
+        if not known_features(data, owner):
+            found[f"side information of {entities} in predicted ratings"] = "the data has none"
+    return found
 
 
 def cross_strengths(

@@ -84,15 +84,10 @@ def _training(context: Context) -> Iterator[Block]:
         "Losses on the ratings that the model is fitted to, training and validation together; "
         "the Evaluation section has the metrics on the test split.",
     )
-    left_out = context.model.left_out if context.model else ()
-    if left_out:
-        yield Note(
-            f"Not fitted, as the catalogue is too large: {', '.join(left_out)}. Lists at the next "
-            "visit are made without it.",
-            "warn",
-        )
     if not context.history:
         yield Note("No learning curves: the run did not get as far as training.", "warn")
+    for part, reason in context.model.left_out.items() if context.model else ():
+        yield Note(f"The model is without {part}: {reason}.", "warn")
     for name, values in context.history.items():
         if name in _CURVES and any(values):
             title, unit = _CURVES[name]

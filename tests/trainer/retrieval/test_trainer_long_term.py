@@ -13,7 +13,8 @@ from trainer.serving import describe
 
 @pytest.fixture
 def data(monkeypatch):
-    """Five movies; the autoencoder and iALS cost nothing."""
+    """Five movies; models cost nothing, and EASE's precision is kept."""
+    fitted = []
     model = types.SimpleNamespace(fit=lambda data: None)
     monkeypatch.setattr(
         long_term,
@@ -21,17 +22,26 @@ def data(monkeypatch):
         lambda config, *others: types.SimpleNamespace(config=config, fit=model.fit),
     )
     monkeypatch.setattr(long_term, "Ials", lambda config, seed: model)
-    monkeypatch.setattr(long_term, "Ease", lambda config: model)
-    return types.SimpleNamespace(catalogue=types.SimpleNamespace(ids=np.arange(5)))
+    monkeypatch.setattr(long_term, "Ease", lambda config, dtype: fitted.append(dtype) or model)
+    features = types.SimpleNamespace(of_kinds=lambda owner, kinds: ())
+    catalogue = types.SimpleNamespace(ids=np.arange(5))
+    return types.SimpleNamespace(catalogue=catalogue, outputs=features, fitted=fitted)
 
 
-@pytest.mark.parametrize(("limit", "is_fitted"), [(4, False), (5, True)])
-def test_ease_of_a_large_catalogue_is_left_out_and_said_to_be(data, limit, is_fitted):
-    lines = []
-    models = long_term.fit_long_term(LongTermConfig(ease_limit=limit), data, 1, lines.append)
-    assert (models.ease is not None) == is_fitted
-    assert any("EASE is left out: 5 movies" in line for line in lines) != is_fitted
-    described = describe.next_visit(models)
-    assert described["left_out"] == ([] if is_fitted else [EASE])
-    assert (EASE in described["weights"]) == is_fitted
+@pytest.mark.parametrize(
+    ("bytes_allowed", "expected"),
+    [(100, [np.float32]), (99, [np.float16]), (50, [np.float16]), (49, [])],
+)
+def test_ease_takes_the_best_precision_that_fits_or_is_left_out(data, bytes_allowed, expected):
+    lines, config = [], LongTermConfig(ease_megabytes=bytes_allowed * 1e-6)
+    models = long_term.fit_long_term(config, data, 1, lines.append)
+    assert data.fitted == expected
+    assert (models.ease is None) == (not expected)
+    assert any("EASE is left out: its weights for 5 movies" in line for line in lines) == (
+        not expected
+    )
+    described, left_out = describe.next_visit(models), describe.left_out(models, data)
+    assert ("EASE" in left_out) == (not expected)
+    assert (EASE in described["weights"]) == bool(expected)
     assert all(len(values) == len(described["lengths"]) for values in described["weights"].values())
+    assert left_out["side information of movies in predicted ratings"] == "the data has none"

@@ -1,7 +1,10 @@
 """Predicted ratings of users who are their events: those of the histories and of the request."""
 
 import numpy as np
+import pytest
 import trainer_fixtures as fixtures
+
+pytestmark = pytest.mark.xdist_group("trainer")
 
 NOW = 1_800_000_000
 STRANGER = {"user_id": "nobody", "user_gender": "F", "raw_user_age": 31.0}

@@ -1,10 +1,15 @@
-"""Taste: EASE against the regressions it stands for, and the stars that go into it."""
+"""EASE against the regressions it stands for, and the rating residuals that enter it."""
+
+import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from trainer.config import LongTermConfig
 from trainer.data.training_data import Interactions, rating_residuals
-from trainer.retrieval.ease import ease_weights
+from trainer.retrieval.ease import Ease, ease_weights
+from trainer.retrieval.events import Events
 
 USERS, MOVIES = 14, 6
 
@@ -57,3 +62,24 @@ def test_rating_residuals_are_stars_above_the_users_own_mean(seen):
     found = rating_residuals(interactions_of(seen, stars))
     means = stars.sum(axis=1) / seen.sum(axis=1)
     np.testing.assert_allclose(found, (stars - means[:, np.newaxis])[seen > 0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-6), (np.float16, 2e-4)])
+def test_scores_are_weighted_sums_of_rows_in_either_precision(seen, dtype, tolerance):
+    interactions = interactions_of(seen)
+    ease = Ease(LongTermConfig(), dtype)
+    ease.fit(
+        types.SimpleNamespace(
+            interactions=interactions, catalogue=types.SimpleNamespace(ids=np.arange(MOVIES))
+        )
+    )
+    assert ease.weights.dtype == dtype
+    pairs = np.stack([interactions.user_row, interactions.movie_row], axis=1)
+    residuals = np.random.default_rng(5).normal(size=len(pairs)).astype(np.float32)
+    users = tf.constant(USERS + 1, tf.int64)  # the last one has no events
+    found = ease.scores(ease.user_state(Events(tf.constant(pairs), tf.constant(residuals)), users))
+    marks = np.zeros([USERS + 1, MOVIES])
+    marks[tuple(pairs.T)] = 6.0 * (1.0 + 0.2 * residuals)
+    exact = ease_weights(interactions, MOVIES, 300.0, 2.0, 0.25)
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, marks @ exact, atol=tolerance)
