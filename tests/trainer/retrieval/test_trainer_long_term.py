@@ -30,7 +30,7 @@ def data(monkeypatch):
 
 @pytest.mark.parametrize(
     ("bytes_allowed", "expected"),
-    [(100, [np.float32]), (99, [np.float16]), (50, [np.float16]), (49, [])],
+    [(101, [np.float32]), (99, [np.float16]), (51, [np.float16]), (49, [])],
 )
 def test_ease_takes_the_best_precision_that_fits_or_is_left_out(data, bytes_allowed, expected):
     lines, config = [], LongTermConfig(ease_megabytes=bytes_allowed * 1e-6)
