@@ -1,6 +1,7 @@
 """The model's section: its numbers are those of the artifacts, its pictures those of the model."""
 
 import json
+import types
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,6 +64,13 @@ def test_learning_curves_are_the_trainers_history(context, found):
         curve = drawn(found, f"learning-{name}")
         assert [row[unit] for row in curve] == history[name]
         assert [row["Epoch"] for row in curve] == list(range(1, len(history[name]) + 1))
+
+
+def test_parts_that_were_left_out_are_named():
+    model = types.SimpleNamespace(left_out={"EASE": "its weights take 392 MB"})
+    context = types.SimpleNamespace(history={"rmse": [0.0]}, model=model)
+    texts = [each.text for each in section._training(context)]
+    assert "The model is without EASE: its weights take 392 MB." in texts
 
 
 def test_cross_weights_are_those_that_were_exported(context, found):
