@@ -66,6 +66,7 @@ NOT_RUN = {
     "benchmarks.compare": Why.LONG,
     "benchmarks.cross_weights": Why.LONG,
     "benchmarks.new_user": Why.LONG,
+    "benchmarks.refit": Why.LONG,
     "benchmarks.next_visit": Why.LONG,
     "benchmarks.pipeline_cost": Why.LONG,
     "benchmarks.report_cost": Why.LONG,
