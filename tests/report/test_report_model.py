@@ -1,7 +1,6 @@
 """The model's section: its numbers are those of the artifacts, its pictures those of the model."""
 
 import json
-import types
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,13 +63,6 @@ def test_learning_curves_are_the_trainers_history(context, found):
         curve = drawn(found, f"learning-{name}")
         assert [row[unit] for row in curve] == history[name]
         assert [row["Epoch"] for row in curve] == list(range(1, len(history[name]) + 1))
-
-
-def test_parts_that_were_left_out_are_named():
-    model = types.SimpleNamespace(left_out={"EASE": "its weights take 392 MB"})
-    context = types.SimpleNamespace(history={"rmse": [0.0]}, model=model)
-    texts = [each.text for each in section._training(context)]
-    assert "The model is without EASE: its weights take 392 MB." in texts
 
 
 def test_cross_weights_are_those_that_were_exported(context, found):
@@ -200,4 +192,5 @@ def test_parts_that_were_not_fitted_are_named(context):
     assert context.model.left_out == {}
     other = Context(Sources())
     other.model = SimpleNamespace(left_out={"EASE": "its weights take 392 MB"})
-    assert "The model is without EASE: its weights take 392 MB." in notes(section._training(other))
+    texts = [each.text for each in section._training(other)]
+    assert "The model is without EASE: its weights take 392 MB." in texts
