@@ -133,7 +133,7 @@ def features_of(lineage: Lineage | None) -> FeatureTable:
         if execution.component == names.RATINGS_GEN:
             # The JSON form of a proto that holds a struct: see `ExampleGenOptions.to_proto`.
             options = json.loads(str(execution.settings.get("custom_config", "{}")))
-            text = options.get("customConfig", {}).get("value", {}).get(FEATURES_KEY)
+            text = options.get("custom_config", {}).get("value", {}).get(FEATURES_KEY)
             return FeatureTable.from_json(text) if text else MOVIELENS
     return MOVIELENS
 

@@ -6,9 +6,9 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from google.protobuf import json_format
 from tfx import types
 from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
 
 from components.example_gen.options import ExampleGenOptions
 from components.report import build, executor, sources
@@ -117,7 +117,8 @@ def test_a_look_into_the_store_finds_the_feature_table_that_the_ratings_were_rea
 
 def options_with(table):
     options = ExampleGenOptions(None, "random", 1, "keep", "", features=table)
-    return json_format.MessageToJson(options.to_proto())
+    # The form in which TFX stores it.
+    return proto_utils.proto_to_json(options.to_proto())
 
 
 def test_section_that_fails_says_so_and_leaves_the_others(tmp_path, monkeypatch):
