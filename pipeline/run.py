@@ -226,10 +226,9 @@ def _report_page(
 
 def _introduce(data: source.DataSource, terminal: Terminal) -> None:
     adapter = open_adapter(data.format, data.data_dir)
-    terminal.print(f"Data: {data.name} ({data.source}), {data.data_dir}")
     spec = adapter.spec
-    if data.name == CUSTOM:
-        terminal.print(f"Format: {spec.title}, ratings {spec.features.scale.describe()}")
+    form = "" if data.name != CUSTOM else f", in the format of {spec.title}"
+    terminal.print(f"Data: {data.name} ({data.source}), {data.data_dir}{form}")
     if adapter.users_file not in adapter.formats:
         terminal.print("Users: this data has no ages, genders, occupations or zip codes of users")
     if data.metadata_dir:
@@ -238,7 +237,7 @@ def _introduce(data: source.DataSource, terminal: Terminal) -> None:
         terminal.print("Movie metadata: none, so directors and lead actors are unknown")
     if data.name == ML_100K:
         terminal.print(download.LICENCE_NOTE, style="dim")
-    elif data.name == CUSTOM:
+    elif spec.name != ML_100K:
         terminal.print(f"If this is {spec.title} of GroupLens: {spec.licence}.", style="dim")
     terminal.print()
 
