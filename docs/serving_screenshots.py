@@ -43,24 +43,25 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             desktop = browser.new_page(viewport={"width": 1180, "height": 860})
-            picture(desktop, found.group(), "serving.png")
+            picture(desktop, found.group(), "serving.png", pick=True)
             phone = browser.new_page(
                 viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2
             )
-            picture(phone, found.group(), "serving-dark-phone.png")
+            picture(phone, found.group(), "serving-dark-phone.png", pick=False)
             browser.close()
     finally:
         server.terminate()
         server.wait()
 
 
-def picture(page: Page, url: str, name: str) -> None:
-    """Picks a film and takes a picture."""
+def picture(page: Page, url: str, name: str, pick: bool) -> None:
+    """Takes a picture of the page, with `pick` after a film was searched and picked."""
     page.goto(url)
     page.locator(".film").first.wait_for()
-    page.get_by_label("Search for a film").fill("the")
-    page.locator("#found button").first.click()
-    page.locator("#liked button").wait_for()
+    if pick:
+        page.get_by_label("Search for a film").fill("the")
+        page.locator("#found button").first.click()
+        page.locator("#liked button").wait_for()
     page.wait_for_function("() => !document.querySelector('.waiting')")
     page.evaluate("document.activeElement.blur()")
     page.screenshot(path=str(HERE / name))

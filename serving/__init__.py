@@ -1,4 +1,4 @@
-"""The application: serves the pushed model to people (a page) and programs (two HTTP APIs).
+"""The application: serves the pushed model through a page, two REST APIs and batch scoring.
 
 Needs TensorFlow and a web framework (`requirements/serving.in`), nothing of TFX.
 """

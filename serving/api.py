@@ -25,26 +25,33 @@ from serving.titles import display_title
 from serving.user_features import FIELDS, features_of, problems_of
 
 _DESCRIPTION = """
-Recommendations of movies from the model that the pipeline pushed last. Every answer names the
-version of the model that gave it; every error is `{"error": "what is wrong"}`.
+Recommends movies with the model that the pipeline pushed last. Every response below `/api/` names
+the model's version. Every error is `{"error": "what was expected and what was found"}`.
 
-Beside this API the server speaks TensorFlow Serving's:
+    curl 'localhost:8501/api/users/42/recommendations?k=3&reasons=2'
+    curl localhost:8501/api/recommendations -H 'content-type: application/json' \\
+         -d '{"age": 30, "liked": [{"movie_id": "50"}], "k": 3}'
+
+The server also has
+[TensorFlow Serving's REST API](https://www.tensorflow.org/tfx/serving/api_rest):
 `GET /v1/models/movielens`, `GET /v1/models/movielens/metadata`,
-`POST /v1/models/movielens:predict`
-([its documentation](https://www.tensorflow.org/tfx/serving/api_rest)).
+`POST /v1/models/movielens:predict`.
+
+    curl localhost:8501/v1/models/movielens:predict \\
+         -d '{"signature_name": "similar", "inputs": {"movie_id": ["50"], "k": 3}}'
 """
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": schemas.Error, "description": "Malformed request"},
     401: {"model": schemas.Error, "description": "The token is missing or wrong"},
     403: {"model": schemas.Error, "description": "Sent by a page of another site"},
-    404: {"model": schemas.Error, "description": "There is no such user, movie or ability"},
+    404: {"model": schemas.Error, "description": "The user, movie or ability does not exist"},
     408: {"model": schemas.Error, "description": "The request took too long to arrive"},
     413: {"model": schemas.Error, "description": "The body is too long"},
     415: {"model": schemas.Error, "description": "The body is not JSON in UTF-8"},
-    422: {"model": schemas.Error, "description": "A value is not what is expected"},
+    422: {"model": schemas.Error, "description": "A value is not as expected"},
     429: {"model": schemas.Error, "description": "Too many wrong tokens; see Retry-After"},
     503: {"model": schemas.Error, "description": "Busy, or no model yet; see Retry-After"},
-    504: {"model": schemas.Error, "description": "No answer within the deadline"},
+    504: {"model": schemas.Error, "description": "No result within the deadline"},
 }
 
 _FIELD_OF = {column: field for field, column in FIELDS.items()}
@@ -72,20 +79,19 @@ def make_api(service: Service, lifespan: Any = None) -> FastAPI:
         servers=[{"url": root}] if (root := service.config.root_path) else None,
         responses=_ERRORS,
         separate_input_output_schemas=False,
-        # The messages of 422 are ours, not FastAPI's.
         generate_unique_id_function=lambda route: route.name,
     )
     _add_errors(app)
     _add_recommendations(app, service)
     _add_movies(app, service)
-    _add_facts(app, service)
+    _add_model(app, service)
     _add_health(app, service)
     _name_features(app, service)
     return app
 
 
 def _name_features(app: FastAPI, service: Service) -> None:
-    """Lets the OpenAPI document name the features that the served model takes of users."""
+    """Adds the user features of the served model to the OpenAPI document."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -183,7 +189,7 @@ async def _recommend(
 
 
 def _split_ids(value: str) -> list[str]:
-    """Reads `1,2,3`, as ids are commonly given in a query."""
+    """Returns the ids in `1,2,3`."""
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
@@ -294,7 +300,7 @@ def _titled(movie_id: str, title: str) -> dict[str, Any]:
 # -- the model and its users -------------------------------------------------------------------
 
 
-def _add_facts(app: FastAPI, service: Service) -> None:
+def _add_model(app: FastAPI, service: Service) -> None:
     @app.get("/api/model", tags=["model"], response_model=schemas.ModelFacts)
     async def describe_model() -> Response:
         """Describes the served version: its metrics on test data, its catalogue and its users."""
@@ -395,16 +401,16 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def internal_error(request: Request, error: Exception) -> Response:
-        # The middleware around this application logs the error under the same id.
+        # The middleware around this application logs the error with the same id.
         request_id = request.scope["request_id"].decode("ascii")
         return _error(RequestError(500, internal_error_message(request_id)))
 
 
 def _http_message(request: Request, error: HTTPException) -> str:
     if error.status_code == 404:
-        return "There is nothing at this path. /docs shows what there is."
+        return "This path does not exist. /docs lists the paths."
     if error.status_code == 405:
-        return f"{request.method} is not for this path. /docs shows what is."
+        return f"This path does not support {request.method}. /docs lists the methods."
     if error.status_code == 400:
         return "Expected a body of JSON in UTF-8 that is not nested hundreds of levels deep."
     return str(error.detail)
@@ -414,7 +420,7 @@ _MOST_PROBLEMS = 5
 
 
 def _explain(error: RequestValidationError) -> RequestError:
-    """Says in one line what is wrong with a request's values."""
+    """Returns an error with one line for all invalid values."""
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
         reason = problems[0].get("ctx", {}).get("error", "")

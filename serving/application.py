@@ -25,7 +25,7 @@ def make_application(service: Service) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service.start()
+        service.versions.start()
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""What is known beside the model: its movies, to search in, and its users."""
+"""The movies and users of a version, from files beside the model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Movie:
 
     @property
     def display_title(self) -> str:
-        """Its title as people write it."""
+        """The title with its article in front."""
         return display_title(self.title)
 
 
@@ -53,7 +53,7 @@ class Catalogue:
 
     def __init__(self, movies: Iterable[Movie]) -> None:
         self.movies: dict[str, Movie] = {movie.movie_id: movie for movie in movies}
-        # Most rated first, so that among equally good matches the well-known comes first.
+        # Most rated first, so that the best known of equally good matches comes first.
         by_ratings = sorted(self.movies.values(), key=lambda movie: -(movie.ratings or 0))
         self._entries = [_entry(movie) for movie in by_ratings]
 
@@ -65,17 +65,17 @@ class Catalogue:
         return self.movies.get(movie_id)
 
     def search(self, query: str, limit: int) -> tuple[list[Movie], int]:
-        """Finds movies by words of their titles, whatever the case and accents.
+        """Finds movies by words of their titles; case and accents are ignored.
 
         Args:
-          query: words, each the beginning of a word of the title, in any order; the last
-            resort is that the title contains the query. Nothing finds everything. The title is
-            taken in both its forms, "Godfather, The" and "The Godfather".
+          query: beginnings of words of the title, in any order, or a part of the title. An empty
+            query matches every movie. Titles match in both forms, "Godfather, The" and "The
+            Godfather".
           limit: how many movies at most.
 
         Returns:
-          The movies, titles that begin with the query first and then the most rated
-          first, and how many there are in all.
+          The movies, those whose title begins with the query first, then the most rated first; and
+          how many match in all.
         """
         folded = fold(query).strip()
         words = _WORDS.findall(folded)
@@ -96,10 +96,10 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Users:
-    """The users whom the model knows, if it says so.
+    """The known users of a version.
 
     Args:
-      count: how many; None if the model does not say.
+      count: how many; None if the version has no list of users.
       ids: their ids, in the model's order.
     """
 
@@ -109,11 +109,11 @@ class Users:
 
     @classmethod
     def of(cls, ids: Sequence[str]) -> Users:
-        """The users with these ids."""
+        """Returns the users with these ids."""
         return cls(len(ids), tuple(ids), frozenset(ids))
 
     def knows(self, user_id: str) -> bool | None:
-        """Tells whether a user is known; None if the model does not say."""
+        """Returns whether a user is known; None if the version has no list of users."""
         return None if self.count is None else user_id in self._known
 
     def beginning_with(self, prefix: str, limit: int) -> list[str]:
@@ -134,10 +134,10 @@ def fold(text: str) -> str:
 
 
 def read_catalogue(version_dir: Path) -> Catalogue | None:
-    """Reads the movies that a model brings along; None if it brings none.
+    """Reads the catalogue of a version; None if it has no such file.
 
     Raises:
-      ModelError: if the file is there and no list of movies.
+      ModelError: if the file is not a list of movies.
     """
     path = version_dir / ASSETS / "catalogue.json"
     try:
@@ -159,10 +159,10 @@ def read_catalogue(version_dir: Path) -> Catalogue | None:
 
 
 def read_users(version_dir: Path) -> Users:
-    """Reads the users that a model knows; of unknown number if it does not say.
+    """Reads the known users of a version; their number is None if it has no such file.
 
     Raises:
-      ModelError: if the file is there and no list of users.
+      ModelError: if the file is not a list of users.
     """
     path = version_dir / ASSETS / "users.json"
     try:

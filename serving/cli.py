@@ -21,7 +21,7 @@ from serving.access_log import Log, announce, printable
 from serving.application import make_application
 from serving.batching import BatchingOptions
 from serving.config import LOOPBACK_HOSTS, MODEL_NAME, Config, is_loopback
-from serving.connection import ConnectionLimits, connections
+from serving.connection import connections
 from serving.recommender import Recommender
 from serving.service import Service
 from serving.shutdown import StoppableServer, end
@@ -40,11 +40,11 @@ _OTHER_FILES = 256
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serves until it is told to stop.
+    """Serves until a signal stops it.
 
     Returns:
-      The exit code: 0 after being stopped, 1 if the port or an option cannot be used, 2 if
-      there is no model to serve.
+      The exit code: 0 after a stop, 1 if the port or an option cannot be used, 2 if there is no
+      model to serve.
     """
     open_closed_streams()
     arguments = _parser().parse_args(argv)
@@ -60,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _warn(config, token, log)
     announcement = _Announcement(config, listener, _started())
     service = Service(config, log, announcement.ready)
-    # uvicorn raises the signal that stopped it once more, when everything is closed.
+    # uvicorn raises the signal that stopped it again, after everything is closed.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda number, frame: None)
-    # TensorFlow's thread waits this long for the interpreter while requests are parsed.
+    # TensorFlow's thread waits at most this long for the interpreter while requests are parsed.
     sys.setswitchinterval(_SWITCH_SECONDS)
     server = StoppableServer(
         _uvicorn(config, service), log, config.shutdown_seconds + _STOP_SECONDS
@@ -77,34 +77,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=".venv/bin/python -m serving",
-        description="Serve the newest pushed model: a page, an API, TensorFlow Serving's API.",
+        description="Serve the newest pushed model: a page, a REST API, TensorFlow Serving's API.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add("--model-dir", default="output/serving_model", metavar="DIR",
-        help="the directory with a subfolder per pushed version")  # fmt: skip
+        help="the folder with a subfolder per pushed version")  # fmt: skip
     add("--model-name", default=MODEL_NAME, metavar="NAME", help="the name in /v1/models/NAME")
-    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one")
-    add("--port", type=_number(int, 0, 65_535), default=8501, help="0 takes a free one")
+    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all addresses")
+    add("--port", type=_number(int, 0, 65_535), default=8501, help="port; 0 for a free one")
     add("--token-file", type=Path, metavar="FILE",
         help=f"require the bearer token in this file (or in ${TOKEN_VARIABLE})")  # fmt: skip
     add("--root-path", type=_prefix, default="", metavar="PREFIX",
-        help="the path prefix under which a proxy shows the server, such as /films")  # fmt: skip
+        help="the path prefix of the server behind a proxy, such as /films")  # fmt: skip
     add("--cors-origin", action="append", default=[], metavar="ORIGIN",
-        type=_origin, help="let pages of this origin call; may be given several times")  # fmt: skip
+        type=_origin, help="allow requests from pages of this origin; may be repeated")  # fmt: skip
     add("--allow-host", action="append", default=[], metavar="NAME",
-        help="also answer requests to this host name (on loopback: localhost only)")  # fmt: skip
-    add("--wait", action="store_true", help="wait for a first version rather than exit")
+        help="also accept this host name (on loopback: only localhost by default)")  # fmt: skip
+    add("--wait", action="store_true", help="wait for a first version instead of exiting")
     add("--max-batch", type=_number(int, 1, 1024), default=BatchingOptions.max_rows, metavar="N",
-        help="rows that TensorFlow computes together; 1 turns batching off")  # fmt: skip
+        help="rows of one batch; 1 turns batching off")  # fmt: skip
     add("--batch-delay", type=_number(float, 0, 1000), default=BatchingOptions.delay_ms,
-        metavar="MS", help="how long a request waits for company")  # fmt: skip
+        metavar="MS", help="how long a call waits for others to be batched with")  # fmt: skip
     add("--queue", type=_number(int, 1, 100_000), default=BatchingOptions.queue_size, metavar="N",
-        help="calls that may wait; a further one is answered 503")  # fmt: skip
+        help="calls that may wait; further ones get status 503")  # fmt: skip
     add("--deadline", type=_number(float, 0.01, 600), metavar="S",
-        default=BatchingOptions.deadline_seconds, help="when to give up on a call")  # fmt: skip
+        default=BatchingOptions.deadline_seconds,
+        help="time limit of a call, then status 504")  # fmt: skip
     add("--max-cells", type=_number(int, 1, 10_000_000), default=Config.max_cells, metavar="N",
-        help="cells (rows times movies, times reasons) of one predict answer")  # fmt: skip
+        help="cells (rows times movies, times reasons) of one predict response")  # fmt: skip
     add("--read-timeout", type=_number(float, 0.1, 600), default=Config.read_seconds, metavar="S",
         help="how long a client may take to send a head or a body")  # fmt: skip
     add("--max-connections", type=_number(int, 1, 100_000), default=Config.max_connections,
@@ -115,10 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_number(int, 1, 256), default=Config.threads, metavar="N",
         help="threads of TensorFlow for one call")  # fmt: skip
     add("--poll", type=_number(float, 0.05, 3600), default=Config.poll_seconds, metavar="S",
-        help="how often to look for new versions")  # fmt: skip
+        help="time between checks for new versions")  # fmt: skip
     add("--load-timeout", type=_number(float, 1, 86_400), metavar="S",
         default=ValidationLimits.seconds,
-        help="how long a version may take to load and to be validated")  # fmt: skip
+        help="time limit for loading and validating a version")  # fmt: skip
     add("--access-log", action=argparse.BooleanOptionalAction, default=not sys.stderr.isatty(),
         help="one line per request on stderr")  # fmt: skip
     return parser
@@ -162,7 +163,7 @@ def _origin(text: str) -> str:
 def _config(arguments: argparse.Namespace, token: str) -> Config:
     allowed = tuple(arguments.allow_host)
     if is_loopback(arguments.host):
-        # A page of anybody's could otherwise reach the server by a name that resolves to it.
+        # Any site's page could otherwise reach the server by a name that resolves to it.
         allowed = (*LOOPBACK_HOSTS, *allowed)
     return Config(
         model_dir=Path(arguments.model_dir),
@@ -241,18 +242,18 @@ def _warn(config: Config, token: Token, log: Log) -> None:
         log.warning(warning)
     if not is_loopback(config.host) and not config.token:
         log.warning(
-            "everybody who can reach this address may use the server;"
-            f" --token-file or ${TOKEN_VARIABLE} asks for a token",
+            "anybody who can reach this address can use the server;"
+            f" --token-file or ${TOKEN_VARIABLE} requires a token",
             host=config.host,
         )
 
 
 def _uvicorn(config: Config, service: Service) -> uvicorn.Config:
-    # Its own lines say nothing that the log does not.
+    # Its lines repeat those of the log.
     logging.getLogger("uvicorn").addHandler(logging.NullHandler())
     return uvicorn.Config(
         make_application(service),
-        http=connections(_limits(config)),
+        http=connections(config),
         ws="none",
         loop="uvloop",
         lifespan="on",
@@ -265,20 +266,8 @@ def _uvicorn(config: Config, service: Service) -> uvicorn.Config:
     )
 
 
-def _limits(config: Config) -> ConnectionLimits:
-    return ConnectionLimits(
-        read_seconds=config.read_seconds,
-        idle_seconds=config.idle_seconds,
-        answer_seconds=3 * config.batching.deadline_seconds + 60,
-        most=config.max_connections,
-        most_per_address=min(config.max_connections_per_address, config.max_connections),
-        cors=bool(config.cors_origins),
-        root_path=config.root_path,
-    )
-
-
 def _allow_files(connections: int) -> None:
-    """Raises the number of files that the process may open so that the connections fit."""
+    """Raises the limit of open files to fit the limit of connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -287,7 +276,7 @@ def _allow_files(connections: int) -> None:
 
 
 class _Announcement:
-    """Tells a person where to go, as soon as there is something to see."""
+    """Prints the server's address once a version is served."""
 
     def __init__(self, config: Config, listener: socket.socket, started: float) -> None:
         host = f"[{config.host}]" if ":" in config.host else config.host
@@ -296,7 +285,7 @@ class _Announcement:
         self._done = False
 
     def ready(self, recommender: Recommender) -> None:
-        """Says so once."""
+        """Prints it, at the first call only."""
         if self._done:
             return
         self._done = True
@@ -308,7 +297,7 @@ class _Announcement:
 
 
 def _started() -> float:
-    """When this process started, in unix seconds."""
+    """Returns when this process started, in unix seconds."""
     try:
         fields = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
         uptime = float(Path("/proc/uptime").read_text().split()[0])

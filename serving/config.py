@@ -65,6 +65,11 @@ class Config:
     root_path: str = ""
     shutdown_seconds: int = 10
 
+    @property
+    def answer_seconds(self) -> float:
+        """How long a request may run; beyond it the connection is closed."""
+        return 3 * self.batching.deadline_seconds + 60
+
 
 def is_loopback(host: str) -> bool:
     """Returns whether an address can be reached from this machine only."""

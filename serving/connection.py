@@ -1,9 +1,8 @@
-"""uvicorn's connection with a clock in every state and limits.
+"""uvicorn's connection class with a time limit in every state and other limits.
 
-uvicorn waits as long as a client likes for a request's head, for the rest of a body that nobody
-reads and for an answer to be taken; lets a head be as long as it likes; answers HTTP/0.9; and
-refuses health checks once its limit of connections is reached. `docs/serving.md` has a table of
-what other servers do.
+uvicorn has no time limit for a request's head, for the rest of an unread body and for a client that
+does not read its response; it has no limit for the length of a head, accepts HTTP/0.9 and refuses
+health checks beyond its limit of connections. `docs/serving.md` compares other servers.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import re
 import sys
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import httptools
@@ -23,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from serving.addresses import network_of
 from serving.asgi import error_body
+from serving.config import Config
 from serving.errors import shorten
 
 MAX_HEAD_BYTES = 64 << 10
@@ -31,45 +30,26 @@ _MAX_PIPELINED = 32
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 4 << 20
 _RESERVED = 64
-"""Connections beyond the limit that are still accepted, for health checks only."""
+"""Connections accepted beyond the limit, for health checks only."""
 _REQUEST_LINE = re.compile(rb"[!#-'*+.^_`|~0-9A-Za-z-]{1,32} \S+ HTTP/1\.[01]\r?\n")
 _AUTHORITY_ENDS = re.compile(rb"[/?#]")
 _ONCE = frozenset({b"host", b"authorization", b"content-type", b"content-encoding", b"origin"})
 
 
-@dataclass(frozen=True)
-class ConnectionLimits:
-    """What connections may do.
+class OpenConnections:
+    """The open connections of one server.
+
+    A new connection beyond a limit closes the one that has waited longest for its client: for a
+    request, for the rest of one or until a response is read. Connections with a running request
+    are never closed.
 
     Args:
-      read_seconds: how long a request's head may take to arrive, and an answer to be taken.
-      idle_seconds: how long a connection may wait for its next request.
-      answer_seconds: how long an answer may take, after which something is wrong in the server.
-      most: connections in all.
-      most_per_address: connections of one IPv4 address or one IPv6 network of 64 bits.
-      cors: whether pages of other origins may read what is wrong with a head.
-      root_path: the path prefix under which a proxy shows the server.
+      config: the server's configuration, with the limits.
     """
 
-    read_seconds: float = 10.0
-    idle_seconds: float = 60.0
-    answer_seconds: float = 600.0
-    most: int = 1_000
-    most_per_address: int = 500
-    cors: bool = False
-    root_path: str = ""
-
-
-class OpenConnections:
-    """The open connections of one server; makes room for new ones.
-
-    A new connection beyond a limit closes the one that has waited longest: for a request, for
-    the rest of one or for a client that does not read. Requests that are being answered are never
-    cut off.
-    """
-
-    def __init__(self, limits: ConnectionLimits) -> None:
-        self.limits = limits
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._most_per_address = min(config.max_connections_per_address, config.max_connections)
         self._open: set[Connection] = set()
         self._of_address: dict[str, int] = {}
 
@@ -81,14 +61,14 @@ class OpenConnections:
         self._open.add(connection)
         mine = self._of_address.get(connection.address, 0) + 1
         self._of_address[connection.address] = mine
-        if mine > self.limits.most_per_address:
+        if mine > self._most_per_address:
             of_address = [one for one in self._open if one.address == connection.address]
             fits = self._make_room(connection, of_address)
         else:
-            fits = len(self._open) <= self.limits.most or self._make_room(
+            fits = len(self._open) <= self.config.max_connections or self._make_room(
                 connection, list(self._open)
             )
-        if len(self._open) > self.limits.most + _RESERVED:
+        if len(self._open) > self.config.max_connections + _RESERVED:
             connection.transport.abort()
         return fits
 
@@ -114,16 +94,16 @@ class OpenConnections:
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that cannot be held open for nothing.
+    """A connection with a time limit in every state.
 
     Args:
-      open_connections: all of the server's.
+      open_connections: those of the server.
     """
 
     def __init__(self, *args: Any, open_connections: OpenConnections, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._all = open_connections
-        self._limits = open_connections.limits
+        self._config = open_connections.config
         self._clock: asyncio.TimerHandle | None = None
         self._write_clock: asyncio.TimerHandle | None = None
         self._head_bytes = 0
@@ -141,11 +121,11 @@ class Connection(HttpToolsProtocol):
         self.is_stopping = False
         self.is_lost = False
         self.task: asyncio.Task[Any] | None = None
-        """The request that is being answered; cancelled if the client leaves."""
+        """The running request; cancelled if the client closes the connection."""
 
     @property
     def is_answering(self) -> bool:
-        """Whether the server owes an answer to a complete request that the client takes."""
+        """Whether the server owes a response that the client reads."""
         return self._is_owing and self._write_clock is None
 
     @property
@@ -155,19 +135,19 @@ class Connection(HttpToolsProtocol):
     # -- the connection --------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        """Starts the clock: the first request is due."""
+        """Starts the clock for the first request."""
         super().connection_made(transport)
         self.address = network_of(self.client[0]) if self.client else ""
-        self._start_clock(self._limits.read_seconds)
+        self._start_clock(self._config.read_seconds)
         self._overflow = not self._all.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops the clocks, and the work for a client that left."""
+        """Stops the clocks, and cancels the running request."""
         self.is_lost = True
         self._all.remove(self)
         self._stop_clocks()
         for cycle in self._cycles:
-            # uvicorn tells the newest only.
+            # uvicorn does this for the newest only.
             cycle.disconnected = True
             cycle.message_event.set()
         if self.task is not None:
@@ -175,11 +155,11 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
-        """The client sends nothing more; the transport closes itself."""
-        self._start_clock(self._limits.read_seconds)
+        """Starts the clock for the transport to close."""
+        self._start_clock(self._config.read_seconds)
 
     def shutdown(self) -> None:
-        """The server stops: the answer under way is the last one."""
+        """Makes the running request the last one: the server stops."""
         self.is_stopping = True
         super().shutdown()
 
@@ -192,21 +172,21 @@ class Connection(HttpToolsProtocol):
 
     def _close(self) -> None:
         self.transport.close()
-        # It would wait for ever for a client that does not read.
-        self._start_clock(self._limits.read_seconds)
+        # Without a clock it would wait for ever for a client that does not read.
+        self._start_clock(self._config.read_seconds)
 
     # -- reading ---------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Counts what comes before the end of a head."""
+        """Counts the bytes of a head, and parses."""
         if self._refusal is not None:
             self._discard(data)
             return
         if not self._in_body:
             if not self._head_bytes:
-                self._start_clock(self._limits.read_seconds)
+                self._start_clock(self._config.read_seconds)
             self._head_bytes += len(data)
-            # What exceeds the limit by one read may be a body, which is counted elsewhere.
+            # The latest read may include a body, which is counted elsewhere.
             if self._head_bytes - len(data) > MAX_HEAD_BYTES:
                 self._refuse(431, _LONG_HEAD)
                 return
@@ -214,7 +194,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
 
     def _discard(self, data: bytes) -> None:
-        """Throws away what follows a refused request."""
+        """Discards the bytes after a refused request."""
         if not self._is_refused:
             self.flow.pause_reading()
             return
@@ -223,7 +203,7 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Resets the counter of a head."""
         super().on_message_begin()
         self._size = 0
         self._head_bytes = self._head_bytes or 1
@@ -240,7 +220,7 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """A head arrived: checks it and starts the clock of the body."""
+        """Checks a complete head, and starts the clock for the body."""
         if self._refusal is not None:
             return
         problem = self._problem()
@@ -251,26 +231,26 @@ class Connection(HttpToolsProtocol):
         self._unanswered += 1
         self.scope["serving.connection"] = self  # type: ignore[typeddict-unknown-key]
         # Longer than `Bodies` waits for the body, so that it answers first.
-        self._start_clock(2 * self._limits.read_seconds + 5)
+        self._start_clock(2 * self._config.read_seconds + 5)
         super().on_headers_complete()
         self._cycles.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
-        """Passes a piece of a body on."""
+        """Passes a piece of a body on, unless the request is refused."""
         if self._refusal is None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """A request arrived: the next bytes are a head again."""
+        """Starts the clock for the response: the request is complete."""
         if self._refusal is not None:
             return
         super().on_message_complete()
         self._in_body, self._head_bytes, self._data = False, 0, b""
         if self._unanswered:
-            self._start_clock(self._limits.answer_seconds)
+            self._start_clock(self._config.answer_seconds)
 
     def _problem(self) -> tuple[int, str] | None:
-        """Says what is wrong with a head, if anything is: the status and the words."""
+        """Returns status and message of the error in a head, if it has one."""
         version = self.parser.get_http_version()
         if version not in ("1.0", "1.1"):
             return 505, f"Expected HTTP/1.1 or HTTP/1.0, found HTTP/{version}."
@@ -281,7 +261,7 @@ class Connection(HttpToolsProtocol):
         return _problem_of(self.headers, version) or self._take_target()
 
     def _take_target(self) -> tuple[int, str] | None:
-        """Takes the host of `GET http://host/path` for the Host header, as RFC 9112 has it."""
+        """Makes the host of `GET http://host/path` the Host header (RFC 9112, section 3.2.2)."""
         if not self.url.startswith((b"/", b"*")):
             target = httptools.parse_url(self.url)
             if target.schema not in (b"http", b"https") or not target.host:
@@ -292,7 +272,7 @@ class Connection(HttpToolsProtocol):
             self.headers[:] = [*others, (b"host", authority.rpartition(b"@")[2])]
             self.url = self.url.partition(b"://")[2][len(authority) :]
             self.url = self.url if self.url.startswith(b"/") else b"/" + self.url
-        path = self.url.partition(b"?")[0].removeprefix(self._limits.root_path.encode("ascii"))
+        path = self.url.partition(b"?")[0].removeprefix(self._config.root_path.encode("ascii"))
         if self._overflow and path not in HEALTH_PATHS:
             return 503, "The server has too many connections. Try again in a second."
         return None
@@ -300,7 +280,7 @@ class Connection(HttpToolsProtocol):
     # -- answering -------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
-        """An answer was given: the next request is due."""
+        """Starts the clock for the next request: a response is complete."""
         self._cycles.popleft()
         super().on_response_complete()
         self._unset_keepalive_if_required()
@@ -308,30 +288,30 @@ class Connection(HttpToolsProtocol):
         if self._refusal is not None and not self._is_owing:
             self._write_refusal()
         elif self.transport.is_closing() or self._head_bytes:
-            self._start_clock(self._limits.read_seconds)
+            self._start_clock(self._config.read_seconds)
         elif self._unanswered:
-            self._start_clock(self._limits.answer_seconds)
+            self._start_clock(self._config.answer_seconds)
         else:
-            self._start_clock(self._limits.idle_seconds)
+            self._start_clock(self._config.idle_seconds)
 
     def pause_writing(self) -> None:
-        """The client does not take its answer: starts the clock."""
+        """Starts the clock for a client that does not read."""
         super().pause_writing()
         if self._write_clock is None:
             self.waiting_since = self.loop.time()
             self._write_clock = self.loop.call_later(
-                self._limits.read_seconds, self.transport.abort
+                self._config.read_seconds, self.transport.abort
             )
 
     def resume_writing(self) -> None:
-        """The client takes its answer again."""
+        """Stops the clock: the client reads again."""
         if self._write_clock is not None:
             self._write_clock.cancel()
             self._write_clock = None
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuses what is not HTTP."""
+        """Refuses bytes that are not HTTP."""
         unknown_method = isinstance(sys.exc_info()[1], httptools.HttpParserInvalidMethodError)
         if unknown_method and _REQUEST_LINE.match(self._data):
             self._refuse(501, "Expected a method of HTTP such as GET or POST, found another one.")
@@ -339,10 +319,10 @@ class Connection(HttpToolsProtocol):
             self._refuse(400, "Expected a request of HTTP/1.1, found something else.")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Says what is wrong, after the answers that are still owed, and closes."""
+        """Sends an error after the responses that are still owed, and closes."""
         if self._refusal is not None:
             return
-        self._refusal = _answer(status, message, self._limits.cors)
+        self._refusal = _response(status, message, bool(self._config.cors_origins))
         if not self._is_owing:
             self._write_refusal()
 
@@ -359,10 +339,10 @@ class Connection(HttpToolsProtocol):
             self._close()
             return
         self.transport.write(self._refusal or b"")
-        # Closing with bytes that were not read would take the answer away from the client.
+        # Closing with unread bytes resets the connection, and the client may lose the response.
         self.transport.write_eof()
         self.flow.resume_reading()
-        self._start_clock(min(_LINGER_SECONDS, self._limits.read_seconds))
+        self._start_clock(min(_LINGER_SECONDS, self._config.read_seconds))
 
     # -- clocks ----------------------------------------------------------------------------
 
@@ -382,10 +362,10 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing() or self._is_refused:
             self.transport.abort()
         elif self._is_owing and (self._head_bytes or self._in_body):
-            # An answer is under way: the request behind it has to wait for it anyway.
-            self._start_clock(self._limits.read_seconds)
+            # A request is running: the next one has to wait for it anyway.
+            self._start_clock(self._config.read_seconds)
         elif self._head_bytes and not self._in_body:
-            self._refuse(408, f"Expected the head within {self._limits.read_seconds:g} s.")
+            self._refuse(408, f"Expected the head within {self._config.read_seconds:g} s.")
         elif self._in_body or self._is_owing:
             self.transport.abort()
         else:
@@ -411,7 +391,7 @@ def _problem_of(headers: Sequence[tuple[bytes, bytes]], version: str) -> tuple[i
     return None
 
 
-def _answer(status: int, message: str, cors: bool) -> bytes:
+def _response(status: int, message: str, cors: bool) -> bytes:
     body = error_body(message)
     head = (
         f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\n"
@@ -421,11 +401,11 @@ def _answer(status: int, message: str, cors: bool) -> bytes:
     if status == 503:
         head += "retry-after: 1\r\n"
     if cors:
-        # Which origin asked may not be known: it is in the head. What is wrong is no secret.
+        # The origin may be unknown, since it is in the head. The message has no secret.
         head += "access-control-allow-origin: *\r\n"
     return head.encode("ascii") + b"\r\n" + body
 
 
-def connections(limits: ConnectionLimits) -> Any:
-    """Returns what makes connections, as uvicorn wants it."""
-    return functools.partial(Connection, open_connections=OpenConnections(limits))
+def connections(config: Config) -> Any:
+    """Returns the factory of connections for uvicorn."""
+    return functools.partial(Connection, open_connections=OpenConnections(config))

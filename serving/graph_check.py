@@ -1,7 +1,7 @@
-"""What a model's graph may do: compute, keep variables and tables, and nothing with files.
+"""Checks the operations of a model's graph: computation, variables and tables, but no files.
 
-A SavedModel is a program that runs as the server. This list keeps honest mistakes and simple
-attacks out (a model that answers with the content of a file); it is no sandbox.
+A SavedModel is a program that runs with the server's rights. The lists here refuse mistakes and
+simple attacks, such as a model that returns the content of a file. They are not a sandbox.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _TABLE_FROM_FILE = frozenset({"InitializeTableFromTextFile", "InitializeTableFro
 _CHECKPOINTS = frozenset(
     {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "Save", "SaveSlices", "Restore", "RestoreSlice"}
 )
-"""For saving and restoring variables, which only the SavedModel's own functions for that may do."""
+"""Operations that save and restore variables: for the SavedModel's own functions alone."""
 
 _RESTORES = frozenset({"RestoreV2", "Restore", "RestoreSlice"})
-"""Those of them that run when a model is loaded."""
+"""Those that run when a model is loaded."""
 
 _STATEFUL = re.compile(
     "|".join(
@@ -45,18 +45,18 @@ _STATEFUL = re.compile(
             "AllCandidateSampler", "\\w*UniformCandidateSampler", "LogUniformCandidateSampler",
             # Lists of tensors within one call.
             "TensorArray\\w*", "Stack(V2|Push|PushV2|Pop|PopV2|Close|CloseV2)?", "CudnnRNN\\w*",
-            # To the server's own output.
+            # Output to the server's own streams.
             "Print(V2)?",
         )
     )
 )  # fmt: skip
-"""The stateful operations that are allowed; of the others most reach out of the process."""
+"""The allowed stateful operations; most others reach outside the process."""
 
 _REFUSED = re.compile(
     "_.*|.*(File|PyFunc|Dataset|Iterator|Reader|Record|Checkpoint|Remap|Queue|Barrier|Debug|TPU|Tpu|"
     "BigQuery|Summary|Remote|Rpc).*|(Save|Restore).*|Abort|ImmutableConst|(En|De)codeProto(V2)?"
 )
-"""Operations that are refused although TensorFlow calls them stateless."""
+"""Refused operations that TensorFlow registers as stateless."""
 
 _HARMLESS = re.compile(
     "_(Arg|Retval|DeviceArg|DeviceRetval|If|While|VarHandlesOp)|Sharded(Filename|Filespec)"
@@ -75,14 +75,14 @@ _Callers = Mapping[str, Sequence[tuple[str, Any]]]
 
 
 def check_graph(meta_graph: Any) -> None:
-    """Checks that a model only does what a model needs to do.
+    """Checks that a model has only the operations that a model needs.
 
     Args:
-      meta_graph: the `MetaGraphDef` that is about to be loaded.
+      meta_graph: the `MetaGraphDef` to be loaded.
 
     Raises:
-      ModelError: an operation is not on the list, an asset lies outside of the version, a table
-        is read from a file that is no asset, or variables from another checkpoint than its own.
+      ModelError: an operation is not allowed, an asset is outside of the version, a table is read
+        from a file that is not an asset, or variables from another checkpoint than the model's.
     """
     bodies = _bodies(meta_graph.graph_def)
     assets = _check_assets(meta_graph)
@@ -111,7 +111,7 @@ def _check_checkpoints(
     callers: _Callers,
     found: Sequence[tuple[str, Any]],
 ) -> None:
-    """Checks that variables are only saved by who asks for it, and restored from the version."""
+    """Checks that no call saves variables, and that they are restored from the version."""
     if not found:
         return
     saver = meta_graph.saver_def
@@ -130,7 +130,7 @@ def _check_checkpoints(
 
 
 def _bodies(graph: Any) -> dict[str, _Body]:
-    """The graph by the name "", and each function by its own."""
+    """Returns the graph under the name "", and each function under its own."""
     found = {"": _Body({node.name: node for node in graph.node})}
     for function in graph.library.function:
         arguments = tuple(argument.name for argument in function.signature.input_arg)
@@ -177,7 +177,7 @@ def _check_assets(meta_graph: Any) -> frozenset[str]:
 
 
 def _check_inputs(meta_graph: Any, graph: _Body, assets: frozenset[str]) -> None:
-    """Checks that no request can put another path in the place of an asset's."""
+    """Checks that no input of a signature can replace the path of an asset."""
     for signature in meta_graph.signature_def.values():
         for info in signature.inputs.values():
             for name in _tensors_of(info):
@@ -190,11 +190,11 @@ def _check_inputs(meta_graph: Any, graph: _Body, assets: frozenset[str]) -> None
                     )
 
 
-# -- what is run -------------------------------------------------------------------------------
+# -- reachable nodes ---------------------------------------------------------------------------
 
 
 def _run_by_the_server(meta_graph: Any) -> Iterator[tuple[str, str]]:
-    """The nodes of the graph that are fetched to initialise the model and to answer."""
+    """Yields the nodes of the graph that are fetched by initialisers and signatures."""
     for name, signature in meta_graph.signature_def.items():
         if name == _INIT_SIGNATURE or signature.outputs:
             for info in signature.outputs.values():
@@ -206,9 +206,9 @@ def _run_by_the_server(meta_graph: Any) -> Iterator[tuple[str, str]]:
 
 
 def _run_unnamed(meta_graph: Any) -> Iterator[tuple[str, str]]:
-    """The nodes of functions that TensorFlow may run in place of those that a node names.
+    """Yields the nodes of functions that TensorFlow may run in place of the named ones.
 
-    Those that say what they implement take each other's place, and gradients their function's.
+    Functions with the attribute `api_implements` replace each other; gradients replace functions.
     """
     library = meta_graph.graph_def.library
     gradients = {gradient.gradient_func for gradient in library.gradient}
@@ -232,7 +232,7 @@ def _tensors_of(info: Any) -> Iterator[str]:
 def _reachable(
     bodies: Mapping[str, _Body], starts: Iterable[tuple[str, str]]
 ) -> set[tuple[str, str]]:
-    """Returns (function, node) of what runs when nodes are fetched."""
+    """Returns (function, node) for each node that runs when the given ones are fetched."""
     found: set[tuple[str, str]] = set()
     waiting = list(starts)
     while waiting:
@@ -243,7 +243,7 @@ def _reachable(
         found.add((function, name))
         waiting.extend((function, _node(given)[0]) for given in node.input)
         for called in _called(node, bodies):
-            # Whatever a function has in it runs: its control outputs need not be followed.
+            # Every node of a function counts, so control outputs need not be followed.
             waiting.extend((called, inner) for inner in bodies[called].nodes)
     return found
 
@@ -257,7 +257,7 @@ def _called(node: Any, bodies: Mapping[str, _Body]) -> Iterator[str]:
                 yield function.name
 
 
-# -- where a file's name comes from ------------------------------------------------------------
+# -- names of files ----------------------------------------------------------------------------
 
 
 def _comes_from(
@@ -266,13 +266,13 @@ def _comes_from(
     callers: _Callers,
     given: tuple[str, str],
 ) -> bool:
-    """Whether a file's name comes from the loader wherever it is used.
+    """Returns whether the loader sets a file's name, for every call of the function that uses it.
 
     Args:
-      names: nodes of the graph in whose place the loader puts paths.
+      names: the nodes of the graph that the loader replaces by paths.
       bodies: of all functions.
       callers: of all functions.
-      given: the function in which the name is used, and its tensor there.
+      given: the function that uses the name, and the name's tensor there.
     """
     waiting, seen = [(given[0], _node(given[1])[0])], set()
     while waiting:
@@ -300,12 +300,12 @@ def _comes_from(
 
 
 _GIVEN = frozenset({"Const", "Placeholder", "PlaceholderWithDefault"})
-"""How a file's name comes into the graph; the loader puts the real path in."""
+"""Operations whose value the loader can replace by a path."""
 _OF_A_NAME = frozenset({"AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp"})
 
 
 def _assigned(bodies: Mapping[str, _Body], variable: str) -> list[str]:
-    """Returns what the graph assigns to a variable; nothing if another could assign as well."""
+    """Returns the tensors assigned to a variable; empty if a function could assign to it too."""
     handle = bodies[""].nodes.get(variable)
     if handle is None or handle.op != "VarHandleOp":
         return []
@@ -324,17 +324,17 @@ def _assigned(bodies: Mapping[str, _Body], variable: str) -> list[str]:
 
 
 def _given(callers: _Callers, function: str, position: int) -> Iterator[tuple[str, str]]:
-    """What is given for an argument of a function, wherever it is called."""
+    """Yields the tensor of an argument of a function, for each call."""
     for where, node in callers.get(function, ()):
         if node.op in (function, "PartitionedCall", "StatefulPartitionedCall"):
             yield where, _node(node.input[position])[0]
         else:
-            # Loops and branches give other arguments: no initialiser of a table needs them.
+            # Loops and branches pass arguments otherwise; initialisers of tables do not need them.
             yield where, ""
 
 
 def _callers(bodies: Mapping[str, _Body]) -> _Callers:
-    """Returns where each function is called."""
+    """Returns the callers of each function."""
     found: dict[str, list[tuple[str, Any]]] = {}
     for where, body in bodies.items():
         for node in body.nodes.values():

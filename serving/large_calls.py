@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from serving.errors import Overloaded
+from serving.model import trim_memory
 
 T = TypeVar("T")
 _TRIM_SECONDS = 0.5
@@ -66,11 +66,5 @@ class LargeCalls:
 
     def _trim_now(self) -> None:
         self._trim = None
-        self._executor.submit(_give_memory_back)
-
-
-def _give_memory_back() -> None:
-    # Without garbage collection, which would stop every other thread meanwhile.
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+        # Without garbage collection, which would stop every other thread meanwhile.
+        self._executor.submit(trim_memory)

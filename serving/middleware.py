@@ -78,6 +78,7 @@ class AccessLogMiddleware:
         exchange = _Exchange(scope, headers, receive, send, self._vary)
         inner: Scope = {
             **scope,
+            "exchange": exchange,
             "request_id": exchange.request_id,
             # The server below sends no body in an answer to HEAD.
             "method": "GET" if method == "HEAD" else method,
@@ -222,22 +223,20 @@ class RequestLimitsMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sent = _Sent(send)
         try:
             await self._check(scope)
             async with self._body(scope, receive) as replay:
-                await self._app(scope, replay, sent.send)
-        except RequestError as error:
-            if not sent.started:
-                await send_error(send, error)
+                await self._app(scope, replay, send)
         except Exception as error:
-            await self._internal_error(error, scope, sent)
+            refusal = error if isinstance(error, RequestError) else self._unexpected(error, scope)
+            if not scope["exchange"].status:
+                await send_error(send, refusal)
 
     async def _check(self, scope: Scope) -> None:
-        """RequestLimitsMiddleware what the head of a request says.
+        """Checks the head of a request.
 
         Raises:
-          RequestError: if the request is not to be answered.
+          RequestError: if the request is refused.
         """
         headers, method, path = scope["headers_by_name"], scope["method"], scope["path"]
         self._check_host(headers)
@@ -275,7 +274,7 @@ class RequestLimitsMiddleware:
         async with self._bodies.read(headers, receive) as body:
             yield _replay(body, receive)
 
-    async def _internal_error(self, error: Exception, scope: Scope, sent: _Sent) -> None:
+    def _unexpected(self, error: Exception, scope: Scope) -> RequestError:
         request_id = scope["request_id"].decode("ascii")
         self._log.error(
             "internal error",
@@ -283,21 +282,7 @@ class RequestLimitsMiddleware:
             error=repr(error),
             trace=traceback.format_exc(),
         )
-        if not sent.started:
-            await send_error(sent.send, RequestError(500, internal_error_message(request_id)))
-
-
-class _Sent:
-    """Records whether a response has begun."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.started = False
-
-    async def send(self, message: Message) -> None:
-        """Sends a message."""
-        self.started = True
-        await self._send(message)
+        return RequestError(500, internal_error_message(request_id))
 
 
 def without_root(path: str, root: str) -> str:

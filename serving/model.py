@@ -65,22 +65,30 @@ class Tensor:
         """Returns a value for this input as an array of its type.
 
         Raises:
-          ValueError, TypeError, OverflowError: if the value has another shape or cannot have
-            that type.
+          InvalidInput: if the value has another shape.
+          ValueError, TypeError, OverflowError: if the value cannot have that type.
         """
         array = np.asarray(value, self.dtype)
+        self.check_shape(array.shape)
+        return array
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Checks the shape of a value for this input.
+
+        Raises:
+          InvalidInput: if it is another one.
+        """
         if self.shape is not None and (
-            array.ndim != len(self.shape)
+            len(shape) != len(self.shape)
             or any(
                 expected is not None and expected != found
-                for expected, found in zip(self.shape, array.shape, strict=True)
+                for expected, found in zip(self.shape, shape, strict=True)
             )
         ):
-            raise ValueError(
+            raise InvalidInput(
                 f"Expected shape {_shape(self.shape)} in input {self.name!r},"
-                f" found {_shape(array.shape)}."
+                f" found {_shape(shape)}."
             )
-        return array
 
 
 @dataclass(frozen=True)
@@ -189,7 +197,8 @@ class ServedModel:
     def _free(self) -> None:
         self.signatures = {}
         self._close()
-        give_memory_back()
+        gc.collect()
+        trim_memory()
 
 
 def load(path: Path, version: int, threads: int = 1) -> ServedModel:
@@ -371,9 +380,8 @@ _FUNCTIONS = re.compile(r"^(\{\{.*?\}\} )+")
 _HEADINGS = ("Graph execution error", "Detected at node", "Node:", "[[")
 
 
-def give_memory_back() -> None:
+def trim_memory() -> None:
     """Returns unused memory to the system, where glibc can."""
-    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -1,4 +1,4 @@
-"""What the pipeline found out about a version, from its run record."""
+"""The run record of a version: its data set and its metrics on the test split."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is known about how good a version is.
+    """The parts of a run record that the server shows.
 
     Args:
-      dataset: the name of the data that it was trained on; empty if not known.
-      metrics: the test split's metrics by name; none if not known.
+      dataset: the name of the training data; empty if not known.
+      metrics: metrics of the test split by name; empty if not known.
     """
 
     dataset: str = ""
@@ -33,7 +33,7 @@ class RunRecord:
 def read_run_record(version_dir: Path) -> RunRecord:
     """Reads a version's run record.
 
-    One that is missing or damaged says nothing, and keeps no version from being served.
+    A missing or damaged one is read as empty: the version is served all the same.
     """
     try:
         document = read_json(version_dir / RUN_RECORD, _MOST_BYTES)

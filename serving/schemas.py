@@ -1,4 +1,4 @@
-"""The questions and answers of our own API: their fields, their limits, their documentation."""
+"""Requests and responses of the REST API: fields, limits, descriptions and examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Id = Annotated[str, Field(min_length=1, max_length=limits.MAX_ID)]
+Id = Annotated[str, Field(min_length=1, max_length=limits.MAX_ID, examples=["50"])]
 Text = Annotated[str, Field(max_length=limits.MAX_TEXT)]
 Number = Annotated[float, Field(ge=-limits.MAX_NUMBER, le=limits.MAX_NUMBER, allow_inf_nan=False)]
 Time = Annotated[
@@ -30,82 +30,84 @@ K = Annotated[
 
 
 class _Strict(BaseModel):
-    """Refuses what it does not know: a misspelt field would go unnoticed otherwise."""
+    """Refuses unknown fields, so that a misspelt one is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class _Answer(BaseModel):
+class _Response(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
-# -- questions ---------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------
 
 
 Exclude = Annotated[str, Field(min_length=1, max_length=limits.MAX_LIST * (limits.MAX_ID + 1))]
 
 
 class RecommendOptions(_Strict):
-    """What is wanted."""
+    """Options of a list of recommendations."""
 
     k: K = 10
     exclude: list[Exclude] = Field(
         [],
         max_length=limits.MAX_LIST,
-        description="Ids of movies that may not be recommended, one each or several with commas"
-        " between them; `exclude_unknown` of the answer names those that are not known.",
+        description="Ids of movies to leave out, one or several separated by commas each;"
+        " `exclude_unknown` of the response lists those that the model does not have.",
+        examples=[["1", "2,3"]],
     )
-    include_seen: bool = Field(False, description="Also recommend movies that were rated already.")
+    include_seen: bool = Field(False, description="Include movies that the user has rated.")
     reasons: Annotated[
         int,
-        Field(ge=0, le=limits.MAX_REASONS, description="Films to name as reasons for each movie."),
+        Field(ge=0, le=limits.MAX_REASONS, description="How many reasons each movie has at most."),
         BeforeValidator(_whole),
     ] = 0
 
 
 def _boolean(value: object) -> object:
-    """Leaves only what the OpenAPI document allows; pydantic would take "on" and 0 as well."""
+    """Takes only what the OpenAPI document allows; pydantic also accepts "on" and 0."""
     return {"true": True, "false": False}.get(value, "") if isinstance(value, str) else value
 
 
 class UserQuery(RecommendOptions):
-    """What is wanted by a known user."""
+    """Options of a list of recommendations for a known user."""
 
     include_seen: Annotated[bool, BeforeValidator(_boolean)] = Field(
-        False, description="Also recommend movies that were rated already."
+        False, description="Include movies that the user has rated."
     )
     timestamp: Time = 0
 
 
 class _Body(_Strict):
-    """Takes numbers for numbers only; a query's values are text and cannot be told apart."""
+    """Takes JSON types strictly; in a query, all values are text."""
 
     model_config = ConfigDict(strict=True)
 
 
 class LikedMovie(_Body):
-    """A film that somebody liked or rated, beside what the model knows of them."""
+    """A movie that the user liked or rated, in addition to the history that the model has."""
 
     movie_id: Id
     timestamp: Time = Field(
         0,
-        description="When, in unix seconds. Without it, or with 0, the film is history and does"
-        " not belong to the current session.",
+        description="Unix seconds. Without it, or with 0, the movie is history and does not belong"
+        " to the current session.",
     )
     rating: float = Field(
         0,
         ge=0,
         le=limits.MAX_STARS,
         allow_inf_nan=False,
-        description="Stars, on the scale of the data; 0 where there are none. Counts as the"
-        " difference to the person's mean rating, or to that of all.",
+        description="Stars, on the scale of the data; 0 where there is no rating. The model uses"
+        " the difference to the user's mean rating; of a new user, to the mean of all ratings.",
+        examples=[5],
     )
 
 
 class ProfileFields(_Body):
-    """ProfileFields asks. Whatever is left out is taken from a known user's profile, or unknown."""
+    """The user. Fields left out are taken from a known user's profile, or are unknown."""
 
-    user_id: str = Field("", max_length=limits.MAX_ID, description="A known user, if any.")
+    user_id: str = Field("", max_length=limits.MAX_ID, description="A known user's id, or empty.")
     age: float = Field(
         0, ge=0, le=limits.MAX_AGE, allow_inf_nan=False, description="In years; 0 is unknown."
     )
@@ -115,97 +117,121 @@ class ProfileFields(_Body):
     features: dict[Id, Text | Number] = Field(
         {},
         max_length=limits.MAX_FEATURES,
-        description="What the model takes of users beside these fields, or in their place, by the"
-        " names in `user_features` of GET /api/model.",
+        description="Features of the user by the names in `user_features` of GET /api/model; they"
+        " take precedence over the fields above.",
         examples=[{"user_gender": "Female"}],
     )
     timestamp: Time = 0
     liked: list[LikedMovie] = Field(
         [],
         max_length=limits.MAX_LIST,
-        description="Films liked or rated, by the model's ids; of one that is given several times"
-        " the last counts, by time and place in the list.",
+        description="Movies liked or rated. Where a movie is given several times, the last one by"
+        " time and place in the list counts.",
     )
 
 
 class RecommendRequest(ProfileFields, RecommendOptions):
-    """ProfileFields asks, and what is wanted."""
+    """A user, and options of the list."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(
+        strict=True,
+        json_schema_extra={
+            "example": {
+                "age": 30,
+                "occupation": "librarian",
+                "liked": [{"movie_id": "50", "rating": 5}, {"movie_id": "1"}],
+                "k": 3,
+                "reasons": 2,
+            }
+        },
+    )
 
 
 class RatingRequest(ProfileFields):
-    """ProfileFields would rate, and what."""
+    """A user, and movies to predict ratings of."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"user_id": "42", "movie_ids": ["50", "1"]}}
+    )
     movie_ids: list[Id] = Field(min_length=1, max_length=limits.MAX_LIST)
 
 
 class MovieQuery(_Strict):
-    """A search."""
+    """A search for movies."""
 
-    query: Text = Field("", description="Words of the title, or their beginnings.")
+    query: Text = Field(
+        "", description="Words of the title, or their beginnings.", examples=["godf"]
+    )
     limit: int = Field(20, ge=1, le=limits.MAX_K)
 
 
 class SimilarQuery(_Strict):
-    """How many."""
+    """Options of a list of similar movies."""
 
     k: K = 10
 
 
 class PrefixQuery(_Strict):
-    """Which users."""
+    """A search for users."""
 
-    prefix: str = Field("", max_length=limits.MAX_ID, description="How their ids begin.")
+    prefix: str = Field(
+        "", max_length=limits.MAX_ID, description="Beginning of the ids.", examples=["4"]
+    )
     limit: int = Field(20, ge=1, le=limits.MAX_K)
 
 
-# -- answers -----------------------------------------------------------------------------------
+# -- responses ---------------------------------------------------------------------------------
+
+Version = Annotated[str, Field(examples=["1795677916"])]
 
 
-class Error(_Answer):
-    """What is wrong, and what to do."""
+class Error(_Response):
+    """What was expected, what was found and what to do."""
 
-    error: str
+    error: str = Field(examples=["Expected a body of JSON, found something else."])
 
 
-class _Titled(_Answer):
-    movie_id: str
-    title: str = Field(description="As the data has it.", examples=["Godfather, The (1972)"])
-    display_title: str = Field(description="For people.", examples=["The Godfather (1972)"])
+class _Titled(_Response):
+    movie_id: str = Field(examples=["127"])
+    title: str = Field(description="As in the data.", examples=["Godfather, The (1972)"])
+    display_title: str = Field(
+        description="With the article in front.", examples=["The Godfather (1972)"]
+    )
 
 
 class Movie(_Titled):
-    """A movie."""
+    """A movie of the catalogue."""
 
-    year: int | None = Field(description="Of its release, if known.")
-    genres: list[str]
+    year: int | None = Field(description="Of the release, if known.", examples=[1972])
+    genres: list[str] = Field(examples=[["Action", "Crime", "Drama"]])
 
 
 class Reason(_Titled):
-    """A film that the person liked and that adds to a recommendation's score.
+    """A movie that the user liked and that adds to a recommendation's score.
 
-    Liked is what was rated at least the person's mean, or named without a rating.
+    Liked means rated at least the user's mean rating, or given without a rating.
     """
 
-    contribution: float = Field(description="Its share in the score.")
+    contribution: float = Field(description="Its part of the score.", examples=[0.42])
 
 
 class Recommendation(Movie):
     """A recommended movie."""
 
-    stars: float = Field(description="The predicted rating.")
-    score: float = Field(description="What the order is by; comparable within one answer.")
+    stars: float = Field(description="The predicted rating.", examples=[4.3])
+    score: float = Field(
+        description="Determines the order; comparable within one response.", examples=[2.75]
+    )
     reasons: list[Reason]
 
 
-class Recommendations(_Answer):
+class Recommendations(_Response):
     """Recommended movies, the best first."""
 
-    model_version: str
-    user_id: str
+    model_version: Version
+    user_id: str = Field(examples=["42"])
     exclude_unknown: list[str] = Field(
-        description="Ids of `exclude` that this version of the model does not know."
+        description="Ids of `exclude` that this version of the model does not have.", examples=[[]]
     )
     recommendations: list[Recommendation]
 
@@ -213,117 +239,126 @@ class Recommendations(_Answer):
 class Rating(_Titled):
     """A predicted rating."""
 
-    stars: float
+    stars: float = Field(examples=[4.3])
 
 
-class Ratings(_Answer):
-    """Predicted ratings, in the order of the question."""
+class Ratings(_Response):
+    """Predicted ratings, in the order of the request."""
 
-    model_version: str
+    model_version: Version
     ratings: list[Rating]
 
 
-class Movies(_Answer):
-    """Movies that were found, and how many there are in all."""
+class Movies(_Response):
+    """Movies found, and how many match in all."""
 
-    model_version: str
-    total: int
+    model_version: Version
+    total: int = Field(examples=[1])
     movies: list[Movie]
 
 
-class OneMovie(_Answer):
+class OneMovie(_Response):
     """One movie."""
 
-    model_version: str
+    model_version: Version
     movie: Movie
 
 
 class SimilarMovie(Movie):
     """A similar movie."""
 
-    similarity: float = Field(description="Between -1 and 1.")
+    similarity: float = Field(description="Between -1 and 1.", examples=[0.81])
 
 
-class SimilarMovies(_Answer):
-    """Movies that resemble one, the most similar first."""
+class SimilarMovies(_Response):
+    """Movies similar to one, the most similar first."""
 
-    model_version: str
-    movie_id: str
+    model_version: Version
+    movie_id: str = Field(examples=["50"])
     movies: list[SimilarMovie]
 
 
-class Abilities(_Answer):
-    """What the served version can do."""
+class Abilities(_Response):
+    """Optional abilities of the served version."""
 
     similar: bool
     reasons: bool
     liked: bool
 
 
-class InScenario(_Answer):
-    """How good the version was on the test split in one scenario; null where not known."""
+class InScenario(_Response):
+    """Metrics of the version on the test split in one scenario; null where not known."""
 
     scenario: str = Field(
-        description="`next_visit`: a user who comes back, of whom the history is known.",
+        description="`next_visit`: a known user at a later visit. `in_session`: right after other"
+        " ratings.",
         examples=["next_visit"],
     )
     recall_at_10: float | None = Field(
-        description="The share of the test split's ratings whose movie is among the first 10 that"
-        " the user has not rated in training, 0 to 1."
+        description="Share of the test ratings whose movie is among the first 10 that the user has"
+        " not rated before, 0 to 1.",
+        examples=[0.14],
     )
     rating_rmse: float | None = Field(
-        description="The root of the mean squared error of predicted stars."
+        description="Root mean squared error of predicted ratings.", examples=[0.9]
     )
 
 
-class UserFeature(_Answer):
-    """Something that the model takes of a user."""
+class UserFeature(_Response):
+    """A user feature of the model."""
 
-    name: str = Field(description="In `features`.", examples=["user_occupation_text"])
+    name: str = Field(
+        description="Its name in `features` of requests.", examples=["user_occupation_text"]
+    )
     field: str | None = Field(
-        description="The field of requests that says the same, if there is one.",
+        description="The field of requests with the same meaning, if there is one.",
         examples=["occupation"],
     )
     type: Literal["text", "number"]
-    choices: list[str] = Field(description="The values in the training data, where they are few.")
+    choices: list[str] = Field(
+        description="The values in the training data, where they are few.",
+        examples=[["artist", "librarian"]],
+    )
 
 
-class ModelFacts(_Answer):
-    """The version that answers."""
+class ModelFacts(_Response):
+    """The served version."""
 
-    model_version: str
-    dataset: str = Field(description="What it was trained on; empty if not known.")
+    model_version: Version
+    dataset: str = Field(
+        description="The name of the training data; empty if not known.", examples=["ml-100k"]
+    )
     scenarios: list[InScenario] = Field(
-        description="The next visit, which is how this API is asked without times, comes first;"
-        " in a session, right after other ratings, is another question."
+        description="Metrics by scenario. Requests without times are of the first, `next_visit`."
     )
     metrics: dict[str, float] = Field(
-        description="On the test split, `<scenario>_<metric>`; empty if not known."
+        description="On the test split, `<scenario>_<metric>`; empty if not known.",
+        examples=[{"next_visit_recall_at_10": 0.14}],
     )
-    movies: int
-    users: int | None
+    movies: int = Field(description="How many movies the catalogue has.", examples=[1682])
+    users: int | None = Field(description="How many users are known.", examples=[943])
     user_features: list[UserFeature] = Field(
-        description="What this version takes of somebody; a field that is not here is refused."
+        description="User features of this version; requests with other ones are refused."
     )
     abilities: Abilities
 
 
-class UserIds(_Answer):
-    """Users."""
+class UserIds(_Response):
+    """Known users."""
 
-    model_version: str
-    total: int | None
-    user_ids: list[str]
+    model_version: Version
+    total: int | None = Field(description="How many users are known.", examples=[943])
+    user_ids: list[str] = Field(examples=[["4", "40", "41"]])
 
 
-class Health(_Answer):
+class Health(_Response):
     """The server runs."""
 
-    status: str
+    status: str = Field(examples=["ok"])
 
 
-class Ready(_Answer):
-    """Whether a version answers, and which."""
+class Ready(_Response):
+    """Whether a version is loaded, and which."""
 
-    status: str
-    model_version: str | None
+    status: str = Field(examples=["ready"])
+    model_version: str | None = Field(examples=["1795677916"])

@@ -25,25 +25,19 @@ class Service:
     """
 
     def __init__(
-        self, config: Config, log: Log, ready: Callable[[Recommender], None] | None = None
+        self,
+        config: Config,
+        log: Log,
+        ready: Callable[[Recommender], None] = lambda recommender: None,
     ) -> None:
         self.config = config
         self.log = log
         self.metrics = Metrics()
-        self._ready = ready or (lambda recommender: None)
+        self._ready = ready
         self.batcher = Batcher(config.batching, self.metrics.batch)
         self.metrics.watch_queue(lambda: self.batcher.waiting)
         self.metrics.watch_log(lambda: log.dropped)
-        self.versions = Versions(
-            config.model_dir,
-            log,
-            threads=config.threads,
-            poll_seconds=config.poll_seconds,
-            settle_seconds=config.settle_seconds,
-            limits=config.validation,
-            changed=self._changed,
-            failed=self._failed,
-        )
+        self.versions = Versions(config, log, self._changed, self._failed)
 
     def _changed(self, recommender: Recommender) -> None:
         self.metrics.serves(recommender.model.version)
@@ -52,27 +46,23 @@ class Service:
     def _failed(self, error: ModelError) -> None:
         self.metrics.load_failed(error.code)
 
-    def start(self) -> None:
-        """Starts to look for versions."""
-        self.versions.start()
-
     def stop(self) -> None:
-        """Stops; requests must have been answered before. Does not wait for what hangs."""
+        """Stops, after the last response; does not wait for calls that hang."""
         self.versions.stop()
         self.batcher.close()
 
     async def run(self, call: Call) -> Outputs:
-        """Runs a call, possibly together with others.
+        """Runs a call, possibly merged with others.
 
         Raises:
-          RequestError: if it cannot be answered; `ModelFault` if that is the model's fault.
+          RequestError: if it fails; `ModelFault` if the model fails on valid inputs.
         """
         try:
             return await self.batcher.run(call)
         except ModelFault as fault:
             self.metrics.call_failed(fault.kind)
             self.log.error(
-                "the model could not answer", version=str(call.model.version), reason=fault.reason
+                "a call of the model failed", version=str(call.model.version), reason=fault.reason
             )
             raise
 

@@ -1,4 +1,4 @@
-"""A stop that ends, whatever hangs: a call of TensorFlow cannot be interrupted."""
+"""Stopping within a time limit: a call of TensorFlow that hangs cannot be interrupted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from serving.access_log import Log
 
 
 class StoppableServer(uvicorn.Server):
-    """uvicorn's server, whose process ends within a limit once it was told to stop.
+    """uvicorn's server, with a time limit from the signal to the end of the process.
 
     Args:
       config: uvicorn's configuration.
-      log: written out before the end.
-      seconds: from the signal to the end of the process at the latest.
+      log: flushed before the end.
+      seconds: the limit.
     """
 
     def __init__(self, config: uvicorn.Config, log: Log, seconds: float) -> None:
@@ -27,7 +27,7 @@ class StoppableServer(uvicorn.Server):
         self._clock: threading.Timer | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Notes a signal to stop, and from then on counts the time."""
+        """Starts the clock at the first signal."""
         if self._clock is None:
             self._clock = threading.Timer(self._seconds, self._end)
             self._clock.daemon = True
@@ -40,9 +40,9 @@ class StoppableServer(uvicorn.Server):
 
 
 def end(code: int, log: Log) -> None:
-    """Ends the process if a thread is still at work, after the log is written; else returns.
+    """Ends the process if a thread is still running, after the log is written; else returns.
 
-    The interpreter would wait for such a thread, or take away what TensorFlow works with.
+    The interpreter would wait for such a thread, or free memory that TensorFlow still uses.
     """
     log.flush()
     for thread in threading.enumerate():
@@ -55,4 +55,4 @@ def end(code: int, log: Log) -> None:
 _QUICK = ("close-",)
 _QUICK_SECONDS = 2.0
 _SLOW = ("close-", "load", "versions", "tensorflow")
-"""How the names of threads begin that may hang."""
+"""Beginnings of the names of threads that may hang."""

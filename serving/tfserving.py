@@ -1,8 +1,7 @@
-"""TensorFlow Serving's REST API: its paths, its JSON, its errors.
+"""TensorFlow Serving's REST API: paths, JSON and errors.
 
-After https://www.tensorflow.org/tfx/serving/api_rest: what works here works there. Two things
-are stricter than there, so that one request cannot stop the others: sizes are limited, and
-inputs of this model's signatures are checked for their shape before TensorFlow sees them.
+See https://www.tensorflow.org/tfx/serving/api_rest. Two things are stricter, so that one request
+cannot stop others: sizes are limited, and the shapes of inputs are checked before TensorFlow runs.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from serving import limits
 from serving.errors import InvalidInput, NotFound, RequestError, shorten
 from serving.model import ServedModel, Signature, Tensor
 from serving.signatures import Array, Call
-from serving.versions import State, Status
+from serving.versions import Status
 
 DEFAULT_SIGNATURE = "serving_default"
 LABELS = ("stable", "latest")
-"""Names for the version that is served."""
+"""Labels of the served version."""
 
 _PREDICT = re.compile(
     r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -46,7 +45,7 @@ _BYTES_SUFFIX = "_bytes"
 
 @dataclass(frozen=True)
 class Target:
-    """What a path names.
+    """The model, version and verb in a path.
 
     Args:
       model: the model's name.
@@ -65,7 +64,7 @@ def parse_path(method: str, path: str) -> Target:
     """Reads a path below /v1/.
 
     Raises:
-      InvalidInput: if it is none of TensorFlow Serving's.
+      InvalidInput: if it is not a path of TensorFlow Serving.
       RequestError: 405 if it is one for another method.
     """
     patterns = {"POST": _PREDICT, "GET": _STATUS}
@@ -90,22 +89,22 @@ def parse_path(method: str, path: str) -> Target:
 
 
 def check_target(target: Target, name: str, model: ServedModel) -> None:
-    """Checks that what a path names is what is served.
+    """Checks that the model and version in a path are served.
 
     Raises:
-      NotFound: if it is another model or version.
-      InvalidInput: if the label is not known.
+      NotFound: if they are not.
+      InvalidInput: if the label is unknown.
     """
     if target.label is not None and target.label not in LABELS:
         raise InvalidInput(
             f"Unrecognized servable version label: {target.label}. Known: {', '.join(LABELS)}."
         )
-    asked = f"Latest({target.model})"
+    servable = f"Latest({target.model})"
     if target.version is not None:
-        asked = f"Specific({target.model}, {target.version})"
+        servable = f"Specific({target.model}, {target.version})"
     if target.model != name or target.version not in (None, model.version):
         raise NotFound(
-            f"Servable not found for request: {asked}. This server has {name!r},"
+            f"Servable not found for request: {servable}. This server has {name!r},"
             f" version {model.version}."
         )
 
@@ -158,17 +157,12 @@ def metadata_answer(name: str, model: ServedModel) -> dict[str, Any]:
     }
 
 
-def available(statuses: list[Status]) -> bool:
-    """Tells whether any version answers."""
-    return any(status.state is State.AVAILABLE for status in statuses)
-
-
-# -- predict: the question ---------------------------------------------------------------------
+# -- predict: the request ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A predict request: the call, and whether it came row by row."""
+    """A predict request: the call, and whether its format is by row."""
 
     call: Call
     by_row: bool
@@ -195,7 +189,7 @@ def read_predict(body: bytes, model: ServedModel) -> PredictRequest:
 
 
 def refuse_verb(verb: str, model: ServedModel) -> None:
-    """Refuses classify and regress, for which a model needs signatures of their kind.
+    """Refuses classify and regress, for which models of this pipeline have no signature.
 
     Raises:
       InvalidInput: always.
@@ -220,7 +214,7 @@ def _parse_json(body: bytes) -> dict[str, Any]:
 
 
 def _parse_with_special_numbers(body: bytes, error: orjson.JSONDecodeError) -> Any:
-    """NaN, Infinity and -Infinity are allowed by this API and by no JSON parser that is strict."""
+    """Reads JSON with NaN, Infinity and -Infinity, which this API allows and orjson refuses."""
     if b"NaN" in body or b"Infinity" in body:
         try:
             text = body.decode("utf-8")
@@ -311,18 +305,26 @@ def _is_base64(value: Any) -> bool:
 def _read_tensor(value: Any, tensor: Tensor) -> Array:
     """Makes an array of a tensor's type and shape from nested lists."""
     shape = _shape_of(value, 8 if tensor.rank is None else tensor.rank, tensor.name)
-    _check_shape(shape, tensor)
+    tensor.check_shape(shape)
     count = math.prod(shape)
     if count > limits.MAX_TENSOR_VALUES:
         raise InvalidInput(
             f"Expected at most {limits.MAX_TENSOR_VALUES} values in input {tensor.name!r},"
             f" found {count}."
         )
-    flat: list[Any] = []
-    _flatten(value, shape, 0, tensor, flat)
+    items = [value]
+    for level, size in enumerate(shape):
+        for item in items:
+            if not isinstance(item, list) or len(item) != size:
+                found = len(item) if isinstance(item, list) else shorten(item)
+                raise InvalidInput(
+                    f"Input {tensor.name!r}: expected lists of equal length, {size} at level"
+                    f" {level}, found {found}."
+                )
+        items = [inner for item in items for inner in item]
     array = np.empty(count, tensor.dtype)
     try:
-        array[:] = flat
+        array[:] = [_read_value(item, tensor) for item in items]
     except (OverflowError, ValueError, TypeError) as error:
         raise InvalidInput(f"Input {tensor.name!r}: {error}") from error
     return array.reshape(shape)
@@ -341,40 +343,9 @@ def _shape_of(value: Any, rank: int, name: str) -> tuple[int, ...]:
         if shape[-1] == 0:
             break
     if 0 in shape:
-        # What is inside of an empty list cannot be seen: take it for as empty as it can be.
+        # The dimensions inside of an empty list are unknown: they are taken as empty too.
         shape += [0] * (rank - len(shape))
     return tuple(shape)
-
-
-def _check_shape(shape: tuple[int, ...], tensor: Tensor) -> None:
-    if tensor.shape is None:
-        return
-    fits = len(shape) == len(tensor.shape) and all(
-        wanted in (None, size) for wanted, size in zip(tensor.shape, shape, strict=True)
-    )
-    if not fits:
-        wanted = ["any" if size is None else size for size in tensor.shape]
-        raise InvalidInput(
-            f"Input {tensor.name!r}: expected shape {wanted}, found {list(shape)}.".replace(
-                "'any'", "any"
-            )
-        )
-
-
-def _flatten(
-    value: Any, shape: tuple[int, ...], level: int, tensor: Tensor, flat: list[Any]
-) -> None:
-    if level == len(shape):
-        flat.append(_read_value(value, tensor))
-        return
-    if not isinstance(value, list) or len(value) != shape[level]:
-        found = len(value) if isinstance(value, list) else shorten(value)
-        raise InvalidInput(
-            f"Input {tensor.name!r}: expected lists of equal length, {shape[level]} at level"
-            f" {level}, found {found}."
-        )
-    for item in value:
-        _flatten(item, shape, level + 1, tensor, flat)
 
 
 def _read_value(value: Any, tensor: Tensor) -> Any:
@@ -430,14 +401,14 @@ def _check_sizes(inputs: Mapping[str, Array]) -> None:
             raise InvalidInput(f"Expected k of at most {limits.MAX_TENSOR_K}, found {value}.")
 
 
-# -- predict: the answer -----------------------------------------------------------------------
+# -- predict: the response ---------------------------------------------------------------------
 
 
 def write_predict(outputs: Mapping[str, Array], by_row: bool) -> bytes:
-    """Writes the answer to a predict request.
+    """Returns the response to a predict request.
 
     Raises:
-      RequestError: if it was asked row by row and the model did not answer so.
+      RequestError: if the format is by row and the outputs have different numbers of rows.
     """
     if all(value.dtype.kind != "f" or np.isfinite(value).all() for value in outputs.values()):
         write, dump = _to_array, _dump_arrays
@@ -458,7 +429,7 @@ def write_predict(outputs: Mapping[str, Array], by_row: bool) -> bytes:
 
 
 def _to_array(name: str, value: Array) -> Any:
-    """Returns what orjson writes, float32 as 3.7 rather than 3.700000047683716."""
+    """Returns a value that orjson writes; it writes float32 as 3.7, not 3.700000047683716."""
     if value.ndim == 0 or value.dtype not in _WRITTEN_BY_ORJSON:
         return _to_lists(name, value)
     return np.ascontiguousarray(value)

@@ -1,4 +1,4 @@
-"""Titles as people write them: "The Godfather (1972)" for MovieLens's "Godfather, The (1972)"."""
+"""Titles with the article in front: "The Godfather (1972)" for "Godfather, The (1972)"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ALSO_KNOWN_AS = re.compile(r"a\.?k\.?a\.?:?\s+")
 
 @functools.lru_cache(maxsize=100_000)
 def display_title(title: str) -> str:
-    """Returns a title with its articles in front, as people write it.
+    """Returns a title with its articles in front.
 
     MovieLens puts articles last, to sort by: "Godfather, The (1972)", "Enfer, L' (1994)". The
     titles in parentheses are treated likewise and stay where they are. Articles are those of ten
@@ -25,7 +25,7 @@ def display_title(title: str) -> str:
       title: as the data has it.
 
     Returns:
-      The title for people: the same characters but for a comma and blanks.
+      The title for display: the same characters but for a comma and blanks.
     """
     return _NAME.sub(lambda name: _article_first(name.group()), title)
 
@@ -48,7 +48,7 @@ def _article_first(name: str) -> str:
 
 
 def _split(name: str) -> tuple[str, str] | None:
-    """What stands before a trailing article, and the article; None if there is no article."""
+    """Returns the text before a trailing article, and the article; None if there is none."""
     rest, _, last = name.strip().rpartition(",")
     rest, article = rest.rstrip(), last.lstrip()
     if not rest or article == last or article.casefold() not in _IS_ARTICLE:

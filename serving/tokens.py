@@ -1,4 +1,4 @@
-"""The bearer token: how it is given to the server, and how requests are checked for it."""
+"""The bearer token: reading it at the start, and checking requests."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _CHALLENGE = b'Bearer realm="movielens"'
 
 
 class TokenError(ValueError):
-    """A token that cannot be used, in words."""
+    """A token that cannot be used."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """A token and what to warn of.
+    """A token, and warnings about it.
 
     Args:
       value: the token; empty if none is required.
-      warnings: what is unwise about it, a sentence each.
+      warnings: a sentence each.
     """
 
     value: str = ""
@@ -44,7 +44,7 @@ def read_token(path: Path | None, environment: Mapping[str, str]) -> Token:
     Blanks and line breaks around it are ignored.
 
     Raises:
-      TokenError: if one was given that is empty, cannot be read or is not one word of ASCII.
+      TokenError: if the token is empty, cannot be read or is not one word of ASCII.
     """
     if path is not None:
         source = f"--token-file {path}"
@@ -89,7 +89,7 @@ def _read_file(path: Path, source: str) -> tuple[str, list[str]]:
 
 
 def _describe(token: str) -> str:
-    """Says what is wrong with a token without showing it."""
+    """Describes why a token is invalid, without showing it."""
     lines = len(token.splitlines())
     if lines > 1:
         return f"{lines} lines"
@@ -103,7 +103,7 @@ def _describe(token: str) -> str:
 
 @dataclass
 class _Guesses:
-    """Wrong tokens from one address: how many lately, and how many answers are held back."""
+    """Wrong tokens from one address: how many lately, and how many responses are delayed."""
 
     count: float = 0.0
     at: float = 0.0
@@ -111,11 +111,11 @@ class _Guesses:
 
 
 class TokenCheck:
-    """Checks requests for the token and slows guessing down. Belongs to one event loop.
+    """Checks the token of requests, and slows down guessing. Belongs to one event loop.
 
-    An address has `FREE` wrong tokens, one more for each second. Further ones are answered after
-    `PAUSE` seconds, `MOST_HELD` at a time; while so many are held back, a token from that address
-    is not looked at.
+    An address may send `FREE` wrong tokens, and one more for each second. Responses to further ones
+    are delayed by `PAUSE` seconds, at most `MOST_HELD` at a time; while that many are delayed,
+    tokens from that address are refused without a check.
 
     Args:
       token: the token; empty if none is required.
@@ -170,7 +170,7 @@ class TokenCheck:
         if guesses.count <= self.FREE:
             return
         guesses.held += 1
-        # The pause is over when it is over, also for a client that has left.
+        # The pause counts also for a client that has closed the connection.
         asyncio.get_running_loop().call_later(self.PAUSE, _release, guesses)
         await asyncio.sleep(self.PAUSE)
 

@@ -1,4 +1,4 @@
-"""What the served model takes of a user: the feature table that travels with it."""
+"""User features of the served model, from the feature table that travels with it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FIELDS: Mapping[str, str] = MappingProxyType(
         "zip_code": raw.ZIP_CODE.name,
     }
 )
-"""MovieLens's columns that requests have fields of their own for; others go into `features`."""
+"""Fields of requests for MovieLens's columns; other features are given in `features`."""
 
 _MOST_BYTES = 1 << 24
 _MOST_CHOICES = 1_000
 
 
 def features_of(table: FeatureTable) -> tuple[Feature, ...]:
-    """Returns what a model takes of users beside their ids, in table order."""
+    """Returns the user features of a model without the id, in table order."""
     return tuple(one for one in table.model_inputs(Owner.USER) if one != table.user_id)
 
 
@@ -41,7 +41,7 @@ def read_table(version_dir: Path) -> FeatureTable:
     """Reads the feature table of a version; MovieLens's where there is none.
 
     Raises:
-      ModelError: if the file is there and no table.
+      ModelError: if the file is not a feature table.
     """
     path = version_dir / FEATURES_FILE
     try:
@@ -53,9 +53,9 @@ def read_table(version_dir: Path) -> FeatureTable:
 
 
 def read_choices(version_dir: Path, table: FeatureTable) -> dict[str, tuple[str, ...]]:
-    """Returns the values of each feature that has a short list of them, by name.
+    """Returns the values of each categorical feature with a short vocabulary, by name.
 
-    A category's are those of its vocabulary; one that cannot be read has none.
+    A feature whose vocabulary cannot be read is left out.
     """
     found = {}
     for feature in features_of(table):
@@ -75,7 +75,7 @@ def _vocabulary(path: Path) -> tuple[str, ...]:
 
 
 def problems_of(values: Values, table: FeatureTable) -> Iterator[str]:
-    """Yields what is wrong with values that a request gives: names and types."""
+    """Yields a message for each feature value with an unknown name or another type."""
     known = {feature.name: feature for feature in features_of(table)}
     for name, value in values.items():
         feature = known.get(name)

@@ -1,7 +1,7 @@
-"""The folder of one version on the disk, read with limits and without trusting its content.
+"""Reading the folder of one version, with limits and without trust in its content.
 
-Versions are judged one by one. A pipe, a loop of links, a file without end or one that cannot be
-read is that version's fault, and stops neither the search nor the server.
+A pipe, a circle of links, a file without end or an unreadable file is an error of that version
+alone: other versions are still found and served.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class File:
-    """A file of a version: its name below the version's folder, its bytes and its time."""
+    """A file of a version: its path below the version's folder, its size and modification time."""
 
     name: str
     size: int
@@ -43,17 +43,17 @@ Listing = tuple[File, ...]
 
 
 class Incomplete(Exception):
-    """A version of which not everything is there yet."""
+    """A version whose files are not all there yet."""
 
 
 class Unreadable(ModelError):
-    """A version that could not be read for a reason that may pass."""
+    """A version that could not be read for a reason that may be temporary."""
 
 
 def versions_in(model_dir: Path) -> list[int]:
     """Returns the versions in a directory, the newest first: subfolders named by a number.
 
-    Numbers beyond int64 are not versions (`strange_numbers_in` has them).
+    Numbers beyond int64 are not versions (`oversized_numbers_in` returns them).
 
     Raises:
       OSError: if the directory cannot be read.
@@ -61,7 +61,7 @@ def versions_in(model_dir: Path) -> list[int]:
     return sorted((int(name) for name in _numbers_in(model_dir) if _fits(name)), reverse=True)
 
 
-def strange_numbers_in(model_dir: Path) -> list[str]:
+def oversized_numbers_in(model_dir: Path) -> list[str]:
     """Returns the names of subfolders that are numbers beyond int64.
 
     Raises:
@@ -90,15 +90,15 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return True  # Loading it reports what is wrong.
+        return True  # Loading it reports the error.
 
 
 def listing(path: Path) -> Listing:
-    """Returns every file of a version; equal while nothing is written.
+    """Returns every file of a version; two listings are equal if nothing was written between.
 
     Raises:
-      ModelError: a file is no regular file, a link leads in circles, or there are too many.
-      Unreadable: the folder cannot be read now.
+      ModelError: a file is not regular, a link leads in circles, or there are too many files.
+      Unreadable: the folder cannot be read.
     """
     found: list[File] = []
     for file in _walk(path, "", 0):
@@ -121,7 +121,7 @@ def _walk(path: Path, prefix: str, depth: int) -> Iterator[File]:
             except FileNotFoundError:
                 if (path / name).is_symlink():
                     raise
-                continue  # It went away in between.
+                continue  # It was removed meanwhile.
         if stat.S_ISDIR(found.st_mode):
             yield from _walk(path / name, f"{below}/", depth + 1)
         elif stat.S_ISREG(found.st_mode):
@@ -131,9 +131,7 @@ def _walk(path: Path, prefix: str, depth: int) -> Iterator[File]:
                 )
             yield File(below, found.st_size, found.st_mtime_ns)
         else:
-            raise ModelError(
-                "INVALID_ARGUMENT", f"has something that is no regular file: {below!r}"
-            )
+            raise ModelError("INVALID_ARGUMENT", f"has a file that is not regular: {below!r}")
 
 
 class _explained:
@@ -157,12 +155,12 @@ class _explained:
 
 
 def read_limited(path: Path, most: int) -> bytes:
-    """Reads a regular file of limited size; never waits for one that is a pipe.
+    """Reads a regular file of limited size; does not wait for a pipe.
 
     Raises:
-      FileNotFoundError: there is none.
-      ModelError: it is no regular file or too large.
-      Unreadable: it cannot be read now.
+      FileNotFoundError: it does not exist.
+      ModelError: it is not a regular file, or too large.
+      Unreadable: it cannot be read.
     """
     if not os.path.lexists(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
@@ -171,8 +169,10 @@ def read_limited(path: Path, most: int) -> bytes:
         with os.fdopen(descriptor, "rb") as stream:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise ModelError("INVALID_ARGUMENT", f"has no regular file {path.name!r}")
-            # By the size first: nothing that large is read.
+                raise ModelError(
+                    "INVALID_ARGUMENT", f"has a file that is not regular: {path.name!r}"
+                )
+            # The size first, so that a large file is not read.
             content = b"" if found.st_size > most else stream.read(most + 1)
     if found.st_size > most or len(content) > most:
         raise ModelError("INVALID_ARGUMENT", f"has more than {most:,} bytes in {path.name!r}")
@@ -180,12 +180,12 @@ def read_limited(path: Path, most: int) -> bytes:
 
 
 def read_json(path: Path, most: int) -> Any:
-    """Reads a file of JSON as `read_limited` does, strictly: no NaN, no number without end.
+    """Reads a JSON file as `read_limited` does, strictly: no NaN, no numbers of unlimited length.
 
     Raises:
-      FileNotFoundError: there is none.
-      ModelError: it is no regular file, too large or no JSON.
-      Unreadable: it cannot be read now.
+      FileNotFoundError: it does not exist.
+      ModelError: it is not a regular file, too large or not JSON.
+      Unreadable: it cannot be read.
     """
     content = read_limited(path, most)
     try:
@@ -211,7 +211,7 @@ def _int(text: str) -> int:
     return int(text)
 
 
-# -- whether everything is there ---------------------------------------------------------------
+# -- completeness ------------------------------------------------------------------------------
 
 
 class Completeness:
@@ -221,20 +221,20 @@ class Completeness:
         self._hashes: dict[Path, dict[File, str]] = {}
 
     def check(self, path: Path, files: Listing) -> bool:
-        """Tells whether a version is proven to be complete.
+        """Returns whether a version is complete.
 
         Args:
           path: the version's folder.
           files: its files.
 
         Returns:
-          True if every file is as its manifest says; False if it has no manifest and is not
-          of our pipeline, so that nothing can be said.
+          True if every file is as in its manifest; False if it has no manifest and is not of this
+          pipeline, so that completeness is unknown.
 
         Raises:
-          Incomplete: something is missing, or not as the manifest says.
-          ModelError: what is there cannot be used, whatever comes.
-          Unreadable: it cannot be read now.
+          Incomplete: a file is missing, or not as in the manifest.
+          ModelError: a file cannot be used, whatever arrives later.
+          Unreadable: a file cannot be read.
         """
         try:
             manifest = _read_manifest(path)
@@ -246,12 +246,12 @@ class Completeness:
         return True
 
     def forget_all_but(self, paths: set[Path]) -> None:
-        """Forgets the hashes of versions that are gone."""
+        """Drops the hashes of removed versions."""
         for path in set(self._hashes) - paths:
             del self._hashes[path]
 
     def _compare(self, path: Path, manifest: Mapping[str, Any], there: Mapping[str, File]) -> None:
-        # Sizes first: they cost nothing.
+        # Sizes first: comparing them takes no time.
         for name, expected in manifest.items():
             if name not in there:
                 raise Incomplete(f"{name} is missing")
@@ -269,11 +269,11 @@ class Completeness:
 
 
 def _read_manifest(path: Path) -> Mapping[str, Any]:
-    """Returns size and hash by name.
+    """Returns each file's entry, with size and hash, by name.
 
     Raises:
       FileNotFoundError: there is no manifest.
-      Incomplete: it is not whole.
+      Incomplete: the manifest is not whole.
     """
     try:
         document = read_json(path / MANIFEST, _MANIFEST_BYTES)
@@ -296,7 +296,7 @@ def _is_entry(value: Any) -> bool:
 
 
 def _sha256(path: Path, size: int) -> str:
-    """Returns the hash of so many bytes of a file: one that grows meanwhile has another size."""
+    """Returns the hash of the first `size` bytes of a file, which may grow meanwhile."""
     digest = hashlib.sha256()
     with _explained(path.name):
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -308,12 +308,12 @@ def _sha256(path: Path, size: int) -> str:
 
 
 def is_ours(path: Path) -> bool:
-    """Tells whether `saved_model.pb` says that our pipeline exported it.
+    """Returns whether this pipeline exported a version, by a signature in `saved_model.pb`.
 
     Raises:
-      Incomplete: there is no `saved_model.pb`, or only a part of it.
-      ModelError: it is no regular file or too large.
-      Unreadable: it cannot be read now.
+      Incomplete: `saved_model.pb` does not exist, or is not whole.
+      ModelError: it is not a regular file, or too large.
+      Unreadable: it cannot be read.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2

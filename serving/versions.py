@@ -1,12 +1,10 @@
-"""Which version of the model is served: the newest in the directory that works.
+"""Serves the newest version in the folder of models that passes model validation.
 
-A thread looks at the directory. A version that appears is loaded, tried on queries and only
-then served: in a process of its own first, unless its manifest matches and no version is served
-yet, or it was served before. One that is not complete is looked at again; one with wrong answers
-is skipped until its files change; one that failed for a reason that may pass is tried again,
-after growing pauses.
-A version that disappears is rolled back from. If all of them disappear, the last one goes on:
-an old answer is better than none.
+A thread lists the folder. A new version is loaded and validated before it is served: in a process
+of its own first, unless its manifest matches and no version is served yet, or it was served before.
+An incomplete version is checked again; one that fails validation is skipped until its files change;
+one that failed for a reason that may be temporary is tried again, after growing pauses. When the
+served version is removed, the newest of the others is served; when all are removed, it stays.
 """
 
 from __future__ import annotations
@@ -24,18 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from serving.access_log import Log
+from serving.config import Config
 from serving.errors import ModelError, NotReady
 from serving.model import RetiredError
 from serving.model_validation import load_and_validate, load_and_warm_up
 from serving.recommender import Recommender
-from serving.validation_process import ValidationLimits, validate_in_subprocess, within
+from serving.validation_process import validate_in_subprocess, within
 from serving.version_folder import (
     LARGEST_VERSION,
     Completeness,
     Incomplete,
     Listing,
     listing,
-    strange_numbers_in,
+    oversized_numbers_in,
     versions_in,
 )
 
@@ -46,7 +45,7 @@ _MAY_PASS = frozenset(
     {"UNAVAILABLE", "PERMISSION_DENIED", "NOT_FOUND", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED",
      "CANCELLED", "ABORTED", "UNKNOWN", "INTERNAL"}
 )  # fmt: skip
-"""Codes of failures that another attempt may not have; the others stay until the files change."""
+"""Codes of failures that may be temporary; the others last until the files change."""
 
 
 class State(Enum):
@@ -61,7 +60,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a version, and the error that brought it there, if one did."""
+    """The state of a version, and its error if it has one."""
 
     version: int
     state: State
@@ -70,39 +69,27 @@ class Status:
 
 
 class Versions:
-    """Keeps the newest working version of a directory loaded.
+    """Keeps the newest working version loaded.
 
     Args:
-      model_dir: the directory with a subfolder per version.
-      log: for what happens.
-      threads: how many threads TensorFlow may use.
-      poll_seconds: how often to look.
-      settle_seconds: a version without a manifest whose files are younger is looked at twice,
-        since somebody may be copying it.
-      limits: what a version may take until it is loaded and has answered the validation queries.
+      config: the server's configuration.
+      log: the server's log.
       changed: called with the recommender after each change of the served version.
-      failed: called after each version that could not be loaded.
+      failed: called with the error of each version that is refused.
     """
 
     def __init__(
         self,
-        model_dir: Path,
+        config: Config,
         log: Log,
-        threads: int = 1,
-        poll_seconds: float = 1.0,
-        settle_seconds: float = 2.0,
-        limits: ValidationLimits | None = None,
-        changed: Callable[[Recommender], None] | None = None,
-        failed: Callable[[ModelError], None] | None = None,
+        changed: Callable[[Recommender], None] = lambda recommender: None,
+        failed: Callable[[ModelError], None] = lambda error: None,
     ) -> None:
-        self.model_dir = model_dir
+        self._config = config
+        self.model_dir = config.model_dir
         self._log = log
-        self._threads = threads
-        self._poll_seconds = poll_seconds
-        self._settle_seconds = settle_seconds
-        self._limits = limits or ValidationLimits()
-        self._changed = changed or (lambda recommender: None)
-        self._failed = failed or (lambda error: None)
+        self._changed = changed
+        self._failed = failed
         self._current: Recommender | None = None
         self._current_files: Listing = ()
         self._statuses: dict[int, Status] = {}
@@ -112,15 +99,15 @@ class Versions:
         self._worked: dict[int, Listing] = {}
         self._completeness = Completeness()
         self._missing = False
-        self._said: dict[str, object] = {}
+        self._logged: dict[str, object] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
 
-    # -- what requests ask -----------------------------------------------------------------
+    # -- for requests ----------------------------------------------------------------------
 
     @property
     def current(self) -> Recommender:
-        """The version that answers.
+        """The served version.
 
         Raises:
           NotReady: while there is none.
@@ -132,7 +119,7 @@ class Versions:
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[Recommender]:
-        """Gives the version that answers, which stays open until the caller is done.
+        """Yields the served version, which stays open until the block ends.
 
         Raises:
           NotReady: while there is none.
@@ -143,29 +130,29 @@ class Versions:
                 try:
                     stack.enter_context(recommender.model.lease())
                 except RetiredError:
-                    continue  # Replaced in between: there is a newer one.
+                    continue  # It was replaced meanwhile: there is a newer one.
                 yield recommender
                 return
 
     @property
     def ready(self) -> bool:
-        """Whether there is a version that answers."""
+        """Whether a version is served."""
         return self._current is not None
 
     def statuses(self) -> list[Status]:
-        """Returns what is known of every version, the newest first."""
+        """Returns the status of every version, the newest first."""
         return sorted(self._statuses.values(), key=lambda status: -status.version)
 
     # -- the thread ------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Starts to look."""
+        """Starts the thread."""
         for warning in warnings_about_writers(self.model_dir):
             self._log.warning(warning)
         self._thread.start()
 
     def stop(self, seconds: float = _STOP_SECONDS) -> None:
-        """Stops to look, and closes what is loaded.
+        """Stops the thread and closes the served version.
 
         Args:
           seconds: how long to wait for a version that is being loaded.
@@ -182,28 +169,28 @@ class Versions:
             try:
                 self.look()
             except OSError as error:
-                self._say("directory", f"the directory cannot be read: {error.strerror}")
+                self._log_once("directory", f"the directory cannot be read: {error.strerror}")
             except Exception as error:
-                self._say("directory", f"looking for versions failed: {error!r}")
+                self._log_once("directory", f"looking for versions failed: {error!r}")
             else:
-                self._said.pop("directory", None)
-            self._stop.wait(self._poll_seconds)
+                self._logged.pop("directory", None)
+            self._stop.wait(self._config.poll_seconds)
 
-    def _say(self, about: str, message: str) -> None:
-        """Logs an error once, not at every look."""
-        if self._said.get(about) != message:
-            self._said[about] = message
+    def _log_once(self, subject: str, message: str) -> None:
+        """Logs an error unless it is the latest one about the subject."""
+        if self._logged.get(subject) != message:
+            self._logged[subject] = message
             self._log.error(message)
 
     def look(self) -> None:
-        """Looks once, and loads or rolls back if that is due.
+        """Lists the folder once, and loads or rolls back if necessary.
 
         Raises:
           OSError: the directory cannot be read.
         """
         there = versions_in(self.model_dir)
-        for name in strange_numbers_in(self.model_dir):
-            self._say(
+        for name in oversized_numbers_in(self.model_dir):
+            self._log_once(
                 f"number {name}", f"{name} is ignored: a version is at most {LARGEST_VERSION}"
             )
         self._forget_all_but(there)
@@ -238,17 +225,17 @@ class Versions:
             self._log.warning("no version yet", model_dir=str(self.model_dir))
         else:
             self._log.warning(
-                "every version is gone from the directory; the last one goes on",
+                "every version was removed from the directory; the last one stays served",
                 model_dir=str(self.model_dir),
                 version=self._current.version,
             )
 
     def _try(self, version: int, served: bool) -> bool:
-        """Loads and serves a version if it is complete and works; returns whether it does.
+        """Loads and serves a version if it is complete and valid; returns whether it is.
 
         Args:
           version: the version.
-          served: whether it is the one that answers: it is only loaded again if it has changed.
+          served: whether it is the served one: it is only loaded again if it has changed.
         """
         path, files = self._path(version), None
         try:
@@ -276,42 +263,43 @@ class Versions:
         return True
 
     def _settled(self, version: int, files: Listing) -> bool:
-        """Whether nobody seems to be writing the version's files."""
+        """Whether the version's files have not been written lately."""
         newest = max((file.mtime_ns for file in files), default=0) / 1e9
         unchanged = self._seen.get(version) == files
         self._seen[version] = files
-        return unchanged or time.time() - newest > self._settle_seconds
+        return unchanged or time.time() - newest > self._config.settle_seconds
 
     def _load(self, path: Path, version: int, files: Listing, complete: bool) -> Recommender:
         if self._state_of(version) is not State.AVAILABLE:
             self._statuses[version] = Status(version, State.LOADING)
+        threads, limits = self._config.threads, self._config.validation
         if self._worked.get(version) == files:
-            # Rolled back to: it was tried before.
-            return self._load_here(lambda: load_and_warm_up(path, version, self._threads), version)
+            # A rollback: it was validated before.
+            return self._load_here(lambda: load_and_warm_up(path, version, threads), version)
         if complete and self._current is None and version not in self._overran:
-            # No version is served yet: a second load would double the time to the first answer.
+            # No version is served yet: a second load would double the time until one is.
             return self._load_here(
-                lambda: load_and_validate(path, version, self._threads, _START_THREADS), version
+                lambda: load_and_validate(path, version, threads, _START_THREADS), version
             )
         size = sum(file.size for file in files)
-        validate_in_subprocess(path, version, size, self._threads, self._limits, self._stop)
-        return self._load_here(lambda: load_and_warm_up(path, version, self._threads), version)
+        validate_in_subprocess(path, version, size, threads, limits, self._stop)
+        return self._load_here(lambda: load_and_warm_up(path, version, threads), version)
 
     def _load_here(self, load: Callable[[], Recommender], version: int) -> Recommender:
-        gone = threading.Event()
+        given_up = threading.Event()
 
         def load_or_drop() -> Recommender:
             made = load()
-            if gone.is_set():
+            if given_up.is_set():
                 made.model.retire()
             return made
 
         try:
-            return within(self._limits.seconds, self._stop, load_or_drop)
+            return within(self._config.validation.seconds, self._stop, load_or_drop)
         except ModelError as error:
-            gone.set()
+            given_up.set()
             if error.code == "DEADLINE_EXCEEDED":
-                # Its thread cannot be ended. The next attempt is made where it can.
+                # Its thread cannot be ended. The next attempt is in a process, which can.
                 self._overran.add(version)
             raise
 
@@ -320,7 +308,7 @@ class Versions:
         return status.state if status else None
 
     def _await(self, version: int, missing: str) -> None:
-        """Notes that a version is not complete yet; it is looked at again."""
+        """Sets the status of an incomplete version, which is checked again."""
         message = f"is not complete yet: {missing}"
         status = Status(version, State.START, "UNAVAILABLE", message)
         if self._state_of(version) is State.AVAILABLE:
@@ -330,7 +318,7 @@ class Versions:
         # Once, not for every file that arrives.
         if before is None or (before.state, before.code) != (status.state, status.code):
             self._log.warning(
-                f"version {version} {status.message}; it is looked at again",
+                f"version {version} {status.message}; it is checked again",
                 version=str(version),
                 serving=self._current.version if self._current else "none",
             )
@@ -339,9 +327,9 @@ class Versions:
         self._refused[version] = _Refusal.after(self._refused.get(version), files, error)
         state = State.END
         if self._state_of(version) is State.AVAILABLE:
-            state = State.AVAILABLE  # As it was loaded, before its files changed.
+            state = State.AVAILABLE  # It is served as loaded before its files changed.
         status = Status(version, state, error.code, error.message)
-        if self._said.get(f"refused {version}") != (files, error.code):
+        if self._logged.get(f"refused {version}") != (files, error.code):
             again = "it is tried again" if error.code in _MAY_PASS else "it is skipped"
             self._log.error(
                 f"version {version} {error.message}; {again}",
@@ -350,7 +338,7 @@ class Versions:
                 serving=self._current.version if self._current else "none",
             )
             self._failed(error)
-        self._said[f"refused {version}"] = (files, error.code)
+        self._logged[f"refused {version}"] = (files, error.code)
         self._statuses[version] = status
 
     def _serve(
@@ -360,7 +348,7 @@ class Versions:
         self._current_files = files
         version = recommender.model.version
         self._worked[version] = files
-        self._said.pop(f"refused {version}", None)
+        self._logged.pop(f"refused {version}", None)
         if previous is not None:
             self._statuses[previous.model.version] = Status(previous.model.version, State.END)
         lacks = recommender.lacks if complete else ("a manifest", *recommender.lacks)
@@ -371,7 +359,7 @@ class Versions:
             version=str(version),
             seconds=round(seconds, 2),
             before=previous.version if previous else None,
-            **({} if complete else {"made_by": "somebody else, or an earlier release"}),
+            **({} if complete else {"made_by": "another program, or an earlier release"}),
             **({"lacks": list(lacks)} if lacks else {}),
         )
         if previous is not None:
@@ -380,7 +368,7 @@ class Versions:
 
 @dataclass(frozen=True)
 class _Refusal:
-    """A version that did not work: with which files, how often, and when to try again."""
+    """A refused version: its files, the number of attempts, and the time of the next one."""
 
     files: Listing | None
     attempts: int
@@ -388,7 +376,7 @@ class _Refusal:
 
     @classmethod
     def after(cls, before: _Refusal | None, files: Listing | None, error: ModelError) -> _Refusal:
-        """The refusal after an error: the pause grows with each attempt at the same files."""
+        """Returns the refusal after an error: the pause grows with each attempt at equal files."""
         same = before is not None and before.files == files
         attempts = before.attempts + 1 if before is not None and same else 1
         pause = min(2.0 ** (attempts - 1), _LONGEST_PAUSE)
@@ -396,29 +384,29 @@ class _Refusal:
         return cls(files, attempts, again_at)
 
     def holds(self, files: Listing) -> bool:
-        """Whether there is no reason yet to try again."""
+        """Whether the version is not tried again yet."""
         return self.files == files and time.monotonic() < self.again_at
 
 
 def warnings_about_writers(model_dir: Path) -> list[str]:
-    """Returns a warning for each folder of the models that others than the server may write in."""
+    """Returns a warning for each folder of models that other users may write in."""
     warnings = []
     for path in (model_dir, *sorted(_children(model_dir))):
         try:
             found = path.stat()
         except OSError:
             continue
-        who = []
+        writers = []
         if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-            who.append("everybody")
+            writers.append("everybody")
         elif found.st_mode & stat.S_IWGRP:
-            who.append(f"group {found.st_gid}")
+            writers.append(f"group {found.st_gid}")
         if found.st_uid not in (0, os.geteuid()):
-            who.append(f"user {found.st_uid}")
-        if who:
+            writers.append(f"user {found.st_uid}")
+        if writers:
             warnings.append(
-                f"{' and '.join(who)} may write in {path}: a model is a program, and who writes"
-                " there decides what the server runs"
+                f"{' and '.join(writers)} may write in {path}: a model is a program, and writers"
+                " of this folder decide what the server runs"
             )
     return warnings
 

@@ -1,6 +1,6 @@
-"""The batch: checks everything that can be checked, loads the model, scores, writes.
+"""Runs a batch: checks the options, loads the model, scores users and writes the file.
 
-It scores in this process, unless one of Beam's options is given.
+Scores in this process, unless an option of Beam is given.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Scores, and writes the file.
+    """Scores users and writes the file.
 
     Args:
-      argv: the command line's words; None for those of the process.
+      argv: the arguments; None for those of the process.
 
     Returns:
       The exit code: 0 written; 1 unexpected failure; 2 wrong use or unreadable input; 130
-      interrupted. Unless it is 0, what stood at the output stands there still.
+      interrupted. Unless it is 0, an existing output file is unchanged.
     """
     terminal.keep_standard_streams()
     try:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _describe(error: Exception) -> str:
-    """An error of ours in one line, with the place where it was raised."""
+    """Returns an error in one line, with the place where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     text = " ".join(str(error).split())[:500]
@@ -86,7 +86,7 @@ def _batch(arguments: argparse.Namespace, others: Sequence[str]) -> int:
 
 
 def _checked_output(arguments: argparse.Namespace, models: Path) -> Path:
-    # Past this point come imports that take a moment.
+    # Imported here, since it takes a moment.
     from serving.batch.output import check_output
 
     keep = [Path(arguments.users_file)] if arguments.users_file else []
@@ -114,7 +114,7 @@ def newest_version(models: Path) -> Path:
     if (models / "saved_model.pb").exists():
         raise UsageError(
             f"--model-dir {models} is a version",
-            expected="the folder that has the versions",
+            expected="the folder with the versions",
             action=f"--model-dir {models.parent}",
         )
     try:
@@ -158,7 +158,7 @@ def _left_out(selection: Selection) -> str:
 
 
 class _Job:
-    """One batch whose options are checked."""
+    """One batch with checked options."""
 
     def __init__(
         self,

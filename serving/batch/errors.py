@@ -1,4 +1,4 @@
-"""The errors that end batch scoring."""
+"""Errors that end batch scoring."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from storage.errors import UsageError as UsageError
 
 
 class RunError(Exception):
-    """The model failed on a user, or a Beam runner could not do its work: exit code 1."""
+    """The model failed on a user, or a Beam runner failed: exit code 1."""
 
     exit_code = 1

@@ -1,7 +1,8 @@
-"""Scoring by Beam's workers, where one of Beam's options asks for it.
+"""Scoring by Beam's workers, if an option of Beam is given.
 
-Each chunk of users becomes a part, a file in a folder beside the output; the parts are then read in
-the order of the users. Workers on other machines must reach that folder and the model's.
+Each chunk of users is written as a part, a file in a folder beside the output; then the parts are
+read in the order of the users. Workers on other machines need access to that folder and the
+model's.
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ class Recommend(beam.DoFn):
         try:
             self._model = load_version(Path(self._version_dir), self._threads)
         except ModelError as error:
-            # Raised here, it would arrive as a RuntimeError whose text is a stack trace.
+            # Beam turns an error raised here into a RuntimeError whose text is a stack trace.
             self._problem = error.message
 
     def process(self, numbered: tuple[int, list[str]]) -> Sequence[object]:
-        """Scores a chunk; done again after a failure, it replaces the part. Returns nothing."""
+        """Scores a chunk and writes its part; a retry replaces the part. Returns no elements."""
         if self._model is None:
             write_text(Path(self._parts) / _PROBLEM, self._problem)
             return ()
@@ -93,7 +94,7 @@ def beam_options(words: Sequence[str]) -> pipeline_options.PipelineOptions:
     """Returns the options for a pipeline.
 
     Raises:
-      UsageError: a word is no option of Beam either, or its value is not what Beam expects.
+      UsageError: an argument is not an option of Beam, or its value is invalid.
     """
     known = _Parser(add_help=False, conflict_handler="resolve", allow_abbrev=False)
     for kind in pipeline_options.PipelineOptions.__subclasses__():
@@ -125,11 +126,11 @@ def tables(
     """Yields a table for each chunk, in their order, once all are scored.
 
     Args:
-      function: makes what scores, from the folder of parts.
+      function: returns the DoFn for a folder of parts.
       chunks: the users.
-      options: for Beam.
-      output: the file beside which the parts are.
-      reach: called now and then with the number of chunks that are done.
+      options: Beam's options.
+      output: the file beside which the parts are written.
+      reach: called about every second with the number of finished chunks.
 
     Raises:
       ModelError: a worker could not load the model.
@@ -166,7 +167,7 @@ def _run(
         | "Users" >> beam.Create(numbered, reshuffle=len(numbered) > 1)
         | "Recommend" >> beam.ParDo(function)
     )
-    # An error in a worker is said below; Beam would log its stack trace as well.
+    # A worker's error is reported below; Beam would log its stack trace too.
     logging.getLogger("apache_beam.runners").setLevel(logging.CRITICAL)
     try:
         pipeline.run().wait_until_finish()
@@ -178,14 +179,14 @@ def _run(
 
 
 def _last_line(error: BaseException) -> str:
-    """What an error from a worker says; the lines before are its stack trace."""
+    """Returns the message of a worker's error: its last line; the stack trace is before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:500]
 
 
 @contextlib.contextmanager
 def _watched(parts: Path, reach: Callable[[int], None]) -> Iterator[None]:
-    """Counts the parts while they become more."""
+    """Reports the number of parts about every second."""
     done = threading.Event()
 
     def look() -> None:
@@ -205,7 +206,7 @@ def _watched(parts: Path, reach: Callable[[int], None]) -> Iterator[None]:
 def parts_beside(output: Path) -> Iterator[Path]:
     """Makes a folder beside the output, and removes it when the block ends.
 
-    Folders that killed batches on the same output left behind are removed as well.
+    Folders of killed batches on the same output are removed as well.
 
     Raises:
       PathError: no folder can be made there.
@@ -230,7 +231,7 @@ def parts_beside(output: Path) -> Iterator[Path]:
 
 
 def _remove_leftover(parts: Path) -> None:
-    """Removes a folder of parts that no living batch holds."""
+    """Removes a folder of parts unless a running batch has its lock."""
     with contextlib.suppress(OSError), (parts / _LOCK).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(parts)

@@ -1,4 +1,4 @@
-"""The command line of the batch. Imports nothing heavy: --help and mistakes are quick."""
+"""The command line of the batch. Has no slow imports: --help and wrong options are fast."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _DESCRIPTION = (
 _EPILOG = """\
 examples:
   .venv/bin/python -m serving.batch --output recommendations.parquet
-      all users that the model knows, 20 recommendations each
+      all known users, 20 recommendations each
   .venv/bin/python -m serving.batch --users 1,2,3 --k 5 --output three.csv
   .venv/bin/python -m serving.batch --users-file ids.txt --unknown skip --output some.jsonl
 
-The ending of the output says its format: .parquet, .csv, or .jsonl and .ndjson (JSON lines).
+The ending of the output determines its format: .parquet, .csv, or .jsonl and .ndjson (JSON lines).
 Columns: user_id, rank, movie_id, title, display_title, score, stars, model_version; the users
-in the order in which they were given. An ordinary file of that name is replaced once the new
-one is complete; where the name is a link, what it points to is replaced and the link stays.
+in the order in which they were given. An existing file is replaced once the new one is complete;
+of a link, the file that it points to is replaced.
 
 Options of Apache Beam are passed on, e.g. --runner or --direct_num_workers: with any of them
-Beam's workers do the scoring; they must reach the model and the folder of the output.
+Beam's workers score; they need access to the model and to the folder of the output.
 
 exit codes: 0 written; 1 unexpected failure; 2 wrong use or unreadable input, nothing written;
 130 interrupted, nothing written
@@ -42,7 +42,7 @@ _WHOLE = re.compile("[0-9]{1,9}")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises its errors instead of printing its usage and exiting; its help may go unread."""
+    """Raises errors instead of printing the usage and exiting."""
 
     def print_help(self, file: Any = None) -> None:
         terminal.say(self.format_help(), file or sys.stdout, end="")
@@ -58,13 +58,13 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """Reads the command line.
 
     Args:
-      argv: its words; None for those of the process.
+      argv: the arguments; None for those of the process.
 
     Returns:
-      Our options, and the words that are left for Beam.
+      This command's options, and the remaining arguments, for Beam.
 
     Raises:
-      UsageError: an option is missing, or its value is not what is expected.
+      UsageError: an option is missing, or its value is not as expected.
     """
     return _parser().parse_known_args(argv)
 
@@ -79,19 +79,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--output", required=True, metavar="FILE", help="the file to write: .parquet, .csv, .jsonl")
-    who = parser.add_mutually_exclusive_group()
-    who.add_argument(
+    users = parser.add_mutually_exclusive_group()
+    users.add_argument(
         "--users", metavar="IDS", help="ids with commas between, or 'all' (default: all)"
     )
-    who.add_argument(
+    users.add_argument(
         "--users-file", metavar="FILE", help="a text file in UTF-8 with one id on each line"
     )
     add(
         "--unknown",
         choices=UNKNOWN,
         default="error",
-        help="users that the model does not know: stop before anything is written (default), "
-        "leave them out, or give them the recommendations of a new user",
+        help="unknown users: stop before anything is written (default), leave them out, or give "
+        "them the recommendations of a new user",
     )
     add(
         "--k",
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         default=20,
         help=f"recommendations for each user, 1 to {MAX_K} (default: 20)",
     )
-    add("--include-seen", action="store_true", help="also recommend what a user has rated")
+    add("--include-seen", action="store_true", help="include movies that a user has rated")
     add(
         "--model-dir",
         default="output/serving_model",

@@ -1,4 +1,4 @@
-"""The file of a batch: what may be written where, and how its rows are laid out."""
+"""The output file of a batch: checks of its path, its formats and its columns."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ ROW_GROUP_ROWS = 100_000
 
 
 class Writer(Protocol):
-    """Writes tables one after the other."""
+    """Writes tables to a stream."""
 
     def write(self, table: pyarrow.Table) -> None:
         """Adds a table's rows."""
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Writes the remaining rows."""
 
 
 class _Parquet:
@@ -93,12 +93,12 @@ class _JsonLines:
         )
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Does nothing: every row is written."""
 
 
 def _values(column: pyarrow.ChunkedArray) -> list[object]:
     if column.type == pyarrow.float32():
-        # 3.4 rather than the 3.4000000953674316 that it is as a float of 64 bits.
+        # 3.4, not 3.4000000953674316, which is the same number in 64 bits.
         column = column.cast(pyarrow.string()).cast(pyarrow.float64())
     values: list[object] = np.asarray(column).tolist()
     return values
@@ -110,20 +110,20 @@ FORMATS: dict[str, Callable[[BinaryIO], Writer]] = {
     ".jsonl": _JsonLines,
     ".ndjson": _JsonLines,
 }
-"""What writes a file, by its ending."""
+"""The writer for each ending of a file."""
 
 
 def check_output(output: str, keep: Iterable[Path] = (), models: Path | None = None) -> Path:
-    """Returns the path of `--output` if a file can be written there; touches nothing.
+    """Returns the path of `--output` if a file can be written there; changes nothing.
 
     Args:
-      output: as it was given.
-      keep: files that are read and may not be replaced.
+      output: the option's value.
+      keep: input files, which may not be replaced.
       models: the folder of models, which servers watch.
 
     Raises:
-      UsageError: it is a folder, a device, of no known format, in no folder, or read-only.
-      PathError: it is a URL or no readable name.
+      UsageError: it is a folder or device, its ending or folder is unknown, or it is read-only.
+      PathError: it is a URL or not a valid path.
     """
     path = local_path(output, "--output")
     try:
@@ -142,18 +142,18 @@ def check_output(output: str, keep: Iterable[Path] = (), models: Path | None = N
 
 
 def write(path: Path, tables: Iterable[pyarrow.Table], complete: Callable[[], None]) -> int:
-    """Writes tables into a file that is there as a whole or not at all.
+    """Writes tables into a file, which is replaced as a whole or not at all.
 
     Args:
-      path: where, as `check_output` returned it.
+      path: as `check_output` returned it.
       tables: rows of `SCHEMA`, in order.
-      complete: called when all rows are written, before the file takes its place.
+      complete: called when all rows are written, before the file is replaced.
 
     Returns:
       How many rows.
 
     Raises:
-      PathError: the file cannot be written; what was there is still there.
+      PathError: the file cannot be written; an existing one is unchanged.
     """
     rows = 0
     try:
@@ -170,12 +170,12 @@ def write(path: Path, tables: Iterable[pyarrow.Table], complete: Callable[[], No
 
 @contextlib.contextmanager
 def _writer(path: Path, stream: BinaryIO) -> Iterator[Writer]:
-    """A writer for the path's ending."""
+    """Yields a writer for the path's ending."""
     writer = FORMATS[_ending(path)](stream)
     try:
         yield writer
     except BaseException:
-        # Left open, it would try again and complain when it is collected.
+        # An open writer would write again, and fail, when it is collected.
         with contextlib.suppress(Exception):
             writer.close()
         raise

@@ -1,4 +1,4 @@
-"""Scores chunks of users with the signature that the server calls, so that results are equal."""
+"""Scores chunks of users with the server's signature, so that results are equal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serving.version_folder import Completeness, Incomplete, listing
 
 
 def load_version(version_dir: Path, threads: int) -> Recommender:
-    """Loads a version and tries it on the server's queries.
+    """Loads a version and validates it as the server does.
 
     Args:
       version_dir: its folder, named by its number.
@@ -50,14 +50,14 @@ def score(
     """Returns the recommendations for users, in the order of the users.
 
     Args:
-      model: who recommends.
+      model: the version.
       user_ids: a chunk of users.
       k: recommendations for each at most.
       include_seen: whether movies that a user rated may be recommended.
-      cold: those of the users that get the recommendations of a new user.
+      cold: the users who get the recommendations of a new user.
 
     Raises:
-      RunError: the model fails, or its scores are no numbers.
+      RunError: the model fails, or a score is NaN or infinite.
     """
     profiles = [UserProfile("" if user_id in cold else user_id) for user_id in user_ids]
     call = model.recommend(profiles, k, [()] * len(profiles), include_seen)

@@ -1,4 +1,4 @@
-"""What a batch prints, also where the terminal is gone, and how signals interrupt it."""
+"""Printing and signals of a batch; closed and full streams are not errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def keep_standard_streams() -> None:
-    """Opens what is closed of standard input, output and error, so that no file takes its place.
+    """Opens closed standard streams, so that no other file gets their number.
 
     Characters that the terminal's encoding lacks are escaped.
     """
@@ -41,7 +41,7 @@ def say(text: str, stream: IO[str] | None = None, end: str = "\n") -> None:
 
 
 def flush() -> None:
-    """Writes out what is printed and not written yet, such as the help."""
+    """Flushes both streams; a closed one is not an error."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -50,7 +50,7 @@ def flush() -> None:
 
 
 def _forget(stream: IO[str]) -> None:
-    """Lets a stream whose reader is gone write to nowhere, also when the interpreter ends."""
+    """Redirects a closed stream to /dev/null, so that the interpreter's end does not fail."""
     with contextlib.suppress(OSError, ValueError):
         descriptor = stream.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -62,8 +62,8 @@ def _forget(stream: IO[str]) -> None:
 def interruptible() -> Iterator[None]:
     """Within it SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, once.
 
-    Further signals are ignored, so that cleaning up is not cut short. What is ignored already
-    stays ignored, as under nohup.
+    Further signals are ignored, so that clean-up is not interrupted. Signals that are ignored
+    already stay ignored, as under nohup.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -78,7 +78,7 @@ def interruptible() -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """Ignores signals from here on: cleaning up, or renaming the complete file, is to end."""
+    """Ignores further signals, so that clean-up and renaming of the file are not interrupted."""
     if threading.current_thread() is threading.main_thread():
         for one in _SIGNALS:
             signal.signal(one, signal.SIG_IGN)
@@ -90,12 +90,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 class Progress:
-    """Says how far a batch is: one line that moves in a terminal, else a line now and then.
+    """Prints the progress of a batch: one line that is updated in a terminal, else separate lines.
 
     Args:
       total: users in all.
-      stream: where to say it; standard error by default.
-      clock: seconds.
+      stream: standard error by default.
+      clock: returns seconds.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Progress:
         self.users = 0
 
     def reach(self, users: int) -> None:
-        """Notes how many users are done."""
+        """Sets how many users are done."""
         self.users = users
         now = self._clock()
         completes = self._shown and users == self._total
@@ -128,7 +128,7 @@ class Progress:
         self._shown = self._moves
 
     def end(self) -> float:
-        """Ends the line that moves; returns the users per second."""
+        """Ends the updated line; returns the users per second."""
         if self._shown:
             say("", self._stream)
             self._shown = False

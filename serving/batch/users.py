@@ -42,10 +42,10 @@ class Selection:
 
 
 def given_ids(users: str | None, users_file: str | None) -> list[str] | None:
-    """Returns the ids that the options give; None for all users that the model knows.
+    """Returns the ids of the options; None for all known users.
 
     Raises:
-      UsageError: what stands there is no id, with its line in a file; or there is none.
+      UsageError: an id is invalid, with its line in a file; or there is none.
       PathError: the file's path cannot be used.
     """
     if users_file is not None:
@@ -59,7 +59,7 @@ def split_ids(users: str) -> list[str]:
     """Returns the ids of `--users`.
 
     Raises:
-      UsageError: something between the commas is no id.
+      UsageError: a part between the commas is not an id.
     """
     words = [word.strip() for word in users.split(",")]
     if not any(words):
@@ -71,7 +71,7 @@ def split_ids(users: str) -> list[str]:
     ]
     if problems:
         raise UsageError(
-            "--users has something that is not a user's id",
+            "--users has a part that is not a user's id",
             expected="whole numbers with commas between, or 'all'",
             found=_first_few(problems),
             action=_USE_FILE,
@@ -83,7 +83,7 @@ def read_ids(users_file: str) -> list[str]:
     """Returns the ids of `--users-file`, one from each line that is not blank.
 
     Raises:
-      UsageError: the file cannot be read, or a line is no id.
+      UsageError: the file cannot be read, or a line is not an id.
       PathError: the path cannot be used.
     """
     path = local_path(users_file, "--users-file")
@@ -116,47 +116,46 @@ def choose(ids: Sequence[str] | None, known: Users, unknown: str, version: str) 
     """Returns the users that get recommendations.
 
     Args:
-      ids: as they were given; None for all.
-      known: the users that the model knows.
-      unknown: "error", "skip" or "cold": what to do with ids that it does not know.
+      ids: as given; None for all.
+      known: the users of the model.
+      unknown: "error", "skip" or "cold": the treatment of unknown ids.
       version: the model's version, for messages.
 
     Raises:
-      UsageError: an id is unknown and that is an error, or nobody is left.
+      UsageError: an id is unknown and that is an error, or no user is left.
     """
     if ids is None:
         if not known.count:
             raise UsageError(
-                f"Version {version} of the model does not say which users it knows",
+                f"Version {version} of the model has no list of users",
                 action="give their ids with --users or --users-file",
             )
         return Selection(tuple(known.ids))
     once = list(dict.fromkeys(ids))
     repeated = len(ids) - len(once)
-    strangers = [one for one in once if known.knows(one) is False]
-    if strangers and unknown == "error":
+    absent = [one for one in once if known.knows(one) is False]
+    if absent and unknown == "error":
         raise UsageError(
-            f"Version {version} of the model does not know {len(strangers):,} of the users",
+            f"Version {version} of the model has no data on {len(absent):,} of the users",
             expected="users with ratings in its training data",
-            found=_first_few(strangers),
+            found=_first_few(absent),
             action="--unknown skip leaves them out; --unknown cold gives them the recommendations"
             " of a new user",
         )
     if unknown == "cold":
-        return Selection(tuple(once), repeated, cold=frozenset(strangers))
-    absent = set(strangers)
-    kept = tuple(one for one in once if one not in absent)
+        return Selection(tuple(once), repeated, cold=frozenset(absent))
+    kept = tuple(one for one in once if known.knows(one) is not False)
     if not kept:
         raise UsageError(
-            f"Version {version} of the model knows none of the {len(once):,} users",
-            found=_first_few(strangers),
+            f"Version {version} of the model has none of the {len(once):,} users",
+            found=_first_few(absent),
             action="--unknown cold gives them the recommendations of a new user",
         )
-    return Selection(kept, repeated, skipped=len(strangers))
+    return Selection(kept, repeated, skipped=len(absent))
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of an ordinary file, without a byte order mark."""
+    """Returns the lines of a regular file, without a byte order mark."""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -195,7 +194,7 @@ def _decoded(line: bytes) -> str | None:
 
 
 def _what_is_wrong(word: str | bytes) -> str:
-    """Says what a word is that is no id."""
+    """Describes why a word is not an id."""
     if isinstance(word, bytes):
         return f"not UTF-8: {shorten(word)[1:]}"
     if not word:
@@ -204,7 +203,7 @@ def _what_is_wrong(word: str | bytes) -> str:
         return f"too long, {len(word):,} characters: {shorten(word, 30)}"
     if re.search(r"[,;\t|]|\S\s+\S", word):
         return f"more than one column: {shorten(word)}"
-    return f"no whole number: {shorten(word)}"
+    return f"not a whole number: {shorten(word)}"
 
 
 def _first_few(what: Iterable[str]) -> str:

@@ -1,5 +1,5 @@
-// The page: asks the API of the same server and shows what it says. Text is only ever set as
-// text, never as HTML, so that a title can hold what it likes.
+// The page: calls the API of the same server and shows the responses. Text is set as text, never
+// as HTML, so a title can have any characters.
 "use strict";
 
 const PAGE_SIZE = 12;
@@ -8,11 +8,11 @@ const TYPING_MS = 150;
 const FOUND = 8;
 
 const state = {
-  liked: new Map(), // movie_id -> title for people, and when it was liked on this page, if it was
+  liked: new Map(), // movie_id -> display title, and the time if marked as liked in a list
   hidden: new Set(),
   shown: PAGE_SIZE,
-  fields: new Set(), // of the form, that the model takes
-  asked: 0, // the number of the latest question: older answers come too late
+  fields: new Set(), // fields of the form that the model uses
+  requests: 0, // the number of the latest request: responses to older ones are dropped
 };
 
 const byId = (id) => document.getElementById(id);
@@ -23,7 +23,7 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-// -- asking the server ------------------------------------------------------------------------
+// -- calls of the API -------------------------------------------------------------------------
 
 class ServerError extends Error {
   constructor(status, message) {
@@ -32,26 +32,26 @@ class ServerError extends Error {
   }
 }
 
-// Paths are relative to the page's: a proxy may show it below a prefix.
-async function ask(path, body) {
+// Paths are relative to the page's: behind a proxy it may have a path prefix.
+async function call(path, body) {
   const headers = {};
   const token = sessionStorage.getItem("token");
   if (token) headers.authorization = `Bearer ${token}`;
   if (body) headers["content-type"] = "application/json";
-  let answer;
+  let response;
   try {
-    answer = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) });
+    response = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) });
   } catch {
-    throw new ServerError(0, "The server does not answer. Is it still running?");
+    throw new ServerError(0, "The server does not respond. Is it still running?");
   }
-  const document = await answer.json().catch(() => ({}));
-  if (answer.status === 401) askForToken();
-  if (!answer.ok) throw new ServerError(answer.status, document.error || `The server answered ${answer.status}.`);
+  const document = await response.json().catch(() => ({}));
+  if (response.status === 401) showTokenDialog();
+  if (!response.ok) throw new ServerError(response.status, document.error || `The server's status is ${response.status}.`);
   return document;
 }
 
-function askForToken() {
-  const dialog = byId("ask-token");
+function showTokenDialog() {
+  const dialog = byId("token-dialog");
   if (!dialog.open) dialog.showModal();
 }
 
@@ -69,15 +69,15 @@ function isKnown() {
   return document.querySelector("input[name=kind]:checked").value === "known";
 }
 
-function question() {
-  const asked = {
+function recommendRequest() {
+  const request = {
     k: state.shown,
     reasons: 2,
     include_seen: !byId("hide-seen").checked,
     exclude: [...state.hidden],
     ...events(),
   };
-  if (isKnown()) return { ...asked, user_id: byId("user").value.trim() };
+  if (isKnown()) return { ...request, user_id: byId("user").value.trim() };
   const values = {
     age: Number(byId("age").value) || 0,
     gender: byId("gender").value,
@@ -85,12 +85,12 @@ function question() {
     zip_code: byId("zip").value.trim(),
   };
   for (const field of Object.keys(values)) if (!state.fields.has(field)) delete values[field];
-  return { ...asked, ...values, features: otherFeatures() };
+  return { ...request, ...values, features: otherFeatures() };
 }
 
-// Films of the search were liked at any time. Those marked among the recommendations were liked
-// now: with their times they are the current session. Times are of this computer's clock, so the
-// question has one of the same clock.
+// Films from the search were liked at any time. Those marked in a list were liked now: with their
+// times they are the current session. Times are of this computer's clock, so the request has a
+// time of the same clock.
 function events() {
   const films = [...state.liked].map(([movie_id, { timestamp }]) => ({ movie_id, timestamp }));
   const timed = films.some((film) => film.timestamp);
@@ -102,24 +102,24 @@ function unixSeconds() {
 }
 
 async function recommend() {
-  const number = ++state.asked;
+  const number = ++state.requests;
   byId("recommendations").classList.add("waiting");
   try {
-    const answer = await ask("api/recommendations", question());
-    if (number === state.asked) show(answer);
+    const response = await call("api/recommendations", recommendRequest());
+    if (number === state.requests) show(response);
   } catch (error) {
-    if (number === state.asked) showError(error);
+    if (number === state.requests) showError(error);
   } finally {
-    if (number === state.asked) byId("recommendations").classList.remove("waiting");
+    if (number === state.requests) byId("recommendations").classList.remove("waiting");
   }
 }
 
-function show(answer) {
-  const films = answer.recommendations;
+function show(response) {
+  const films = response.recommendations;
   byId("error").hidden = true;
   byId("recommendations").replaceChildren(...films.map(card));
   byId("more").hidden = films.length < state.shown || state.shown >= MOST;
-  const whom = isKnown() && answer.user_id ? `user ${answer.user_id}` : "you";
+  const whom = isKnown() && response.user_id ? `user ${response.user_id}` : "you";
   byId("status").textContent = films.length
     ? `${films.length} films for ${whom}.`
     : `There is nothing left to recommend to ${whom}.`;
@@ -133,7 +133,7 @@ function showError(error) {
   byId("more").hidden = true;
 }
 
-// A movie, or a film that is a reason: its title as people write it.
+// The title as people write it, of a movie or of a reason.
 function titleOf(film) {
   return film.display_title ?? film.title;
 }
@@ -149,7 +149,10 @@ function card(film) {
   if (film.genres.length) parts.push(element("p", { className: "genres", textContent: film.genres.join(", ") }));
   if (film.reasons.length) parts.push(element("p", { className: "why", textContent: why(film.reasons) }));
   parts.push(element("div", { className: "actions" },
-    button("Liked it", `I liked ${label}`, () => like(film)),
+    button("Liked it", `I liked ${label}`, () => {
+      like(film);
+      byId("films").focus();
+    }),
     button("Not this", `Do not recommend ${label}`, () => hide(film)),
     button("Similar", `Films similar to ${label}`, () => showSimilar(film))));
   const item = element("li", { className: "film" }, ...parts);
@@ -179,8 +182,8 @@ async function showSimilar(film) {
   byId("similar-error").hidden = true;
   byId("similar").showModal();
   try {
-    const answer = await ask(`api/movies/${encodeURIComponent(film.movie_id)}/similar?k=10`);
-    byId("similar-films").replaceChildren(...answer.movies.map(similarFilm));
+    const response = await call(`api/movies/${encodeURIComponent(film.movie_id)}/similar?k=10`);
+    byId("similar-films").replaceChildren(...response.movies.map(similarFilm));
   } catch (error) {
     byId("similar-error").textContent = error.message;
     byId("similar-error").hidden = false;
@@ -188,8 +191,21 @@ async function showSimilar(film) {
 }
 
 function similarFilm(film) {
-  const genres = film.genres.length ? ` · ${film.genres.join(", ")}` : "";
-  return element("li", { textContent: titleOf(film) + genres });
+  const label = titleOf(film);
+  const liked = button("Liked it", `I liked ${label}`, () => {
+    like(film);
+    markLiked(liked);
+  });
+  if (state.liked.has(film.movie_id)) markLiked(liked);
+  const text = element("div", {}, element("span", { textContent: label }),
+    element("span", { className: "genres", textContent: film.genres.join(", ") }));
+  return element("li", {}, text, liked);
+}
+
+// The button stays in place, so that the keyboard's focus stays with it.
+function markLiked(liked) {
+  liked.textContent = "Liked ✓";
+  liked.setAttribute("aria-pressed", "true");
 }
 
 // -- liked films ------------------------------------------------------------------------------
@@ -197,7 +213,6 @@ function similarFilm(film) {
 function like(film) {
   state.liked.set(film.movie_id, { title: titleOf(film), timestamp: unixSeconds() });
   showLiked();
-  byId("films").focus();
   recommend();
 }
 
@@ -220,19 +235,19 @@ async function search() {
   const query = byId("search").value.trim();
   if (!query) return clearFound();
   try {
-    const answer = await ask(`api/movies?limit=${FOUND}&query=${encodeURIComponent(query)}`);
-    if (query === byId("search").value.trim()) showFound(answer);
+    const response = await call(`api/movies?limit=${FOUND}&query=${encodeURIComponent(query)}`);
+    if (query === byId("search").value.trim()) showFound(response);
   } catch (error) {
     byId("found-count").textContent = error.message;
   }
 }
 
-function showFound(answer) {
-  byId("found-count").textContent = answer.total === 1 ? "1 film found" : `${answer.total} films found`;
+function showFound(response) {
+  byId("found-count").textContent = response.total === 1 ? "1 film found" : `${response.total} films found`;
   byId("found").hidden = false;
-  byId("found").replaceChildren(...answer.movies.map((film) =>
+  byId("found").replaceChildren(...response.movies.map((film) =>
     element("li", {}, element("button", { type: "button", textContent: titleOf(film), onclick: () => pick(film) }))));
-  if (!answer.movies.length) byId("found").append(element("li", { className: "help", textContent: "No film has these words in its title." }));
+  if (!response.movies.length) byId("found").append(element("li", { className: "help", textContent: "No film has these words in its title." }));
 }
 
 function clearFound() {
@@ -267,27 +282,30 @@ function moveThroughFound(event) {
   }
 }
 
-// -- who, and which model -----------------------------------------------------------------------
+// -- users and the model ------------------------------------------------------------------------
 
 async function suggestUsers() {
   const prefix = encodeURIComponent(byId("user").value.trim());
-  const answer = await ask(`api/users?prefix=${prefix}&limit=20`).catch(() => ({ user_ids: [] }));
-  byId("users").replaceChildren(...answer.user_ids.map((value) => element("option", { value })));
-  return answer.user_ids;
+  const response = await call(`api/users?prefix=${prefix}&limit=20`).catch(() => ({ user_ids: [] }));
+  byId("users").replaceChildren(...response.user_ids.map((value) => element("option", { value })));
+  return response.user_ids;
 }
 
 async function showModel() {
   try {
-    const facts = await ask("api/model");
+    const facts = await call("api/model");
     byId("model").textContent = describe(facts);
+    const metrics = facts.scenarios.map(describeScenario).filter(Boolean);
+    byId("metrics").replaceChildren(byId("metrics").querySelector("summary"),
+      ...metrics.map((textContent) => element("p", { textContent })));
+    byId("metrics").hidden = !metrics.length;
     showForm(facts.user_features);
   } catch (error) {
     byId("model").textContent = error.message;
   }
 }
 
-// The form has the features that the model was trained with: those with a field of their own, and
-// any others by their names.
+// The form has the user features of the model: those with a field of their own, and others by name.
 function showForm(features) {
   state.fields = new Set(features.map((feature) => feature.field));
   for (const place of document.querySelectorAll("[data-field]")) {
@@ -305,7 +323,7 @@ function option(name) {
 function otherField({ name, type, choices }) {
   const id = `feature-${name}`;
   const input = choices.length
-    ? element("select", { id }, element("option", { value: "", textContent: "not said" }), ...choices.map(option))
+    ? element("select", { id }, element("option", { value: "", textContent: "not given" }), ...choices.map(option))
     : element("input", { id, type: type === "number" ? "number" : "text", maxLength: 200, autocomplete: "off" });
   input.dataset.feature = name;
   input.addEventListener(choices.length ? "change" : "input", choices.length ? changed : changedWhileTyping);
@@ -322,21 +340,21 @@ function describe(facts) {
   const parts = [`Model version ${facts.model_version}${pushedOn(facts.model_version)}`];
   if (facts.dataset) parts.push(`trained on ${facts.dataset}`);
   parts.push(`${facts.movies.toLocaleString("en")} films`);
-  return [`${parts.join(" · ")}.`, ...facts.scenarios.map(describeScenario)].filter(Boolean).join(" ");
+  return `${parts.join(" · ")}.`;
 }
 
-const QUESTIONS = {
-  next_visit: "When somebody comes back",
-  in_session: "Right after other ratings, in one visit",
+const SCENARIOS = {
+  next_visit: "For a user's next visit",
+  in_session: "During a visit, right after other ratings",
 };
 
 function describeScenario({ scenario, recall_at_10: hit, rating_rmse: rmse }) {
   const parts = [];
   if (hit !== null) {
-    parts.push(`a film that they rated was among 10 recommendations in ${Math.round(hit * 100)} % of cases`);
+    parts.push(`the film that the user rated was among 10 recommendations in ${Math.round(hit * 100)} % of cases`);
   }
   if (rmse !== null) parts.push(`predicted stars were off by ${rmse.toFixed(2)} (RMSE)`);
-  return parts.length ? `${QUESTIONS[scenario] ?? scenario}, ${parts.join(", and ")}.` : "";
+  return parts.length ? `${SCENARIOS[scenario] ?? scenario}, ${parts.join(", and ")}.` : "";
 }
 
 function pushedOn(version) {
@@ -346,6 +364,11 @@ function pushedOn(version) {
 }
 
 // -- start --------------------------------------------------------------------------------------
+
+// On a phone the form is folded, so that the recommendations come first.
+function foldOnPhones(narrow) {
+  byId("settings").open = !narrow.matches;
+}
 
 function changed() {
   state.shown = PAGE_SIZE;
@@ -362,6 +385,9 @@ async function start() {
   recommend();
 }
 
+const phone = matchMedia("(max-width: 48rem)");
+foldOnPhones(phone);
+phone.addEventListener("change", foldOnPhones);
 const changedWhileTyping = afterPause(changed);
 for (const id of ["user", "age", "zip"]) byId(id).addEventListener("input", changedWhileTyping);
 byId("user").addEventListener("input", afterPause(suggestUsers));
@@ -376,7 +402,7 @@ byId("more").addEventListener("click", () => {
   state.shown = Math.min(state.shown * 2, MOST);
   recommend();
 });
-byId("ask-token").addEventListener("close", () => {
+byId("token-dialog").addEventListener("close", () => {
   sessionStorage.setItem("token", byId("token").value);
   byId("token").value = "";
   start();

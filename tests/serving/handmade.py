@@ -1,4 +1,6 @@
-"""Small SavedModels that the server can serve, honest and otherwise."""
+"""Small SavedModels that the server can serve, correct and faulty ones."""
+
+import json
 
 import tensorflow as tf
 
@@ -25,10 +27,11 @@ def specs(of_user=None, **more):
 
 
 class Handmade(tf.Module):
-    """Recommends movie 0 to 11 with falling scores; `trouble(user_id)` is added to the stars."""
+    """Recommends movies 0 to 11 with falling scores; `trouble(user_id)` is added to the stars."""
 
-    def __init__(self, trouble=None, users=()):
+    def __init__(self, trouble=None, ballast=0):
         super().__init__()
+        self.ballast = tf.Variable(tf.zeros(ballast), trainable=False)
         self._trouble = trouble or (lambda user_id: tf.zeros(tf.shape(user_id)))
         ids = [str(movie) for movie in range(MOVIES)]
         self.stars = tf.Variable(tf.linspace(4.5, 1.5, MOVIES))
@@ -62,10 +65,23 @@ def contract(version):
     return {"name": tf.constant("movielens-recommender"), "version": tf.constant(version, tf.int64)}
 
 
-def save(path, trouble=None, ours=True, users=(), module=None, version=1, table=None):
+_SMALL = []
+
+
+def small(tmp_path_factory):
+    """A folder of models with one version, saved once for all tests; nothing in it may change."""
+    if not _SMALL:
+        folder = tmp_path_factory.mktemp("small")
+        save(folder / "1")
+        _SMALL.append(folder)
+    return _SMALL[0]
+
+
+def save(path, trouble=None, ours=True, users=(), module=None, version=1, table=None, movies=False):
     """Exports a model; with `ours` it has the marker, of a version, and a manifest.
 
-    `table` is the feature table that it brings along, and takes its users by.
+    `table` is the feature table that travels with it and names its inputs; with `movies` its
+    catalogue travels with it.
     """
     of_user = table and {
         one.name: tf.as_dtype(one.dtype)
@@ -86,13 +102,17 @@ def save(path, trouble=None, ours=True, users=(), module=None, version=1, table=
             lambda: contract(version)
         ).get_concrete_function()
     tf.saved_model.save(made, str(path), signatures=signatures)
+    files = {}
     if table:
-        (path / "assets.extra").mkdir()
-        (path / "assets.extra" / "features.json").write_text(table.to_json())
+        files["features.json"] = table.to_json()
     if users:
+        files["users.json"] = json.dumps({"ids": list(users)})
+    if movies:
+        rows = [{"movie_id": str(movie), "title": f"Movie {movie}"} for movie in range(MOVIES)]
+        files["catalogue.json"] = json.dumps(rows)
+    for name, text in files.items():
         (path / "assets.extra").mkdir(exist_ok=True)
-        text = ", ".join(f'"{user}"' for user in users)
-        (path / "assets.extra" / "users.json").write_text(f'{{"ids": [{text}]}}')
+        (path / "assets.extra" / name).write_text(text)
     if ours:
         write_manifest(path)
     return path

@@ -1,4 +1,4 @@
-"""Our own API, over real HTTP, with a model that the pipeline pushed."""
+"""The REST API over real HTTP, with a model that the pipeline pushed."""
 
 import json
 import time
@@ -38,7 +38,7 @@ def test_excluded_movies_are_left_out_and_the_next_best_moves_up(client, user_id
     assert without == best[1:]
 
 
-def test_seen_movies_come_back_only_when_asked_for(client, user_ids, catalogue):
+def test_seen_movies_are_recommended_only_on_request(client, user_ids, catalogue):
     unseen = set(ids(recommend(client, user_ids[0], k=100)))
     everything = set(ids(recommend(client, user_ids[0], k=100, include_seen=True)))
     assert everything - unseen
@@ -57,14 +57,14 @@ def test_answers_name_the_version(client, user_ids, version_dir):
         assert client.get(path).json()["model_version"] == version_dir.name, path
 
 
-def test_unknown_user_is_told_where_to_go(client):
+def test_the_error_of_an_unknown_user_names_the_path_for_new_users(client):
     answer = client.get("/api/users/nobody/recommendations")
     assert answer.status_code == 404
     assert "has no user 'nobody'" in answer.json()["error"]
     assert "POST /api/recommendations" in answer.json()["error"]
 
 
-def test_somebody_unknown_gets_recommendations_by_profile_and_by_liked_films(client, catalogue):
+def test_a_new_user_gets_recommendations_by_profile_and_by_liked_movies(client, catalogue):
     profile = {"age": 30, "gender": "Female", "occupation": "librarian", "zip_code": "94110"}
     liked = [{"movie_id": movie["movie_id"]} for movie in catalogue[:5]]
     by_profile = client.post("/api/recommendations", json=profile).json()
@@ -111,7 +111,7 @@ def test_the_rating_of_a_liked_film_counts(client, catalogue):
     assert "liked.0.rating" in refused.json()["error"]
 
 
-def test_features_of_a_user_are_told_by_fields_or_by_the_models_own_names(client):
+def test_user_features_are_given_by_fields_or_by_the_models_names(client):
     fields = {"age": 30, "gender": "Female", "occupation": "librarian", "zip_code": "94110"}
     own = {
         "raw_user_age": 30, "user_gender": "Female", "user_occupation_text": "librarian",
@@ -136,7 +136,7 @@ def test_features_of_a_user_are_told_by_fields_or_by_the_models_own_names(client
         ({"raw_user_age": "old"}, "raw_user_age: expected a number"),
     ],
 )
-def test_features_that_the_model_does_not_take_are_refused(client, features, says):
+def test_features_that_the_model_does_not_have_are_refused(client, features, says):
     answer = client.post("/api/recommendations", json={"features": features})
     assert answer.status_code == 422
     assert says in answer.json()["error"]
@@ -148,7 +148,7 @@ def test_posting_a_known_user_equals_getting_one(client, user_ids):
     assert got == posted
 
 
-def test_stars_come_in_the_order_of_the_question_and_equal_the_recommended_ones(client, user_ids):
+def test_stars_are_in_the_order_of_the_request_and_equal_the_recommended_ones(client, user_ids):
     found = recommend(client, user_ids[0], k=5)["recommendations"]
     question = {"user_id": user_ids[0], "movie_ids": [movie["movie_id"] for movie in found][::-1]}
     ratings = client.post("/api/ratings/predict", json=question).json()["ratings"]
@@ -175,7 +175,7 @@ def test_similar_movies_do_not_hold_the_movie_itself(client, catalogue):
     assert values == sorted(values, reverse=True)
 
 
-def test_model_says_how_good_it_was(client, version_dir):
+def test_the_model_is_described_with_its_metrics(client, version_dir):
     record = json.loads((version_dir / "assets.extra" / "run.json").read_text())
     answer = client.get("/api/model").json()
     name = "next_visit_rating_rmse"
@@ -210,13 +210,13 @@ def test_model_says_how_good_it_was(client, version_dir):
         ("POST", "/api/ratings/predict", b"{}", 422, "body movie_ids: missing"),
         ("POST", "/api/ratings/predict", b'{"movie_ids": []}', 422, "movie_ids"),
         ("POST", "/api/ratings/predict", b'{"movie_ids": ["no"]}', 404, "movie_ids"),
-        ("DELETE", "/api/movies", None, 405, "DELETE is not for this path"),
-        ("GET", "/../../etc/passwd", None, 404, "nothing at this path"),
+        ("DELETE", "/api/movies", None, 405, "does not support DELETE"),
+        ("GET", "/../../etc/passwd", None, 404, "This path does not exist"),
         ("GET", "/static/../serving/cli.py", None, 404, ""),
         ("GET", "/static/%2e%2e/cli.py", None, 404, "no such file"),
     ],
 )
-def test_malformed_requests_are_told_what_is_wrong(client, method, path, body, status, says):
+def test_errors_of_malformed_requests_name_the_problem(client, method, path, body, status, says):
     headers = {"content-type": "application/json"} if body else {}
     answer = client.request(method, path, content=body, headers=headers)
     assert answer.status_code == status, answer.text
@@ -265,8 +265,36 @@ def test_documentation_needs_nothing_from_elsewhere(client):
     assert "/api/recommendations" in document["paths"]
 
 
+def _has_example(schema):
+    return bool(
+        {"$ref", "examples", "default", "enum", "const"} & schema.keys()
+        or schema.get("type") == "boolean"
+        or (schema.get("type") == "array" and _has_example(schema["items"]))
+    )
+
+
+def test_every_field_and_parameter_of_the_openapi_document_has_an_example(client):
+    document = client.get("/openapi.json").json()
+    for name, schema in document["components"]["schemas"].items():
+        for field, described in schema["properties"].items():
+            assert _has_example(described), f"{name}.{field}"
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                assert _has_example(parameter["schema"]), f"{path} {parameter['name']}"
+
+
+def test_examples_of_request_bodies_are_valid(client):
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    for path, name in (
+        ("/api/recommendations", "RecommendRequest"), ("/api/ratings/predict", "RatingRequest"),
+    ):  # fmt: skip
+        answer = client.post(path, json={**schemas[name]["example"], "liked": [], "user_id": ""})
+        assert answer.status_code in (200, 404), answer.text
+
+
 def test_the_openapi_document_names_the_features_of_the_served_model(client):
-    told = client.get("/api/model").json()["user_features"]
+    features = client.get("/api/model").json()["user_features"]
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     fields = [
         one["properties"]["features"]
@@ -275,7 +303,7 @@ def test_the_openapi_document_names_the_features_of_the_served_model(client):
     ]
     assert len(fields) == 2
     for field in fields:
-        assert set(field["properties"]) == {feature["name"] for feature in told}
+        assert set(field["properties"]) == {feature["name"] for feature in features}
         assert field["properties"]["raw_user_age"]["type"] == "number"
         assert field["additionalProperties"] is False
 
@@ -287,7 +315,7 @@ def test_page_files_are_sent_compressed_and_once(client):
     assert again.status_code == 304
 
 
-def test_every_title_of_an_answer_has_the_title_for_people_beside_it(client, user_ids, catalogue):
+def test_every_title_of_a_response_has_its_display_title(client, user_ids, catalogue):
     trailing = next(m for m in catalogue if m["title"] != display_title(m["title"]))
     movie_id = trailing["movie_id"]
     liked = [{"movie_id": movie_id}]

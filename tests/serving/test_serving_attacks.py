@@ -1,37 +1,43 @@
-"""What one client could do to stop the server, tried on one running server.
-
-Loops are bounded. What is asserted are orders and ratios: tenfold input takes at most 20 times the
-processor time, and memory after ten large requests is that after two.
-"""
+"""Attacks of one client on a running server. Loops are bounded; nothing asserts a duration."""
 
 import concurrent.futures
+import contextlib
 import functools
 import gzip
 import json
 import re
 import socket
+import sys
 import time
 import zlib
+from pathlib import Path
 
 import handmade
 import httpx
+import numpy as np
 import pytest
 from serving_fixtures import Server
+
+from serving.errors import InvalidInput
+from serving.model import ServedModel, Signature, Tensor
+from serving.tfserving import read_predict
 
 pytestmark = pytest.mark.xdist_group("serving")
 PREDICT = "/v1/models/movielens:predict"
 
 
-@pytest.fixture(scope="module")
-def attacked(pushed):
-    with Server(pushed / "serving_model", "--no-access-log") as running:
-        yield running
+small = pytest.fixture(scope="session")(handmade.small)
 
 
 @pytest.fixture(scope="module")
-def http(attacked):
-    with attacked.client() as client:
-        yield client
+def attacked(server):
+    """The server of all tests: after the attacks, the others' tests are still answered."""
+    return server
+
+
+@pytest.fixture(scope="module")
+def http(client):
+    return client
 
 
 def people(user_ids, rows, recent=1):
@@ -67,7 +73,7 @@ def largest_recommendation(user_ids, catalogue):
 
 
 @pytest.mark.parametrize("least", [True, False])
-def test_more_cells_than_the_limit_are_refused_before_the_call_in_words(
+def test_more_cells_than_the_limit_are_refused_before_the_call(
     http, attacked, user_ids, catalogue, least
 ):
     rows = 100_000 // len(catalogue) + 1 if least else 2_000
@@ -106,14 +112,19 @@ def test_a_product_below_the_limit_is_answered(http, user_ids, catalogue):
     assert len(set(rows[0])) == len(catalogue)
 
 
-def test_memory_after_ten_large_calls_is_that_after_two(attacked, http, user_ids, catalogue):
+def test_memory_after_six_large_calls_is_that_after_two(attacked, http, user_ids, catalogue):
     question = json.dumps(largest_recommendation(user_ids, catalogue))
-    after = []
-    for _ in range(10):
+    for _ in range(2):
         assert http.post(PREDICT, content=question).status_code == 200
-        after.append(attacked.memory_mb())
-    assert after[9] < 1.2 * after[1]
-    assert attacked.peak_memory_mb() < 2 * after[1]
+    after_two = attacked.memory_mb()
+    for _ in range(4):
+        assert http.post(PREDICT, content=question).status_code == 200
+    for _ in range(200):  # Memory is returned half a second after the last large call.
+        if attacked.memory_mb() < 1.2 * after_two:
+            break
+        time.sleep(0.05)
+    assert attacked.memory_mb() < 1.2 * after_two
+    assert attacked.peak_memory_mb() < 2 * after_two
 
 
 def test_health_is_answered_while_large_calls_run(attacked, user_ids, catalogue):
@@ -123,15 +134,15 @@ def test_health_is_answered_while_large_calls_run(attacked, user_ids, catalogue)
         return httpx.post(f"{attacked.url}{PREDICT}", content=question, timeout=90).status_code
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool, attacked.client() as probe:
-        asked = [pool.submit(ask, number) for number in range(8)]
+        asked = [pool.submit(ask, number) for number in range(5)]
         waits = []
         while not all(one.done() for one in asked):
             answer = probe.get("/healthz")
             assert answer.status_code == 200
             waits.append(answer.elapsed.total_seconds())
-        assert [one.result() for one in asked] == [200] * 8
+        assert [one.result() for one in asked] == [200] * 5
     # Many answers came meanwhile: none waited for a large call to end.
-    assert len(waits) > 8
+    assert len(waits) > 5
 
 
 # -- connections that are held for nothing -----------------------------------------------------
@@ -143,15 +154,13 @@ CLOSE = b"Connection: close\r\n"
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
+def guarded(small):
     """A server with a token, short clocks and few connections, for pages of one other origin.
 
-    What is asked of it has nothing to do with the model, so that is a small one.
+    Its tests are not about the model, so that is a small one.
     """
-    models = tmp_path_factory.mktemp("guarded")
-    handmade.save(models / "1")
     with Server(
-        models, "--read-timeout", "1", "--max-connections", "40",
+        small, "--read-timeout", "1", "--max-connections", "40",
         "--max-connections-per-address", "30", "--cors-origin", ORIGIN, "--access-log",
         "--root-path", "/films", environment={"SERVING_TOKEN": TOKEN + "\n"},
     ) as running:  # fmt: skip
@@ -241,12 +250,12 @@ def test_health_and_right_tokens_are_answered_whatever_others_hold_open(guarded)
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nx",
     ],
 )
-def test_every_state_of_a_connection_has_a_clock(guarded, sent):
+def test_every_state_of_a_connection_has_a_time_limit(guarded, sent):
     received = talk(guarded, sent)
     assert set(statuses(received)) <= {200, 408}
 
 
-def test_a_client_that_never_reads_is_let_go(guarded):
+def test_a_client_that_never_reads_is_disconnected(guarded):
     with connect(guarded) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         request = b"GET /static/swagger-ui-bundle.js HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -284,7 +293,7 @@ def test_a_client_that_never_reads_is_let_go(guarded):
         (b"GET /healthz HTTP/1.0\r\n" + HOST + b"\r\n", 200),
     ],
 )  # fmt: skip
-def test_what_is_no_plain_request_of_http_1_is_refused_in_words(guarded, sent, status):
+def test_what_is_not_a_plain_http_1_request_is_refused_with_a_reason(guarded, sent, status):
     received = talk(guarded, sent)
     assert statuses(received) == [status]
     body = json.loads(received.partition(b"\r\n\r\n")[2])
@@ -309,7 +318,7 @@ def test_a_slow_answer_comes_before_the_refusal_of_what_was_sent_behind_it(
     assert statuses(received) == [200, 400]
 
 
-def test_a_slash_too_much_is_no_redirection_to_a_foreign_host(guarded):
+def test_a_trailing_slash_does_not_redirect_to_another_host(guarded):
     with guarded.client(headers=RIGHT, follow_redirects=False) as http:
         answer = http.get("/api/movies/", headers={"x-forwarded-host": "evil.example"})
         assert answer.status_code == 404
@@ -433,12 +442,21 @@ def test_the_scheme_of_a_token_may_be_written_in_any_case(guarded, authorization
             assert answer.headers["www-authenticate"].startswith("Bearer realm=")
 
 
-def test_many_wrong_tokens_are_held_back_and_the_right_one_is_not(tmp_path):
-    handmade.save(tmp_path / "1")
+def test_a_token_is_required_of_everything_but_health_and_the_page(guarded):
+    with guarded.client() as http:
+        for path in ("/api/movies", "/v1/models/movielens", "/metrics", "/openapi.json", "/x"):
+            assert http.get(path).status_code == 401, path
+        for path in ("/", "/healthz", "/readyz", "/static/app.js"):
+            assert http.get(path).status_code == 200, path
+        assert http.get("/api/movies", headers=RIGHT).status_code == 200
+    assert TOKEN not in "".join(guarded.log)
+
+
+def test_many_wrong_tokens_are_held_back_and_the_right_one_is_not(guarded):
     asked = []
 
     def guess(number):
-        with httpx.Client(base_url=server.url, timeout=90) as http:
+        with httpx.Client(base_url=guarded.url, timeout=90) as http:
             answers = [
                 http.get("/api/model", headers={"authorization": f"Bearer {number}-{turn}"})
                 for turn in range(12)
@@ -446,11 +464,7 @@ def test_many_wrong_tokens_are_held_back_and_the_right_one_is_not(tmp_path):
             asked.extend(answer.elapsed.total_seconds() for answer in answers)
             return {answer.status_code for answer in answers}
 
-    with (
-        Server(tmp_path, environment={"SERVING_TOKEN": TOKEN}) as server,
-        concurrent.futures.ThreadPoolExecutor(4) as pool,
-        server.client() as http,
-    ):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool, guarded.client() as http:
         futures = [pool.submit(guess, number) for number in range(4)]
         while not all(future.done() for future in futures):
             assert http.get("/api/model", headers=RIGHT).status_code == 200
@@ -501,25 +515,37 @@ def test_packed_bodies_are_unpacked_and_bombs_are_not(http):
         ("application/x-www-form-urlencoded", 415),
     ],
 )
-def test_other_types_than_json_are_refused_in_words(http, kind, status):
+def test_other_types_than_json_are_refused_with_a_reason(http, kind, status):
     answer = http.post("/api/recommendations", content=b"{}", headers={"content-type": kind})
     assert answer.status_code == status
     if status == 415:
         assert "json" in answer.text.lower() or "UTF-8" in answer.text
 
 
-def test_reading_ten_times_the_values_takes_at_most_twenty_times_the_processor(attacked, http):
-    def seconds(values):
-        body = json.dumps(
-            {"signature_name": "similar", "inputs": {"movie_id": [[]] * values, "k": 1}}
-        )
-        started = attacked.cpu_seconds()
-        for _ in range(10):
-            assert http.post(PREDICT, content=body).status_code == 400
-        return attacked.cpu_seconds() - started
+@pytest.mark.parametrize("value", ["1", []])
+def test_ten_times_the_values_are_read_with_about_ten_times_the_function_calls(value):
+    """Counted rather than timed: the machine may be busy."""
+    inputs = {"movie_id": Tensor("movie_id", np.dtype(object), (None,))}
+    similar = Signature("similar", inputs, {}, lambda: [])
+    model = ServedModel(1, Path(), {"similar": similar}, {}, lambda: None)
 
-    seconds(9_000)
-    assert seconds(90_000) < 20 * max(seconds(9_000), 0.05)
+    def calls(values):
+        body = json.dumps({"signature_name": "similar", "inputs": {"movie_id": [value] * values}})
+        counted = 0
+
+        def count(frame, event, argument):
+            nonlocal counted
+            counted += event in ("call", "c_call")
+
+        sys.setprofile(count)
+        try:
+            with contextlib.suppress(InvalidInput):
+                read_predict(body.encode(), model)
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    assert calls(20_000) < 12 * calls(2_000)
 
 
 # -- logs --------------------------------------------------------------------------------------
@@ -535,7 +561,7 @@ def logged(server, text):
     return pytest.fail(f"The log has no line with {text}.")
 
 
-def test_what_terminals_obey_reaches_neither_logs_nor_messages(guarded):
+def test_control_characters_reach_neither_logs_nor_messages(guarded):
     with guarded.client(headers=RIGHT) as http:
         answer = http.get(
             "/v1/models/%E2%80%AE%1b%5b31m%E2%80%A8x:nothing", headers={"x-request-id": "odd"}

@@ -1,4 +1,4 @@
-"""Offline scoring says what the server says, and what wrong models and signals do to it."""
+"""Batch scoring gives the server's results; wrong models and signals end it as documented."""
 
 import csv
 import functools
@@ -48,7 +48,7 @@ def test_every_user_is_scored_once_in_the_order_of_the_model(scored, user_ids, v
     assert any(row["display_title"] != row["title"] for row in scored)
 
 
-def test_batch_and_server_say_the_same(scored, client, user_ids):
+def test_batch_and_server_have_the_same_results(scored, client, user_ids):
     by_user = {}
     for row in sorted(scored, key=lambda row: row["rank"]):
         by_user.setdefault(row["user_id"], []).append(row)
@@ -62,8 +62,8 @@ def test_batch_and_server_say_the_same(scored, client, user_ids):
         assert [row["stars"] for row in rows] == pytest.approx(expected, abs=1e-3)
 
 
-def test_users_of_a_file_are_scored_in_its_order_and_strangers_as_somebody_new(
-    pushed, user_ids, client, tmp_path
+def test_users_of_a_file_are_scored_in_its_order_and_unknown_ones_as_new_users(
+    pushed, user_ids, client, tmp_path, capsys
 ):
     models = tmp_path / "models [12]*?{a,b} %41 'x' 🎬"
     models.symlink_to(pushed / "serving_model")
@@ -72,14 +72,12 @@ def test_users_of_a_file_are_scored_in_its_order_and_strangers_as_somebody_new(
     lines = ["\ufeff" + known[0], known[1], "", "999999999", known[0], known[2]]
     ids.write_bytes("\r\n".join(lines).encode())
     output = tmp_path / "some [1].jsonl"
-    done = batch(
-        "--model-dir", str(models), "--users-file", str(ids), "--k", "5",
-        "--unknown", "cold", "--output", str(output),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "20 rows for 4 users" in done.stdout
-    assert "1 unknown users treated as new users" in done.stdout
-    assert "1 repeated ids left out" in done.stdout
+    options = ["--model-dir", str(models), "--users-file", str(ids), "--k", "5"]
+    assert main([*options, "--unknown", "cold", "--output", str(output)]) == 0
+    printed = capsys.readouterr().out
+    assert "20 rows for 4 users" in printed
+    assert "1 unknown users treated as new users" in printed
+    assert "1 repeated ids left out" in printed
     rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     order = list(dict.fromkeys(row["user_id"] for row in rows))
     assert order == [known[0], known[1], "999999999", known[2]]
@@ -120,24 +118,33 @@ def test_beams_options_are_checked(pushed, tmp_path, capsys, options, says):
 
 
 @pytest.mark.parametrize("beam", [(), ("--runner", "DirectRunner")])
-def test_half_a_version_is_refused_in_words(version_dir, tmp_path, beam):
+def test_half_a_version_is_refused_with_a_reason(version_dir, tmp_path, beam, capsys):
     half = tmp_path / "models" / version_dir.name
     shutil.copytree(version_dir / "assets.extra", half / "assets.extra")
     shutil.copy(version_dir / "saved_model.pb", half)
     output = tmp_path / "x.csv"
     output.write_text("old")
-    done = batch("--model-dir", str(half.parent), "--output", str(output), *beam)
-    assert done.returncode == 2, done.stderr
-    said = f"Version {half.name} of the model in {half.parent} is not complete: "
-    assert said in done.stderr
-    assert "is missing" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert main(["--model-dir", str(half.parent), "--output", str(output), *beam]) == 2
+    printed = capsys.readouterr().err
+    assert f"Version {half.name} of the model in {half.parent} is not complete: " in printed
+    assert "is missing" in printed
+    assert "Traceback" not in printed
     assert output.read_text() == "old"
     assert sorted(tmp_path.iterdir()) == [half.parent, output]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("beam", [(), ("--runner", "DirectRunner")])
+ON_BEAM = ("--runner", "DirectRunner")
+
+
+@pytest.mark.parametrize(
+    ("number", "beam"),
+    [
+        (signal.SIGINT, ()),
+        (signal.SIGTERM, ON_BEAM),
+        pytest.param(signal.SIGTERM, (), marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGINT, ON_BEAM, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_signal_ends_the_batch_with_130_and_leaves_what_was_there(pushed, tmp_path, number, beam):
     output = tmp_path / "x.parquet"
     output.write_text("old")

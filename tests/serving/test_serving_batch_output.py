@@ -1,4 +1,4 @@
-"""The file of a batch is there as a whole or not at all, in the format that its ending says."""
+"""The output file of a batch: written as a whole or not at all, in the format of its ending."""
 
 import csv
 import errno
@@ -114,7 +114,7 @@ def test_what_was_there_stays_when_the_batch_ends_early(tmp_path, ending, error,
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl"])
-def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path, ending):
+def test_a_full_disk_is_named_and_an_existing_file_stays(tmp_path, ending):
     path = tmp_path / f"x{ending}"
     path.write_text("old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -214,7 +214,7 @@ def test_progress_is_one_line_that_moves_in_a_terminal_and_lines_now_and_then_el
         assert said.count("\n") == 1
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_closed_pipe_is_not_an_error():
     reading, writing = os.pipe()
     stream = os.fdopen(writing, "w")
     os.close(reading)

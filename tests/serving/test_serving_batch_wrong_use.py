@@ -158,17 +158,17 @@ def test_an_output_that_may_not_be_written_is_refused():
 @pytest.mark.parametrize(
     ("users", "says"),
     [
-        ("missing_users.txt", "number 1 is no whole number: 'missing_users.txt'"),
-        ("1,Anna", "number 2 is no whole number: 'Anna'"),
+        ("missing_users.txt", "number 1 is not a whole number: 'missing_users.txt'"),
+        ("1,Anna", "number 2 is not a whole number: 'Anna'"),
         ("1,,2", "number 2 is empty"),
         ("1,2,", "number 3 is empty"),
         ("1;2", "more than one column"),
         ("1 2", "more than one column"),
-        ("-1", "no whole number"),
-        ("1.0", "no whole number"),
-        ("٣", "no whole number"),
-        ("\ufeff1", "no whole number"),
-        ("1,all", "number 2 is no whole number: 'all'"),
+        ("-1", "not a whole number"),
+        ("1.0", "not a whole number"),
+        ("٣", "not a whole number"),
+        ("\ufeff1", "not a whole number"),
+        ("1,all", "number 2 is not a whole number: 'all'"),
         (",".join(["a long word"] * 200), "and 195 more"),
         ("9" * 200, "too long, 200 characters"),
     ],
@@ -189,15 +189,15 @@ def test_no_users_are_refused(refused, users):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"user_id\n1\n2\n", "line 1 is no whole number: 'user_id'"),
+        (b"user_id\n1\n2\n", "line 1 is not a whole number: 'user_id'"),
         (b"1,Anna\n2,Ben\n", "2 lines are not a user's id"),
         (b"1\n2\tBen\n", "line 2 is more than one column: '2\\tBen'"),
         (b"1\n\n\nAndr\xe9\n", "line 4 is not UTF-8: 'Andr\\xe9'"),
-        (b"1\n2\x00\n", "line 2 is no whole number: '2\\x00'"),
-        (b"1\r\n2\r\nx\r\n", "line 3 is no whole number: 'x'"),
-        (b"1\n\xef\xbb\xbf2\n", "line 2 is no whole number"),
+        (b"1\n2\x00\n", "line 2 is not a whole number: '2\\x00'"),
+        (b"1\r\n2\r\nx\r\n", "line 3 is not a whole number: 'x'"),
+        (b"1\n\xef\xbb\xbf2\n", "line 2 is not a whole number"),
         (b"1\n" + b"7" * 5000 + b"\n", "line 2 is too long, 5,000 characters"),
-        (b'"1"\n', "line 1 is no whole number"),
+        (b'"1"\n', "line 1 is not a whole number"),
         ("1\n2\n".encode("utf-16"), "UTF-16"),
         (b"", "has no ids"),
         (b"\n \r\n\t\n", "has no ids"),
@@ -216,7 +216,7 @@ def test_lines_of_a_users_file_that_are_no_id_are_named_with_their_number(
     assert len(said.splitlines()) <= 5
 
 
-def test_a_users_file_that_is_no_ordinary_file_is_refused(refused, tmp_path):
+def test_a_users_file_that_is_not_a_regular_file_is_refused(refused, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     large = tmp_path / "large"
     with large.open("wb") as stream:
@@ -236,14 +236,14 @@ def test_users_and_a_file_of_users_together_are_refused(refused):
 
 def test_unknown_users_are_an_error_that_names_a_few_and_counts_all(refused):
     said = refused("--users", "1,2," + ",".join(str(100 + number) for number in range(20)))
-    assert "does not know 20 of the users" in said
+    assert "has no data on 20 of the users" in said
     assert "100; 101; 102; 103; 104 and 15 more" in said
     assert "--unknown skip" in said
     assert "--unknown cold" in said
 
 
-def test_nobody_left_after_skipping_is_an_error(refused):
-    assert "knows none of the 2 users" in refused("--users", "98,99", "--unknown", "skip")
+def test_no_user_left_after_skipping_is_an_error(refused):
+    assert "has none of the 2 users" in refused("--users", "98,99", "--unknown", "skip")
 
 
 # -- everything else -----------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_a_version_whose_users_cannot_be_read_is_refused(refused, models):
     (models / VERSION / "assets.extra" / "users.json").write_text("[")
     assert "users.json" in refused()
     (models / VERSION / "assets.extra" / "users.json").unlink()
-    assert "does not say which users it knows" in refused()
+    assert "has no list of users" in refused()
 
 
 def shell(command, **environment):
@@ -297,7 +297,7 @@ def shell(command, **environment):
     )
 
 
-def test_help_tells_forms_examples_and_exit_codes_also_to_a_reader_that_goes_away():
+def test_help_has_formats_examples_and_exit_codes_and_survives_a_closed_pipe():
     done = shell('"$PYTHON" -m serving.batch --help')
     assert done.returncode == 0
     for words in ("--users-file ids.txt", ".parquet, .csv", "exit codes: 0", "130 interrupted"):

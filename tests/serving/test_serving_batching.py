@@ -1,4 +1,4 @@
-"""Micro-batching: what a call gets back does not depend on the company it was in."""
+"""Micro-batching: a call's outputs do not depend on the calls it is merged with."""
 
 import asyncio
 import random
@@ -62,7 +62,7 @@ def calls_of(recommender, people, catalogue, kind):
 
 
 @pytest.mark.parametrize("kind", ["recommend", "rank", "explain", "similar"])
-def test_together_and_alone_say_the_same(recommender, people, catalogue, kind):
+def test_merged_and_single_calls_have_the_same_outputs(recommender, people, catalogue, kind):
     calls = calls_of(recommender, people, catalogue, kind)
     assert len({call.group() for call in calls}) == 1
     for call, together in zip(calls, run_together(calls), strict=True):
@@ -76,7 +76,7 @@ def test_together_and_alone_say_the_same(recommender, people, catalogue, kind):
                 np.testing.assert_allclose(together[name], value, rtol=1e-3, atol=1e-4)
 
 
-def test_different_questions_are_not_mixed(recommender):
+def test_calls_of_different_groups_are_not_merged(recommender):
     person = UserProfile()
     calls = [
         recommender.recommend([person], 3, [()], seen=False),

@@ -1,4 +1,4 @@
-"""Whose fault a failed call is: the model's own is an honest 500, and spoils nobody else's."""
+"""Failed calls: a model fault is status 500, an invalid input 400; merged calls are unaffected."""
 
 import asyncio
 import io
@@ -55,7 +55,7 @@ def test_the_models_fault_is_not_the_callers_and_shows_nothing_of_it(recommender
     assert "recommend" not in fault.message
 
 
-def test_who_is_merged_with_a_fault_gets_their_answer(recommender):
+def test_a_call_merged_with_a_failing_one_gets_its_outputs(recommender):
     users = ["1", "nan", "2", "assert", "inf", "3"]
     answers = run_together([recommend(recommender, user) for user in users])
     failed = [isinstance(answer, ModelFault) for answer in answers]
@@ -65,7 +65,7 @@ def test_who_is_merged_with_a_fault_gets_their_answer(recommender):
     assert answers[0]["movie_id"].shape == (1, 3)
 
 
-def test_strange_numbers_in_the_question_are_the_callers_fault(recommender):
+def test_not_finite_inputs_are_invalid_input(recommender):
     (fault,) = run_together(
         [recommend(recommender, "nan", features={"raw_user_age": float("inf")})]
     )
@@ -88,7 +88,7 @@ def test_faults_are_counted_and_logged(recommender, tmp_path):
     assert "assertion failed" in log.getvalue().decode()
 
 
-def test_lists_of_different_length_are_found_before_the_model_is_asked(recommender):
+def test_lists_of_different_length_are_refused_before_the_call(recommender):
     call = recommend(recommender, "1")
     inputs = {
         **call.inputs,
@@ -99,7 +99,7 @@ def test_lists_of_different_length_are_found_before_the_model_is_asked(recommend
         check_inputs(Call(call.model, "recommend", inputs))
 
 
-def test_a_signature_without_inputs_is_no_error_of_the_server():
+def test_a_signature_without_inputs_can_be_called():
     signature = Signature("serving_default", {}, {}, lambda: [])
     model = SimpleNamespace(signatures={"serving_default": signature})
     assert tfserving.read_predict(b'{"inputs": {}}', model).call.inputs == {}

@@ -1,4 +1,4 @@
-"""What requests tell of a user follows the feature table that travels with the model."""
+"""The user features of requests follow the feature table that travels with the model."""
 
 import handmade
 import pytest
@@ -52,7 +52,7 @@ def test_names_and_types_are_those_of_the_table():
     assert "home_town" in problems[2]
 
 
-def test_a_model_of_another_table_is_asked_by_its_names(tmp_path):
+def test_a_model_of_another_feature_table_is_called_by_its_names(tmp_path):
     path = handmade.save(tmp_path / "1", table=TABLE)
     made = make_recommender(load(path, 1))
     try:

@@ -1,4 +1,4 @@
-"""Malformed requests by the ten thousand: never a 5xx, a stack trace, a hang or a crash."""
+"""Thousands of malformed requests: never a 5xx, a stack trace, a hang or a crash."""
 
 import http.client
 import json
@@ -16,11 +16,11 @@ from hypothesis_profiles import examples
 pytestmark = [pytest.mark.xdist_group("serving"), pytest.mark.slow, pytest.mark.hypothesis]
 
 BATCH = 50
-PREDICT_BATCHES, API_BATCHES = 350, 80
-"""In the tier `all`; together with what schemathesis sends, more than 20,000 requests."""
-SCHEMATHESIS_EXAMPLES = 60
-STANDARD_SHARE = 0.1
-"""Of all that, what the standard tier sends: each form of request still comes many times."""
+PREDICT_BATCHES, API_BATCHES = 100, 40
+"""In the tier `all`, 7,000 requests beside those of schemathesis; `make fuzz` sends more."""
+SCHEMATHESIS_EXAMPLES = 30
+STANDARD_SHARE = 0.2
+"""The share of the standard tier: each form of request still comes many times."""
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 WAIT_SECONDS = 90
 
@@ -79,7 +79,7 @@ SIGNATURES = {
 
 @st.composite
 def predict_bodies(draw):
-    """A valid question of which some inputs, and sometimes more, are something else."""
+    """A valid request in which some inputs, and sometimes more, are replaced."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.binary(max_size=60) | junk.map(lambda value: json.dumps(value).encode()))
     signature = draw(st.sampled_from(sorted(SIGNATURES)))
@@ -222,7 +222,7 @@ def test_schemathesis_finds_nothing(server, scaled, request):
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     generated = int(re.search(r"(\d+) generated", done.stdout).group(1))
     print(f"{generated} requests")
-    assert generated >= scaled(500)
+    assert generated >= scaled(300)
 
 
 def test_the_server_has_the_same_memory_and_no_error_of_its_own_afterwards(server, client):

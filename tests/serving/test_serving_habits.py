@@ -1,4 +1,4 @@
-"""What browsers, proxies, health checkers and curl users do by habit."""
+"""Conventions that browsers, proxies, health checks and curl users rely on."""
 
 import asyncio
 import hashlib
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.xdist_group("serving")
         "/v1/models/movielens/metadata", "/v1/models/none", "/nothing",
     ],
 )  # fmt: skip
-def test_head_says_what_get_says_without_a_body(client, path):
+def test_head_has_the_headers_of_get_and_no_body(client, path):
     got, asked = client.get(path), client.head(path)
     assert asked.status_code == got.status_code
     assert asked.content == b""
@@ -57,7 +57,7 @@ def test_head_says_what_get_says_without_a_body(client, path):
         ("OPTIONS", "/api/model", "GET, HEAD"),
     ],
 )
-def test_another_method_is_told_which_are_allowed(client, method, path, allow):
+def test_another_method_gets_405_with_the_allowed_ones(client, method, path, allow):
     answer = client.request(method, path)
     assert answer.status_code == 405
     assert sorted(answer.headers["allow"].split(", ")) == sorted(allow.split(", "))
@@ -93,7 +93,7 @@ def test_movies_are_excluded_with_commas_or_one_by_one(client, user_ids, how):
     ]
 
 
-def test_a_list_with_commas_is_no_longer_than_another(client, user_ids):
+def test_a_list_with_commas_has_the_same_limit(client, user_ids):
     path = f"/api/users/{user_ids[0]}/recommendations"
     answer = client.get(path, params={"exclude": ",".join(["none"] * 501)})
     assert answer.status_code == 422
@@ -135,11 +135,11 @@ def test_files_are_sent_only_if_they_changed(client):
         ("gzip;q=0", False), ("gzip;q=0.0, *", False), ("*;q=0", False), ("gzip;q=x", False),
     ],
 )  # fmt: skip
-def test_gzip_is_sent_to_whoever_takes_it(accepted, taken):
+def test_gzip_is_sent_where_it_is_accepted(accepted, taken):
     assert static_files.takes_gzip(accepted.encode()) is taken
 
 
-def test_vendored_scripts_are_the_ones_that_were_looked_at():
+def test_vendored_scripts_have_the_reviewed_checksums():
     pinned = {
         "swagger-ui-bundle.js": "b31c2a232d782d900ef3f7c77d2c42f6628db8729f85c9616028dd9806c926fc",
         "swagger-ui.css": "bc5e8d5c013477cf1f35e2fb8ba1dff66be0f72f24e669a509635657145e1acb",
@@ -169,7 +169,7 @@ def test_nothing_of_the_pages_is_named_by_an_absolute_path():
         ("gehe\x00im", "another character"),
     ],
 )
-def test_a_token_that_cannot_be_one_ends_the_start_in_words(value, says, tmp_path):
+def test_an_invalid_token_stops_the_start_with_a_reason(value, says, tmp_path):
     if "\0" not in value:
         with pytest.raises(TokenError, match=says) as raised:
             read_token(None, {"SERVING_TOKEN": value})
@@ -183,14 +183,14 @@ def test_a_token_that_cannot_be_one_ends_the_start_in_words(value, says, tmp_pat
 
 
 @pytest.mark.parametrize("value", ["\n\r\ngeheim \n", "geheim"])
-def test_what_is_around_a_token_is_no_part_of_it(value, tmp_path):
+def test_blanks_around_a_token_are_ignored(value, tmp_path):
     path = tmp_path / "token"
     path.write_text(value)
     assert read_token(path, {"SERVING_TOKEN": "other"}).value == "geheim"
     assert read_token(None, {"SERVING_TOKEN": value}).value == "geheim"
 
 
-def test_what_is_unwise_about_a_token_is_warned_of(tmp_path):
+def test_short_and_readable_tokens_are_warned_of(tmp_path):
     path = tmp_path / "token"
     path.write_text("x" * 40)
     path.chmod(0o600)
@@ -201,7 +201,7 @@ def test_what_is_unwise_about_a_token_is_warned_of(tmp_path):
     assert read_token(None, {}) == read_token(None, {"OTHER": "x"})
 
 
-def test_a_file_without_end_is_no_token():
+def test_a_token_file_without_end_is_refused():
     with pytest.raises(TokenError, match="at most 4096 bytes"):
         read_token(Path("/dev/zero"), {})
 
@@ -215,7 +215,7 @@ def test_a_file_without_end_is_no_token():
         (("--cors-origin", "films.example"), {}, "expected an origin such as"),
     ],
 )
-def test_options_that_cannot_work_end_the_start_in_words(pushed, options, environment, says):
+def test_invalid_options_stop_the_start_with_a_reason(pushed, options, environment, says):
     done = subprocess.run(
         [sys.executable, "-m", "serving", "--model-dir", str(pushed / "serving_model"), *options],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
@@ -230,7 +230,7 @@ def test_options_that_cannot_work_end_the_start_in_words(pushed, options, enviro
 
 
 @pytest.mark.parametrize("path", ["/api/model", "/v1/models/movielens/metadata"])
-def test_a_fault_of_our_own_is_told_in_the_usual_form(tmp_path, monkeypatch, path):
+def test_an_unexpected_error_has_the_usual_form(tmp_path, monkeypatch, path):
     def broken():
         raise RuntimeError("a secret")
 
@@ -251,7 +251,7 @@ def test_a_fault_of_our_own_is_told_in_the_usual_form(tmp_path, monkeypatch, pat
 
 
 @pytest.mark.parametrize(("folder", "words"), [("gs://b/models", "is a URL"), ("", "nothing")])
-def test_a_folder_of_models_that_can_be_none_ends_the_start_in_words(folder, words, capsys):
+def test_an_invalid_folder_of_models_stops_the_start_with_a_reason(folder, words, capsys):
     from serving.cli import main
 
     with pytest.raises(SystemExit, match="1"):

@@ -1,4 +1,4 @@
-"""The log holds up nobody: whoever reads it, or not, and wherever it goes."""
+"""The log blocks nothing, whether it is read or not and wherever it is written."""
 
 import io
 import json
@@ -33,7 +33,7 @@ def lines_of(written):
     return [json.loads(line) for line in b"".join(written).splitlines()]
 
 
-def test_a_stream_that_nobody_reads_holds_up_nobody_and_drops_are_counted():
+def test_an_unread_stream_blocks_nothing_and_dropped_lines_are_counted():
     gate = Gate()
     log = Log(gate, lines=10)
     log.info("first")
@@ -61,7 +61,7 @@ def test_lines_are_dropped_by_their_size_as_well():
     gate.opened.set()
 
 
-def test_an_unread_pipe_is_caught_up_with_when_somebody_reads_it():
+def test_an_unread_pipe_gets_the_waiting_lines_once_it_is_read():
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as stream:
         log = Log(stream)
@@ -112,7 +112,7 @@ def test_text_for_a_terminal_has_no_signs_that_it_acts_upon():
     assert printable("a\x1b[0m\u202eb\n") == "a\\u001b[0m\\u202eb\n"
 
 
-def test_an_announcement_that_nobody_takes_is_no_error():
+def test_an_unread_announcement_is_not_an_error():
     code = (
         "import threading; from serving.access_log import announce; announce('x')\n"
         "[one.join() for one in threading.enumerate() if one.name == 'announce']"

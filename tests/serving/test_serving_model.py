@@ -1,4 +1,4 @@
-"""A loaded version, called directly: what it is given and how it complains."""
+"""Calls of a loaded version: its inputs and its errors."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_a_value_of_another_shape_or_type_is_refused(model, question, name, valu
         model.signatures["recommend"]({**question, name: value})
 
 
-def test_what_the_model_itself_says_is_its_own_fault_and_kept_for_the_log(model, question):
+def test_the_models_own_message_is_a_model_fault_and_only_for_the_log(model, question):
     with pytest.raises(ModelFault) as caught:
         model.signatures["recommend"]({**question, "user_id": ["1", "2"]})
     assert "expected exclude_movie_ids to have one list" in caught.value.reason
@@ -62,6 +62,6 @@ def test_what_the_model_itself_says_is_its_own_fault_and_kept_for_the_log(model,
     assert "exclude_movie_ids" not in caught.value.message
 
 
-def test_what_is_no_example_is_the_callers_fault(model):
+def test_bytes_that_are_not_an_example_are_invalid_input(model):
     with pytest.raises(InvalidInput, match="parse"):
         model.signatures["serving_default"]({"examples": [b"no example"]})

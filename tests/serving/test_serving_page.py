@@ -4,10 +4,13 @@ import os
 import shutil
 import time
 
+import handmade
 import pytest
 from serving_fixtures import Server
 
 from serving.titles import display_title
+
+small = pytest.fixture(scope="session")(handmade.small)
 
 pytestmark = pytest.mark.xdist_group("serving")
 
@@ -80,9 +83,10 @@ def test_the_page_shows_films_the_version_and_how_good_it_was(opened, version_di
     assert opened.locator(".film").count() == 12
     assert "★" in opened.locator(".film .stars").first.inner_text()
     assert "Because you liked" in opened.locator(".film .why").first.inner_text()
-    model = opened.locator("#model").inner_text()
-    assert version_dir.name in model
-    next_visit, in_session = model.index("When somebody comes back"), model.index("Right after")
+    assert version_dir.name in opened.locator("#model").inner_text()
+    opened.locator("#metrics summary").click()
+    model = opened.locator("#metrics").inner_text()
+    next_visit, in_session = model.index("next visit"), model.index("right after")
     assert next_visit < model.index("RMSE") < in_session < model.rindex("RMSE")
 
 
@@ -135,8 +139,8 @@ def test_titles_are_shown_with_the_article_in_front_wherever_they_appear(opened,
     assert ", A (" not in text
 
 
-def test_somebody_new_is_recommended_other_films(opened):
-    changes(opened, opened.get_by_label("Somebody new").check)
+def test_a_new_user_is_recommended_other_films(opened):
+    changes(opened, opened.get_by_label("A new user").check)
     opened.get_by_role("spinbutton", name="Age").fill("12")
     opened.get_by_label("Gender").select_option("Female")
     assert opened.get_by_label("Occupation").locator("option").count() > 2
@@ -169,6 +173,15 @@ def test_similar_films_open_and_close_with_the_keyboard(opened):
     assert similar.evaluate("button => button === document.activeElement")
 
 
+def test_a_film_of_the_similar_ones_can_be_marked_as_liked(opened):
+    opened.get_by_role("button", name="Films similar to").first.click()
+    first = opened.locator("#similar-films li").first
+    title = first.locator("span").first.inner_text()
+    changes(opened, first.get_by_role("button", name=f"I liked {title}").click)
+    assert first.get_by_role("button", pressed=True).inner_text() == "Liked ✓"
+    assert title in opened.locator("#liked").text_content()
+
+
 def test_everything_can_be_done_with_the_keyboard_alone(opened, catalogue):
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.className") == "skip"
@@ -185,7 +198,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(opened, catalogue):
     assert opened.evaluate("document.activeElement.id") == "search"
 
 
-def test_an_unknown_user_is_an_error_that_says_so_and_goes_away(opened):
+def test_an_unknown_user_is_an_error_that_disappears(opened):
     opened.get_by_label("User", exact=True).fill("nobody")
     opened.get_by_role("alert").wait_for()
     assert "has no user 'nobody'" in opened.get_by_role("alert").inner_text()
@@ -194,16 +207,16 @@ def test_an_unknown_user_is_an_error_that_says_so_and_goes_away(opened):
     assert not opened.get_by_role("alert").is_visible()
 
 
-def test_a_search_without_result_says_so(opened):
+def test_a_search_without_results_has_a_message(opened):
     opened.get_by_label("Search for a film").fill("qqqqzzzz")
     opened.get_by_text("No film has these words in its title.").wait_for()
 
 
-def test_a_server_that_went_away_is_an_error_that_says_so(opened):
+def test_a_server_that_does_not_respond_is_an_error(opened):
     opened.route("**/api/**", lambda route: route.abort())
     opened.get_by_label("Hide what I have seen").uncheck()
     opened.get_by_role("alert").wait_for()
-    assert "does not answer" in opened.get_by_role("alert").inner_text()
+    assert "does not respond" in opened.get_by_role("alert").inner_text()
 
 
 def test_titles_are_text_and_never_html(opened):
@@ -228,6 +241,9 @@ def test_colours_have_enough_contrast_and_a_phone_needs_no_sideways_scrolling(
     )
     page.goto("/")
     page.locator(".film").first.wait_for()
+    assert page.locator(".film").first.bounding_box()["y"] < 740, "the list starts below the form"
+    page.locator("#settings summary").click()
+    page.get_by_label("Search for a film").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     for selector in (".film h3", ".film .why", ".film .stars", "#status", "header p", ".help", "a"):
         assert _contrast(page, selector) >= 4.5, selector
@@ -264,12 +280,12 @@ def test_the_interactive_documentation_works_offline(page, server):
     page.get_by_text("/api/users/{user_id}/recommendations").first.wait_for()
 
 
-def test_a_token_is_asked_for_and_kept(browser, pushed):
-    with Server(pushed / "serving_model", environment={"SERVING_TOKEN": "secret"}) as guarded:
+def test_the_page_asks_for_a_token_and_keeps_it(browser, small):
+    with Server(small, environment={"SERVING_TOKEN": "secret"}) as guarded:
         page = browser.new_page(base_url=guarded.url)
         page.goto("/")
         page.get_by_role("textbox", name="Token").fill("secret")
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Continue").click()
         page.locator(".film").first.wait_for()
         page.reload()
         page.locator(".film").first.wait_for()

@@ -7,10 +7,12 @@ import ssl
 import subprocess
 import time
 
+import handmade
 import httpx
 import pytest
 from serving_fixtures import ROOT, Server
 
+small = pytest.fixture(scope="session")(handmade.small)
 pytestmark = pytest.mark.xdist_group("serving")
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -21,12 +23,12 @@ NAME = "films.example"
 
 
 @pytest.fixture(scope="module")
-def behind(pushed):
+def behind(small):
     if NGINX is None:
         if os.environ.get("CI"):
             pytest.fail(NO_NGINX)
         pytest.skip(NO_NGINX)
-    with Server(pushed / "serving_model", "--root-path", "/films", "--allow-host", NAME) as running:
+    with Server(small, "--root-path", "/films", "--allow-host", NAME) as running:
         yield running
 
 
@@ -101,12 +103,13 @@ def test_the_page_and_its_files_are_below_the_prefix(site):
     assert site.get("/").status_code == 404
 
 
-def test_both_apis_answer_and_take_posts_of_the_page(site, user_ids):
-    answer = site.get(f"/films/api/users/{user_ids[0]}/recommendations?k=3")
+def test_both_apis_answer_and_take_posts_of_the_page(site):
+    answer = site.get("/films/api/users/1/recommendations?k=3")
     assert len(answer.json()["recommendations"]) == 3
     assert site.post("/films/api/recommendations", json={"k": 3}).status_code == 200
-    body = {"signature_name": "similar", "inputs": {"movie_id": ["1"], "k": 1}}
-    assert site.post("/films/v1/models/movielens:predict", json=body).status_code == 200
+    refused = site.post("/films/v1/models/movielens:predict", json={"inputs": {}})
+    assert refused.status_code == 400
+    assert "signature" in refused.json()["error"]
     assert site.get("/films/v1/models/movielens").status_code == 200
     assert site.head("/films/healthz").status_code == 200
 
@@ -118,12 +121,12 @@ def test_a_page_of_another_site_is_refused_behind_the_proxy_as_well(site):
     assert answer.status_code == 403
 
 
-def test_limits_answer_before_the_server_is_asked(site, behind):
+def test_the_proxys_limits_apply_before_the_server(site, behind):
     assert site.post("/films/api/recommendations", content=b"x" * 2_000_000).status_code == 413
     assert site.get("/films/metrics").status_code == 404
 
 
-def test_a_prefix_that_is_part_of_a_longer_name_is_none(behind):
+def test_a_longer_name_is_not_the_prefix(behind):
     with behind.client() as http:
         assert http.get("/filmstrip/healthz").status_code == 404
         assert http.get("/films/healthz").status_code == 200

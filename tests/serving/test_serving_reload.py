@@ -18,7 +18,7 @@ WAIT_SECONDS = 300
 
 
 class Load:
-    """Clients that ask without a pause, and what they were answered."""
+    """Clients that send requests without a pause, and their failures."""
 
     def __init__(self, server, user_ids, clients=4):
         self.failures = []
@@ -85,13 +85,14 @@ def publish(source, target):
 def corrupt_weights(version):
     weights = next((version / "variables").glob("*.data*"))
     content = bytearray(weights.read_bytes())
-    content[len(content) // 3 : len(content) // 3 + 4000] = b"\xff" * 4000
+    start, count = len(content) // 3, len(content) // 10
+    content[start : start + count] = b"\xff" * count
     weights.write_bytes(bytes(content))
 
 
 def truncate_graph(version):
     graph = version / "saved_model.pb"
-    graph.write_bytes(graph.read_bytes()[:5000])
+    graph.write_bytes(graph.read_bytes()[:-5000])
 
 
 def strange_catalogue(version):
@@ -102,6 +103,17 @@ def strange_catalogue(version):
     )
 
 
+USERS = [str(user) for user in range(50)]
+BALLAST = 10_000_000
+"""Numbers of a variable, 40 MB: a session that is not closed is seen at once."""
+
+
+@pytest.fixture(scope="module")
+def version_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("version") / "1"
+    return handmade.save(folder, users=USERS, movies=True, module=handmade.Handmade(None, BALLAST))
+
+
 @pytest.fixture
 def model_dir(tmp_path, version_dir):
     shutil.copytree(version_dir, tmp_path / "models" / "1")
@@ -109,12 +121,12 @@ def model_dir(tmp_path, version_dir):
 
 
 @pytest.mark.exhaustive
-def test_no_request_fails_while_versions_come_and_go(model_dir, version_dir, user_ids):
+def test_no_request_fails_while_versions_come_and_go(model_dir, version_dir):
     with (
         Server(model_dir, "--poll", "0.2", "--no-access-log") as server,
         server.client() as http,
     ):
-        with Load(server, user_ids) as load:
+        with Load(server, USERS) as load:
             publish(version_dir, model_dir / "2")
             until(serves(http, "2"), "the new version is served")
 
@@ -173,14 +185,14 @@ def test_memory_comes_back_after_a_version_is_replaced(model_dir, version_dir):
         server.client() as http,
     ):
         used = []
-        for number in range(2, 9):
+        for number in range(2, 6):
             publish(version_dir, model_dir / str(number))
             until(serves(http, str(number)), f"version {number} is served")
             shutil.rmtree(model_dir / str(number - 1))
             time.sleep(0.5)
             used.append(server.memory_mb())
-        # The first swaps warm allocators; after them nothing may pile up.
-        assert used[-1] < used[2] + 60, used
+        # Three more versions at 40 MB each would be 120 MB.
+        assert used[-1] < used[0] + 60, used
 
 
 def test_a_server_without_a_version_waits_and_starts_when_one_arrives(tmp_path):

@@ -83,7 +83,7 @@ def test_serialized_examples_are_rated(client, catalogue, user_ids):
     assert stars[0] == stars[1]
 
 
-def test_a_version_can_be_asked_by_number_and_label(client, catalogue, version_dir):
+def test_a_version_is_called_by_number_and_label(client, catalogue, version_dir):
     body = {
         "signature_name": "similar",
         "inputs": {"movie_id": [catalogue[0]["movie_id"]], "k": 1},
@@ -135,7 +135,7 @@ def test_errors_are_those_of_tensorflow_serving(client, method, path, body, stat
     [
         ({"movie_id": ["1"]}, "Missing named input: k"),
         ({"movie_id": ["1"], "k": 1, "x": 1}, "not known: ['x']"),
-        ({"movie_id": "1", "k": 1}, "expected shape [any], found []"),
+        ({"movie_id": "1", "k": 1}, "Expected shape [any] in input 'movie_id', found []"),
         ({"movie_id": ["1"], "k": [1]}, "expected lists nested 0 deep"),
         ({"movie_id": ["1"], "k": 2**40}, "expected type: int32"),
         ({"movie_id": ["1"], "k": 1.5}, "expected type: int32"),

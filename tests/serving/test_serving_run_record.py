@@ -1,4 +1,4 @@
-"""What a version's run record says, and that a damaged one harms nothing."""
+"""Reading a version's run record; a missing or damaged one is empty."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def test_numbers_and_the_name_of_the_data_are_read(tmp_path):
     assert found == RunRecord("ml-100k", {"rmse": 0.9, "rows": 12.0})
 
 
-def test_a_missing_record_says_nothing(tmp_path):
+def test_a_missing_record_is_empty(tmp_path):
     assert read_run_record(tmp_path) == RunRecord()
 
 
@@ -41,7 +41,7 @@ def test_a_missing_record_says_nothing(tmp_path):
     ],
     ids=range(13),
 )  # fmt: skip
-def test_a_damaged_record_says_nothing(text, tmp_path):
+def test_a_damaged_record_is_empty(text, tmp_path):
     assert read_run_record(record(tmp_path, text)) == RunRecord()
 
 
@@ -54,5 +54,5 @@ def test_a_pipe_or_a_device_in_its_place_is_not_waited_for(tmp_path):
     path.unlink()
     path.symlink_to("/dev/zero")
     assert read_run_record(folder) == RunRecord()
-    with pytest.raises(ModelError, match="no regular file"):
+    with pytest.raises(ModelError, match="not regular"):
         read_json(path, 100)

@@ -1,6 +1,7 @@
-"""A stop ends, whatever hangs: the log, a version that is loaded, a call of the model."""
+"""The server stops in time, whatever hangs: the log, a version being loaded, a call."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import tensorflow as tf
 from serving_fixtures import ROOT, START_SECONDS, Server
 
 pytestmark = [pytest.mark.xdist_group("serving"), pytest.mark.slow]
+small = pytest.fixture(scope="session")(handmade.small)
 LIMIT = 45
-"""Seconds: the server promises 20, on a machine that is not busy."""
+"""Seconds: documented are 20, on an idle machine."""
 
 
 def until(condition, process):
@@ -48,8 +50,8 @@ def test_a_model_that_loops_holds_up_neither_health_nor_the_stop(tmp_path):
         assert any('"stopped"' in line for line in server.log)
 
 
-def test_a_version_that_loops_when_it_is_tried_holds_up_neither_others_nor_the_stop(tmp_path):
-    handmade.save(tmp_path / "1")
+def test_a_version_that_loops_in_validation_holds_up_neither_others_nor_the_stop(small, tmp_path):
+    shutil.copytree(small / "1", tmp_path / "1")
     with Server(tmp_path, "--poll", "0.1") as server, server.client() as http:
         handmade.save(tmp_path / "new", loop_for(""), ours=False)
         (tmp_path / "new").rename(tmp_path / "2")
@@ -67,11 +69,10 @@ def _state(http, version):
     return states.get(str(version))
 
 
-def test_an_unread_log_holds_up_neither_requests_nor_the_stop(tmp_path):
-    handmade.save(tmp_path / "1")
+def test_an_unread_log_holds_up_neither_requests_nor_the_stop(small):
     reader, writer = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving", "--model-dir", str(tmp_path), "--port", "0",
+        [sys.executable, "-m", "serving", "--model-dir", str(small), "--port", "0",
          "--access-log"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=writer, text=True,
     )  # fmt: skip
@@ -91,10 +92,8 @@ def test_an_unread_log_holds_up_neither_requests_nor_the_stop(tmp_path):
 
 
 @pytest.mark.parametrize("streams", ["2>&-", ">/dev/full 2>/dev/full"])
-def test_streams_that_are_closed_or_full_keep_nothing_from_working(streams, tmp_path):
-    handmade.save(tmp_path / "1")
-    (tmp_path / "out").mkdir()
-    command = f"exec {sys.executable} -m serving --model-dir {tmp_path} --port 18643 {streams}"
+def test_streams_that_are_closed_or_full_keep_nothing_from_working(streams, small):
+    command = f"exec {sys.executable} -m serving --model-dir {small} --port 18643 {streams}"
     process = subprocess.Popen(["sh", "-c", command], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         until(_is_ready, process)

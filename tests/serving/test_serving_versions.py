@@ -1,5 +1,6 @@
-"""Which version is served: a whole one that can be read, loads, answers and leaves files alone."""
+"""Which version is served: a complete and readable one that loads, is valid and opens no files."""
 
+import dataclasses
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from components.pusher.manifest import write_manifest
 from schema import export_contract
 from serving import validation_process
 from serving.access_log import Log
+from serving.config import Config
 from serving.errors import ModelError
 from serving.model import load
 from serving.model_validation import load_and_validate
@@ -50,7 +52,7 @@ def model_dir(tmp_path):
 def versions(model_dir):
     """Looks when told to; tries in a process of its own where it would."""
     log = io.BytesIO()
-    made = Versions(model_dir, Log(log), settle_seconds=-1)
+    made = Versions(Config(model_dir, settle_seconds=-1), Log(log))
     made.text = lambda: made._log.flush() and log.getvalue().decode()
     yield made
     made.stop()
@@ -153,14 +155,14 @@ def test_without_its_graph_yet_a_copy_without_a_manifest_waits(ours, model_dir, 
         shutil.rmtree(half)
 
 
-def test_somebody_elses_model_is_served_and_the_log_says_what_it_lacks(
+def test_a_foreign_model_is_served_and_the_log_lists_what_it_lacks(
     foreign, model_dir, versions, trials
 ):
     copy(foreign, model_dir, 5)
     versions.look()
     assert served(versions) == 5
     (line,) = [json.loads(x) for x in versions.text().splitlines() if "serving version 5" in x]
-    assert line["made_by"] == "somebody else, or an earlier release"
+    assert line["made_by"] == "another program, or an earlier release"
     assert {"a manifest", "a run record", "a list of users"} <= set(line["lacks"])
     assert len(versions.current.catalogue) == handmade.MOVIES
 
@@ -187,7 +189,7 @@ def test_a_version_that_changes_after_it_was_loaded_is_looked_at_again(
     assert [(one.version, one.state) for one in versions.statuses()] == [(1, State.AVAILABLE)]
 
 
-def test_a_damaged_graph_is_no_cause_that_may_pass(foreign, model_dir):
+def test_a_damaged_graph_is_not_a_temporary_failure(foreign, model_dir):
     broken = copy(foreign, model_dir, 2)
     (broken / "saved_model.pb").write_bytes(b"no graph at all" * 100)
     with pytest.raises(ModelError, match="cannot be loaded") as caught:
@@ -196,9 +198,7 @@ def test_a_damaged_graph_is_no_cause_that_may_pass(foreign, model_dir):
 
 
 @pytest.mark.parametrize("name", ["saved_model.pb", DATA])
-def test_what_is_wrong_with_a_version_is_said_to_its_end_and_without_its_folder(
-    foreign, model_dir, monkeypatch, name
-):
+def test_the_reason_of_a_refusal_is_whole_and_has_no_folder(foreign, model_dir, monkeypatch, name):
     broken = copy(foreign, model_dir, 2)
     (broken / name).unlink()
     monkeypatch.chdir(model_dir.parent)
@@ -208,9 +208,7 @@ def test_what_is_wrong_with_a_version_is_said_to_its_end_and_without_its_folder(
     assert not caught.value.message.endswith(":")
 
 
-def test_a_version_that_was_served_before_is_rolled_back_to_without_another_trial(
-    ours, model_dir, versions, trials
-):
+def test_a_rollback_to_a_served_version_needs_no_validation(ours, model_dir, versions, trials):
     copy(ours, model_dir, 1)
     versions.look()
     copy(ours, model_dir, 2)
@@ -280,13 +278,13 @@ def make_huge(name):
     ("spoil", "said"),
     [
         (make_huge("saved_model.pb"), "more than"),
-        (put_pipe("saved_model.pb"), "no regular file"),
-        (put_pipe(DATA), "no regular file"),
-        (put_pipe("assets.extra/run.json"), "no regular file"),
-        (put_pipe("assets.extra/manifest.json"), "no regular file"),
+        (put_pipe("saved_model.pb"), "not regular"),
+        (put_pipe(DATA), "not regular"),
+        (put_pipe("assets.extra/run.json"), "not regular"),
+        (put_pipe("assets.extra/manifest.json"), "not regular"),
         (put_link("loop", "loop"), "cannot be read: 'loop'"),
         (put_link("assets/round", ".."), "deep|cannot be read|files"),
-        (put_link("variables/zero", "/dev/zero"), "no regular file"),
+        (put_link("variables/zero", "/dev/zero"), "not regular"),
         (put_link("saved_model.pb", "/nowhere"), "cannot be read: 'saved_model.pb'"),
     ],
 )
@@ -401,7 +399,8 @@ def for_ever(user_id):
 def test_a_graph_that_loops_is_given_up_and_an_older_version_served(
     ours_too, ours, model_dir, tmp_path, versions
 ):
-    versions._limits = ValidationLimits(seconds=4)
+    limits = ValidationLimits(seconds=4)
+    versions._config = dataclasses.replace(versions._config, validation=limits)
     copy(ours, model_dir, 1)
     versions.look()
     handmade.save(model_dir / "2", for_ever, ours=ours_too)
@@ -410,7 +409,7 @@ def test_a_graph_that_loops_is_given_up_and_an_older_version_served(
     assert status(versions, 2).code == "DEADLINE_EXCEEDED"
 
 
-def test_what_the_trial_takes_is_limited(foreign):
+def test_validation_has_a_memory_limit(foreign):
     with pytest.raises(ModelError, match="takes more than 1 MiB"):
         validate_in_subprocess(foreign, 1, 0, limits=ValidationLimits(memory_bytes=1 << 20))
     stop = threading.Event()
@@ -419,7 +418,7 @@ def test_what_the_trial_takes_is_limited(foreign):
         validate_in_subprocess(foreign, 1, 0, stop=stop)
 
 
-def test_the_trial_in_a_process_of_its_own_says_what_is_wrong(foreign, tmp_path):
+def test_validation_in_a_process_of_its_own_reports_the_reason(foreign, tmp_path):
     validate_in_subprocess(foreign, 1, 0)
     broken = copy(foreign, tmp_path, 2)
     (broken / DATA).write_bytes(b"")
@@ -433,7 +432,7 @@ def test_the_trial_in_a_process_of_its_own_says_what_is_wrong(foreign, tmp_path)
     ["SERVING_TOKEN", "github_token", "AWS_SECRET_ACCESS_KEY", "API_KEY", "PGPASSWORD",
      "GOOGLE_APPLICATION_CREDENTIALS", "DATABASE_URL", "SENTRY_DSN"],
 )  # fmt: skip
-def test_the_trial_is_told_no_secrets(name, monkeypatch):
+def test_validation_gets_no_secrets(name, monkeypatch):
     monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
     given = validation_process._environment()
@@ -541,7 +540,7 @@ def test_an_asset_outside_of_the_version_is_refused(name, tmp_path):
         load(path, 1)
 
 
-def test_a_table_read_from_a_file_that_is_no_asset_is_refused(tmp_path):
+def test_a_table_read_from_a_file_that_is_not_an_asset_is_refused(tmp_path):
     from tensorflow.core.protobuf import saved_model_pb2
 
     (tmp_path / "words").write_text("Casablanca\n")
