@@ -1,15 +1,15 @@
-"""Asks a running server for recommendations as fast as asked, and prints how it did.
+"""Measures the server's latency and throughput for recommendations.
 
     .venv/bin/python -m benchmarks.serving_load            # output/serving_model
     .venv/bin/python -m benchmarks.serving_load --model-dir DIR --seconds 10
 
 One run measures everything that is compared: the model called directly in a process, the
-server at fixed rates and at saturation, with batching, without it and with a delay on top;
-start to ready; peak memory. Requests are made by wrk (on Debian: apt install wrk), each for
-another user, on the same machine: what wrk uses is missing to the server. At a fixed rate wrk's
-connections pause between requests, so a slow server is asked less often; the rate that was
-reached is printed, and so are the processor milliseconds that the server took per request, which
-depend least on what else the machine does. Compare figures of one run with each other.
+server at fixed rates and at saturation, with batching, without it and with a delay on top, and
+while a new version is swapped in; start to ready; peak memory. wrk (on Debian: apt install wrk)
+makes the requests, each for another user, on the same machine, so it and the server share the
+processors. At a fixed rate its connections pause between requests, so a slow server gets fewer;
+the rate that was reached is printed, and so are the processor milliseconds of the server per
+request, which depend least on other load. Compare metrics of one run with each other.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
+SWAP_SECONDS = 20
+"""Longer than a swap takes."""
 LARGE_CELLS = 100_000
 """The server's --max-cells by default."""
 
@@ -223,6 +225,21 @@ def measure_health_under_large_calls(url: str, version: Path) -> None:
     )
 
 
+def measure_swap(version: Path, ids: Sequence[str], seconds: int, clients: int) -> None:
+    """Measures requests while a copy of the version is validated, loaded and swapped in."""
+    print("  while a new version is validated, loaded and swapped in")
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder)
+        shutil.copytree(version, models / "1")
+        with server(models, "--poll", "0.2") as (url, process, _):
+            shutil.copytree(version, models / ".2")
+            (models / ".2").rename(models / "2")
+            ask(url, process, ids, max(seconds, SWAP_SECONDS), 100, clients)
+            with urllib.request.urlopen(f"{url}/readyz", timeout=60) as answer:
+                swapped = json.load(answer)["model_version"] == "2"
+            print(f"    {'' if swapped else 'not '}swapped in meanwhile", flush=True)
+
+
 def peak_memory_mb(process: int) -> float:
     status = Path(f"/proc/{process}/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+)", status)
@@ -272,6 +289,7 @@ def main() -> None:
                 ask(url, process, ids, arguments.seconds, 100, arguments.clients, "&reasons=2")
                 measure_health_under_large_calls(url, version)
             print(f"    peak memory {peak_memory_mb(process):.0f} MB")
+    measure_swap(version, ids, arguments.seconds, arguments.clients)
     print(f"\nload {os.getloadavg()[0]:.2f} after")
 
 
