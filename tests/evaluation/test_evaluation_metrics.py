@@ -279,6 +279,17 @@ def test_an_unknown_movie_is_a_miss_everywhere():
     } == {0.0}
 
 
+@pytest.mark.parametrize(
+    ("scale", "predicted", "rmse"),
+    [((1.0, 5.0), 0.1, 0.5), ((0.5, 5.0), 0.1, 0.0), ((0.5, 5.0), 0.75, 0.25)],
+)
+def test_the_scale_of_the_data_is_what_predictions_are_clipped_to(scale, predicted, rmse):
+    rows = to_rows([row(predicted=predicted, rating=0.5)])
+    found = metrics.metrics_from_sums(metrics.sum_rows(rows, scale))
+    assert found["next_visit_rating_rmse"] == pytest.approx(rmse)
+    assert found["next_visit_rating_calibration_error"] == pytest.approx(rmse)
+
+
 def test_predictions_beyond_the_scale_are_clipped_to_it():
     assert compute([row(9.0, 5.0), row(-9.0, 1.0)])["next_visit_rating_rmse"] == 0.0
 
