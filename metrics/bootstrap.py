@@ -1,9 +1,9 @@
-"""95 % intervals of metrics by drawing users again (a cluster bootstrap).
+"""95 % intervals of metrics by resampling users (a cluster bootstrap).
 
 Rows of one user go together, so drawing single rows would make intervals too narrow; users are
 drawn instead (Cameron, Gelbach & Miller: Bootstrap-based improvements for inference with clustered
-errors, 2008). Sums per user are enough for it, so its cost does not grow with the rows. Two models
-that are asked about the same users are compared draw by draw: the same seed draws the same users.
+errors, 2008). It needs sums per user only, so its cost does not grow with the rows. Two models that
+are evaluated on the same users are compared draw by draw: the same seed draws the same users.
 """
 
 from __future__ import annotations

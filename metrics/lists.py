@@ -1,4 +1,4 @@
-"""Metrics of what is recommended altogether: how much of the catalogue, and how popular it is."""
+"""Metrics of all recommendations together: share of the catalogue, and popularity."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from metrics.ranking import Floats, Ints
 
 
 def coverage(recommended: Ints, movies: int) -> float:
-    """Returns the share of the catalogue that is in somebody's list; NaN without a catalogue.
+    """Returns the share of the catalogue that is in any list; NaN without a catalogue.
 
     Args:
       recommended: rows of the catalogue that were recommended; one may be there several times.

@@ -103,7 +103,7 @@ def user_ndcg(ranks: Ranks, users: Ints, k: int) -> float:
 
     Args:
       ranks: `[rows]`.
-      users: `[rows]` whose row it is.
+      users: `[rows]` the user of each row.
       k: length of the lists.
 
     >>> user_ndcg(np.array([1, 3, 2]), np.array([7, 7, 8]), 10).__round__(4)
@@ -132,7 +132,7 @@ def user_recall(ranks: Ranks, users: Ints, k: int) -> float:
 
     Args:
       ranks: `[rows]`.
-      users: `[rows]` whose row it is.
+      users: `[rows]` the user of each row.
       k: length of the lists.
 
     >>> user_recall(np.array([1, 30, 2]), np.array([7, 7, 8]), 10)
@@ -163,7 +163,7 @@ def sums_by_user(users: Ints, *values: Floats | Bools) -> tuple[Ints, list[Float
     """Adds values up by user.
 
     Args:
-      users: `[rows]` whose row it is.
+      users: `[rows]` the user of each row.
       values: `[rows]` each.
 
     Returns:

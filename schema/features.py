@@ -19,7 +19,7 @@ FEATURES_KEY = "features"
 
 
 class Owner(enum.Enum):
-    """Whose fact a feature is; a query tower may never see one of the candidate's."""
+    """The entity that a feature describes; the query tower sees those of user and context only."""
 
     USER = "user"
     MOVIE = "movie"
@@ -28,7 +28,7 @@ class Owner(enum.Enum):
 
 
 class Kind(enum.Enum):
-    """What Transform makes of a raw feature."""
+    """How Transform preprocesses a raw feature."""
 
     ID = "id"  # vocabulary with out-of-vocabulary buckets
     CATEGORY = "category"  # vocabulary with out-of-vocabulary buckets, cleaned first
@@ -55,8 +55,8 @@ class Feature:
 
     Attributes:
       name: column name in the Examples, the schema and the signatures.
-      owner: whose fact it is.
-      kind: what Transform does with it.
+      owner: the entity it describes.
+      kind: how it is preprocessed.
       dtype: "string", "int64" or "float32".
       multivalued: True where a row holds a list (of any length) of values.
       optional: True where a row may lack the value; text is "unknown" instead.
@@ -64,7 +64,7 @@ class Feature:
       stem: what the names of its transformed features begin with; empty: `name`.
       min_ratings: a value is in the vocabulary from this many training ratings on.
       sliced: whether the evaluation has results for each of its values.
-      label: what the report calls it, in the singular; empty: `stem` or `name`, with spaces.
+      label: its name in the HTML report, in the singular; empty: `stem` or `name`, with spaces.
       low: of a rating: the least value of its scale; None: `RATING_MIN`.
       high: of a rating: the greatest value of its scale; None: `RATING_MAX`.
       step: of a rating: the difference of neighbouring values; None: any value between the ends.
@@ -87,12 +87,12 @@ class Feature:
 
     @property
     def key(self) -> str:
-        """What the names of its transformed features and of its charts begin with."""
+        """The beginning of the names of its transformed features and of its charts."""
         return self.stem or self.name
 
     @property
     def called(self) -> str:
-        """What it is called in sentences, such as "release year"."""
+        """Its name in sentences, such as "release year"."""
         return self.label or self.key.replace("_", " ")
 
     @property
@@ -236,7 +236,7 @@ class FeatureTable:
 
     @property
     def title(self) -> Feature | None:
-        """What items are called; None where they have no title."""
+        """The title of items; None where they have none."""
         return next(iter(f for f in self.owned_by(Owner.MOVIE) if f.kind is Kind.TITLE), None)
 
     @property
@@ -295,7 +295,7 @@ class FeatureTable:
 
 
 def _check(feature: Feature) -> None:
-    """Refuses what no part of the pipeline could work with.
+    """Refuses a feature that no part of the pipeline could use.
 
     Raises:
       ValueError: the kind does not fit the owner, the type or the number of values.

@@ -45,7 +45,7 @@ class Executor(tfx_executor.GenericExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Trains, and writes the kind on the model."""
+        """Trains, and records the kind as a property of the model."""
         super().Do(input_dict, output_dict, exec_properties)
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         model = artifact_utils.get_single_instance(output_dict[standard_component_specs.MODEL_KEY])

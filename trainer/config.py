@@ -162,12 +162,12 @@ class BpmfConfig:
       weight: its weight in the served rating; the deep & cross network has the rest.
       rank: width of the vectors.
       burn_in: sweeps before the first draw that counts.
-      chains: samplers that start at different values, on data of up to `full_ratings`; one
-        beyond. Each stays near its start for longer than it runs.
+      chains: independent samplers on data of up to `full_ratings` ratings; beyond, one. Two cover
+        the posterior better than one that runs twice as long.
       draws: draws of each chain that are served; predictions are means over all.
-      thinning: sweeps for each of them: neighbouring draws are alike.
-      components: principal components of the training interactions among what is known.
-      side_penalty: ridge penalty on the prior's dependence on what is known.
+      thinning: sweeps from one served draw to the next, since consecutive ones are correlated.
+      components: principal components of the training interactions in the side information.
+      side_penalty: ridge penalty on the weights of the side information in the prior's mean.
       prior_variance: expected variance of a vector's entries.
       noise_freedom: degrees of freedom of the prior of a user's noise level.
       full_ratings: ratings up to which all sweeps are made; beyond, fewer, as each costs more
@@ -201,7 +201,7 @@ class BpmfConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TutorialConfig:
-    """The models to compare with (`trainer.tutorial`); the values are the TFRS tutorial's.
+    """Baselines in the style of the TFRS tutorial (`trainer.tutorial`), with its values.
 
     Attributes:
       embedding_dim: width of the users' and the movies' embeddings.
@@ -226,14 +226,14 @@ class TrainConfig:
 
     Attributes:
       epochs: passes over the ratings.
-      max_steps: steps of all epochs together, at most: of much data, fewer epochs are made, and
-        of very much one that sees only some of the users.
+      max_steps: upper bound of the steps of all epochs together: large data gets fewer epochs,
+        very large data a part of one.
       batch_size: ratings per step, about: a batch is made of whole users.
       learning_rate: the highest, at the start; a cosine takes it to zero.
       retrieval_weight: weight of the retrieval loss.
       rating_weight: weight of the rating loss.
-      splits: splits that are fitted. Choices are made on validation before; the final
-        fit takes it in.
+      splits: splits that are fitted. The final fit includes validation, on which
+        hyperparameters were chosen.
       seed: seed of initialisers, shuffles and dropout.
     """
 
@@ -273,7 +273,7 @@ class TunerConfig:
 class TrainerConfig:
     """All hyperparameters of the Trainer; they travel to it as JSON.
 
-    With `tutorial` a model to compare with is trained instead of ours.
+    With `tutorial` a baseline is trained instead of the product's model.
     """
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)

@@ -1,8 +1,8 @@
-"""Writes the exported models: SavedModels that answer with plain TensorFlow.
+"""Writes the exported models: SavedModels that plain TensorFlow loads.
 
-One is for serving, one for the Evaluator and the report. They have the same fitted parts and
-differ in what they know of their users: the first knows every rating, the second what the parts
-were fitted to, so that the ratings it is asked about are not in its histories.
+One is for serving, one for the Evaluator and the HTML report. They have the same fitted parts and
+differ in the histories of their users: those of the first hold every rating, those of the second
+the ratings that the parts were fitted to, so that test ratings are not among them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class ExportedModel(tf.Module):
 
     Attributes:
       candidates: `[movies, dim]` candidate vectors.
-      similarity_vectors: `[movies + 1, dim]` unit vectors, near where the same people like
-        both; the last one stands for "no movie".
+      similarity_vectors: `[movies + 1, dim]` unit vectors, close where the same users like both
+        movies; the last one stands for "no movie".
     """
 
     def __init__(self, serving: ServingModel, evaluation: Evaluation | None = None) -> None:
@@ -57,7 +57,7 @@ def export_evaluation(evaluation: Evaluation, path: str, descriptions: Mapping[s
     Args:
       evaluation: the evaluation of a model.
       path: a new directory.
-      descriptions: as of `export`, for the report.
+      descriptions: as of `export`.
     """
     evaluate = traced(evaluation.evaluate, examples=EXAMPLES)
     serving = evaluation.serving

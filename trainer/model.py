@@ -19,7 +19,7 @@ from transform import outputs as out
 
 
 class MovieRecommender(tfrs.Model):
-    """Two towers for "which movies?" and a deep & cross network for "how many stars?".
+    """Two towers for retrieval and a deep & cross network for predicted ratings.
 
     Args:
       data: what it will be fitted to.

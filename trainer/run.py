@@ -34,11 +34,11 @@ from transform import outputs as out
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What a training gives.
+    """The result of a training.
 
     Attributes:
-      serving: the model as it is served: it knows all that is known.
-      evaluation: the evaluation of the same fitted parts, which knows what they were fitted to.
+      serving: the model that is served, whose histories hold every rating.
+      evaluation: that of the same fitted parts, whose histories hold what they were fitted to.
       losses: losses by name, one value per epoch.
       descriptions: metadata of the model, JSON values by file name.
     """
@@ -56,15 +56,15 @@ def train(
     on_progress: Callable[[str], None],
     known: TrainingData | None = None,
 ) -> Trained:
-    """Trains everything that the model is made of.
+    """Trains all parts of the model.
 
     Args:
       config: hyperparameters.
       data: what is learned from.
       log_dir: where TensorBoard's logs go.
       on_progress: called with a line of progress now and then.
-      known: what the served model knows of its users; nothing is learned from what is only
-        here. `data` where None.
+      known: the histories of the served model's users; nothing is learned from ratings that are
+        only here. `data` where None.
 
     Raises:
       ValueError: a loss is not a number: a learning rate is too high.
@@ -105,7 +105,7 @@ class Standalone:
 
 @dataclasses.dataclass(frozen=True)
 class FittedParts:
-    """What a model is made of, whatever it knows of its users.
+    """The parts of a model that do not depend on the histories of its users.
 
     Attributes:
       retrieval: scores the catalogue.
@@ -120,13 +120,13 @@ class FittedParts:
     movie_features: Mapping[str, tf.Tensor | tf.RaggedTensor]
 
     def serving_model(self, data: TrainingData, known: TrainingData) -> ServingModel:
-        """Returns the model that knows `known`, given the data that the parts were fitted to."""
+        """Returns the model with the histories of `known`; the parts were fitted to `data`."""
         return ServingModel(
             self.retrieval, self.rating, self.recency_events, data, self.movie_features, known
         )
 
     def evaluation(self, data: TrainingData) -> Evaluation:
-        """Returns the evaluation of the model that knows what its parts were fitted to."""
+        """Returns the evaluation of the model whose histories are those that were fitted."""
         return Evaluation(self.serving_model(data, data), data.ratings_per_movie)
 
 

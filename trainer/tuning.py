@@ -106,7 +106,7 @@ class DefaultsFirst(keras_tuner.oracles.RandomSearchOracle):
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """What became of one trial.
+    """One trial and its result.
 
     Attributes:
       trial: its number, from 1 on.
@@ -282,7 +282,7 @@ def validation_metrics(
     examples: Sequence[bytes],
     features: FeatureTable,
 ) -> dict[str, float]:
-    """Returns what the served model makes of ratings it has not seen.
+    """Returns metrics of the served model on ratings that it was not fitted to.
 
     Args:
       predict: answers serialized tf.Examples `[batch]` as the evaluation's signature does.

@@ -1,8 +1,8 @@
-"""The models to compare with: two towers of ids in the style of the TFRS tutorial.
+"""Baseline models: two towers of ids in the style of the TFRS tutorial.
 
-One embedding per user and one per movie; their dot product retrieves, a network on both
-rates (TensorFlow Recommenders, Multi-task recommenders). By the weights of the two losses it is
-the capstone's rating model, its retrieval model or its joint model.
+One embedding per user and one per movie: retrieval scores are their dot product, ratings the
+output of a network on both (TensorFlow Recommenders, Multi-task recommenders). With one loss weight
+of 0 it is the capstone's retrieval model or rating model, else its joint model.
 """
 
 from __future__ import annotations

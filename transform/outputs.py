@@ -1,4 +1,4 @@
-"""What the preprocessing graph puts out: name, owner and number of values of each feature.
+"""The outputs of the preprocessing graph: name, owner and number of values of each.
 
 The outputs follow from the feature table by the kinds of its features; the towers are built
 from them. Sizes that depend on the data are read from the transform output at training time,
@@ -22,7 +22,7 @@ STATE_INDEX = "state_index"
 TIME_BUCKET, HOUR_OF_DAY, DAY_OF_WEEK = "time_bucket", "hour_of_day", "day_of_week"
 
 TIME_BUCKETS = 1000
-"""Quantile buckets of the rating's time: fine enough to tell one sitting from the next."""
+"""Quantile buckets of the rating's time: fine enough to separate sessions."""
 
 UNKNOWN_TIME = TIME_BUCKETS
 """The bucket of a time after the training's: Transform never gives it, the model does."""
@@ -53,7 +53,7 @@ class Output:
 
     @property
     def owner(self) -> Owner:
-        """Whose fact it is: that of the raw feature it comes from."""
+        """The entity it describes: that of the raw feature it comes from."""
         return self.source.owner
 
     def size(self, transform_output: tft.TFTransformOutput) -> int:
@@ -102,7 +102,7 @@ class OutputTable:
 
 
 def outputs_of(table: FeatureTable) -> OutputTable:
-    """Returns what the preprocessing graph makes of a feature table.
+    """Returns the outputs of the preprocessing graph for a feature table.
 
     Raises:
       ValueError: two transformed features have one name.

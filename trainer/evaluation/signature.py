@@ -33,11 +33,11 @@ from trainer.serving.module import Answer, ServingModel
 from trainer.serving.queries import Query
 
 _LONG = 10_000_000_000
-"""Seconds until no effect of time is left."""
+"""Seconds from the last known rating to the queries of the next visit."""
 
 
 class Evaluation(tf.Module):
-    """What the Evaluator asks of a model, row by row.
+    """Computes what the Evaluator reads of a model, row by row.
 
     Args:
       serving: the model that is evaluated.
@@ -71,7 +71,7 @@ class Evaluation(tf.Module):
         """
         serving = self._serving
         user_id, query, movie_row = serving.queries_of(examples)
-        # A batch has many rows of few users: what follows from histories is made once each.
+        # A batch has many rows of few users: what depends on the history is computed once each.
         users, user = tf.unique(query.user_row)
         bounds = serving.history.bounds(users)
         events = serving.history.events(bounds)
@@ -141,9 +141,9 @@ class Evaluation(tf.Module):
 
         Args:
           bounds: `[batch, 2]` of the parts.
-          state_of: makes states of events.
+          state_of: computes states from events.
         """
-        # Rows of a user between two events know the same; so does who knows nothing.
+        # All rows between two events of a user have the same history, as have all empty ones.
         empty = bounds[:, 0] == bounds[:, 1]
         ends, part = tf.unique(tf.where(empty, tf.constant(-1, tf.int64), bounds[:, 1]))
         size = tf.size(ends)

@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 1 << 18
 
 @dataclasses.dataclass(frozen=True)
 class ObservedRatings:
-    """Ratings, and what is known of their users and movies beside them.
+    """Ratings, and the side information of their users and movies.
 
     Attributes:
       user: `[ratings]` rows in `user_known`.
@@ -42,7 +42,7 @@ class _Entities:
     """Users or movies: bias and vector of each, with the prior they share.
 
     Args:
-      known: `[entities, features]` what is known of each.
+      known: `[entities, features]` side information.
       rows: `[ratings]` the entity of each rating.
       others: `[ratings]` that of the other side.
       config: rank and prior.

@@ -1,4 +1,4 @@
-"""Draws from the posterior of the Bayesian factorisation, and what follows from them for a user.
+"""Posterior draws of the Bayesian factorisation, and the states of users that follow from them.
 
 Given one draw's movies, a user's bias and vector have a normal posterior in closed form: that of
 a Bayesian linear regression (Bishop, Pattern Recognition and Machine Learning, 2006, equations
@@ -22,8 +22,8 @@ class Draws:
 
     Attributes:
       movies: `[draws, movies, 1 + rank]` bias in stars, and vector.
-      user_weights: `[draws, 1 + features, 1 + rank]`: the mean of a user's bias and vector is
-        what is known of them, after a 1, times these.
+      user_weights: `[draws, 1 + features, 1 + rank]`: the prior mean of a user's bias and vector
+        is 1 and the side information times these.
       user_precision: `[draws, 1 + rank, 1 + rank]` their precision around it.
       noise_precision: `[draws]` precision of one rating.
     """
@@ -50,13 +50,13 @@ def joined(chains: Sequence[Draws]) -> Draws:
 class BpmfFit:
     """The fitted factorisation; nothing in it belongs to one user.
 
-    What is known of a user is, in the order of the features: the principal components of the
-    history, the number of ratings, and the profile.
+    The side information of a user is, in this order: the principal components of the history, the
+    number of ratings, and the profile.
 
     Attributes:
       mean: stars.
       draws: from the posterior.
-      history_features: what a history says of its user.
+      history_features: computes the part of the side information that follows from a history.
     """
 
     mean: float
@@ -65,10 +65,10 @@ class BpmfFit:
 
 
 def known_of_users(features: HistoryFeatures, histories: UserHistories, profiles: Floats) -> Array:
-    """Returns `[users, features]`: what is known of users beside their stars.
+    """Returns `[users, features]`: the side information of users.
 
     Args:
-      features: what a history says.
+      features: computes the part that follows from a history.
       histories: the histories.
       profiles: `[users, profile features]`.
     """

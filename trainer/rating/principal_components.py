@@ -1,4 +1,4 @@
-"""What users and movies are like by who watched what: a truncated SVD of the interactions."""
+"""Principal components of users and movies: a truncated SVD of the 0/1 interactions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def principal_components(
     movies: int,
     count: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Returns what users and movies are like by who watched what, whatever the stars.
+    """Returns the principal components of users and of movies.
 
     The leading singular vectors of the 0/1 matrix of training interactions, each pair
     weighted by 1 / sqrt(ratings of the user x ratings of the movie) so that the first

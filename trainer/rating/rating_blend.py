@@ -1,4 +1,4 @@
-"""Ratings as they are served: two ways to predict stars, blended."""
+"""Served ratings: a weighted mean of the Bayesian factorisation and the deep & cross network."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class BlendedRating(tf.Module):
         return self.bpmf.user_state(events, self.bpmf.profile(features))
 
     def user(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns `[batch, width]`: what the network makes of users' transformed features."""
+        """Returns `[batch, width]` tower outputs of users, given their transformed features."""
         return tf.concat(self.network.user(features), axis=1)
 
     def movie(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns `[movies, width]`: what the network makes of movies' transformed features."""
+        """Returns `[movies, width]` tower outputs of movies, given their transformed features."""
         return tf.concat(self.network.movie(features), axis=1)
 
     def __call__(
@@ -60,10 +60,10 @@ class BlendedRating(tf.Module):
 
         Args:
           user_state: `[batch, width]`, of `user_states` or `user_state`.
-          user: `[batch, width]`, what `user` gave.
+          user: `[batch, width]`, of `user`.
           context: transformed features of the context, `[batch]` each.
           movie_row: `[batch, n]` rows of the catalogue; may be that of the unknown movie.
-          movie: `[batch, n, width]`, what `movie` gave.
+          movie: `[batch, n, width]`, of `movie`.
         """
         stars = self.bpmf.ratings(user_state, movie_row)
         network = self._network(user, context, movie)

@@ -4,18 +4,17 @@ stars = mean + user + movie + user vector · movie vector + noise, as in Salakhu
 (Bayesian Probabilistic Matrix Factorization using Markov Chain Monte Carlo, 2008), with two
 additions:
 
-- the prior mean of a bias and vector is a linear function of what is known of the user or movie
+- the prior mean of a bias and vector is a linear function of side information of user or movie
   (Simm et al., Macau, 2015): profile, genres, the number of ratings, and which movies were rated
   at all, whatever the stars, as principal components (Rendle, Zhang, Koren, On the Difficulty of
   Evaluating Baselines, 2019, found such implicit feedback to matter);
 - each user has a noise level of their own while movies are drawn.
 
-No effects of time: those of the seconds, minutes and days in which users rated are gone when they
-come back.
+There are no effects of time: those of seconds, minutes and days do not hold at the next visit.
 
-What is served are draws of the movies. A user is their events and their profile: given a draw's
-movies, their bias and vector have a posterior mean in closed form (`trainer.rating.posterior`),
-for somebody who was fitted as for somebody new, and predictions are means over draws.
+Draws of the movies are served. Given one draw, the posterior mean of a user's bias and vector
+follows in closed form from the user's events and profile (`trainer.rating.posterior`), for known
+and new users alike; predictions are means over draws.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from trainer.rating.side_information import (
 from transform.outputs import Output
 
 _KNOWN_KINDS = (Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY)
-"""What is known of users and movies, in the order of the columns."""
+"""Kinds of features in the side information, in the order of the columns."""
 
 _PAIRS_AT_ONCE = 4_096
 """Pairs of a user and a movie whose draws are gathered in one go: some 5 KB each."""
@@ -54,8 +53,8 @@ class RatedEvents(NamedTuple):
     Attributes:
       pairs: `[events, 2]` int64: the row of the batch, the row of the catalogue.
       ratings: `[events]` float32 stars.
-      rated: `[events]` bool: whether there are stars; an event without says only that the user
-        chose the movie.
+      rated: `[events]` bool: whether there are stars; an event without is part of the side
+        information only.
     """
 
     pairs: tf.Tensor
@@ -64,7 +63,7 @@ class RatedEvents(NamedTuple):
 
 
 class Bpmf(tf.Module):
-    """The factorisation as a standalone model: a user who is not known is their events.
+    """The factorisation as a standalone model.
 
     Args:
       config: rank, draws, priors.
@@ -113,7 +112,7 @@ class Bpmf(tf.Module):
         return found.reshape([len(found), -1])
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns `[batch, width]`: the part of the prior's mean that the profile says.
+        """Returns `[batch, width]`: the part of the prior's mean that follows from the profile.
 
         Args:
           features: transformed features of the users, `[batch]` each.
@@ -273,7 +272,7 @@ def known_features(data: TrainingData, owner: Owner) -> tuple[Output, ...]:
 
 
 def _marks(data: TrainingData, owner: Owner) -> Floats:
-    """Returns `[rows + 1, values]` the side information of users or movies, and of nobody."""
+    """Returns `[rows + 1, values]` side information of users or movies; the last row is unknown."""
     table = data.users if owner == Owner.USER else data.catalogue
     sizes, features = data.feature_sizes, known_features(data, owner)
     empty = np.zeros([len(table.ids) + 1, 0], np.float32)

@@ -21,9 +21,9 @@ USER_SHRINKAGE, MOVIE_SHRINKAGE, TIME_SHRINKAGE = 10.0, 5.0, 20.0
 """Shrinkage of the biases of users, movies and times, in pseudo-ratings at the mean."""
 
 FEATURE_KINDS: tuple[Kind, ...] = (Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY)
-"""What is embedded of users and of movies beside their ids, in the order of the drawing.
+"""Kinds of features that are embedded beside ids, in the order in which initial values are drawn.
 
-Zip codes and title words are left out: too few ratings each to tell how kind they are.
+Zip codes and title words are left out: each has too few ratings for a reliable effect.
 """
 
 
@@ -80,7 +80,7 @@ class Part(NamedTuple):
 
 
 class TowerOutput(NamedTuple):
-    """What follows from the user, the movie or the time alone.
+    """The output of one tower: of the user, the movie or the time.
 
     Attributes:
       vectors: `[batch, width]`.
@@ -149,7 +149,7 @@ class RatingModel(tf.Module):
         self.movie_projection = tf.keras.layers.Dense(width, use_bias=False)
         self.cross = tfrs.layers.dcn.Cross(projection_dim=config.cross_projection)
         self.hidden = tf.keras.layers.Dense(config.hidden_units, activation="relu")
-        # From zero on: the biases are a good start that random weights would only spoil.
+        # Zeros: random weights would start further from the ratings than the biases alone.
         self.head = tf.keras.layers.Dense(1, kernel_initializer="zeros")
 
     def __call__(
@@ -198,7 +198,7 @@ class RatingModel(tf.Module):
     ) -> tf.Tensor:
         """Returns predicted stars `[batch]`, not clipped, of user, movie and time."""
         drop_user, drop_movie, drop_hidden = self.config.rating_dropout if training else (0, 0, 0)
-        # The product is kept whole: with dropout on it as well, tastes are hardly learned.
+        # No dropout on the product: with it, what a user likes is hardly learned.
         inputs = tf.concat(
             [
                 tf.nn.dropout(user.vectors, drop_user),

@@ -1,7 +1,7 @@
-"""What is known of users and movies beside the stars: what the priors' means depend on.
+"""Side information of users and movies, on which the prior means of the factorisation depend.
 
-Of a user: how many movies and which ones they rated, whatever the stars, and the profile. All of
-it follows from the user's events and profile, so that somebody new has it as well.
+Of a user: how many movies and which ones they rated, whatever the stars, and the profile. It
+follows from events and profile, so that new users have it as well.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class UserHistories:
 
 @dataclasses.dataclass(frozen=True)
 class HistoryFeatures:
-    """What a history says of its user, whatever the stars.
+    """Side information that follows from which movies a user rated, whatever the stars.
 
     Attributes:
       event_weights: `[movies, components]`; a user's principal components are the sum of these

@@ -2,9 +2,9 @@
 
 Each model's scores of a user are standardised over the catalogue (mean 0, deviation 1), so that
 the weights mean the same for every model, every user and every catalogue. The standardised log
-popularity is a prior beside them: the fewer events are known, the more it weighs. Of somebody of
-whom nothing is known but a profile, the autoencoder alone says something; with few events it
-weighs less beside EASE and iALS than with many.
+popularity is a prior beside them, whose weight falls with the number of known events. With a
+profile and no events, only the autoencoder has scores; with few events it weighs less beside EASE
+and iALS than with many.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Retrieval as it is served: the next visit's list, and what a session adds.
+"""Retrieval as it is served: scores of the next visit, and scores within a session.
 
 **Next visit**: the weighted sum of the standardised scores of the autoencoder, EASE, iALS and,
 where little is known of the user, popularity (`trainer.retrieval.blend`), whatever the time of the
@@ -15,7 +15,7 @@ query.
 | movies | a · EASE's scores | one-hot |
 
 with a = `session_weight`. The last block is as wide as the catalogue and is added without writing
-the one-hot out. What enters is additive over events; iALS, which is solved for, is not among it.
+the one-hot out. All blocks are additive over events; iALS, whose vectors are not, has no block.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class HistoryRetrieval(tf.Module):
         return tf.concat(parts, axis=1)
 
     def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
-        """Sums up histories: one vector per user.
+        """Returns one vector per user, which aggregates the history.
 
         Args:
           events: the histories; not additive over them, since the vector of iALS is solved for.
@@ -200,7 +200,7 @@ class HistoryRetrieval(tf.Module):
         return tf.cond(tf.reduce_any(in_session), in_session_scores, lambda: long_term)
 
     def similarity_vectors(self) -> tf.Tensor:
-        """Returns `[movies, dim]`: near ones are liked by the same people."""
+        """Returns `[movies, dim]`: vectors that are close where the same users like both movies."""
         return self.candidates[:, : self._width]
 
     def contributions(

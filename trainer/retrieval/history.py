@@ -1,13 +1,10 @@
-"""What a user has rated, as context of a query: the whole history, and the latest of it.
+"""Encodes the history of a user: pooled as a whole, and its latest events weighted by recency.
 
-Both blocks are of TensorFlow ops alone, and used by training and by the exported model.
-In training, a rating's own movie is left out of its history, and the recency block sees
-strictly earlier events of the same session only: the model never meets the answer, nor the
-future.
+Training and the exported model share these functions. In training, the movie to be predicted is
+left out of its history, and the recency block sees earlier events of the same session only.
 
-At the start of a user's next session less is known than in training: nothing of what was
-rated since. So the histories of some rows of a batch are truncated: their latest ratings are
-hidden (history truncation).
+In training the events just before a rating are mostly known; at the start of a user's next session
+they are not. So the histories of some training rows are truncated: their latest ratings are hidden.
 """
 
 from __future__ import annotations

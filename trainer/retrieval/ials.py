@@ -13,7 +13,7 @@ with n the number of ratings. Given the movies' vectors, a user's is the solutio
 
     (Σ over the history of h hᵀ + α₀ HᵀH + λ (n_u + α₀ · movies)^ν I) w_u = Σ over the history of h
 
-So a user who is not known is their events: one regularised solve, of known users too.
+So the vector of any user follows from their events by one regularised solve.
 
 All solves are by conjugate gradients in the basis of the eigenvectors of HᵀH, where everything but
 the first sum is diagonal, which is also the preconditioner: a few steps are enough, each two

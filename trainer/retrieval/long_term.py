@@ -1,4 +1,4 @@
-"""The standalone models of retrieval: what a user likes whenever they ask."""
+"""The standalone models of retrieval, whose scores do not depend on the time of the query."""
 
 from __future__ import annotations
 

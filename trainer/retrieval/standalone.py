@@ -1,4 +1,4 @@
-"""The interface of a standalone model: fitted without the towers, it scores from events alone.
+"""The interface of a standalone model, which is fitted without the towers and scores from events.
 
 EASE and iALS have it. `user_state` of the autoencoder and of the Bayesian factorisation
 (`trainer.rating.rating_bpmf`) takes the embedded profile in place of the number of users, and the
@@ -17,13 +17,13 @@ from trainer.retrieval.events import Events
 
 
 class StandaloneModel(Protocol):
-    """Scores the whole catalogue for a history. A user who is not known is their events."""
+    """Scores the whole catalogue for a history, of users it was fitted to and of others."""
 
     def fit(self, data: TrainingData) -> None:
         """Fits the model; to be called once, before everything else."""
 
     def user_state(self, events: Events, users: tf.Tensor) -> tf.Tensor:
-        """Sums histories up: `[users, width]`; need not be additive over events.
+        """Returns `[users, width]` aggregated histories, not necessarily additive over events.
 
         Args:
           events: the histories.

@@ -28,9 +28,10 @@ FEATURE_KINDS: tuple[Kind, ...] = (
     Kind.CATEGORY,
     Kind.ZIP_CODE,
 )
-"""What is embedded of users and of movies, in the order in which the embeddings are drawn.
+"""Kinds of features that are embedded, in the order in which initial values are drawn.
 
-Movies have their id beside these. Users do not: it overfits, and the history identifies them.
+Movies have an embedding of their id as well. Users have none: it overfits, and the history
+identifies them.
 """
 
 SECONDS_BOUNDARIES: tuple[float, ...] = tuple(2.0**power for power in range(1, 31))
@@ -46,7 +47,7 @@ _QUERY_OWNERS = (Owner.USER, Owner.CONTEXT)
 
 
 def check_no_leak(query_features: tuple[out.Output, ...]) -> None:
-    """Refuses a query tower that would see the item it is to find, or its rating.
+    """Refuses features of the movie to be predicted, and its rating, in the query tower.
 
     Raises:
       ValueError: a feature is neither the user's nor the context's.
@@ -55,7 +56,7 @@ def check_no_leak(query_features: tuple[out.Output, ...]) -> None:
     if leaks:
         raise ValueError(
             "expected features of the user or the context in the query tower, received "
-            f"{', '.join(leaks)}: the answer would leak into the question"
+            f"{', '.join(leaks)}: the movie to be predicted would leak into the query"
         )
 
 
@@ -93,7 +94,7 @@ class FeatureSum(tf.Module):
     def __call__(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]` for `[batch]` indices (or a ragged batch of them).
 
-        Zeros where there are no features; `values` must have others then, to tell the batch.
+        Zeros where there are no features; the batch size is that of any other of the `values`.
         """
         if not self.features:
             return tf.zeros([tf.shape(next(iter(values.values())))[0], self.width])
@@ -223,9 +224,8 @@ class QueryTower(tf.Module):
         """Returns `[batch, dim]`: embeddings of the seconds since the last event and of the
         history's length.
 
-        Shortly after an event the next page of the same list is likely; later, another
-        subject. New users are shown what everybody is; users with hundreds of
-        ratings are far down the lists.
+        Ratings that follow within seconds are of movies on the same page. New users rate popular
+        movies, users with hundreds of ratings rarer ones.
 
         Args:
           seconds: `[batch]` float, since the latest event.

@@ -1,4 +1,4 @@
-"""Raw inputs of the signatures: parsed, checked, and what stands for those that are missing."""
+"""Checks raw inputs of the signatures and fills in those that are missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transform.outputs import outputs_of
 
 
 def checked(lists: tf.Tensor, like: tf.Tensor, name: str, axes: int = 1) -> tf.Tensor:
-    """Returns the lists; without this an operation deep in the graph would say what is wrong."""
+    """Returns the lists after checking their number, so that an error names the input."""
     shape, expected = tf.shape(lists)[:axes], tf.shape(like)[:axes]
     message = f"expected {name} to have one list for each user_id"
     if axes > 1:
@@ -23,7 +23,7 @@ def checked(lists: tf.Tensor, like: tf.Tensor, name: str, axes: int = 1) -> tf.T
 
 
 def needs_transform(table: FeatureTable, values: Features, known: tf.Tensor) -> tf.Tensor:
-    """Tells whether there is anything but ids of known users, or nothing at all."""
+    """Returns whether any query gives more than the id of a known user, or no known id."""
     texts = [tf.where(known, "", values[table.user_id.name])]
     numbers = []
     for one in table.model_inputs(Owner.USER):
@@ -36,7 +36,7 @@ def needs_transform(table: FeatureTable, values: Features, known: tf.Tensor) -> 
 
 
 def is_given(values: tf.Tensor) -> tf.Tensor:
-    """Tells of each value whether it is there: text that is not blank, a number above 0."""
+    """Returns whether each value is given: text that is not blank, a number above 0."""
     if values.dtype == tf.string:
         return tf.not_equal(tf.strings.strip(values), "")
     return values > 0

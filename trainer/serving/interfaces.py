@@ -1,4 +1,4 @@
-"""What the exported model needs of a trained retrieval model and of a trained rating model."""
+"""Interfaces of the retrieval model and of the rating model in the exported model."""
 
 from __future__ import annotations
 
@@ -47,15 +47,14 @@ class Retrieval(Protocol):
         """Returns `[batch, n, events]`: how much each event adds to each movie's score."""
 
     def similarity_vectors(self) -> tf.Tensor:
-        """Returns `[movies, dim]`: near ones are liked by the same people."""
+        """Returns `[movies, dim]`: vectors that are close where the same users like both movies."""
 
 
 class Rating(Protocol):
     """Predicts ratings in stars, as `trainer.rating.rating_blend.BlendedRating` does."""
 
     def user_states(self, data: TrainingData) -> Floats:
-        """Returns `[users + 1, width]`: the states of users whose events are the data's, and
-        last of somebody without events."""
+        """Returns `[users + 1, width]` states of the data's users; the last has no events."""
 
     def user_state(self, events: RatedEvents, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: the states of users with these events and features."""

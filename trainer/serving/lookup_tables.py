@@ -32,8 +32,8 @@ class MovieTable(tf.Module):
 
     Args:
       catalogue: every movie.
-      outputs: `[movies + 1, width]`: what the rating model makes of the movies' features.
-      similarity_vectors: `[movies, dim]`: near ones are liked by the same people.
+      outputs: `[movies + 1, width]` tower outputs of the rating model.
+      similarity_vectors: `[movies, dim]`, close where the same users like both movies.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from transform import preprocessing
 Answer = dict[str, tf.Tensor]
 
 USER_STATES_LIMIT = 30_000_000
-"""Numbers that histories may be summed up to; beyond, each query sums up its user's."""
+"""Largest table of precomputed user states, in numbers; beyond, each query computes its own."""
 
 UNKNOWN_TIME = np.int64(out.UNKNOWN_TIME)
 """The bucket of times after the last training rating."""
@@ -93,14 +93,14 @@ class ServingModel(tf.Module):
         self.queries_of = lambda serialized: graph(serialized)
 
     def _movie_outputs(self, features: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> tf.Tensor:
-        """Returns what rating makes of the movies' features, of "no movie" in the last row."""
+        """Returns the rating model's tower outputs of movies, the last row for "no movie"."""
         unknown = input_parsing.unknown_movie_features(self.features, self.transform)
         return self.rating.movie(
             {name: tf.concat([values, unknown[name]], axis=0) for name, values in features.items()}
         )
 
     def _user_outputs(self) -> tf.Variable:
-        """Returns what the towers make of all profiles, `[users + 1, width]`."""
+        """Returns the tower outputs of all profiles, `[users + 1, width]`."""
         pieces = [
             self._tower_outputs(self.users.profiles[start : start + _ROWS_AT_ONCE])
             for start in range(0, self.users.count + 1, _ROWS_AT_ONCE)
@@ -110,7 +110,7 @@ class ServingModel(tf.Module):
         return saved_variable(outputs, "user_outputs")
 
     def _user_states(self) -> tf.Variable | None:
-        """Sums the histories up, where the table is not too large for that."""
+        """Returns the states of all users; None where the table would be too large."""
         pieces: list[tf.Tensor] = []
         for start in range(0, self.users.count + 1, _USERS_AT_ONCE):
             rows = tf.range(start, min(start + _USERS_AT_ONCE, self.users.count + 1))
@@ -133,7 +133,7 @@ class ServingModel(tf.Module):
         """
         timestamp = input_parsing.or_now(timestamp)
         user_row = self.users.rows(values[self.features.user_id.name])
-        # Mostly a known user's id is all there is, and now is after the training.
+        # Most queries give a known user's id alone, for a time after the training.
         features, profile, rating_outputs, context = tf.cond(
             input_parsing.needs_transform(self.features, values, user_row < self.users.count)
             | tf.reduce_any(timestamp <= self.last_fitted_time),
@@ -166,7 +166,7 @@ class ServingModel(tf.Module):
         return features, profile, rating_outputs, {**context, out.TIME_BUCKET: bucket}
 
     def context_after_training(self, timestamp: tf.Tensor) -> Features:
-        """Returns what the transform graph makes of `[batch]` times after the training."""
+        """Returns the transformed features of `[batch]` times after the training."""
         return {
             out.TIME_BUCKET: tf.fill(tf.shape(timestamp), UNKNOWN_TIME),
             out.HOUR_OF_DAY: preprocessing.hour_of_day(timestamp),
@@ -174,7 +174,7 @@ class ServingModel(tf.Module):
         }
 
     def _tower_outputs(self, features: tf.Tensor) -> list[tf.Tensor]:
-        """Returns what retrieval and what rating make of users' features, `[batch, width]`."""
+        """Returns the tower outputs `[batch, width]` of retrieval and of rating."""
         named = self._named(features)
         return [self.retrieval.profile(named), self.rating.user(named)]
 
@@ -187,7 +187,7 @@ class ServingModel(tf.Module):
     # -- the events of a query -------------------------------------------------------------
 
     def user_state(self, user_row: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, width]`: the summed histories."""
+        """Returns `[batch, width]` user states of retrieval."""
         if self.user_states is not None:
             return tf.gather(self.user_states, user_row)
         return self._summed_state(user_row)
@@ -262,7 +262,7 @@ class ServingModel(tf.Module):
         return tf.clip_by_value(predicted, scale.low, scale.high)
 
     def _rating_state(self, query: Query, context: QueryContext | None) -> tf.Tensor:
-        """Returns `[batch, width]`: who rates, by their profile and all their events."""
+        """Returns `[batch, width]` user states of rating, from profiles and all events."""
         stored = tf.gather(self.rating_states, query.user_row)
         unknown = query.user_row >= self.users.count
         if context is None:
@@ -311,7 +311,7 @@ class ServingModel(tf.Module):
                 tf.concat([history.pairs, new.pairs], axis=0),
             )
 
-        # Mostly queries give no events beside the known history.
+        # Most queries give no events beside the known history.
         user_state, latest, seen = tf.cond(
             tf.reduce_any(recent.counts),
             with_recent,

@@ -10,13 +10,13 @@ from trainer.serving.interfaces import Features
 
 
 class Query(NamedTuple):
-    """The users and the times of queries, as the towers take them.
+    """The users and the times of queries, transformed.
 
     Attributes:
       user_row: `[batch]` int32; the number of users where unknown.
       features: `[batch, features]` int64: their transformed features.
-      profile: `[batch, width]` what retrieval makes of the user's features.
-      rating_outputs: `[batch, width]` what the rating network makes of them.
+      profile: `[batch, width]` tower outputs of retrieval.
+      rating_outputs: `[batch, width]` tower outputs of the rating network.
       context: transformed features of the context, `[batch]` each.
       timestamp: `[batch]` int64, unix seconds.
     """

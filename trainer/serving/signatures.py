@@ -1,12 +1,12 @@
-"""The signatures by which programs ask the exported model.
+"""The signatures of the exported model.
 
 - `serving_default`: serialized tf.Examples to predicted ratings, for batch jobs;
 - `recommend`: a user (and movies to leave out) to the best movies;
 - `rank`: a user and movies to predicted ratings;
-- `similar`: a movie to others that are liked by the same people;
+- `similar`: a movie to others that the same users like;
 - `explain`: a user and movies to the liked movies that add most to each one's score;
 - `export_contract`: nothing to the name and version of this list, so that `saved_model.pb`
-  alone says whose model it is.
+  alone shows which project exported it.
 
 The events beside the known history, `recent_*`, have a movie, a time and a rating. A time of 0
 is none, and such an event is history. One with a time that is not after the query's belongs to
