@@ -81,8 +81,8 @@ def figures(task: Task, fitted: TrainingData, scores: FloatArray) -> list[float]
     movies = np.array(rows_of(fitted.catalogue.ids.tolist(), loaded.movie_ids.tolist()))
     asked, wanted = users[loaded.users[task.ask]], movies[loaded.movies[task.ask]]
     known = asked >= 0
-    seen = protocols.seen_matrix(held.user_row, held.movie_row, scores.shape)
-    ranks = protocols.filtered_ranks(scores, seen, asked[known], wanted[known])
+    seen = ranking.seen_matrix(held.user_row, held.movie_row, scores.shape)
+    ranks = ranking.filtered_ranks(scores, seen, asked[known], wanted[known])
     return [
         ranking.recall_at_k(ranks, 10),
         ranking.recall_at_k(ranks, 100),

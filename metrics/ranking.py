@@ -64,6 +64,46 @@ def ideal_gains(relevant: Ints, k: int) -> Floats:
     return best[np.minimum(relevant, k)]
 
 
+def filtered_ranks(scores: Floats, seen: Bools, users: Ints, movies: Ints) -> Ints:
+    """Returns the rank `[rows]` of each row's movie among those that the user has not seen.
+
+    1 + the number of other unseen movies with a score at least as high: ties count against the
+    movie. A score that is NaN is below all others and ties with its like. The row's own movie
+    always stays in the list.
+
+    Args:
+      scores: `[users, movies]`, higher is better.
+      seen: `[users, movies]`, which movies are not in the user's list.
+      users: `[rows]` whose list each row is looked for in.
+      movies: `[rows]` the movie to be found.
+
+    >>> scores, seen = np.array([[0.9, 0.7, 0.8]]), np.array([[True, False, False]])
+    >>> filtered_ranks(scores, seen, np.array([0, 0]), np.array([1, 2])).tolist()
+    [2, 1]
+    """
+    known = np.where(np.isnan(scores), -np.inf, scores)
+    # One sort per user instead of one comparison of the catalogue per row.
+    below = np.sort(np.where(seen, -np.inf, known), axis=1)
+    candidates = scores.shape[1] - seen.sum(axis=1)
+    ranks = np.empty(len(users), np.int64)
+    for user in np.unique(users):
+        rows = np.flatnonzero(users == user)
+        own = known[user, movies[rows]]
+        not_below = scores.shape[1] - np.searchsorted(below[user], own, side="left")
+        # Removed movies are at the bottom: they never count, not even in ties there.
+        not_below = np.minimum(not_below, candidates[user])
+        # A movie counts itself once, unless it is itself among the removed ones.
+        ranks[rows] = not_below + seen[user, movies[rows]]
+    return ranks
+
+
+def seen_matrix(users: Ints, movies: Ints, shape: tuple[int, int]) -> Bools:
+    """Returns `[users, movies]`: which pairs are among the given ones."""
+    seen = np.zeros(shape, np.bool_)
+    seen[users, movies] = True
+    return seen
+
+
 def recall_at_k(ranks: Ranks, k: int) -> float:
     """Returns the share of rows whose movie is among the first `k` of its list.
 
@@ -122,6 +162,13 @@ def user_ndcg_from_sums(gains: Floats, counts: Ints, k: int) -> float:
       k: length of the lists.
     """
     return _mean(gains / ideal_gains(counts, k))
+
+
+def ndcg_per_user(ranks: Ranks, users: Ints, k: int) -> Floats:
+    """Returns `[users]` NDCG@k of each user's list, by ascending user; see `user_ndcg`."""
+    counts, (gains,) = sums_by_user(users, discounted_gains(ranks, k))
+    found: Floats = gains / ideal_gains(counts, k)
+    return found
 
 
 def user_recall(ranks: Ranks, users: Ints, k: int) -> float:

@@ -112,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--epochs", type=int, help="passes over the training ratings")
     add("--tune", action="store_true", help="search hyperparameters on validation first")
     add("--tune-trials", type=int, metavar="N", help="models the search trains (default: 20)")
+    add(
+        "--new-user-folds",
+        type=int,
+        default=0,
+        metavar="K",
+        help="measure lists of new users on K folds of users",
+    )
     add("--seed", type=int, default=42, help="of the training (default: 42)")
     add(
         "--split-seed",

@@ -53,6 +53,7 @@ class RunConfig:
       epochs: passes over the training ratings; None for the model's default.
       tune: search hyperparameters on validation before training.
       tune_trials: number of models that the search trains; None for its default.
+      new_user_folds: folds of users that are held out to measure the lists of new users; 0: none.
       seed: seed of the training.
       split_seed: seed of the splits.
       sample_seed: seed of the generated sample.
@@ -77,6 +78,7 @@ class RunConfig:
     epochs: int | None = None
     tune: bool = False
     tune_trials: int | None = None
+    new_user_folds: int = 0
     seed: int = 42
     split_seed: int = 42
     sample_seed: int = 42
@@ -91,6 +93,7 @@ class RunConfig:
         for name, value, least in (
             ("--epochs", self.epochs, 1),
             ("--tune-trials", self.tune_trials, 1),
+            ("--new-user-folds", self.new_user_folds or None, 2),
             ("--seed", self.seed, 0),
             ("--split-seed", self.split_seed, 0),
             ("--sample-seed", self.sample_seed, 0),
@@ -129,6 +132,13 @@ class RunConfig:
                 expected="--model hybrid",
                 found=f"--model {self.model}",
                 action="leave out --tune or --model",
+            )
+        if self.new_user_folds and self.model != "hybrid":
+            raise InputError(
+                "--new-user-folds measures the hybrid model only",
+                expected="--model hybrid",
+                found=f"--model {self.model}",
+                action="leave out --new-user-folds or --model",
             )
         if self.replace and self.no_push:
             raise InputError(

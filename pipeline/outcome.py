@@ -21,9 +21,9 @@ from components.report import executor as report
 from pipeline.dag import ComponentRun
 from pipeline.summary import Summary, rows_of, scope_of, thresholds_as_json
 from pipeline.terminal import FAILED
-from schema.scenarios import NEXT_VISIT, metric_name
+from schema.scenarios import NEXT_VISIT, metric_name, new_user
 from sources.cleaning_log import DEFAULT_MAX_LOSS, CleaningLog, LossLimits
-from trainer.config import HISTORY_FILE, LEFT_OUT_FILE, TRIALS_FILE
+from trainer.config import HISTORY_FILE, LEFT_OUT_FILE, NEW_USERS_FILE, TRIALS_FILE
 from transform import outputs as out
 
 COMPARED, NO_BASELINE = "compared", "none of this kind"
@@ -110,6 +110,20 @@ def _transform(run: ComponentRun) -> str:
     return f"vocabularies of {users:,} users, {movies:,} movies"
 
 
+def new_users(run: ComponentRun) -> dict[str, Any]:
+    """Returns what the NewUserEvaluator measured: its folds, and the metrics by name."""
+    path = Path(artifact(run, "evaluation").uri) / NEW_USERS_FILE
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _new_users(run: ComponentRun) -> str:
+    found = new_users(run)
+    value = found["metrics"].get(metric_name(new_user(1), "user_ndcg_at_10"))
+    measured = "no user" if value is None else f"1 movie named: NDCG@10 {value:.3f}"
+    return f"{found['folds']} folds: {measured}"
+
+
 def _tuner(run: ComponentRun) -> str:
     found = tuning(run)
     trials, best = found["trials"], found["best_trial"]
@@ -178,6 +192,7 @@ _READERS: Mapping[str, Callable[[ComponentRun], str]] = {
     names.TRANSFORM: _transform,
     names.TUNER: _tuner,
     names.TRAINER: _trainer,
+    names.NEW_USER_EVALUATOR: _new_users,
     names.LATEST_BLESSED_MODEL: _baseline,
     names.EVALUATOR: _evaluator,
     names.PUSHER: _pusher,
@@ -225,12 +240,16 @@ def _record_baseline(summary: Summary, run: ComponentRun) -> None:
 def _record_verdict(summary: Summary, run: ComponentRun) -> None:
     found = verdict(run)
     document = found.to_json()
-    summary.metrics = document["metrics"]
+    summary.metrics |= document["metrics"]
     summary.slices = document["slices"]
     summary.changes = document["changes"]
     summary.thresholds = thresholds_as_json(found.thresholds)
     summary.reasons = list(found.reasons(comparable=summary.baseline != NOT_COMPARABLE))
     summary.blessed = found.blessed
+
+
+def _record_new_users(summary: Summary, run: ComponentRun) -> None:
+    summary.metrics |= new_users(run)["metrics"]
 
 
 def _record_push(summary: Summary, run: ComponentRun) -> None:
@@ -254,6 +273,7 @@ _RECORDERS: Mapping[str, Callable[[Summary, ComponentRun], None]] = {
     names.RATINGS_GEN: _record_ratings,
     names.TUNER: _record_tuning,
     names.TRAINER: _record_training,
+    names.NEW_USER_EVALUATOR: _record_new_users,
     names.LATEST_BLESSED_MODEL: _record_baseline,
     names.EVALUATOR: _record_verdict,
     names.PUSHER: _record_push,

@@ -47,6 +47,10 @@ LOCAL_BEAM_ARGS: tuple[str, ...] = (
 )
 
 
+_TRAINER_CODE = ("trainer", "components/examples", "transform", "schema", "metrics")
+"""What the components run that fit a model."""
+
+
 @dataclasses.dataclass(frozen=True)
 class PipelineConfig:
     """Everything the pipeline is built from.
@@ -56,6 +60,7 @@ class PipelineConfig:
       example_gen: how they are cleaned and split.
       trainer: hyperparameters.
       tuner: how hyperparameters are searched first; None: they are not.
+      new_user_folds: folds of users that are held out to measure the lists of new users; 0: none.
       kind: data set and split by which models replace each other.
       thresholds: what a model must reach to be blessed.
       paths: the output directory's.
@@ -78,6 +83,7 @@ class PipelineConfig:
     replace: bool = False
     no_push: bool = False
     tuner: TunerConfig | None = None
+    new_user_folds: int = 0
     dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     cache: bool = True
     schema_file: Path = SCHEMA_FILE
@@ -142,11 +148,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             kind=config.kind.slug(),
             hyperparameters=next((one.outputs["best_hyperparameters"] for one in tuners), None),
         ),
-        "trainer",
-        "components/examples",
-        "transform",
-        "schema",
-        "metrics",
+        *_TRAINER_CODE,
     )
     baseline = Resolver(
         strategy_class=LatestOtherBlessedModel,
@@ -233,6 +235,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             transform,
             *tuners,
             trainer,
+            *_new_user_evaluators(config, ratings, movies, transform),
             baseline,
             evaluator,
             pusher,
@@ -286,6 +289,24 @@ def _tuners(
         features=config.features,
         tuner=config.tuner,
     )
-    return [
-        keyed_by_source(tuner, "trainer", "components/examples", "transform", "schema", "metrics")
-    ]
+    return [keyed_by_source(tuner, *_TRAINER_CODE)]
+
+
+def _new_user_evaluators(
+    config: PipelineConfig, ratings: RatingsGen, movies: MoviesGen, transform: Transform
+) -> list[BaseComponent]:
+    """Returns the component that measures the lists of new users, if folds of users are given."""
+    if not config.new_user_folds:
+        return []
+    # The models that it fits are loaded by the runs that use it.
+    from trainer.new_user_evaluator import NewUserEvaluator
+
+    evaluator = NewUserEvaluator(
+        examples=ratings.outputs["examples"],
+        movies=movies.outputs["examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        config=config.trainer,
+        features=config.features,
+        folds=config.new_user_folds,
+    )
+    return [keyed_by_source(evaluator, *_TRAINER_CODE)]

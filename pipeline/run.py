@@ -314,6 +314,7 @@ def _pipeline_config(
         example_gen=dataclasses.replace(example_gen, split_time=kind.split_time),
         trainer=TrainerConfig(train=train, tutorial=_tutorial(config.model)),
         tuner=tuner if config.tune else None,
+        new_user_folds=config.new_user_folds,
         dataset=data.to_json(),
         kind=kind,
         earlier_kind=kinds.earlier_kind(paths),

@@ -19,7 +19,7 @@ from components.names import SPLITS
 from components.pusher.kind import EvaluationScope, Kind
 from pipeline.config import OutputPaths
 from pipeline.terminal import Terminal
-from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
+from schema.scenarios import IN_SESSION, NAMED_MOVIES, NEXT_VISIT, metric_name, new_user
 from sources.cleaning_log import COUNTS, asked_for, describe_missing
 from sources.errors import AnomaliesError, PipelineError
 from sources.source import DataSource
@@ -264,6 +264,11 @@ _SHOWN = (
         )
     ),
     *(metric_name(IN_SESSION, name) for name in ("recall_at_10", "recall_at_100", "rating_rmse")),
+    *(
+        metric_name(new_user(named), f"user_ndcg_at_10{suffix}")
+        for named in NAMED_MOVIES
+        for suffix in ("", "_over_popularity")
+    ),
 )
 
 

@@ -32,8 +32,8 @@ TRAINER_LAYERS = (
     {"fit"},
     {"tutorial"},
     {"run"},
-    {"component", "tuning"},
-    {"tuner"},
+    {"component", "tuning", "new_users"},
+    {"tuner", "new_user_evaluator"},
 )
 """The same within the trainer, by module or subpackage."""
 

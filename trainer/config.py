@@ -20,6 +20,9 @@ TRIALS_FILE = "trials.json"
 LEFT_OUT_FILE = "left_out.json"
 """Parts of the model that the data leaves out, and why, in `assets.extra` of the model."""
 
+NEW_USERS_FILE = "new_users.json"
+"""What the NewUserEvaluator measured: how many folds there were, and the metrics by name."""
+
 SEARCHED: Mapping[str, str] = {
     "embedding_dim": "model",
     "query_dropout": "model",

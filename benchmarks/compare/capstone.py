@@ -109,7 +109,7 @@ def run(task: Task, params: Params) -> Answer:
 
 def _leaking_ranks(model: LeakingModel, task: Task) -> tuple[IntArray, IntArray]:
     data = task.data
-    seen = protocols.seen_matrix(data.users[task.fit], data.movies[task.fit], data.shape)
+    seen = ranking.seen_matrix(data.users[task.fit], data.movies[task.fit], data.shape)
     candidates: FloatArray = model.movies.numpy()[:-1].astype(np.float64)
     unfiltered, filtered = [], []
     for start in range(0, len(task.ask), _ASK_BATCH):
@@ -119,7 +119,7 @@ def _leaking_ranks(model: LeakingModel, task: Task) -> tuple[IntArray, IntArray]
         # Each row has scores of its own, as if a user of its own had asked.
         rows = np.arange(len(lines))
         unfiltered.append(protocols.unfiltered_ranks(scores, rows, movies))
-        filtered.append(protocols.filtered_ranks(scores, seen[users], rows, movies))
+        filtered.append(ranking.filtered_ranks(scores, seen[users], rows, movies))
     return np.concatenate(unfiltered), np.concatenate(filtered)
 
 

@@ -244,9 +244,9 @@ def _sums(task: Task, scenario: Scenario, asked: Asked) -> dict[str, FloatArray]
 
 def _lists(data: Data, scores: FloatArray, known: IntArray, ask: IntArray) -> FloatArray:
     """Returns the sums of lists without the movies of the known lines."""
-    seen = protocols.seen_matrix(data.users[known], data.movies[known], data.shape)
+    seen = ranking.seen_matrix(data.users[known], data.movies[known], data.shape)
     users, movies = data.users[ask], data.movies[ask]
-    return _list_sums(users, protocols.filtered_ranks(scores, seen, users, movies))
+    return _list_sums(users, ranking.filtered_ranks(scores, seen, users, movies))
 
 
 def _list_sums(users: IntArray, ranks: IntArray) -> FloatArray:

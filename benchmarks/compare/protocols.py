@@ -17,6 +17,7 @@ import numpy.typing as npt
 from components.example_gen import splits
 from components.names import SplitMethod
 from metrics import ranking
+from metrics.new_users import named_movies
 from schema.scenarios import NAMED_MOVIES
 
 IntArray = npt.NDArray[np.int64]
@@ -196,33 +197,23 @@ def new_user_fold(data: Ratings, fold: int, folds: int) -> Split:
       fold: 1 to `folds`.
       folds: how many folds there are.
     """
-    no_movie = np.zeros_like(data.user_ids)
-    in_fold = splits.pair_hash(data.user_ids, no_movie, PIPELINE_SEED) % np.uint64(folds)
-    held_out = (in_fold == fold - 1)[data.users]
-    lines = np.flatnonzero(held_out)
-    new_users = {named: _named(data, lines, named) for named in NAMED_MOVIES}
+    held_out = (splits.user_folds(data.user_ids, folds, PIPELINE_SEED) == fold - 1)[data.users]
+    order = splits.event_order(
+        data.user_ids[data.users],
+        data.movie_ids[data.movies],
+        data.timestamps,
+        PIPELINE_SEED,
+        data.position,
+    )
+    order = order[held_out[order]]
+    new_users = {
+        count: NewUsers(*named_movies(data.users, data.ratings, order, count))
+        for count in NAMED_MOVIES
+    }
     nothing = np.zeros(0, np.int64)
     name = f"new users, fold {fold} of {folds}"
+    lines = np.flatnonzero(held_out)
     return Split(name, np.flatnonzero(~held_out), nothing, lines, new_users=new_users)
-
-
-def _named(data: Ratings, lines: IntArray, named: int) -> NewUsers:
-    users = data.users[lines]
-    counts = np.bincount(users, minlength=len(data.user_ids))
-    means = np.bincount(users, data.ratings[lines], len(counts)) / np.maximum(counts, 1)
-    liked = lines[data.ratings[lines] >= means[users]]
-    ties = splits.pair_hash(
-        data.user_ids[data.users[liked]], data.movie_ids[data.movies[liked]], PIPELINE_SEED
-    )
-    position = np.zeros_like(liked) if data.position is None else data.position[liked]
-    liked = liked[np.lexsort((ties, position, data.timestamps[liked], data.users[liked]))]
-    of_user = data.users[liked]
-    place = np.arange(len(liked)) - np.searchsorted(of_user, of_user)
-    enough = np.bincount(of_user, minlength=len(counts)) >= named
-    asked = enough & (counts > named)
-    first = liked[(place < named) & asked[of_user]]
-    rest = np.setdiff1d(lines[asked[users]], first)
-    return NewUsers(np.sort(first), rest)
 
 
 def _with_validation(name: str, train: IntArray, test: IntArray, seed: int) -> Split:
@@ -232,10 +223,7 @@ def _with_validation(name: str, train: IntArray, test: IntArray, seed: int) -> S
 
 
 def unfiltered_ranks(scores: FloatArray, users: IntArray, movies: IntArray) -> IntArray:
-    """Returns the rank `[rows]` of each row's movie among all movies, from 1 on.
-
-    1 + the number of other movies with a score at least as high: ties count against us. A
-    score that is not a number is below all others, and ties with its like.
+    """Returns the rank `[rows]` of each row's movie among all movies, ties against it.
 
     Args:
       scores: `[users, movies]`, higher is better.
@@ -243,43 +231,7 @@ def unfiltered_ranks(scores: FloatArray, users: IntArray, movies: IntArray) -> I
       movies: `[rows]` the movie to be found.
     """
     excluded = np.zeros(scores.shape, np.bool_)
-    return filtered_ranks(scores, excluded, users, movies)
-
-
-def filtered_ranks(
-    scores: FloatArray, seen: BoolArray, users: IntArray, movies: IntArray
-) -> IntArray:
-    """Returns the rank `[rows]` among the movies that the user has not seen, from 1 on.
-
-    As `unfiltered_ranks`, with the movies of `seen` removed. The movie to be found always stays.
-
-    Args:
-      scores: `[users, movies]`, higher is better.
-      seen: `[users, movies]`, whether the user rated the movie in training.
-      users: `[rows]` whose scores each row is about.
-      movies: `[rows]` the movie to be found.
-    """
-    known = np.where(np.isnan(scores), -np.inf, scores)
-    # One sort per user instead of one comparison of the catalogue per row.
-    below = np.sort(np.where(seen, -np.inf, known), axis=1)
-    candidates = scores.shape[1] - seen.sum(axis=1)
-    ranks = np.empty(len(users), np.int64)
-    for user in np.unique(users):
-        rows = np.flatnonzero(users == user)
-        own = known[user, movies[rows]]
-        not_below = scores.shape[1] - np.searchsorted(below[user], own, side="left")
-        # Removed movies are at the bottom: they never count, not even in ties there.
-        not_below = np.minimum(not_below, candidates[user])
-        # A movie counts itself once, unless it is itself among the removed ones.
-        ranks[rows] = not_below + seen[user, movies[rows]]
-    return ranks
-
-
-def seen_matrix(users: IntArray, movies: IntArray, shape: tuple[int, int]) -> BoolArray:
-    """Returns `[users, movies]`: whether there is a training rating of the pair."""
-    seen = np.zeros(shape, np.bool_)
-    seen[users, movies] = True
-    return seen
+    return ranking.filtered_ranks(scores, excluded, users, movies)
 
 
 def user_only_ceiling(users: IntArray) -> float:

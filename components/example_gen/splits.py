@@ -107,6 +107,26 @@ def _event_order(
     return _EventOrder(rows, per_rating - 1 - place, per_rating)
 
 
+def event_order(
+    user_id: _IntArray,
+    movie_id: _IntArray,
+    timestamp: _IntArray,
+    seed: int,
+    position: _IntArray | None = None,
+) -> _IntArray:
+    """Returns the rows `[n]` in event order: by user, and of each user by time.
+
+    Equal times are ordered by `position` where it is given, else by the pair's hash.
+    """
+    return _event_order(user_id, movie_id, timestamp, seed, position).rows
+
+
+def user_folds(user_id: _IntArray, folds: int, seed: int) -> _IntArray:
+    """Returns the fold `[n]` of each user, from 0 on, by a hash of the id."""
+    in_fold = pair_hash(user_id, np.zeros_like(user_id), seed) % np.uint64(folds)
+    return in_fold.astype(np.int64)
+
+
 def temporal_splits(
     user_id: _IntArray,
     movie_id: _IntArray,

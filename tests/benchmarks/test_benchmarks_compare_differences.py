@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.compare import baselines_kernel, baselines_retrieval, differences, protocols
+from benchmarks.compare import baselines_kernel, baselines_retrieval, differences
 from benchmarks.compare.data import Task
 from benchmarks.compare.methods import Answer, Asked, measure
 from metrics import ranking, rating
@@ -24,10 +24,10 @@ def scores_of(task, seed):
 
 
 def ranks_of(task, scores):
-    seen = protocols.seen_matrix(
+    seen = ranking.seen_matrix(
         task.data.users[task.fit], task.data.movies[task.fit], task.data.shape
     )
-    return protocols.filtered_ranks(
+    return ranking.filtered_ranks(
         scores, seen, task.data.users[task.ask], task.data.movies[task.ask]
     )
 
@@ -105,9 +105,9 @@ def test_metrics_of_somebody_new_are_those_of_lists_without_the_named_movies(new
     scores = scores_of(new_users, 1)
     found = measure(new_users, Answer(new_user={3: scores})).metrics
     data, given_ = new_users.data, new_users.split.new_users[3]
-    seen = protocols.seen_matrix(data.users[given_.named], data.movies[given_.named], data.shape)
+    seen = ranking.seen_matrix(data.users[given_.named], data.movies[given_.named], data.shape)
     users = data.users[given_.ask]
-    ranks = protocols.filtered_ranks(scores, seen, users, data.movies[given_.ask])
+    ranks = ranking.filtered_ranks(scores, seen, users, data.movies[given_.ask])
     assert found["new_user_3_user_ndcg_at_10"] == pytest.approx(ranking.user_ndcg(ranks, users, 10))
     assert found["new_user_3_recall_at_10"] == pytest.approx(ranking.recall_at_k(ranks, 10))
     assert all(name.startswith("new_user_3_") for name in found)

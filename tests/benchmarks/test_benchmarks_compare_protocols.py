@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.compare import protocols
 from components.example_gen import splits
+from metrics import ranking
 
 ROWS = 1_000
 
@@ -53,7 +54,7 @@ def test_rank_among_unseen_leaves_out_what_the_user_has_seen(case):
         slow_rank(scores[u], set(np.flatnonzero(seen[u])), m)
         for u, m in zip(users, movies, strict=True)
     ]
-    assert protocols.filtered_ranks(scores, seen, users, movies).tolist() == expected
+    assert ranking.filtered_ranks(scores, seen, users, movies).tolist() == expected
 
 
 def test_all_equal_scores_give_the_last_rank():

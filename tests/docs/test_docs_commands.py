@@ -65,7 +65,6 @@ NOT_RUN = {
     "components.report": Why.OF_MAKE,
     "benchmarks.compare": Why.LONG,
     "benchmarks.cross_weights": Why.LONG,
-    "benchmarks.new_user": Why.LONG,
     "benchmarks.refit": Why.LONG,
     "benchmarks.next_visit": Why.LONG,
     "benchmarks.pipeline_cost": Why.LONG,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import bootstrap, lists, ranking, rating
+from metrics import bootstrap, lists, new_users, ranking, rating
 
 K = 10
 
@@ -38,7 +38,9 @@ def close(value):
     return pytest.approx(value, abs=40 * 2**-52, rel=40 * 2**-52)
 
 
-@pytest.mark.parametrize("module", [ranking, rating, bootstrap, lists], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [ranking, rating, bootstrap, lists, new_users], ids=lambda m: m.__name__
+)
 def test_examples_in_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0
 

@@ -48,6 +48,8 @@ OPTIONS = (
         ("sample_seed", -1, "--sample-seed"),
         ("split_time", 0, "--split-time"),
         ("sample_ratings", 999, "--sample-ratings"),
+        ("new_user_folds", 1, "--new-user-folds"),
+        ("new_user_folds", -2, "--new-user-folds"),
     ],
 )
 def test_number_out_of_range_is_refused_by_the_option_it_came_from(name, value, option):
@@ -64,6 +66,11 @@ def test_a_search_without_trials_is_refused(trials):
     with pytest.raises(InputError, match="--tune-trials is out of range") as refused:
         RunConfig(tune=True, tune_trials=trials)
     assert refused.value.exit_code == 2
+
+
+def test_only_the_hybrid_model_is_measured_on_new_users():
+    with pytest.raises(InputError, match="measures the hybrid model only"):
+        RunConfig(new_user_folds=5, model="joint")
 
 
 def test_trials_without_a_search_are_refused_before_anything_is_written(tmp_path, capsys):
@@ -128,7 +135,7 @@ def test_help_is_short_complete_and_quick():
         timeout=30,
     )
     assert run.stderr == ""
-    assert len(run.stdout.splitlines()) <= 48
+    assert len(run.stdout.splitlines()) <= 49
     text = " ".join(run.stdout.split())
     for option in OPTIONS:
         assert option in text
@@ -143,6 +150,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     line = (
         "--dataset auto --data d --data-name n --metadata-dir m --output-dir o"
         " --split timeline --split-time 7 --invalid-zip drop --epochs 3 --tune --tune-trials 4"
+        " --new-user-folds 5"
         " --seed 5 --split-seed 6 --sample-seed 8 --sample-ratings 2000"
         " --no-cache --reset-cache --no-push --verbose"
     )
@@ -161,6 +169,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             epochs=3,
             tune=True,
             tune_trials=4,
+            new_user_folds=5,
             seed=5,
             split_seed=6,
             sample_seed=8,

@@ -129,6 +129,18 @@ def test_the_tuners_cache_key_holds_its_code_and_how_much_is_searched():
     assert len(one.parameters["source_digest"].field_value.string_value) == 32
 
 
+def test_new_users_are_measured_by_a_component_that_changes_no_other(nodes):
+    measured = compiled(new_user_folds=3)
+    assert set(measured) - set(nodes) == {"NewUserEvaluator"}
+    assert "AnomalyGate" in ancestors(measured, "NewUserEvaluator")
+    for name in nodes:
+        assert measured[name].parameters == nodes[name].parameters
+        assert "NewUserEvaluator" not in ancestors(measured, name)
+    other = compiled(new_user_folds=4)["NewUserEvaluator"].parameters
+    assert other != measured["NewUserEvaluator"].parameters
+    assert len(other.parameters["source_digest"].field_value.string_value) == 32
+
+
 def test_a_model_is_pushed_whatever_becomes_of_its_report(nodes):
     for name in nodes:
         assert "ReportGen" not in ancestors(nodes, name), name

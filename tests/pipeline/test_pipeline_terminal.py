@@ -12,16 +12,18 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
 
 from components import progress
-from components.evaluation.verdict import ThresholdResult
+from components.evaluation.verdict import ThresholdResult, Verdict
 from pipeline import outcome
 from pipeline import run as runs
 from pipeline import summary as summaries
 from pipeline.config import OutputPaths
+from pipeline.dag import ComponentRun
 from pipeline.logs import captured_output
 from pipeline.terminal import CACHED, FAILED, RAN, Terminal
 from sources.errors import AnomaliesError, InputError
@@ -351,6 +353,30 @@ def test_exit_code_of_each_kind_of_failure(error, status, code):
     found = summaries.Summary()
     found.fail(error, "text")
     assert (found.status, found.exit_code, found.error) == (status, code, "text")
+
+
+def test_metrics_of_new_users_stand_beside_those_of_the_evaluator(tmp_path, monkeypatch):
+    name = "new_user_3_user_ndcg_at_10"
+    metrics = {name: 0.52, f"{name}_low": 0.5, f"{name}_high": 0.54}
+    (tmp_path / "new_users.json").write_text(json.dumps({"folds": 5, "metrics": metrics}))
+    run = ComponentRun(
+        "NewUserEvaluator",
+        RAN,
+        1.0,
+        1.0,
+        None,
+        {"evaluation": [types.SimpleNamespace(uri=tmp_path)]},
+    )
+    assert outcome.describe(run) == "5 folds: no user"
+    found = summaries.Summary()
+    outcome.record(found, run)
+    monkeypatch.setattr(
+        outcome, "verdict", lambda run: Verdict(True, False, {RECALL: 0.2}, {}, (), ())
+    )
+    outcome.record(found, dataclasses.replace(run, name="Evaluator"))
+    assert found.metrics == {**metrics, RECALL: 0.2}
+    text = shown(summary(metrics=found.metrics, thresholds=[], changes=[]))
+    assert f"{name} 0.5200 (0.5000 to 0.5400)" in re.sub(r" +", " ", text)
 
 
 # --- messages
