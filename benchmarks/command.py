@@ -1,4 +1,4 @@
-"""How a benchmark's command ends where its user made a mistake or stopped it."""
+"""Ends a benchmark's command with a message and an exit code on wrong use and on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run(main: Callable[[Sequence[str]], None], interrupted: str) -> None:
 
     Args:
       main: takes the arguments.
-      interrupted: what is said when it is stopped from the keyboard.
+      interrupted: message for a command that is stopped from the keyboard.
     """
     try:
         main(sys.argv[1:])

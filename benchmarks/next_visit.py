@@ -5,9 +5,9 @@
     .venv/bin/python -m benchmarks.next_visit --dataset ml-1m
     .venv/bin/python -m benchmarks.next_visit long_term.ials_dim=128   # another value
 
-Fits retrieval's standalone models on the `train` part of the pipeline's own split and asks about
-`validation`; no line of a test is read. Lines are each model alone, the blend as it is served, and
-the blend with one part left out or with other weights. Needs MovieLens-100K in $MOVIELENS_DIR or
+Fits retrieval's standalone models to the `train` part of the pipeline's own split and evaluates on
+`validation`; no line of a test is read. Lines are each model alone, the served blend, and the blend
+with one part left out or with other weights. Needs MovieLens-100K in $MOVIELENS_DIR or
 MovieLens-1M in $MOVIELENS_1M_DIR; about half a minute of processor time for the first, two minutes
 for the second.
 """
@@ -52,7 +52,7 @@ SERVED = "as served"
 
 
 def task_of(loaded: data.Data, method: SplitMethod) -> Task:
-    """Returns what is learned from and asked about: train and validation of the pipeline's split.
+    """Returns the task: fitted to train, evaluated on validation of the pipeline's split.
 
     Args:
       loaded: the data set.
@@ -68,25 +68,25 @@ def rows_of(known: Sequence[bytes], ids: Sequence[int]) -> list[int]:
     return [places.get(str(value).encode(), -1) for value in ids]
 
 
-def figures(task: Task, fitted: TrainingData, scores: FloatArray) -> list[float]:
+def metrics_of(task: Task, fitted: TrainingData, scores: FloatArray) -> list[float]:
     """Returns recall@10 and @100 of rows and NDCG@10 of users.
 
     Args:
-      task: whose `ask` lines are to be found.
+      task: whose target lines are to be found.
       fitted: what was learned from.
       scores: `[users, movies]` in the order of `fitted`.
     """
     loaded, held = task.data, fitted.interactions
     users = np.array(rows_of(fitted.users.ids.tolist(), loaded.user_ids.tolist()))
     movies = np.array(rows_of(fitted.catalogue.ids.tolist(), loaded.movie_ids.tolist()))
-    asked, wanted = users[loaded.users[task.ask]], movies[loaded.movies[task.ask]]
-    known = asked >= 0
+    owners, wanted = users[loaded.users[task.targets]], movies[loaded.movies[task.targets]]
+    known = owners >= 0
     seen = ranking.seen_matrix(held.user_row, held.movie_row, scores.shape)
-    ranks = ranking.filtered_ranks(scores, seen, asked[known], wanted[known])
+    ranks = ranking.filtered_ranks(scores, seen, owners[known], wanted[known])
     return [
         ranking.recall_at_k(ranks, 10),
         ranking.recall_at_k(ranks, 100),
-        ranking.user_ndcg(ranks, asked[known], LIST_LENGTH),
+        ranking.user_ndcg(ranks, owners[known], LIST_LENGTH),
     ]
 
 
@@ -117,12 +117,12 @@ def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
     served = blend.Blend(config, fitted.ratings_per_movie)(scores, length).numpy()
     yield "| weights | recall@10 | recall@100 | NDCG@10 of users |"
     yield "|---" * 4 + "|"
-    yield _line(SERVED, figures(task, fitted, served))
+    yield _line(SERVED, metrics_of(task, fitted, served))
     for name, weights in METHODS.items():
         parts = zip((blend.AUTOENCODER, blend.EASE, blend.IALS), weights, strict=True)
         total = sum(weight * z[part] for part, weight in parts if weight and part in z)
         if not np.isscalar(total):
-            yield _line(name, figures(task, fitted, total))
+            yield _line(name, metrics_of(task, fitted, total))
     yield "CPU s of the fit: " + ", ".join(
         f"{name} {seconds:.1f}" for name, seconds in models.cpu_seconds.items()
     )

@@ -5,7 +5,7 @@
     .venv/bin/python -m benchmarks.pipeline_cost --dataset sample --sample-ratings 1000000
 
 Per component: seconds by the clock, processor seconds (all threads) and peak memory of
-the process, from the run's own summary.json. Machines are noisy: compare figures of one
+the process, from the run's own summary.json. Machines are noisy: compare values of one
 run with each other, and look at the load that is printed.
 """
 
@@ -62,7 +62,7 @@ def rows(summary: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
 
 
 def medians(runs: Sequence[dict[str, Any]]) -> dict[str, tuple[float, ...]]:
-    """Returns the median of each figure over several runs."""
+    """Returns the median of each value over several runs."""
     tables = [rows(run) for run in runs]
     return {
         name: tuple(statistics.median(table[name][i] for table in tables) for i in range(3))

@@ -1,8 +1,8 @@
-"""What the report costs: processor time and memory for making a run's page.
+"""Processor time and memory of making a run's report.
 
     .venv/bin/python -m benchmarks.report_cost output [other output ...]
 
-Makes the page of each output directory's latest run anew, in a process of its own, and prints
+Makes the page of each output directory's latest run in a process of its own and prints
 processor time and peak memory as a Markdown table. Nothing is written to the directories. For a
 million ratings, make a run of them first:
 

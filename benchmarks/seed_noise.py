@@ -1,8 +1,8 @@
-"""How much figures differ from seed to seed: trains on `train`, judges on `validation`.
+"""Standard deviation of metrics over training seeds: fits to `train`, evaluates on `validation`.
 
 `.venv/bin/python -m benchmarks.seed_noise --seeds 42 43 44` after a run of the pipeline, whose
-ratings, catalogue and preprocessing graph it takes. Every part of the model is trained anew per
-seed; the split stays. Thresholds on changes must be wider than what it prints.
+ratings, catalogue and preprocessing graph it uses. Every part of the model is trained once per
+seed; the split stays the same. Thresholds on changes must be wider than what it prints.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def table(by_seed: Sequence[Mapping[str, float]], allowed: Mapping[str, float]) 
     """Returns mean, standard deviation and what change thresholds allow, a line per metric."""
     lines = [f"{'metric on validation':28}{'mean':>9}{'sd':>9}{'allowed':>9}  allowed / sd"]
     for name in by_seed[0]:
-        mean, deviation = spread([figures[name] for figures in by_seed])
+        mean, deviation = spread([metrics[name] for metrics in by_seed])
         line = f"{name:28}{mean:9.4f}{deviation:9.4f}"
         if name in allowed:
             sign = "+" if name in LOWER_IS_BETTER else "-"
@@ -56,7 +56,7 @@ def _splits(folder: Path) -> dict[str, list[str]]:
 
 
 def measure(root: Path, seed: int) -> Mapping[str, float]:
-    """Returns the figures of a model trained with a seed on the artifacts of a run."""
+    """Returns the metrics of a model trained with a seed on the artifacts of a run."""
     from schema.features import MOVIELENS
     from trainer import tuning
     from trainer.config import TrainConfig, TrainerConfig
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output-dir", type=Path, default=Path("output"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
-    parser.add_argument("--json", type=Path, help="also write every seed's figures here")
+    parser.add_argument("--json", type=Path, help="also write every seed's metrics here")
     options = parser.parse_args(arguments)
     if len(set(options.seeds)) < 2:
         parser.error("--seeds: expected at least two different ones")

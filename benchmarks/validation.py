@@ -1,10 +1,10 @@
-"""What other values than the shipped ones would give, on validation: how choices are made.
+"""Metrics on validation with other values than the shipped ones: how choices are made.
 
     .venv/bin/python -m benchmarks.validation              # the shipped values
     .venv/bin/python -m benchmarks.validation model.truncated_share=0.1 --seeds 42 43
 
 Trains the whole model on the inner lines of the comparison's splits (benchmarks/compare), shuffle
-42 and each user's last by time, and asks it about their validation lines. No line of a test is
+42 and each user's last by time, and evaluates it on their validation lines. No line of a test is
 read. Needs MovieLens-100K in $MOVIELENS_DIR; about a minute of processor time for each split and
 seed.
 """
@@ -35,12 +35,12 @@ PARTS = ("model", "long_term", "bpmf", "train")
 """What of a `TrainerConfig` can be changed."""
 
 _GIVEN = ("splits", "seed")
-"""What the comparison's splits and `--seeds` say."""
+"""Given by the comparison's splits and `--seeds`."""
 
 Number = int | float
 Value = Number | tuple[Number, ...]
 
-FIGURES: Mapping[str, str] = {
+METRICS: Mapping[str, str] = {
     "recall@10": RECALL_10,
     "recall@100": RECALL_100,
     "RMSE": RMSE,
@@ -104,7 +104,7 @@ def _parsed(name: str, text: str, now: Value) -> Value:
 
 
 def tasks(loaded: data.Data) -> tuple[Task, ...]:
-    """Returns what is learned from and asked about: inner lines and validation lines."""
+    """Returns the tasks: fitted to inner lines, evaluated on validation lines."""
     splits = splits_of(loaded)
     return tuple(
         Task(loaded, split, split.inner, split.validation)
@@ -113,8 +113,8 @@ def tasks(loaded: data.Data) -> tuple[Task, ...]:
 
 
 def row(label: str, found: Sequence[Mapping[str, float]]) -> str:
-    """Returns a line of the table: the mean over seeds of each figure."""
-    means = [statistics.fmean(each[metric] for each in found) for metric in FIGURES.values()]
+    """Returns a line of the table: the mean over seeds of each metric."""
+    means = [statistics.fmean(each[metric] for each in found) for metric in METRICS.values()]
     cells = [f"{mean:.4f}" for mean in means[:-1]] + [f"{means[-1]:.0f}"]
     return f"| {label} | {' | '.join(cells)} |"
 
@@ -141,8 +141,8 @@ def main(arguments: Sequence[str]) -> None:
     config = changed(TrainerConfig(), options.changes)
     values = " ".join(options.changes) or "as shipped"
     print(f"validation, seeds {', '.join(map(str, options.seeds))}: {values}")
-    print(f"| split | {' | '.join(FIGURES)} |")
-    print("|---" * (len(FIGURES) + 1) + "|", flush=True)
+    print(f"| split | {' | '.join(METRICS)} |")
+    print("|---" * (len(METRICS) + 1) + "|", flush=True)
     for task in tasks(loaded):
         found = []
         for seed in options.seeds:

@@ -27,7 +27,7 @@ from benchmarks import command
 from benchmarks.compare import baselines_kernel, baselines_rating, baselines_retrieval, data, report
 from benchmarks.compare.cache import Cache
 from benchmarks.compare.methods import Method
-from benchmarks.compare.runner import Runner, Say, splits_of
+from benchmarks.compare.runner import OnProgress, Runner, splits_of
 from sources.errors import InputError
 from sources.names import ML_100K
 
@@ -61,6 +61,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these methods only")
     parser.add_argument("--quick", action="store_true", help="a small part, to see that it works")
+    parser.add_argument(
+        "--any-code",
+        action="store_true",
+        help="take measurements of earlier source code for those of today's",
+    )
     parser.add_argument("--cache-dir", type=Path, default=ROOT / "output" / "compare")
     parser.add_argument(
         "--docs-dir",
@@ -79,7 +84,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = parse(arguments)
     loaded = data.load(options.quick, options.dataset, options.cache_dir)
-    cache = Cache(options.cache_dir, loaded.digest)
+    cache = Cache(options.cache_dir, loaded.digest, options.any_code)
     folds = {"folds": _QUICK_FOLDS} if options.quick else {}
     runner = Runner(loaded, splits_of(loaded, **folds), cache, options.quick)
     if options.baselines_stage:
@@ -101,7 +106,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _write(runner: Runner, methods: Sequence[Method], options: argparse.Namespace) -> None:
-    """Writes the tables; unless told so, nothing but complete ones of all the data to docs."""
+    """Writes the tables; by default only complete ones of all data go to docs."""
     missing = [method.name for method in methods if not runner.complete(method)]
     folder = options.docs_dir
     if folder is None:
@@ -138,14 +143,16 @@ def _wanted(methods: Sequence[Method], only: Sequence[str] | None) -> list[Metho
 
 
 @contextlib.contextmanager
-def _baselines_beside(names: Sequence[str], arguments: Sequence[str], done: Say) -> Iterator[None]:
+def _baselines_beside(
+    names: Sequence[str], arguments: Sequence[str], done: OnProgress
+) -> Iterator[None]:
     """Measures baselines meanwhile, with the Python of their own environment, and waits for them.
 
     They are held to one thread, and training ours leaves one of two cores idle half of the
     time.
 
     Raises:
-      SystemExit: they failed; what they had to say went to stderr.
+      SystemExit: they failed; their output went to stderr.
     """
     if not names:
         yield
@@ -154,16 +161,17 @@ def _baselines_beside(names: Sequence[str], arguments: Sequence[str], done: Say)
     line = [str(BASELINES_PYTHON), "-m", "benchmarks.compare", _BASELINES_STAGE, "--only", *names]
     line += ["--dataset", options.dataset, "--cache-dir", str(options.cache_dir.resolve())]
     line += ["--quick"] if options.quick else []
-    # One thread: figures do not depend on the machine, and implicit asks for it.
+    line += ["--any-code"] if options.any_code else []
+    # One thread: results do not depend on the machine, and implicit recommends it.
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with (
-        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=said, text=True
+            line, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process,
     ):
         lines = process.stdout
-        assert lines is not None, "a pipe was asked for"
+        assert lines is not None, "stdout is a pipe"
         reader = threading.Thread(target=lambda: [done(line.strip()) for line in lines])
         reader.start()
         try:
@@ -173,13 +181,13 @@ def _baselines_beside(names: Sequence[str], arguments: Sequence[str], done: Say)
             process.terminate()
             reader.join()
         if process.returncode:
-            said.seek(0)
-            sys.stderr.write(said.read())
+            errors.seek(0)
+            sys.stderr.write(errors.read())
             sys.exit(process.returncode)
 
 
 @contextlib.contextmanager
-def _bars() -> Iterator[Callable[[int, str], Say]]:
+def _bars() -> Iterator[Callable[[int, str], OnProgress]]:
     """Gives a function that adds a bar of so many steps; its result takes a step."""
     columns = (
         TextColumn("{task.fields[what]}"),
@@ -191,7 +199,7 @@ def _bars() -> Iterator[Callable[[int, str], Say]]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
 
-        def add(total: int, what: str) -> Say:
+        def add(total: int, what: str) -> OnProgress:
             bar = progress.add_task("", total=total, what=what, visible=total > 0)
 
             def done(text: str) -> None:

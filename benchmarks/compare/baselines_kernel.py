@@ -1,4 +1,4 @@
-"""Kernel ridge regression over users, a baseline in retrieval."""
+"""Kernel ridge regression over users, a baseline of retrieval."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def kernel_regression(task: Task, params: Params) -> Answer:
     kernel = arc_cosine(learned, learned, order)
     kernel[np.diag_indices_from(kernel)] += float(params["penalty"])
     weights = scipy.linalg.solve(kernel, learned.toarray(), assume_a="pos", overwrite_a=True)
-    return answer_of_histories(task, lambda asking: arc_cosine(asking, learned, order) @ weights)
+    return answer_of_histories(
+        task, lambda histories: arc_cosine(histories, learned, order) @ weights
+    )
 
 
 def arc_cosine(

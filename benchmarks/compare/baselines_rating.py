@@ -1,4 +1,4 @@
-"""The baselines in predicting ratings, none of which knows a session."""
+"""Baselines of rating prediction; none uses a session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse
 
 from benchmarks.compare.data import ML_100K_ONLY, Task, interactions
-from benchmarks.compare.methods import Answer, Asked, Method, Params, grid
+from benchmarks.compare.methods import Answer, Method, Params, Predictions, grid
 from benchmarks.compare.protocols import FloatArray, IntArray
 
 _SEED = 42
@@ -21,12 +21,12 @@ _DAY = 86_400
 
 def mean(task: Task, params: Params) -> Answer:
     """Predicts the mean of the ratings to learn from."""
-    return _ratings(np.full(len(task.ask), task.data.ratings[task.fit].mean()))
+    return _ratings(np.full(len(task.targets), task.data.ratings[task.fit].mean()))
 
 
 def bias(task: Task, params: Params) -> Answer:
     """Mean + what the user and the movie are above it, by alternating ridge regression."""
-    data, fit, ask = task.data, task.fit, task.ask
+    data, fit, targets = task.data, task.fit, task.targets
     centre = data.ratings[fit].mean()
     user, movie = np.zeros(data.shape[0]), np.zeros(data.shape[1])
     for _ in range(_BIAS_SWEEPS):
@@ -34,7 +34,7 @@ def bias(task: Task, params: Params) -> Answer:
         movie = _shrunk(rest, data.movies[fit], len(movie), float(params["movie_penalty"]))
         rest = data.ratings[fit] - centre - movie[data.movies[fit]]
         user = _shrunk(rest, data.users[fit], len(user), float(params["user_penalty"]))
-    return _ratings(centre + user[data.users[ask]] + movie[data.movies[ask]])
+    return _ratings(centre + user[data.users[targets]] + movie[data.movies[targets]])
 
 
 def _shrunk(values: FloatArray, owners: IntArray, size: int, penalty: float) -> FloatArray:
@@ -84,7 +84,7 @@ def _surprise(algorithm: Any, task: Task) -> Answer:  # noqa: ANN401
     import pandas as pd
     from surprise import Dataset, Reader
 
-    data, fit, ask = task.data, task.fit, task.ask
+    data, fit, targets = task.data, task.fit, task.targets
     frame = pd.DataFrame(
         {"user": data.users[fit], "movie": data.movies[fit], "stars": data.ratings[fit]}
     )
@@ -92,7 +92,9 @@ def _surprise(algorithm: Any, task: Task) -> Answer:  # noqa: ANN401
     algorithm.fit(ratings)
     predicted = [
         algorithm.predict(user, movie, clip=False).est
-        for user, movie in zip(data.users[ask].tolist(), data.movies[ask].tolist(), strict=True)
+        for user, movie in zip(
+            data.users[targets].tolist(), data.movies[targets].tolist(), strict=True
+        )
     ]
     return _ratings(np.array(predicted))
 
@@ -124,8 +126,8 @@ def factorisation_machine(task: Task, params: Params) -> Answer:
             group_shapes=sizes if days is None else [days.shape[1], *sizes],
         )
         predicted = model.predict(
-            None if days is None else days[task.ask],
-            _relations(task, task.ask, user_blocks, movie_blocks),
+            None if days is None else days[task.targets],
+            _relations(task, task.targets, user_blocks, movie_blocks),
         )
     return _ratings(np.asarray(predicted, np.float64))
 
@@ -176,7 +178,7 @@ def _machine(name: str, title: str, features: str) -> Method:
 
 
 def _ratings(predicted: FloatArray) -> Answer:
-    return Answer(Asked(ratings=predicted))
+    return Answer(Predictions(ratings=predicted))
 
 
 METHODS: tuple[Method, ...] = (

@@ -1,4 +1,4 @@
-"""The baselines in retrieval: scores of all movies, from which ones the user has rated."""
+"""Baselines of retrieval: they score all movies from the set that the user has rated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import numpy as np
 import scipy.sparse
 
 from benchmarks.compare.data import ML_100K_ONLY, Task, interactions
-from benchmarks.compare.methods import Answer, Asked, Method, Params, answer_of_histories, grid
+from benchmarks.compare.methods import (
+    Answer,
+    Method,
+    Params,
+    Predictions,
+    answer_of_histories,
+    grid,
+)
 from benchmarks.compare.protocols import FloatArray
 
 _SEED = 42
@@ -17,7 +24,7 @@ def popularity(task: Task, params: Params) -> Answer:
     """Scores a movie by its number of ratings."""
     counts = np.bincount(task.data.movies[task.fit], minlength=task.data.shape[1])
     scores = np.tile(counts.astype(np.float64), (task.data.shape[0], 1))
-    return answer_of_histories(task, lambda held: scores, of_nothing=True)
+    return answer_of_histories(task, lambda held: scores, without_history=True)
 
 
 def item_knn(task: Task, params: Params) -> Answer:
@@ -72,7 +79,7 @@ def prior_and_edlae(task: Task, params: Params) -> Answer:
     return answer_of_histories(
         task,
         lambda held: prior + own * _z_scores(np.asarray(held @ weights)),
-        of_nothing=True,
+        without_history=True,
     )
 
 
@@ -118,7 +125,7 @@ def ials(task: Task, params: Params) -> Answer:
     )
     model.fit(interactions(task), show_progress=False)
     if not task.split.new_users:
-        return Answer(Asked(scores=_products(model.user_factors, model.item_factors)))
+        return Answer(Predictions(scores=_products(model.user_factors, model.item_factors)))
     everybody = np.arange(task.data.shape[0])
     return answer_of_histories(
         task,
@@ -140,7 +147,7 @@ def bpr(task: Task, params: Params) -> Answer:
         use_gpu=False,
     )
     model.fit(interactions(task), show_progress=False)
-    return Answer(Asked(scores=_products(model.user_factors, model.item_factors)))
+    return Answer(Predictions(scores=_products(model.user_factors, model.item_factors)))
 
 
 def _products(users: FloatArray, movies: FloatArray) -> FloatArray:

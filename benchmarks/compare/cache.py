@@ -51,21 +51,26 @@ class Cache:
     Args:
       folder: made when the first record is kept.
       data_digest: of the data set.
+      any_code: also find measurements of other source code or data, of the same method, split and
+        values; the newest of several.
     """
 
-    def __init__(self, folder: Path, data_digest: str) -> None:
+    def __init__(self, folder: Path, data_digest: str, any_code: bool = False) -> None:
         self._folder = folder
         self._data_digest = data_digest
+        self._any_code = any_code
 
     def find(self, method: Method, split: str, stage: str, params: Params) -> Record | None:
         """Returns what was measured before, if it was; a damaged file counts as none."""
-        path = self._path(method, split, stage, params)
-        try:
-            value = json.loads(path.read_text("utf-8"))
-            with np.load(path.with_suffix(".npz")) as sums:
-                return Record(**value, sums=dict(sums))
-        except (FileNotFoundError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
-            return None
+        record = _read(self._path(method, split, stage, params))
+        if record is not None or not self._any_code:
+            return record
+        files = self._folder.glob(f"{_prefix(method, split, stage)}-*.json")
+        for path in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
+            record = _read(path)
+            if record is not None and record.params == dict(params):
+                return record
+        return None
 
     def keep(self, method: Method, record: Record) -> None:
         """Writes a record, complete or not at all."""
@@ -88,13 +93,26 @@ class Cache:
         }
         text = json.dumps(depends_on, sort_keys=True)
         key = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        place = f"{split} {stage}".replace(" ", "-").replace("%", "")
-        return self._folder / f"{method.name}-{place}-{key}.json"
+        return self._folder / f"{_prefix(method, split, stage)}-{key}.json"
+
+
+def _prefix(method: Method, split: str, stage: str) -> str:
+    """Returns how the names of the files of a method's measurements on a split begin."""
+    return f"{method.name}-{split}-{stage}".replace(" ", "-").replace("%", "")
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+        with np.load(path.with_suffix(".npz")) as sums:
+            return Record(**value, sums=dict(sums))
+    except (FileNotFoundError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 @functools.cache
 def _source(run: Callable[..., Any], more: Callable[[], str]) -> str:
-    """Returns a hash of the code that a method's figures depend on."""
+    """Returns a hash of the code that a method's metrics depend on."""
     module = sys.modules[run.__module__].__file__
     assert module is not None, "methods are defined in files"
     digest = hashlib.blake2b(more().encode(), digest_size=8)

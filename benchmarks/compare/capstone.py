@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from benchmarks.compare import protocols
 from benchmarks.compare.data import ML_100K_ONLY, Data, Task
-from benchmarks.compare.methods import RECALL_10, RECALL_100, Answer, Asked, Method, Params
+from benchmarks.compare.methods import RECALL_10, RECALL_100, Answer, Method, Params, Predictions
 from benchmarks.compare.protocols import FloatArray, IntArray
 from benchmarks.compare.report import RAW_RMSE
 from components.source_hash import source_digest
@@ -23,13 +23,13 @@ from transform import outputs as out
 
 _SEED = 42
 _EPOCHS = 8
-_ASK_BATCH = 2_000
+_BATCH = 2_000
 
 
 class LeakingModel(TutorialModel):
-    """A query tower that is also told genres and release date of the movie it is to find.
+    """A query tower that also receives genres and release date of the movie to be found.
 
-    Of no use, for in use there is no such movie: it shows what leakage does to the figures.
+    Useless in practice, where there is no such movie: it shows what leakage does to the metrics.
 
     Args:
       data: the movies, whose features the query tower is given.
@@ -69,7 +69,7 @@ class LeakingModel(TutorialModel):
 
 
 def run(task: Task, params: Params) -> Answer:
-    """Trains a tutorial-style model; a leaking one is asked anew for each row."""
+    """Trains a tutorial-style model; a leaking one scores the movies once for each row."""
     tf.keras.utils.set_random_seed(_SEED)
     config = TutorialConfig(
         retrieval_weight=float(params["retrieval_weight"]),
@@ -77,32 +77,32 @@ def run(task: Task, params: Params) -> Answer:
     )
     leaking = params["leaking"]
     model = LeakingModel(task.data, config) if leaking else TutorialModel(*task.data.shape, config)
-    interactions, users = _as_trainer_data(task)
+    interactions, user_table = _as_trainer_data(task)
     with tempfile.TemporaryDirectory() as log_dir:
         fit_tutorial(
             model,
             interactions,
-            users,
+            user_table,
             int(params["epochs"]),
             _SEED,
             log_dir,
             on_epoch=lambda epoch, epochs, logs: None,
         )
-    asking, asked = task.data.users[task.ask], task.data.movies[task.ask]
-    stars = model.stars(tf.constant(asking), tf.constant(asked)).numpy().astype(np.float64)
+    users, wanted = task.data.users[task.targets], task.data.movies[task.targets]
+    stars = model.stars(tf.constant(users), tf.constant(wanted)).numpy().astype(np.float64)
     # The capstone did not clip; with a network that was never trained that is a star more.
-    more = {RAW_RMSE: float(np.sqrt(np.mean((stars - task.data.ratings[task.ask]) ** 2)))}
+    more = {RAW_RMSE: float(np.sqrt(np.mean((stars - task.data.ratings[task.targets]) ** 2)))}
     if isinstance(model, LeakingModel):
         unfiltered, filtered = _leaking_ranks(model, task)
         # Each row has a list of its own, so there is none of a user to average over.
         more[RECALL_10] = ranking.recall_at_k(filtered, 10)
         more[RECALL_100] = ranking.recall_at_k(filtered, 100)
-        return Answer(Asked(ratings=stars), unfiltered_ranks=unfiltered, more=more)
+        return Answer(Predictions(ratings=stars), unfiltered_ranks=unfiltered, more=more)
     candidates = model.movies.numpy()[:-1].astype(np.float64)
     scores = model.users.numpy() @ candidates.T
     return Answer(
-        Asked(scores=scores, ratings=stars),
-        unfiltered_ranks=protocols.unfiltered_ranks(scores, asking, asked),
+        Predictions(scores=scores, ratings=stars),
+        unfiltered_ranks=protocols.unfiltered_ranks(scores, users, wanted),
         more=more,
     )
 
@@ -112,11 +112,11 @@ def _leaking_ranks(model: LeakingModel, task: Task) -> tuple[IntArray, IntArray]
     seen = ranking.seen_matrix(data.users[task.fit], data.movies[task.fit], data.shape)
     candidates: FloatArray = model.movies.numpy()[:-1].astype(np.float64)
     unfiltered, filtered = [], []
-    for start in range(0, len(task.ask), _ASK_BATCH):
-        lines = task.ask[start : start + _ASK_BATCH]
+    for start in range(0, len(task.targets), _BATCH):
+        lines = task.targets[start : start + _BATCH]
         users, movies = data.users[lines], data.movies[lines]
         scores = model.query(tf.constant(users), tf.constant(movies)).numpy() @ candidates.T
-        # Each row has scores of its own, as if a user of its own had asked.
+        # Each row has scores of its own, as if it were of a user of its own.
         rows = np.arange(len(lines))
         unfiltered.append(protocols.unfiltered_ranks(scores, rows, movies))
         filtered.append(ranking.filtered_ranks(scores, seen[users], rows, movies))

@@ -76,19 +76,19 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a method is given: lines to learn from and lines to be asked about.
+    """What a method is given: lines to be fitted to and lines to be predicted.
 
     Attributes:
       data: everything; only the `ratings` and pairs of `fit` may be looked at.
       split: what the lines are part of.
-      fit: line numbers.
-      ask: line numbers.
+      fit: line numbers of the ratings to be fitted to.
+      targets: line numbers of the ratings to be predicted.
     """
 
     data: Data
     split: Split
     fit: IntArray
-    ask: IntArray
+    targets: IntArray
 
 
 def interactions(task: Task) -> scipy.sparse.csr_matrix:

@@ -1,7 +1,7 @@
-"""What a method is, what it answers in each scenario, and the metrics made of its answer.
+"""A method of the comparison, its predictions in each scenario, and their metrics.
 
 Metrics are made of sums over each user's rows. The sums are kept, so that two methods can be
-compared user by user (`differences.py`) without asking them again.
+compared user by user (`differences.py`) without another fit.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ UNFILTERED_10, UNFILTERED_100 = "unfiltered_recall_at_10", "unfiltered_recall_at
 """Of lists that hold the movies that the user has rated as well: the capstone's way."""
 
 MEASURED: tuple[Scenario, ...] = (*SCENARIOS, *map(new_user, NAMED_MOVIES))
-"""What is measured here: those of the Evaluator, and those of somebody new."""
+"""The scenarios that are measured: the Evaluator's, and those of new users."""
 
 LIST_METRICS = ("recall_at_10", "recall_at_100", "mrr", "row_ndcg_at_10")
 USER_METRICS = ("user_recall_at_10", "user_ndcg_at_10")
@@ -51,13 +51,13 @@ RATING_METRICS = ("rating_rmse", "rating_mae")
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """What a method says in one scenario; what it cannot say is None.
+class Predictions:
+    """A method's predictions in one scenario; None where it makes none.
 
     Attributes:
       scores: `[users, movies]` where one list serves all of a user's rows.
-      ranks: `[ask]` ranks in filtered lists, where it does not.
-      ratings: `[ask]` predicted stars, not clipped.
+      ranks: `[targets]` ranks in filtered lists, where it does not.
+      ratings: `[targets]` predicted stars, not clipped.
     """
 
     scores: FloatArray | None = None
@@ -67,18 +67,18 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What a method says about the rows it is asked about.
+    """A method's predictions of the target lines.
 
     Attributes:
-      next_visit: its answers to queries without a time.
-      in_session: its answers to queries at the time of the row.
+      next_visit: for queries without a time.
+      in_session: for queries at the time of the row.
       new_user: by number of named movies `[users, movies]` scores, where the split has new users.
-      unfiltered_ranks: `[ask]` ranks among all movies, of the capstone's models.
+      unfiltered_ranks: `[targets]` ranks among all movies, of the capstone's models.
       more: further metrics of its own.
     """
 
-    next_visit: Asked = Asked()
-    in_session: Asked = Asked()
+    next_visit: Predictions = Predictions()
+    in_session: Predictions = Predictions()
     new_user: Mapping[int, FloatArray] = dataclasses.field(default_factory=dict)
     unfiltered_ranks: IntArray | None = None
     more: Metrics = dataclasses.field(default_factory=dict)
@@ -100,13 +100,13 @@ class Method:
       name: on the command line and in file names.
       title: in tables.
       kind: which metrics it is chosen by and shown with.
-      run: learns from `Task.fit` and answers `Task.ask`.
+      run: fits to `Task.fit` and predicts `Task.targets`.
       grid: what is tried; a single entry needs no choice.
       grid_1m: what is tried on MovieLens-1M; None: the same.
       quick: the entry for `--quick`, made to be fast.
       seeds: put into "seed" of the values; see `Runner.steps` for what is measured with each.
       only_main: measured on the first split alone.
-      new_users: whether it answers for users of whom nothing was learned, or (None) nothing else.
+      new_users: whether it predicts for users who are in no fit, or (None) for these only.
       datasets: those that it is measured on.
       more_source: returns a hash of code it runs outside of its own module.
     """
@@ -146,24 +146,24 @@ def answer_of_histories(
     task: Task,
     scores_of: Callable[[scipy.sparse.csr_matrix], FloatArray],
     *,
-    of_nothing: bool = False,
+    without_history: bool = False,
 ) -> Answer:
-    """Returns the answer of a method that knows no time, from what it makes of histories.
+    """Returns the answer of a method that uses no time, from its scores of histories.
 
     Args:
-      task: at the next visit the histories are what was learned from; of new users they are
+      task: at the next visit the histories are the fitted ratings; of new users they are
         the movies that they name.
       scores_of: takes `[users, movies]` 0 or 1, returns scores of that shape.
-      of_nothing: whether it tells movies apart for users who name none.
+      without_history: whether it can rank movies for users who name none.
     """
     new_users = task.split.new_users
     if not new_users:
-        return Answer(Asked(scores=scores_of(interactions(task))))
+        return Answer(Predictions(scores=scores_of(interactions(task))))
     return Answer(
         new_user={
             number: scores_of(pairs_of(task.data, each.named))
             for number, each in new_users.items()
-            if number or of_nothing
+            if number or without_history
         }
     )
 
@@ -186,13 +186,13 @@ def ratings_of(scenario: Scenario) -> str:
 
 
 def measure(task: Task, answer: Answer) -> Measured:
-    """Returns the metrics of an answer, by name; those it does not allow are left out."""
+    """Returns the metrics of an answer, by name, of the scenarios that it has predictions for."""
     sums: dict[str, FloatArray] = {}
     for named, scores in answer.new_user.items():
         found = task.split.new_users[named]
-        sums[lists_of(new_user(named))] = _lists(task.data, scores, found.named, found.ask)
-    for scenario, asked in ((NEXT_VISIT, answer.next_visit), (IN_SESSION, answer.in_session)):
-        sums |= _sums(task, scenario, asked)
+        sums[lists_of(new_user(named))] = _lists(task.data, scores, found.named, found.wanted)
+    for scenario, predictions in ((NEXT_VISIT, answer.next_visit), (IN_SESSION, answer.in_session)):
+        sums |= _sums(task, scenario, predictions)
     metrics = {name: float(value) for name, value in metrics_of(_totals(sums)).items()}
     if answer.unfiltered_ranks is not None:
         metrics[UNFILTERED_10] = ranking.recall_at_k(answer.unfiltered_ranks, 10)
@@ -228,24 +228,27 @@ def _totals(sums: Sums) -> Sums:
     return {name: values.sum(axis=0) for name, values in sums.items()}
 
 
-def _sums(task: Task, scenario: Scenario, asked: Asked) -> dict[str, FloatArray]:
-    users = task.data.users[task.ask]
+def _sums(task: Task, scenario: Scenario, predictions: Predictions) -> dict[str, FloatArray]:
+    users = task.data.users[task.targets]
     found: dict[str, FloatArray] = {}
-    if asked.scores is not None:
-        found[lists_of(scenario)] = _lists(task.data, asked.scores, task.fit, task.ask)
-    elif asked.ranks is not None:
-        found[lists_of(scenario)] = _list_sums(users, asked.ranks)
-    if asked.ratings is not None:
-        errors = rating.clip(asked.ratings, protocols.RATING_SCALE) - task.data.ratings[task.ask]
+    if predictions.scores is not None:
+        found[lists_of(scenario)] = _lists(task.data, predictions.scores, task.fit, task.targets)
+    elif predictions.ranks is not None:
+        found[lists_of(scenario)] = _list_sums(users, predictions.ranks)
+    if predictions.ratings is not None:
+        errors = (
+            rating.clip(predictions.ratings, protocols.RATING_SCALE)
+            - task.data.ratings[task.targets]
+        )
         rows, sums = ranking.sums_by_user(users, errors**2, np.abs(errors))
         found[ratings_of(scenario)] = np.stack([rows, *sums], axis=1)
     return found
 
 
-def _lists(data: Data, scores: FloatArray, known: IntArray, ask: IntArray) -> FloatArray:
+def _lists(data: Data, scores: FloatArray, known: IntArray, targets: IntArray) -> FloatArray:
     """Returns the sums of lists without the movies of the known lines."""
     seen = ranking.seen_matrix(data.users[known], data.movies[known], data.shape)
-    users, movies = data.users[ask], data.movies[ask]
+    users, movies = data.users[targets], data.movies[targets]
     return _list_sums(users, ranking.filtered_ranks(scores, seen, users, movies))
 
 

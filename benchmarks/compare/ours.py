@@ -23,12 +23,13 @@ from tfx_bsl.public import tfxio
 
 from benchmarks import cross_weights
 from benchmarks.compare.data import Data, Task
-from benchmarks.compare.methods import Answer, Asked, Method, Metrics, Params
-from benchmarks.compare.protocols import FloatArray, IntArray, NewUsers
+from benchmarks.compare.methods import Answer, Method, Metrics, Params, Predictions
+from benchmarks.compare.protocols import FloatArray, IntArray
 from benchmarks.compare.report import CROSS, OURS, TRAIN_CPU_SECONDS, TRAIN_SECONDS
 from components.example_gen import records
 from components.examples.reading import parse_first
 from components.source_hash import source_digest
+from metrics.new_users import NamedMovies
 from schema import features as raw
 from schema import predictions
 from schema.features import MOVIELENS, FeatureTable, Owner
@@ -47,7 +48,7 @@ from trainer.serving.queries import Excluded, QueryContext
 from transform.preprocessing import preprocessing_of
 
 _SCHEMA_FILE = Path(raw.__file__).resolve().parent / "schema.pbtxt"
-_ASK_BATCH = 2_000
+_BATCH = 2_000
 _USERS_AT_ONCE = 200
 _SEEDS = (42, 43, 44)
 _RAN_ON_SEEDS = "seed"
@@ -87,10 +88,10 @@ def run(task: Task, params: Params) -> Answer:
 
 
 def answer_with(task: Task, config: TrainerConfig) -> Answer:
-    """Trains our model on the lines of `fit` and asks it about those of `ask`.
+    """Trains our model on the lines of `fit` and returns its predictions of the target lines.
 
     The lines become tf.Examples as RatingsGen writes them, the preprocessing graph is made
-    of the lines of `fit` alone, and the figures are those of the served model's answers.
+    of the lines of `fit` alone, and the predictions are those of the served model.
     """
     sides = _sides(task.data.folder, _features(task.data))
     with tempfile.TemporaryDirectory() as scratch:
@@ -104,8 +105,8 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
         if task.split.new_users:
             answer = Answer(new_user=_to_new_users(trained.serving, task, sides))
         else:
-            examples = _examples(task, task.ask, sides)
-            answer = _answer(_ask(trained.evaluation.evaluate, examples))
+            examples = _examples(task, task.targets, sides)
+            answer = _answer(_evaluate(trained.evaluation.evaluate, examples))
     crosses = _crosses(trained.descriptions[describe.CROSS_WEIGHTS_FILE])
     del trained
     tf.keras.backend.clear_session()
@@ -205,32 +206,32 @@ def _crosses(weights: Mapping[str, Any]) -> Metrics:
     }
 
 
-def _ask(
+def _evaluate(
     predict: tf.types.experimental.GenericFunction, examples: list[bytes]
 ) -> Mapping[str, FloatArray]:
     compiled = tf.function(
         predict, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
     )
     batches = [
-        compiled(tf.constant(examples[start : start + _ASK_BATCH]))
-        for start in range(0, len(examples), _ASK_BATCH)
+        compiled(tf.constant(examples[start : start + _BATCH]))
+        for start in range(0, len(examples), _BATCH)
     ]
     return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
 
 
 def _answer(answers: Mapping[str, FloatArray]) -> Answer:
-    return Answer(_asked(answers, NEXT_VISIT), _asked(answers, IN_SESSION))
+    return Answer(_predictions(answers, NEXT_VISIT), _predictions(answers, IN_SESSION))
 
 
-def _asked(answers: Mapping[str, FloatArray], scenario: Scenario) -> Asked:
-    return Asked(
+def _predictions(answers: Mapping[str, FloatArray], scenario: Scenario) -> Predictions:
+    return Predictions(
         ranks=answers[predictions.rank_of(scenario)].astype(np.int64),
         ratings=answers[predictions.rating_of(scenario)].astype(np.float64),
     )
 
 
 def _to_new_users(serving: ServingModel, task: Task, sides: _Sides) -> Mapping[int, FloatArray]:
-    """Returns by number of named movies what the served model recommends to the held-out users."""
+    """Returns the served model's scores for the held-out users, by number of named movies."""
     return {
         number: _recommended(serving, task, each, sides)
         for number, each in task.split.new_users.items()
@@ -238,17 +239,17 @@ def _to_new_users(serving: ServingModel, task: Task, sides: _Sides) -> Mapping[i
 
 
 def _recommended(
-    serving: ServingModel, task: Task, new_users: NewUsers, sides: _Sides
+    serving: ServingModel, task: Task, new_users: NamedMovies, sides: _Sides
 ) -> FloatArray:
     """Returns `[users, movies]` scores that order movies as the `recommend` signature does.
 
-    Users give their profile and the movies that they name, with stars and without times.
+    Users give their profile and the movies that they name, with ratings and without times.
     """
     data = task.data
     scores = np.full(data.shape, -np.inf)
-    asked = np.unique(data.users[new_users.ask])
-    for start in range(0, len(asked), _USERS_AT_ONCE):
-        users = asked[start : start + _USERS_AT_ONCE]
+    everybody = np.unique(data.users[new_users.wanted])
+    for start in range(0, len(everybody), _USERS_AT_ONCE):
+        users = everybody[start : start + _USERS_AT_ONCE]
         answer = serving.recommend(
             _profiles(serving, task, users, sides),
             _named(data, new_users, users),
@@ -263,13 +264,13 @@ def _recommended(
 
 
 def _profiles(serving: ServingModel, task: Task, users: IntArray, sides: _Sides) -> Features:
-    lines, first = np.unique(task.data.users[task.ask], return_index=True)
-    one_each = task.ask[first[np.searchsorted(lines, users)]]
+    lines, first = np.unique(task.data.users[task.targets], return_index=True)
+    one_each = task.targets[first[np.searchsorted(lines, users)]]
     examples = tf.constant(_examples(task, one_each, sides))
     return parse_first(examples, serving.features.model_inputs(Owner.USER))
 
 
-def _named(data: Data, new_users: NewUsers, users: IntArray) -> QueryContext:
+def _named(data: Data, new_users: NamedMovies, users: IntArray) -> QueryContext:
     lines = [new_users.named[data.users[new_users.named] == user] for user in users]
     most = max(map(len, lines))
     ids = np.full([len(users), most], b"", object)

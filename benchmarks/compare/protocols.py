@@ -17,7 +17,7 @@ import numpy.typing as npt
 from components.example_gen import splits
 from components.names import SplitMethod
 from metrics import ranking
-from metrics.new_users import named_movies
+from metrics.new_users import NamedMovies, named_movies
 from schema.scenarios import NAMED_MOVIES
 
 IntArray = npt.NDArray[np.int64]
@@ -76,19 +76,6 @@ class Ratings(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class NewUsers:
-    """What users of whom nothing was learned say of themselves, and what is to be found.
-
-    Attributes:
-      named: lines that are known when they ask.
-      ask: lines to be found: everything else that they rated.
-    """
-
-    named: IntArray
-    ask: IntArray
-
-
-@dataclasses.dataclass(frozen=True)
 class Split:
     """Which lines are for what; the four arrays hold line numbers from 0 on.
 
@@ -97,21 +84,23 @@ class Split:
       inner: fitted while choices are made.
       validation: choices are made on it.
       test: measured once.
-      not_asked: lines between the two, of users of whom `inner` has no line: in the final fit.
-      new_users: by number of named movies what held-out users name; they have the test's lines.
+      only_final: lines of the time of validation by users without a line in `inner`: they are
+        part of the final fit only.
+      new_users: of the test's users, who are held out of the fit, the lines that they name and
+        those to be found, by number of named movies.
     """
 
     name: str
     inner: IntArray
     validation: IntArray
     test: IntArray
-    not_asked: IntArray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
-    new_users: Mapping[int, NewUsers] = dataclasses.field(default_factory=dict)
+    only_final: IntArray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    new_users: Mapping[int, NamedMovies] = dataclasses.field(default_factory=dict)
 
     @property
     def train(self) -> IntArray:
         """Lines of the final fit, ascending: all but the test and what came after it began."""
-        return np.sort(np.concatenate([self.inner, self.validation, self.not_asked]))
+        return np.sort(np.concatenate([self.inner, self.validation, self.only_final]))
 
 
 def random_split(rows: int, seed: int) -> Split:
@@ -164,8 +153,8 @@ def pipeline_split(data: Ratings, method: SplitMethod) -> Split:
 def timeline_split(data: Ratings, share: float) -> Split:
     """Returns the pipeline's timeline, whose test begins after a share of all ratings.
 
-    Asked are known users only, those with a line in what was learned from: without one a method
-    has nothing to tell them apart by.
+    Targets are lines of known users only, those with a line before: without one a method cannot
+    distinguish them.
 
     Args:
       data: the ratings.
@@ -186,10 +175,10 @@ def timeline_split(data: Ratings, share: float) -> Split:
 
 
 def new_user_fold(data: Ratings, fold: int, folds: int) -> Split:
-    """Returns a fold of users of whom nothing is learned, who name movies when they ask.
+    """Returns a fold of users who are held out of the fit and name movies in their query.
 
     Each user names their first n movies in event order among those that they rated at least
-    their mean; users who have fewer of them, or nothing else, are not asked about n. A user is in
+    their mean; users who have fewer of them, or no other rating, are left out. A user is in
     one fold of all, by a hash of their id.
 
     Args:
@@ -207,8 +196,7 @@ def new_user_fold(data: Ratings, fold: int, folds: int) -> Split:
     )
     order = order[held_out[order]]
     new_users = {
-        count: NewUsers(*named_movies(data.users, data.ratings, order, count))
-        for count in NAMED_MOVIES
+        count: named_movies(data.users, data.ratings, order, count) for count in NAMED_MOVIES
     }
     nothing = np.zeros(0, np.int64)
     name = f"new users, fold {fold} of {folds}"

@@ -1,4 +1,4 @@
-"""The tables, as Markdown for people and as JSON for the pipeline's report."""
+"""Writes the tables, as Markdown (docs/results.md) and as JSON for the pipeline's report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ from benchmarks.compare.protocols import BoolArray, Split
 from benchmarks.compare.runner import TEST, Runner
 from benchmarks.compare.texts import (
     AFTER,
-    ASKED_TITLE,
     CAPSTONE,
     CAPSTONE_TITLE,
     CHOICES_TITLE,
@@ -47,6 +46,7 @@ from benchmarks.compare.texts import (
     NOTES,
     RATINGS_TITLE,
     SUMMARY_TITLE,
+    TESTS_TITLE,
 )
 from schema.scenarios import IN_SESSION, NAMED_MOVIES, NEXT_VISIT, metric_name, new_user
 from sources.names import ML_100K
@@ -105,7 +105,7 @@ def write(folder: Path, runner: Runner, methods: Sequence[Method]) -> None:
 
     Args:
       folder: where to; made if it is not there.
-      runner: knows the measurements.
+      runner: has the measurements.
       methods: those to be shown, in this order.
     """
     tables = [*make_tables(runner, methods), *_kept(folder / JSON, runner.data.name)]
@@ -140,7 +140,7 @@ def make_tables(runner: Runner, methods: Sequence[Method]) -> list[Table]:
     listed = (splits.main, *splits.others, *splits.by_time)
     tables = [
         _summary(runner, shown, records),
-        _asked(runner, listed),
+        _tests(runner, listed),
         *(_next_visit(split.name, shown, records) for split in listed),
         _ratings(runner, shown, records),
         _new_users(runner, shown, records),
@@ -168,18 +168,20 @@ def _found(records: _Records, method: str, split: str, metric: str) -> list[floa
 def _summary(runner: Runner, methods: Sequence[Method], records: _Records) -> Table:
     """Returns what a visitor gets: ours beside the strongest baseline, metric by metric."""
     splits = runner.splits
-    asked = [
+    compared = [
         (split.name, [split.name], label, metric)
         for split in (splits.main, *splits.others, *splits.by_time)
         for label, metric in _IN_SHORT.items()
     ]
-    asked += [(split.name, [split.name], "RMSE", RMSE) for split in (splits.main, *splits.others)]
+    compared += [
+        (split.name, [split.name], "RMSE", RMSE) for split in (splits.main, *splits.others)
+    ]
     if splits.folds:
         folds = [fold.name for fold in splits.folds]
-        asked.append((f"mean of {folds[0]} to {folds[-1]}", folds, "RMSE", RMSE))
+        compared.append((f"mean of {folds[0]} to {folds[-1]}", folds, "RMSE", RMSE))
     baselines = [method for method in methods if method.name != OURS]
     rows: list[list[Cell]] = []
-    for name, of, label, metric in asked:
+    for name, of, label, metric in compared:
         ours = _average(records, OURS, of, metric)
         strongest = _strongest(baselines, records, of, metric)
         if ours is None:
@@ -189,9 +191,9 @@ def _summary(runner: Runner, methods: Sequence[Method], records: _Records) -> Ta
             continue
         found = _difference(records, strongest.name, of[0], metric) if len(of) == 1 else None
         theirs = _average(records, strongest.name, of, metric)
-        told = None if found is None else found.describe()
+        difference = None if found is None else found.describe()
         word = None if found is None else found.word(lower_is_better=metric == RMSE)
-        rows.append([name, label, _cell(ours), _cell(theirs), strongest.title, told, word])
+        rows.append([name, label, _cell(ours), _cell(theirs), strongest.title, difference, word])
     columns = ["split", "metric on test", "ours", "strongest baseline", "which"]
     columns += ["ours minus it (95 %)", "ours is"]
     return Table(SUMMARY_TITLE, NEXT_VISIT.name, columns, rows)
@@ -227,7 +229,7 @@ def _strongest(
     return values[best][1]
 
 
-def _asked(runner: Runner, splits: Iterable[Split]) -> Table:
+def _tests(runner: Runner, splits: Iterable[Split]) -> Table:
     """Returns how many rows and users each test has, and what no list of a user can exceed."""
     users = runner.data.users
     rows: list[list[Cell]] = [
@@ -240,8 +242,8 @@ def _asked(runner: Runner, splits: Iterable[Split]) -> Table:
         ]
         for split in splits
     ]
-    columns = ["split", "rows learned from", "rows asked", "users asked", "highest recall@10"]
-    return Table(ASKED_TITLE, TEST, columns, rows)
+    columns = ["split", "training rows", "test rows", "test users", "highest recall@10"]
+    return Table(TESTS_TITLE, TEST, columns, rows)
 
 
 def _next_visit(split: str, methods: Iterable[Method], records: _Records) -> Table:
@@ -251,16 +253,18 @@ def _next_visit(split: str, methods: Iterable[Method], records: _Records) -> Tab
         found = [record.metrics for name, record in records[method.name] if name == split]
         if not found or RECALL_10 not in found[0]:
             continue
-        told = _difference(records, method.name, split, USER_NDCG) if method.name != OURS else None
+        difference = (
+            _difference(records, method.name, split, USER_NDCG) if method.name != OURS else None
+        )
         first, *more = _mean_and_spread(method.title, found, metrics)
-        rows.append([*first, None if told is None else told.describe()])
+        rows.append([*first, None if difference is None else difference.describe()])
         rows += [[*row, None] for row in more]
     columns = ["method", *_LISTS, "NDCG@10: ours minus it (95 %)"]
     return Table(f"{NEXT_VISIT_TITLE}, {split}", NEXT_VISIT.name, columns, rows)
 
 
 def _new_users(runner: Runner, methods: Iterable[Method], records: _Records) -> Table:
-    """Returns NDCG of lists by how many movies somebody new names, over all folds of users."""
+    """Returns NDCG@10 by the number of movies that new users name, over all folds of users."""
     folds = [fold.name for fold in runner.splits.new_users]
     metrics = [metric_name(new_user(named), "user_ndcg_at_10") for named in NAMED_MOVIES]
     sums = {
@@ -275,13 +279,13 @@ def _new_users(runner: Runner, methods: Iterable[Method], records: _Records) -> 
         totals = {name: values.sum(axis=0) for name, values in sums[method.name].items()}
         found = metrics_of(totals)
         values = [_cell(float(found[one])) if one in found else None for one in metrics]
-        told: list[Cell] = [None] * len(metrics)
+        difference: list[Cell] = [None] * len(metrics)
         if method.name != OURS and OURS in sums:
-            told = [
+            difference = [
                 paired([sums[OURS]], sums[method.name], one).describe() if one in found else None
                 for one in metrics
             ]
-        rows.append([method.title, *values, *told])
+        rows.append([method.title, *values, *difference])
     named = ["profile alone", *(f"{number} named" for number in NAMED_MOVIES[1:])]
     columns = ["method", *named, *(f"{name}: ours minus it (95 %)" for name in named)]
     return Table(NEW_USERS_TITLE, "profile_only, new_user_n", columns, rows)
@@ -357,9 +361,13 @@ def _ratings(runner: Runner, methods: Iterable[Method], records: _Records) -> Ta
             of_folds = [value for value in means[-len(folds) :] if value is not None]
             means.append(statistics.mean(of_folds) if len(of_folds) == len(folds) else None)
         seeds = max(map(len, found))
-        told = _difference(records, method.name, names[0], RMSE) if method.name != OURS else None
+        difference = (
+            _difference(records, method.name, names[0], RMSE) if method.name != OURS else None
+        )
         label = method.title if seeds == 1 else f"{method.title} (mean of {seeds} seeds)"
-        rows.append([label, *map(_cell, means), None if told is None else told.describe()])
+        rows.append(
+            [label, *map(_cell, means), None if difference is None else difference.describe()]
+        )
         if seeds > 1:
             spread = [
                 _cell(statistics.stdev(values)) if len(values) > 1 else None for values in found

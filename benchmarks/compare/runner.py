@@ -23,7 +23,7 @@ TIMELINE_SHARES = (0.6, 0.7, 0.8)
 
 _BY_TIME, _NEW_USERS, _OTHERS, _LAST = range(1, 5)
 
-Say = Callable[[str], None]
+OnProgress = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Splits:
       others: random splits nobody made a choice on.
       by_time: splits by time, each with choices of its own.
       folds: the official ones, for ratings.
-      new_users: folds of users of whom nothing is learned.
+      new_users: folds of users who are held out of the fit.
     """
 
     main: Split
@@ -144,24 +144,24 @@ class Runner:
         choices = len({step.chosen_on.name for step in steps}) if tried > 1 else 0
         return len(steps) + choices * tried
 
-    def run(self, methods: Sequence[Method], done: Say) -> None:
+    def run(self, methods: Sequence[Method], on_progress: OnProgress) -> None:
         """Measures everything about some methods, what matters most of all of them first.
 
         Args:
           methods: the methods.
-          done: called after each measurement with what it was.
+          on_progress: called after each measurement with what it was.
         """
         choices: dict[tuple[str, str], Params] = {}
         planned = [(method, step) for method in methods for step in self.steps(method)]
         for method, step in sorted(planned, key=lambda one: one[1].rank):
             key = (method.name, step.chosen_on.name)
             if key not in choices:
-                choices[key] = self._choose(method, step.chosen_on, done)
+                choices[key] = self._choose(method, step.chosen_on, on_progress)
             params = dict(choices[key])
             if step.seed is not None:
                 params["seed"] = step.seed
             self._measure(method, step.split, TEST, params)
-            done(f"{method.title}: test on {step.split.name}")
+            on_progress(f"{method.title}: test on {step.split.name}")
 
     def results(self, method: Method) -> Iterator[tuple[Step, Record]]:
         """Yields what was measured on test, as far as it was."""
@@ -187,24 +187,24 @@ class Runner:
         found = [record for record in tried if record is not None]
         return _best(method, found).params if len(found) == len(tried) else None
 
-    def _choose(self, method: Method, split: Split, done: Say) -> Params:
+    def _choose(self, method: Method, split: Split, on_progress: OnProgress) -> Params:
         grid = self.grid(method)
         if len(grid) == 1:
             return grid[0]
         tried = []
         for number, params in enumerate(grid, start=1):
             tried.append(self._measure(method, split, VALIDATION, params))
-            done(f"{method.title}: choice {number} of {len(grid)} on {split.name}")
+            on_progress(f"{method.title}: choice {number} of {len(grid)} on {split.name}")
         return _best(method, tried).params
 
     def _measure(self, method: Method, split: Split, stage: str, params: Params) -> Record:
         known = self._cache.find(method, split.name, stage, params)
         if known is not None:
             return known
-        fit, ask = (
+        fit, targets = (
             (split.inner, split.validation) if stage == VALIDATION else (split.train, split.test)
         )
-        task = Task(self.data, split, fit, ask)
+        task = Task(self.data, split, fit, targets)
         started, cpu_started = time.monotonic(), time.process_time()
         measured = measure(task, method.run(task, params))
         metrics = measured.metrics

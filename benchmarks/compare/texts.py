@@ -17,7 +17,7 @@ CAPSTONE: dict[str, tuple[str, _Reported]] = {
 """By method: what its row is called, and the top-10, top-100 and RMSE the capstone reported."""
 
 SUMMARY_TITLE = "In short: what a visitor gets"
-ASKED_TITLE = "What is asked"
+TESTS_TITLE = "What is asked"
 NEXT_VISIT_TITLE = "Recommendations at the next visit"
 RATINGS_TITLE = "Ratings at the next visit"
 NEW_USERS_TITLE = "NDCG@10 of lists of somebody new"
@@ -86,7 +86,7 @@ NOTES: dict[str, str] = {
         "that is best *on this test*, row by row, which favours the baselines. None of them "
         "knows a time, but for the factorisation machine with the day."
     ),
-    ASKED_TITLE: (
+    TESTS_TITLE: (
         "A list that depends on the user alone names the same ten movies for each of their test "
         "rows, so at most ten of them are hits: the last column is the sum over users of "
         "min(10, test rows), divided by all rows."

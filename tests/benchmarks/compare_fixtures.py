@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.compare import data, runner
 from benchmarks.compare.cache import Cache
-from benchmarks.compare.methods import RECALL_10, Answer, Asked, Method
+from benchmarks.compare.methods import RECALL_10, Answer, Method, Predictions
 from benchmarks.compare.runner import Runner
 
 USERS, MOVIES, RATED = 12, 60, 55
@@ -45,11 +45,11 @@ def write_files(folder: Path, seed: int = 1) -> Path:
 
 @dataclasses.dataclass
 class Bench:
-    """A comparison in a folder of its own; every task that a method is given is kept."""
+    """A comparison in a folder of its own; every task that a method is given is kept in `calls`."""
 
     loaded: data.Data
     folder: Path
-    asked: list = dataclasses.field(default_factory=list)
+    calls: list = dataclasses.field(default_factory=list)
 
     def __post_init__(self):
         self.splits = runner.splits_of(self.loaded)
@@ -60,7 +60,7 @@ class Bench:
 
     def method(self, name="method", answer=None, **options) -> Method:
         def run(task, params):
-            self.asked.append((task, dict(params)))
+            self.calls.append((task, dict(params)))
             return (answer or perfect)(task, params)
 
         return Method(name, f"The {name}", options.pop("kind", "rating"), run, **options)
@@ -69,7 +69,9 @@ class Bench:
 def perfect(task, params) -> Answer:
     """Predicts every rating, wherever it knows it from, less `off` stars."""
     off = params.get("off", 0.0)
-    return Answer(Asked(ratings=task.data.ratings[task.ask] - off), more={RECALL_10: 1.0 - off})
+    return Answer(
+        Predictions(ratings=task.data.ratings[task.targets] - off), more={RECALL_10: 1.0 - off}
+    )
 
 
 def constant(**metrics):

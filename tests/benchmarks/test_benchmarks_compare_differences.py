@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.compare import baselines_kernel, baselines_retrieval, differences
 from benchmarks.compare.data import Task
-from benchmarks.compare.methods import Answer, Asked, measure
+from benchmarks.compare.methods import Answer, Predictions, measure
 from metrics import ranking, rating
 
 
@@ -28,14 +28,14 @@ def ranks_of(task, scores):
         task.data.users[task.fit], task.data.movies[task.fit], task.data.shape
     )
     return ranking.filtered_ranks(
-        scores, seen, task.data.users[task.ask], task.data.movies[task.ask]
+        scores, seen, task.data.users[task.targets], task.data.movies[task.targets]
     )
 
 
 def test_metrics_of_lists_are_those_of_the_ranks(task):
     scores = scores_of(task, 1)
-    found = measure(task, Answer(Asked(scores=scores))).metrics
-    ranks, users = ranks_of(task, scores), task.data.users[task.ask]
+    found = measure(task, Answer(Predictions(scores=scores))).metrics
+    ranks, users = ranks_of(task, scores), task.data.users[task.targets]
     expected = {
         "next_visit_recall_at_10": ranking.recall_at_k(ranks, 10),
         "next_visit_recall_at_100": ranking.recall_at_k(ranks, 100),
@@ -49,16 +49,16 @@ def test_metrics_of_lists_are_those_of_the_ranks(task):
 
 def test_in_session_there_are_no_metrics_of_a_users_list(task):
     ranks = ranks_of(task, scores_of(task, 1))
-    found = measure(task, Answer(in_session=Asked(ranks=ranks))).metrics
+    found = measure(task, Answer(in_session=Predictions(ranks=ranks))).metrics
     assert found["in_session_recall_at_10"] == ranking.recall_at_k(ranks, 10)
     assert not any("user" in name for name in found)
     assert not any(name.startswith("next_visit") for name in found)
 
 
 def test_metrics_of_ratings_are_of_predictions_on_the_scale(task):
-    predicted = np.random.default_rng(1).normal(3.0, 2.0, len(task.ask))
-    found = measure(task, Answer(Asked(ratings=predicted))).metrics
-    clipped, given_ = np.clip(predicted, 1.0, 5.0), task.data.ratings[task.ask]
+    predicted = np.random.default_rng(1).normal(3.0, 2.0, len(task.targets))
+    found = measure(task, Answer(Predictions(ratings=predicted))).metrics
+    clipped, given_ = np.clip(predicted, 1.0, 5.0), task.data.ratings[task.targets]
     assert found == pytest.approx(
         {
             "next_visit_rating_rmse": rating.rmse(clipped, given_),
@@ -85,18 +85,18 @@ def test_lists_of_somebody_new_follow_from_the_movies_that_they_name(new_users, 
     method = method_of(name)
     answer = method.run(new_users, method.quick)
     # Who names nothing is told apart by nothing but popularity.
-    of_nothing = {0} if name in ("popularity", "prior_edlae") else set()
-    assert set(answer.new_user) == {1, 3, 5, 10} | of_nothing
+    without_history = {0} if name in ("popularity", "prior_edlae") else set()
+    assert set(answer.new_user) == {1, 3, 5, 10} | without_history
     for named, scores in answer.new_user.items():
         # With the ratings that are to be found changed, the same lists.
         data = new_users.data
         movies = data.movies.copy()
-        ask = new_users.split.new_users[named].ask
-        movies[ask] = np.random.default_rng(1).permutation(movies[ask])
+        wanted = new_users.split.new_users[named].wanted
+        movies[wanted] = np.random.default_rng(1).permutation(movies[wanted])
         other = dataclasses.replace(new_users, data=dataclasses.replace(data, movies=movies))
         again = method.run(other, method.quick).new_user[named]
         np.testing.assert_allclose(again, scores)
-        users = np.unique(data.users[ask])
+        users = np.unique(data.users[wanted])
         alike = np.ptp(scores[users], axis=0).max() < 1e-9
         assert alike == (named == 0 or name == "popularity")
 
@@ -106,8 +106,8 @@ def test_metrics_of_somebody_new_are_those_of_lists_without_the_named_movies(new
     found = measure(new_users, Answer(new_user={3: scores})).metrics
     data, given_ = new_users.data, new_users.split.new_users[3]
     seen = ranking.seen_matrix(data.users[given_.named], data.movies[given_.named], data.shape)
-    users = data.users[given_.ask]
-    ranks = ranking.filtered_ranks(scores, seen, users, data.movies[given_.ask])
+    users = data.users[given_.wanted]
+    ranks = ranking.filtered_ranks(scores, seen, users, data.movies[given_.wanted])
     assert found["new_user_3_user_ndcg_at_10"] == pytest.approx(ranking.user_ndcg(ranks, users, 10))
     assert found["new_user_3_recall_at_10"] == pytest.approx(ranking.recall_at_k(ranks, 10))
     assert all(name.startswith("new_user_3_") for name in found)
@@ -129,10 +129,10 @@ METRICS = ("next_visit_user_ndcg_at_10", "next_visit_recall_at_10", "next_visit_
 
 
 def measured(task, seed, noise=0.5):
-    predicted = task.data.ratings[task.ask] + np.random.default_rng(seed).normal(
-        0.0, noise, len(task.ask)
+    predicted = task.data.ratings[task.targets] + np.random.default_rng(seed).normal(
+        0.0, noise, len(task.targets)
     )
-    return measure(task, Answer(Asked(scores=scores_of(task, seed), ratings=predicted)))
+    return measure(task, Answer(Predictions(scores=scores_of(task, seed), ratings=predicted)))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -160,7 +160,7 @@ def test_pairing_takes_out_what_is_hard_for_both(task):
     assert found.word(lower_is_better=False) == "worse"
 
 
-def test_methods_that_were_asked_about_other_users_are_refused(task):
+def test_methods_of_other_users_are_refused(task):
     one = measured(task, 1)
     fewer = {name: values[:-1] for name, values in one.sums.items()}
     with pytest.raises(ValueError, match="expected next_visit_recall_at_10 of the same users"):

@@ -29,7 +29,7 @@ def slow_rank(scores, removed, movie):
 
 @st.composite
 def rankings(draw):
-    """Scores with many ties and some NaN, seen movies and rows that ask."""
+    """Scores with many ties and some NaN, seen movies and rows to be ranked."""
     users, movies = draw(st.integers(1, 4)), draw(st.integers(1, 6))
     values = st.sampled_from([0.0, 1.0, 2.0, -1.5, math.nan])
     scores = np.array(draw(st.lists(values, min_size=users * movies, max_size=users * movies)))
@@ -158,9 +158,9 @@ def test_splits_are_those_of_the_pipeline(rated, method):
 def test_a_timeline_asks_known_users_about_what_is_later_than_everything_learned(rated, share):
     split = protocols.timeline_split(rated, share)
     times, users = rated.timestamps, rated.users
-    for fit, ask in ((split.inner, split.validation), (split.train, split.test)):
-        assert times[fit].max() < times[ask].min()
-        assert set(users[ask].tolist()) <= set(users[fit].tolist())
+    for fit, targets in ((split.inner, split.validation), (split.train, split.test)):
+        assert times[fit].max() < times[targets].min()
+        assert set(users[targets].tolist()) <= set(users[fit].tolist())
     begins = times[split.test].min()
     assert split.train.tolist() == np.flatnonzero(times < begins).tolist()
     everybody = np.flatnonzero(times >= begins)
@@ -191,4 +191,4 @@ def test_somebody_new_names_their_first_movies_that_they_liked(rated, ordered):
                 first = set(liked[:named]) if enough else set()
                 rest = set(own) - first if enough else set()
                 assert set(found.named[rated.users[found.named] == user]) == first
-                assert set(found.ask[rated.users[found.ask] == user]) == rest
+                assert set(found.wanted[rated.users[found.wanted] == user]) == rest

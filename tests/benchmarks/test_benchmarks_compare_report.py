@@ -11,7 +11,7 @@ from compare_fixtures import constant
 
 from benchmarks.compare import movielens_1m, protocols, report, texts
 from benchmarks.compare import runner as runner_module
-from benchmarks.compare.methods import Answer, Asked, grid
+from benchmarks.compare.methods import Answer, Predictions, grid
 from components.report.page import Table
 from components.report.sections import evaluation
 
@@ -84,8 +84,8 @@ def test_summary_holds_the_best_baseline_of_each_row_against_ours(bench, ours):
 
 def random_ratings(bench, name, noise, **options):
     def answer(task, params):
-        wrong = np.random.default_rng(len(name)).normal(0.0, noise, len(task.ask))
-        return Answer(Asked(ratings=task.data.ratings[task.ask] + wrong))
+        wrong = np.random.default_rng(len(name)).normal(0.0, noise, len(task.targets))
+        return Answer(Predictions(ratings=task.data.ratings[task.targets] + wrong))
 
     return bench.method(name, answer, **options)
 
@@ -126,12 +126,12 @@ def test_mean_of_the_folds_needs_all_of_them(bench):
     assert (found["u3"], found["mean of u1 to u5"]) == (None, None)
 
 
-def test_what_is_asked_is_that_of_the_tests(bench):
-    found = rows(tables(bench, bench.method())[texts.ASKED_TITLE])["shuffle 42"]
+def test_rows_and_users_are_those_of_the_tests(bench):
+    found = rows(tables(bench, bench.method())[texts.TESTS_TITLE])["shuffle 42"]
     users = bench.loaded.users[bench.splits.main.test]
     hits = sum(min(10, int((users == user).sum())) for user in set(users.tolist()))
     assert found["highest recall@10"] == pytest.approx(hits / len(users), abs=1e-4)
-    assert (found["rows asked"], found["users asked"]) == (len(users), len(set(users.tolist())))
+    assert (found["test rows"], found["test users"]) == (len(users), len(set(users.tolist())))
 
 
 def test_users_with_exact_and_with_interpolated_times_are_told_apart(bench):
@@ -141,9 +141,9 @@ def test_users_with_exact_and_with_interpolated_times_are_told_apart(bench):
     bench.splits = runner_module.splits_of(bench.loaded)
 
     def answer(task, params):
-        first = bench.loaded.users[task.ask] < 3
+        first = bench.loaded.users[task.targets] < 3
         ranks = np.where(first, 10, 11)
-        return Answer(in_session=Asked(ranks=ranks), more=lists(0.3))
+        return Answer(in_session=Predictions(ranks=ranks), more=lists(0.3))
 
     ours = bench.method(report.OURS, answer, kind="both", seeds=(1, 2))
     found = rows(tables(bench, ours)["In session"])
@@ -158,7 +158,7 @@ def test_somebody_new_is_measured_over_all_folds(bench):
         def answer(task, params):
             scores = np.random.default_rng(seed).random(bench.loaded.shape)
             if not task.split.new_users:
-                return Answer(Asked(scores=scores))
+                return Answer(Predictions(scores=scores))
             return Answer(new_user=dict.fromkeys(task.split.new_users, scores))
 
         return answer
@@ -268,13 +268,15 @@ def test_the_report_of_a_run_shows_the_tables(bench, ours, tmp_path):
 
 def test_nothing_measured_gives_no_empty_tables(bench):
     found = {t.title for t in report.make_tables(bench.runner(), [bench.method(kind="both")])}
-    assert found == {texts.ASKED_TITLE}
+    assert found == {texts.TESTS_TITLE}
 
 
 def test_ceiling_bounds_every_list_of_a_user(bench):
     rng = np.random.default_rng(0)
     scores = rng.random(bench.loaded.shape)
-    method = bench.method("lists", lambda task, p: Answer(Asked(scores=scores)), kind="retrieval")
+    method = bench.method(
+        "lists", lambda task, p: Answer(Predictions(scores=scores)), kind="retrieval"
+    )
     found = rows(tables(bench, method)[NEXT_VISIT])["The lists"]
     users = bench.loaded.users[bench.splits.main.test]
     assert 0 < found["recall@10"] <= protocols.user_only_ceiling(users)

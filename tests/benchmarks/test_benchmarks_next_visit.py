@@ -1,4 +1,4 @@
-"""The figures of the next visit's parts: whose lines are asked about, and that no test is read."""
+"""The metrics of the next visit's parts: on which lines, and that no test is read."""
 
 import types
 
@@ -10,7 +10,7 @@ from components.example_gen import splits
 
 
 @pytest.mark.parametrize("method", ["random", "temporal"])
-def test_train_is_learned_from_and_validation_asked_about(bench, method):
+def test_train_is_fitted_and_validation_evaluated(bench, method):
     loaded = bench.loaded
     task = next_visit.task_of(loaded, method)
     part = splits.assign_splits(
@@ -21,8 +21,8 @@ def test_train_is_learned_from_and_validation_asked_about(bench, method):
         42,
     )
     assert (part[task.fit] == 0).all()
-    assert (part[task.ask] == 1).all()
-    assert len(task.fit) + len(task.ask) == (part < 2).sum()
+    assert (part[task.targets] == 1).all()
+    assert len(task.fit) + len(task.targets) == (part < 2).sum()
 
 
 def test_rows_are_those_of_the_ids():
@@ -45,7 +45,7 @@ def test_figures_are_those_of_a_list_without_what_was_learned_from(bench):
     )
     scores = np.zeros((len(user_ids), len(movie_ids)))
     scores[users[task.fit], movies[task.fit]] = 2.0
-    scores[users[task.ask], movies[task.ask]] = 1.0 + np.arange(len(task.ask)) / 1e6
+    scores[users[task.targets], movies[task.targets]] = 1.0 + np.arange(len(task.targets)) / 1e6
     assert next_visit.figures(task, fitted, scores) == [1.0, 1.0, 1.0]
-    scores[users[task.ask], movies[task.ask]] = -1.0
+    scores[users[task.targets], movies[task.targets]] = -1.0
     assert next_visit.figures(task, fitted, scores)[0] < 1.0

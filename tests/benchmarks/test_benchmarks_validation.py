@@ -56,11 +56,11 @@ def test_what_cannot_be_changed_is_refused_with_a_reason(change, message):
     assert "what to do" in str(error.value)
 
 
-def test_no_line_of_a_test_is_learned_from_or_asked_about(bench):
+def test_no_line_of_a_test_is_fitted_or_evaluated(bench):
     tasks = validation.tasks(bench.loaded)
     assert [task.split.name for task in tasks] == ["shuffle 42", "last 20 % of each user"]
     for task in tasks:
-        lines = np.concatenate([task.fit, task.ask])
+        lines = np.concatenate([task.fit, task.targets])
         assert len(np.unique(lines)) == len(lines)
         assert not np.isin(lines, task.split.test).any()
         assert len(lines) + len(task.split.test) == len(bench.loaded.users)
