@@ -1,4 +1,4 @@
-"""What results.md says around its tables, and the capstone's figures."""
+"""What results.md says around its tables, and the capstone's metrics."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ CAPSTONE: dict[str, tuple[str, _Reported]] = {
 }
 """By method: what its row is called, and the top-10, top-100 and RMSE the capstone reported."""
 
-SUMMARY_TITLE = "In short: what a visitor gets"
-TESTS_TITLE = "What is asked"
+SUMMARY_TITLE = "Summary: what a user gets"
+TESTS_TITLE = "Rows and users of each test"
 NEXT_VISIT_TITLE = "Recommendations at the next visit"
 RATINGS_TITLE = "Ratings at the next visit"
-NEW_USERS_TITLE = "NDCG@10 of lists of somebody new"
+NEW_USERS_TITLE = "NDCG@10 of the lists of new users"
 IN_SESSION_TITLE = "In session"
 CAPSTONE_TITLE = "The capstone's models"
-CHOICES_TITLE = "What was tried and chosen"
-CROSSES_TITLE = "What the cross layer couples"
-COSTS_TITLE = "What one fit and its test cost"
+CHOICES_TITLE = "Hyperparameters tried and chosen"
+CROSSES_TITLE = "Feature pairs of the cross layer"
+COSTS_TITLE = "Cost of one fit and its test"
 
 DATASET_NAMES: Mapping[str, str] = {"ml-100k": "MovieLens-100K", "ml-1m": "MovieLens-1M"}
 
@@ -44,20 +44,22 @@ All 100,000 ratings.
 - **u1 to u5**: the official folds; fold k's test is lines 20,000(k−1)+1 to 20,000k of `u.data`.""",
     "ml-1m": """\
 All 1,000,209 ratings, 6,040 users and 3,883 movies, in the order of `ratings.dat`, which orders
-ratings of one second. **Timestamps are partly interpolated**: in the copy that was measured, all
-ratings and the order of each user's are exact, but of 176,115 ratings, a sixth (users 3000 to 6040,
-ratings of 1 to 3 stars, before December 2000), the time was lost and lies between those of real
-neighbours (median error 17 seconds where it could be checked, 97.7 % on the right day). Splits by
-global time and by each user's last ratings are exact; figures in session have to be read with this.
+ratings of one second.
+
+**A sixth of the timestamps are interpolated.** In the copy that was measured, all ratings and the
+order of each user's ratings are exact. Of 176,115 ratings (users 3000 to 6040, 1 to 3 stars, before
+December 2000) the time was lost; it is interpolated between the times of real neighbours (median
+error 17 seconds where it could be checked, 97.7 % on the right day). Splits by global time and by
+each user's last ratings are exact. Metrics in session are given for both groups of users.
 
 - **the pipeline's random split**: `--split random`, 70 % train, 10 % validation, 20 % test by a
   hash of user and movie.
-- **from S of all time on, known users**: the pipeline's timeline. The test begins at the time after
-  which a share S of all ratings is past, validation is the last eighth before. Asked are the users
-  who have a rating before: of the others nothing is known.
+- **from S of all time on, known users**: the pipeline's timeline. The test begins at the time by
+  which a share S of all ratings was given; validation is the last eighth before. Test rows are those
+  of users with a rating before the test.
 - **last rating of each user**: `--split leave-one-out`; the rating before is validation.""",
 }
-"""What is said of a data set and its splits."""
+"""Description of each data set and its splits."""
 
 INTRODUCTION = """\
 # Results
@@ -65,11 +67,11 @@ INTRODUCTION = """\
 Written by `make compare`; do not edit. Every row of a test counts, and ties count against the
 method. The same tables are in `results.json`.
 
-- **Scenarios.** At the *next visit* a user comes back long after the last rating: the history is
-  known, no time, no session. That is what the application answers by default. *In session* the
-  same model is told the time of the row and the ratings just before it. *Somebody new* has no
-  ratings in what was learned from and names some movies, or none.
-- **Lists** are filtered: without the movies that the user rated in what was learned from. recall@k:
+- **Scenarios.** At the *next visit* a known user returns later: the model has the history, no time
+  of the query and no session. That is the default of the application. *In session* the same model
+  has the time of the row and the ratings just before it. A *new user* has no training ratings and
+  names some movies, or none.
+- **Lists** are filtered: movies that the user rated in the training rows are removed. recall@k:
   share of test rows whose movie is among the first k. MRR: mean of 1/rank. NDCG@10 of users: DCG@10
   of the user's list over that of the best order (Järvelin & Kekäläinen 2002), mean over users.
   recall@10 of users: hits over min(10, test movies) (Liang et al. 2018), mean over users. NDCG@10
@@ -78,18 +80,18 @@ method. The same tables are in `results.json`.
 - **Choices** are made on validation, under the same split and scenario; the final fit takes train
   and validation; the test is measured once.
 - **Differences** are paired by user: the middle 95 % of 400 draws of users, the same for both
-  methods (mean of ours over its seeds). Where the interval holds 0 it is "within noise"."""
+  methods (mean of ours over its seeds). An interval that contains 0 is called "within noise"."""
 
 NOTES: dict[str, str] = {
     SUMMARY_TITLE: (
         "Ours is the mean over seeds where there are several. The strongest baseline is the one "
         "that is best *on this test*, row by row, which favours the baselines. None of them "
-        "knows a time, but for the factorisation machine with the day."
+        "uses times, except the factorisation machine with the day."
     ),
     TESTS_TITLE: (
-        "A list that depends on the user alone names the same ten movies for each of their test "
-        "rows, so at most ten of them are hits: the last column is the sum over users of "
-        "min(10, test rows), divided by all rows."
+        "A list that depends on the user alone has the same ten movies for each of the user's test "
+        "rows, so at most ten of these rows are hits. The last column is the highest possible "
+        "recall@10: the sum over users of min(10, test rows) over all rows."
     ),
     f"{NEXT_VISIT_TITLE}, shuffle 7": "Values chosen on shuffle 42.",
     RATINGS_TITLE: (
@@ -98,62 +100,63 @@ NOTES: dict[str, str] = {
         "`surprise` are measured on MovieLens-100K only, for their time."
     ),
     NEW_USERS_TITLE: (
-        "Users are held out in rotating folds (five on MovieLens-100K, two on MovieLens-1M): "
-        "nothing of theirs is learned from. Each names the first n movies, in the order of their "
-        "ratings, that they rated at least their mean; everything else that they rated is to be "
-        "found. Who has no n such movies is not asked about n. Ours is the answer of the "
-        "`recommend` signature to their profile and the named movies, with stars and without "
-        "times; the others know the movies alone. Values are those of the next visit."
+        "Rotating folds of users (five on MovieLens-100K, two on MovieLens-1M) are held out of the "
+        "fit. Each user names the first n movies, in the order of their ratings, that they rated at "
+        "least their own mean; everything else that they rated is to be found. Users with fewer "
+        "such movies are left out. Ours is the answer of the `recommend` signature to the profile "
+        "and the named movies, with ratings and without times; the baselines have the movies only. "
+        "Hyperparameters are those of the next visit."
     ),
     IN_SESSION_TITLE: (
-        "**On random splits these are no figures of use.** Of a random test, seven of eight rows "
-        "have a training rating of the same user within a minute, before or *after* them: the "
-        "metrics measure how pages were shown. On splits by time nothing from after the row is "
-        "known of its user. There are no metrics of users' lists, since each row has its own."
+        "**On random splits these metrics say little about use.** Of a random test, seven of eight "
+        "rows have a training rating of the same user within a minute, before or *after* them: the "
+        "metrics measure in which order MovieLens showed its pages. On splits by time nothing "
+        "later of the user is known. Each row has a list of its own, so there are no metrics of "
+        "users' lists."
     ),
     CAPSTONE_TITLE: (
         "Left, what the capstone reported; right, the same kind of model here: the two towers "
         "and the rating network of the TensorFlow Recommenders multi-task tutorial (`--model "
         "{rating,retrieval,joint}` of the pipeline), and the hybrid model in place of the tuned "
         "one. The capstone's lists hold movies that the user has rated as well: top-10 and top-100 "
-        "are measured so, recall@10 and recall@100 in filtered lists. Its figures are on its own "
+        "are measured so, recall@10 and recall@100 in filtered lists. Its metrics are of its own "
         "split and on 97,914 rows, so compare magnitudes."
     ),
     CROSSES_TITLE: (
         "What feature g adds to feature f in the deep & cross network is e_f ∘ W_fg e_g; the "
         "strength of a pair is the root of the mean squared length of it over training ratings, "
         "both directions together. The capstone drew its cross weights and found user id × movie "
-        "id to matter most. Ids are shown wherever they come."
+        "id to matter most. The pair of the ids is always shown."
     ),
     COSTS_TITLE: (
-        "Median on the machine that made this page, which measures baselines and ours at the "
-        "same time: compare the processor's seconds. The baselines are held to one thread; "
-        "choosing their values took as many such fits as the last table says. Ours includes "
+        "Median on the machine that made this page. It measures baselines and ours at the same "
+        "time, so compare processor seconds. The baselines use one thread; choosing their "
+        "hyperparameters took as many such fits as the last table says. Ours includes "
         "reading, the preprocessing graph and the answers; training alone is the row below it."
     ),
     CHOICES_TITLE: "By recall@10 for recommendations and by RMSE for ratings, on validation.",
 }
-"""What is said above a table, by the beginning of its title."""
+"""Text above a table, by the beginning of its title."""
 
 AFTER: dict[str, str] = {
     CAPSTONE_TITLE: """\
-**Two of the capstone's rows were swapped.** Its rating-specialised model is said to retrieve
-better than its retrieval-specialised one, in top-100 by a factor of four. Trained here, it is the
+**Two of the capstone's rows were swapped.** Its rating-specialised model is reported to
+retrieve better than its retrieval-specialised one, in top-100 by a factor of four. Trained here, it is the
 other way round: a model without retrieval loss finds next to nothing, one with it alone has a
 much higher top-100; and an RMSE near 3.7 is that of a rating network that was never trained and
-says about zero (clipped to the scale, as in the other tables, it is lower).
+predicts about zero (clipped to the scale, as in the other tables, it is lower).
 
 **0.95 cannot be.** Ten recommendations that depend on the user alone reach at most the "highest
 recall@10" above. A top-10 accuracy of 0.95 appears as soon as the query tower is given features of
-the movie that is to be predicted, as in the row marked LEAKING, whose query is told genres and
-release date: it then holds the answer. In use there is no such movie to take them from, so the
-figure says nothing about recommendations. Our trainer refuses a query tower with a movie's
+the movie that is to be predicted, as in the row marked LEAKING, whose query has genres and
+release date of that movie. When recommendations are made there is no such movie, so the metric
+says nothing about them. Our trainer refuses a query tower with a movie's
 feature."""
 }
-"""What is said below a table."""
+"""Text below a table."""
 
 FOOTER = """\
-## Make them again
+## Reproduce
 
 ```sh
 export MOVIELENS_DIR=/path/to/ml-100k    # the directory of u.data
@@ -165,4 +168,5 @@ make compare ARGS="--only ease ials"
 
 The baselines live in an environment of their own (`.venv-compare`, from `requirements/compare.txt`)
 and are measured on one thread with seed 42. Measurements are kept in `output/compare`, each
-in files of its own, and made again when values, data or source code change."""
+in a file of its own, and repeated when hyperparameters, data or source code change
+(`--any-code` keeps those of earlier code)."""
