@@ -55,8 +55,8 @@ each user's last ratings are exact. Metrics in session are given for both groups
 - **the pipeline's random split**: `--split random`, 70 % train, 10 % validation, 20 % test by a
   hash of user and movie.
 - **from S of all time on, known users**: the pipeline's timeline. The test begins at the time by
-  which a share S of all ratings was given; validation is the last eighth before. Test rows are those
-  of users with a rating before the test.
+  which a share S of all ratings was given; validation is the last eighth before. Test rows are
+  those of users with a rating before the test.
 - **last rating of each user**: `--split leave-one-out`; the rating before is validation.""",
 }
 """Description of each data set and its splits."""
@@ -101,8 +101,8 @@ NOTES: dict[str, str] = {
     ),
     NEW_USERS_TITLE: (
         "Rotating folds of users (five on MovieLens-100K, two on MovieLens-1M) are held out of the "
-        "fit. Each user names the first n movies, in the order of their ratings, that they rated at "
-        "least their own mean; everything else that they rated is to be found. Users with fewer "
+        "fit. Each user names the first n movies, in the order of their ratings, that they rated "
+        "at least their own mean; everything else that they rated is to be found. Users with fewer "
         "such movies are left out. Ours is the answer of the `recommend` signature to the profile "
         "and the named movies, with ratings and without times; the baselines have the movies only. "
         "Hyperparameters are those of the next visit."
@@ -140,11 +140,11 @@ NOTES: dict[str, str] = {
 
 AFTER: dict[str, str] = {
     CAPSTONE_TITLE: """\
-**Two of the capstone's rows were swapped.** Its rating-specialised model is reported to
-retrieve better than its retrieval-specialised one, in top-100 by a factor of four. Trained here, it is the
-other way round: a model without retrieval loss finds next to nothing, one with it alone has a
-much higher top-100; and an RMSE near 3.7 is that of a rating network that was never trained and
-predicts about zero (clipped to the scale, as in the other tables, it is lower).
+**Two of the capstone's rows were swapped.** Its rating-specialised model is reported to retrieve
+better than its retrieval-specialised one, in top-100 by a factor of four. Trained here, it is the
+other way round: a model without retrieval loss finds next to nothing, one with it alone has a much
+higher top-100. An RMSE near 3.7 is that of a rating network that was never trained and predicts
+about zero (clipped to the scale, as in the other tables, it is lower).
 
 **0.95 cannot be.** Ten recommendations that depend on the user alone reach at most the "highest
 recall@10" above. A top-10 accuracy of 0.95 appears as soon as the query tower is given features of
