@@ -184,7 +184,7 @@ def test_tables_of_another_data_set_stay(bench, ours, tmp_path):
     assert [table["dataset"] for table in tables] == ["ml-100k", "ml-1m"]
     text = (tmp_path / report.MARKDOWN).read_text("utf-8")
     assert text.index("## MovieLens-100K") < text.index("## MovieLens-1M")
-    assert "Timestamps are partly interpolated" in text
+    assert "A sixth of the timestamps are interpolated" in text
 
 
 def test_capstones_figures_stand_beside_ours_and_the_leaking_model_is_marked(bench, ours, tmp_path):
@@ -218,7 +218,7 @@ def test_capstones_figures_stand_beside_ours_and_the_leaking_model_is_marked(ben
 
 
 def test_ids_are_among_the_crosses_wherever_they_come(bench, ours):
-    table = tables(bench, ours)["What the cross layer couples"]
+    table = tables(bench, ours)["Feature pairs of the cross layer"]
     assert table.rows[0][:3] == ["a × 0", 1, 20.0]
     assert len(table.rows) == 11
     assert table.rows[-1] == [
@@ -227,7 +227,7 @@ def test_ids_are_among_the_crosses_wherever_they_come(bench, ours):
 
 
 def test_costs_tell_the_training_of_ours_apart(bench, ours):
-    found = rows(tables(bench, bench.method("close"), ours)["What one fit and its test cost"])
+    found = rows(tables(bench, bench.method("close"), ours)["Cost of one fit and its test"])
     assert found["The ours, the training alone"]["seconds by the clock"] == 12
     assert found["The ours, the training alone"]["processor seconds"] == 20
     assert "The close, the training alone" not in found
@@ -235,7 +235,7 @@ def test_costs_tell_the_training_of_ours_apart(bench, ours):
 
 def test_what_was_tried_and_chosen_is_told(bench):
     method = bench.method("close", grid=grid(off=(1.0, 0.0), kind=("x",)))
-    (row,) = tables(bench, method)["What was tried and chosen"].rows
+    (row,) = tables(bench, method)["Hyperparameters tried and chosen"].rows
     assert row == [
         "The close", "shuffle 42", "off: 1.0, 0.0; kind: x (2 combinations)", "off 0.0, kind x"
     ]  # fmt: skip
