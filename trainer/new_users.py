@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from components.example_gen import splits
@@ -24,7 +25,7 @@ from metrics.new_users import named_movies
 from metrics.ranking import Bools, Floats, Ints
 from schema.scenarios import NAMED_MOVIES, metric_name, new_user
 from trainer.config import LongTermConfig
-from trainer.data.training_data import Interactions, TrainingData, Users
+from trainer.data.training_data import Bytes, Interactions, TrainingData, Users
 from trainer.retrieval.blend import Blend
 from trainer.retrieval.events import Events
 from trainer.retrieval.long_term import LongTermModels, fit_long_term
@@ -50,7 +51,7 @@ class Query(NamedTuple):
 
     users: Ints
     named: Ints
-    residuals: Floats
+    residuals: npt.NDArray[np.float32]
     wanted: Ints
 
 
@@ -229,12 +230,13 @@ def _part(query: Query, start: int, end: int) -> Query:
 
 def _of_lists(scores: Floats, query: Query) -> Floats:
     """Returns `[users]` NDCG@10 of each user's list of the movies that were not named."""
-    seen = ranking.seen_matrix(*query.named.T, scores.shape)
+    owners, named = query.named.T
     users, movies = query.wanted.T
+    seen = ranking.seen_matrix(owners, named, (len(scores), scores.shape[1]))
     ranks = ranking.filtered_ranks(scores, seen, users, movies)
     return ranking.ndcg_per_user(ranks, users, _LIST_LENGTH)
 
 
-def _numbers(ids: np.ndarray) -> Ints:
+def _numbers(ids: Bytes) -> Ints:
     """Returns ids as whole numbers, as the split functions take them."""
     return ids.astype(np.int64)
