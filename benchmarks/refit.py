@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from benchmarks import command
-from benchmarks.compare import data, protocols
+from benchmarks.compare import data
 from benchmarks.compare.data import DATASETS, Task
 from benchmarks.compare.protocols import LIST_LENGTH, FloatArray, IntArray, Split
 from benchmarks.next_visit import rows_of
@@ -129,13 +129,13 @@ def sums_of(task: Task, known: TrainingData, name: str, scores: FloatArray) -> F
     loaded, held = task.data, known.interactions
     of_user = np.array(rows_of(known.users.ids.tolist(), loaded.user_ids.tolist()))
     of_movie = np.array(rows_of(known.catalogue.ids.tolist(), loaded.movie_ids.tolist()))
-    users, movies = of_user[loaded.users[task.ask]], of_movie[loaded.movies[task.ask]]
+    users, movies = of_user[loaded.users[task.targets]], of_movie[loaded.movies[task.targets]]
     if name == RATINGS:
-        squared = (scores[users, movies] - loaded.ratings[task.ask]) ** 2
+        squared = (scores[users, movies] - loaded.ratings[task.targets]) ** 2
         counts, (errors,) = ranking.sums_by_user(users, squared)
         return np.stack([errors, counts], axis=1)
-    seen = protocols.seen_matrix(held.user_row, held.movie_row, scores.shape)
-    ranks = protocols.filtered_ranks(scores.astype(np.float64), seen, users, movies)
+    seen = ranking.seen_matrix(held.user_row, held.movie_row, scores.shape)
+    ranks = ranking.filtered_ranks(scores.astype(np.float64), seen, users, movies)
     gains = ranking.discounted_gains(ranks, LIST_LENGTH)
     hits = [ranking.hits(ranks, k) for k in (10, 100)]
     counts, (ten, hundred, gained) = ranking.sums_by_user(users, *hits, gains)
