@@ -257,7 +257,8 @@ def test_run_leaves_a_report_that_gives_its_verdict(first, sample_output):
     assert first.summary["report"] == str(sample_output / "report" / "index.html")
     assert "output/report/index.html (open it in a browser)" in first.out
     tone, text = first.summary["in_report"]
-    assert (tone, text.split(":")[0]) == ("good", "Blessed")
+    assert tone == "good"
+    assert text.startswith("Blessed")
 
 
 # --- again
