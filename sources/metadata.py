@@ -1,6 +1,6 @@
 """Director and star of each movie, from The Movies Dataset where it is at hand.
 
-The two catalogues share no key, so films meet by title and year (`titles` says how).
+The two catalogues share no key, so movies meet by title and year (`titles` says how).
 Its files are often worse for having been through a spreadsheet; what can be read is
 read, and everything repaired or dropped is counted.
 """
@@ -64,7 +64,7 @@ _CAST, _CREW = "cast", "crew"
 _MAX_FIELD_CHARS = 16_000_000
 _MAX_ROW_BYTES = 32_000_000
 _MAX_JOINED_LINES = 20
-_FEW_FILMS = 3
+_FEW_ROWS = 3
 # After the last line: inside of a cell, it tells that a quote was never closed.
 _END = "\x03 end of file"
 _YEAR_TOLERANCE = 1
@@ -121,7 +121,7 @@ class MetadataMatch:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Film:
+class _Listed:
     """One row of movies_metadata.csv, as far as matching needs it."""
 
     id: int
@@ -137,7 +137,7 @@ class _Row:
     cells: list[str]
 
 
-_Index = dict[str, list[_Film]]
+_Index = dict[str, list[_Listed]]
 _Credits = tuple[str, str]  # director, star
 
 
@@ -160,7 +160,7 @@ def join_metadata(
       movies: `movie_id`, `movie_title` ("Shawshank Redemption, The (1994)") and
         `movie_year_release` (nullable integer), one row per movie.
       metadata_dir: directory of `FILES`; None where there is no metadata.
-      limits: what may be lost: of the films, as rows (three at least); of the cells of
+      limits: what may be lost: of the movies, as rows (three at least); of the cells of
         credits that are read, as values (one at least).
       tmdb_ids: ids of The Movie Database by movie id, as far as they are known.
 
@@ -183,17 +183,17 @@ def join_metadata(
     linked = [tmdb_ids.get(int(key)) for key in movies[features.MOVIE_ID.name]]
     by_title = [known for known, link in zip(years, linked, strict=True) if link is None]
     wanted = {near for known in by_title for year in known for near in _near(year)}
-    indices, listed = _index_films(metadata_dir / MOVIES_METADATA, wanted, log)
-    _check_films(log, limits)
+    indices, listed = _index_movies(metadata_dir / MOVIES_METADATA, wanted, log)
+    _check_movies(log, limits)
     found = [
         _find(title, known, indices) if link is None else link if link in listed else None
         for title, known, link in zip(titles, years, linked, strict=True)
     ]
     credits_ = _read_credits(
-        metadata_dir / CREDITS, {film for film in found if film is not None}, log, limits
+        metadata_dir / CREDITS, {movie for movie in found if movie is not None}, log, limits
     )
     joined = _with_credits(movies, found, credits_)
-    lost = [title for title, film in zip(titles, found, strict=True) if film is None]
+    lost = [title for title, movie in zip(titles, found, strict=True) if movie is None]
     match = MetadataMatch(
         movies=len(movies),
         matched=len(movies) - len(lost),
@@ -214,7 +214,7 @@ def check_metadata_files(directory: Path) -> None:
     """
     if not directory.is_dir():
         raise InputError(
-            "no such directory of film metadata",
+            "no such directory of movie metadata",
             file=str(directory),
             expected=f"a directory with {' and '.join(FILES)}",
             action=_GET_METADATA,
@@ -248,7 +248,7 @@ def _with_credits(
     movies: pd.DataFrame, found: Sequence[int | None], credits_: dict[int, _Credits]
 ) -> pd.DataFrame:
     unknown = (features.UNKNOWN, features.UNKNOWN)
-    pairs = [unknown if film is None else credits_.get(film, unknown) for film in found]
+    pairs = [unknown if movie is None else credits_.get(movie, unknown) for movie in found]
     joined = movies.copy()
     joined[features.DIRECTOR.name] = [director for director, _ in pairs]
     joined[features.STAR.name] = [star for _, star in pairs]
@@ -259,65 +259,65 @@ def _with_credits(
 
 
 def _find(title: str, years: Iterable[int], indices: Sequence[_Index]) -> int | None:
-    """Returns the id of the film that a movie is, None if there is none."""
+    """Returns the id of the movie that a movie is, None if there is none."""
     sure, compact, parts = title_keys(split_title(title)[0])
     by_title, by_compact, by_parts = indices
     for year in years:
         for distance in range(_YEAR_TOLERANCE + 1):
             for keys, index in ((sure, by_title), (compact, by_compact)):
                 for key in keys:
-                    films = _released(index.get(key, ()), year, distance)
-                    if films:
-                        return min(films, key=lambda film: (-film.votes, film.id)).id
+                    movies = _released(index.get(key, ()), year, distance)
+                    if movies:
+                        return min(movies, key=lambda movie: (-movie.votes, movie.id)).id
     # A part of a title says little: it counts only if nothing else could be meant.
     for year in years:
         candidates = {
-            film.id
+            movie.id
             for keys, index in ((parts, by_compact), (compact, by_parts))
             for key in keys
             for distance in range(_YEAR_TOLERANCE + 1)
-            for film in _released(index.get(key, ()), year, distance)
+            for movie in _released(index.get(key, ()), year, distance)
         }
         if len(candidates) == 1:
             return candidates.pop()
     return None
 
 
-def _released(films: Iterable[_Film], year: int, distance: int) -> list[_Film]:
-    return [film for film in films if abs(film.year - year) == distance]
+def _released(movies: Iterable[_Listed], year: int, distance: int) -> list[_Listed]:
+    return [movie for movie in movies if abs(movie.year - year) == distance]
 
 
-def _index_films(
+def _index_movies(
     path: Path, years: Collection[int], log: CleaningLog
 ) -> tuple[list[_Index], set[int]]:
-    """Reads the films of these years; one index for each tier of `title_keys`, and all ids."""
+    """Reads the movies of these years; one index for each tier of `title_keys`, and all ids."""
     indices: list[_Index] = [collections.defaultdict(list) for _ in range(3)]
     seen: set[int] = set()
     with _open_table(path, (_ID, _TITLE, _ORIGINAL, _DATE, _VOTES), log) as (columns, raw):
         for row in _join_broken_rows(raw, columns, log):
-            film, titles = _parse_film(row, columns, log)
-            if film is None:
+            movie, titles = _parse_movie(row, columns, log)
+            if movie is None:
                 continue
-            if film.id in seen:
-                _drop(log, path.name, DUPLICATE_ID, row, "a new id", str(film.id))
+            if movie.id in seen:
+                _drop(log, path.name, DUPLICATE_ID, row, "a new id", str(movie.id))
                 continue
-            seen.add(film.id)
-            if film.year not in years:
+            seen.add(movie.id)
+            if movie.year not in years:
                 continue
             keys = [title_keys(title) for title in titles]
             for tier, index in enumerate(indices):
                 for key in dict.fromkeys(key for tiers in keys for key in tiers[tier]):
-                    index[key].append(film)
+                    index[key].append(movie)
     return indices, seen
 
 
-def _parse_film(
+def _parse_movie(
     row: _Row, columns: dict[str, int], log: CleaningLog
-) -> tuple[_Film | None, list[str]]:
-    """Returns a row's film and its titles; None, and the reason counted, if unusable."""
+) -> tuple[_Listed | None, list[str]]:
+    """Returns a row's movie and its titles; None, and the reason counted, if unusable."""
     file = MOVIES_METADATA
     if _is_blank(row):
-        _drop(log, file, BLANK_ROW, row, "a film", "nothing")
+        _drop(log, file, BLANK_ROW, row, "a movie", "nothing")
         return None, []
     cells = {name: _cell(row, columns, name) for name in (_ID, _TITLE, _ORIGINAL, _DATE, _VOTES)}
     number = _parse_id(cells[_ID], file, row, log)
@@ -336,7 +336,7 @@ def _parse_film(
     adult = _cell(row, columns, _ADULT) if _ADULT in columns else ""
     if adult in ("TRUE", "FALSE"):
         _repair(log, file, UPPER_CASE_BOOLEAN, row, "True or False", adult)
-    return _Film(number, year, _parse_votes(cells[_VOTES])), titles
+    return _Listed(number, year, _parse_votes(cells[_VOTES])), titles
 
 
 def _parse_id(text: str, file: str, row: _Row, log: CleaningLog) -> int | None:
@@ -368,7 +368,7 @@ def _parse_votes(text: str) -> float:
     return float(match[1]) if match else 0.0
 
 
-def _check_films(log: CleaningLog, limits: LossLimits) -> None:
+def _check_movies(log: CleaningLog, limits: LossLimits) -> None:
     entry = log.file(MOVIES_METADATA)
     lost = {
         reason: entry.dropped[reason]
@@ -376,8 +376,8 @@ def _check_films(log: CleaningLog, limits: LossLimits) -> None:
         if reason in entry.dropped
     }
     count = sum(lost.values())
-    if count > max(_FEW_FILMS, limits.rows * entry.rows):
-        reason, first = entry.first_of(lost) or (next(iter(lost)), RowExample(None, "a film", ""))
+    if count > max(_FEW_ROWS, limits.rows * entry.rows):
+        reason, first = entry.first_of(lost) or (next(iter(lost)), RowExample(None, "a movie", ""))
         raise InputError(
             f"{reason}; {count:,} of {entry.rows:,} rows are lost, more than {share(limits.rows)}",
             file=MOVIES_METADATA,
@@ -394,14 +394,14 @@ def _check_films(log: CleaningLog, limits: LossLimits) -> None:
 def _read_credits(
     path: Path, wanted: Collection[int], log: CleaningLog, limits: LossLimits
 ) -> dict[int, _Credits]:
-    """Returns director and star of the wanted films; the literals of others stay unread."""
+    """Returns director and star of the wanted movies; the literals of others stay unread."""
     found: dict[int, _Credits] = {}
     literals = 0
     with _open_table(path, (_CAST, _CREW, _ID), log) as (columns, rows):
         for row in rows:
             log.read(path.name, 1)
             if _is_blank(row):
-                _drop(log, path.name, BLANK_ROW, row, "a film's credits", "nothing")
+                _drop(log, path.name, BLANK_ROW, row, "a movie's credits", "nothing")
                 continue
             number = _parse_id(_cell(row, columns, _ID), path.name, row, log)
             if number is None or number not in wanted:

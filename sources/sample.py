@@ -55,7 +55,7 @@ _METADATA_COLUMNS = (
 def generate_sample(
     directory: Path, *, ratings: int = 100_000, seed: int = 42, progress: Progress | None = None
 ) -> None:
-    """Writes a sample data set: MovieLens's files, and film metadata in `metadata/`.
+    """Writes a sample data set: MovieLens's files, and movie metadata in `metadata/`.
 
     The same arguments give the same bytes. `u.data` has exactly `ratings` rows, shuffled
     within blocks of about 250,000; each block holds users from the whole range of ids.
@@ -270,7 +270,7 @@ def _write_film_rows(
     after_blank, us_dates, upper = (set(odd[third * i : third * (i + 1)]) for i in range(3))
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_METADATA_COLUMNS)
-    # MovieLens and film metadata disagree about the year now and then.
+    # MovieLens and movie metadata disagree about the year now and then.
     late = rng.random(len(world.movies)) < 0.03
     for row in known:
         if row in after_blank:

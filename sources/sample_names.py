@@ -1,4 +1,4 @@
-"""Invented titles and names for the sample data set; no film or person is real."""
+"""Invented titles and names for the sample data set; no movie or person is real."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _GIVEN = (
 
 @dataclasses.dataclass(frozen=True)
 class Title:
-    """The ways one film's title is written; none holds the year.
+    """The ways one movie's title is written; none holds the year.
 
     Attributes:
       listed: as in MovieLens: article last, the original title in brackets.
-      english: as in film metadata.
+      english: as in movie metadata.
       original: the original title, often the same as the English one.
     """
 

@@ -1,10 +1,10 @@
-"""The invented people, films and tastes behind the sample data set.
+"""The invented users, movies and tastes behind the sample data set.
 
-Films and people are points in one taste space. A film's point comes from its genres,
+Movies and users are points in one taste space. A movie's point comes from its genres,
 its director and a part of its own; a person's from age, gender and a part of their
 own. What somebody watches is a mixture of circles of taste, each with favourites of
 its own, on top of popularity; how many stars they give is a sum of their habit, the
-film's quality, the closeness of the two points, and chance. So features, ids and
+movie's quality, the closeness of the two points, and chance. So features, ids and
 popularity all tell a model something, and the closeness of points most.
 """
 
@@ -55,7 +55,7 @@ _TASTE_SPREAD = 0.75
 _CHANCE_SPREAD = 0.75
 
 _POPULARITY_SPREAD = 1.6  # of the logarithm: the long tail
-_CIRCLE_FOCUS = 2.8  # how much a circle prefers the films closest to it
+_CIRCLE_FOCUS = 2.8  # how much a circle prefers the movies closest to it
 _USER_FOCUS = 20.0  # how much people keep to the circles closest to them
 
 

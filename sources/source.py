@@ -73,8 +73,8 @@ def resolve_source(
     Args:
       dataset: one of `DATASET_CHOICES`.
       data: the user's own data: a folder, a zip file or one of the files.
-      metadata_dir: the user's own directory of film metadata; else it is
-        `$MOVIES_METADATA_DIR` (not for the sample, whose films are made up), else
+      metadata_dir: the user's own directory of movie metadata; else it is
+        `$MOVIES_METADATA_DIR` (not for the sample, whose movies are made up), else
         `metadata/` in the data directory, else there is none.
       output_dir: a sample and unpacked zip files are kept in `data/` under it, and used again.
       seed: of the sample, 0 or more.
@@ -100,7 +100,7 @@ def resolve_source(
 def given_paths(
     *, dataset: str, data: Path | None, metadata_dir: Path | None
 ) -> tuple[Path | None, Path | None]:
-    """Returns the data and the folder of film metadata that the user named.
+    """Returns the data and the folder of movie metadata that the user named.
 
     Nothing is read, made or downloaded.
 
@@ -115,17 +115,17 @@ def given_paths(
             found=str(data),
             action="leave one of the two out",
         )
-    raw, film = (
+    raw, folder = (
         (data, "--data") if data else _from_environment(DATA_VARIABLE, dataset),
         (metadata_dir, "--metadata-dir")
         if metadata_dir
         else _from_environment(METADATA_VARIABLE, dataset),
     )
-    return raw and _there(*raw), film and _existing(*film)
+    return raw and _there(*raw), folder and _existing(*folder)
 
 
 def _from_environment(variable: str, dataset: str) -> tuple[Path, str] | None:
-    """Returns the folder in a variable; none for the sample, whose films are made up."""
+    """Returns the folder in a variable; none for the sample, whose movies are made up."""
     value = os.environ.get(variable) if dataset != SAMPLE else None
     return (Path(value), f"${variable}") if value else None
 
@@ -190,7 +190,7 @@ def _sample(
 def _sample_notice(error: InputError) -> str:
     why = error.problem if error.found is None else f"{error.problem}: {error.found}"
     return (
-        "NOT REAL DATA: this run uses a generated sample; its films, people and ratings are "
+        "NOT REAL DATA: this run uses a generated sample; its movies, users and ratings are "
         f"made up. {why[0].upper()}{why[1:]}. For real data give the unpacked MovieLens-100K "
         f"with --data or ${DATA_VARIABLE}."
     )

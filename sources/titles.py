@@ -1,4 +1,4 @@
-"""Film titles in one normal form, so that two catalogues' spellings of one can meet."""
+"""Movie titles in one normal form, so that two catalogues' spellings of one can meet."""
 
 from __future__ import annotations
 

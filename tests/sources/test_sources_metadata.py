@@ -591,3 +591,14 @@ def test_real_directors_and_stars_are_right(real):
 
 def test_the_real_join_takes_less_than_a_second(real):
     assert real[2] < 1.0
+
+
+def test_a_movie_with_an_id_of_the_movie_database_has_the_row_of_that_id_or_none(write):
+    films = [film(1, "A", "1995-10-30"), film(2, "B", "1980-01-01"), film(3, "C", "1999-01-01")]
+    names = [credits_of(1, director="One"), credits_of(2, director="Two"), credits_of(3)]
+    directory = write(films, names)
+    movies = catalogue("Another title (1995)", "C (1999)", "A (1995)")
+    ids = movies["movie_id"].tolist()
+    joined, match = join_metadata(movies, directory, tmdb_ids={ids[0]: 2, ids[1]: 77})
+    assert joined["director"].tolist() == ["Two", "unknown", "One"]
+    assert (match.matched, match.unmatched_titles) == (2, ("C (1999)",))
