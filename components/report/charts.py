@@ -7,6 +7,7 @@ of a row. Colours, fonts and axes of all charts are in `assets/page.js`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -57,7 +58,8 @@ def channel(
     """
     kind = str(options.pop("type", None) or _kind(rows, column))
     form = format_of(column, formats) if kind == "quantitative" else formats.get(column)
-    settings: dict[str, Any] = {"field": column, "type": kind, "title": column, **options}
+    field = _field(column)
+    settings: dict[str, Any] = {"field": field, "type": kind, "title": column, **options}
     if base is alt.Tooltip:
         # Numbers that stand for times have the format of their axis.
         is_time = "%Y" in formats.get(column, "")
@@ -69,6 +71,11 @@ def channel(
         if kind in ("nominal", "ordinal"):
             settings.setdefault("sort", None)
     return base(**settings)
+
+
+def _field(column: str) -> str:
+    """Returns a column's name as a field of Vega-Lite, in which dots and brackets are paths."""
+    return re.sub(r"([.\[\]])", r"\\\1", column)
 
 
 def _axis(kind: str, form: str | None) -> alt.Axis:
@@ -106,7 +113,9 @@ def _series(names: Sequence[str], title: str | None = None) -> alt.Color:
 
 def _folded(columns: Sequence[str]) -> alt.Chart:
     """Returns a chart over rows with a line per column of the original ones."""
-    return alt.Chart(_DATA).transform_fold(list(columns), as_=[_SERIES, _VALUE])
+    return alt.Chart(_DATA).transform_fold(
+        [_field(name) for name in columns], as_=[_SERIES, _VALUE]
+    )
 
 
 def _value(base: type[Any], columns: Sequence[str], title: str, formats: Formats) -> Any:  # noqa: ANN401
@@ -182,7 +191,7 @@ def bars(
     lengths = channel(alt.X, rows, x, formats, scale=scale)
     form = _number_format(rows, x, formats)
     base = alt.Chart().encode(y=labels, x=lengths, tooltip=tips)
-    text = alt.Text(field=x, type="quantitative", format=form)
+    text = alt.Text(field=_field(x), type="quantitative", format=form)
     layers = base.mark_bar(), base.mark_text(align="left", dx=4, aria=False).encode(text=text)
     return specification(alt.layer(*layers, data=_DATA), rows, _STEP * len(rows) + 44)
 
@@ -412,7 +421,7 @@ def us_map(rows: Sequence[Row], state: str, value: str, formats: Formats = _NONE
         alt.value("var(--none)"),
     )
     looked_up = alt.LookupData(
-        data=alt.InlineData(values=list(rows)), key=state, fields=list(rows[0])
+        data=alt.InlineData(values=list(rows)), key=state, fields=list(rows[0])[:_TIPS]
     )
     chart = (
         alt.Chart(_DATA)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,9 @@ class Ratings:
     """The ratings of a run, after the cleanup.
 
     Attributes:
-      rows: one per rating: ids of `USER` and `MOVIE`, `RATING` to the nearest half (of
-        a scale longer than ten, twentieth of it), `SECONDS` since 1970, and the name of its
-        `SPLIT`.
+      rows: one per rating: ids of `USER` and `MOVIE`, `RATING` to the nearest half, or
+        on a scale longer than ten to one of about twenty steps; `SECONDS` since 1970; the name
+        of its `SPLIT`.
       users: the features of each user that have one value, by id, ascending.
       complete: whether every rating was read.
     """
@@ -113,7 +114,8 @@ def _batches(
             tf.strings.to_number(batch[f.name], tf.int64).numpy().astype(np.int32)
             for f in (table.user_id, table.item_id)
         )
-        step = max(_HALF, (table.scale.high - table.scale.low) / _MOST_STEPS)
+        span = table.scale.high - table.scale.low
+        step = _HALF if span <= _MOST_STEPS * _HALF else math.ceil(span / _MOST_STEPS)
         rating = np.rint(batch[table.rating.name].numpy() / step) * step
         seconds = batch[table.timestamp.name].numpy()
         ids, first = np.unique(user, return_index=True)

@@ -301,6 +301,8 @@ def test_what_the_data_does_not_have_is_named(other_table):
     assert "No map: the data has no zip code of users." in notes(found)
     assert "No groups by occupation: nobody's is known." in notes(found)
     assert "user_zip_code" not in block(found, "describe").columns
+    summary = {row["Statistic"]: row for row in rows(found, "describe")}
+    assert summary["count"]["bucketized_user_age"] == 0  # not the number that stands for none
     bare = FeatureTable(
         tuple(f for f in MOVIELENS.features if f.owner is not Owner.USER or f.kind is Kind.ID)
     )

@@ -7,9 +7,10 @@ import shutil
 
 import pytest
 
+from components.report import charts
 from components.report.build import _SECTIONS
 from components.report.context import Context
-from components.report.page import Note, Page, render
+from components.report.page import Chart, Note, Page, Section, render
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 
@@ -265,3 +266,21 @@ def test_markup_in_a_title_stays_text(opening, context, tmp_path):
     assert "<script>" in page.locator("#vg-tooltip-element").inner_text()
     assert page.evaluate("window.planted") is None
     assert page.locator("img").count() == 0
+
+
+def test_charts_of_half_stars_and_of_names_with_dots_are_drawn(opening, tmp_path):
+    rows = [{"a.b[c]": "one", "0.5 stars": 0.25, "1 star": 0.75}]
+    specs = [
+        charts.stacked_bars(rows, "a.b[c]", ["0.5 stars", "1 star"]),
+        charts.bars(rows, "a.b[c]", "0.5 stars"),
+        charts.bars(rows, "a.b[c]", ["0.5 stars", "1 star"]),
+    ]
+    blocks = tuple(Chart(f"chart-{n}", "Title", "It says so.", s) for n, s in enumerate(specs))
+    html = render(Page("t", "s", Note("v"), (Section("section", "S", "lead", (), blocks),)))
+    (tmp_path / "index.html").write_text(html, encoding="utf-8")
+    page = opening(tmp_path / "index.html")
+    assert draw_all(page) == len(specs)
+    bars = page.locator("#chart-0 svg path[aria-roledescription=bar]")
+    assert bars.count() == 2
+    widths = [bar.bounding_box()["width"] for bar in bars.all()]
+    assert max(widths) == pytest.approx(3 * min(widths), rel=0.05)

@@ -120,7 +120,8 @@ def describe(ratings: Ratings, table: FeatureTable) -> pd.DataFrame:
     """
     held = [name for name in COLUMNS if name in ratings.users]
     numbers = ratings.users[held].apply(pd.to_numeric, errors="coerce").astype("float64")
-    joined = numbers.reindex(ratings.rows[USER]).reset_index(drop=True)
+    # A whole number that is missing is read as -1.
+    joined = numbers.where(numbers >= 0).reindex(ratings.rows[USER]).reset_index(drop=True)
     names = {table.user_id.name: USER, table.item_id.name: MOVIE, table.rating.name: RATING}
     joined = joined.assign(**{name: ratings.rows[column] for name, column in names.items()})
     return joined[[name for name in COLUMNS if name in joined]].astype("float64").describe()
@@ -141,7 +142,7 @@ def _describe(ratings: Ratings, table: FeatureTable) -> Table:
         "Summary of the ratings, one row of data per rating; zip codes as numbers where they are "
         "numbers (pandas' describe)",
         rows,
-        dict.fromkeys(found, ".1f"),
+        dict.fromkeys(found, ",.1f"),
     )
 
 
