@@ -104,7 +104,10 @@ def commands_of(text: str, page: str) -> list[Command]:
 
 def _split(text: str, page: str) -> tuple[list[tuple[int, str, str]], str]:
     """Fenced blocks as (first line, language, text), and the rest with the same line numbers."""
-    fenced, prose, block, fence, language, start = [], [], [], "", "", 0
+    fenced: list[tuple[int, str, str]] = []
+    prose: list[str] = []
+    block: list[str] = []
+    fence, language, start = "", "", 0
     for number, line in enumerate(text.splitlines(), 1):
         match = re.match(r"[\s>]*(```+|~~~+)\s*(\S*)", line)
         if not fence and match:

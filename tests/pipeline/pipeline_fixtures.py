@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,7 +154,7 @@ class Project:
                 self._warm.wait(5)
             self._warm.kill()
 
-    def run(self, *arguments: object, output: Path, **options: object) -> Result:
+    def run(self, *arguments: object, output: Path, **options: Any) -> Result:
         """Runs to the end in a fork of a process that has imported everything."""
         return self.start(*arguments, output=output, **options).wait()
 
@@ -177,8 +178,9 @@ class Project:
           keep_log: leave the log of the run before, which the result then has.
         """
         warm = self._warm = self._warm or self._start_warm()
-        with contextlib.suppress(OSError):
-            keep_log or (output / "run.log").unlink()  # what is in it now is not of this run
+        if not keep_log:  # what is in it now is not of this run
+            with contextlib.suppress(OSError):
+                (output / "run.log").unlink()
         stdout, stderr = self._files()
         request = {
             "arguments": [*map(str, arguments), "--output-dir", str(output)],
