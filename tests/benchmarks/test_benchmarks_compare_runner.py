@@ -153,7 +153,7 @@ def test_a_damaged_measurement_counts_as_none(bench, damage, of):
 def test_other_data_is_measured_anew(bench, tmp_path, monkeypatch):
     method = bench.method()
     bench.runner().run([method], nothing)
-    monkeypatch.setenv(data.DATA_VARIABLE, str(write_files(tmp_path / "other", seed=2)))
+    monkeypatch.setenv(data.DATA_VARIABLE, str(write_files(tmp_path / "other", seed=2)))  # type: ignore[attr-defined]
     other = Bench(data.load(), bench.folder)
     assert not list(other.runner().results(method))
 
@@ -210,10 +210,10 @@ def test_quick_tries_the_quick_values_alone(bench):
 
 
 def test_missing_data_is_named(monkeypatch, tmp_path):
-    monkeypatch.delenv(data.DATA_VARIABLE, raising=False)
+    monkeypatch.delenv(data.DATA_VARIABLE, raising=False)  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="MOVIELENS_DIR is not set"):
         data.load()
-    monkeypatch.setenv(data.DATA_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(data.DATA_VARIABLE, str(tmp_path))  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="missing: u.data, u.user, u.item"):
         data.load()
 

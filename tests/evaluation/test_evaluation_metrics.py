@@ -187,7 +187,7 @@ def test_intervals_are_those_of_drawing_users_again(rows):
     found = compute(rows)
     users = sorted({each.user for each in rows})
     name = "next_visit_rating_rmse"
-    if len(users) < metrics.MIN_USERS:
+    if len(users) < metrics.MIN_USERS:  # type: ignore[attr-defined]
         ends = {n: v for n, v in found.items() if n.endswith(("_low", "_high"))}
         assert {n for n, v in ends.items() if not math.isnan(v)} == {
             f"next_visit_recall_at_{k}_over_popularity_{end}"

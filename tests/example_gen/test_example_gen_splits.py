@@ -128,7 +128,7 @@ def temporal(rated, order=None, seed=42):
     )
     if order is not None:
         table = table.iloc[order]
-    found = splits.temporal_splits(*(table[c].to_numpy(np.int64) for c in table), seed)
+    found = splits.temporal_splits(*(table[c].to_numpy(np.int64) for c in table), seed)  # type: ignore[call-arg]
     return table.assign(split=found)
 
 
@@ -206,7 +206,7 @@ def columns_of(table):
 def by_method(table, method, seed=42):
     position = table["position"].to_numpy(np.int64) if "position" in table else None
     times = splits.split_times(table["time"].to_numpy(np.int64))
-    return splits.assign_splits(method, *columns_of(table), seed, position=position, times=times)
+    return splits.assign_splits(method, *columns_of(table), seed, position=position, times=times)  # type: ignore[misc]
 
 
 @given(RATED, st.sampled_from(SPLIT_METHODS), st.randoms(use_true_random=False))
@@ -260,7 +260,7 @@ def test_leave_one_out_tests_on_the_last_event_of_each_user(rated):
     positions = np.random.default_rng(len(rated)).permutation(len(rated))
     for table in (table_of(rated), table_of(rated, positions)):
         table["split"] = by_method(table, "leave-one-out")
-        ties = splits.pair_hash(*columns_of(table)[:2], 42)
+        ties = splits.pair_hash(*columns_of(table)[:2], 42)  # type: ignore[call-arg]
         table["tie"] = table.get("position", ties)
         for _, rows in table.groupby("user"):
             in_order = rows.sort_values(["time", "tie"])["split"].tolist()

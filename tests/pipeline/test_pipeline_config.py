@@ -103,7 +103,7 @@ def test_least_number_is_allowed(name, value):
 
 def test_configuration_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        RunConfig().seed = 1
+        RunConfig().seed = 1  # type: ignore[misc]
 
 
 def test_everything_lies_under_the_output_directory(tmp_path):

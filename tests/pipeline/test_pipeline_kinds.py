@@ -130,7 +130,7 @@ def test_the_sample_has_a_seed_of_its_own(tmp_path, monkeypatch, options, expect
         asked.append(arguments["seed"])
         raise InputError("asked")
 
-    monkeypatch.setattr(run.source, "resolve_source", stop)
+    monkeypatch.setattr(run.source, "resolve_source", stop)  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="asked"):
         run.run(RunConfig(dataset="sample", output_dir=tmp_path / "output", **options))
     assert asked == [expected]

@@ -411,7 +411,7 @@ def chained():
 def test_full_disk_is_explained_however_it_arrives(error):
     problem = runs.error_to_print(error, PATHS)
     message = runs.explain(problem, PATHS)
-    assert problem.exit_code == 2
+    assert problem.exit_code == 2  # type: ignore[attr-defined]
     assert "the disk is full" in message
     assert "/data/output" in message
     assert "Traceback" not in message

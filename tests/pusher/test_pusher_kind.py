@@ -156,7 +156,7 @@ def test_a_version_whose_record_cannot_be_written_is_not_there(push, tmp_path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(publishing, "write_record", full)
-    with pytest.raises(publishing.InputError, match="no space left"):
+    with pytest.raises(publishing.InputError, match="no space left"):  # type: ignore[attr-defined]
         push(REAL)
     assert served(tmp_path) == []
 

@@ -191,8 +191,8 @@ def test_comparison_of_models_is_shown_in_reports_of_the_data_it_was_measured_on
         "rows": [["ours", 0.27], ["popular <b>", None]],
         "dataset": "ml-100k",
     }
-    other = {**table, "title": "Larger", "dataset": "ml-1m"}
-    path.write_text(json.dumps({"tables": [other, table]}), encoding="utf-8")
+    larger = {**table, "title": "Larger", "dataset": "ml-1m"}
+    path.write_text(json.dumps({"tables": [larger, table]}), encoding="utf-8")
     sources = Sources(results=path, dataset={"name": "ml-100k"})
     shown = section.build(Context(sources))
     assert block(shown, "results-0").caption == "Retrieval: random split"

@@ -204,7 +204,7 @@ class Terminal(io.StringIO):
 def test_progress_is_one_line_that_moves_in_a_terminal_and_lines_now_and_then_elsewhere():
     for stream, moves in ((Terminal(), True), (io.StringIO(), False)):
         seconds = iter(range(0, 1000, 4))
-        progress = terminal.Progress(1_000, stream, lambda seconds=seconds: next(seconds))
+        progress = terminal.Progress(1_000, stream, lambda seconds=seconds: next(seconds))  # type: ignore[misc]
         for users in (100, 200, 300, 400):
             progress.reach(users)
         assert progress.end() == pytest.approx(20)

@@ -53,7 +53,7 @@ def versions(model_dir):
     """Looks when told to; tries in a process of its own where it would."""
     log = io.BytesIO()
     made = Versions(Config(model_dir, settle_seconds=-1), Log(log))
-    made.text = lambda: made._log.flush() and log.getvalue().decode()
+    made.text = lambda: made._log.flush() and log.getvalue().decode()  # type: ignore[attr-defined]
     yield made
     made.stop()
 

@@ -50,7 +50,7 @@ def service():
     """The class of the answers; `status` changes them, `url` is where it is."""
     answers = type("Answers", (Service,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), answers)
-    answers.url = f"http://127.0.0.1:{server.server_port}/v1/query"
+    answers.url = f"http://127.0.0.1:{server.server_port}/v1/query"  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield answers

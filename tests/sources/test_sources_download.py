@@ -117,7 +117,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Serves what the path says."""
 
     def do_GET(self):
-        self.server.requests.append(self.path)
+        self.server.requests.append(self.path)  # type: ignore[attr-defined]
         kind = self.path.strip("/")
         body = {
             "good": GOOD,
@@ -126,7 +126,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "corrupt": GOOD[:-9] + b"corrupted",
             "page": b"<html>Please log in</html>",
             "endless": b"0" * 1_000_000,
-            "custom": self.server.body,
+            "custom": self.server.body,  # type: ignore[attr-defined]
         }.get(kind)
         if kind == "silent":
             time.sleep(3)
@@ -151,11 +151,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.requests, httpd.body, httpd.done = [], b"", threading.Event()
+    httpd.requests, httpd.body, httpd.done = [], b"", threading.Event()  # type: ignore[attr-defined]
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield httpd
-    httpd.done.set()
+    httpd.done.set()  # type: ignore[attr-defined]
     httpd.shutdown()
     thread.join()
     httpd.server_close()
@@ -503,7 +503,7 @@ def test_the_real_archive_is_the_one_of_the_documentation():
     assert real.url == "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
     assert real.md5 == "0e33842e24a9c977be4e0107933c0723"
     with pytest.raises(dataclasses.FrozenInstanceError):
-        real.md5 = "another"
+        real.md5 = "another"  # type: ignore[misc]
 
 
 def test_the_licence_note_says_what_is_forbidden_and_what_to_cite():

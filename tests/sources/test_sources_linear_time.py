@@ -194,7 +194,7 @@ def test_one_endless_row_of_ratings():
             read_ratings(path)
 
     for value in (b"9", b"'", b"b'", b" ", b"1\t"):
-        check_linear(lambda size, value=value: value * (size // len(value)), use, 100_000)
+        check_linear(lambda size, value=value: value * (size // len(value)), use, 100_000)  # type: ignore[misc]
 
 
 def table(columns, rows):

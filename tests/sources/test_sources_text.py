@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.tables import mend
+from sources.records import mend
 from sources.text import decode_row, remove_controls, undo_mojibake
 
 LATIN = st.text(

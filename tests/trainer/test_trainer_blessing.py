@@ -80,7 +80,7 @@ def test_a_model_of_shuffled_ratings_is_not_blessed_for_it_explains_nothing(
 
 @pytest.fixture(scope="module")
 def movielens(tmp_path_factory):
-    return fixtures.world_of(*real_dirs(), tmp_path_factory.mktemp("movielens"))
+    return fixtures.world_of(*real_dirs(), tmp_path_factory.mktemp("movielens"))  # type: ignore[call-arg]
 
 
 @pytest.fixture(scope="module")

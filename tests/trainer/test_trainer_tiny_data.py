@@ -99,7 +99,7 @@ def test_biases_components_and_ease_are_finite(tiny):
     if np.ptp(ratings.rating) == 0:
         assert not np.concatenate(biases).any()
         assert not rating_residuals(ratings).any()
-    parts = principal_components(*index, users + 1, movies + 1, 20)
+    parts = principal_components(*index, users + 1, movies + 1, 20)  # type: ignore[call-arg]
     assert [part.shape for part in parts] == [(users + 1, 20), (movies + 1, 20)]
     assert_finite(*parts)
     ease = ease_weights(ratings, movies, 300.0, 2.0, 0.5)

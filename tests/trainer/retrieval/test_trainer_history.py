@@ -223,7 +223,7 @@ def test_recency_of_a_user_does_not_depend_on_the_others_in_the_batch(users, eve
     alone = columns([users[number]])
     np.testing.assert_allclose(
         batch_recency(movies, segments, times, events)[0][segments == number],
-        batch_recency(*alone[:3], events)[0],
+        batch_recency(*alone[:3], events)[0],  # type: ignore[call-arg]
         atol=rounding(events),
     )
 

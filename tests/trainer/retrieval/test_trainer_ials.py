@@ -110,8 +110,8 @@ def loss_of(seen, vectors):
         for movie in range(MOVIES):
             score = users[user] @ vectors[movie]
             total += 0.3 * score**2 + seen[user, movie] * (1 - score) ** 2
-    for user, history in zip(users, seen, strict=True):
-        total += 0.2 * (history.sum() + 0.3 * MOVIES) ** 0.6 * user @ user
+    for vector, history in zip(users, seen, strict=True):
+        total += 0.2 * (history.sum() + 0.3 * MOVIES) ** 0.6 * vector @ vector
     for movie in range(MOVIES):
         ridge = 0.2 * (seen[:, movie].sum() + 0.3 * USERS) ** 0.6
         total += ridge * vectors[movie] @ vectors[movie]

@@ -201,4 +201,4 @@ def test_a_user_of_the_test_split_alone_is_answered_by_their_events(world, train
         movies=[["1"], ["1"]],
         recent=[[], stars],
     )
-    np.testing.assert_allclose(*ratings[PREDICTED_RATING], atol=1e-3)
+    np.testing.assert_allclose(*ratings[PREDICTED_RATING], atol=1e-3)  # type: ignore[call-overload]
