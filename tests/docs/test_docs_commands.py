@@ -70,6 +70,7 @@ NOT_RUN = {
     "benchmarks.pipeline_cost": Why.LONG,
     "benchmarks.report_cost": Why.LONG,
     "benchmarks.seed_noise": Why.LONG,
+    "benchmarks.sequence": Why.LONG,
     "benchmarks.serving_load": Why.LONG,
     "benchmarks.validation": Why.LONG,
     "docs/make_picture.py": Why.LONG,
