@@ -81,7 +81,7 @@ def metrics_of(task: Task, fitted: TrainingData, scores: FloatArray) -> list[flo
     movies = np.array(rows_of(fitted.catalogue.ids.tolist(), loaded.movie_ids.tolist()))
     owners, wanted = users[loaded.users[task.targets]], movies[loaded.movies[task.targets]]
     known = owners >= 0
-    seen = ranking.seen_matrix(held.user_row, held.movie_row, scores.shape)
+    seen = ranking.seen_matrix(held.user_row, held.movie_row, (len(scores), scores.shape[1]))
     ranks = ranking.filtered_ranks(scores, seen, owners[known], wanted[known])
     return [
         ranking.recall_at_k(ranks, 10),

@@ -134,7 +134,7 @@ def sums_of(task: Task, known: TrainingData, name: str, scores: FloatArray) -> F
         squared = (scores[users, movies] - loaded.ratings[task.targets]) ** 2
         counts, (errors,) = ranking.sums_by_user(users, squared)
         return np.stack([errors, counts], axis=1)
-    seen = ranking.seen_matrix(held.user_row, held.movie_row, scores.shape)
+    seen = ranking.seen_matrix(held.user_row, held.movie_row, (len(scores), scores.shape[1]))
     ranks = ranking.filtered_ranks(scores.astype(np.float64), seen, users, movies)
     gains = ranking.discounted_gains(ranks, LIST_LENGTH)
     hits = [ranking.hits(ranks, k) for k in (10, 100)]

@@ -172,7 +172,12 @@ def _baselines_beside(
     ):
         lines = process.stdout
         assert lines is not None, "stdout is a pipe"
-        reader = threading.Thread(target=lambda: [done(line.strip()) for line in lines])
+
+        def read() -> None:
+            for line in lines:
+                done(line.strip())
+
+        reader = threading.Thread(target=read)
         reader.start()
         try:
             yield

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import scipy.sparse
@@ -20,7 +20,7 @@ from sources.names import DATA_VARIABLE, ML_100K
 
 FILES = ("u.data", "u.user", "u.item")
 
-ML_1M = "ml-1m"
+ML_1M: Final = "ml-1m"
 Dataset = Literal["ml-100k", "ml-1m"]
 DATASETS: tuple[Dataset, ...] = (ML_100K, ML_1M)
 ML_100K_ONLY: tuple[Dataset, ...] = (ML_100K,)

@@ -44,8 +44,8 @@ UNFILTERED_10, UNFILTERED_100 = "unfiltered_recall_at_10", "unfiltered_recall_at
 MEASURED: tuple[Scenario, ...] = (*SCENARIOS, *map(new_user, NAMED_MOVIES))
 """The scenarios that are measured: the Evaluator's, and those of new users."""
 
-LIST_METRICS = ("recall_at_10", "recall_at_100", "mrr", "row_ndcg_at_10")
-USER_METRICS = ("user_recall_at_10", "user_ndcg_at_10")
+LIST_METRICS: tuple[str, ...] = ("recall_at_10", "recall_at_100", "mrr", "row_ndcg_at_10")
+USER_METRICS: tuple[str, ...] = ("user_recall_at_10", "user_ndcg_at_10")
 """Only where all rows of a user are looked for in one list."""
 RATING_METRICS = ("rating_rmse", "rating_mae")
 
@@ -236,7 +236,7 @@ def _sums(task: Task, scenario: Scenario, predictions: Predictions) -> dict[str,
     elif predictions.ranks is not None:
         found[lists_of(scenario)] = _list_sums(users, predictions.ranks)
     if predictions.ratings is not None:
-        errors = (
+        errors: FloatArray = (
             rating.clip(predictions.ratings, protocols.RATING_SCALE)
             - task.data.ratings[task.targets]
         )

@@ -147,7 +147,8 @@ def pipeline_split(data: Ratings, method: SplitMethod) -> Split:
         position=data.position,
         times=splits.split_times(data.timestamps),
     )
-    return Split(PIPELINE_NAMES[method], *(np.flatnonzero(part == number) for number in range(3)))
+    inner, validation, test = (np.flatnonzero(part == number) for number in range(3))
+    return Split(PIPELINE_NAMES[method], inner, validation, test)
 
 
 def timeline_split(data: Ratings, share: float) -> Split:

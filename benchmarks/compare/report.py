@@ -28,7 +28,7 @@ from benchmarks.compare.methods import (
     metrics_of,
 )
 from benchmarks.compare.protocols import BoolArray, Split
-from benchmarks.compare.runner import TEST, Runner
+from benchmarks.compare.runner import Runner
 from benchmarks.compare.texts import (
     AFTER,
     CAPSTONE,
@@ -48,6 +48,7 @@ from benchmarks.compare.texts import (
     SUMMARY_TITLE,
     TESTS_TITLE,
 )
+from components.names import TEST
 from schema.scenarios import IN_SESSION, NAMED_MOVIES, NEXT_VISIT, metric_name, new_user
 from sources.names import ML_100K
 
@@ -109,7 +110,7 @@ def write(folder: Path, runner: Runner, methods: Sequence[Method]) -> None:
       methods: those to be shown, in this order.
     """
     tables = [*make_tables(runner, methods), *_kept(folder / JSON, runner.data.name)]
-    tables.sort(key=lambda table: [*DATASETS].index(table.dataset))
+    tables.sort(key=lambda table: list[str](DATASETS).index(table.dataset))
     folder.mkdir(parents=True, exist_ok=True)
     value = {"tables": [dataclasses.asdict(table) for table in tables]}
     (folder / JSON).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -386,9 +387,9 @@ def _capstone(split: str, methods: Iterable[Method], records: _Records) -> Table
         found = [record.metrics for name, record in records[method.name] if name == split]
         if method.name in CAPSTONE and found:
             title, reported = CAPSTONE[method.name]
-            for name, *measured in _mean_and_spread(title, found, metrics):
-                rows.append([name, *(reported or (None, None, None)), *measured])
-                reported = None
+            first, *more = _mean_and_spread(title, found, metrics)
+            rows.append([first[0], *reported, *first[1:]])
+            rows += [[row[0], None, None, None, *row[1:]] for row in more]
     columns = [
         "model",
         "capstone top-10",
