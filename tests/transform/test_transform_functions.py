@@ -35,11 +35,11 @@ def strings(values):
 @relaxed
 def test_hour_and_weekday_are_those_of_the_calendar(seconds):
     epoch = datetime.datetime(1970, 1, 1)
-    times = [epoch + datetime.timedelta(seconds=second) for second in seconds]
+    dates = [epoch + datetime.timedelta(seconds=second) for second in seconds]
     times = tf.constant(seconds, tf.int64)
     hours, weekdays = preprocessing.hour_of_day(times), preprocessing.day_of_week(times)
-    assert hours.numpy().tolist() == [moment.hour for moment in times]
-    assert weekdays.numpy().tolist() == [moment.weekday() for moment in times]
+    assert hours.numpy().tolist() == [date.hour for date in dates]
+    assert weekdays.numpy().tolist() == [date.weekday() for date in dates]
 
 
 @given(st.lists(st.one_of(st.from_regex(r"\s?[0-9]{4,6}\s?", fullmatch=True), TEXT), min_size=1))
