@@ -252,7 +252,7 @@ def train(
     with monkeypatch.context() as patch, progress.sink(kept["progress_lines"].append):
         patch.setattr(run, "train", recorded_train)
         for name in {"export", "export_evaluation"} - set(exports):
-            patch.setattr(run.export, name, lambda *arguments: None)
+            patch.setattr(run.export, name, lambda *arguments: None)  # type: ignore[attr-defined]
         run.run_fn(arguments)
     return Trained(
         path=folder / "evaluated",
