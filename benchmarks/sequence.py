@@ -81,7 +81,7 @@ def task_of(loaded: data.Data, test: bool) -> Task:
 
 def queries_of(task: Task, fitted: TrainingData) -> Queries:
     """Returns the lines to be found as queries."""
-    loaded, lines = task.data, task.ask
+    loaded, lines = task.data, task.targets
     users = np.array(next_visit.rows_of(fitted.users.ids.tolist(), loaded.user_ids.tolist()))
     movies = np.array(next_visit.rows_of(fitted.catalogue.ids.tolist(), loaded.movie_ids.tolist()))
     last_exact = movielens_1m.FIRST_USER_WITH_INTERPOLATED_TIMES - 1
