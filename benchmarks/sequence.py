@@ -155,7 +155,7 @@ class _Ranks:
         self, name: str, scores: FloatArray, seen: protocols.BoolArray, wanted: IntArray
     ) -> None:
         rows = np.arange(len(wanted))
-        ranks = protocols.filtered_ranks(scores, seen, rows, wanted)
+        ranks = ranking.filtered_ranks(scores, seen, rows, wanted)
         self._found.setdefault(name, []).append(ranks)
 
     def items(self) -> Iterator[tuple[str, IntArray]]:
@@ -204,7 +204,7 @@ def measure(
         part = queries.part(start, start + _USERS_AT_ONCE)
         events, count = events_of(held, residuals, part.users), len(part.users)
         user, movie = events.pairs.numpy().T
-        seen = protocols.seen_matrix(user, movie, (count, len(fitted.catalogue.ids)))
+        seen = ranking.seen_matrix(user, movie, (count, len(fitted.catalogue.ids)))
         profiles = {name: tf.gather(values, part.users) for name, values in features.items()}
         latest = latest_of(held, part.users, part.times, block_config.recency_events)
         of_models = models.scores(events, tf.constant(count, tf.int64), profiles)

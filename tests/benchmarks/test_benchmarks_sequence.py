@@ -23,7 +23,7 @@ def test_each_users_last_rating_but_those_of_the_fit_is_predicted(bench, test, f
     )
     assert np.flatnonzero(np.isin(part, fitted)).tolist() == task.fit.tolist()
     assert np.flatnonzero(part == asked).tolist() == task.targets.tolist()
-    assert len(set(loaded.users[task.targets])) == len(task.ask)
+    assert len(set(loaded.users[task.targets])) == len(task.targets)
 
 
 @given(st.lists(st.integers(0, 2_000), min_size=1, max_size=8), st.integers(1, 5))
