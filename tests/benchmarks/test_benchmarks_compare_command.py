@@ -82,7 +82,7 @@ def test_an_error_of_ours_stops_the_baselines_as_well(places, monkeypatch):
     endless.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
     endless.chmod(0o755)
     monkeypatch.setattr(command, "BASELINES_PYTHON", endless)
-    monkeypatch.setattr(command.Runner, "run", interrupted)
+    monkeypatch.setattr(command.Runner, "run", interrupted)  # type: ignore[attr-defined]
     with pytest.raises(KeyboardInterrupt):
         run(places, "--quick")
 

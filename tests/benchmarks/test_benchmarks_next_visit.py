@@ -29,7 +29,7 @@ def test_rows_are_those_of_the_ids():
     assert next_visit.rows_of([b"1", b"10", b"2"], [2, 10, 7]) == [2, 1, -1]
 
 
-def test_figures_are_those_of_a_list_without_what_was_learned_from(bench):
+def test_metrics_are_those_of_a_list_without_what_was_learned_from(bench):
     """The best scores are those of what was learned from, then those of what is wanted."""
     loaded = bench.loaded
     task = next_visit.task_of(loaded, "random")
@@ -46,6 +46,6 @@ def test_figures_are_those_of_a_list_without_what_was_learned_from(bench):
     scores = np.zeros((len(user_ids), len(movie_ids)))
     scores[users[task.fit], movies[task.fit]] = 2.0
     scores[users[task.targets], movies[task.targets]] = 1.0 + np.arange(len(task.targets)) / 1e6
-    assert next_visit.figures(task, fitted, scores) == [1.0, 1.0, 1.0]
+    assert next_visit.metrics_of(task, fitted, scores) == [1.0, 1.0, 1.0]
     scores[users[task.targets], movies[task.targets]] = -1.0
-    assert next_visit.figures(task, fitted, scores)[0] < 1.0
+    assert next_visit.metrics_of(task, fitted, scores)[0] < 1.0

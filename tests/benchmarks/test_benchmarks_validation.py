@@ -72,7 +72,7 @@ def test_prints_a_row_for_each_split(movielens, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"validation, seeds 1: {' '.join(FAST)}"
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[1:]]
-    assert table[0] == ["split", *validation.FIGURES]
+    assert table[0] == ["split", *validation.METRICS]
     assert [cells[0] for cells in table[2:]] == ["shuffle 42", "last 20 % of each user"]
     for cells in table[2:]:
         top_10, top_100, rmse = map(float, cells[1:4])
