@@ -23,7 +23,7 @@ SERVING = {"serving", "storage", "schema"}
 
 TRAINER_LAYERS = (
     {"config"},
-    {"data", "lookups"},
+    {"data", "epochs", "lookups"},
     {"retrieval"},
     {"rating"},
     {"serving"},

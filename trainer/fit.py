@@ -1,8 +1,6 @@
-"""The training loop: batches of whole users through Keras, with logs and progress."""
+"""Trains the towers and the rating network on batches of whole users."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -10,19 +8,8 @@ import tensorflow as tf
 from trainer.config import TrainConfig
 from trainer.data.batches import training_dataset, user_batches
 from trainer.data.training_data import TrainingData
+from trainer.epochs import OnEpoch, run_epochs
 from trainer.model import MovieRecommender
-
-OnEpoch = Callable[[int, int, Mapping[str, float]], None]
-"""Called after each epoch with its number, from 1 on, how many there will be, and its losses."""
-
-
-class _OnEpoch(tf.keras.callbacks.Callback):
-    def __init__(self, on_epoch: OnEpoch) -> None:
-        super().__init__()
-        self._on_epoch = on_epoch
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._on_epoch(epoch + 1, self.params["epochs"], logs or {})
 
 
 def fit(
@@ -45,7 +32,7 @@ def fit(
       The losses by name, one value per epoch.
 
     Raises:
-      ValueError: the loss is not a number: the learning rate is too high.
+      ValueError: the loss is not finite: the learning rate is too high.
     """
     rng = np.random.default_rng(config.seed)
     epochs, steps = config.schedule(
@@ -53,21 +40,12 @@ def fit(
     )
     schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * epochs)
     model.compile(optimizer=tf.keras.optimizers.Adam(schedule))
-    history = model.fit(
+    return run_epochs(
+        model,
         training_dataset(data.interactions, data.users, config),
         epochs=epochs,
-        steps_per_epoch=steps,
-        verbose=0,
-        callbacks=[
-            tf.keras.callbacks.TensorBoard(log_dir, write_graph=False),
-            tf.keras.callbacks.TerminateOnNaN(),
-            _OnEpoch(on_epoch),
-        ],
+        steps=steps,
+        learning_rate=("train.learning_rate", config.learning_rate),
+        on_epoch=on_epoch,
+        log_dir=log_dir,
     )
-    losses: dict[str, list[float]] = history.history
-    if not np.isfinite(losses["loss"]).all():
-        raise ValueError(
-            f"expected finite losses, received {losses['loss']}: lower the learning rate "
-            f"({config.learning_rate})"
-        )
-    return losses

@@ -18,7 +18,7 @@ from tfx.utils import json_utils
 
 from components.names import TRAIN, VALIDATION
 from schema.features import FEATURES_KEY, FeatureTable
-from trainer.component import MOVIES_KEY, files_by_split
+from trainer.component import MOVIES_KEY, with_files
 from trainer.config import TRIALS_FILE, TrainerConfig, TunerConfig
 from trainer.tuning import TUNER_KEY
 
@@ -49,11 +49,8 @@ class Executor(tfx_executor.Executor):
           ValueError: no trial succeeded.
         """
         fn_args = fn_args_utils.get_common_fn_args(input_dict, exec_properties, self._get_tmp_dir())
-        examples = input_dict[standard_component_specs.EXAMPLES_KEY]
-        fn_args.rating_files = files_by_split(examples)
-        movies = files_by_split(input_dict[MOVIES_KEY])
-        fn_args.movie_files = [path for files in movies.values() for path in files]
-        search = udf_utils.get_fn(exec_properties, standard_component_specs.TUNER_FN_KEY)(fn_args)
+        tuner_fn = udf_utils.get_fn(exec_properties, standard_component_specs.TUNER_FN_KEY)
+        search = tuner_fn(with_files(fn_args, input_dict))
         search.tuner.search(**search.fit_kwargs)
         record = search.tuner.record()
         tfx_executor.write_best_hyperparameters(search.tuner, output_dict)

@@ -15,7 +15,7 @@ import tensorflow_recommenders as tfrs
 
 from trainer.config import TutorialConfig
 from trainer.data.training_data import Floats, Interactions, TrainingData, Users
-from trainer.fit import OnEpoch
+from trainer.epochs import OnEpoch, run_epochs
 from trainer.rating.rating_bpmf import RatedEvents
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.two_towers import embedding_table
@@ -97,10 +97,13 @@ def fit_tutorial(
       epochs: passes over the ratings.
       seed: seed of the shuffle.
       log_dir: where TensorBoard's logs go.
-      on_epoch: see `trainer.fit.OnEpoch`.
+      on_epoch: see `OnEpoch`.
 
     Returns:
       The losses by name, one value per epoch.
+
+    Raises:
+      ValueError: the loss is not finite: the learning rate is too high.
     """
     config = model.tutorial_config
     columns = {
@@ -111,22 +114,14 @@ def fit_tutorial(
     dataset = tf.data.Dataset.from_tensor_slices(columns)
     dataset = dataset.shuffle(min(len(interactions), 1_000_000), seed=seed)
     model.compile(optimizer=tf.keras.optimizers.Adagrad(config.learning_rate))
-    callback = tf.keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: on_epoch(epoch + 1, epochs, logs)
-    )
-    history = model.fit(
+    return run_epochs(
+        model,
         dataset.batch(config.batch_size).prefetch(2),
         epochs=epochs,
-        verbose=0,
-        callbacks=[tf.keras.callbacks.TensorBoard(log_dir, write_graph=False), callback],
+        learning_rate=("tutorial.learning_rate", config.learning_rate),
+        on_epoch=on_epoch,
+        log_dir=log_dir,
     )
-    losses: dict[str, list[float]] = history.history
-    if not np.isfinite(losses["loss"]).all():
-        raise ValueError(
-            f"expected finite losses, received {losses['loss']}: lower the learning rate "
-            f"({config.learning_rate})"
-        )
-    return losses
 
 
 class TutorialRetrieval(tf.Module):

@@ -128,43 +128,9 @@ def _indices(name: str, feature: Feature, *, multivalued: bool = False) -> tuple
     )
 
 
-def _stem(feature: Feature) -> str:
-    return feature.stem or feature.name
-
-
-def _id(feature: Feature) -> tuple[Output, ...]:
-    name = USER_ID_INDEX if feature.owner is Owner.USER else ITEM_ID_INDEX
-    return _indices(name, feature)
-
-
-def _category(feature: Feature) -> tuple[Output, ...]:
-    return _indices(f"{_stem(feature)}_index", feature)
-
-
-def _gender(feature: Feature) -> tuple[Output, ...]:
-    return (Output(f"{_stem(feature)}_index", feature, fixed_size=3),)
-
-
 def _zip_code(feature: Feature) -> tuple[Output, ...]:
     state = Output(STATE_INDEX, feature, fixed_size=len(us_states.STATES) + 1)
-    return (*_indices(f"{_stem(feature)}_prefix_index", feature), state)
-
-
-def _title(feature: Feature) -> tuple[Output, ...]:
-    return _indices(f"{_stem(feature)}_word_indices", feature, multivalued=True)
-
-
-def _tags(feature: Feature) -> tuple[Output, ...]:
-    return _indices(f"{_stem(feature)}_indices", feature, multivalued=True)
-
-
-def _age(feature: Feature) -> tuple[Output, ...]:
-    name = f"{_stem(feature)}_bucket_index"
-    return (Output(name, feature, fixed_size=len(raw.AGE_BUCKETS) + 1),)
-
-
-def _year(feature: Feature) -> tuple[Output, ...]:
-    return (Output(f"{_stem(feature)}_bucket", feature, fixed_size=YEAR_BUCKETS + 1),)
+    return (*_indices(f"{feature.key}_prefix_index", feature), state)
 
 
 def _time(feature: Feature) -> tuple[Output, ...]:
@@ -175,23 +141,22 @@ def _time(feature: Feature) -> tuple[Output, ...]:
     )
 
 
-def _nothing(feature: Feature) -> tuple[Output, ...]:
-    return ()
-
-
 _OUTPUTS: Mapping[Kind, Callable[[Feature], tuple[Output, ...]]] = {
-    Kind.ID: _id,
-    Kind.CATEGORY: _category,
-    Kind.GENDER: _gender,
+    Kind.ID: lambda one: _indices(USER_ID_INDEX if one.owner is Owner.USER else ITEM_ID_INDEX, one),
+    Kind.CATEGORY: lambda one: _indices(f"{one.key}_index", one),
+    Kind.GENDER: lambda one: (Output(f"{one.key}_index", one, fixed_size=3),),
     Kind.ZIP_CODE: _zip_code,
-    Kind.TITLE: _title,
-    Kind.TAGS: _tags,
-    Kind.AGE: _age,
-    Kind.YEAR: _year,
+    Kind.TITLE: lambda one: _indices(f"{one.key}_word_indices", one, multivalued=True),
+    Kind.TAGS: lambda one: _indices(f"{one.key}_indices", one, multivalued=True),
+    Kind.AGE: lambda one: (
+        Output(f"{one.key}_bucket_index", one, fixed_size=len(raw.AGE_BUCKETS) + 1),
+    ),
+    Kind.YEAR: lambda one: (Output(f"{one.key}_bucket", one, fixed_size=YEAR_BUCKETS + 1),),
     Kind.TIME: _time,
-    Kind.RATING: _nothing,
-    Kind.POSITION: _nothing,
-    Kind.DATE: _nothing,
-    Kind.AGE_BUCKET: _nothing,
-    Kind.REPORT_ONLY: _nothing,
+    Kind.RATING: lambda one: (),
+    Kind.POSITION: lambda one: (),
+    Kind.DATE: lambda one: (),
+    Kind.AGE_BUCKET: lambda one: (),
+    Kind.REPORT_ONLY: lambda one: (),
 }
+"""The outputs that are made from a feature, by its kind."""

@@ -134,33 +134,9 @@ def _index(values: Column, output: Output) -> Column:
     )
 
 
-def _id(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
-    return (_index(values, outputs[0]),)
-
-
-def _category(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
-    return (_index(clean_text(values), outputs[0]),)
-
-
-def _gender(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
-    return (gender_index(values),)
-
-
 def _zip_code(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
     zip_code = clean_zip_code(values)
     return _index(zip_prefix(zip_code), outputs[0]), state_index(zip_code)
-
-
-def _title(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
-    return (_index(title_words(values), outputs[0]),)
-
-
-def _tags(values: tf.SparseTensor, outputs: tuple[Output, ...]) -> Columns:
-    return (_index(values, outputs[0]),)
-
-
-def _age(values: Column, outputs: tuple[Output, ...]) -> Columns:
-    return (age_bucket_index(_or_zero(values)),)
 
 
 def _year(values: Column, outputs: tuple[Output, ...]) -> Columns:
@@ -185,13 +161,13 @@ def _or_zero(values: Column) -> tf.Tensor:
 
 
 _TRANSFORMS: Mapping[Kind, Callable[[Any, tuple[Output, ...]], Columns]] = {
-    Kind.ID: _id,
-    Kind.CATEGORY: _category,
-    Kind.GENDER: _gender,
+    Kind.ID: lambda values, outputs: (_index(values, outputs[0]),),
+    Kind.CATEGORY: lambda values, outputs: (_index(clean_text(values), outputs[0]),),
+    Kind.GENDER: lambda values, outputs: (gender_index(values),),
     Kind.ZIP_CODE: _zip_code,
-    Kind.TITLE: _title,
-    Kind.TAGS: _tags,
-    Kind.AGE: _age,
+    Kind.TITLE: lambda values, outputs: (_index(title_words(values), outputs[0]),),
+    Kind.TAGS: lambda values, outputs: (_index(values, outputs[0]),),
+    Kind.AGE: lambda values, outputs: (age_bucket_index(_or_zero(values)),),
     Kind.YEAR: _year,
     Kind.TIME: _time,
 }

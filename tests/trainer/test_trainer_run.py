@@ -61,7 +61,7 @@ def test_a_learning_rate_that_explodes_is_named_and_nothing_is_exported(
     world, tmp_path, monkeypatch
 ):
     config = changed(learning_rate=1e20, epochs=3)
-    with pytest.raises(ValueError, match=r"expected finite losses.*lower the learning rate"):
+    with pytest.raises(ValueError, match=r"expected finite losses.*lower train.learning_rate"):
         fixtures.train(world, tmp_path, monkeypatch, config)
     assert not (tmp_path / "model").exists()
 

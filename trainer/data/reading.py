@@ -88,9 +88,8 @@ def load_training_data(
       ValueError: there are no movies or no ratings, or a rating is of a movie that the
         catalogue does not have.
     """
-    catalogue = load_catalogue(movie_paths, transform_output, features)
-    interactions, users = load_interactions(rating_paths, transform_output, features, catalogue)
-    return TrainingData(catalogue, users, interactions, transform_output, features)
+    data, _ = load_fitted_and_known(rating_paths, (), movie_paths, transform_output, features)
+    return data
 
 
 def load_fitted_and_known(
@@ -123,7 +122,11 @@ def load_fitted_and_known(
         interactions, users = _interactions(columns, features, catalogue)
         return TrainingData(catalogue, users, interactions, transform_output, features)
 
-    fitted = _fitted_columns(rating_paths, transform_output, features)
+    fitted = _rating_columns(rating_paths, transform_output, features)
+    if not fitted:
+        raise ValueError(
+            f"expected Examples of ratings to train on, received none in {len(rating_paths)} files"
+        )
     data = made_of(fitted)
     later = _rating_columns(later_paths, transform_output, features)
     if not later:
@@ -158,37 +161,6 @@ def load_catalogue(
         else:
             indices[output.name] = np.concatenate(values)[order]
     return Catalogue(ids=ids[order], titles=titles[order], features=indices)
-
-
-def load_interactions(
-    paths: Sequence[str],
-    transform_output: tft.TFTransformOutput,
-    features: FeatureTable,
-    catalogue: Catalogue,
-) -> tuple[Interactions, Users]:
-    """Reads the Examples of ratings and transforms them.
-
-    Raises:
-      ValueError: there are none, or one is of a movie that the catalogue does not have.
-    """
-    columns = _fitted_columns(paths, transform_output, features)
-    return _interactions(columns, features, catalogue)
-
-
-def _fitted_columns(
-    paths: Sequence[str], transform_output: tft.TFTransformOutput, features: FeatureTable
-) -> _Columns:
-    """As `_rating_columns`, where there must be ratings.
-
-    Raises:
-      ValueError: there are none.
-    """
-    columns = _rating_columns(paths, transform_output, features)
-    if not columns:
-        raise ValueError(
-            f"expected Examples of ratings to train on, received none in {len(paths)} files"
-        )
-    return columns
 
 
 def _rating_columns(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import threadpoolctl
 
-from trainer.rating.side_information import Array, Floats, HistoryFeatures, Ints, UserHistories
+from trainer.rating.side_information import Array, Floats, HistoryFeatures, UserHistories
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,23 +107,4 @@ def user_states(
         precision = noise[:, :, np.newaxis] * (turned @ rated) + draws.user_precision
         side = noise * (turned @ target[:, :, np.newaxis])[:, :, 0] + evidence[:, user]
         found[user] = np.linalg.solve(precision, side[:, :, np.newaxis])[:, :, 0]
-    return found
-
-
-def predict(fit: BpmfFit, states: Floats, user: Ints, movie: Ints) -> Array:
-    """Returns predicted stars `[n]`, not clipped: means over draws.
-
-    The reference of what the exported model computes.
-
-    Args:
-      fit: the fitted factorisation.
-      states: `[users, draws, 1 + rank]`, of `user_states`.
-      user: `[n]` rows of the states.
-      movie: `[n]` rows of the movies.
-    """
-    draws = fit.draws
-    found = np.full(len(user), fit.mean)
-    for number, inputs in enumerate(draws.inputs()):
-        products = np.einsum("nk,nk->n", states[user, number], inputs[movie])
-        found += (draws.movies[number, movie, 0] + products) / len(draws.movies)
     return found

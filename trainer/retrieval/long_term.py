@@ -71,8 +71,9 @@ def fit_long_term(
       ValueError: the autoencoder's loss is not a number.
     """
 
-    def on_epoch(epoch: int, epochs: int, loss: float) -> None:
+    def on_epoch(epoch: int, epochs: int, losses: Mapping[str, float]) -> None:
         if epoch == epochs or epoch % 10 == 0:
+            loss = losses["autoencoder_loss"]
             on_progress(f"autoencoder, epoch {epoch} of {epochs}: loss {loss:.3f}")
 
     started = time.process_time()

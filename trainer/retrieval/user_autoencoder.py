@@ -8,7 +8,7 @@ multinomial likelihood used here. A history is a set of movies, without order or
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import tensorflow_recommenders as tfrs
 from schema.features import Owner
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Floats, Interactions, TrainingData, rating_residuals
+from trainer.epochs import OnEpoch, run_epochs
 from trainer.lookups import weighted_rows
 from trainer.retrieval.events import Events
 from trainer.retrieval.two_towers import (
@@ -129,7 +130,7 @@ class UserAutoencoder(tf.Module):
     Args:
       config: width, regularisation and steps.
       seed: seed of the order of the users; initial values follow TensorFlow's own seed.
-      on_epoch: called after each epoch with its number, the number of epochs, and the loss.
+      on_epoch: see `OnEpoch`; the loss is `autoencoder_loss`.
 
     Attributes:
       network: the trained network.
@@ -140,7 +141,7 @@ class UserAutoencoder(tf.Module):
         self,
         config: LongTermConfig,
         seed: int,
-        on_epoch: Callable[[int, int, float], None] | None = None,
+        on_epoch: OnEpoch | None = None,
     ) -> None:
         super().__init__(name="user_autoencoder")
         self.config, self._seed, self._on_epoch = config, seed, on_epoch
@@ -149,36 +150,23 @@ class UserAutoencoder(tf.Module):
         """Trains the network, one user per row of a batch.
 
         Raises:
-          ValueError: the loss is not a number.
+          ValueError: the loss is not finite: the learning rate is too high.
         """
-        config, on_epoch = self.config, self._on_epoch
+        config = self.config
         self.network = AutoencoderNetwork(data, config)
         steps = math.ceil(len(data.users.ids) / config.batch_users)
         epochs = max(1, min(config.epochs, config.max_steps // steps))
         schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * epochs)
         self.network.compile(optimizer=tf.keras.optimizers.Adam(schedule))
-        callbacks = [tf.keras.callbacks.TerminateOnNaN()]
-        if on_epoch:
-            callbacks.append(
-                tf.keras.callbacks.LambdaCallback(
-                    on_epoch_end=lambda epoch, logs: on_epoch(
-                        epoch + 1, epochs, logs["autoencoder_loss"]
-                    )
-                )
-            )
-        history = self.network.fit(
+        losses = run_epochs(
+            self.network,
             _batches(data, config.batch_users, self._seed),
             epochs=epochs,
-            steps_per_epoch=steps,
-            verbose=0,
-            callbacks=callbacks,
+            steps=steps,
+            learning_rate=("long_term.learning_rate", config.learning_rate),
+            on_epoch=self._on_epoch,
         )
-        self.losses: list[float] = history.history["autoencoder_loss"]
-        if not np.isfinite(self.losses).all():
-            raise ValueError(
-                f"expected finite losses, received {self.losses}: lower the learning rate of the "
-                f"autoencoder ({config.learning_rate})"
-            )
+        self.losses = losses["autoencoder_loss"]
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[users, dim]`: embeddings of the users' transformed features `[users]`."""

