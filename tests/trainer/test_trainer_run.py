@@ -12,7 +12,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
 from trainer import run
 from trainer.component import Executor, Trainer
-from trainer.config import HISTORY_FILE, ModelConfig, TrainConfig, TrainerConfig
+from trainer.config import HISTORY_FILE, LEFT_OUT_FILE, ModelConfig, TrainConfig, TrainerConfig
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -35,6 +35,11 @@ def test_losses_of_every_epoch_are_written_beside_the_logs(trained):
         assert np.isfinite(series).all()
     assert losses["retrieval_loss"][-1] < losses["retrieval_loss"][0]
     assert list(trained.run_dir.rglob("events.out.tfevents.*"))
+
+
+def test_a_model_of_all_parts_names_none_that_was_left_out(trained):
+    for path in (trained.path, trained.served_path):
+        assert json.loads((path / "assets.extra" / LEFT_OUT_FILE).read_text()) == {}
 
 
 def test_the_splits_of_the_configuration_are_fitted(trained, world):

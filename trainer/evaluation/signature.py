@@ -107,15 +107,17 @@ class Evaluation(tf.Module):
     def _in_session(self, query: Query, bounds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `[batch, movies]` scores and what was seen at each query's own time.
 
-        Events at or after that time are hidden, in the history as well as in the session: of one
-        second it is not known which came first.
+        Later events are hidden, in the history as well as in the session. Of one second those count
+        as later that are not known to be earlier (`HistoryTable.before`).
 
         Args:
           query: the queries.
           bounds: `[batch, 2]` of the users' histories.
         """
         retrieval, latest = self._serving.retrieval, self._serving.latest(query, bounds)
-        before = self._serving.history.before(query.user_row, query.timestamp, bounds)
+        before = self._serving.history.before(
+            query.user_row, query.timestamp, query.position, bounds
+        )
         has_session = retrieval.has_session(latest)
         # Without a session the scores are the long-term ones, which take more of the state.
         with_session, without = tf.where(has_session)[:, 0], tf.where(~has_session)[:, 0]

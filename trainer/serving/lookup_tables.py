@@ -101,9 +101,17 @@ class HistoryTable(tf.Module):
         self._span = self.last_time - self.first_time + 2
         self.movies = saved_variable(interactions.movie_row.astype(np.int32), "history_movies")
         self.residuals = saved_variable(rating_residuals(interactions), "history_residuals")
-        self.keys = saved_variable(
-            interactions.user_row * self._span + (times - self.first_time), "history_keys"
-        )
+        keys = interactions.user_row * self._span + (times - self.first_time)
+        self.keys = saved_variable(keys, "history_keys")
+        self._places: tf.Variable | None = None
+        if interactions.position.any():
+            # Ascending keys as well: number of the (user, second) · span + place in the file.
+            seconds = np.cumsum(np.diff(keys, prepend=keys[0]) != 0)
+            self._places_span = int(interactions.position.max()) + 1
+            self._seconds = saved_variable(seconds, "history_seconds")
+            self._places = saved_variable(
+                seconds * self._places_span + interactions.position, "history_places"
+            )
         offsets = interactions.offsets.astype(np.int64)
         bounds = np.stack([offsets, np.append(offsets[1:], offsets[-1])], axis=1)
         self._bounds = saved_variable(bounds, "history_bounds")
@@ -131,37 +139,50 @@ class HistoryTable(tf.Module):
             tf.gather(self.residuals, places.rt_dense_values),
         )
 
-    def before(self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, 2]` bounds of what is strictly before each query's time.
+    def before(
+        self, user_row: tf.Tensor, timestamp: tf.Tensor, position: tf.Tensor, bounds: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns `[batch, 2]` bounds of what is before each query, in event order.
+
+        Events of the query's second are before it where their place in the file is, if the order
+        of the file means something; else none of them is.
 
         Args:
           user_row: `[batch]` rows of the users.
           timestamp: `[batch]` unix seconds of the queries.
+          position: `[batch]` int64 places in the file.
           bounds: `[batch, 2]` of the users' histories.
         """
         time = tf.clip_by_value(timestamp, self.first_time, self.last_time + 1)
-        ends = first_not_below(self.keys, self._key_of_second_0(user_row) + time)
+        keys = self._key_of_second_0(user_row) + time
+        ends = first_not_below(self.keys, keys)
+        if self._places is not None:
+            row = tf.minimum(ends, self.keys.shape[0] - 1)
+            wanted = rows_of(self._seconds, row) * self._places_span
+            wanted += tf.minimum(position, self._places_span)
+            has_ties = (rows_of(self.keys, row) == keys) & (time == timestamp)
+            ends = tf.where(has_ties, first_not_below(self._places, wanted), ends)
         return tf.stack([bounds[:, 0], tf.cast(ends, tf.int64)], axis=1)
 
     def latest(
-        self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor, count: int
+        self, user_row: tf.Tensor, timestamp: tf.Tensor, before: tf.Tensor, count: int
     ) -> Latest:
-        """Returns the latest `count` events strictly before each query's time, of any session.
+        """Returns the latest `count` events before each query, of any session.
 
         Args:
           user_row: `[batch]` rows of the users.
           timestamp: `[batch]` unix seconds of the queries.
-          bounds: `[batch, 2]` of the users' histories.
+          before: `[batch, 2]`, of `before`.
           count: how many events, at most.
         """
         start = self._key_of_second_0(user_row)
-        ends = self.before(user_row, timestamp, bounds)[:, 1]
+        ends = before[:, 1]
         places = ends[:, tf.newaxis] - np.arange(1, count + 1)
-        present = places >= bounds[:, :1]
+        present = places >= before[:, :1]
         places = tf.maximum(places, 0)
         seconds = (start + timestamp)[:, tf.newaxis] - rows_of(self.keys, places)
         movies = tf.gather(self.movies, places)
-        return Latest(movies, tf.cast(seconds, tf.float32), present, ends - bounds[:, 0])
+        return Latest(movies, tf.cast(seconds, tf.float32), present, ends - before[:, 0])
 
     def padded(self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor) -> History:
         """Returns whole histories, the latest event first, padded to the longest.

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.examples.reading import parse_first
-from schema.features import Owner
+from schema.features import Kind, Owner
 from schema.predictions import PREDICTED_RATING
 from trainer.data.training_data import TrainingData
 from trainer.lookups import saved_variable
@@ -144,7 +144,8 @@ class ServingModel(tf.Module):
                 self.context_after_training(timestamp),
             ),
         )
-        return Query(user_row, features, profile, rating_outputs, context, timestamp)
+        position = tf.zeros_like(timestamp)
+        return Query(user_row, features, profile, rating_outputs, context, timestamp, position)
 
     def _transformed(
         self, values: Features, user_row: tf.Tensor, timestamp: tf.Tensor
@@ -198,13 +199,14 @@ class ServingModel(tf.Module):
         return tf.gather(self.retrieval.user_state(history, tf.size(users, tf.int64)), user)
 
     def latest(self, query: Query, bounds: tf.Tensor) -> Latest:
-        """Returns the latest known events of each query's session, strictly before its time."""
+        """Returns the latest known events of each query's session that are before it."""
         latest = self._latest(query, bounds)
         return latest._replace(earlier=session_of(latest.seconds, latest.earlier))
 
     def _latest(self, query: Query, bounds: tf.Tensor) -> Latest:
         """Returns the latest known events, of any session."""
-        return self.history.latest(query.user_row, query.timestamp, bounds, self._recency_events)
+        ends = self.history.before(query.user_row, query.timestamp, query.position, bounds)
+        return self.history.latest(query.user_row, query.timestamp, ends, self._recency_events)
 
     def _recent(self, query: Query, context: QueryContext) -> Recent:
         checked = input_parsing.checked
@@ -393,10 +395,14 @@ class ServingModel(tf.Module):
     def _queries_of(self, examples: tf.Tensor) -> tuple[tf.Tensor, Query, tf.Tensor]:
         """Returns `[batch]` ids of users, the queries, and `[batch]` rows of the movies."""
         table = self.features
-        features = (*table.model_inputs(Owner.USER), table.timestamp, table.item_id)
+        places = table.of_kind(Kind.POSITION)
+        features = (*table.model_inputs(Owner.USER), table.timestamp, table.item_id, *places)
         values = parse_first(examples, features)
         movie_row = self.movies.rows(values.pop(table.item_id.name))
+        positions = [values.pop(one.name) for one in places]
         query = self.query(values, values.pop(table.timestamp.name))
+        if positions:
+            query = query._replace(position=positions[0])
         return values[table.user_id.name], query, movie_row
 
     def recommend(

@@ -19,6 +19,8 @@ class Query(NamedTuple):
       rating_outputs: `[batch, width]` tower outputs of the rating network.
       context: transformed features of the context, `[batch]` each.
       timestamp: `[batch]` int64, unix seconds.
+      position: `[batch]` int64 place in the file, which orders events of one second where that
+        means something; 0 comes before all of them.
     """
 
     user_row: tf.Tensor
@@ -27,6 +29,7 @@ class Query(NamedTuple):
     rating_outputs: tf.Tensor
     context: Features
     timestamp: tf.Tensor
+    position: tf.Tensor
 
 
 class Recent(NamedTuple):
