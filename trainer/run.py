@@ -81,7 +81,6 @@ def train(
         {**network.losses, "autoencoder_loss": standalone.long_term.autoencoder.losses},
         {
             **describe.catalogue_and_users(known),
-            describe.NEXT_VISIT_FILE: describe.next_visit(standalone.long_term),
             LEFT_OUT_FILE: describe.left_out(standalone.long_term, data),
             describe.CROSS_WEIGHTS_FILE: describe.cross_strengths(
                 network.model.rating_model, network.model.candidate_tower.features, data

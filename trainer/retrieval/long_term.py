@@ -83,11 +83,11 @@ def fit_long_term(
     ease, left_out = _fit_ease(config, data), {}
     if ease is None:
         movies, limit = len(data.catalogue.ids), config.ease_megabytes
-        left_out[EASE] = (
+        left_out["EASE"] = (
             f"its weights for {movies:,} movies take {2e-6 * movies**2:,.0f} MB, allowed are "
             f"{limit:,.0f} (long_term.ease_megabytes)"
         )
-        on_progress(f"EASE is left out: {left_out[EASE]}")
+        on_progress(f"EASE is left out: {left_out['EASE']}")
     ials_started = time.process_time()
     ials = Ials(config, seed)
     ials.fit(data)

@@ -17,18 +17,13 @@ from schema.features import Kind, Owner
 from trainer.data.training_data import TrainingData
 from trainer.rating.rating_bpmf import known_features
 from trainer.rating.rating_dcn import Part, RatingModel
-from trainer.retrieval.blend import AUTOENCODER, EASE, IALS
 from trainer.retrieval.long_term import LongTermModels
 
 CATALOGUE_FILE, USERS_FILE = "catalogue.json", "users.json"
 CROSS_WEIGHTS_FILE = "cross_weights.json"
 
-NEXT_VISIT_FILE = "next_visit.json"
-
 _SAMPLE = 10_000
 """Training ratings that strengths are measured on."""
-
-_TITLES = {AUTOENCODER: "the autoencoder", EASE: "EASE", IALS: "iALS"}
 
 _YEAR = re.compile(r"\((\d{4})\)\s*$")
 
@@ -47,31 +42,9 @@ def catalogue_and_users(data: TrainingData) -> dict[str, Any]:
     }
 
 
-def next_visit(models: LongTermModels) -> dict[str, Any]:
-    """Returns what the next visit's list is made of (`trainer.retrieval.blend`).
-
-    Returns:
-      `lengths`: numbers of known events; `weights`: by part, the weight of its standardised scores
-      at each length.
-    """
-    config = models.autoencoder.config
-    weights = {
-        "popularity": config.popularity_weights,
-        AUTOENCODER: config.autoencoder_weights,
-        EASE: (1.0,) * len(config.blend_lengths),
-        IALS: (config.ials_share,) * len(config.blend_lengths),
-    }
-    return {
-        "lengths": config.blend_lengths,
-        "weights": {
-            name: values for name, values in weights.items() if name not in models.left_out
-        },
-    }
-
-
 def left_out(models: LongTermModels, data: TrainingData) -> dict[str, str]:
     """Returns which parts of the model this data leaves out, and why, by the name of the part."""
-    found = {_TITLES[name]: reason for name, reason in models.left_out.items()}
+    found = dict(models.left_out)
     for owner, entities in ((Owner.USER, "users"), (Owner.MOVIE, "movies")):
         if not known_features(data, owner):
             found[f"side information of {entities} in predicted ratings"] = "the data has none"
