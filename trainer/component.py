@@ -66,13 +66,13 @@ def with_files(
     fn_args: fn_args_utils.FnArgs, input_dict: dict[str, list[types.Artifact]]
 ) -> fn_args_utils.FnArgs:
     """Adds the files of ratings by split (`rating_files`) and of the catalogue (`movie_files`)."""
-    fn_args.rating_files = _files_by_split(input_dict[standard_component_specs.EXAMPLES_KEY])
-    movies = _files_by_split(input_dict[MOVIES_KEY])
+    fn_args.rating_files = files_by_split(input_dict[standard_component_specs.EXAMPLES_KEY])
+    movies = files_by_split(input_dict[MOVIES_KEY])
     fn_args.movie_files = [path for files in movies.values() for path in files]
     return fn_args
 
 
-def _files_by_split(artifacts: list[types.Artifact]) -> dict[str, list[str]]:
+def files_by_split(artifacts: list[types.Artifact]) -> dict[str, list[str]]:
     """Returns the files of an Examples artifact by split, in the order of their names."""
     names = artifact_utils.decode_split_names(artifacts[0].split_names)
     return {
