@@ -23,13 +23,17 @@ _COLORS = (
     (r"✗", "bold red"),
     (r"\bblessed and pushed\b", "bold green"),
     (r"at (least|most) [\d.]+", "dim"),
-    (r"^(data|ratings|dropped|repaired|metadata|verdict|serving|report|summary|next)\b", "bold"),
+    (
+        r"^(data|ratings|new in test|dropped|repaired|missing|metadata|metrics|verdict|serving"
+        r"|report|summary|next)\b",
+        "bold",
+    ),
     (r"^[a-z0-9_]+(?= +-?\d\.\d{4})", "bold"),
 )
 
 
 def record(options: list[str]) -> str:
-    """Runs the pipeline anew in a temporary folder; returns what it printed."""
+    """Runs the pipeline in a new temporary folder; returns what it printed."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(ROOT / "local_runner.py"), *options]
         done = subprocess.run(
@@ -51,8 +55,9 @@ def record(options: list[str]) -> str:
 
 def draw(text: str, path: Path) -> None:
     """Writes the text as a picture of a terminal."""
-    console = Console(record=True, width=100, file=io.StringIO())
-    for line in text.splitlines():
+    lines = text.splitlines()
+    console = Console(record=True, width=max(map(len, lines)), file=io.StringIO())
+    for line in lines:
         styled = Text(line)
         for pattern, style in _COLORS:
             for match in re.finditer(pattern, line):
