@@ -17,6 +17,9 @@ from rich.console import Console
 from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
+_COLUMNS = 104
+"""Only the notice of the data's licence has longer lines."""
+
 _COLORS = (
     (r"^✓|✓$", "green"),
     (r"^○", "cyan"),
@@ -55,9 +58,8 @@ def record(options: list[str]) -> str:
 
 def draw(text: str, path: Path) -> None:
     """Writes the text as a picture of a terminal."""
-    lines = text.splitlines()
-    console = Console(record=True, width=max(map(len, lines)), file=io.StringIO())
-    for line in lines:
+    console = Console(record=True, width=_COLUMNS, file=io.StringIO())
+    for line in text.splitlines():
         styled = Text(line)
         for pattern, style in _COLORS:
             for match in re.finditer(pattern, line):
