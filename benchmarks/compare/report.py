@@ -41,6 +41,7 @@ from benchmarks.compare.texts import (
     FOOTER,
     IN_SESSION_TITLE,
     INTRODUCTION,
+    MISSING_TITLE,
     NEW_USERS_TITLE,
     NEXT_VISIT_TITLE,
     NOTES,
@@ -150,6 +151,7 @@ def make_tables(runner: Runner, methods: Sequence[Method]) -> list[Table]:
         _crosses(main, records),
         _costs(main, methods, records),
         _choices(runner, methods),
+        _missing(runner, methods),
     ]
     return [dataclasses.replace(table, dataset=runner.data.name) for table in tables if table.rows]
 
@@ -456,6 +458,23 @@ def _choices(runner: Runner, methods: Iterable[Method]) -> Table:
             if chosen is not None:
                 rows.append([method.title, split.name, _values(grid), _one(chosen)])
     return Table(CHOICES_TITLE, "validation", ["method", "validation of", "tried", "chosen"], rows)
+
+
+def _missing(runner: Runner, methods: Iterable[Method]) -> Table:
+    """Returns which tests of each method have not been measured; no row where all have."""
+    rows: list[list[Cell]] = []
+    for method in methods:
+        measured = {(step.split.name, step.seed) for step, _ in runner.results(method)}
+        missing = [
+            step for step in runner.steps(method) if (step.split.name, step.seed) not in measured
+        ]
+        if missing:
+            names = (
+                step.split.name if step.seed is None else f"{step.split.name} (seed {step.seed})"
+                for step in missing
+            )
+            rows.append([method.title, ", ".join(names)])
+    return Table(MISSING_TITLE, TEST, ["method", "tests"], rows)
 
 
 def _values(grid: Sequence[Mapping[str, object]]) -> str:

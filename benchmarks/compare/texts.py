@@ -24,6 +24,7 @@ NEW_USERS_TITLE = "NDCG@10 of the lists of new users"
 IN_SESSION_TITLE = "In session"
 CAPSTONE_TITLE = "The capstone's models"
 CHOICES_TITLE = "Hyperparameters tried and chosen"
+MISSING_TITLE = "Not measured yet"
 CROSSES_TITLE = "Feature pairs of the cross layer"
 COSTS_TITLE = "Cost of one fit and its test"
 
