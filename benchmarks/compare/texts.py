@@ -35,12 +35,11 @@ DATASET_NOTES: Mapping[str, str] = {
 All 100,000 ratings.
 
 - **shuffle s**: `numpy.random.default_rng(s).permutation(100000)`; the first 80 % of the lines
-  are for training, and a tenth of these, drawn by `default_rng([s, 1])`, is validation. The test of
-  shuffle 42 was looked at before this page was made: with earlier versions of ours, twice with BPR,
-  and twice with 128 factors of iALS; so was that of the split by time, with two earlier versions of
-  ours. All choices were made on validation, before and after. Nobody made a choice on shuffle 7:
-  values chosen on shuffle 42 are used there, and on u1 to u5 as well (whose tests thus hold lines
-  that were used for choosing values, for all methods alike).
+  are for training, and a tenth of these, drawn by `default_rng([s, 1])`, is validation. The tests
+  of shuffle 42 and of the split by time were also measured with earlier versions of ours, of BPR
+  and of iALS; all hyperparameters were chosen on validation. Those chosen on shuffle 42 are used on
+  shuffle 7 and on u1 to u5 as well. Some test lines of u1 to u5 are training or validation lines of
+  shuffle 42, for all methods alike.
 - **last 20 % of each user**: the pipeline's `--split temporal`; the 10 % before are validation.
 - **u1 to u5**: the official folds; fold k's test is lines 20,000(k−1)+1 to 20,000k of `u.data`.""",
     "ml-1m": """\
@@ -94,7 +93,7 @@ NOTES: dict[str, str] = {
         "rows, so at most ten of these rows are hits. The last column is the highest possible "
         "recall@10: the sum over users of min(10, test rows) over all rows."
     ),
-    f"{NEXT_VISIT_TITLE}, shuffle 7": "Values chosen on shuffle 42.",
+    f"{NEXT_VISIT_TITLE}, shuffle 7": "Hyperparameters chosen on shuffle 42.",
     RATINGS_TITLE: (
         "LightFM (WARP) is not among the baselines: its last release, 1.17, does not build with "
         "present setuptools (its `setup.py` takes `__builtins__` for a module). Those of "
