@@ -28,7 +28,7 @@ from benchmarks.compare.methods import (
     metrics_of,
 )
 from benchmarks.compare.protocols import BoolArray, Split
-from benchmarks.compare.runner import Runner
+from benchmarks.compare.runner import Runner, Step
 from benchmarks.compare.texts import (
     AFTER,
     CAPSTONE,
@@ -169,7 +169,10 @@ def _found(records: _Records, method: str, split: str, metric: str) -> list[floa
 
 
 def _summary(runner: Runner, methods: Sequence[Method], records: _Records) -> Table:
-    """Returns what a visitor gets: ours beside the strongest baseline, metric by metric."""
+    """Returns ours beside the strongest baseline, metric by metric.
+
+    Where a baseline is not measured yet, the strongest is not known: there is no row.
+    """
     splits = runner.splits
     compared = [
         (split.name, [split.name], label, metric)
@@ -183,11 +186,16 @@ def _summary(runner: Runner, methods: Sequence[Method], records: _Records) -> Ta
         folds = [fold.name for fold in splits.folds]
         compared.append((f"mean of {folds[0]} to {folds[-1]}", folds, "RMSE", RMSE))
     baselines = [method for method in methods if method.name != OURS]
+    unmeasured = {
+        (method.kind == "rating", step.split.name)
+        for method in baselines
+        for step in _missing_steps(runner, method)
+    }
     rows: list[list[Cell]] = []
     for name, of, label, metric in compared:
         ours = _average(records, OURS, of, metric)
         strongest = _strongest(baselines, records, of, metric)
-        if ours is None:
+        if ours is None or any((metric == RMSE, split) in unmeasured for split in of):
             continue
         if strongest is None:
             rows.append([name, label, _cell(ours), None, None, None, None])
@@ -460,19 +468,20 @@ def _choices(runner: Runner, methods: Iterable[Method]) -> Table:
     return Table(CHOICES_TITLE, "validation", ["method", "validation of", "tried", "chosen"], rows)
 
 
+def _missing_steps(runner: Runner, method: Method) -> list[Step]:
+    measured = {(step.split.name, step.seed) for step, _ in runner.results(method)}
+    return [step for step in runner.steps(method) if (step.split.name, step.seed) not in measured]
+
+
 def _missing(runner: Runner, methods: Iterable[Method]) -> Table:
     """Returns which tests of each method have not been measured; no row where all have."""
     rows: list[list[Cell]] = []
     for method in methods:
-        measured = {(step.split.name, step.seed) for step, _ in runner.results(method)}
-        missing = [
-            step for step in runner.steps(method) if (step.split.name, step.seed) not in measured
+        names = [
+            step.split.name if step.seed is None else f"{step.split.name} (seed {step.seed})"
+            for step in _missing_steps(runner, method)
         ]
-        if missing:
-            names = (
-                step.split.name if step.seed is None else f"{step.split.name} (seed {step.seed})"
-                for step in missing
-            )
+        if names:
             rows.append([method.title, ", ".join(names)])
     return Table(MISSING_TITLE, TEST, ["method", "tests"], rows)
 

@@ -99,6 +99,17 @@ def test_summary_holds_the_best_baseline_of_each_row_against_ours(bench, ours):
     assert found["mean of u1 to u5", "RMSE"] == [0.9, 0.91, "The close"]
 
 
+def test_the_strongest_is_not_named_while_a_baseline_is_not_measured(bench, ours):
+    runner = bench.runner()
+    weak = bench.method("weak", constant(**lists(0.1)), kind="retrieval")
+    absent = bench.method("absent", constant(**lists(0.9)), kind="retrieval")
+    close = bench.method("close", constant(next_visit_rating_rmse=0.91))
+    runner.run([weak, close, ours], nothing)
+    found = report.make_tables(runner, [weak, absent, close, ours])
+    (table,) = (one for one in found if one.title == texts.SUMMARY_TITLE)
+    assert {row[1] for row in table.rows} == {"RMSE"}
+
+
 def random_ratings(bench, name, noise, **options):
     def answer(task, params):
         wrong = np.random.default_rng(len(name)).normal(0.0, noise, len(task.targets))
