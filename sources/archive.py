@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import stat
 import zipfile
 import zlib
@@ -26,7 +27,9 @@ _ENCRYPTED = 1
 _UNPACK_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
+    UnicodeDecodeError,  # a name that is not UTF-8
     NotImplementedError,  # an unusual compression
     RuntimeError,  # a password
 )

@@ -120,7 +120,7 @@ def _user(line: Line) -> User:
     occupation = raw.UNKNOWN
     if wrangling.is_missing(code):
         line.missing.append("occupation")
-    elif code.isdigit() and int(code) < len(OCCUPATIONS):
+    elif code.isascii() and code.isdigit() and int(code) < len(OCCUPATIONS):
         occupation = OCCUPATIONS[int(code)]
     else:
         expected = f"a code from 0 to {len(OCCUPATIONS) - 1}"

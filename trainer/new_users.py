@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.example_gen import splits
 from metrics import bootstrap, ranking
 from metrics.new_users import named_movies
 from metrics.ranking import Bools, Floats, Ints
+from schema import hashing
 from schema.scenarios import NAMED_MOVIES, metric_name, new_user
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Bytes, Interactions, TrainingData, Users
@@ -74,7 +74,7 @@ def measure(
       seed: of the fits.
       on_progress: called with a line of progress now and then.
     """
-    fold_of_user = splits.user_folds(_numbers(data.users.ids), folds, _FOLDS_SEED)
+    fold_of_user = hashing.user_folds(_numbers(data.users.ids), folds, _FOLDS_SEED)
     found: dict[int, list[Floats]] = {count: [] for count in NAMED_MOVIES}
     for fold in range(folds):
         held_out = fold_of_user == fold
@@ -153,7 +153,7 @@ def query_of(data: TrainingData, held_out: Bools, count: int, mean: float) -> Qu
       mean: of the fitted ratings, in stars: what is known of a new user's mean.
     """
     held = data.interactions
-    order = splits.event_order(
+    order = hashing.event_order(
         held.user_row,
         _numbers(data.catalogue.ids)[held.movie_row],
         held.timestamp,

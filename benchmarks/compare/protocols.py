@@ -18,6 +18,7 @@ from components.example_gen import splits
 from components.names import SplitMethod
 from metrics import ranking
 from metrics.new_users import NamedMovies, named_movies
+from schema import hashing
 from schema.scenarios import NAMED_MOVIES
 
 IntArray = npt.NDArray[np.int64]
@@ -187,8 +188,8 @@ def new_user_fold(data: Ratings, fold: int, folds: int) -> Split:
       fold: 1 to `folds`.
       folds: how many folds there are.
     """
-    held_out = (splits.user_folds(data.user_ids, folds, PIPELINE_SEED) == fold - 1)[data.users]
-    order = splits.event_order(
+    held_out = (hashing.user_folds(data.user_ids, folds, PIPELINE_SEED) == fold - 1)[data.users]
+    order = hashing.event_order(
         data.user_ids[data.users],
         data.movie_ids[data.movies],
         data.timestamps,

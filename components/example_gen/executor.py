@@ -30,6 +30,7 @@ from components.example_gen.held_out import TEST_KEY, HeldOut
 from components.example_gen.options import ExampleGenOptions
 from components.example_gen.splits import SplitTimes
 from components.names import MOVIES, SPLITS
+from schema import hashing
 from schema.features import Owner
 from sources import cleaning_log, ratings
 from sources.adapter import Part
@@ -124,7 +125,7 @@ class _ReadChunk(beam.DoFn):
         chunk, found = known.read(element, self._options.limits)
         yield beam.pvalue.TaggedOutput(_REPORTS, found)
         # Any function of the user will do: a partition holds all ratings of its users.
-        partition = splits.pair_hash(chunk.user_id, np.zeros_like(chunk.user_id), 0)
+        partition = hashing.pair_hash(chunk.user_id, np.zeros_like(chunk.user_id), 0)
         partition = (partition % np.uint64(self._partitions)).astype(np.int64)
         for number in np.unique(partition):
             yield int(number), chunk.take(partition == number)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.example_gen.splits import hash_columns
 from components.names import SPLITS, TEST
+from schema.hashing import hash_columns
 from sources.ratings import RatingsChunk
 
 TEST_KEY = "test"

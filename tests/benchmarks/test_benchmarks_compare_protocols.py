@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.compare import protocols
 from components.example_gen import splits
 from metrics import ranking
+from schema import hashing
 
 ROWS = 1_000
 
@@ -173,7 +174,7 @@ def test_a_timeline_asks_known_users_about_what_is_later_than_everything_learned
 def test_somebody_new_names_their_first_movies_that_they_liked(rated, ordered):
     if ordered:
         rated.position = np.random.default_rng(1).permutation(ROWS)
-    ties = splits.pair_hash(rated.users + 1, rated.movies + 1, 42)
+    ties = hashing.pair_hash(rated.users + 1, rated.movies + 1, 42)
     second = rated.position if ordered else ties
     folds = [protocols.new_user_fold(rated, fold, 3) for fold in (1, 2, 3)]
     held_out = [set(rated.users[fold.test].tolist()) for fold in folds]

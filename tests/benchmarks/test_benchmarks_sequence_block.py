@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from benchmarks import sequence_block as sequence
 from benchmarks.sequence_block import Latest, SequenceConfig
@@ -101,7 +102,7 @@ def latest_of(interactions, row, query_time, columns=CONFIG.recency_events):
     )
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(histories())
 def test_states_in_training_and_served_scores_follow_the_definition(block, drawn):
     held = interactions_of(drawn)
@@ -126,7 +127,7 @@ def test_states_in_training_and_served_scores_follow_the_definition(block, drawn
         )
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(histories(), st.data())
 def test_a_later_event_moves_no_earlier_state(block, drawn, data):
     held = interactions_of(drawn)

@@ -354,7 +354,7 @@ def test_ratings_lost_with_their_users_count_as_lost():
 
 def test_a_file_of_bad_rows_is_given_up_within_the_first_chunk(monkeypatch):
     read = []
-    monkeypatch.setattr(reader, "_parse_odd_row", lambda data: read.append(1) or bad_row())
+    monkeypatch.setattr(reader, "_parse_odd_row", lambda data, form: read.append(1) or bad_row())
     good = "".join(f"{line}\n" for line in rating_rows(100)).encode()
     with (
         file_of(good + b"x\n" * 100_000) as path,

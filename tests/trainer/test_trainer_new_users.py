@@ -17,6 +17,7 @@ from trainer import new_user_evaluator, new_users
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Interactions, TrainingData, Users
 from trainer.retrieval.long_term import LongTermModels
+from trainer.retrieval.user_autoencoder import UserAutoencoder
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -189,7 +190,9 @@ def test_scores_are_those_of_the_served_next_visit(trained, oracle, profiles):
         trained.catalogue, trained.users, trained.interactions, trained.transform, MOVIELENS
     )
     retrieval = trained.serving.retrieval
-    models = LongTermModels(retrieval._autoencoder, [], retrieval.ease, retrieval.ials, {})
+    autoencoder = UserAutoencoder(retrieval._long_term_config, 0)
+    autoencoder.network = retrieval._autoencoder
+    models = LongTermModels(autoencoder, [], retrieval.ease, retrieval.ials, {})
     everybody, mean = np.ones(len(data.users.ids), bool), float(data.interactions.rating.mean())
     query = new_users.query_of(data, everybody, 3, mean)
     scores = new_users.scores_of(models, retrieval._blend, query, data.users.features)

@@ -272,9 +272,10 @@ def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
             (_RMSE, "RMSE", ".3f"),
             (_RECALL.format(TOP_K), f"Recall@{TOP_K}", ".1%"),
         ):
-            yield _slice_chart(
-                name, of_feature, column, verdict.metrics.get(metric, math.nan), form
-            )
+            drawn = [row for row in of_feature if row[column] is not None]
+            if drawn:
+                overall = verdict.metrics.get(metric, math.nan)
+                yield _slice_chart(name, drawn, column, overall, form)
     yield Table("slice-metrics", "Every slice, at the next visit", rows, searchable=True)
 
 
@@ -328,9 +329,8 @@ def _worst(verdict: Verdict, rows: Sequence[Row]) -> str:
 
 
 def _slice_chart(
-    feature: str, rows: Sequence[Row], column: str, overall: float, form: str
+    feature: str, drawn: Sequence[Row], column: str, overall: float, form: str
 ) -> Chart:
-    drawn = [row for row in rows if row[column] is not None]
     ends = sorted(drawn, key=lambda row: row[column])
     least, most = (f"{format(row[column], form)} ({row['Value']})" for row in (ends[0], ends[-1]))
     return Chart(
