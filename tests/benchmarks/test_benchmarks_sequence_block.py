@@ -67,7 +67,7 @@ def attention_by_definition(block, movies, seconds, history_length):
         return sum(since >= bound for bound in sequence.SECONDS_BOUNDARIES)
 
     scales, table, heads = values["scales"], values["movies"], CONFIG.heads
-    length = sum(history_length >= bound for bound in sequence.LENGTH_BOUNDARIES)
+    length = sum(history_length >= bound for bound in sequence.LENGTH_BOUNDARIES)  # type: ignore[attr-defined]
     start = table[movies[0]] + values["seconds_since_last_event"][bucket(seconds[0])]
     start = start + values["history_length"][length]
     attended = []
