@@ -41,7 +41,7 @@ def ids(*values):
 
 def test_the_mixing_is_splitmix64():
     # First number of the published generator from seed 1234567.
-    first = splits._mix(np.array([1234567], np.uint64) + splits._GOLDEN)
+    first = hashing._mix(np.array([1234567], np.uint64) + hashing._GOLDEN)
     assert first.tolist() == [6457827717110365317]
 
 

@@ -448,7 +448,7 @@ def test_a_blank_genre_flag_is_none_and_a_wrong_one_is_lost(tmp_path):
 
 def test_a_large_table_of_bad_rows_is_given_up_early(tmp_path, monkeypatch):
     read = []
-    ids = tables.parse_id
+    ids = tables.parse_id  # type: ignore[attr-defined]
     monkeypatch.setattr(tables, "parse_id", lambda *text: read.append(text) or ids(*text))
     with pytest.raises(InputError, match="1,001 of 50,150 rows are lost"):
         movies_with(tmp_path, *["x"] * 50_000)
