@@ -257,7 +257,7 @@ def assert_disk_full(result):
 
 @pytest.mark.exhaustive
 def test_run_goes_on_when_there_is_room_again(project, mounted, good):
-    """A disk that is too small for one component, then for another, and at last large enough.
+    """A disk that is too small twice, and at last large enough.
 
     The last run is interrupted before it trains: whole runs are elsewhere.
     """
@@ -275,7 +275,7 @@ def test_run_goes_on_when_there_is_room_again(project, mounted, good):
     shown = run_.out
     run_.kill()
     assert re.search("○ StatisticsGen +cached", shown)
-    assert failed == sorted(set(failed), key=COMPONENTS.index)
+    assert failed == sorted(failed, key=COMPONENTS.index)
 
 
 def test_summary_that_cannot_be_written_is_not_what_is_complained_about(refused, raw, served):
