@@ -79,7 +79,7 @@ class DatasetAdapter(Protocol):
     def items(self, limits: LossLimits) -> tuple[pd.DataFrame, CleaningLog]:
         """Returns the items, ascending by id, with the columns of their features in the files."""
 
-    def tmdb_ids(self) -> Mapping[int, int]:
+    def tmdb_ids(self, limits: LossLimits) -> Mapping[int, int]:
         """Returns the ids of The Movie Database by item id, as far as they are known."""
 
     def parts(self, chunk_bytes: int) -> list[Part]:
@@ -137,7 +137,7 @@ class MovieLensFiles:
         """
         files.check_files(self.folder, self.formats)
 
-    def tmdb_ids(self) -> Mapping[int, int]:
+    def tmdb_ids(self, limits: LossLimits) -> Mapping[int, int]:
         """Returns no ids of The Movie Database: the format has none."""
         return {}
 

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from sources.errors import InputError
 from sources.files import open_regular, unreadable
@@ -83,8 +84,7 @@ def unpacked(path: Path, wanted: Collection[str], parent: Path) -> Path:
                     for name, member in members.items():
                         _take(path, archive, member, staging / name)
     except _UNPACK_ERRORS as error:
-        found = str(error).strip("\"'")[:120]
-        raise _refused(path, "the zip file is damaged", "a whole zip file", found) from error
+        raise _damaged(path, error) from error
     except OSError as error:
         raise unreadable(path.name, error) from error
     return folder
@@ -125,12 +125,25 @@ def _take(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, target:
     limit = min(MAX_FILE_BYTES, MAX_RATIO * max(member.compress_size, _BLOCK_BYTES))
     written = 0
     with archive.open(member) as source, target.open("xb") as file:
-        while block := source.read(_BLOCK_BYTES):
+        while block := _read_block(path, source):
             written += len(block)
             if written > limit:
                 expected = f"at most {limit:,} bytes unpacked from {member.compress_size:,}"
                 raise _refused(path, "a file in it is too large", expected, member.filename)
             file.write(block)
+
+
+def _read_block(path: Path, source: IO[bytes]) -> bytes:
+    """Reads on in a file of a zip file. bzip2 raises an OSError where data is damaged."""
+    try:
+        return source.read(_BLOCK_BYTES)
+    except OSError as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    found = str(error).strip("\"'")[:120]
+    return _refused(path, "the zip file is damaged", "a whole zip file", found)
 
 
 def _refused(path: Path, problem: str, expected: str, found: str) -> InputError:

@@ -86,13 +86,15 @@ class MovieLensCsv(MovieLensFiles):
         found = CleaningLog()
         rows = read_records(self.folder / MOVIES, FORMATS[MOVIES], "movie", movie_of, found, limits)
         links = self._links(found, limits)
+        if LINKS in found.files and not found.files[LINKS].rows:
+            del found.files[LINKS]  # a header alone: the file is optional
         found.miss(LINKS, "tmdbId", sum(link.tmdb_id is None for link in links))
         found.check(limits)
         return movies_frame([movie for _, movie in rows]), found
 
-    def tmdb_ids(self) -> Mapping[int, int]:
+    def tmdb_ids(self, limits: LossLimits) -> Mapping[int, int]:
         """Returns the ids of `links.csv` that are there."""
-        links = self._links(CleaningLog(), LossLimits())
+        links = self._links(CleaningLog(), limits)
         return {link.id: link.tmdb_id for link in links if link.tmdb_id is not None}
 
     def _links(self, found: CleaningLog, limits: LossLimits) -> list[Link]:

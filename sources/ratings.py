@@ -290,11 +290,14 @@ def _read_block(path: Path, start: int, end: int, form: Format) -> _Block:
                 data += _rest_of_line(file, path)
     except OSError as error:
         raise files.unreadable(path.name, error) from error
-    if start == 0 and data.startswith(files.UTF8_BOM):
-        data = data[len(files.UTF8_BOM) :]
-    if start == 0 and form.header is not None:
-        header, newline, data = data.partition(b"\n")
-        start = len(header + newline)
+    if start == 0:
+        first_row = 0
+        if data.startswith(files.UTF8_BOM):
+            first_row = len(files.UTF8_BOM)
+        if form.header is not None:
+            first_row = data.find(b"\n", first_row) + 1 or len(data)
+            start = first_row
+        data = data[first_row:]
     return _Block(path, start, data.replace(form.separator or b"\t", b"\t"), form)
 
 

@@ -77,7 +77,7 @@ class _Tables:
     def __init__(self, data_dir: str, options: ExampleGenOptions) -> None:
         self.adapter = adapter = open_adapter(options.format, Path(data_dir), options.features)
         movies, self.movie_log = adapter.items(options.limits)
-        linked = {} if options.metadata_path is None else adapter.tmdb_ids()
+        linked = {} if options.metadata_path is None else adapter.tmdb_ids(options.limits)
         movies, self.match = join_metadata(movies, options.metadata_path, options.limits, linked)
         self.movies = records.Side(movies, Owner.MOVIE, options.features)
         self.known_movies = _known(adapter.items_file, self.movies.ids, self.movie_log)

@@ -10,7 +10,7 @@ from raw_files import write_raw
 
 from schema.features import Owner
 from sources import describe as descriptions
-from sources.cleaning_log import LossLimits
+from sources.cleaning_log import BAD_OCCUPATION, NON_NUMERIC_ID, LossLimits
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
 from sources.interactions import INTERACTIONS
@@ -90,7 +90,7 @@ def test_movielens_as_csv_is_read_with_quotes_links_and_line_ends_of_windows(tmp
     ]
     assert movies["movie_year_release"].isna().tolist() == [False, False, True, False]
     assert movies["movie_genres"].tolist()[2] == []
-    assert adapter.tmdb_ids() == {1: 9087, 4: 15}
+    assert adapter.tmdb_ids(LossLimits()) == {1: 9087, 4: 15}
     assert log.file("links.csv").missing == {"tmdbId": 1}
     assert set(adapter.ignored) == {"tags.csv", "genome-tags.csv"}
     rows, counts = read(adapter)
@@ -105,8 +105,41 @@ def test_movielens_as_csv_is_read_with_quotes_links_and_line_ends_of_windows(tmp
 def test_links_may_be_absent(tmp_path):
     adapter = detect(write(tmp_path / "data", ML_CSV, links_csv=None), tmp_path)
     adapter.check()
-    assert adapter.tmdb_ids() == {}
+    assert adapter.tmdb_ids(LossLimits()) == {}
     assert "links.csv" not in adapter.items(LossLimits())[1].files
+
+
+def test_links_without_rows_are_as_good_as_none(tmp_path):
+    header = b"movieId,imdbId,tmdbId\r\n"
+    adapter = detect(write(tmp_path / "data", ML_CSV, links_csv=header), tmp_path)
+    adapter.items(LossLimits())
+    assert adapter.tmdb_ids(LossLimits()) == {}
+
+
+def test_the_limits_hold_for_both_readings_of_the_links(tmp_path):
+    links = (
+        ML_CSV["links.csv"]
+        + b"x,1,1\r\n" * 1100
+        + b"".join(b"%d,1,1\r\n" % movie for movie in range(10, 1000))
+    )
+    adapter = detect(write(tmp_path / "data", ML_CSV, links_csv=links), tmp_path)
+    adapter.items(LENIENT)
+    assert adapter.tmdb_ids(LENIENT)[10] == 1
+
+
+def test_an_occupation_that_int_cannot_read_is_a_lost_value(tmp_path):
+    users = ML_1M["users.dat"] + "77::F::25::²::12345\n".encode("latin-1")
+    adapter = detect(write(tmp_path / "data", ML_1M, users_dat=users), tmp_path)
+    _, log = adapter.users(LENIENT, "keep")
+    assert log.file("users.dat").values_lost == {BAD_OCCUPATION: 1}
+
+
+def test_a_row_is_counted_from_the_start_of_a_file_with_a_byte_order_mark(tmp_path):
+    ratings = b"\xef\xbb\xbfuserId,movieId,rating,timestamp\n1,1,4.0,964982703\nx,1,4.0,1\n"
+    adapter = detect(write(tmp_path / "data", ML_CSV, ratings_csv=ratings), tmp_path)
+    (part,) = adapter.parts(2**20)
+    _, log = adapter.interactions(part, ANY, ANY, LENIENT)
+    assert log.file("ratings.csv").examples[NON_NUMERIC_ID][0].row == 3
 
 
 @pytest.mark.parametrize("content", [ML_1M, ML_10M, ML_CSV])

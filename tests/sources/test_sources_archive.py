@@ -95,3 +95,24 @@ def test_a_damaged_zip_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match=r"cut.zip: the zip file is damaged"):
         archive.unpacked(path, FILE_NAMES, tmp_path / "out")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_data_of_any_compression_is_called_that(tmp_path, compression):
+    path = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr("ratings.dat", bytes(range(256)) * 64)
+    content = bytearray(path.read_bytes())
+    start = 30 + len("ratings.dat")
+    content[start : start + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged.zip: the zip file is damaged"):
+        archive.unpacked(path, FILE_NAMES, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_name_that_is_no_text_is_damage(tmp_path):
+    path = zipped(tmp_path / "name.zip", {"é": b"", **ML_1M})
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xff"))
+    with pytest.raises(InputError, match=r"name.zip: the zip file is damaged"):
+        archive.unpacked(path, FILE_NAMES, tmp_path / "out")
