@@ -137,7 +137,7 @@ def download(archive: Archive = ML_100K, progress: Progress | None = None) -> Pa
 
     Args:
       archive: what to download.
-      progress: told the bytes received so far.
+      progress: called with the bytes received so far.
 
     Returns:
       The directory that holds the files.
@@ -208,7 +208,7 @@ class _Transfer:
       url: what to download.
       target: the file to write.
       what: said to `progress`.
-      progress: told how far it is.
+      progress: called with the bytes received so far.
 
     Attributes:
       received: bytes so far.

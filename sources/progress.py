@@ -18,7 +18,7 @@ Progress = Callable[[str, int, int], None]
 
 @contextlib.contextmanager
 def progress_bar(console: Console) -> Iterator[Progress]:
-    """Shows what it is told as one bar per step while the context lasts.
+    """Shows the progress of each step as a bar while the context lasts.
 
     Args:
       console: where to draw. Nothing is drawn when it is not a terminal, so that

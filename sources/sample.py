@@ -73,7 +73,7 @@ def generate_sample(
       directory: where to; made by one rename when all is written. It may exist if empty.
       ratings: rows of `u.data`, 1,000 or more.
       seed: 0 or more.
-      progress: told the ratings written so far.
+      progress: called with the number of ratings written so far.
 
     Raises:
       InputError: bad arguments, a full disk, or a directory that cannot be written.

@@ -33,7 +33,7 @@ class DataSource:
       format: name of their format (`sources.detect.ADAPTERS`).
       metadata_dir: directory of The Movies Dataset's files, if there is one.
       seed: of the sample; None for real data.
-      notice: what the user must be told loudly (the data is not what they may think it
+      notice: what the user must read (the data is not what they may think it
         is, why, and what to do), at the start and at the end; None if there is nothing.
     """
 
@@ -79,8 +79,8 @@ def resolve_source(
       output_dir: a sample and unpacked zip files are kept in `data/` under it, and used again.
       seed: of the sample, 0 or more.
       sample_ratings: size of the sample.
-      say: told in one line each what takes time, and the notice.
-      progress: told how far downloading or generating is.
+      say: called with one line for each thing that takes time, and with the notice.
+      progress: called with the progress of downloading or generating.
 
     Raises:
       InputError: wrong or contradicting arguments, a directory that does not exist, data

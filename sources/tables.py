@@ -130,7 +130,7 @@ def read_genres(data_dir: Path, found: CleaningLog | None = None) -> tuple[str, 
 
     Args:
       data_dir: the directory of the raw files.
-      found: told what was repaired, if anything was.
+      found: log to which repairs are added.
 
     Raises:
       InputError: a row is not a genre and its number, or the numbers are not 0, 1, 2, …
@@ -155,7 +155,7 @@ def read_occupations(data_dir: Path, found: CleaningLog | None = None) -> tuple[
 
     Args:
       data_dir: the directory of the raw files.
-      found: told what was repaired, if anything was.
+      found: log to which repairs are added.
 
     Raises:
       InputError: the file cannot be read.

@@ -146,6 +146,7 @@ def keys(tmp_path_factory):
         kind=Kind("sample", "random", 42),
         thresholds=Thresholds(),
         paths=OutputPaths(folder),
+        new_user_folds=2,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline_module, "keyed_by_source", record)
@@ -205,6 +206,7 @@ HARMLESS = {
         "Transform",
         "Tuner",
         "Trainer",
+        "NewUserEvaluator",
         "Evaluator",
         "Pusher",
         "ReportGen",

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.compare.movielens_1m ml-1m converted
 
-The folder then goes to the comparison, or to the pipeline with `--data-dir`. Nothing is added:
+The folder then goes to the comparison, or to the pipeline with `--data`. Nothing is added:
 ages stay the codes of their ranges, a movie has no release date (its year is in the title), zip
 codes of nine digits lose their last four. The ratings keep their order, which in this data set
 means something: among the ratings of one second it is that in which they were given.
@@ -15,37 +15,13 @@ from pathlib import Path
 
 from benchmarks import command
 from sources.errors import InputError
+from sources.movielens_dat import OCCUPATIONS
 
 VARIABLE = "MOVIELENS_1M_DIR"
 FILES = ("ratings.dat", "users.dat", "movies.dat")
 
 FIRST_USER_WITH_INTERPOLATED_TIMES = 3000
 """From this id on, some times of our copy are interpolated; see `texts.DATASET_NOTES`."""
-
-OCCUPATIONS = (
-    "other",
-    "academic/educator",
-    "artist",
-    "clerical/admin",
-    "college/grad student",
-    "customer service",
-    "doctor/health care",
-    "executive/managerial",
-    "farmer",
-    "homemaker",
-    "K-12 student",
-    "lawyer",
-    "programmer",
-    "retired",
-    "sales/marketing",
-    "scientist",
-    "self-employed",
-    "technician/engineer",
-    "tradesman/craftsman",
-    "unemployed",
-    "writer",
-)
-"""By code (README of MovieLens-1M)."""
 
 GENRES = (
     "unknown",

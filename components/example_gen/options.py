@@ -1,4 +1,4 @@
-"""What the ExampleGens are told beyond the input directory: their typed options."""
+"""Typed options of the ExampleGens, beyond the input directory."""
 
 from __future__ import annotations
 

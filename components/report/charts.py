@@ -118,7 +118,7 @@ def _folded(columns: Sequence[str]) -> alt.Chart:
     )
 
 
-def _value(base: type[Any], columns: Sequence[str], title: str, formats: Formats) -> Any:  # noqa: ANN401
+def _value(base: type[Any], columns: Sequence[str], title: str, formats: Formats) -> Any:  # noqa: ANN401 - base()
     axis = _axis("quantitative", format_of(columns[0], formats))
     return base(field=_VALUE, type="quantitative", title=title, axis=axis)
 
@@ -234,7 +234,7 @@ def lines(
     step: bool = False,
     from_zero: bool = True,
 ) -> Spec:
-    """Returns lines, told apart by colour and by dashes.
+    """Returns lines that differ in colour and in dashes.
 
     Args:
       rows: the data.

@@ -42,7 +42,7 @@ _FEWEST_RATINGS = 5
 """The vector of a movie with fewer ratings says little."""
 
 _GENRES = 7
-"""Genres with a colour of their own: what can be told apart; the rest is one more."""
+"""Genres with a colour of their own: as many as the eye separates; the rest share one more."""
 
 _OTHER = "other"
 _BIN = 0.25
