@@ -34,8 +34,10 @@ HEAVY_LIBRARIES = frozenset(
 )
 """Importing any of them takes seconds."""
 
-HEAVY_FIXTURES = frozenset({"project", "sample_output", "server", "sources", "venv"})
-"""Fixtures that run the pipeline, a server, a build or an installation in another process."""
+HEAVY_FIXTURES = frozenset(
+    {"audit", "checkout", "project", "run_tests", "sample_output", "server", "sources", "venv"}
+)
+"""Fixtures that run the pipeline, a server, a build or another program in a process of its own."""
 
 
 @functools.cache

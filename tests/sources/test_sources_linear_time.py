@@ -20,6 +20,8 @@ from sources.metadata import join_metadata
 from sources.tables import read_movies, read_users
 from sources.titles import normalise_title, title_keys
 
+pytestmark = pytest.mark.slow
+
 ANYTHING = LossLimits.of(1.0)
 LEAST_SECONDS = 0.02
 """A shorter time says more about the clock than about the code."""

@@ -226,6 +226,7 @@ def top_10_accuracy(scores: np.ndarray, seen: np.ndarray, test: np.ndarray) -> f
     return float((rank <= 10).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 def test_memory_does_not_grow_with_the_ratings(tmp_path):
     """Measured in processes of their own: ten times the ratings, under 150 MB more."""
@@ -278,6 +279,7 @@ def test_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_generation_leaves_no_data_set_and_the_next_one_works(tmp_path):
     directory = tmp_path / "s"
     script = (
