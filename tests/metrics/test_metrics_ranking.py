@@ -45,6 +45,37 @@ def test_examples_in_docstrings_hold(module):
     assert doctest.testmod(module).failed == 0
 
 
+TIED_SCORES = st.sampled_from([0.0, 1.0, 2.0, math.nan])
+
+
+@given(
+    st.lists(st.lists(st.tuples(TIED_SCORES, st.booleans()), min_size=4, max_size=4), min_size=1),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 3)), min_size=1),
+)
+def test_rank_counts_every_unseen_movie_that_scores_as_high_or_higher(table, places):
+    """Ties count against the movie; a score that is no number is the lowest."""
+    places = [(user % len(table), movie) for user, movie in places]
+
+    def score(user, movie):
+        found = table[user][movie][0]
+        return -math.inf if math.isnan(found) else found
+
+    expected = [
+        1
+        + sum(
+            other != movie
+            and not table[user][other][1]
+            and score(user, other) >= score(user, movie)
+            for other in range(4)
+        )
+        for user, movie in places
+    ]
+    scores = np.array([[cell[0] for cell in row] for row in table])
+    seen = np.array([[cell[1] for cell in row] for row in table])
+    users, movies = np.array(places).T
+    assert ranking.filtered_ranks(scores, seen, users, movies).tolist() == expected
+
+
 @given(rows)
 def test_recall_is_the_share_of_rows_found_within_k(pairs):
     _, ranks = columns(pairs)
