@@ -10,7 +10,8 @@ ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 COVERAGE = $(foreach part,$(PACKAGES),--cov $(part)) --cov-report term --cov-report html
 PACKAGES = components metrics pipeline schema serving sources storage trainer transform
-PRODUCT = pipeline components sources transform trainer schema serving local_runner.py setup.py
+PRODUCT = pipeline components metrics sources storage transform trainer schema serving local_runner.py \
+	setup.py
 # Minutes of make fuzz.
 FUZZ_MINUTES ?= 30
 define lint_and_test

@@ -40,12 +40,12 @@ Of the rating dropouts, which are three, it is the highest; they keep their prop
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The shape and the regularisation of the two towers and of the rating head.
+    """The shape and the regularisation of the two towers and of the deep & cross network.
 
     Attributes:
       embedding_dim: width of one block of the retrieval vectors.
-      recency_seconds: decay times of the recency block, in seconds; none switches it off.
-      recency_events: how many of a session's latest events the recency block looks at.
+      recency_seconds: decay times of the session component, in seconds; none switches it off.
+      recency_events: how many of a session's latest events the session component looks at.
       history_dropout: upper end of the uniform share of a user's history left out of a
         training batch, so that short histories are learned from too.
       truncated_share: share of training rows whose history is truncated: without the user's
@@ -53,20 +53,20 @@ class ModelConfig:
       truncation_share: upper end of the uniform share of the ratings before the row that are
         hidden there.
       max_truncation: how many they are at most.
-      time_dropout: share of training rows whose time is hidden from the rating head: a
+      time_dropout: share of training rows whose time is hidden from the deep & cross network: a
         query may come long after the last rating.
-      query_dropout: dropout on the history and the recency block.
+      query_dropout: dropout on the history and the session component.
       l2_retrieval: L2 penalty on the tables of the retrieval towers.
       full_softmax_limit: largest catalogue that is scored whole in the retrieval loss;
         above it the batch's movies are the negatives, corrected by log-Q.
-      rating_dim: width of the rating head's vectors of users and movies.
+      rating_dim: width of the deep & cross network's vectors of users and movies.
       time_dim: width of its embedding of time.
       components: principal components of the training interactions it is given.
       cross_projection: rank of the cross layer's kernel.
       hidden_units: units of the dense layer after the cross.
       rating_dropout: dropout on user vector, movie vector and hidden layer.
-      rating_range: the head corrects the biases by at most this many stars.
-      l2_rating: L2 penalty on the rating head's embeddings.
+      rating_range: the network corrects the biases by at most this many stars.
+      l2_rating: L2 penalty on the deep & cross network's embeddings.
     """
 
     embedding_dim: int = 48

@@ -627,7 +627,7 @@ def fixture_bytes(text):
 
 
 def slow_recency(events, table, mixture, decays):
-    """Recency block of (seconds before the query, table index) events: the formula, in loops."""
+    """Session component of (seconds before the query, table index) events, by its formula."""
     total = np.zeros(table.shape[1])
     for number, decay in enumerate(decays):
         weights = [math.exp(-seconds / decay) for seconds, _ in events]

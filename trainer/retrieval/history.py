@@ -1,7 +1,7 @@
 """Encodes the history of a user: pooled as a whole, and its latest events weighted by recency.
 
 Training and the exported model share these functions. In training, the movie to be predicted is
-left out of its history, and the recency block sees earlier events of the same session only.
+left out of its history, and the session component sees earlier events of the same session only.
 
 In training the events just before a rating are mostly known; at the start of a user's next session
 they are not. So the histories of some training rows are truncated: their latest ratings are hidden.
@@ -236,7 +236,7 @@ def recency_of_events(
     mixture: tf.Tensor,
     decay_seconds: tuple[float, ...],
 ) -> tf.Tensor:
-    """Computes the recency block of queries whose latest events are given.
+    """Computes the session component of queries whose latest events are given.
 
     Args:
       movies: `[batch, events]` index in `table` of the events' movies.

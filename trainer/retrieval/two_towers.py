@@ -279,7 +279,7 @@ class QueryTower(tf.Module):
 
 
 def query_of(liked: tf.Tensor, recency: tf.Tensor | None) -> tf.Tensor:
-    """Returns query vectors `[batch, blocks]` from history + profile and the recency block."""
+    """Returns query vectors `[batch, blocks]` from history + profile and the session component."""
     blocks = liked if recency is None else tf.concat([liked, recency], axis=1)
     return tf.pad(blocks, [[0, 0], [0, 1]], constant_values=1.0)
 

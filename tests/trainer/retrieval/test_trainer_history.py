@@ -71,7 +71,7 @@ def ties_of(segments, times):
 
 
 def batch_recency(movies, segments, times, events, hidden=None, max_truncation=0, ties=None):
-    """(recency block, seconds since the latest event) of a batch."""
+    """(session component, seconds since the latest event) of a batch."""
     ties = ties_of(segments, times) if ties is None else ties
     answer = recency_of_batch(
         tf.constant(movies, tf.int64),
@@ -229,7 +229,7 @@ def test_recency_of_a_user_does_not_depend_on_the_others_in_the_batch(users, eve
 
 
 def served_recency(movies, times, now, events):
-    """The recency block as the exported model asks for it: the session's latest events."""
+    """The session component as the exported model asks for it: the session's latest events."""
     earlier = [(now - time, movie) for movie, time in zip(movies, times, strict=True) if time < now]
     latest = session_of(earlier[::-1][:events])
     padding = events - len(latest)
