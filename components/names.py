@@ -25,6 +25,9 @@ MODEL_KIND: Final = "kind"
 EVALUATION_VERSION: Final = "evaluation_version"
 """Custom property of a model: the version of its signature for the evaluation."""
 
+DATASET_SPEC: Final = "dataset"
+"""Custom property of Examples: the `DatasetSpec` of the data as JSON text."""
+
 # -- components ----------------------------------------------------------------------------
 
 RATINGS_GEN: Final = "RatingsGen"

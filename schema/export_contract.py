@@ -32,6 +32,10 @@ VERSION = 2
 FEATURES_FILE = "assets.extra/features.json"
 """The feature table of the data that a version was trained on (`schema.features`)."""
 
+DATASET_FILE = "assets.extra/dataset.json"
+"""The data set that a version was trained on: name, terms, features, what an item is called
+(`schema.dataset`)."""
+
 RUN_RECORD = "assets.extra/run.json"
 """The run that made a pushed version: its kind, its metrics and the verdict."""
 

@@ -6,6 +6,7 @@ under the local runner; an input of the component's spec does not.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tfx import types
@@ -18,7 +19,7 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
 from components.examples.reading import files_of_split
-from components.names import EVALUATION_VERSION, MODEL_KIND, VALIDATION
+from components.names import DATASET_SPEC, EVALUATION_VERSION, MODEL_KIND, VALIDATION
 from schema import export_contract
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer.config import TrainerConfig
@@ -65,8 +66,14 @@ class Executor(tfx_executor.GenericExecutor):
 def with_files(
     fn_args: fn_args_utils.FnArgs, input_dict: dict[str, list[types.Artifact]]
 ) -> fn_args_utils.FnArgs:
-    """Adds the files of ratings by split (`rating_files`) and of the catalogue (`movie_files`)."""
-    fn_args.rating_files = files_by_split(input_dict[standard_component_specs.EXAMPLES_KEY])
+    """Adds what `run_fn` reads of the Examples.
+
+    Files of ratings by split (`rating_files`) and of the catalogue (`movie_files`), and the
+    `DatasetSpec` as JSON values (`dataset`; None for Examples of an earlier release).
+    """
+    examples = input_dict[standard_component_specs.EXAMPLES_KEY]
+    fn_args.rating_files = files_by_split(examples)
+    fn_args.dataset = json.loads(examples[0].get_string_custom_property(DATASET_SPEC) or "null")
     movies = files_by_split(input_dict[MOVIES_KEY])
     fn_args.movie_files = [path for files in movies.values() for path in files]
     return fn_args

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import tensorflow as tf
@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer import fn_args_utils
 
 from components import progress
+from schema.export_contract import DATASET_FILE
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer import export, fit
 from trainer.config import CONFIG_FILE, HISTORY_FILE, LEFT_OUT_FILE, TrainerConfig, TutorialConfig
@@ -236,9 +237,9 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
 
     Args:
       fn_args: TFX's arguments: files of ratings by split (`rating_files`) and of the catalogue
-        (`movie_files`), the transform graph, where to write, the `TrainerConfig` as JSON
-        in `custom_config` with the feature table at `FEATURES_KEY`, and the Tuner's
-        choice in `hyperparameters`, if there is one.
+        (`movie_files`), the `DatasetSpec` as JSON values (`dataset`), the transform graph, where
+        to write, the `TrainerConfig` as JSON in `custom_config` with the feature table at
+        `FEATURES_KEY`, and the Tuner's choice in `hyperparameters`, if there is one.
     """
     config = TrainerConfig.from_json(fn_args.custom_config)
     if fn_args.hyperparameters:
@@ -255,8 +256,9 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     )
     trained = train(config, data, fn_args.model_run_dir, progress.report, known)
     progress.report("exporting")
-    export.export(trained.serving, fn_args.serving_model_dir, trained.descriptions)
-    export.export_evaluation(trained.evaluation, fn_args.eval_model_dir, trained.descriptions)
+    descriptions = {**trained.descriptions, PurePosixPath(DATASET_FILE).name: fn_args.dataset}
+    export.export(trained.serving, fn_args.serving_model_dir, descriptions)
+    export.export_evaluation(trained.evaluation, fn_args.eval_model_dir, descriptions)
     _write_history(fn_args.model_run_dir, trained.losses)
     _write_json(Path(fn_args.model_run_dir) / CONFIG_FILE, config.to_json())
     # Graphs of the training stay in Keras's global state, and memory with them.

@@ -29,7 +29,7 @@ from components.example_gen import held_out, records, splits
 from components.example_gen.held_out import TEST_KEY, HeldOut
 from components.example_gen.options import ExampleGenOptions
 from components.example_gen.splits import SplitTimes
-from components.names import MOVIES, SPLITS
+from components.names import DATASET_SPEC, MOVIES, SPLITS
 from schema import hashing
 from schema.features import Owner
 from sources import cleaning_log, ratings
@@ -219,6 +219,10 @@ class _Executor(base_beam_executor.BaseBeamExecutor):
                 tf.io.gfile.rmtree(folder)
             raise
         _write_json(str(Path(examples.uri) / REPORT_FILE), summary)
+        spec = open_adapter(options.format, Path(data_dir), options.features).spec
+        examples.set_string_custom_property(
+            DATASET_SPEC, json.dumps(spec.to_json(), ensure_ascii=False)
+        )
         if TEST_KEY in summary:
             fingerprint = summary[TEST_KEY]["fingerprint"]
             examples.set_string_custom_property(TEST_FINGERPRINT, fingerprint)

@@ -2,6 +2,7 @@
 
 import ast
 import csv
+import json
 import random
 import re
 
@@ -16,9 +17,10 @@ from tfx_bsl.coders import example_coder
 from components.example_gen import records
 from schema import features as raw
 from schema.features import Feature, FeatureTable, Kind, Owner
-from sources import files, ratings, tables
+from sources import files, movielens_100k, ratings, tables
 from sources.errors import InputError
 from sources.sample import generate_sample
+from sources.spec import DatasetSpec
 
 # The fixtures are costly: one worker makes them, once.
 pytestmark = pytest.mark.xdist_group("example_gen")
@@ -435,6 +437,12 @@ def test_the_fingerprint_is_that_of_the_test_rows_in_whatever_files_they_lie(
         assert made.artifact.get_string_custom_property("test_fingerprint") == fingerprint
     other = run_ratings(sample, tmp_path / "b", split_seed=43)
     assert other.report["test"]["fingerprint"] != fingerprint
+
+
+def test_examples_carry_the_specification_of_their_data(written, catalogue):
+    for made in (written, catalogue):
+        text = made.artifact.get_string_custom_property("dataset")
+        assert DatasetSpec.from_json(json.loads(text)) == movielens_100k.SPEC
 
 
 # What stops it

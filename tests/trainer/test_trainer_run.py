@@ -9,6 +9,8 @@ import trainer_fixtures as fixtures
 from tfx import types
 from tfx.types import artifact_utils, standard_artifacts
 
+from schema.dataset import DatasetLabel, read_label
+from schema.export_contract import DATASET_FILE
 from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
 from trainer import run
 from trainer.component import Executor, Trainer
@@ -35,6 +37,11 @@ def test_losses_of_every_epoch_are_written_beside_the_logs(trained):
         assert np.isfinite(series).all()
     assert losses["retrieval_loss"][-1] < losses["retrieval_loss"][0]
     assert list(trained.run_dir.rglob("events.out.tfevents.*"))
+
+
+def test_both_models_say_what_data_they_are_of(trained):
+    for path in (trained.path, trained.served_path):
+        assert read_label(path / DATASET_FILE) == DatasetLabel(title="Novels", item_noun="book")
 
 
 def test_a_model_of_all_parts_names_none_that_was_left_out(trained):
@@ -140,12 +147,14 @@ def test_the_component_names_its_function_splits_and_configuration():
 
 def test_the_executor_hands_over_every_split_and_the_catalogue(tmp_path):
     files = {"train": ["b.gz", "a.gz"], "validation": ["c.gz"], "test": ["d.gz"]}
+    ratings = examples(tmp_path / "ratings", files)
+    ratings.set_string_custom_property("dataset", '{"title": "Novels"}')
     schema = artifact_at(standard_artifacts.Schema, tmp_path / "schema")
     (tmp_path / "schema").mkdir()
     (tmp_path / "schema" / "schema.pbtxt").touch()
     arguments = Executor()._GetFnArgs(
         {
-            "examples": [examples(tmp_path / "ratings", files)],
+            "examples": [ratings],
             "movies": [examples(tmp_path / "movies", {"movies": ["m.gz"]})],
             "transform_graph": [artifact_at(standard_artifacts.TransformGraph, tmp_path / "graph")],
             "schema": [schema],
@@ -167,6 +176,7 @@ def test_the_executor_hands_over_every_split_and_the_catalogue(tmp_path):
         "test": [str(folder / "Split-test" / "d.gz")],
     }
     assert arguments.movie_files == [str(tmp_path / "movies" / "Split-movies" / "m.gz")]
+    assert arguments.dataset == {"title": "Novels"}
     assert TrainerConfig.from_json(arguments.custom_config) == CHANGED
     assert arguments.transform_graph_path == str(tmp_path / "graph")
     assert arguments.serving_model_dir == str(tmp_path / "model" / "Format-Serving")

@@ -231,6 +231,7 @@ def train(
     )
     arguments.rating_files = rating_files or world.rating_files
     arguments.movie_files = world.movie_files
+    arguments.dataset = {"title": "Novels", "item_noun": "book"}
     (folder / "run").mkdir(parents=True)
     kept = {"progress_lines": []}
 

@@ -1,0 +1,55 @@
+"""What people call a data set and its items: `dataset.json` beside a SavedModel."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_LONGEST = 1_000
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetLabel:
+    """The parts of a `DatasetSpec` that people read.
+
+    Attributes:
+      name: of the format, such as "ml-1m"; empty if not known.
+      title: what people call the data set, such as "MovieLens-1M"; empty if not known.
+      licence: under which terms it is published; empty if not known.
+      citation: what to cite; empty if there is nothing.
+      item_noun: what people call an item, in the singular.
+    """
+
+    name: str = ""
+    title: str = ""
+    licence: str = ""
+    citation: str = ""
+    item_noun: str = "movie"
+
+    @classmethod
+    def from_json(cls, value: object) -> DatasetLabel:
+        """Returns the label in the JSON value of a `DatasetSpec`.
+
+        A field that is missing, empty or no text has its default, so that a damaged file costs
+        words only.
+        """
+        values: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(
+            **{
+                name: text[:_LONGEST]
+                for name, text in values.items()
+                if name in known and isinstance(text, str) and text.strip()
+            }
+        )
+
+
+def read_label(path: Path) -> DatasetLabel:
+    """Returns the label in a `dataset.json`; the defaults where it is missing or damaged."""
+    try:
+        return DatasetLabel.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return DatasetLabel()

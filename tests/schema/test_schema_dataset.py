@@ -1,0 +1,27 @@
+"""`dataset.json`: what people call a data set and its items."""
+
+import json
+
+import pytest
+
+from schema.dataset import DatasetLabel, read_label
+from sources import movielens_dat
+
+
+def test_the_label_is_read_from_a_whole_specification(tmp_path):
+    spec = movielens_dat.ML_1M
+    (tmp_path / "dataset.json").write_text(json.dumps(spec.to_json()), encoding="utf-8")
+    label = read_label(tmp_path / "dataset.json")
+    assert (label.name, label.title, label.item_noun) == ("ml-1m", spec.title, "movie")
+    assert (label.licence, label.citation) == (spec.licence, spec.citation)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "[1]", '{"item_noun": 3}', '{"item_noun": " "}', '{"colour": "red"}', "\xff"],
+)
+def test_what_is_damaged_costs_words_only(tmp_path, text):
+    path = tmp_path / "dataset.json"
+    assert read_label(path) == DatasetLabel()
+    path.write_bytes(text.encode("latin-1"))
+    assert read_label(path) == DatasetLabel(item_noun="movie")
