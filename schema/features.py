@@ -230,6 +230,11 @@ class FeatureTable:
         return self._one("time", Kind.TIME, Owner.CONTEXT)
 
     @property
+    def has_time(self) -> bool:
+        """Whether the data has the times of events."""
+        return bool(self.of_kind(Kind.TIME))
+
+    @property
     def position(self) -> Feature | None:
         """The place of the rating in its file; None where the file's order means nothing."""
         return next(iter(self.of_kind(Kind.POSITION)), None)

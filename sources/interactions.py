@@ -45,13 +45,16 @@ def batch_of(chunk: RatingsChunk) -> pa.RecordBatch:
 
 
 def chunk_of(batch: pa.RecordBatch) -> RatingsChunk:
-    """Returns a batch of `INTERACTIONS` with ratings and times, its ids as `id_keys`."""
+    """Returns a batch of `INTERACTIONS`, its ids as `id_keys`.
+
+    A rating or a time that the data does not have (null) is 0; the records lack it again.
+    """
     position = batch.column("position")
     return RatingsChunk(
         id_keys(batch.column("user_id")),
         id_keys(batch.column("item_id")),
-        batch.column("rating").to_numpy(zero_copy_only=False),
-        batch.column("timestamp").to_numpy(zero_copy_only=False),
+        batch.column("rating").fill_null(0.0).to_numpy(zero_copy_only=False),
+        batch.column("timestamp").fill_null(0).to_numpy(zero_copy_only=False),
         None if position.null_count else position.to_numpy(zero_copy_only=False),
     )
 

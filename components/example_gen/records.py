@@ -98,14 +98,18 @@ class Side:
 def rating_batch(ratings: RatingsChunk, users: Side, movies: Side) -> pa.RecordBatch:
     """Joins ratings with their user's and movie's columns: one row per rating.
 
+    Where the table has no rating or no time, those of `ratings` are not written.
+
     Raises:
       ValueError: the table has a position, and the ratings have none.
     """
     columns = users.gather(users.rows(ratings.user_id))
     columns |= movies.gather(movies.rows(ratings.movie_id))
     table = users.table
-    columns[table.rating.name] = _singletons(ratings.user_rating, pa.float32())
-    columns[table.timestamp.name] = _singletons(ratings.timestamp, pa.int64())
+    if table.has_rating:
+        columns[table.rating.name] = _singletons(ratings.user_rating, pa.float32())
+    if table.has_time:
+        columns[table.timestamp.name] = _singletons(ratings.timestamp, pa.int64())
     if table.position is not None:
         if ratings.position is None:
             raise ValueError(

@@ -1,16 +1,21 @@
 """Reading and splitting data of very few users and movies."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from raw_files import file_of, read_ratings
 from tiny_data import tiny_data
 
-from components.example_gen import splits
+from components.example_gen import records, splits
 from components.names import SPLITS
+from schema import features as raw
+from schema.features import FeatureTable, Owner
 from sources.errors import InputError
-from sources.ratings import keep_latest_rating
+from sources.interactions import text_key
+from sources.ratings import RatingsChunk, keep_latest_rating
 
 
 @given(data=tiny_data(), kind=st.sampled_from(["random", "temporal"]), seed=st.integers(0, 2**31))
@@ -38,3 +43,16 @@ def test_every_rating_is_read_and_put_into_one_split_or_the_split_is_refused(dat
     else:
         with pytest.raises(InputError, match=f"the {kind} split .* leaves no ratings for"):
             splits.check_rows(kind, rows)
+
+
+def test_records_lack_the_rating_and_the_time_where_the_table_does():
+    table = FeatureTable((raw.USER_ID, raw.MOVIE_ID))
+    users = records.Side(pd.DataFrame({"user_id": ["a"]}), Owner.USER, table)
+    movies = records.Side(pd.DataFrame({"movie_id": ["x"]}), Owner.MOVIE, table)
+    user, movie = (np.array([text_key(text)]) for text in "ax")
+    events = RatingsChunk(user, movie, np.zeros(1, np.float32), np.zeros(1, np.int64))
+    [event] = records.rating_examples(events, users, movies)
+    assert dict(tf.train.Example.FromString(event).features.feature).keys() == {
+        "user_id",
+        "movie_id",
+    }

@@ -45,11 +45,13 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are():
         MOVIELENS["no_such"]
 
 
-@pytest.mark.parametrize("role", ["rating", "timestamp"])
-def test_a_role_that_no_feature_has_is_named(role):
+@pytest.mark.parametrize(("role", "has"), [("rating", "has_rating"), ("timestamp", "has_time")])
+def test_a_table_may_lack_rating_and_time_and_says_so(role, has):
     feature = getattr(MOVIELENS, role)
+    table = with_features(without=(feature,))
+    assert (getattr(MOVIELENS, has), getattr(table, has)) == (True, False)
     with pytest.raises(ValueError, match=f"kind {feature.kind.value}, the .*; received none"):
-        getattr(with_features(without=(feature,)), role)
+        getattr(table, role)
 
 
 def changed(feature, **changes):

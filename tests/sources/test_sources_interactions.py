@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.interactions import batch_of, chunk_of, id_keys, text_key
+from sources.interactions import INTERACTIONS, batch_of, chunk_of, id_keys, text_key
 from sources.ratings import RatingsChunk
 
 
@@ -51,3 +51,10 @@ def test_a_chunk_comes_back_from_its_batch(with_position, rows):
         np.testing.assert_array_equal(one, other)
     if rows:
         assert (back.position is not None) == with_position
+
+
+def test_ratings_and_times_that_the_data_lacks_are_zeros():
+    ids, nothing = pa.array(["7", "8"]), [pa.nulls(2, field.type) for field in INTERACTIONS][2:]
+    back = chunk_of(pa.RecordBatch.from_arrays([ids, ids, *nothing], schema=INTERACTIONS))
+    assert (back.user_rating.tolist(), back.timestamp.tolist()) == ([0.0, 0.0], [0, 0])
+    assert back.position is None
