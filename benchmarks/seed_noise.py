@@ -19,6 +19,8 @@ from pathlib import Path
 
 from components import names
 from components.evaluation.directions import LOWER_IS_BETTER
+from components.examples.events import USERS, event_files
+from components.examples.reading import files_of_split
 from pipeline.config import OutputPaths
 
 
@@ -61,10 +63,13 @@ def measure(root: Path, seed: int) -> Mapping[str, float]:
     from trainer import tuning
     from trainer.config import TrainConfig, TrainerConfig
 
+    ratings = _artifacts(root, names.RATINGS_GEN, "examples")
     config = TrainerConfig(train=dataclasses.replace(TrainConfig(), seed=seed))
     evaluate = tuning.evaluation(
         config,
-        _splits(_artifacts(root, names.RATINGS_GEN, "examples")),
+        {split: event_files(ratings, split) for split in names.SPLITS},
+        _splits(ratings),
+        files_of_split(ratings / USERS),
         _splits(_artifacts(root, names.MOVIES_GEN, "examples"))[names.MOVIES],
         str(_artifacts(root, names.TRANSFORM, "transform_graph")),
         MOVIELENS,

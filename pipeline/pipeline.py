@@ -101,12 +101,14 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
         RatingsGen(config.data_dir, config.example_gen),
         "sources",
         "components/example_gen",
+        "components/examples",
         "schema",
     )
     movies = keyed_by_source(
         MoviesGen(config.data_dir, config.example_gen),
         "sources",
         "components/example_gen",
+        "components/examples",
         "schema",
     )
     statistics = keyed_by_source(

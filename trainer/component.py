@@ -18,10 +18,12 @@ from tfx.types import artifact_utils, standard_artifacts, standard_component_spe
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
+from components.examples.events import USERS, event_files
 from components.examples.reading import files_of_split
 from components.names import DATASET_SPEC, EVALUATION_VERSION, MODEL_KIND, VALIDATION
 from schema import export_contract
 from schema.features import FEATURES_KEY, FeatureTable
+from storage.paths import join
 from trainer.config import TrainerConfig
 
 MOVIES_KEY = "movies"
@@ -68,15 +70,25 @@ def with_files(
 ) -> fn_args_utils.FnArgs:
     """Adds what `run_fn` reads of the Examples.
 
-    Files of ratings by split (`rating_files`) and of the catalogue (`movie_files`), and the
+    They are event files and Examples of the ratings by split (`event_files`, `rating_files`),
+    Examples of the users (`user_files`) and of the catalogue (`movie_files`), and the
     `DatasetSpec` as JSON values (`dataset`; None for Examples of an earlier release).
     """
-    examples = input_dict[standard_component_specs.EXAMPLES_KEY]
-    fn_args.rating_files = files_by_split(examples)
-    fn_args.dataset = json.loads(examples[0].get_string_custom_property(DATASET_SPEC) or "null")
+    ratings = input_dict[standard_component_specs.EXAMPLES_KEY]
+    fn_args.event_files, fn_args.user_files = events_of(ratings)
+    fn_args.rating_files = files_by_split(ratings)
+    fn_args.dataset = json.loads(ratings[0].get_string_custom_property(DATASET_SPEC) or "null")
     movies = files_by_split(input_dict[MOVIES_KEY])
     fn_args.movie_files = [path for files in movies.values() for path in files]
     return fn_args
+
+
+def events_of(artifacts: list[types.Artifact]) -> tuple[dict[str, list[str]], list[str]]:
+    """Returns the event files of an Examples artifact by split, and the files of its users."""
+    uris = [artifact.uri for artifact in artifacts]
+    names = artifact_utils.decode_split_names(artifacts[0].split_names)
+    by_split = {name: [file for uri in uris for file in event_files(uri, name)] for name in names}
+    return by_split, [file for uri in uris for file in files_of_split(join(uri, USERS))]
 
 
 def files_by_split(artifacts: list[types.Artifact]) -> dict[str, list[str]]:

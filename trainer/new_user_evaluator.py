@@ -15,7 +15,7 @@ from tfx.utils import json_utils
 from components import progress
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer import new_users
-from trainer.component import files_by_split
+from trainer.component import events_of, files_by_split
 from trainer.config import NEW_USERS_FILE, TrainerConfig
 from trainer.data import reading
 from trainer.run import files_of
@@ -55,8 +55,10 @@ class Executor(base_executor.BaseExecutor):
         config = TrainerConfig.from_json(values)
         movies = files_by_split(input_dict[_MOVIES])
         progress.report("reading ratings")
+        events, users = events_of(input_dict[_EXAMPLES])
         data = reading.load_training_data(
-            files_of(files_by_split(input_dict[_EXAMPLES]), config.train.splits),
+            files_of(events, config.train.splits),
+            users,
             [path for files in movies.values() for path in files],
             tft.TFTransformOutput(artifact_utils.get_single_uri(input_dict[_GRAPH])),
             FeatureTable.from_json(values[FEATURES_KEY]),

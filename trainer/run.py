@@ -230,16 +230,17 @@ def _train_tutorial(
 
 
 def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
-    """Trains on the Examples given and exports two SavedModels of the same fitted parts.
+    """Trains on the ratings given and exports two SavedModels of the same fitted parts.
 
     The one to serve (`serving_model_dir`) knows the ratings of every split, the one to evaluate
     (`eval_model_dir`) those of the fitted splits.
 
     Args:
-      fn_args: TFX's arguments: files of ratings by split (`rating_files`) and of the catalogue
-        (`movie_files`), the `DatasetSpec` as JSON values (`dataset`), the transform graph, where
-        to write, the `TrainerConfig` as JSON in `custom_config` with the feature table at
-        `FEATURES_KEY`, and the Tuner's choice in `hyperparameters`, if there is one.
+      fn_args: TFX's arguments: event files by split (`event_files`), files of the users
+        (`user_files`) and of the catalogue (`movie_files`), the `DatasetSpec` as JSON values
+        (`dataset`), the transform graph, where to write, the `TrainerConfig` as JSON in
+        `custom_config` with the feature table at `FEATURES_KEY`, and the Tuner's choice in
+        `hyperparameters`, if there is one.
     """
     config = TrainerConfig.from_json(fn_args.custom_config)
     if fn_args.hyperparameters:
@@ -248,8 +249,9 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     progress.report("reading ratings")
     fitted = config.train.splits
     data, known = reading.load_fitted_and_known(
-        files_of(fn_args.rating_files, fitted),
-        files_of(fn_args.rating_files, [s for s in fn_args.rating_files if s not in fitted]),
+        files_of(fn_args.event_files, fitted),
+        files_of(fn_args.event_files, [s for s in fn_args.event_files if s not in fitted]),
+        fn_args.user_files,
         fn_args.movie_files,
         transform_output,
         FeatureTable.from_json(fn_args.custom_config[FEATURES_KEY]),

@@ -223,14 +223,16 @@ def tuner_fn(fn_args: fn_args_utils.FnArgs) -> TunerFnResult:
     """Returns the tuner that the Tuner component runs.
 
     Args:
-      fn_args: TFX's arguments, with `rating_files` and `movie_files` as the Trainer gets them,
-        and in `custom_config` the `TrainerConfig`, the `TunerConfig` and the feature table as JSON.
+      fn_args: TFX's arguments, with the files that `trainer.component.with_files` adds, and in
+        `custom_config` the `TrainerConfig`, the `TunerConfig` and the feature table as JSON.
     """
     config = TrainerConfig.from_json(fn_args.custom_config)
     tuner = TunerConfig(**fn_args.custom_config[TUNER_KEY])
     evaluate = evaluation(
         config,
+        fn_args.event_files,
         fn_args.rating_files,
+        fn_args.user_files,
         fn_args.movie_files,
         fn_args.transform_graph_path,
         FeatureTable.from_json(fn_args.custom_config[FEATURES_KEY]),
@@ -240,7 +242,9 @@ def tuner_fn(fn_args: fn_args_utils.FnArgs) -> TunerFnResult:
 
 def evaluation(
     config: TrainerConfig,
+    event_files: Mapping[str, Sequence[str]],
     rating_files: Mapping[str, Sequence[str]],
+    user_files: Sequence[str],
     movie_files: Sequence[str],
     transform_graph: str,
     features: FeatureTable,
@@ -249,7 +253,9 @@ def evaluation(
 
     Args:
       config: the configuration of what no trial changes.
-      rating_files: files of ratings by split.
+      event_files: event files by split.
+      rating_files: files of the ratings' Examples by split.
+      user_files: files of the users.
       movie_files: files of the catalogue.
       transform_graph: folder of the preprocessing graph.
       features: the columns of the Examples.
@@ -257,7 +263,7 @@ def evaluation(
     transform_output = tft.TFTransformOutput(transform_graph)
     progress.report("reading ratings")
     data = reading.load_training_data(
-        run.files_of(rating_files, [TRAIN]), movie_files, transform_output, features
+        run.files_of(event_files, [TRAIN]), user_files, movie_files, transform_output, features
     )
     examples = _records(run.files_of(rating_files, [VALIDATION]))
     tf.keras.utils.set_random_seed(config.train.seed)

@@ -124,15 +124,16 @@ def training_data(task: Task, scratch: Path, lines: IntArray) -> TrainingData:
     """
     features = _features(task.data)
     sides = _sides(task.data.folder, features)
-    fit, ratings, movies = (scratch / name for name in ("fit", "ratings", "movies"))
+    fit, ratings, users, movies = (scratch / n for n in ("fit", "ratings", "users", "movies"))
     records.write_shard(str(fit), 0, 1, _examples(task, task.fit, sides))
-    if lines is task.fit:
-        ratings = fit
-    else:
-        records.write_shard(str(ratings), 0, 1, _examples(task, lines, sides))
+    chunk = _chunk(task, lines)
+    _, columns = records.event_columns(chunk, sides.users, sides.movies)
+    records.write_events(str(ratings), 0, 1, columns)
+    records.write_shard(str(users), 0, 1, records.user_examples(chunk, sides.users))
     records.write_shard(str(movies), 0, 1, records.movie_examples(sides.movies))
     return reading.load_training_data(
-        _files(ratings),
+        sorted(str(path) for path in ratings.iterdir()),
+        _files(users),
         _files(movies),
         tft.TFTransformOutput(_transform_graph(task, fit)),
         features,
@@ -153,15 +154,18 @@ def _config(params: Params) -> TrainerConfig:
 
 
 def _examples(task: Task, lines: IntArray, sides: _Sides) -> list[bytes]:
+    return list(records.rating_examples(_chunk(task, lines), sides.users, sides.movies))
+
+
+def _chunk(task: Task, lines: IntArray) -> RatingsChunk:
     data = task.data
-    chunk = RatingsChunk(
+    return RatingsChunk(
         data.user_ids[data.users[lines]],
         data.movie_ids[data.movies[lines]],
         data.ratings[lines].astype(np.float32),
         data.timestamps[lines],
         None if data.position is None else data.position[lines],
     )
-    return list(records.rating_examples(chunk, sides.users, sides.movies))
 
 
 def _files(folder: Path) -> list[str]:

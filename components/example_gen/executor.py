@@ -18,6 +18,7 @@ import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import tensorflow as tf
 from tfx import types
 from tfx.dsl.components.base import base_beam_executor
@@ -29,6 +30,7 @@ from components.example_gen import held_out, records, splits
 from components.example_gen.held_out import TEST_KEY, HeldOut
 from components.example_gen.options import ExampleGenOptions
 from components.example_gen.splits import SplitTimes
+from components.examples import events
 from components.names import DATASET_SPEC, MOVIES, SPLITS
 from schema import hashing
 from schema.features import Owner
@@ -40,6 +42,7 @@ from sources.errors import InputError
 from sources.interactions import chunk_of
 from sources.metadata import MetadataMatch, join_metadata
 from sources.ratings import KnownIds, RatingsChunk
+from storage.paths import join, list_names
 
 REPORT_FILE = "wrangling.json"
 """Beside the splits of the artifact: rows read, dropped, repaired and so on, by file and reason."""
@@ -139,12 +142,14 @@ class _WritePartition(beam.DoFn):
         data_dir: str,
         options: ExampleGenOptions,
         folders: list[str],
+        uri: str,
         shards: int,
         times: SplitTimes | None,
     ) -> None:
         self._data_dir = data_dir
         self._options = options
         self._folders = folders
+        self._uri = uri
         self._shards = shards
         self._times = times
 
@@ -169,15 +174,31 @@ class _WritePartition(beam.DoFn):
             times=self._times,
         )
         yield beam.pvalue.TaggedOutput(_HELD_OUT, HeldOut.of(whole, split))
+        self._write_events(shard, whole, split)
         for number, folder in enumerate(self._folders):
             part = whole.take(split == number)
-            records.write_shard(
-                folder,
+            examples = records.rating_examples(part, known.users, known.movies)
+            records.write_shard(folder, shard, self._shards, examples)
+            yield SPLITS[number], len(part.user_id)
+
+    def _write_events(self, shard: int, whole: RatingsChunk, split: npt.NDArray[np.int8]) -> None:
+        """Writes the event files of a partition, and its users (`components.examples.events`)."""
+        known = _read_tables(self._data_dir, self._options)
+        order, columns = records.event_columns(whole, known.users, known.movies)
+        for number, name in enumerate(SPLITS):
+            rows = pa.array(split[order] == number)
+            records.write_events(
+                events.events_folder(self._uri, name),
                 shard,
                 self._shards,
-                records.rating_examples(part, known.users, known.movies),
+                {column: values.filter(rows) for column, values in columns.items()},
             )
-            yield SPLITS[number], len(part.user_id)
+        records.write_shard(
+            join(self._uri, events.USERS),
+            shard,
+            self._shards,
+            records.user_examples(whole, known.users),
+        )
 
 
 def _merge_reports(found: Iterable[CleaningLog]) -> CleaningLog:
@@ -215,7 +236,8 @@ class _Executor(base_beam_executor.BaseBeamExecutor):
             summary = self.write(data_dir, options, folders, examples.uri)
         except Exception:
             # Shards that were written look complete each; without the others they are not.
-            for folder in filter(tf.io.gfile.exists, folders):
+            written = [join(examples.uri, name) for name in list_names(examples.uri)]
+            for folder in filter(tf.io.gfile.isdir, written):
                 tf.io.gfile.rmtree(folder)
             raise
         _write_json(str(Path(examples.uri) / REPORT_FILE), summary)
@@ -268,7 +290,7 @@ class RatingsExecutor(_Executor):
                 | "ByUser" >> beam.GroupByKey()
                 | "WritePartition"
                 >> beam.ParDo(
-                    _WritePartition(data_dir, options, folders, shards, times)
+                    _WritePartition(data_dir, options, folders, uri, shards, times)
                 ).with_outputs(_REPORTS, _ERRORS, _HELD_OUT, main="rows")
             )
             found = (

@@ -8,7 +8,7 @@ Arrow, and encoded by tfx_bsl's C++ coder.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 from tfx_bsl.coders import example_coder
 
+from components.examples import events
 from schema.features import Feature, FeatureTable, Owner
 from sources import staging
 from sources.interactions import id_keys
@@ -111,13 +113,18 @@ def rating_batch(ratings: RatingsChunk, users: Side, movies: Side) -> pa.RecordB
     if table.has_time:
         columns[table.timestamp.name] = _singletons(ratings.timestamp, pa.int64())
     if table.position is not None:
-        if ratings.position is None:
-            raise ValueError(
-                f"expected the place of every rating in its file, for {table.position.name}; "
-                "received ratings without"
-            )
-        columns[table.position.name] = _singletons(ratings.position, pa.int64())
+        places = _positions(ratings, table.position)
+        columns[table.position.name] = _singletons(places, pa.int64())
     return _in_table_order(columns, table)
+
+
+def _positions(ratings: RatingsChunk, feature: Feature) -> npt.NDArray[np.int64]:
+    if ratings.position is None:
+        raise ValueError(
+            f"expected the place of every rating in its file, for {feature.name}; "
+            "received ratings without"
+        )
+    return ratings.position
 
 
 def movie_batch(movies: Side) -> pa.RecordBatch:
@@ -139,6 +146,49 @@ def rating_examples(ratings: RatingsChunk, users: Side, movies: Side) -> Iterato
         )
 
 
+def user_examples(ratings: RatingsChunk, users: Side) -> list[bytes]:
+    """Returns one serialized tf.Example per user of the ratings."""
+    rows = np.unique(users.rows(ratings.user_id))
+    batch = _in_table_order(users.gather(rows), users.table)
+    return list(example_coder.RecordBatchToExamples(batch))
+
+
+def event_columns(
+    ratings: RatingsChunk, users: Side, movies: Side
+) -> tuple[npt.NDArray[np.int64], dict[str, pa.Array]]:
+    """Returns what an event file holds of ratings (`components.examples.events`).
+
+    Returns:
+      The rows `[n]` of the ratings in event order, and the columns `[n]` in that order. Parts of
+      them share their dictionaries.
+    """
+    table = users.table
+    user = _ids(users, table.user_id.name, ratings.user_id)
+    item = _ids(movies, table.item_id.name, ratings.movie_id)
+    columns = {table.user_id.name: user, table.item_id.name: item}
+    if table.has_rating:
+        columns[table.rating.name] = pa.array(ratings.user_rating)
+    if table.has_time:
+        columns[table.timestamp.name] = pa.array(ratings.timestamp)
+    keys = [item.indices.to_numpy(), ratings.timestamp, user.indices.to_numpy()]
+    if table.position is not None:
+        position = _positions(ratings, table.position)
+        columns[table.position.name] = pa.array(position)
+        keys.insert(1, position)
+    order = np.lexsort(keys)
+    rows = pa.array(order)
+    return order, {name: column.take(rows) for name, column in columns.items()}
+
+
+def _ids(side: Side, name: str, keys: npt.NDArray[np.int64]) -> pa.DictionaryArray:
+    rows, codes = np.unique(side.rows(keys), return_inverse=True)
+    ids = side.columns[name].take(pa.array(rows)).flatten()
+    order = pc.sort_indices(ids)
+    ranks = np.empty(len(rows), np.int32)
+    ranks[order.to_numpy()] = np.arange(len(rows))
+    return pa.DictionaryArray.from_arrays(pa.array(ranks[codes]), ids.take(order))
+
+
 def movie_examples(movies: Side) -> list[bytes]:
     """Returns one serialized tf.Example per movie of the catalogue."""
     return list(example_coder.RecordBatchToExamples(movie_batch(movies)))
@@ -154,12 +204,27 @@ def write_shard(folder: str, shard: int, shards: int, examples: Iterable[bytes])
       InputError: the disk is full, or the folder is not writable.
     """
     name = f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz"
+    with (
+        _completed(folder, name) as partial,
+        tf.io.TFRecordWriter(partial, _COMPRESSION) as writer,
+    ):
+        for example in examples:
+            writer.write(example)
+
+
+def write_events(folder: str, shard: int, shards: int, columns: Mapping[str, pa.Array]) -> None:
+    """Writes one event file of a split, complete or not at all; see `write_shard`."""
+    with _completed(folder, events.file_name(shard, shards)) as partial:
+        events.write_events(partial, columns)
+
+
+@contextlib.contextmanager
+def _completed(folder: str, name: str) -> Iterator[str]:
+    """Yields the path of a file that gets its name when the block succeeds."""
     partial = str(Path(folder) / f".{name}.partial")
     with staging.writable(Path(folder)), _os_errors():
         tf.io.gfile.makedirs(folder)
-        with tf.io.TFRecordWriter(partial, _COMPRESSION) as writer:
-            for example in examples:
-                writer.write(example)
+        yield partial
         tf.io.gfile.rename(partial, str(Path(folder) / name), overwrite=True)
 
 

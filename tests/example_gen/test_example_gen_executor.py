@@ -15,6 +15,7 @@ from google.protobuf import json_format
 from tfx_bsl.coders import example_coder
 
 from components.example_gen import records
+from components.examples import events, reading
 from schema import features as raw
 from schema.features import Feature, FeatureTable, Kind, Owner
 from sources import files, movielens_100k, ratings, tables
@@ -402,13 +403,65 @@ def test_leave_one_out_tests_on_one_rating_of_each_user_when_sharded_too(sample,
 ORDERED = FeatureTable((*raw.MOVIELENS.features, raw.POSITION))
 
 
-def test_places_in_the_file_are_written_where_they_are_a_feature(sample, tmp_path):
+@pytest.fixture(scope="module")
+def in_parts(sample, tmp_path_factory):
+    """Ratings with their places in the file, in several partitions; and the lines of the file."""
+    folder = tmp_path_factory.mktemp("in_parts")
     lines = ["", *data_lines(sample)]
-    data = copy_with(sample, tmp_path / "raw", data=lines)
-    sharded = run_ratings(
-        data, tmp_path / "out", features=ORDERED, chunk_bytes=10_000, partition_bytes=8_000
-    )
-    for _, row in sharded.frame().iterrows():
+    data = copy_with(sample, folder / "raw", data=lines)
+    sizes = {"chunk_bytes": 10_000, "partition_bytes": 8_000}
+    return run_ratings(data, folder / "out", features=ORDERED, **sizes), lines
+
+
+EVENT = ("user_id", "timestamp", "position", "movie_id", "user_rating")
+
+
+def event_rows(found, split):
+    """Rows of `EVENT` of each event file of a split."""
+    for path in events.event_files(found.folder, split):
+        columns = [events.map_events(path).column(name).to_pylist() for name in EVENT]
+        yield [
+            (user.decode(), time, place, movie.decode(), rating)
+            for user, time, place, movie, rating in zip(*columns, strict=True)
+        ]
+
+
+def test_event_files_hold_the_ratings_of_the_examples_in_event_order(in_parts):
+    found, _ = in_parts
+    for split in found.splits:
+        files = list(event_rows(found, split))
+        assert len(files) > 3
+        for rows in files:
+            assert rows == sorted(rows, key=lambda row: (row[0].encode(), *row[1:3]))
+        expected = found.frame().query("split == @split")[list(EVENT)]
+        rows = [row for rows in files for row in rows]
+        assert sorted(rows) == sorted(expected.itertuples(index=False, name=None))
+
+
+def test_the_users_of_each_partition_are_described_once(in_parts):
+    found, _ = in_parts
+    by_user = found.frame().drop_duplicates("user_id").set_index("user_id")
+    names = [one.name for one in raw.MOVIELENS.owned_by(Owner.USER)]
+    described = []
+    for number, path in enumerate(reading.files_of_split(found.folder / events.USERS)):
+        rows = [
+            artifacts.parse(record)
+            for batch in reading.serialized_batches([path], 1024).as_numpy_iterator()
+            for record in batch.tolist()
+        ]
+        rated = {row[0] for split in found.splits for row in list(event_rows(found, split))[number]}
+        assert {row["user_id"][0] for row in rows} == rated
+        described += rows
+    assert len(described) == len(by_user)
+    for row in described:
+        assert set(row) <= set(names)
+        for name, values in row.items():
+            assert name == "user_id" or values == [by_user.loc[row["user_id"][0], name]]
+
+
+def test_places_in_the_file_are_written_where_they_are_a_feature(in_parts):
+    found, lines = in_parts
+    for _, row in found.frame().iterrows():
         fields = lines[row["position"]].split("\t")
         assert fields[:2] == [row["user_id"], row["movie_id"]]
         assert int(fields[3]) == row["timestamp"]

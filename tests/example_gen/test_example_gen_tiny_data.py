@@ -52,7 +52,6 @@ def test_records_lack_the_rating_and_the_time_where_the_table_does():
     user, movie = (np.array([text_key(text)]) for text in "ax")
     events = RatingsChunk(user, movie, np.zeros(1, np.float32), np.zeros(1, np.int64))
     [event] = records.rating_examples(events, users, movies)
-    assert dict(tf.train.Example.FromString(event).features.feature).keys() == {
-        "user_id",
-        "movie_id",
-    }
+    names = {"user_id", "movie_id"}
+    assert dict(tf.train.Example.FromString(event).features.feature).keys() == names
+    assert records.event_columns(events, users, movies)[1].keys() == names

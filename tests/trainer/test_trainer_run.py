@@ -149,6 +149,14 @@ def test_the_executor_hands_over_every_split_and_the_catalogue(tmp_path):
     files = {"train": ["b.gz", "a.gz"], "validation": ["c.gz"], "test": ["d.gz"]}
     ratings = examples(tmp_path / "ratings", files)
     ratings.set_string_custom_property("dataset", '{"title": "Novels"}')
+    events = {"train": ["b.arrow", "a.arrow"], "validation": ["c.arrow"], "test": []}
+    for place, names in {
+        "Users": ["u.gz"],
+        **{f"Events-{split}": names for split, names in events.items()},
+    }.items():
+        (tmp_path / "ratings" / place).mkdir(parents=True)
+        for name in (*names, ".half.arrow"):
+            (tmp_path / "ratings" / place / name).touch()
     schema = artifact_at(standard_artifacts.Schema, tmp_path / "schema")
     (tmp_path / "schema").mkdir()
     (tmp_path / "schema" / "schema.pbtxt").touch()
@@ -175,6 +183,11 @@ def test_the_executor_hands_over_every_split_and_the_catalogue(tmp_path):
         "validation": [str(folder / "Split-validation" / "c.gz")],
         "test": [str(folder / "Split-test" / "d.gz")],
     }
+    assert arguments.event_files == {
+        split: [str(folder / f"Events-{split}" / name) for name in sorted(names)]
+        for split, names in events.items()
+    }
+    assert arguments.user_files == [str(folder / "Users" / "u.gz")]
     assert arguments.movie_files == [str(tmp_path / "movies" / "Split-movies" / "m.gz")]
     assert arguments.dataset == {"title": "Novels"}
     assert TrainerConfig.from_json(arguments.custom_config) == CHANGED

@@ -253,7 +253,13 @@ def searched(world, tmp_path_factory):
         Executor(context).Do(
             {
                 # Whatever is in the test split is not read.
-                "examples": [examples_of(world.rating_files | {"test": []}, folder / "ratings")],
+                "examples": [
+                    examples_of(
+                        world.rating_files | {"test": []},
+                        folder / "ratings",
+                        world.folder / "ratings",
+                    )
+                ],
                 "movies": [examples_of({"movies": world.movie_files}, folder / "movies")],
                 "transform_graph": [
                     artifact_at(standard_artifacts.TransformGraph, world.transform_graph)
@@ -348,7 +354,9 @@ def test_an_empty_validation_split_is_named(world):
     with pytest.raises(InputError, match="no ratings to choose hyperparameters on"):
         tuning.evaluation(
             fixtures.SMALL,
+            world.event_files,
             world.rating_files | {"validation": []},
+            world.user_files,
             world.movie_files,
             world.transform_graph,
             MOVIELENS,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import scipy.stats
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -24,6 +25,7 @@ from tfx_bsl.public import tfxio
 from components import progress
 from components.example_gen import executor
 from components.example_gen.options import ExampleGenOptions
+from components.examples import events
 from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
 from schema import features as raw
 from sources.sample import generate_sample
@@ -58,6 +60,8 @@ class World:
 
     folder: Path
     rating_files: dict[str, list[str]]
+    event_files: dict[str, list[str]]
+    user_files: list[str]
     movie_files: list[str]
     transform_graph: str
 
@@ -83,6 +87,11 @@ def world_of(data_dir, metadata_dir, folder, table=raw.MOVIELENS):
     return World(
         folder=folder,
         rating_files=ratings_files,
+        event_files={
+            split: sorted(map(str, (folder / "ratings" / f"Events-{split}").iterdir()))
+            for split in ratings_files
+        },
+        user_files=sorted(map(str, (folder / "ratings" / "Users").iterdir())),
         movie_files=movie_files["movies"],
         transform_graph=analyze(analyzed, folder / "transform_graph", table),
     )
@@ -182,6 +191,30 @@ def write_examples(path, examples):
     return str(path)
 
 
+def write_events(folder, rows, table=raw.MOVIELENS):
+    """Ratings that are given as tf.Examples, as an event file and the users' Examples."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = (table.user_id, table.item_id)
+    columns = {}
+    given = (raw.Kind.RATING, raw.Kind.TIME, raw.Kind.POSITION)
+    for feature in (*ids, *(one for kind in given for one in table.of_kind(kind))):
+        values = pa.array([value(row, feature) for row in rows], ARROW[feature.dtype])
+        columns[feature.name] = values
+        if feature in ids:
+            known = sorted(values.unique().to_pylist())
+            codes = [known.index(held) for held in values.to_pylist()]
+            columns[feature.name] = pa.DictionaryArray.from_arrays(
+                pa.array(codes, pa.int32()), pa.array(known, pa.binary())
+            )
+    path = str(folder / "0.arrow")
+    events.write_events(path, columns)
+    users = {value(row, table.user_id): row for row in rows}
+    return path, write_examples(folder / "users.gz", users.values())
+
+
+ARROW = {"string": pa.binary(), "int64": pa.int64(), "float32": pa.float32()}
+
+
 # --- training
 
 
@@ -229,7 +262,14 @@ def train(
         custom_config={**config.to_json(), raw.FEATURES_KEY: table.to_json()},
         hyperparameters=hyperparameters,
     )
-    arguments.rating_files = rating_files or world.rating_files
+    arguments.event_files, arguments.user_files = world.event_files, world.user_files
+    if rating_files:
+        written = {
+            split: write_events(folder / split, list(read_examples(paths)), table)
+            for split, paths in rating_files.items()
+        }
+        arguments.event_files = {split: [path] for split, (path, _) in written.items()}
+        arguments.user_files = [path for _, path in written.values()]
     arguments.movie_files = world.movie_files
     arguments.dataset = {"title": "Novels", "item_noun": "book"}
     (folder / "run").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""From Examples to the arrays of the training data, through the preprocessing graph."""
+"""From event files and Examples to the arrays of the training data, through the graph."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.examples.events import codes_of, map_events
 from components.examples.reading import parse, serialized_batches
-from schema.features import Feature, FeatureTable, Kind, Owner
+from schema.features import MOVIE_ID, Feature, FeatureTable, Kind, Owner
 from trainer.data.training_data import (
     Bytes,
     Catalogue,
@@ -23,6 +25,7 @@ from trainer.data.training_data import (
 from transform.outputs import made_from, outputs_of
 
 _READ_BATCH = 8192
+_CONTEXT_BATCH = 1 << 18
 
 _Columns: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
@@ -71,30 +74,35 @@ def _arrays(value: tf.Tensor | tf.SparseTensor) -> list[npt.NDArray[Any]]:
 
 
 def load_training_data(
-    rating_paths: Sequence[str],
+    event_paths: Sequence[str],
+    user_paths: Sequence[str],
     movie_paths: Sequence[str],
     transform_output: tft.TFTransformOutput,
     features: FeatureTable,
 ) -> TrainingData:
-    """Reads the Examples of the catalogue and of the ratings to train on.
+    """Reads the catalogue, the users and the ratings to train on.
 
     Args:
-      rating_paths: files of the ratings.
-      movie_paths: files of the catalogue.
+      event_paths: event files of the ratings (`components.examples.events`).
+      user_paths: files of the users' Examples.
+      movie_paths: files of the catalogue's Examples.
       transform_output: the preprocessing graph, of the same features.
       features: the columns of the records.
 
     Raises:
-      ValueError: there are no movies or no ratings, or a rating is of a movie that the
-        catalogue does not have.
+      ValueError: there are no movies or no ratings, or a rating is of a movie or a user that the
+        files do not have.
     """
-    data, _ = load_fitted_and_known(rating_paths, (), movie_paths, transform_output, features)
+    data, _ = load_fitted_and_known(
+        event_paths, (), user_paths, movie_paths, transform_output, features
+    )
     return data
 
 
 def load_fitted_and_known(
-    rating_paths: Sequence[str],
+    event_paths: Sequence[str],
     later_paths: Sequence[str],
+    user_paths: Sequence[str],
     movie_paths: Sequence[str],
     transform_output: tft.TFTransformOutput,
     features: FeatureTable,
@@ -102,10 +110,11 @@ def load_fitted_and_known(
     """Reads what a model is fitted to, and what is known of the users when it is served.
 
     Args:
-      rating_paths: files of the ratings that are fitted.
-      later_paths: files of the ratings that are known beside them, such as those of the test
-        split: they become histories and nothing is fitted to them.
-      movie_paths: files of the catalogue.
+      event_paths: event files of the ratings that are fitted.
+      later_paths: event files of the ratings that are known beside them, such as those of the
+        test split: they become histories and nothing is fitted to them.
+      user_paths: files of the users' Examples.
+      movie_paths: files of the catalogue's Examples.
       transform_output: the preprocessing graph, of the same features.
       features: the columns of the records.
 
@@ -117,23 +126,21 @@ def load_fitted_and_known(
       ValueError: as `load_training_data`.
     """
     catalogue = load_catalogue(movie_paths, transform_output, features)
+    everybody = _load_users(user_paths, transform_output, features)
 
-    def made_of(columns: _Columns) -> TrainingData:
-        interactions, users = _interactions(columns, features, catalogue)
+    def made_of(paths: Sequence[str]) -> TrainingData:
+        interactions, users = load_interactions(
+            paths, everybody, catalogue, transform_output, features
+        )
         return TrainingData(catalogue, users, interactions, transform_output, features)
 
-    fitted = _rating_columns(rating_paths, transform_output, features)
-    if not fitted:
+    data = made_of(event_paths)
+    if not len(data.interactions):
         raise ValueError(
-            f"expected Examples of ratings to train on, received none in {len(rating_paths)} files"
+            f"expected ratings to train on, received none in {len(event_paths)} event files"
         )
-    data = made_of(fitted)
-    later = _rating_columns(later_paths, transform_output, features)
-    if not later:
-        return data, data
-    return data, made_of(
-        {name: np.concatenate([values, later[name]]) for name, values in fitted.items()}
-    )
+    known = made_of([*event_paths, *later_paths]) if later_paths else data
+    return data, known if len(known.interactions) > len(data.interactions) else data
 
 
 def load_catalogue(
@@ -163,71 +170,111 @@ def load_catalogue(
     return Catalogue(ids=ids[order], titles=titles[order], features=indices)
 
 
-def _rating_columns(
+def _load_users(
     paths: Sequence[str], transform_output: tft.TFTransformOutput, features: FeatureTable
-) -> _Columns:
-    """Reads the Examples of ratings and transforms them; returns nothing where there are none."""
-    if not paths:
-        return {}
-    keep = [
-        features.user_id,
-        features.item_id,
-        features.rating,
-        features.timestamp,
-        *features.of_kind(Kind.POSITION),
-    ]
-    known = features.model_inputs(Owner.USER, Owner.CONTEXT)
-    collected = _read(paths, known, keep, transform_output)
-    return {name: np.concatenate(values) for name, values in collected.items()}
+) -> Users:
+    """Reads the users' Examples and transforms them."""
+    user_id = features.user_id
+    collected = _read(paths, features.model_inputs(Owner.USER), (user_id,), transform_output)
+    columns = {name: np.concatenate(values) for name, values in collected.items()}
+    ids, first = np.unique(columns.get(_raw(user_id), np.zeros(0, np.bytes_)), return_index=True)
+    found = outputs_of(features).owned_by(Owner.USER) if len(ids) else ()
+    return Users(ids, {output.name: columns[output.name][first] for output in found})
 
 
-def _interactions(
-    columns: _Columns, features: FeatureTable, catalogue: Catalogue
+def load_interactions(
+    paths: Sequence[str],
+    everybody: Users,
+    catalogue: Catalogue,
+    transform_output: tft.TFTransformOutput,
+    features: FeatureTable,
 ) -> tuple[Interactions, Users]:
-    """Sorts columns of ratings by user and time.
+    """Returns the ratings of event files, by user and time, and the users who gave them.
+
+    Args:
+      paths: the event files.
+      everybody: users, at least those of the ratings.
+      catalogue: every movie.
+      transform_output: the preprocessing graph.
+      features: the columns of the event files.
 
     Raises:
-      ValueError: a rating is of a movie that the catalogue does not have.
+      ValueError: a rating is of a movie or a user that the others do not have.
     """
-    user_id, item_id = features.user_id, features.item_id
-    rating, time = features.rating, features.timestamp
-    user_ids, first, user_row = np.unique(
-        columns[_raw(user_id)], return_index=True, return_inverse=True
-    )
-    movie_row = rows_of(catalogue.ids, columns[_raw(item_id)])
-    timestamp = columns[_raw(time)]
-    position = (
-        np.zeros_like(timestamp) if features.position is None else columns[_raw(features.position)]
+    files = [map_events(path) for path in sorted(paths)]
+    in_all = _rows(files, features.user_id, everybody.ids)
+    movie_row = _rows(files, features.item_id, catalogue.ids)
+    rated, user_row = np.unique(in_all, return_inverse=True)
+    timestamp, position = (
+        _values(files, features.of_kind(kind), np.int64) for kind in (Kind.TIME, Kind.POSITION)
     )
     order = np.lexsort((movie_row, position, timestamp, user_row))
-    outputs = outputs_of(features)
+    user_row, timestamp = user_row[order], timestamp[order]
     users = Users(
-        ids=user_ids,
-        features={f.name: columns[f.name][first] for f in outputs.owned_by(Owner.USER)},
+        everybody.ids[rated],
+        {name: values[rated] for name, values in everybody.features.items()},
     )
     interactions = Interactions(
-        user_row=user_row[order],
+        user_row=user_row,
         movie_row=movie_row[order],
-        rating=columns[_raw(rating)][order].astype(np.float32),
-        timestamp=timestamp[order],
-        context={f.name: columns[f.name][order] for f in outputs.owned_by(Owner.CONTEXT)},
-        offsets=np.searchsorted(user_row[order], np.arange(len(user_ids) + 1)),
+        rating=_values(files, features.of_kind(Kind.RATING), np.float32)[order],
+        timestamp=timestamp,
+        context=_context(timestamp, transform_output, features),
+        offsets=np.searchsorted(user_row, np.arange(len(rated) + 1)),
         position=position[order],
     )
     return interactions, users
 
 
-def rows_of(known: Bytes, ids: Bytes) -> IntArray:
+def _rows(files: Sequence[pa.RecordBatch], feature: Feature, known: Bytes) -> IntArray:
+    """Returns the position in `known` (ascending) of each rating's id."""
+    rows = [np.zeros(0, np.int64)]
+    for file in files:
+        ids, codes = codes_of(file.column(feature.name))
+        rated = np.bincount(codes, minlength=len(ids)) > 0
+        row_of = np.zeros(len(ids), np.int64)
+        row_of[rated] = rows_of(known, ids[rated], feature)
+        rows.append(row_of[codes])
+    return np.concatenate(rows)
+
+
+def _values(
+    files: Sequence[pa.RecordBatch], named: Sequence[Feature], dtype: npt.DTypeLike
+) -> npt.NDArray[Any]:
+    """Returns a column of all ratings; zeros where the data has none."""
+    if not named:
+        return np.zeros(sum(file.num_rows for file in files), dtype)
+    values = [file.column(named[0].name).to_numpy() for file in files]
+    return np.concatenate([np.zeros(0, dtype), *values])
+
+
+def _context(
+    timestamp: IntArray, transform_output: tft.TFTransformOutput, features: FeatureTable
+) -> dict[str, IntArray]:
+    """Returns the transformed features of the times, `[ratings]` by name."""
+    outputs = outputs_of(features).owned_by(Owner.CONTEXT)
+    if not outputs:
+        return {}
+    layer, name = transform_output.transform_features_layer(), features.timestamp.name
+    parts: dict[str, list[IntArray]] = {output.name: [np.zeros(0, np.int64)] for output in outputs}
+    for start in range(0, len(timestamp), _CONTEXT_BATCH):
+        found = layer({name: tf.constant(timestamp[start : start + _CONTEXT_BATCH])})
+        for output, values in parts.items():
+            values.append(found[output].numpy())
+    return {output: np.concatenate(values) for output, values in parts.items()}
+
+
+def rows_of(known: Bytes, ids: Bytes, feature: Feature = MOVIE_ID) -> IntArray:
     """Returns the position of each id in `known` (ascending).
 
     Raises:
       ValueError: an id is not there.
     """
-    rows = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    unknown = known[rows] != ids
+    rows = np.minimum(np.searchsorted(known, ids), max(len(known) - 1, 0))
+    unknown = known[rows] != ids if len(known) else np.ones(len(ids), np.bool_)
     if unknown.any():
         raise ValueError(
-            f"expected movies of the catalogue ({len(known)} ids), "
+            f"expected {feature.owner.value}s of the {len(known)} known ids, "
             f"received {ids[unknown][0].decode()!r}"
         )
     return rows

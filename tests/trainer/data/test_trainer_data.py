@@ -1,4 +1,4 @@
-"""Reading Examples into arrays, and cutting the arrays into batches."""
+"""Reading event files and Examples into arrays, and cutting the arrays into batches."""
 
 import bisect
 import copy
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
 
-from components.example_gen import records
+from components.examples import events
 from schema import features as raw
 from trainer.data import reading
 from trainer.data.batches import user_batches
@@ -33,19 +33,36 @@ def catalogue(world, transform_output):
     return reading.load_catalogue(world.movie_files, transform_output, raw.MOVIELENS)
 
 
-def load_interactions(paths, transform_output, table, catalogue):
-    """The ratings of some files, without reading the catalogue again."""
-    columns = reading._rating_columns(paths, transform_output, table)
-    return reading._interactions(columns, table, catalogue)
+@pytest.fixture(scope="module")
+def load(catalogue, transform_output, tmp_path_factory):
+    """Reads ratings that are given as tf.Examples, an event file for each list of them."""
+
+    def read(*parts, table=raw.MOVIELENS):
+        folder = tmp_path_factory.mktemp("events")
+        files = [
+            fixtures.write_events(folder / str(number), part, table)
+            for number, part in enumerate(parts)
+        ]
+        users = reading._load_users([path for _, path in files], transform_output, table)
+        return reading.load_interactions(
+            [path for path, _ in files], users, catalogue, transform_output, table
+        )
+
+    return read
 
 
 @pytest.fixture(scope="module")
-def rated(world, transform_output, catalogue):
+def rated(world, transform_output):
     """The training split, as arrays and as the Examples themselves."""
-    interactions, users = load_interactions(
-        world.rating_files["train"], transform_output, raw.MOVIELENS, catalogue
+    data = reading.load_training_data(
+        world.event_files["train"],
+        world.user_files,
+        world.movie_files,
+        transform_output,
+        raw.MOVIELENS,
     )
-    return interactions, users, list(fixtures.read_examples(world.rating_files["train"]))
+    examples = list(fixtures.read_examples(world.rating_files["train"]))
+    return data.interactions, data.users, examples
 
 
 def position(transform_output, name, value):
@@ -176,9 +193,7 @@ def test_user_features_are_those_of_each_user(rated, transform_output):
         assert {name: users.features[name][row] for name in expected} == expected
 
 
-def test_a_user_of_whom_nothing_is_known_has_the_indices_of_unknown(
-    rated, world, catalogue, transform_output, tmp_path
-):
+def test_a_user_of_whom_nothing_is_known_has_the_indices_of_unknown(rated, load, catalogue):
     _, _, examples = rated
     bare = fixtures.to_example(
         user_id="999999",
@@ -189,56 +204,68 @@ def test_a_user_of_whom_nothing_is_known_has_the_indices_of_unknown(
         user_occupation_text=raw.UNKNOWN,
         user_zip_code=raw.UNKNOWN,
     )
-    path = fixtures.write_examples(tmp_path / "bare.gz", [*examples, bare])
-    _, users = load_interactions([path], transform_output, raw.MOVIELENS, catalogue)
+    _, users = load([*examples, bare])
     row = users.ids.tolist().index(b"999999")
     for name in ("gender_index", "age_bucket_index", "state_index"):
         assert users.features[name][row] == 0
 
 
-def test_the_order_of_files_and_rows_does_not_matter(rated, world, catalogue, tmp_path):
-    interactions, _, examples = rated
+def test_the_order_of_files_and_rows_does_not_matter(rated, load):
+    interactions, users, examples = rated
     half = len(examples) // 2
-    files = [
-        fixtures.write_examples(tmp_path / "1.gz", examples[::-1][:half]),
-        fixtures.write_examples(tmp_path / "0.gz", examples[::-1][half:]),
-    ]
-    again, _ = load_interactions(
-        files, tft.TFTransformOutput(world.transform_graph), raw.MOVIELENS, catalogue
-    )
+    again, same_users = load(examples[::-1][half:], [], examples[::-1][:half])
     for name in ("user_row", "movie_row", "rating", "timestamp", "offsets"):
         assert (getattr(again, name) == getattr(interactions, name)).all()
     for name, values in interactions.context.items():
         assert (again.context[name] == values).all()
+    assert (same_users.ids == users.ids).all()
+
+
+def test_files_hold_each_users_ratings_in_event_order(world, transform_output, catalogue):
+    """What is read of one file is what the file holds, row by row."""
+    (path,) = world.event_files["train"]
+    users = reading._load_users(world.user_files, transform_output, raw.MOVIELENS)
+    found, _ = reading.load_interactions([path], users, catalogue, transform_output, raw.MOVIELENS)
+    held = events.map_events(path)
+    assert held.column("user_id").to_pylist() == users.ids[found.user_row].tolist()
+    assert held.column("movie_id").to_pylist() == catalogue.ids[found.movie_row].tolist()
+    assert held.column("user_rating").to_pylist() == found.rating.tolist()
+    assert held.column("timestamp").to_pylist() == found.timestamp.tolist()
+
+
+def test_only_users_with_ratings_in_the_files_are_users(world, rated, load):
+    _, users, examples = rated
+    first = examples[0]
+    _, found = load([first])
+    assert found.ids.tolist() == [fixtures.value(first, raw.USER_ID)]
+    row = users.ids.tolist().index(found.ids[0])
+    for name, values in found.features.items():
+        assert values.tolist() == [users.features[name][row]]
 
 
 @pytest.mark.parametrize("files", [0, 1])
 def test_no_ratings_are_refused(files, tmp_path, transform_output, world):
-    paths = [fixtures.write_examples(tmp_path / f"{n}.gz", []) for n in range(files)]
-    with pytest.raises(ValueError, match="expected Examples of ratings to train on, received"):
-        reading.load_training_data(paths, world.movie_files, transform_output, raw.MOVIELENS)
+    paths = [fixtures.write_events(tmp_path / f"{n}", [])[0] for n in range(files)]
+    with pytest.raises(ValueError, match="expected ratings to train on, received none in"):
+        reading.load_training_data(
+            paths, world.user_files, world.movie_files, transform_output, raw.MOVIELENS
+        )
 
 
-def test_an_empty_shard_beside_others_is_passed_over(rated, world, catalogue, tmp_path):
-    nothing = fixtures.write_examples(tmp_path / "none.gz", [])
-    interactions, _ = load_interactions(
-        [nothing, *world.rating_files["train"]],
-        tft.TFTransformOutput(world.transform_graph),
-        raw.MOVIELENS,
-        catalogue,
-    )
-    assert len(interactions) == len(rated[0])
-
-
-def test_a_rating_of_a_movie_outside_of_the_catalogue_is_refused(
-    tmp_path, transform_output, catalogue
-):
+def test_a_rating_of_a_movie_outside_of_the_catalogue_is_refused(load):
     stray = fixtures.to_example(
         user_id="1", movie_id="no-such-movie", user_rating=3.0, timestamp=880_000_000
     )
-    path = fixtures.write_examples(tmp_path / "stray.gz", [stray])
-    with pytest.raises(ValueError, match=r"expected movies of the catalogue .*'no-such-movie'"):
-        load_interactions([path], transform_output, raw.MOVIELENS, catalogue)
+    with pytest.raises(ValueError, match=r"expected movies of .* received 'no-such-movie'"):
+        load([stray])
+
+
+def test_an_event_file_of_another_version_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(events, "VERSION", "2")
+    path, _ = fixtures.write_events(tmp_path, [])
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="of version 1, received version 2: .*--no-cache"):
+        events.map_events(path)
 
 
 @pytest.mark.parametrize("known", [[b"1"], [b"1", b"22"]])
@@ -254,24 +281,19 @@ def test_every_known_id_has_its_row(known):
     assert reading.rows_of(ids, ids).tolist() == list(range(len(ids)))
 
 
-def test_places_in_the_file_order_ratings_of_one_second(
-    world, transform_output, catalogue, rated, tmp_path
-):
+def test_places_in_the_file_order_ratings_of_one_second(load, rated):
     places = np.random.default_rng(1).permutation(len(rated[2]))
     written = []
     for place, example in zip(places, copy.deepcopy(rated[2]), strict=True):
         example.features.feature["timestamp"].int64_list.value[:] = [place % 3]
         example.features.feature["position"].int64_list.value[:] = [place]
-        written.append(example.SerializeToString())
-    records.write_shard(str(tmp_path), 0, 1, written)
-    files = [str(path) for path in tmp_path.iterdir()]
-    ordered = raw.FeatureTable((*raw.MOVIELENS.features, raw.POSITION))
-    found, _ = load_interactions(files, transform_output, ordered, catalogue)
+        written.append(example)
+    found, _ = load(written, table=raw.FeatureTable((*raw.MOVIELENS.features, raw.POSITION)))
     keys = np.stack([found.user_row, found.timestamp, found.position])
     assert (np.lexsort(keys[::-1]) == np.arange(len(places))).all()
     assert sorted(found.position) == list(range(len(places)))
     assert not rated[0].position.any()
-    unordered, _ = load_interactions(files, transform_output, raw.MOVIELENS, catalogue)
+    unordered, _ = load(written)
     assert not unordered.position.any()
 
 

@@ -111,10 +111,11 @@ def test_a_changed_row_of_the_test_split_changes_what_is_served_alone(world, tra
     answers = []
     for movie in (fixtures.value(first, raw.MOVIE_ID), other):
         rows = [copied(first, movie_id=movie)]
-        path = fixtures.write_examples(tmp_path / f"{movie.decode()}.gz", rows)
+        path, users = fixtures.write_events(tmp_path / movie.decode(), rows)
         data, known = reading.load_fitted_and_known(
-            world.rating_files["train"] + world.rating_files["validation"],
+            world.event_files["train"] + world.event_files["validation"],
             [path],
+            [*world.user_files, users],
             world.movie_files,
             trained.transform,
             raw.MOVIELENS,
@@ -170,9 +171,11 @@ def test_a_user_of_the_test_split_alone_is_answered_by_their_events(world, train
         copied(first, user_id=b"newcomer", movie_id=movie, user_rating=stars)
         for movie, stars in zip(movies, (5.0, 3.0, 4.0), strict=True)
     ]
+    path, users = fixtures.write_events(tmp_path, rows)
     data, known = reading.load_fitted_and_known(
-        world.rating_files["train"] + world.rating_files["validation"],
-        [fixtures.write_examples(tmp_path / "newcomer.gz", rows)],
+        world.event_files["train"] + world.event_files["validation"],
+        [path],
+        [*world.user_files, users],
         world.movie_files,
         trained.transform,
         raw.MOVIELENS,
