@@ -23,15 +23,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks import command, validation
+from benchmarks import command
 from benchmarks.compare import data, protocols
 from benchmarks.compare.data import DATASETS, Task
 from benchmarks.compare.protocols import LIST_LENGTH, FloatArray
 from components.names import SplitMethod
 from metrics import ranking
+from trainer.config import LongTermConfig, TrainerConfig
+from trainer.settings import applied, parse
 
 if TYPE_CHECKING:
-    from trainer.config import LongTermConfig
     from trainer.data.training_data import TrainingData
 
 METHODS: Mapping[str, tuple[float, float, float]] = {
@@ -149,9 +150,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seed", type=int, default=42)
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from trainer.config import TrainerConfig
-
-    config = validation.changed(TrainerConfig(), options.changes)
+    config = applied(TrainerConfig(), parse(options.changes))
     with tempfile.TemporaryDirectory() as scratch:
         loaded = data.load(dataset=options.dataset, scratch=Path(scratch))
         print(f"{options.dataset}, {options.split} split, validation, seed {options.seed}")

@@ -17,7 +17,6 @@ import os
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from benchmarks import command
 from benchmarks.compare import data
@@ -27,18 +26,8 @@ from benchmarks.compare.report import TRAIN_CPU_SECONDS
 from benchmarks.compare.runner import splits_of
 from schema.scenarios import IN_SESSION, metric_name
 from sources.errors import InputError
-
-if TYPE_CHECKING:
-    from trainer.config import TrainerConfig
-
-PARTS = ("model", "long_term", "bpmf", "train")
-"""What of a `TrainerConfig` can be changed."""
-
-_GIVEN = ("splits", "seed")
-"""Given by the comparison's splits and `--seeds`."""
-
-Number = int | float
-Value = Number | tuple[Number, ...]
+from trainer.config import TrainerConfig
+from trainer.settings import applied, parse
 
 METRICS: Mapping[str, str] = {
     "recall@10": RECALL_10,
@@ -51,56 +40,6 @@ METRICS: Mapping[str, str] = {
 }
 """Columns: at the next visit but for the last two, among unseen movies; NDCG@10 is the mean over
 users."""
-
-
-def changed(config: TrainerConfig, changes: Sequence[str]) -> TrainerConfig:
-    """Returns a configuration with some values changed.
-
-    Args:
-      config: the shipped values.
-      changes: `part.name=value` each; several values, as decay times, with commas between.
-
-    Raises:
-      InputError: one is not of that form, names nothing that there is, or has a value of
-        another kind.
-    """
-    for change in changes:
-        name, equals, text = change.partition("=")
-        part, _, field = name.partition(".")
-        if part not in PARTS or not equals:
-            raise InputError(
-                f"cannot read {change!r}",
-                expected=f"part.name=value, where part is one of {', '.join(PARTS)}",
-                action="write for example model.truncated_share=0.1",
-            )
-        values = getattr(config, part)
-        names = [each.name for each in dataclasses.fields(values) if each.name not in _GIVEN]
-        if field not in names:
-            raise InputError(
-                f"there is no {name}",
-                expected=f"a name of {part}: {', '.join(names)}",
-                action="correct the name",
-            )
-        value = _parsed(name, text, getattr(values, field))
-        config = dataclasses.replace(
-            config, **{part: dataclasses.replace(values, **{field: value})}
-        )
-    return config
-
-
-def _parsed(name: str, text: str, now: Value) -> Value:
-    one = now[0] if isinstance(now, tuple) else now
-    kind = int if isinstance(one, int) else float
-    try:
-        if isinstance(now, tuple):
-            return tuple(kind(part) for part in text.split(",") if part)
-        return kind(text)
-    except ValueError:
-        raise InputError(
-            f"{name} cannot be {text!r}",
-            expected=f"a value like the shipped one, {now}",
-            action="correct the value",
-        ) from None
 
 
 def tasks(loaded: data.Data) -> tuple[Task, ...]:
@@ -136,9 +75,8 @@ def main(arguments: Sequence[str]) -> None:
     loaded = data.load()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from benchmarks.compare.ours import answer_with
-    from trainer.config import TrainerConfig
 
-    config = changed(TrainerConfig(), options.changes)
+    config = applied(TrainerConfig(), parse(options.changes))
     values = " ".join(options.changes) or "as shipped"
     print(f"validation, seeds {', '.join(map(str, options.seeds))}: {values}")
     print(f"| split | {' | '.join(METRICS)} |")

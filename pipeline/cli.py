@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from components.names import SPLIT_METHODS
@@ -16,6 +17,8 @@ from sources.names import DATASET_CHOICES
 from storage import environment
 from storage.errors import PathError
 from storage.paths import local_path
+from trainer import settings
+from trainer.settings import Value
 
 _DESCRIPTION = (
     "Trains a movie recommender on MovieLens: from raw ratings to a validated, evaluated, "
@@ -30,6 +33,10 @@ _EPILOG = (
 
 _RENAMED_MODELS = {"tuned": "hybrid"}
 """Values of `--model` that the next release refuses, with their new names."""
+
+
+_PATHS = ("data", "metadata_dir", "output_dir", "settings")
+"""Options that are paths."""
 
 
 def _model(value: str) -> str:
@@ -110,6 +117,14 @@ def _parser() -> argparse.ArgumentParser:
         "towers, trained on both tasks or on one, to compare with",
     )
     add("--epochs", type=int, help="passes over the training ratings")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyperparameter, as trainer.epochs=12; help lists all; may be given again",
+    )
+    add("--settings", metavar="FILE", help="hyperparameters in a TOML file; --set goes before it")
     add("--tune", action="store_true", help="search hyperparameters on validation first")
     add("--tune-trials", type=int, metavar="N", help="models the search trains (default: 20)")
     add(
@@ -187,14 +202,24 @@ def _rename_data_dir(options: dict[str, Any]) -> None:
     options["data"] = former
 
 
+def _settings(assignments: Sequence[str], file: Path | None) -> tuple[tuple[str, Value], ...]:
+    """Returns the hyperparameters of `--settings` and `--set` by name; the latter go first."""
+    found = {**(settings.read(file) if file else {}), **settings.parse(assignments)}
+    return tuple(sorted(found.items()))
+
+
 def _main(arguments: Sequence[str] | None) -> int:
     options = vars(_parser().parse_args(arguments))
     options["cache"] = not options.pop("no_cache")
     try:
+        if "help" in options["set"]:
+            print(settings.listing())
+            return 0
         _rename_data_dir(options)
-        for name in ("data", "metadata_dir", "output_dir"):
+        for name in _PATHS:
             if options[name] is not None:
                 options[name] = local_path(options[name], f"--{name.replace('_', '-')}")
+        options["settings"] = _settings(options.pop("set"), options["settings"])
         config = RunConfig(**options)
         # These imports take seconds.
         from pipeline.run import run

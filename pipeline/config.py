@@ -22,6 +22,8 @@ from sources.cleaning_log import DEFAULT_MAX_LOSS
 from sources.errors import InputError
 from sources.names import AUTO, DATA_VARIABLE, ML_100K, SAMPLE, DatasetChoice
 from storage.paths import local_path
+from trainer.config import TrainerConfig
+from trainer.settings import EPOCHS, GROUPS, Value, applied
 
 InvalidZip = Literal["keep", "drop"]
 Model = Literal["hybrid", "joint", "retrieval", "rating"]
@@ -51,6 +53,7 @@ class RunConfig:
       max_loss: share (0 to 1) of ratings, rows and values that cleaning may drop as unreadable.
       model: the hybrid model, or one of the TFRS tutorial to compare with.
       epochs: passes over the training ratings; None for the model's default.
+      settings: hyperparameters that are not the shipped ones, by name (`trainer.settings`).
       tune: search hyperparameters on validation before training.
       tune_trials: number of models that the search trains; None for its default.
       new_user_folds: folds of users that are held out to measure the lists of new users; 0: none.
@@ -76,6 +79,7 @@ class RunConfig:
     max_loss: float = DEFAULT_MAX_LOSS
     model: Model = "hybrid"
     epochs: int | None = None
+    settings: tuple[tuple[str, Value], ...] = ()
     tune: bool = False
     tune_trials: int | None = None
     new_user_folds: int = 0
@@ -145,6 +149,7 @@ class RunConfig:
                 "--replace and --no-push contradict each other", action="leave one of them out"
             )
         self._check_data_name()
+        self._check_settings()
         for option, path in (
             ("--data", self.data),
             ("--metadata-dir", self.metadata_dir),
@@ -170,6 +175,25 @@ class RunConfig:
                 found="neither" if self.dataset != SAMPLE else "--dataset sample",
                 action="give the data's folder, or leave --data-name out",
             )
+
+    def _check_settings(self) -> None:
+        names = [name for name, _ in self.settings]
+        if self.epochs is not None and EPOCHS in names:
+            raise InputError(
+                f"--epochs and {EPOCHS} set the same",
+                found=f"--epochs {self.epochs}, {EPOCHS}={dict(self.settings)[EPOCHS]}",
+                action="leave one of them out",
+            )
+        unused = ("tutorial",) if self.model == "hybrid" else ("model", "long_term", "bpmf")
+        used = [group for group in GROUPS if group not in unused]
+        idle = [name for name in names if name.partition(".")[0] in unused]
+        if idle:
+            raise InputError(
+                f"{idle[0]} changes nothing with --model {self.model}",
+                expected=f"settings of {', '.join(used)}",
+                action="leave it out, or choose another --model",
+            )
+        applied(TrainerConfig(), dict(self.settings))
 
     @property
     def given_data(self) -> Path | None:

@@ -34,6 +34,7 @@ from pipeline.config import OutputPaths
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer.component import Trainer
 from trainer.config import TrainerConfig, TunerConfig
+from trainer.settings import Settings
 
 SCHEMA_FILE = Path(__file__).resolve().parent.parent / "schema" / "schema.pbtxt"
 
@@ -68,6 +69,7 @@ class PipelineConfig:
       replace: push even if a model of another kind is served.
       no_push: push nothing.
       dataset: name, folders and notice of the data, for the report.
+      settings: which of `trainer`'s values the user set, for the run record.
       cache: reuse results of components whose inputs have not changed.
       schema_file: the curated schema.
       beam_args: options of Beam's pipelines.
@@ -85,6 +87,7 @@ class PipelineConfig:
     tuner: TunerConfig | None = None
     new_user_folds: int = 0
     dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    settings: Settings = dataclasses.field(default_factory=dict)
     cache: bool = True
     schema_file: Path = SCHEMA_FILE
     beam_args: tuple[str, ...] = LOCAL_BEAM_ARGS
@@ -181,6 +184,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             kind=config.kind,
             earlier_kind=config.earlier_kind,
             dataset=config.dataset,
+            settings=config.settings,
             replace=config.replace,
             no_push=config.no_push,
         ),

@@ -30,10 +30,11 @@ from sources.spec import DatasetSpec
 from storage import environment
 from storage import paths as storage
 from storage.errors import FULL_DISK, PathError
+from trainer.config import TrainConfig, TrainerConfig, TutorialConfig
+from trainer.settings import EPOCHS, applied
 
 if TYPE_CHECKING:
     from pipeline.pipeline import PipelineConfig
-    from trainer.config import TutorialConfig
 
 _logger = logging.getLogger(__name__)
 
@@ -278,16 +279,14 @@ def _pipeline_config(
     from pipeline import kinds
     from pipeline.pipeline import PipelineConfig
     from pipeline.thresholds import thresholds_for
-    from trainer.config import TrainConfig, TrainerConfig, TunerConfig
+    from trainer.config import TunerConfig
 
     adapter = open_adapter(data.format, data.data_dir)
     digest = files.file_digest(data.data_dir, adapter.formats)
     if data.metadata_dir is not None:
         digest += files.file_digest(data.metadata_dir, metadata.FILES)
-    train = TrainConfig(seed=config.seed)
-    if config.epochs is not None:
-        train = dataclasses.replace(train, epochs=config.epochs)
-    tuner = TunerConfig(epochs=config.epochs is None)
+    trainer = _trainer_config(config)
+    tuner = TunerConfig(epochs=config.epochs is None and EPOCHS not in dict(config.settings))
     if config.tune_trials is not None:
         tuner = dataclasses.replace(tuner, trials=config.tune_trials)
     data_dir = data.data_dir.resolve()
@@ -312,7 +311,8 @@ def _pipeline_config(
     return PipelineConfig(
         data_dir=data_dir,
         example_gen=dataclasses.replace(example_gen, split_time=kind.split_time),
-        trainer=TrainerConfig(train=train, tutorial=_tutorial(config.model)),
+        trainer=trainer,
+        settings=dict(config.settings),
         tuner=tuner if config.tune else None,
         new_user_folds=config.new_user_folds,
         dataset=data.to_json(),
@@ -327,10 +327,17 @@ def _pipeline_config(
     )
 
 
+def _trainer_config(config: RunConfig) -> TrainerConfig:
+    """Returns the hyperparameters: the shipped ones, with those that the user sets."""
+    train = TrainConfig(seed=config.seed)
+    if config.epochs is not None:
+        train = dataclasses.replace(train, epochs=config.epochs)
+    shipped = TrainerConfig(train=train, tutorial=_tutorial(config.model))
+    return applied(shipped, dict(config.settings))
+
+
 def _tutorial(model: Model) -> TutorialConfig | None:
     """Returns the configuration of one of the TFRS tutorial's models; None for the hybrid model."""
-    from trainer.config import TutorialConfig
-
     weights = {"joint": (1.0, 1.0), "retrieval": (1.0, 0.0), "rating": (0.0, 1.0)}
     if model not in weights:
         return None
@@ -396,5 +403,5 @@ def _saying_what_cannot_be_written(terminal: Terminal) -> Iterator[None]:
 
 
 def _as_json(config: RunConfig) -> dict[str, object]:
-    values = dataclasses.asdict(config)
+    values = {**dataclasses.asdict(config), "settings": dict(config.settings)}
     return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}

@@ -23,7 +23,7 @@ SERVING = {"serving", "storage", "schema"}
 
 TRAINER_LAYERS = (
     {"config"},
-    {"data", "epochs", "lookups"},
+    {"data", "epochs", "lookups", "settings"},
     {"retrieval"},
     {"rating"},
     {"serving"},

@@ -28,6 +28,7 @@ class PusherSpec(component_spec.ComponentSpec):
         executor.KIND_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         executor.EARLIER_KIND_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         executor.DATASET_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.SETTINGS_KEY: component_spec.ExecutionParameter(type=str, optional=True),
         executor.REPLACE_KEY: component_spec.ExecutionParameter(type=int, optional=True),
         executor.NO_PUSH_KEY: component_spec.ExecutionParameter(type=int, optional=True),
         executor.RUN_ID_KEY: component_spec.ExecutionParameter(type=str),
@@ -73,6 +74,7 @@ class Pusher(base_component.BaseComponent):
         kind: Kind | None = None,
         earlier_kind: Kind | None = None,
         dataset: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
         replace: bool = False,
         no_push: bool = False,
     ) -> None:
@@ -86,6 +88,7 @@ class Pusher(base_component.BaseComponent):
           kind: the model's; without it any model may replace any, and nothing is recorded.
           earlier_kind: the kind to assume of a directory that records none.
           dataset: name, source and notice of the data, for the run record.
+          settings: hyperparameters that the user set, by name, for the run record.
           replace: push even if what is served is of another kind.
           no_push: push nothing.
         """
@@ -98,6 +101,7 @@ class Pusher(base_component.BaseComponent):
                 kind=_as_text(kind.to_json() if kind else None),
                 earlier_kind=_as_text(earlier_kind.to_json() if earlier_kind else None),
                 dataset=_as_text(dataset),
+                settings=_as_text(settings),
                 replace=int(replace) or None,
                 no_push=int(no_push) or None,
                 run_id=data_types.RuntimeParameter(

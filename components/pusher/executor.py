@@ -21,6 +21,7 @@ SERVING_MODEL_DIR_KEY = "serving_model_dir"
 KIND_KEY = "kind"
 EARLIER_KIND_KEY = "earlier_kind"
 DATASET_KEY = "dataset"
+SETTINGS_KEY = "settings"
 REPLACE_KEY = "replace"
 RUN_ID_KEY = "run_id"
 NO_PUSH_KEY = "no_push"
@@ -87,10 +88,11 @@ class Executor(base_executor.BaseExecutor):
     def run_record(
         self, input_dict: dict[str, list[types.Artifact]], exec_properties: dict[str, Any]
     ) -> dict[str, Any]:
-        """Returns run, data, metrics and verdict for the version's run record."""
+        """Returns run, data, settings, metrics and verdict for the version's run record."""
         dataset = json.loads(exec_properties.get(DATASET_KEY) or "{}")
         return {
             "run": self._context.pipeline_run_id if self._context else None,
+            "settings": json.loads(exec_properties.get(SETTINGS_KEY) or "{}"),
             "dataset": {name: dataset.get(name) for name in _DATASET_FIELDS},
             **self._verdict(input_dict),
         }

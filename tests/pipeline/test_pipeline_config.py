@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli
+from pipeline import cli, run
 from pipeline.config import RunConfig
 from sources.errors import InputError
+from trainer.config import TrainerConfig, TutorialConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +26,8 @@ OPTIONS = (
     "--invalid-zip {keep,drop}",
     "--model {hybrid,joint,retrieval,rating}",
     "--epochs",
+    "--set NAME=VALUE",
+    "--settings FILE",
     "--tune",
     "--tune-trials N",
     "--seed",
@@ -135,7 +138,7 @@ def test_help_is_short_complete_and_quick():
         timeout=30,
     )
     assert run.stderr == ""
-    assert len(run.stdout.splitlines()) <= 49
+    assert len(run.stdout.splitlines()) <= 52
     text = " ".join(run.stdout.split())
     for option in OPTIONS:
         assert option in text
@@ -150,7 +153,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     line = (
         "--dataset auto --data d --data-name n --metadata-dir m --output-dir o"
         " --split timeline --split-time 7 --invalid-zip drop --epochs 3 --tune --tune-trials 4"
-        " --new-user-folds 5"
+        " --new-user-folds 5 --set model.rating_dim=8 --set bpmf.weight=0.5"
         " --seed 5 --split-seed 6 --sample-seed 8 --sample-ratings 2000"
         " --no-cache --reset-cache --no-push --verbose"
     )
@@ -170,6 +173,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             tune=True,
             tune_trials=4,
             new_user_folds=5,
+            settings=(("bpmf.weight", 0.5), ("model.rating_dim", 8)),
             seed=5,
             split_seed=6,
             sample_seed=8,
@@ -180,6 +184,44 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             verbose=True,
         )
     ]
+
+
+def test_a_setting_on_the_command_line_goes_before_the_files(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 0)
+    file = tmp_path / "settings.toml"
+    file.write_text("[trainer]\nepochs = 3\nbatch_size = 512\n")
+    assert cli.main(["--settings", str(file), "--set", "trainer.epochs=12"]) == 0
+    assert asked == [RunConfig(settings=(("trainer.batch_size", 512), ("trainer.epochs", 12)))]
+
+
+def test_settings_that_contradict_the_options_or_change_nothing_are_refused():
+    epochs = (("trainer.epochs", 3),)
+    with pytest.raises(InputError, match="--epochs and trainer.epochs set the same"):
+        RunConfig(epochs=2, settings=epochs)
+    with pytest.raises(InputError, match="model.rating_dim changes nothing with --model joint"):
+        RunConfig(model="joint", settings=(*epochs, ("model.rating_dim", 3)))
+    with pytest.raises(InputError, match="tutorial.batch_size changes nothing with --model hybrid"):
+        RunConfig(settings=(*epochs, ("tutorial.batch_size", 64)))
+
+
+def test_settings_reach_the_trainer_beside_the_other_options():
+    trainer = run._trainer_config(RunConfig(seed=7, settings=(("trainer.epochs", 3),)))
+    assert (trainer.train.epochs, trainer.train.seed) == (3, 7)
+    joint = run._trainer_config(RunConfig(model="joint", settings=(("tutorial.batch_size", 64),)))
+    assert joint.tutorial == TutorialConfig(batch_size=64)
+    assert run._trainer_config(RunConfig()) == TrainerConfig()
+
+
+def test_the_names_of_all_settings_are_printed(capsys):
+    assert cli.main(["--set", "help"]) == 0
+    assert "trainer.epochs=10\n" in capsys.readouterr().out
+
+
+def test_an_unknown_setting_is_refused_before_anything_is_written(tmp_path, capsys):
+    assert cli.main(["--set", "trainer.epoch=3", "--output-dir", str(tmp_path / "out")]) == 2
+    assert "trainer.epochs" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_former_name_of_the_data_option_works_with_a_warning(monkeypatch, capsys):

@@ -132,6 +132,17 @@ def test_a_model_is_not_pushed_if_that_is_not_wanted(model_uri, tmp_path):
     assert not (tmp_path / "serving").exists()
 
 
+def test_the_settings_of_the_user_are_in_the_run_record(model_uri, tmp_path):
+    kind = json.dumps(Kind("ml-100k", "random", 42).to_json())
+    given = {"trainer.epochs": 3, "model.rating_dropout": [0.1, 0.2, 0.2]}
+    pushed = run_pusher(
+        model_uri, tmp_path / "serving", blessed=1, kind=kind, settings=json.dumps(given)
+    )
+    folder = Path(properties(pushed)["destination"])
+    record = json.loads((folder / "assets.extra" / "run.json").read_text())
+    assert record["settings"] == given
+
+
 def test_a_model_of_another_kind_is_not_pushed_and_says_why(model_uri, tmp_path):
     kinds = (Kind("ml-100k", "random", 42), Kind("sample", "random", 42))
     real, sample = (json.dumps(kind.to_json()) for kind in kinds)
