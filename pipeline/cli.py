@@ -35,7 +35,7 @@ _RENAMED_MODELS = {"tuned": "hybrid"}
 """Values of `--model` that the next release refuses, with their new names."""
 
 
-_PATHS = ("data", "metadata_dir", "output_dir", "settings")
+_PATHS = ("data", "metadata_dir", "output_dir", "settings", "schema", "thresholds")
 """Options that are paths."""
 
 
@@ -125,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a hyperparameter, as trainer.epochs=12; help lists all; may be given again",
     )
     add("--settings", metavar="FILE", help="hyperparameters in a TOML file; --set goes before it")
+    add("--schema", metavar="FILE", help="the schema to validate the data against")
+    add("--thresholds", metavar="FILE", help="your own blessing thresholds, in a TOML file")
     add("--tune", action="store_true", help="search hyperparameters on validation first")
     add("--tune-trials", type=int, metavar="N", help="models the search trains (default: 20)")
     add(

@@ -14,8 +14,10 @@ from components.names import (
     METADATA_FILE,
     PIPELINE_ROOT,
     REPORT_FILE,
+    SCHEMA_FILE,
     SERVING_FOLDER,
     SUMMARY_FILE,
+    THRESHOLDS_FILE,
     SplitMethod,
 )
 from sources.cleaning_log import DEFAULT_MAX_LOSS
@@ -54,6 +56,10 @@ class RunConfig:
       model: the hybrid model, or one of the TFRS tutorial to compare with.
       epochs: passes over the training ratings; None for the model's default.
       settings: hyperparameters that are not the shipped ones, by name (`trainer.settings`).
+      schema: the curated schema; None: the committed one of MovieLens-100K, else that of the
+        output folder, which is made on the first run.
+      thresholds: file of the user's own blessing thresholds; None: that of the output folder, if
+        there is one.
       tune: search hyperparameters on validation before training.
       tune_trials: number of models that the search trains; None for its default.
       new_user_folds: folds of users that are held out to measure the lists of new users; 0: none.
@@ -80,6 +86,8 @@ class RunConfig:
     model: Model = "hybrid"
     epochs: int | None = None
     settings: tuple[tuple[str, Value], ...] = ()
+    schema: Path | None = None
+    thresholds: Path | None = None
     tune: bool = False
     tune_trials: int | None = None
     new_user_folds: int = 0
@@ -153,6 +161,8 @@ class RunConfig:
         for option, path in (
             ("--data", self.data),
             ("--metadata-dir", self.metadata_dir),
+            ("--schema", self.schema),
+            ("--thresholds", self.thresholds),
             ("--output-dir", self.output_dir),
         ):
             if path is not None:
@@ -245,6 +255,16 @@ class OutputPaths:
     def anomalies(self) -> Path:
         """The anomalies that the gate found, also if it stopped the run."""
         return self.root / ANOMALIES_FILE
+
+    @property
+    def schema(self) -> Path:
+        """The curated schema of data that is not MovieLens-100K; for people to edit."""
+        return self.root / SCHEMA_FILE
+
+    @property
+    def thresholds(self) -> Path:
+        """The user's own blessing thresholds, if they have put some there."""
+        return self.root / THRESHOLDS_FILE
 
     @property
     def report(self) -> Path:

@@ -9,7 +9,15 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from components.names import LOG_FILE, METADATA_FILE, PIPELINE_ROOT, REPORT_FILE, SUMMARY_FILE
+from components.names import (
+    LOG_FILE,
+    METADATA_FILE,
+    PIPELINE_ROOT,
+    REPORT_FILE,
+    SCHEMA_FILE,
+    SUMMARY_FILE,
+    THRESHOLDS_FILE,
+)
 from pipeline.config import OutputPaths
 from sources.errors import InputError
 from storage import paths as storage
@@ -22,8 +30,14 @@ _MARKER = {"schema_version": 1, "made_by": "movielens-tfx-recommender"}
 
 _OF_EVERY_RUN = frozenset({PIPELINE_ROOT, METADATA_FILE})
 
-# Names in a folder that counts as empty: of version control and of file systems.
-_IGNORED = frozenset({".lock", ".gitignore", ".gitkeep", ".DS_Store", "lost+found"})
+# Names in a folder that counts as empty: of version control, of file systems, and of what the user
+# may put there before the first run.
+_IGNORED = frozenset(
+    {
+        *(".lock", ".gitignore", ".gitkeep", ".DS_Store", "lost+found"),
+        *(SCHEMA_FILE, THRESHOLDS_FILE),
+    }
+)
 
 # Names that releases without a marker wrote.
 _OURS = frozenset(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import logging
 import os
 import shutil
@@ -19,7 +18,7 @@ from pipeline import summary as summaries
 from pipeline.config import Model, OutputPaths, RunConfig
 from pipeline.logs import captured_output
 from pipeline.terminal import Terminal
-from schema.features import DIRECTOR, MOVIELENS, STAR, FeatureTable
+from schema.features import DIRECTOR, STAR, FeatureTable
 from schema.features import Kind as FeatureKind
 from sources import download, files, metadata, progress, source
 from sources.archive import is_archive
@@ -93,6 +92,13 @@ def _check_folders(config: RunConfig) -> None:
         detect(data, config.paths.root).check()
     if metadata_dir is not None:
         metadata.check_metadata_files(metadata_dir)
+    for file, option in ((config.schema, "--schema"), (config.thresholds, "--thresholds")):
+        if file is not None and not file.is_file():
+            raise InputError(
+                f"{option} is no file" if file.exists() else f"{option} does not exist",
+                file=str(file),
+                action=f"correct {option}, or leave it out",
+            )
 
 
 def _attempt(
@@ -156,7 +162,7 @@ def _run(
         os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
         from pipeline import dag, outcome, pipeline
     summary.import_cpu_seconds = round(time.process_time() - started, 3)
-    built = _pipeline_config(config, data, paths)
+    built = _pipeline_config(config, data, paths, terminal)
     summary.kind = built.kind.to_json()
     _announce_other_kind(built, terminal)
     fresh = cache_store.is_fresh(paths)
@@ -254,30 +260,15 @@ def features_of(spec: DatasetSpec, *, with_metadata: bool) -> FeatureTable:
     return FeatureTable(tuple(one for one in spec.features.features if one not in absent))
 
 
-def _schema_file(features: FeatureTable, paths: OutputPaths) -> Path:
-    """Returns the curated schema; that of other features is made from it, in the output folder."""
-    from pipeline.pipeline import SCHEMA_FILE
-    from schema.generate import schema_of
-
-    if features == MOVIELENS:
-        return SCHEMA_FILE
-    text = schema_of(features, SCHEMA_FILE.read_text(encoding="utf-8"))
-    # TFX takes the path for the content: another schema has another name.
-    digest = hashlib.blake2b(text.encode("utf-8"), digest_size=4).hexdigest()
-    path = paths.root / "data" / f"schema-{digest}.pbtxt"
-    path.parent.mkdir(exist_ok=True)
-    with storage.publish_file(path) as target:
-        target.write(text.encode("utf-8"))
-    return path
-
-
 def _pipeline_config(
-    config: RunConfig, data: source.DataSource, paths: OutputPaths
+    config: RunConfig, data: source.DataSource, paths: OutputPaths, terminal: Terminal
 ) -> PipelineConfig:
     from components.example_gen.executor import first_split_time
     from components.example_gen.options import ExampleGenOptions
     from pipeline import kinds
-    from pipeline.pipeline import PipelineConfig
+    from pipeline.pipeline import SCHEMA_FILE, PipelineConfig
+    from pipeline.schema_file import curated_schema
+    from pipeline.threshold_file import describe, own_thresholds
     from pipeline.thresholds import thresholds_for
     from trainer.config import TunerConfig
 
@@ -307,6 +298,14 @@ def _pipeline_config(
         format=data.format,
         features=features,
     )
+    thresholds = thresholds_for(data.name, config.split)
+    file = config.thresholds or (paths.thresholds if paths.thresholds.exists() else None)
+    if file is not None:
+        thresholds = own_thresholds(file, thresholds, config.split, features)
+        terminal.print(f"Your own thresholds, {file}: {describe(thresholds)}")
+    schema = curated_schema(features, config.schema, paths)
+    if schema.shown != SCHEMA_FILE:
+        terminal.print(f"Schema: {schema.describe()}")
     kind = kinds.kind_of(config, data, paths, lambda: first_split_time(data_dir, example_gen))
     return PipelineConfig(
         data_dir=data_dir,
@@ -320,10 +319,10 @@ def _pipeline_config(
         earlier_kind=kinds.earlier_kind(paths),
         replace=config.replace,
         no_push=config.no_push,
-        thresholds=thresholds_for(data.name, config.split),
+        thresholds=thresholds,
         paths=paths,
         cache=config.cache,
-        schema_file=_schema_file(features, paths),
+        schema_file=schema.path,
     )
 
 

@@ -276,7 +276,8 @@ def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
     lines: list[tuple[str, Text | str]] = []
     if summary.changes or any(_interval(summary.metrics, name) for name in _SHOWN):
         lines.append(("metrics", "of the test split; in brackets 95 % intervals"))
-    for name in _SHOWN:
+    own = [each["metric"] for each in summary.thresholds if each.get("own")]
+    for name in dict.fromkeys((*_SHOWN, *own)):
         bounded = any(threshold["metric"] == name for threshold in summary.thresholds)
         if name not in summary.metrics or (name.endswith(HIGH) and not bounded):
             continue
@@ -315,11 +316,12 @@ def _bound(threshold: Mapping[str, Any]) -> str:
     lower = threshold["metric"] in LOWER_IS_BETTER
     if threshold["limit"] is None:
         return "no limit: it could not be computed"
+    yours = " (yours)" if threshold.get("own") else ""
     if threshold["kind"] == "value":
-        return f"{'at most' if lower else 'at least'} {threshold['bound']:.4f}"
+        return f"{'at most' if lower else 'at least'} {threshold['bound']:.4f}{yours}"
     return (
         f"blessed before: {threshold['baseline']:.4f}, "
-        f"{'rise' if lower else 'fall'} of up to {abs(threshold['bound']):g} allowed"
+        f"{'rise' if lower else 'fall'} of up to {abs(threshold['bound']):g} allowed{yours}"
     )
 
 

@@ -22,6 +22,9 @@ SWAPPED = "swapped"
 SCALE = "scale"
 """Where it has the least and the greatest rating."""
 
+OWN = "own"
+"""Where it has the metrics whose thresholds are the user's own (`Thresholds.own`)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
@@ -48,6 +51,9 @@ class Thresholds:
       rating_rmse_worsening: highest rise of RMSE over the baseline's, in stars.
       recall_at_10_worsening: largest fall of recall@10 below the baseline's.
       recall_at_100_worsening: largest fall of recall@100 below the baseline's.
+      own_bounds: the user's own bounds by metric name, each in place of the one above; None
+        switches it off.
+      own_worsening: the user's own allowed worsening by metric name, in the same way.
 
     Raises:
       ValueError: a bound is out of range.
@@ -63,6 +69,8 @@ class Thresholds:
     rating_rmse_worsening: float | None = 0.002
     recall_at_10_worsening: float | None = 0.004
     recall_at_100_worsening: float | None = 0.006
+    own_bounds: tuple[tuple[str, float | None], ...] = ()
+    own_worsening: tuple[tuple[str, float | None], ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_rating_rmse is not None and not self.max_rating_rmse > 0:
@@ -101,14 +109,22 @@ class Thresholds:
                 **{metric_name(NEXT_VISIT, name): bound for name, bound in next_visit.items()},
                 **{metric_name(IN_SESSION, name): bound for name, bound in in_session.items()},
                 LEAKING_ROWS: self.max_leaking_rows,
+                **dict(self.own_bounds),
             }
         )
 
     def allowed_worsening(self) -> dict[str, float]:
         """Returns the allowed worsening by metric name, each 0 or more."""
-        return _without_none(
-            {metric_name(NEXT_VISIT, name): value for name, value in self._worsenings().items()}
-        )
+        shipped = {
+            metric_name(NEXT_VISIT, name): value for name, value in self._worsenings().items()
+        }
+        return _without_none({**shipped, **dict(self.own_worsening)})
+
+    def own(self) -> list[str]:
+        """Returns the metrics whose bound, or with the suffix `CHANGE` whose change, is the
+        user's own."""
+        changes = [name + CHANGE for name, value in self.own_worsening if value is not None]
+        return [*(name for name, value in self.own_bounds if value is not None), *changes]
 
     def _worsenings(self) -> dict[str, float | None]:
         return {
@@ -154,6 +170,7 @@ def build_eval_config(thresholds: Thresholds, table: FeatureTable) -> tfma.EvalC
                         module=metrics.RecommenderMetrics.__module__,
                         config=json.dumps(
                             {SWAPPED: Swapped.of(table).to_json(), SCALE: list(table.scale[:2])}
+                            | ({OWN: thresholds.own()} if thresholds.own() else {})
                         ),
                     )
                 ],
@@ -203,6 +220,12 @@ def swapped_features(eval_config: tfma.EvalConfig) -> Swapped | None:
             if values.get(SWAPPED):
                 return Swapped.from_json(values[SWAPPED])
     return None
+
+
+def own_thresholds(eval_config: tfma.EvalConfig) -> frozenset[str]:
+    """Returns the metrics whose thresholds are the user's own, as `Thresholds.own`."""
+    configs = [one.config for spec in eval_config.metrics_specs for one in spec.metrics]
+    return frozenset(name for text in configs if text for name in json.loads(text).get(OWN, ()))
 
 
 def bounded_change(metric: str) -> str:

@@ -512,6 +512,7 @@ class RecommenderMetrics(tfma.metrics.Metric):
       swapped: `leak_check.Swapped` as JSON text, which the extractors read from this metric's
         configuration.
       scale: least and greatest rating.
+      own: metrics whose thresholds are the user's own, which the verdict reads.
       name: of the metric; the keys have names of their own.
     """
 
@@ -519,9 +520,10 @@ class RecommenderMetrics(tfma.metrics.Metric):
         self,
         swapped: str = "",
         scale: Sequence[float] = MOVIELENS_SCALE,
+        own: Sequence[str] = (),
         name: str = "recommender_metrics",
     ) -> None:
-        del swapped
+        del swapped, own
         super().__init__(_computations, name=name, scale=list(scale))
 
 

@@ -16,7 +16,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
 from components.evaluation import metrics
-from components.evaluation.config import bounded_change, stated_bound
+from components.evaluation.config import bounded_change, own_thresholds, stated_bound
 from components.evaluation.directions import (
     CHANGE,
     CHANGES,
@@ -48,6 +48,7 @@ class ThresholdResult:
       passed: TFMA's result.
       low: lower end of the paired interval of the difference; None for a value threshold.
       high: its upper end.
+      own: whether the bound is the user's own.
     """
 
     metric: str
@@ -58,6 +59,7 @@ class ThresholdResult:
     passed: bool
     low: float | None = None
     high: float | None = None
+    own: bool = False
 
     def limit(self) -> float | None:
         """Returns the last allowed value of the metric; None without a baseline's value."""
@@ -89,6 +91,8 @@ class ThresholdResult:
         else:
             side = "within"
         found = f"{self.metric} {value} is {side} the allowed {shown_limit}"
+        if self.own:
+            found += " (your own threshold)"
         if not self.passed and self.metric.endswith(metrics.OVER_POPULARITY + HIGH):
             return f"{found}: the most popular movies are found more often, beyond chance"
         return found
@@ -312,7 +316,7 @@ def _threshold_results(
 ) -> tuple[ThresholdResult, ...]:
     """Returns every threshold in `config`, in the order of the metrics."""
     by_metric = {change.metric: change for change in changes}
-    found = []
+    found, own = [], own_thresholds(config)
     for metric, kind, bound in _bounds(config):
         change = by_metric.get(metric) if kind == "change" else None
         checked = bounded_change(metric) if kind == "change" else metric
@@ -326,6 +330,7 @@ def _threshold_results(
                 passed=failures is not None and (checked, kind) not in failures,
                 low=change.low if change else None,
                 high=change.high if change else None,
+                own=(metric + CHANGE if kind == "change" else metric) in own,
             )
         )
     return tuple(found)

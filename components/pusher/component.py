@@ -101,7 +101,7 @@ class Pusher(base_component.BaseComponent):
                 kind=_as_text(kind.to_json() if kind else None),
                 earlier_kind=_as_text(earlier_kind.to_json() if earlier_kind else None),
                 dataset=_as_text(dataset),
-                settings=_as_text(settings),
+                settings=_as_text(settings or None),
                 replace=int(replace) or None,
                 no_push=int(no_push) or None,
                 run_id=data_types.RuntimeParameter(

@@ -28,6 +28,8 @@ OPTIONS = (
     "--epochs",
     "--set NAME=VALUE",
     "--settings FILE",
+    "--schema FILE",
+    "--thresholds FILE",
     "--tune",
     "--tune-trials N",
     "--seed",
@@ -138,7 +140,7 @@ def test_help_is_short_complete_and_quick():
         timeout=30,
     )
     assert run.stderr == ""
-    assert len(run.stdout.splitlines()) <= 52
+    assert len(run.stdout.splitlines()) <= 55
     text = " ".join(run.stdout.split())
     for option in OPTIONS:
         assert option in text
@@ -154,6 +156,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
         "--dataset auto --data d --data-name n --metadata-dir m --output-dir o"
         " --split timeline --split-time 7 --invalid-zip drop --epochs 3 --tune --tune-trials 4"
         " --new-user-folds 5 --set model.rating_dim=8 --set bpmf.weight=0.5"
+        " --schema s.pbtxt --thresholds t.toml"
         " --seed 5 --split-seed 6 --sample-seed 8 --sample-ratings 2000"
         " --no-cache --reset-cache --no-push --verbose"
     )
@@ -174,6 +177,8 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             tune_trials=4,
             new_user_folds=5,
             settings=(("bpmf.weight", 0.5), ("model.rating_dim", 8)),
+            schema=Path("s.pbtxt"),
+            thresholds=Path("t.toml"),
             seed=5,
             split_seed=6,
             sample_seed=8,

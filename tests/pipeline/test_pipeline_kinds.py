@@ -1,5 +1,6 @@
 """What the data of a run is called, so that models of one kind replace each other."""
 
+import io
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from components.pusher.kind import Kind, write_kind
 from pipeline import kinds, run
 from pipeline.config import OutputPaths, RunConfig
+from pipeline.terminal import Terminal
 from sources import files
 from sources.errors import InputError
 from sources.sample import generate_sample
@@ -105,7 +107,8 @@ def planned(paths, tmp_path, **options):
     (tmp_path / "raw").mkdir(exist_ok=True)
     for file in files.FILES:
         (tmp_path / "raw" / file).touch()
-    return run._pipeline_config(config, DataSource("sample", "generated", tmp_path / "raw"), paths)
+    data = DataSource("sample", "generated", tmp_path / "raw")
+    return run._pipeline_config(config, data, paths, Terminal(io.StringIO()))
 
 
 def test_the_seed_of_the_training_changes_no_data_no_split_and_no_kind(paths, tmp_path):

@@ -79,7 +79,7 @@ def _thresholds(verdict: Verdict, reasons: Sequence[str]) -> Iterator[Block]:
         [
             {
                 "Metric": threshold.metric,
-                "Must be": _rule(threshold),
+                "Must be": _rule(threshold) + (" (your own)" if threshold.own else ""),
                 "This model": threshold.value,
                 "Baseline": threshold.baseline,
                 "Met": "yes" if threshold.passed else "NO",
