@@ -22,7 +22,7 @@ from schema.features import DIRECTOR, STAR, FeatureTable
 from schema.features import Kind as FeatureKind
 from sources import download, files, metadata, progress, source
 from sources.archive import is_archive
-from sources.detect import detect, open_adapter
+from sources.detect import detect
 from sources.errors import InputError, PipelineError
 from sources.names import CUSTOM, DATA_VARIABLE, ML_100K
 from sources.spec import DatasetSpec
@@ -153,7 +153,7 @@ def _run(
             progress=bar,
         )
     summary.describe_data(data)
-    open_adapter(data.format, data.data_dir).check()
+    data.open().check()
     if data.metadata_dir is not None:
         metadata.check_metadata_files(data.metadata_dir)
     _introduce(data, terminal)
@@ -232,10 +232,15 @@ def _report_page(
 
 
 def _introduce(data: source.DataSource, terminal: Terminal) -> None:
-    adapter = open_adapter(data.format, data.data_dir)
+    adapter = data.open()
     spec = adapter.spec
     form = "" if data.name != CUSTOM else f", in the format of {spec.title}"
     terminal.print(f"Data: {data.name} ({data.source}), {data.data_dir}{form}")
+    if data.layout:
+        for line in adapter.roles():
+            terminal.print(line)
+        terminal.print()
+        return
     if adapter.users_file not in adapter.formats:
         terminal.print("Users: this data has no ages, genders, occupations or zip codes of users")
     if data.metadata_dir:
@@ -272,7 +277,7 @@ def _pipeline_config(
     from pipeline.thresholds import thresholds_for
     from trainer.config import TunerConfig
 
-    adapter = open_adapter(data.format, data.data_dir)
+    adapter = data.open()
     digest = files.file_digest(data.data_dir, adapter.formats)
     if data.metadata_dir is not None:
         digest += files.file_digest(data.metadata_dir, metadata.FILES)
@@ -296,6 +301,7 @@ def _pipeline_config(
         content_digest=digest,
         max_loss=config.max_loss,
         format=data.format,
+        layout=data.layout,
         features=features,
     )
     thresholds = thresholds_for(data.name, config.split)

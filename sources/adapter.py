@@ -28,13 +28,15 @@ class Part(NamedTuple):
 
     Attributes:
       file: the name of the file.
-      start: its first byte.
-      end: the byte after it.
+      start: its first byte, or row of Parquet.
+      end: the byte or row after it.
+      unit: about how many bytes of ratings one step from start to end is.
     """
 
     file: str
     start: int
     end: int
+    unit: int = 1
 
 
 class DatasetAdapter(Protocol):
@@ -106,6 +108,8 @@ class MovieLensFiles:
     items_file: str
     pattern: str
     """Matches the files that are read, for TFX's own fingerprint of them."""
+    layout_text: str = ""
+    """Of own tables: files, roles and features as JSON (`sources.layout.Layout`)."""
 
     def __init__(
         self,
@@ -136,6 +140,10 @@ class MovieLensFiles:
           InputError: a file is missing or does not look as it should.
         """
         files.check_files(self.folder, self.formats)
+
+    def roles(self) -> list[str]:
+        """Returns which column plays which role, in words, where that was found out."""
+        return []
 
     def tmdb_ids(self, limits: LossLimits) -> Mapping[int, int]:
         """Returns no ids of The Movie Database: the format has none."""

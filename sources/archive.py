@@ -8,6 +8,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Collection
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -59,7 +60,7 @@ def unpacked(path: Path, wanted: Collection[str], parent: Path) -> Path:
 
     Args:
       path: the zip file.
-      wanted: names of the files to take; those of others are left.
+      wanted: names of the files to take, or patterns of names; those of others are left.
       parent: where the folder is made, named by the zip file's name and content. One that is
         there already is used.
 
@@ -100,7 +101,7 @@ def _members(
         raise _refused(path, "too many files in it", expected, f"{len(archive.infolist()):,}")
     for member in archive.infolist():
         place = PurePosixPath(member.filename)
-        if place.name not in wanted or "__MACOSX" in place.parts:
+        if not _is_wanted(member, wanted) or "__MACOSX" in place.parts:
             continue
         if place.is_absolute() or ".." in place.parts or "\\" in member.filename:
             expected = "names of files below the zip file's own folder"
@@ -118,6 +119,13 @@ def _members(
         expected = f"one or more of {', '.join(sorted(wanted))}"
         raise _refused(path, "no data set in it", expected, names or "an empty zip file")
     return found
+
+
+def _is_wanted(member: zipfile.ZipInfo, wanted: Collection[str]) -> bool:
+    name = PurePosixPath(member.filename).name
+    return name in wanted or (
+        not member.is_dir() and any(fnmatchcase(name, pattern) for pattern in wanted)
+    )
 
 
 def _take(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:

@@ -13,10 +13,14 @@ from typing import Any
 from sources.errors import InputError
 
 WRONG_COLUMNS = "wrong number of columns"
+NO_JSON = "not a JSON object"
 NON_NUMERIC_ID = "non-numeric id"
+UNUSABLE_ID = "unusable id"
 NON_NUMERIC_AGE = "non-numeric age"
 NON_NUMERIC_RATING = "non-numeric rating"
 NON_NUMERIC_TIMESTAMP = "non-numeric timestamp"
+UNREADABLE_TIME = "unreadable time"
+LEFT_OUT = "left out by data.toml"
 BAD_GENRE_FLAG = "genre flag is neither 0 nor 1"
 BAD_OCCUPATION = "unknown occupation code"
 AGE_RANGE = "age out of range"
@@ -30,6 +34,7 @@ EXACT_DUPLICATE = "exact duplicate"
 SUPERSEDED = "superseded by a newer rating"
 
 QUOTES_REMOVED = "quotes or byte-string residue removed"
+UNLISTED = "added from the events, not listed here"
 DECIMAL_REMOVED = "decimals removed from a whole number"
 UTF8_READ = "UTF-8 in a file of Latin-1"
 LATIN1_READ = "Latin-1 in a file of UTF-8"
@@ -44,6 +49,10 @@ _ACTIONS: Mapping[str, str] = {
     WRONG_COLUMNS: "correct these rows, or write the file again with these columns",
     NON_NUMERIC_ID: "this release takes whole numbers as ids: number the users and movies, and "
     "keep a table to find yours again",
+    NO_JSON: "write one JSON object a line",
+    UNUSABLE_ID: "give ids of 1 to 1,000 characters",
+    UNREADABLE_TIME: "give times as seconds or milliseconds since 1970-01-01 UTC, or as ISO 8601 "
+    "such as 2024-05-31T18:00:00Z",
     NON_NUMERIC_AGE: "give the age in years as a number, or leave it empty",
     MISSING_VALUE: "fill these values in, or remove the rows",
     NON_NUMERIC_RATING: "give the rating as a number",
@@ -60,7 +69,7 @@ _ACTIONS: Mapping[str, str] = {
     UNKNOWN_MOVIE: "add the missing movies to the file of movies, or remove their ratings",
 }
 
-ASKED_FOR: Mapping[str, str] = {INVALID_ZIP: "--invalid-zip drop"}
+ASKED_FOR: Mapping[str, str] = {INVALID_ZIP: "--invalid-zip drop", LEFT_OUT: "a rule of data.toml"}
 """Reasons that an option asked for, with the option; no limit applies to them."""
 
 NO_LOSS = frozenset((EXACT_DUPLICATE, SUPERSEDED, *ASKED_FOR))

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from schema.features import Kind, Owner
 from sources.adapter import MovieLensFiles
 from sources.cleaning_log import CleaningLog, LossLimits
 from sources.detect import detect
-from sources.interactions import chunk_of
+from sources.interactions import chunk_of, id_keys
 from sources.ratings import KnownIds, RatingsChunk, concatenate
 
 _CHUNK_BYTES = 16 * 2**20
@@ -38,7 +39,7 @@ def describe(path: Path, unpack_to: Path) -> str:
     found.merge(log)
     if users is not None:
         found.merge(users[1])
-    movie_ids = np.sort(items["movie_id"].to_numpy(np.int64))
+    movie_ids = np.sort(id_keys(pa.array(items["movie_id"].astype(str), pa.string())))
     movies = KnownIds("the file of movies", movie_ids, {})
     chunks = []
     for part in adapter.parts(_CHUNK_BYTES):
@@ -58,13 +59,15 @@ def describe(path: Path, unpack_to: Path) -> str:
 def _format_lines(adapter: MovieLensFiles) -> Iterator[str]:
     spec = adapter.spec
     yield f"Format: {spec.title} ({spec.name})"
-    yield f"Terms of {spec.title}: {spec.licence}"
-    yield f"Cite: {spec.citation}"
+    if spec.licence:
+        yield f"Terms of {spec.title}: {spec.licence}"
+        yield f"Cite: {spec.citation}"
     yield "Files:"
     for name, form in adapter.formats.items():
         yield f"  {name}: {form.expected}"
     for name, why in sorted(adapter.ignored.items()):
         yield f"  {name}: not read, {why}"
+    yield from adapter.roles()
 
 
 def _feature_lines(adapter: MovieLensFiles) -> Iterator[str]:

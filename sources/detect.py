@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schema.features import FeatureTable
-from sources import archive, files, movielens_100k, movielens_csv, movielens_dat
+from sources import archive, files, layout, movielens_100k, movielens_csv, movielens_dat
 from sources.adapter import MovieLensFiles
 from sources.errors import InputError
 from sources.movielens_100k import MovieLens100K
@@ -33,6 +33,14 @@ FILE_NAMES: frozenset[str] = frozenset(
 )
 """Every file that some format has and that is taken out of a zip file."""
 
+TABLE = "table"
+"""The format of own tables."""
+
+_WANTED: frozenset[str] = FILE_NAMES | {
+    f"{stem}{rest}" for stem in layout.STEMS for rest in (".*", "[-_.]*")
+}
+"""What is taken out of a zip file: names and patterns of names."""
+
 _RATINGS: Mapping[str, Callable[[Path], MovieLensFiles]] = {
     files.RATINGS: MovieLens100K,
     movielens_dat.RATINGS: MovieLensDat,
@@ -48,42 +56,75 @@ def detect(path: Path, unpack_to: Path) -> MovieLensFiles:
       unpack_to: where a zip file is unpacked.
 
     Raises:
-      InputError: no format fits, or several do. Whether each file looks as its format says is
-        found out by the adapter's `check`.
+      InputError: no format fits, several do, or a folder or table cannot be read. Whether each file
+        looks as its format says is found out by the adapter's `check`.
     """
     if archive.is_archive(path):
-        return _of_folder(archive.unpacked(path, FILE_NAMES, unpack_to), path)
-    if path.is_file() and path.name in FILE_NAMES:
-        return _of_folder(path.parent, path)
+        return _of_folder(archive.unpacked(path, _WANTED, unpack_to), path)
     if path.is_file():
-        raise _unknown(path, files.shorten(path.name))
+        if path.name in FILE_NAMES or layout.table_of(path.name) is not None:
+            return _of_folder(path.parent, path)
+        return _table(path.parent, {"interactions": [path.name]})
     return _of_folder(_inner(path), path)
 
 
-def open_adapter(name: str, folder: Path, features: FeatureTable | None = None) -> MovieLensFiles:
+def open_adapter(
+    name: str, folder: Path, features: FeatureTable | None = None, layout_text: str = ""
+) -> MovieLensFiles:
     """Returns the adapter of a format for a folder of files.
 
     Args:
       name: that in the specification of the format.
       folder: the folder of its files.
       features: the features to read, where they are not all of the specification's.
+      layout_text: of own tables: the `layout_text` of the adapter that was detected.
     """
-    adapter = ADAPTERS[name](folder)
+    if name == TABLE:
+        from sources.table import Table
+
+        adapter: MovieLensFiles = Table(folder, layout.Layout.from_json(layout_text))
+    else:
+        adapter = ADAPTERS[name](folder)
     if features is not None:
         adapter.spec = dataclasses.replace(adapter.spec, features=features)
     return adapter
 
 
+def _table(folder: Path, tables: Mapping[str, list[str]]) -> MovieLensFiles:
+    from sources.table import Table
+
+    return Table(folder, layout.layout_of(folder, tables))
+
+
 def _inner(folder: Path) -> Path:
     """Returns the folder that has the files: the only folder in one without any, else itself."""
-    if not folder.is_dir() or _formats(folder):
+    if not folder.is_dir() or _has_data(folder):
         return folder
-    folders = [child for child in folder.iterdir() if child.is_dir() and _formats(child)]
+    folders = [child for child in _children(folder) if child.is_dir() and _has_data(child)]
     return folders[0] if len(folders) == 1 else folder
 
 
-def _formats(folder: Path) -> list[Callable[[Path], MovieLensFiles]]:
-    return [adapter for name, adapter in _RATINGS.items() if (folder / name).exists()]
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise files.unreadable(str(folder), error) from error
+
+
+def _has_data(folder: Path) -> bool:
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError:
+        return False
+    return any(name in _RATINGS or layout.table_of(name) == "interactions" for name in names)
+
+
+def _formats(folder: Path) -> list[str]:
+    """Returns the names of the files by which a folder has a format of MovieLens."""
+    names = [name for name in _RATINGS if (folder / name).exists()]
+    if movielens_csv.RATINGS in names and not movielens_csv.is_movielens(folder):
+        names.remove(movielens_csv.RATINGS)
+    return names
 
 
 def _of_folder(folder: Path, path: Path) -> MovieLensFiles:
@@ -94,28 +135,35 @@ def _of_folder(folder: Path, path: Path) -> MovieLensFiles:
             expected="a folder, a zip file, or a file of a data set",
             action="correct --data, or leave it out to have the data found for you",
         )
+    _children(folder)  # whether it can be read
     found = _formats(folder)
+    tables: Mapping[str, list[str]] = {}
+    if movielens_csv.RATINGS not in found:
+        tables = layout.find_tables(folder)
+        found += tables["interactions"][:1]
     if len(found) > 1:
-        names = " and ".join(name for name in _RATINGS if (folder / name).exists())
         raise InputError(
             "data in several formats in one folder",
             file=str(path),
             expected="the files of one data set",
-            found=names,
+            found=" and ".join(found),
             action="give the folder of one of them",
         )
     if not found and (folder / files.MOVIES).exists():
-        found = [MovieLens100K]  # its check says what is missing
+        found = [files.RATINGS]  # its check says what is missing
     if not found:
         raise _unknown(path, files.listing(folder))
-    return found[0](folder)
+    if tables.get("interactions"):
+        return _table(folder, tables)
+    return _RATINGS[found[0]](folder)
 
 
 def _unknown(path: Path, found: str) -> InputError:
     return InputError(
         "no data set is recognised",
         file=str(path),
-        expected=f"ratings as one of {', '.join(_RATINGS)}, in a format of MovieLens",
+        expected=f"ratings as {', '.join(_RATINGS)}, or own tables as interactions.csv, "
+        "interactions.parquet and so on",
         found=found,
         action="see docs/guides/own-data.md for what the files of each format hold",
     )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from schema import features as raw
 from schema.features import FeatureTable
-from sources import wrangling
+from sources import files, wrangling
 from sources.adapter import InvalidZip, MovieLensFiles
 from sources.cleaning_log import CleaningLog, LossLimits
 from sources.files import Format
 from sources.movielens_dat import movie_of
 from sources.records import Line, parse_id, read_records
 from sources.spec import MOVIELENS_CITATION, DatasetSpec
+from sources.text import decode_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,34 @@ SPEC = DatasetSpec(
     licence="research use; no commercial use without permission of GroupLens (see its README)",
     citation=MOVIELENS_CITATION,
 )
+
+
+_ROWS_LOOKED_AT = 10
+
+
+def is_movielens(folder: Path) -> bool:
+    """Returns whether a folder has MovieLens's `ratings.csv` and `movies.csv`, by their content.
+
+    With own ids or other columns, or without such a `movies.csv`, they are own tables.
+
+    Raises:
+      InputError: one of them cannot be read.
+    """
+    if not all((folder / name).exists() for name in (RATINGS, MOVIES)):
+        return False
+    heads = {name: files.head_lines(folder / name) for name in (RATINGS, MOVIES)}
+    texts = {name: [decode_row(line)[0] for line in lines] for name, lines in heads.items()}
+    if not FORMATS[RATINGS].is_header(texts[RATINGS][0]):
+        return False
+    if any(texts[MOVIES]) and not FORMATS[MOVIES].is_header(texts[MOVIES][0]):
+        return False
+    rows = [line.split(",") for line in texts[RATINGS][1 : _ROWS_LOOKED_AT + 1] if line]
+    whole = [all(map(_is_whole, row[:2])) for row in rows]
+    return 2 * sum(whole) >= len(whole)
+
+
+def _is_whole(text: str) -> bool:
+    return wrangling.parse_whole_number(wrangling.clean_token(text)) is not None
 
 
 class Link(NamedTuple):

@@ -562,12 +562,13 @@ def _value_checks(values: RatingsChunk, scale: RatingScale) -> list[_Check]:
             cleaning_log.TIMESTAMP_RANGE,
             (times < 0) | (times >= TIMESTAMP_END),
             "a time in seconds since 1970, before the year 2100",
-            lambda i: _describe_time(int(times[i])),
+            lambda i: describe_time(int(times[i])),
         ),
     ]
 
 
-def _describe_time(seconds: int) -> str:
+def describe_time(seconds: int) -> str:
+    """Returns a time for messages: what may be milliseconds is called so."""
     in_milliseconds = TIMESTAMP_END <= seconds < TIMESTAMP_END * 1000
     return f"{seconds}" + (" (milliseconds?)" if in_milliseconds else "")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from sources import download, sample
-from sources.detect import detect
+from sources.adapter import MovieLensFiles
+from sources.detect import detect, open_adapter
 from sources.errors import InputError
 from sources.names import AUTO, CUSTOM, DATA_VARIABLE, DATASET_CHOICES, ML_100K, SAMPLE, DatasetName
 from sources.progress import Progress
@@ -30,7 +31,8 @@ class DataSource:
       name: "ml-100k" only if the ratings are those of MovieLens-100K, byte for byte.
       source: how the data was come by.
       data_dir: directory of the files.
-      format: name of their format (`sources.detect.ADAPTERS`).
+      format: name of their format (`sources.detect.ADAPTERS`, or own tables).
+      layout: of own tables: files, roles and features as JSON.
       metadata_dir: directory of The Movies Dataset's files, if there is one.
       seed: of the sample; None for real data.
       notice: what the user must read (the data is not what they may think it
@@ -41,13 +43,19 @@ class DataSource:
     source: Origin
     data_dir: Path
     format: str = ML_100K
+    layout: str = ""
     metadata_dir: Path | None = None
     seed: int | None = None
     notice: str | None = None
 
+    def open(self) -> MovieLensFiles:
+        """Returns the adapter of the files."""
+        return open_adapter(self.format, self.data_dir, layout_text=self.layout)
+
     def to_json(self) -> dict[str, str | int | None]:
-        """Returns the fields as a JSON object, paths as text."""
+        """Returns the fields but the layout as a JSON object, paths as text."""
         fields = dataclasses.asdict(self)
+        del fields["layout"]
         return {
             name: str(value) if isinstance(value, Path) else value for name, value in fields.items()
         }
@@ -141,7 +149,9 @@ def _given(data: Path | None, unpack_to: Path) -> DataSource | None:
         return None
     adapter = detect(path, unpack_to)
     folder = adapter.folder.resolve()
-    return DataSource(_name(folder), origin, folder, format=adapter.spec.name)
+    return DataSource(
+        _name(folder), origin, folder, format=adapter.spec.name, layout=adapter.layout_text
+    )
 
 
 def _name(directory: Path) -> DatasetName:

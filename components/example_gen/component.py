@@ -26,7 +26,7 @@ class _RawFilesGen(component.FileBasedExampleGen):
 
     def __init__(self, data_dir: Path, options: ExampleGenOptions) -> None:
         # The driver fingerprints what the pattern covers: it must match every file that is read.
-        covered = open_adapter(options.format, data_dir).pattern
+        covered = open_adapter(options.format, data_dir, layout_text=options.layout).pattern
         pattern = example_gen_pb2.Input.Split(name="raw", pattern=covered)
         split = example_gen_pb2.SplitConfig.Split
         outputs = [split(name=name, hash_buckets=1) for name in self.SPLITS]

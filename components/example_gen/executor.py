@@ -78,10 +78,16 @@ class _Tables:
     """Users and movies, read and cleaned once per process."""
 
     def __init__(self, data_dir: str, options: ExampleGenOptions) -> None:
-        self.adapter = adapter = open_adapter(options.format, Path(data_dir), options.features)
+        self.adapter = adapter = open_adapter(
+            options.format, Path(data_dir), options.features, options.layout
+        )
         movies, self.movie_log = adapter.items(options.limits)
-        linked = {} if options.metadata_path is None else adapter.tmdb_ids(options.limits)
-        movies, self.match = join_metadata(movies, options.metadata_path, options.limits, linked)
+        self.match = MetadataMatch(0)
+        if not options.layout:  # own tables are no films of The Movies Dataset
+            linked = {} if options.metadata_path is None else adapter.tmdb_ids(options.limits)
+            movies, self.match = join_metadata(
+                movies, options.metadata_path, options.limits, linked
+            )
         self.movies = records.Side(movies, Owner.MOVIE, options.features)
         self.known_movies = _known(adapter.items_file, self.movies.ids, self.movie_log)
         listed = adapter.users(options.limits, options.invalid_zip)
@@ -241,7 +247,7 @@ class _Executor(base_beam_executor.BaseBeamExecutor):
                 tf.io.gfile.rmtree(folder)
             raise
         _write_json(str(Path(examples.uri) / REPORT_FILE), summary)
-        spec = open_adapter(options.format, Path(data_dir), options.features).spec
+        spec = open_adapter(options.format, Path(data_dir), options.features, options.layout).spec
         examples.set_string_custom_property(
             DATASET_SPEC, json.dumps(spec.to_json(), ensure_ascii=False)
         )
@@ -271,7 +277,7 @@ class RatingsExecutor(_Executor):
         """Runs the Beam pipeline over the ratings; see the base class."""
         known = _read_tables(data_dir, options)
         parts = known.adapter.parts(options.chunk_bytes)
-        size = sum(part.end - part.start for part in parts)
+        size = sum((part.end - part.start) * part.unit for part in parts)
         shards = max(1, math.ceil(size / options.partition_bytes))
         times = _split_times(data_dir, options)
         collected = str(Path(uri) / f".{REPORT_FILE}.beam")

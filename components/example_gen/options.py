@@ -29,6 +29,7 @@ class ExampleGenOptions:
         fingerprint knows sizes and times of modification only, and of `u.*` only.
       max_loss: share (0 to 1) of rows, values and ratings that may be lost.
       format: name of the format of the files (`sources.detect.ADAPTERS`).
+      layout: of own tables: files and roles as JSON (`sources.layout.Layout`).
       features: the columns of the records.
       split_time: T of a timeline, unix seconds: test begins there. None: after 80 % of the
         ratings.
@@ -43,6 +44,7 @@ class ExampleGenOptions:
     content_digest: str
     max_loss: float = DEFAULT_MAX_LOSS
     format: str = ML_100K
+    layout: str = ""
     features: FeatureTable = MOVIELENS
     split_time: int | None = None
     chunk_bytes: int = 16 * 2**20

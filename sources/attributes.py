@@ -1,0 +1,243 @@
+"""The columns of own tables of users and items as features: which kind each is, and its values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from schema import features as raw
+from schema.features import Feature, Kind, Owner
+from sources import cleaning_log, files, wrangling
+from sources.cleaning_log import CleaningLog, RowExample
+from sources.columns import texts
+from sources.layout import plain
+from sources.records import MAX_TEXT_CHARS, mend
+from sources.tables import AGE_MAX, AGE_MIN
+
+YEAR_MIN, YEAR_MAX = 1000, 2100
+MOST_VALUES = 1000
+"""Of a column of text that is a category; one of more values needs `tags` or names people."""
+
+MOST_SLICED = 25
+"""Of a user's category whose values slice the evaluation."""
+
+_MOST_NUMBERS = 20
+_NAMES: Mapping[Owner, Mapping[str, Feature]] = {
+    Owner.USER: {
+        **dict.fromkeys(("gender", "sex", "usergender"), raw.GENDER),
+        **dict.fromkeys(("age", "userage", "rawuserage"), raw.AGE),
+        **dict.fromkeys(("occupation", "useroccupation", "useroccupationtext"), raw.OCCUPATION),
+        **dict.fromkeys(("zip", "zipcode", "userzipcode"), raw.ZIP_CODE),
+    },
+    Owner.MOVIE: {
+        **dict.fromkeys(
+            ("title", "name", "movietitle", "itemname", "itemtitle", "productname"), raw.TITLE
+        ),
+        **dict.fromkeys(("genres", "genre", "moviegenres"), raw.GENRES),
+        **dict.fromkeys(("year", "releaseyear", "movieyearrelease"), raw.RELEASE_YEAR),
+    },
+}
+_YEAR = re.compile(r"\s*(-?\d{1,4})(?:\.0*)?(?:-\d{1,2}-\d{1,2}.*)?\s*", re.ASCII | re.DOTALL)
+
+
+class Attribute(NamedTuple):
+    """A feature that is read from a column."""
+
+    feature: Feature
+    column: str
+
+
+def attributes_of(
+    columns: Mapping[str, pa.Array], owner: Owner
+) -> tuple[list[Attribute], dict[str, str]]:
+    """Returns the features that columns make, and why the other columns make none.
+
+    Args:
+      columns: `[n]` each, by name, without that of the ids.
+      owner: whose they are.
+    """
+    found: list[Attribute] = []
+    ignored: dict[str, str] = {}
+    for name, column in columns.items():
+        known = _NAMES[owner].get(plain(name))
+        feature: Feature | str | None = None
+        if known is not None and known.name not in {one.feature.name for one in found}:
+            feature = known if _fits(known, column) else None
+        if feature is None:
+            feature = _guess(name, column, owner)
+        if isinstance(feature, str):
+            ignored[name] = feature
+        elif feature.name in {one.feature.name for one in found}:
+            ignored[name] = f"another column is the feature {feature.name}"
+        else:
+            found.append(Attribute(feature, name))
+    return found, ignored
+
+
+def _fits(feature: Feature, column: pa.Array) -> bool:
+    """Returns whether most values of a column are of the kind that its name promises."""
+    if feature.kind is Kind.TITLE:
+        return not pa.types.is_list(column.type)
+    if feature.kind is Kind.TAGS:
+        return True
+    known = [one for one in texts(column).unique().to_pylist() if not _is_missing(one)]
+    if feature.kind is Kind.GENDER:
+        values = {wrangling.normalize_gender(one) for one in known}
+        return values <= {"Male", "Female", raw.UNKNOWN}
+    if feature.kind is Kind.AGE:
+        right = [age for one in known if (age := wrangling.parse_number(one)) is not None]
+        return 2 * len(right) > len(known)
+    if feature.kind is Kind.YEAR:
+        years = [_year(one) for one in known]
+        return all(year is None or 1870 <= year <= 2100 for year in years) and any(years)
+    if feature.kind is Kind.ZIP_CODE:
+        return 2 * sum(map(wrangling.is_valid_zip, known)) > len(known)
+    return 0 < len(known) <= MOST_VALUES
+
+
+def _guess(name: str, column: pa.Array, owner: Owner) -> Feature | str:
+    """Returns the feature of a column that no name is known of; why there is none, else."""
+    prefix = "user" if owner is Owner.USER else "item"
+    readable = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "column"
+    full = readable if readable.startswith(f"{prefix}_") else f"{prefix}_{readable}"
+    label = name.replace("_", " ").strip()
+    if pa.types.is_list(column.type):
+        return _tags(full, owner, label)
+    values = texts(column)
+    known = [one for one in values.unique().to_pylist() if not _is_missing(one)]
+    rows = len(column) - values.null_count
+    if len(known) < 2:
+        return "it has the same value in every row"
+    if owner is Owner.MOVIE and any("|" in one for one in known):
+        return _tags(full, owner, label)
+    numbers = all(wrangling.parse_number(one) is not None for one in known)
+    if numbers and plain(name).endswith("year"):
+        return Feature(full, owner, Kind.YEAR, "int64", optional=True, label=label)
+    if numbers and len(known) > _MOST_NUMBERS:
+        return "numbers other than ages and years are no feature"
+    if len(known) > MOST_VALUES or 2 * len(known) > rows:
+        return "nearly every row has a value of its own"
+    least = raw.WORD_MIN_RATINGS if len(known) > 100 else 0
+    sliced = owner is Owner.USER and len(known) <= MOST_SLICED
+    return Feature(
+        full, owner, Kind.CATEGORY, "string", min_ratings=least, sliced=sliced, label=label
+    )
+
+
+def _tags(name: str, owner: Owner, label: str) -> Feature | str:
+    if owner is Owner.USER:
+        return "lists of values are features of items alone"
+    return Feature(name, owner, Kind.TAGS, "string", multivalued=True, label=label)
+
+
+def _is_missing(value: str | None) -> bool:
+    return value is None or wrangling.is_missing(value)
+
+
+def derived(attributes: Sequence[Attribute]) -> Iterator[Feature]:
+    """Yields the features, each with those that are made of it: an age has its bucket."""
+    for one in attributes:
+        yield one.feature
+        if one.feature == raw.AGE:
+            yield raw.AGE_BUCKET
+
+
+class _Column:
+    """One column on its way to values, which counts what was missing, lost and repaired."""
+
+    def __init__(self, file: str, name: str, column: pa.Array, found: CleaningLog) -> None:
+        self.file, self.name, self.column, self.found = file, name, column, found
+
+    def missed(self, values: Sequence[object]) -> None:
+        self.found.miss(self.file, self.name, sum(value is None for value in values))
+
+    def each(self, parse: Callable[[str], Any]) -> list[Any]:
+        """Returns what a function makes of each distinct text; None where there is none."""
+        encoded = texts(self.column).dictionary_encode()
+        made = [
+            None if wrangling.is_missing(one) else parse(one)
+            for one in encoded.dictionary.to_pylist()
+        ]
+        return [None if place is None else made[place] for place in encoded.indices.to_pylist()]
+
+    def lose(self, reason: str, expected: str, values: Sequence[object]) -> None:
+        """Counts the values that are there and became nothing."""
+        before = texts(self.column).to_pylist()
+        lost = [
+            one
+            for one, value in zip(before, values, strict=True)
+            if value is None and not _is_missing(one)
+        ]
+        examples = [RowExample(None, expected, files.shorten(one)) for one in lost[:3]]
+        self.found.lose(self.file, reason, len(lost), examples)
+        missing = sum(value is None for value in values) - len(lost)
+        self.found.miss(self.file, self.name, missing)
+
+
+def values_of(
+    attribute: Attribute, column: pa.Array, file: str, found: CleaningLog
+) -> dict[str, list[Any]]:
+    """Returns the values `[n]` of a feature by name, and of those that are made of it.
+
+    Text that is not known is "unknown", but a title None; a number that is not known is None.
+    """
+    feature = attribute.feature
+    kind, read = feature.kind, _Column(file, attribute.column, column, found)
+    if kind is Kind.TAGS:
+        tags = _tag_values(column, read)
+        found.miss(file, attribute.column, sum(not one for one in tags))
+        return {feature.name: tags}
+    if kind is Kind.AGE:
+        ages = read.each(_age)
+        read.lose(cleaning_log.AGE_RANGE, f"an age from {AGE_MIN:g} to {AGE_MAX:g} years", ages)
+        buckets = [None if age is None else wrangling.age_bucket(age) for age in ages]
+        return {feature.name: ages, raw.AGE_BUCKET.name: buckets}
+    if kind is Kind.YEAR:
+        years = read.each(_year)
+        read.lose(cleaning_log.DATE_IGNORED, f"a year from {YEAR_MIN} to {YEAR_MAX}", years)
+        return {feature.name: years}
+    clean = wrangling.normalize_gender if kind is Kind.GENDER else _clean
+    values = read.each(clean if kind is not Kind.TITLE else _clean_title)
+    read.missed(values)
+    if kind is Kind.TITLE:
+        return {feature.name: values}
+    return {feature.name: [raw.UNKNOWN if one is None else one for one in values]}
+
+
+def _tag_values(column: pa.Array, read: _Column) -> list[list[str]]:
+    if not pa.types.is_list(column.type):
+        return [value or [] for value in read.each(_tag_list)]
+    return [
+        list(dict.fromkeys(tag for one in row or () if (tag := _clean(str(one)))))
+        for row in column.to_pylist()
+    ]
+
+
+def _tag_list(value: str) -> list[str]:
+    if value == "(no genres listed)":
+        return []
+    return list(dict.fromkeys(tag for one in value.split("|") if (tag := _clean(one))))
+
+
+def _age(value: str) -> float | None:
+    age = wrangling.parse_number(wrangling.clean_token(value))
+    return age if age is not None and AGE_MIN <= age <= AGE_MAX else None
+
+
+def _year(value: str) -> int | None:
+    match = _YEAR.fullmatch(wrangling.clean_token(value[:MAX_TEXT_CHARS]))
+    year = int(match.group(1)) if match else None
+    return year if year is not None and YEAR_MIN <= year <= YEAR_MAX else None
+
+
+def _clean(value: str) -> str | None:
+    cleaned = mend(wrangling.clean_token(value[:MAX_TEXT_CHARS]))[0].strip()
+    return None if wrangling.is_missing(cleaned) else cleaned
+
+
+def _clean_title(value: str) -> str | None:
+    cleaned = mend(wrangling.clean_text(value[:MAX_TEXT_CHARS]))[0].strip()
+    return None if wrangling.is_missing(cleaned) else cleaned

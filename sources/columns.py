@@ -1,0 +1,227 @@
+"""What the values of own tables mean: ids, ratings and times, whatever type they are written in.
+
+Each function takes a column as it was read and returns values beside a mask of those that are none;
+distinct values are looked at once, since ids and ratings repeat.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sources import text, wrangling
+from sources.ratings import TIMESTAMP_END
+
+MAX_ID_CHARS = 1000
+
+_BoolArray = npt.NDArray[np.bool_]
+# Nothing of it is missing, residue or a decimal: "nan", b'1' and "7.0" are looked at.
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_:@/+-]{1,100}", re.ASCII)
+_DECIMAL_ID = re.compile(r"(-?\d{1,18})\.0+", re.ASCII)
+_WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "up": 1.0, "down": 0.0}
+# Of 05/06/2024 nobody knows which is the month.
+_DAY_FIRST = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(.*)", re.ASCII | re.DOTALL)
+
+
+class Ids(NamedTuple):
+    """The ids of a column.
+
+    Attributes:
+      values: `[n]` dictionary of text; null where there is no usable id.
+      repaired: `[n]` whether an id lost quotes, blanks, controls or decimals.
+      missing: `[n]` whether there is none at all.
+    """
+
+    values: pa.DictionaryArray
+    repaired: _BoolArray
+    missing: _BoolArray
+
+
+class Numbers(NamedTuple):
+    """The ratings or the times of a column.
+
+    Attributes:
+      values: `[n]` numbers; 0 where there is none.
+      missing: `[n]` whether there is no value.
+      bad: `[n]` whether the value is no number, or no time.
+    """
+
+    values: npt.NDArray[np.generic]
+    missing: _BoolArray
+    bad: _BoolArray
+
+
+def texts(column: pa.Array) -> pa.Array:
+    """Returns a column of any single values as text; whole numbers without decimals."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return texts(column.cast(kind.value_type))
+    if pa.types.is_floating(kind):
+        values = column.to_numpy(zero_copy_only=False)
+        known = values[~np.isnan(values)]
+        if (np.abs(known) < 2**53).all() and (known == np.floor(known)).all():
+            whole = pa.array(np.nan_to_num(values), mask=np.isnan(values)).cast(pa.int64())
+            return whole.cast(pa.string())
+    if pa.types.is_null(kind):
+        return pa.nulls(len(column), pa.string())
+    if pa.types.is_nested(kind):
+        return pa.array([None if one is None else str(one) for one in column.to_pylist()])
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are no UTF-8
+        return pa.array([_text(one) for one in column.to_pylist()], pa.string())
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    return text.decode_row(value)[0] if isinstance(value, bytes) else str(value)
+
+
+def ids_of(column: pa.Array) -> Ids:
+    """Returns the ids of a column: without blanks, quotes and controls around them."""
+    encoded = texts(column).dictionary_encode()
+    before = encoded.dictionary.to_pylist()
+    after = [_clean_id(one) for one in before]
+    places = encoded.indices.to_numpy(zero_copy_only=False)
+    places = np.nan_to_num(places, nan=len(before)).astype(np.int64)
+    changed = np.array([*(a != b for a, b in zip(after, before, strict=True)), False])
+    missing = np.array([*(wrangling.is_missing(one) for one in before), True])
+    unusable = np.array([*(one is None for one in after), True])
+    if changed.any():
+        indices = pa.array(places, mask=unusable[places], type=pa.int64())
+        kept = pa.array([one or "" for one in after], pa.string())
+        encoded = pa.DictionaryArray.from_arrays(indices, kept)
+    repaired = changed & ~unusable
+    return Ids(encoded, repaired[places], missing[places])
+
+
+def _clean_id(value: str) -> str | None:
+    if _PLAIN_ID.fullmatch(value) and not wrangling.is_missing(value):
+        return value
+    if len(value) > MAX_ID_CHARS:
+        return None
+    cleaned = text.remove_controls(wrangling.clean_token(value)).strip()
+    if wrangling.is_missing(cleaned):
+        return None
+    decimal = _DECIMAL_ID.fullmatch(cleaned)
+    return decimal.group(1) if decimal else cleaned
+
+
+def ratings_of(column: pa.Array) -> Numbers:
+    """Returns the ratings of a column; true and false are 1 and 0."""
+    kind = column.type
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        # Arrow has no cast from boolean to float64 for every version.
+        if pa.types.is_boolean(kind):
+            column = column.cast(pa.int8())
+        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        missing = missing | np.isnan(values)
+        bad = np.isinf(values)
+        return Numbers(np.where(missing | bad, 0.0, values), missing, bad)
+    try:
+        values = texts(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        if np.isfinite(values).all():
+            return Numbers(values, np.zeros(len(values), np.bool_), np.zeros(len(values), np.bool_))
+    except pa.ArrowInvalid:
+        pass
+    return _each(texts(column), _rating, np.float64)
+
+
+def _rating(value: str) -> float | None:
+    word = _WORDS.get(value.lower())
+    return wrangling.parse_number(value) if word is None else word
+
+
+def times_of(column: pa.Array) -> Numbers:
+    """Returns unix seconds: of numbers of seconds, milli-, micro- or nanoseconds, or of dates.
+
+    Which of these a number counts is told by its size: a time in seconds is before the year 2100.
+    Dates without a zone are UTC.
+    """
+    kind = column.type
+    if pa.types.is_temporal(kind):
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        stamps = column.cast(pa.timestamp("us"), safe=False) if kind != pa.date32() else column
+        micro = stamps.cast(pa.timestamp("us")).cast(pa.int64())
+        values = micro.to_numpy(zero_copy_only=False)
+        seconds = np.floor_divide(np.nan_to_num(values).astype(np.int64), 1_000_000)
+        return Numbers(seconds, missing, np.zeros(len(missing), np.bool_))
+    if pa.types.is_integer(kind) and not column.null_count:
+        return _of_numbers(column.cast(pa.int64()).to_numpy(zero_copy_only=False))
+    values = texts(column)
+    for parse in (_as_numbers, _as_dates):
+        try:
+            return parse(values)
+        except pa.ArrowInvalid:
+            continue
+    return _each(values, _time, np.int64)
+
+
+def _as_numbers(values: pa.Array) -> Numbers:
+    if values.null_count:
+        raise pa.ArrowInvalid("a value is missing")
+    return _of_numbers(values.cast(pa.int64()).to_numpy(zero_copy_only=False))
+
+
+def _as_dates(values: pa.Array) -> Numbers:
+    if values.null_count:
+        raise pa.ArrowInvalid("a value is missing")
+    try:
+        stamps = values.cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        stamps = values.cast(pa.timestamp("us", tz="UTC"))
+    micro = stamps.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    none = np.zeros(len(values), np.bool_)
+    return Numbers(np.floor_divide(micro, 1_000_000), none, none)
+
+
+def _of_numbers(values: npt.NDArray[np.int64]) -> Numbers:
+    none = np.zeros(len(values), np.bool_)
+    return Numbers(seconds_of(values), none, none)
+
+
+def seconds_of(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Returns seconds of numbers of seconds, milli-, micro- or nanoseconds, told by their size."""
+    for _ in range(3):
+        values = np.where(np.abs(values) >= TIMESTAMP_END, values // 1000, values)
+    return values
+
+
+def _time(value: str) -> int | None:
+    number = wrangling.parse_number(value)
+    if number is not None:
+        return int(seconds_of(np.array([int(np.clip(number, -(2.0**62), 2.0**62))]))[0])
+    if day := _DAY_FIRST.fullmatch(value):
+        date, month, year, rest = day.groups()
+        value = f"{year}-{month:>02}-{date:>02}{rest}"
+    value = re.sub(r"[zZ]$| ?UTC$", "+00:00", value.replace("/", "-"))
+    try:
+        moment = datetime.datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.timezone.utc)
+    return int(np.floor(moment.timestamp()))
+
+
+def _each(
+    values: pa.Array, parse: Callable[[str], float | int | None], dtype: type[np.generic]
+) -> Numbers:
+    """Returns what a function makes of each distinct text, once cleaned."""
+    encoded = values.dictionary_encode()
+    cleaned = [wrangling.clean_token(one[:MAX_ID_CHARS]) for one in encoded.dictionary.to_pylist()]
+    found = [None if wrangling.is_missing(one) else parse(one) for one in cleaned]
+    places = encoded.indices.to_numpy(zero_copy_only=False)
+    places = np.nan_to_num(places, nan=len(cleaned)).astype(np.int64)
+    missing = np.array([*(wrangling.is_missing(one) for one in cleaned), True])
+    bad = np.array([*(one is None for one in found), True]) & ~missing
+    number = np.array([*(0 if one is None else one for one in found), 0]).astype(dtype)
+    return Numbers(number[places], missing[places], bad[places])

@@ -1,0 +1,228 @@
+"""Own tables: which files of a folder hold what, and which column plays which role."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from schema.features import FeatureTable
+from sources import files
+from sources.errors import InputError
+from sources.table_files import TableFile, look
+
+Role = Literal["user", "item", "rating", "time"]
+
+ROLES: tuple[Role, ...] = ("user", "item", "rating", "time")
+TABLES = ("interactions", "users", "items")
+
+STEMS: Mapping[str, str] = {
+    **dict.fromkeys(("interactions", "ratings"), "interactions"),
+    "users": "users",
+    **dict.fromkeys(("items", "movies"), "items"),
+}
+"""The table that a file holds, by its name without suffixes and without the number of a part."""
+
+SYNONYMS: Mapping[Role, tuple[str, ...]] = {
+    "user": ("userid", "user", "uid", "customerid", "customer", "memberid", "member", "visitorid",
+             "visitor", "reviewerid", "accountid", "account"),
+    "item": ("itemid", "item", "movieid", "movie", "productid", "product", "sku", "asin", "bookid",
+             "book", "isbn", "articleid", "article", "songid", "song", "trackid", "track",
+             "videoid", "video", "contentid", "content"),
+    "rating": ("rating", "userrating", "stars", "star", "score", "weight"),
+    "time": ("timestamp", "ts", "time", "datetime", "date", "eventtime", "when", "createdat"),
+}  # fmt: skip
+"""Names of columns, in lower case without signs; those before others are preferred."""
+
+_SUFFIXES = frozenset(
+    (".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq")
+)
+_PACKED = frozenset((".gz", ".zst", ".zstd"))
+_PART = re.compile(r"(?:[-_.]?part)?[-_.]?\d+(?:-of-\d+)?(?:[-_.][0-9a-f-]{8,})?$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What is where in own tables: all that a worker needs to read them.
+
+    Attributes:
+      interactions: the files of events, all with the same columns.
+      users: the files of users; none where there are none.
+      items: the files of items; none where there are none.
+      roles: the column of interactions for each role that there is.
+      user_key: the column of `users` with the user's id.
+      item_key: the column of `items` with the item's id.
+      columns: the column of `users` or `items` that each feature is read from.
+      ignored: why a column is not read, by file and column.
+      features: the feature table.
+    """
+
+    interactions: tuple[TableFile, ...]
+    users: tuple[TableFile, ...]
+    items: tuple[TableFile, ...]
+    roles: Mapping[str, str]
+    user_key: str = ""
+    item_key: str = ""
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    ignored: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    features: FeatureTable | None = None
+
+    @property
+    def files(self) -> tuple[TableFile, ...]:
+        """All files."""
+        return (*self.interactions, *self.users, *self.items)
+
+    def to_json(self) -> str:
+        """Returns the layout as JSON text, the same for equal layouts."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for table in TABLES:
+            values[table] = [dataclasses.asdict(file) for file in values[table]]
+        values["features"] = None if self.features is None else self.features.to_json()
+        return json.dumps(values, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Layout:
+        """Returns the layout that `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        for table in TABLES:
+            found = [{**file, "columns": tuple(file["columns"])} for file in values[table]]
+            values[table] = tuple(TableFile(**file) for file in found)
+        if values["features"] is not None:
+            values["features"] = FeatureTable.from_json(values["features"])
+        return cls(**values)
+
+
+def plain(name: str) -> str:
+    """Returns a name of a column in lower case, without signs: "user_id" and "userId" are one."""
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+def table_of(name: str) -> str | None:
+    """Returns the table that a file or folder holds by its name, None if the name says nothing."""
+    return STEMS.get(_stem(name)) if is_table_name(name) or "." not in name else None
+
+
+def is_table_name(name: str) -> bool:
+    """Returns whether a file's name ends as those of tables do."""
+    path = Path(name)
+    if path.suffix.lower() in _PACKED:
+        path = path.with_suffix("")
+    return not name.startswith((".", "_")) and path.suffix.lower() in _SUFFIXES
+
+
+def _stem(name: str) -> str:
+    path = Path(name.lower())
+    while path.suffix in _SUFFIXES | _PACKED:
+        path = path.with_suffix("")
+    return _PART.sub("", path.name)
+
+
+def find_tables(folder: Path) -> dict[str, list[str]]:
+    """Returns the names of the files of each table in a folder; no interactions if it has none.
+
+    The interactions are `interactions.*` or `ratings.*`, their parts, or the files of a folder of
+    that name; else the only table that there is, or the parts of one.
+
+    Raises:
+      InputError: two files of one table that are no parts of it, or the folder cannot be read.
+    """
+    found: dict[str, list[str]] = {table: [] for table in TABLES}
+    others: list[str] = []
+    for path in _entries(folder):
+        table = table_of(path.name)
+        if path.is_dir():
+            inner = _entries(path) if table is not None else []
+            names = [f"{path.name}/{one.name}" for one in inner if is_table_name(one.name)]
+            found[table or "users"] += names
+        elif table is not None:
+            found[table].append(path.name)
+        elif is_table_name(path.name):
+            others.append(path.name)
+    others = [name for name in others if ".txt" not in name.lower()]  # README.txt and the like
+    if not found["interactions"] and len({_stem(name) for name in others}) == 1:
+        found["interactions"] = others
+    for table, names in found.items():
+        kinds = {(str(Path(name).parent), _stem(name), Path(name).suffix) for name in names}
+        in_folder = all("/" in name for name in names)
+        if len(kinds) > 1 and not (in_folder and len({(k[0], k[2]) for k in kinds}) == 1):
+            raise InputError(
+                f"the {table} are in several files that are no parts of one",
+                file=str(folder),
+                expected=f"one file such as {table}.csv, or parts such as {table}-00001.csv",
+                found=", ".join(names[:5]),
+                action="leave one of them in the folder, or give the file itself",
+            )
+    return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise files.unreadable(str(folder), error) from error
+
+
+def layout_of(folder: Path, tables: Mapping[str, Iterable[str]]) -> Layout:
+    """Returns files and roles of own tables, without features.
+
+    Args:
+      folder: of the files.
+      tables: their names, by table.
+
+    Raises:
+      InputError: a file is no table, parts have different columns, or there is no column for a
+        role.
+    """
+    looked = {
+        table: tuple(look(folder, name) for name in tables.get(table, ())) for table in TABLES
+    }
+    for found in looked.values():
+        for other in found[1:]:
+            if set(other.columns) != set(found[0].columns):
+                raise InputError(
+                    "parts of one table have different columns",
+                    file=other.name,
+                    expected=f"the columns of {found[0].name}: {', '.join(found[0].columns)}",
+                    found=", ".join(other.columns),
+                    action="give these parts the same columns",
+                )
+    events = looked["interactions"][0]
+    roles = {role: name for role in ROLES if (name := first_of(events.columns, SYNONYMS[role]))}
+    for role in ROLES:
+        if role not in roles:
+            raise _no_column(role, events)
+    keys = {}
+    for table, role in (("users", "user"), ("items", "item")):
+        for file in looked[table][:1]:
+            same = plain(roles[role])
+            key = first_of(file.columns, (same, *SYNONYMS[role], "id"))  # type: ignore[index]
+            if key is None:
+                raise _no_column(role, file)
+            keys[table] = key
+    return Layout(
+        **looked,
+        roles=roles,
+        user_key=keys.get("users", ""),
+        item_key=keys.get("items", ""),
+    )
+
+
+def first_of(columns: Iterable[str], names: Iterable[str]) -> str | None:
+    """Returns the column that has the first of some names, None if none has any."""
+    by_name = {plain(column): column for column in reversed(list(columns))}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _no_column(role: str, file: TableFile) -> InputError:
+    known = ", ".join(SYNONYMS[role][:6])  # type: ignore[index]
+    what = f"the {role}'s id" if role in ("user", "item") else f"the {role}"
+    return InputError(
+        f"no column of {file.name} is recognised as {what}",
+        file=file.name,
+        expected=f"a column named {known} or the like",
+        found=", ".join(file.columns),
+        action="rename the column",
+    )
