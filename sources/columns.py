@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,7 @@ class Numbers(NamedTuple):
       bad: `[n]` whether the value is no number, or no time.
     """
 
-    values: npt.NDArray[np.generic]
+    values: npt.NDArray[Any]
     missing: _BoolArray
     bad: _BoolArray
 

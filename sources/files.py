@@ -261,7 +261,7 @@ def check_encoding(name: str, head: bytes) -> None:
             )
 
 
-def too_long(name: str, row: int, line: bytes, longest: int) -> InputError:
+def too_long(name: str, row: int | None, line: bytes, longest: int) -> InputError:
     """Returns the error to raise where a line is longer than `longest` bytes."""
     return InputError(
         f"the line is longer than {longest:,} bytes",

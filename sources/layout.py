@@ -7,16 +7,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from schema.features import FeatureTable
 from sources import files
 from sources.errors import InputError
 from sources.table_files import TableFile, look
 
-Role = Literal["user", "item", "rating", "time"]
-
-ROLES: tuple[Role, ...] = ("user", "item", "rating", "time")
+ROLES = ("user", "item", "rating", "time")
 TABLES = ("interactions", "users", "items")
 
 STEMS: Mapping[str, str] = {
@@ -26,7 +24,7 @@ STEMS: Mapping[str, str] = {
 }
 """The table that a file holds, by its name without suffixes and without the number of a part."""
 
-SYNONYMS: Mapping[Role, tuple[str, ...]] = {
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "user": ("userid", "user", "uid", "customerid", "customer", "memberid", "member", "visitorid",
              "visitor", "reviewerid", "accountid", "account"),
     "item": ("itemid", "item", "movieid", "movie", "productid", "product", "sku", "asin", "bookid",
@@ -198,12 +196,14 @@ def layout_of(folder: Path, tables: Mapping[str, Iterable[str]]) -> Layout:
     for table, role in (("users", "user"), ("items", "item")):
         for file in looked[table][:1]:
             same = plain(roles[role])
-            key = first_of(file.columns, (same, *SYNONYMS[role], "id"))  # type: ignore[index]
+            key = first_of(file.columns, (same, *SYNONYMS[role], "id"))
             if key is None:
                 raise _no_column(role, file)
             keys[table] = key
     return Layout(
-        **looked,
+        looked["interactions"],
+        looked["users"],
+        looked["items"],
         roles=roles,
         user_key=keys.get("users", ""),
         item_key=keys.get("items", ""),
@@ -217,7 +217,7 @@ def first_of(columns: Iterable[str], names: Iterable[str]) -> str | None:
 
 
 def _no_column(role: str, file: TableFile) -> InputError:
-    known = ", ".join(SYNONYMS[role][:6])  # type: ignore[index]
+    known = ", ".join(SYNONYMS[role][:6])
     what = f"the {role}'s id" if role in ("user", "item") else f"the {role}"
     return InputError(
         f"no column of {file.name} is recognised as {what}",

@@ -37,6 +37,7 @@ _SEPARATORS = ",\t;|"
 _HEAD_BYTES = 64 * 1024
 _BLOCK_BYTES = 1024 * 1024
 _JSON_ROWS_LOOKED_AT = 100
+_WHOLE = 2**62
 _BYTES_PER_ROW = 32  # of Parquet: rows are counted in place of bytes
 _DAMAGED = (EOFError, zlib.error)
 
@@ -93,7 +94,9 @@ def look(folder: Path, name: str) -> TableFile:
         with _parquet(path, name) as parquet:
             columns = tuple(parquet.schema_arrow.names)
         return TableFile(name, "parquet", columns)
-    compression = next((found for start, found in _MAGIC.items() if magic.startswith(start)), "")
+    compression: Compression = ""
+    for start, packed in _MAGIC.items():
+        compression = packed if magic.startswith(start) else compression
     with _reading(path, name, compression) as file:
         head = file.read(_HEAD_BYTES)
     files.check_encoding(name, head)
@@ -276,8 +279,8 @@ def read_all(folder: Path, file: TableFile, wanted: Iterable[str], found: Cleani
     """Returns all rows of a file, whose texts may have line breaks within quotes."""
     columns = list(wanted)
     if file.kind != "text":
-        whole = Part(file.name, 0, 2**62)
-        return read_part(folder, file, whole, columns, found)
+        whole = parts(folder, file, _WHOLE) or [Part(file.name, 0, 0)]
+        return read_part(folder, file, whole[0], columns, found)
     with _reading(folder / file.name, file.name, file.compression) as opened:
         data = opened.read().removeprefix(files.UTF8_BOM).lstrip(b"\r\n")
     text = io.StringIO(_as_utf8(data).decode("utf-8"), newline="")
@@ -340,7 +343,8 @@ def _read_parquet(
 
     start, end = part.start, part.end
     with _parquet(path, file.name) as parquet:
-        groups, first, at = [], 0, 0
+        groups: list[int] = []
+        first = at = 0
         for group in range(parquet.metadata.num_row_groups):
             rows = parquet.metadata.row_group(group).num_rows
             if at < end and at + rows > start:
@@ -529,10 +533,64 @@ def _read_json(
     number: Callable[[int], int],
     found: CleaningLog,
 ) -> Rows:
+    _check_lines(file.name, data, number)
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    columns = _parse_json(data, wanted) if data.strip() else None
+    if columns is None or any(len(column) != lines for column in columns.values()):
+        return _read_json_by_line(file, data, wanted, number, found)
+    found.read(file.name, lines)
+    return Rows(columns, number)
+
+
+def _parse_json(data: bytes, wanted: list[str]) -> dict[str, pa.Array] | None:
+    """Returns the columns of lines that are all objects of like values, None if they are not."""
+    import pyarrow as pa
+    import pyarrow.json
+
+    types: dict[str, pa.DataType] = {}
+    for _ in range(2):
+        try:
+            table = pa.json.read_json(
+                io.BytesIO(data),
+                # Arrow refuses blocks of more than 100,000 rows.
+                read_options=pa.json.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+                parse_options=pa.json.ParseOptions(explicit_schema=pa.schema(types)),
+            )
+        except pa.ArrowInvalid:
+            return None
+        kinds = {
+            name: table.schema.field(name).type for name in wanted if name in table.schema.names
+        }
+        # Text is text, also where it reads like a time; long whole numbers have lost digits.
+        types = {name: pa.string() for name, kind in kinds.items() if pa.types.is_temporal(kind)}
+        if len(kinds) < len(wanted) or any(map(_has_lost_digits, map(table.column, kinds))):
+            return None
+        if not types:
+            break
+    return {name: _one(table.column(name)) for name in wanted}
+
+
+def _has_lost_digits(column: pa.ChunkedArray) -> bool:
+    """Returns whether whole numbers were read as floating-point numbers that cannot hold them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(column.type):
+        return False
+    greatest = pc.max(pc.abs(column)).as_py()
+    return greatest is not None and greatest >= 2**53
+
+
+def _read_json_by_line(
+    file: TableFile,
+    data: bytes,
+    wanted: list[str],
+    number: Callable[[int], int],
+    found: CleaningLog,
+) -> Rows:
     kept: dict[str, list[Any]] = {name: [] for name in wanted}
     lines: list[int] = []
     problems = _Problems(file, found)
-    _check_lines(file.name, data, number)
     for line, content in enumerate(data.split(b"\n")):
         if not content.strip():
             continue
