@@ -1,8 +1,9 @@
 """The kinds of charts that the report uses, as Vega-Lite specifications built with Altair.
 
-A chart is made from rows: values by column. A column's title names its axis, and the number
-format of the column's table cells is that of its axis and tooltip. A tooltip has the first values
-of a row. Colours, fonts and axes of all charts are in `assets/page.js`.
+A chart is made from `rows`: values by column. `formats` are number formats of columns, `height` is
+in pixels. A column's title names its axis, and the number format of the column's table cells is
+that of its axis and tooltip. A tooltip has the first values of a row. Colours, fonts and axes of
+all charts are in `assets/page.js`.
 """
 
 from __future__ import annotations
@@ -51,9 +52,7 @@ def channel(
 
     Args:
       base: `alt.X`, `alt.Y`, `alt.Tooltip` and the like.
-      rows: the data.
       column: the column.
-      formats: number formats of columns.
       options: further arguments of the channel.
     """
     kind = str(options.pop("type", None) or _kind(rows, column))
@@ -104,11 +103,10 @@ def tooltips(rows: Sequence[Row], formats: Formats = _NONE) -> list[alt.Tooltip]
     return [channel(alt.Tooltip, rows, column, formats) for column in columns]
 
 
-def _series(names: Sequence[str], title: str | None = None) -> alt.Color:
+def _series(names: Sequence[str]) -> alt.Color:
     """Returns the colours of series, in their order."""
-    return alt.Color(
-        field=_SERIES, type="nominal", title=title, sort=list(names), scale=alt.Scale(domain=names)
-    )
+    scale = alt.Scale(domain=list(names))
+    return alt.Color(field=_SERIES, type="nominal", title=None, sort=list(names), scale=scale)
 
 
 def _folded(columns: Sequence[str]) -> alt.Chart:
@@ -123,76 +121,45 @@ def _value(base: type[Any], columns: Sequence[str], title: str, formats: Formats
     return base(field=_VALUE, type="quantitative", title=title, axis=axis)
 
 
-def upright_bars(
-    rows: Sequence[Row],
-    x: str,
-    y: str | Sequence[str],
-    *,
-    title: str = "",
-    formats: Formats = _NONE,
-    height: int = 220,
-) -> Spec:
-    """Returns upright bars; of several columns side by side, over an axis of that title."""
-    tips = tooltips(rows, formats)
-    across = channel(alt.X, rows, x, formats, type="ordinal")
-    if isinstance(y, str):
-        chart = alt.Chart(_DATA).mark_bar()
-        chart = chart.encode(x=across, y=channel(alt.Y, rows, y, formats), tooltip=tips)
-        return specification(chart, rows, height)
-    grouped = (
-        _folded(y)
-        .mark_bar()
-        .encode(
-            x=across,
-            y=_value(alt.Y, y, title, formats),
-            xOffset=alt.XOffset(field=_SERIES, sort=list(y)),
-            color=_series(y),
-            tooltip=tips,
-        )
-    )
-    return specification(grouped, rows, height)
-
-
 def bars(
     rows: Sequence[Row],
-    y: str,
-    x: str | Sequence[str],
+    labels: str,
+    values: str | Sequence[str],
     *,
+    upright: bool = False,
     title: str = "",
     formats: Formats = _NONE,
     log: bool = False,
+    height: int = 220,
 ) -> Spec:
-    """Returns horizontal bars, each with its value at its end.
+    """Returns horizontal bars, each with its value at its end, or upright ones without.
 
     Args:
-      rows: the data.
-      y: the column with the bars' labels.
-      x: the column with their lengths; of several, side by side.
-      title: title of the axis of several.
-      formats: number formats of columns.
+      labels: the column with the bars' labels.
+      values: the column with their lengths; of several, side by side over an axis of that title.
+      upright: whether they are upright; `height` is that of upright bars.
       log: whether lengths are logarithmic, so that one large value does not hide the others.
     """
+    base, length, offset = (alt.X, alt.Y, alt.XOffset) if upright else (alt.Y, alt.X, alt.YOffset)
+    shown = {} if upright else {"title": None}
+    named = channel(base, rows, labels, formats, type="ordinal", **shown)
     tips = tooltips(rows, formats)
-    labels = channel(alt.Y, rows, y, formats, type="nominal", title=None)
-    if not isinstance(x, str):
-        chart = (
-            _folded(x)
-            .mark_bar()
-            .encode(
-                y=labels,
-                x=_value(alt.X, x, title, formats),
-                yOffset=alt.YOffset(field=_SERIES, sort=list(x)),
-                color=_series(x),
-                tooltip=tips,
-            )
+    if not isinstance(values, str):
+        chart = _folded(values).mark_bar()
+        chart = chart.encode(named, _value(length, values, title, formats), tooltip=tips)
+        chart = chart.encode(offset(field=_SERIES, sort=list(values)), _series(values))
+        return specification(
+            chart, rows, height if upright else (10 * len(values) + 6) * len(rows) + 70
         )
-        return specification(chart, rows, (10 * len(x) + 6) * len(rows) + 70)
     scale = alt.Scale(type="symlog") if log else alt.Scale()
-    lengths = channel(alt.X, rows, x, formats, scale=scale)
-    form = _number_format(rows, x, formats)
-    base = alt.Chart().encode(y=labels, x=lengths, tooltip=tips)
-    text = alt.Text(field=_field(x), type="quantitative", format=form)
-    layers = base.mark_bar(), base.mark_text(align="left", dx=4, aria=False).encode(text=text)
+    drawn = alt.Chart().encode(
+        named, channel(length, rows, values, formats, scale=scale), tooltip=tips
+    )
+    if upright:
+        return specification(drawn.mark_bar(), rows, height)
+    form = _number_format(rows, values, formats)
+    text = alt.Text(field=_field(values), type="quantitative", format=form)
+    layers = drawn.mark_bar(), drawn.mark_text(align="left", dx=4, aria=False).encode(text)
     return specification(alt.layer(*layers, data=_DATA), rows, _STEP * len(rows) + 44)
 
 
@@ -237,14 +204,11 @@ def lines(
     """Returns lines that differ in colour and in dashes.
 
     Args:
-      rows: the data.
       x: the column along the horizontal axis.
       y: the column along the vertical axis; of several columns, a line each.
       title: title of the vertical axis of several.
       series: the column that tells several lines of one `y` apart.
       kind: type of `x`.
-      formats: number formats of columns.
-      height: in pixels.
       step: whether a value holds until the next one.
       from_zero: whether the vertical axis begins at 0.
     """
@@ -284,12 +248,10 @@ def intervals(
     """Returns a dot per label with its interval, and a dashed line at a reference value.
 
     Args:
-      rows: the data.
       y: the column with the labels.
       x: the column with the values.
       ends: the columns with the ends of the intervals.
       reference: where the dashed line is.
-      formats: number formats of columns.
     """
     labels = channel(alt.Y, rows, y, type="nominal", title=None)
     scale = alt.Scale(zero=False)
@@ -319,12 +281,9 @@ def points(
     """Returns points; a click on the legend leaves one series alone.
 
     Args:
-      rows: the data.
       x: the column along the horizontal axis.
       y: the column along the vertical axis.
       series: the column by which points differ in colour and shape.
-      formats: number formats of columns.
-      height: in pixels.
       log: whether the horizontal axis is logarithmic.
       diagonal: ends of both axes, between which a dashed line shows where both are equal.
     """
@@ -369,7 +328,6 @@ def heat(
       x: the column with the cells' columns.
       y: the column with the cells' rows.
       value: the column that they are coloured by.
-      height: in pixels.
       log: whether each step of the colours begins at twice the value of the one before, for
         values most of which are small beside a few.
     """
@@ -402,7 +360,6 @@ def us_map(rows: Sequence[Row], state: str, value: str, formats: Formats = _NONE
       rows: one per state.
       state: the column with the state's name.
       value: the column that they are coloured by.
-      formats: number formats of columns.
     """
     known = alt.condition(
         alt.expr.isValid(alt.datum[value]),

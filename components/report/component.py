@@ -30,8 +30,21 @@ class Report(artifact.Artifact):
     TYPE_NAME = "Report"
 
 
-def _optional(kind: type[types.Artifact]) -> component_spec.ChannelParameter:
-    return component_spec.ChannelParameter(type=kind, optional=True)
+_OPTIONAL = {
+    "movies": standard_artifacts.Examples,
+    "statistics": standard_artifacts.ExampleStatistics,
+    "previous_statistics": standard_artifacts.ExampleStatistics,
+    "inferred_schema": standard_artifacts.Schema,
+    "schema": standard_artifacts.Schema,
+    "anomalies": standard_artifacts.ExampleAnomalies,
+    executor.GATE_PASS_KEY: GatePass,
+    "transform_graph": standard_artifacts.TransformGraph,
+    "model": standard_artifacts.Model,
+    "model_run": standard_artifacts.ModelRun,
+    "evaluation": standard_artifacts.ModelEvaluation,
+    "blessing": standard_artifacts.ModelBlessing,
+}
+"""Types of the inputs that may be missing."""
 
 
 class ReportGenSpec(component_spec.ComponentSpec):
@@ -47,18 +60,10 @@ class ReportGenSpec(component_spec.ComponentSpec):
     }
     INPUTS = {  # noqa: RUF012
         "ratings": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        "movies": _optional(standard_artifacts.Examples),
-        "statistics": _optional(standard_artifacts.ExampleStatistics),
-        "previous_statistics": _optional(standard_artifacts.ExampleStatistics),
-        "inferred_schema": _optional(standard_artifacts.Schema),
-        "schema": _optional(standard_artifacts.Schema),
-        "anomalies": _optional(standard_artifacts.ExampleAnomalies),
-        executor.GATE_PASS_KEY: _optional(GatePass),
-        "transform_graph": _optional(standard_artifacts.TransformGraph),
-        "model": _optional(standard_artifacts.Model),
-        "model_run": _optional(standard_artifacts.ModelRun),
-        "evaluation": _optional(standard_artifacts.ModelEvaluation),
-        "blessing": _optional(standard_artifacts.ModelBlessing),
+        **{
+            name: component_spec.ChannelParameter(type=kind, optional=True)
+            for name, kind in _OPTIONAL.items()
+        },
     }
     OUTPUTS = {  # noqa: RUF012
         executor.REPORT_KEY: component_spec.ChannelParameter(type=Report),

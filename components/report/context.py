@@ -7,16 +7,22 @@ needs neither.
 from __future__ import annotations
 
 import functools
+import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from components.names import LATEST_BLESSED_MODEL, TEST
+from components.names import DATASET_SPEC, LATEST_BLESSED_MODEL, RATINGS_GEN, TEST
+from components.report.sections import plural
 from components.report.sources import Sources, existing, read_json, splits
+from schema import features as raw
+from schema.dataset import DatasetLabel, read_label
+from schema.export_contract import DATASET_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +36,7 @@ Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatistics
 TOP_K = 10
 
 MAX_PREDICTED = 5_000
-"""Test ratings that are predicted; of more, those of every n-th user."""
+"""Test ratings that are predicted; of more, those of about one in n users."""
 
 MAX_USERS = 400
 """Users who get recommendations, from which their popularity is counted."""
@@ -39,6 +45,41 @@ MAX_USERS = 400
 _WRANGLING_FILE = "wrangling.json"
 _STATISTICS_FILE = "FeatureStats.pb"
 _HISTORY_FILE = "history.json"
+
+
+class Words(NamedTuple):
+    """What the page calls things of this data, in the singular and the plural.
+
+    Attributes:
+      item: such as "movie" or "book".
+      items: such as "movies".
+      event: "rating", or "event" where the data has no ratings.
+      events: "ratings" or "events".
+      in_stars: whether ratings are stars, up to five.
+    """
+
+    item: str
+    items: str
+    event: str
+    events: str
+    in_stars: bool
+
+    def fit(self, text: str) -> str:
+        """Returns a text on movies and ratings in the words of this data."""
+        for told, word in (
+            ("movies", self.items),
+            ("movie", self.item),
+            ("ratings", self.events),
+            ("rating", self.event),
+        ):
+            text = re.sub(rf"\b{told}\b", word, text)
+        return text
+
+    def rated(self, value: float) -> str:
+        """Returns a rating in words, such as "4 stars"."""
+        if not self.in_stars:
+            return f"rating {value:g}"
+        return f"{value:g} star{'' if value == 1 else 's'}"
 
 
 class Context:
@@ -50,6 +91,24 @@ class Context:
 
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
+
+    @functools.cached_property
+    def label(self) -> DatasetLabel:
+        """What the data is called: of the model, else of the ratings."""
+        folder, lineage = self.sources.evaluated_model(), self.sources.lineage
+        if folder is not None:
+            return read_label(folder / DATASET_FILE)
+        examples = lineage.output(RATINGS_GEN, "examples") if lineage is not None else None
+        text = examples.properties.get(DATASET_SPEC) if examples is not None else None
+        return DatasetLabel.from_json(json.loads(str(text)) if text else None)
+
+    @functools.cached_property
+    def words(self) -> Words:
+        """What the page calls items and their ratings."""
+        table, item = self.sources.features, self.label.item_noun
+        event = "rating" if table.has_rating else "event"
+        in_stars = table.has_rating and table.scale.low >= 0 and table.scale.high == raw.RATING_MAX
+        return Words(item, plural(item), event, plural(event), in_stars)
 
     @functools.cached_property
     def wrangling(self) -> Mapping[str, Any]:
@@ -138,14 +197,17 @@ class Context:
         if self.model is None or self.ratings is None or test is None:
             return None
         rows = int((self.ratings.rows["split"] == TEST).sum())
-        found = self.model.predict(test, max(1, math.ceil(rows / MAX_PREDICTED)))
+        table, every = self.sources.features, max(1, math.ceil(rows / MAX_PREDICTED))
+        if not table.has_rating:
+            return None
+        found = self.model.predict(test, every, table)
         return found if found.rating.size else None
 
-    def title(self, movie_id: int) -> str:
-        """Returns a movie's title, or its id where the catalogue does not have it."""
-        if self.catalogue is None or movie_id not in self.catalogue.index:
-            return f"movie {movie_id}"
-        return str(self.catalogue.at[movie_id, "title"])
+    def title(self, movie_id: str) -> str:
+        """Returns a movie's title, or its id where the catalogue does not have one."""
+        titles = self.catalogue["title"] if self.catalogue is not None else {}
+        title = str(titles.get(movie_id, raw.UNKNOWN))
+        return title if title != raw.UNKNOWN else f"{self.words.item} {movie_id}"
 
 
 def read_statistics(folder: Path | None) -> dict[str, Statistics]:

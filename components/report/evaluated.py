@@ -14,13 +14,14 @@ import tensorflow as tf
 
 from components.examples.reading import files_of_split, parse, serialized_batches
 from components.report.sources import read_json
-from schema import features as raw
 from schema.export_contract import EVALUATION_SIGNATURE
+from schema.features import FeatureTable
 from schema.predictions import rating_of
 from schema.scenarios import NEXT_VISIT
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+Texts = npt.NDArray[np.object_]
+"""Ids: text, empty where there is none."""
 
 # Files and variables of the exported model; `trainer.export` writes them.
 _ASSETS = "assets.extra"
@@ -68,66 +69,67 @@ class EvaluatedModel:
         """Parts of the model that the data left out, and why."""
         return read_json(self._assets / _LEFT_OUT_FILE)
 
-    def movie_ids(self) -> list[int]:
+    def movie_ids(self) -> list[str]:
         """Returns the movie id of each row of `similarity_vectors`."""
         found = json.loads((self._assets / _CATALOGUE_FILE).read_text(encoding="utf-8"))
-        return [int(movie["movie_id"]) for movie in found]
+        return [str(movie["movie_id"]) for movie in found]
 
     def similarity_vectors(self) -> FloatArray:
         """Returns unit vectors `[movies, dim]` whose dot products are the movies' similarities."""
         # The last row stands for "no movie".
         return np.asarray(self._model.similarity_vectors.numpy()[:-1], np.float64)
 
-    def recommend(self, users: Sequence[int], k: int) -> tuple[IntArray, FloatArray]:
+    def recommend(self, users: Sequence[str], k: int) -> tuple[Texts, FloatArray | None]:
         """Returns the k best movies that each user has not rated in training.
 
         Returns:
-          Movie ids `[users, k]`, best first, -1 where there are fewer; their predicted ratings.
+          Movie ids `[users, k]`, best first, "" where there are fewer; their predicted ratings,
+          None of a model that predicts none.
         """
         found = self._call(
-            "recommend", user_id=_texts(users), k=tf.constant(k), exclude_seen=tf.constant(True)
+            "recommend", user_id=_ids(users), k=tf.constant(k), exclude_seen=tf.constant(True)
         )
-        return _ids(found["movie_id"]), found["predicted_rating"].numpy().astype(np.float64)
+        predicted = found.get("predicted_rating")
+        return _texts(found["movie_id"]), None if predicted is None else _floats(predicted)
 
-    def because(self, users: Sequence[int], movies: IntArray) -> IntArray:
-        """Returns the rated movie that moved each recommendation's score most, -1 if none.
+    def because(self, users: Sequence[str], movies: Texts) -> Texts:
+        """Returns the rated movie that moved each recommendation's score most, "" if none.
 
         Args:
           users: ids, `[users]`.
           movies: ids of the movies recommended to each, `[users, k]`.
         """
         found = self._call(
-            "explain", user_id=_texts(users), movie_ids=tf.as_string(movies), k=tf.constant(1)
+            "explain", user_id=_ids(users), movie_ids=_ids(movies), k=tf.constant(1)
         )["because_movie_id"]
-        return _ids(found[:, :, 0]) if found.shape[2] else np.full(movies.shape, -1, np.int64)
+        return _texts(found[:, :, 0]) if found.shape[2] else np.full(movies.shape, "", object)
 
-    def similar(self, movies: Sequence[int], k: int) -> tuple[IntArray, FloatArray]:
+    def similar(self, movies: Sequence[str], k: int) -> tuple[Texts, FloatArray]:
         """Returns ids of the k movies most like each given one, and the cosines, `[movies, k]`."""
-        found = self._call("similar", movie_id=_texts(movies), k=tf.constant(k))
-        return _ids(found["movie_id"]), found["similarity"].numpy().astype(np.float64)
+        found = self._call("similar", movie_id=_ids(movies), k=tf.constant(k))
+        return _texts(found["movie_id"]), _floats(found["similarity"])
 
-    def predict(self, split: Path, every: int) -> Predictions:
+    def predict(self, split: Path, every: int, table: FeatureTable) -> Predictions:
         """Returns predictions of a split's ratings.
 
         Args:
           split: the split's folder.
-          every: only those of the users whose id is a multiple of this.
+          every: only those of about one in so many users, chosen by a hash of their id.
+          table: the columns of the records.
         """
         serve = self._model.signatures[EVALUATION_SIGNATURE]
         rating, predicted = [np.zeros(0)], [np.zeros(0)]
         for records in serialized_batches(files_of_split(split), _RECORDS):
-            parsed = parse(records, (raw.USER_ID, raw.RATING))
-            user = tf.strings.to_number(parsed[raw.USER_ID.name], tf.int64)
-            kept = tf.where(user % every == 0)[:, 0]
+            parsed = parse(records, (table.user_id, table.rating))
+            bucket = tf.strings.to_hash_bucket_fast(parsed[table.user_id.name], every)
+            kept = tf.where(bucket == 0)[:, 0]
             for start in range(0, len(kept), _ROWS_AT_ONCE):
                 rows = kept[start : start + _ROWS_AT_ONCE]
                 found = serve(examples=tf.gather(records, rows))
-                rating.append(tf.gather(parsed[raw.RATING.name], rows).numpy())
+                rating.append(tf.gather(parsed[table.rating.name], rows).numpy())
                 predicted.append(found[rating_of(NEXT_VISIT)].numpy().reshape(-1))
         return Predictions(
-            np.concatenate(rating).astype(np.float64),
-            np.concatenate(predicted).astype(np.float64),
-            share=1.0 / every,
+            _floats(np.concatenate(rating)), _floats(np.concatenate(predicted)), share=1.0 / every
         )
 
     def _call(self, name: str, **given: tf.Tensor) -> Mapping[str, tf.Tensor]:
@@ -140,13 +142,17 @@ class EvaluatedModel:
         return found
 
 
-def _texts(ids: Sequence[int]) -> tf.Tensor:
-    return tf.constant([str(number) for number in ids])
+def _ids(ids: Sequence[str] | Texts) -> tf.Tensor:
+    return tf.constant(np.asarray(ids, object), tf.string)
 
 
-def _ids(texts: tf.Tensor) -> IntArray:
-    numbers = tf.strings.to_number(tf.strings.regex_replace(texts, "^$", "-1"), tf.int64)
-    return np.asarray(numbers.numpy())
+def _texts(values: tf.Tensor) -> Texts:
+    decoded: Texts = np.char.decode(values.numpy().astype(bytes), "utf-8").astype(object)
+    return decoded
+
+
+def _floats(values: tf.Tensor) -> FloatArray:
+    return np.asarray(values, np.float64)
 
 
 def _nothing(spec: tf.TensorSpec, batch: int) -> tf.Tensor:

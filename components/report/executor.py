@@ -14,7 +14,7 @@ from tfx.types import artifact_utils
 
 from components import names
 from components.report.build import write_report
-from components.report.sources import Sources, existing
+from components.report.sources import FOLDERS, Sources, existing
 from components.report.store import Lineage, read_latest_run
 from schema.features import FEATURES_KEY, FeatureTable
 
@@ -24,22 +24,6 @@ KIND_KEY = "kind"
 METADATA_FILE_KEY = "metadata_file"
 RESULTS_FILE_KEY = "results_file"
 RESULTS_DIGEST_KEY = "results_digest"
-
-FOLDERS = (
-    "ratings",
-    "movies",
-    "statistics",
-    "previous_statistics",
-    "inferred_schema",
-    "schema",
-    "anomalies",
-    "transform_graph",
-    "model",
-    "model_run",
-    "evaluation",
-    "blessing",
-)
-"""Inputs that go into the field of `Sources` with their name, as folders."""
 
 GATE_PASS_KEY = "gate_pass"
 """What the gate found, in its artifact."""

@@ -89,7 +89,8 @@ class Table:
     Attributes:
       key: unique on the page.
       caption: what it shows.
-      rows: a value per column each, all with the same columns.
+      rows: a value per column each, all with the same columns; columns without any value are not
+        shown.
       formats: number formats of columns that do not follow from their titles.
       searchable: whether there is a field to filter its rows.
       anchored: the column by whose text each row can be linked to, as "<key>-<text>".
@@ -103,33 +104,32 @@ class Table:
     anchored: str = ""
 
     def __post_init__(self) -> None:
+        expected = tuple(self.rows[0]) if self.rows else ()
         for row in self.rows:
-            if tuple(row) != self.columns:
+            if tuple(row) != expected:
                 raise ValueError(
-                    f"table {self.key}: expected the columns {self.columns}, received {tuple(row)}"
+                    f"table {self.key}: expected the columns {expected}, received {tuple(row)}"
                 )
 
-    @property
+    @functools.cached_property
     def columns(self) -> tuple[str, ...]:
-        """The titles of the columns."""
-        return tuple(self.rows[0]) if self.rows else ()
+        """The titles of the columns, without those in which no row has anything."""
+        held = dict.fromkeys(name for row in self.rows for name in row if not _lacks(row[name]))
+        return tuple(name for name in (self.rows[0] if self.rows else ()) if name in held)
 
     def numeric(self, column: str) -> bool:
         """Returns whether a column holds numbers, which are aligned to the right."""
         held = [row[column] for row in self.rows if row[column] is not None]
-        numbers = [isinstance(value, int | float) for value in held]
-        return bool(held) and all(numbers) and not isinstance(held[0], bool)
+        return all(isinstance(v, int | float) and not isinstance(v, bool) for v in held)
 
     def cells(self) -> list[list[dict[str, Any]]]:
         """Returns text, alignment, links and the key to sort by of each cell."""
-        numeric = {column: self.numeric(column) for column in self.columns}
-        return [
-            [
-                _cell(value, numeric[name], format_of(name, self.formats))
-                for name, value in row.items()
-            ]
-            for row in self.rows
-        ]
+        looks = {c: (self.numeric(c), format_of(c, self.formats)) for c in self.columns}
+        return [[_cell(row[name], *look) for name, look in looks.items()] for row in self.rows]
+
+
+def _lacks(value: Value) -> bool:
+    return value in (None, "") or (isinstance(value, float) and math.isnan(value))
 
 
 def _cell(value: Value, numeric: bool, form: str | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The ratings and the catalogue as data frames, and what groups of ratings have in common.
 
-TensorFlow reads, unzips and parses in C++. What is kept of a rating are four numbers, 20 bytes.
+TensorFlow reads, unzips and parses in C++. What is kept of a rating are four numbers, 28 bytes;
+ids are categorical, so each id's text is kept once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.special
 import tensorflow as tf
+from pandas.api.types import union_categoricals
 
 from components.examples.reading import files_of_split, parse, serialized_batches
 from components.report.sources import splits
@@ -34,6 +36,9 @@ USER, MOVIE, RATING, SECONDS, SPLIT = "user", "movie", "rating", "seconds", "spl
 TITLE, YEAR = "title", "year"
 """Columns of the catalogue, whatever their names in the records."""
 
+_EVENTS = "events"
+"""The one column of counts of data without ratings."""
+
 _MISSING = {"string": raw.UNKNOWN, "int64": -1, "float32": float("nan")}
 _HALF, _MOST_STEPS = 0.5, 20
 _SURE = 0.975  # 95 % intervals
@@ -41,13 +46,13 @@ _SURE = 0.975  # 95 % intervals
 
 @dataclasses.dataclass(frozen=True)
 class Ratings:
-    """The ratings of a run, after the cleanup.
+    """The ratings of a run, after the cleanup; of data without ratings, its events.
 
     Attributes:
-      rows: one per rating: ids of `USER` and `MOVIE`, `RATING` to the nearest half, or
-        on a scale longer than ten to one of about twenty steps; `SECONDS` since 1970; the name
-        of its `SPLIT`.
-      users: the features of each user that have one value, by id, ascending.
+      rows: one per rating: ids of `USER` and `MOVIE`, categorical; `RATING` to the nearest half,
+        or on a scale longer than ten to one of about twenty steps; `SECONDS` since 1970; the name
+        of its `SPLIT`. The data may lack `RATING` and `SECONDS`.
+      users: the features of each user that have one value, by id; numbers ascend.
       complete: whether every rating was read.
     """
 
@@ -65,13 +70,29 @@ class Ratings:
         """How many ratings of each value each movie got: ids by row, values by column."""
         return self._counts(MOVIE)
 
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The values that ratings have, ascending; none where the data has no ratings."""
+        return tuple(self.by_user.columns) if RATING in self.rows else ()
+
     @functools.cached_property
     def mean(self) -> float:
-        """The mean rating."""
-        return float(self.rows[RATING].mean())
+        """The mean rating; NaN where the data has none."""
+        return float(self.rows[RATING].mean()) if RATING in self.rows else math.nan
 
     def _counts(self, member: str) -> pd.DataFrame:
-        return self.rows.groupby([member, RATING]).size().unstack(fill_value=0)
+        if RATING not in self.rows:
+            counts = self.rows.groupby(member, observed=True).size().to_frame(_EVENTS)
+        else:
+            keys = [member, RATING]
+            counts = self.rows.groupby(keys, observed=True).size().unstack(fill_value=0)
+        counts.index = counts.index.astype(object)
+        return counts.sort_index(key=in_order)
+
+
+def in_order(ids: pd.Index) -> pd.Index:
+    """Returns what to sort ids by, so that 10 comes after 9."""
+    return ids.astype(str).str.zfill(20)
 
 
 def read_ratings(
@@ -98,32 +119,35 @@ def read_ratings(
                 users.append(found)
                 read += len(part)
     known = pd.concat(users)
-    known = known[~known.index.duplicated()].sort_index()
-    frame = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=[USER, RATING])
-    return Ratings(frame, known, complete)
+    known = known[~known.index.duplicated()].sort_index(key=in_order)
+    if not rows:
+        return Ratings(pd.DataFrame(columns=[USER, RATING]), known, complete)
+    ids = {c: union_categoricals([part.pop(c) for part in rows]) for c in (USER, MOVIE)}
+    return Ratings(pd.concat(rows, ignore_index=True).assign(**ids), known, complete)
 
 
 def _batches(
     shard: str, table: FeatureTable, facts: tuple[Feature, ...]
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yields the ratings of a file in parts, each with the features of the users in it."""
-    columns = (table.user_id, table.item_id, table.rating, table.timestamp, *facts)
+    label = table.rating if table.has_rating else None
+    time = next(iter(table.of_kind(Kind.TIME)), None)
+    columns = [f for f in (table.user_id, table.item_id, label, time, *facts) if f is not None]
     for records in serialized_batches([shard], BATCH):
         batch = parse(records, columns, _MISSING)
-        user, movie = (
-            tf.strings.to_number(batch[f.name], tf.int64).numpy().astype(np.int32)
-            for f in (table.user_id, table.item_id)
-        )
-        span = table.scale.high - table.scale.low
-        step = _HALF if span <= _MOST_STEPS * _HALF else math.ceil(span / _MOST_STEPS)
-        rating = np.rint(batch[table.rating.name].numpy() / step) * step
-        seconds = batch[table.timestamp.name].numpy()
-        ids, first = np.unique(user, return_index=True)
+        rows: dict[str, Any] = {}
+        for column, feature in ((USER, table.user_id), (MOVIE, table.item_id)):
+            ids, places = tf.unique(batch[feature.name])
+            rows[column] = pd.Categorical.from_codes(places, _texts(ids))
+        if label is not None:
+            span = table.scale.high - table.scale.low
+            step = _HALF if span <= _MOST_STEPS * _HALF else math.ceil(span / _MOST_STEPS)
+            rows[RATING] = np.rint(batch[label.name].numpy() / step) * step
+        if time is not None:
+            rows[SECONDS] = batch[time.name].numpy()
+        _, first = np.unique(rows[USER].codes, return_index=True)
         of_users = {f.name: _texts(tf.gather(batch[f.name], first)) for f in facts}
-        yield (
-            pd.DataFrame({USER: user, MOVIE: movie, RATING: rating, SECONDS: seconds}),
-            pd.DataFrame(of_users, index=ids),
-        )
+        yield pd.DataFrame(rows), pd.DataFrame(of_users, index=rows[USER].categories)
 
 
 def _texts(values: tf.Tensor) -> list[object]:
@@ -162,7 +186,7 @@ def read_catalogue(movies: Path, table: FeatureTable = MOVIELENS) -> pd.DataFram
         columns |= {f.name: _tuples(parsed[f.name]) for f in tags}
         parts.append(pd.DataFrame(columns))
     found = pd.concat(parts, ignore_index=True).rename(columns=roles)
-    found.index = pd.Index(found.pop(table.item_id.name).astype("int64"))
+    found.index = pd.Index(found.pop(table.item_id.name))
     found[TITLE] = found.get(TITLE, raw.UNKNOWN)
     found[YEAR] = pd.Series(found.get(YEAR, np.nan), found.index).astype("float64")
     found[YEAR] = found[YEAR].where(found[YEAR] >= 0)
@@ -189,27 +213,29 @@ def grouped(memberships: pd.Series, counts: pd.DataFrame) -> pd.DataFrame:
       counts: ratings by id of the member and value.
 
     Returns:
-      By name of the group: `members`, `ratings`, `mean`, `low` and `high` (the ends of the 95 %
-      interval of the mean; NaN with fewer than two members), and the share of each value of a
-      rating, by the value.
+      By name of the group: `members` and `ratings`; where the data has ratings also `mean`, `low`
+      and `high` (the ends of the 95 % interval of the mean; NaN with fewer than two members), and
+      the share of each value of a rating, by the value.
     """
     held = counts.reindex(memberships.index)
     held, names = held[held.notna().all(axis=1)], memberships
     names = names[names.index.isin(counts.index)].to_numpy()
-    by_group = held.groupby(names).sum()
-    values = counts.columns.to_numpy(np.float64)
+    by_group, members = held.groupby(names).sum(), held.groupby(names).size()
     ratings = by_group.sum(axis=1)
+    found = pd.DataFrame({"members": members, "ratings": ratings.astype("int64")})
+    if _EVENTS in counts:
+        return found.sort_values("ratings", ascending=False, kind="stable")
+    values = counts.columns.to_numpy(np.float64)
     mean = (by_group @ values) / ratings
     # How far each member's sum is from what the group's mean would give.
     deviation = held @ values - pd.Series(names, held.index).map(mean) * held.sum(axis=1)
-    members = held.groupby(names).size()
     squares = (deviation**2).groupby(names).sum()
     variance = squares * members / (members - 1).where(members > 1) / ratings**2
     width = scipy.special.stdtrit((members - 1).clip(1), _SURE) * np.sqrt(variance)
-    shares = by_group.div(ratings, axis=0)
-    columns = {"members": members, "ratings": ratings.astype("int64"), "mean": mean}
-    found = pd.DataFrame({**columns, "low": mean - width, "high": mean + width})
-    return found.join(shares).sort_values("ratings", ascending=False, kind="stable")
+    found = found.assign(mean=mean, low=mean - width, high=mean + width)
+    return found.join(by_group.div(ratings, axis=0)).sort_values(
+        "ratings", ascending=False, kind="stable"
+    )
 
 
 def share_of_largest(totals: npt.NDArray[Any], share: float) -> float:

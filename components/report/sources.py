@@ -75,20 +75,23 @@ class Sources:
         return next((path for path in folders if (path / "saved_model.pb").exists()), None)
 
 
-# Field of `Sources`, component, output.
-_OUTPUTS: tuple[tuple[str, str, str], ...] = (
-    ("ratings", names.RATINGS_GEN, "examples"),
-    ("movies", names.MOVIES_GEN, "examples"),
-    ("statistics", names.STATISTICS_GEN, "statistics"),
-    ("inferred_schema", names.SCHEMA_GEN, "schema"),
-    ("schema", names.IMPORT_SCHEMA_GEN, "schema"),
-    ("anomalies", names.EXAMPLE_VALIDATOR, "anomalies"),
-    ("transform_graph", names.TRANSFORM, "transform_graph"),
-    ("model", names.TRAINER, "model"),
-    ("model_run", names.TRAINER, "model_run"),
-    ("evaluation", names.EVALUATOR, "evaluation"),
-    ("blessing", names.EVALUATOR, "blessing"),
-)
+_OUTPUTS: Mapping[str, tuple[str, str]] = {
+    "ratings": (names.RATINGS_GEN, "examples"),
+    "movies": (names.MOVIES_GEN, "examples"),
+    "statistics": (names.STATISTICS_GEN, "statistics"),
+    "inferred_schema": (names.SCHEMA_GEN, "schema"),
+    "schema": (names.IMPORT_SCHEMA_GEN, "schema"),
+    "anomalies": (names.EXAMPLE_VALIDATOR, "anomalies"),
+    "transform_graph": (names.TRANSFORM, "transform_graph"),
+    "model": (names.TRAINER, "model"),
+    "model_run": (names.TRAINER, "model_run"),
+    "evaluation": (names.EVALUATOR, "evaluation"),
+    "blessing": (names.EVALUATOR, "blessing"),
+}
+"""Component and output of each field of `Sources`."""
+
+FOLDERS = (*_OUTPUTS, "previous_statistics")
+"""Fields of `Sources` that are folders of artifacts, as the component's inputs are called."""
 
 
 def find_sources(
@@ -110,8 +113,8 @@ def find_sources(
     summary = _summary_of(output_dir, lineage)
     found: dict[str, Path | None] = {}
     if lineage is not None:
-        for field, component, key in _OUTPUTS:
-            artifact = lineage.output(component, key)
+        for field, output in _OUTPUTS.items():
+            artifact = lineage.output(*output)
             found[field] = existing(Path(artifact.uri)) if artifact else None
         previous = lineage.input(names.ANOMALY_GATE, "previous_statistics")
         found["previous_statistics"] = existing(Path(previous.uri)) if previous else None

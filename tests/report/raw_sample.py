@@ -12,9 +12,12 @@ def sample_folder(output):
 
 
 def read_ratings(folder):
-    """Returns the ratings that the cleanup keeps, joined with their users."""
+    """Returns the ratings that the cleanup keeps, joined with their users; ids are text."""
     ratings = pd.read_csv(
-        folder / "u.data", sep="\t", names=["user", "movie", "stars", "time"], dtype="int64"
+        folder / "u.data",
+        sep="\t",
+        names=["user", "movie", "stars", "time"],
+        dtype={"user": str, "movie": str},
     )
     ratings = ratings[ratings["stars"].between(1, 5)].drop_duplicates()
     return ratings.merge(read_users(folder), on="user", validate="many_to_one")
@@ -23,7 +26,7 @@ def read_ratings(folder):
 def read_users(folder):
     """Returns the users, one row each."""
     names = ["user", "age", "gender", "occupation", "zip"]
-    users = pd.read_csv(folder / "u.user", sep="|", names=names, dtype={"zip": str})
+    users = pd.read_csv(folder / "u.user", sep="|", names=names, dtype={"user": str, "zip": str})
     return users.drop_duplicates()
 
 
@@ -31,5 +34,12 @@ def read_movies(folder):
     """Returns the movies that were read without repair, with title, date and 19 genre flags."""
     genres = [line.split("|")[0] for line in (folder / "u.genre").read_text().split() if line]
     names = ["movie", "title", "date", "video", "url", *genres]
-    movies = pd.read_csv(folder / "u.item", sep="|", names=names, encoding="latin-1", quoting=3)
+    movies = pd.read_csv(
+        folder / "u.item",
+        sep="|",
+        names=names,
+        encoding="latin-1",
+        quoting=3,
+        dtype={"movie": str},
+    )
     return movies.drop_duplicates().set_index("movie"), genres

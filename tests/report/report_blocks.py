@@ -1,6 +1,6 @@
 """Access to the blocks of a section by key."""
 
-from components.report.page import Chart, Note, Table
+from components.report.page import Chart, Note, Page, Table, render
 
 
 def block(section, key):
@@ -37,3 +37,27 @@ def tables(section):
 def notes(section):
     """Returns the text of all notes."""
     return " ".join(b.text for b in section.blocks if isinstance(b, Note))
+
+
+def assert_reads_well(section):
+    """The section is rendered, no chart is empty, and no column has dashes alone."""
+    for each in section.blocks:
+        if isinstance(each, Chart):
+            data = each.spec["data"]
+            assert data.get("values") or "map" in data, each.key
+            assert "nan" not in each.reading, each.reading
+        if isinstance(each, Table) or (isinstance(each, Chart) and each.table):
+            table = each if isinstance(each, Table) else each.table
+            for number, name in enumerate(table.columns):
+                shown = {cells[number]["text"] for cells in table.cells()}
+                assert shown - {"–", ""}, (table.key, name)
+    render(Page("t", "s", Note("v"), (section,)))
+
+
+def words_of(section):
+    """Returns everything that the page says of its own: titles, readings, notes and headings."""
+    told = [section.title, section.lead]
+    for each in section.blocks:
+        told += [str(getattr(each, name, "")) for name in ("title", "reading", "caption", "text")]
+        told += [str(getattr(each, "heading", "")), *getattr(each, "columns", ())]
+    return " ".join(told)

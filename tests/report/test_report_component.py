@@ -54,7 +54,7 @@ def test_every_output_of_the_pipeline_reaches_the_page(run_output):
     """What the component was given is what a look into the store finds."""
     lineage = read_latest_run(run_output / "metadata.sqlite")
     found = find_sources(run_output)
-    for name in executor.FOLDERS:
+    for name in sources.FOLDERS:
         given = lineage.input("ReportGen", name)
         expected = getattr(found, name)
         assert (given.uri if given else None) == (str(expected) if expected else None), name

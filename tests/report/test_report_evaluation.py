@@ -5,7 +5,7 @@ import json
 
 import pytest
 import tensorflow_model_analysis as tfma
-from report_blocks import block, column, drawn, rows, tables
+from report_blocks import assert_reads_well, block, charts, column, drawn, notes, rows, tables
 
 from components.evaluation.directions import LOWER_IS_BETTER
 from components.evaluation.verdict import Change, SliceMetrics, ThresholdResult
@@ -13,7 +13,8 @@ from components.report.context import Context
 from components.report.page import Note
 from components.report.sections import evaluation as section
 from components.report.sources import Sources
-from schema.features import Feature, Kind, Owner
+from schema.dataset import DatasetLabel
+from schema.features import GENDER, MOVIE_ID, USER_ID, Feature, FeatureTable, Kind, Owner
 from schema.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
@@ -179,7 +180,7 @@ def test_popularity_is_that_of_the_recommendations(context, found):
     ids, _ = context.model.recommend(users, 10)
     first = drawn(found, "most-recommended")[0]
     [movie] = context.catalogue.index[context.catalogue["title"] == first["Movie"]]
-    assert first["Share of users"] == pytest.approx((ids == movie).any(axis=1).mean())
+    assert first["Share of users"] == pytest.approx((ids == str(movie)).any(axis=1).mean())
 
 
 def test_comparison_of_models_is_shown_in_reports_of_the_data_it_was_measured_on(tmp_path):
@@ -208,5 +209,29 @@ def test_comparison_of_models_is_shown_in_reports_of_the_data_it_was_measured_on
 
 def test_age_buckets_of_any_feature_table_are_named_by_their_ages():
     feature = Feature("member_age", Owner.USER, Kind.AGE_BUCKET, "int64", label="age of members")
-    row = section._slice_row(SliceMetrics("member_age", "25", {}), feature)
+    words = Context(Sources()).words
+    row = section._slice_row(SliceMetrics("member_age", "25", {}), feature, words)
     assert (row["Of"], row["Value"]) == ("age of members", "25–34")
+
+
+def test_without_ratings_and_times_nothing_is_said_of_predicted_ratings_or_sessions(context):
+    """The keys that a model without a rating part has, and a catalogue of 60 books."""
+    other = Context(Sources(features=FeatureTable((USER_ID, MOVIE_ID, GENDER))))
+    other.label = DatasetLabel(item_noun="book")
+    other.model = other.ratings = None
+    of_slice = {"example_count": 9.0, RECALL: 0.2}
+    other.verdict = dataclasses.replace(
+        context.verdict,
+        metrics={RECALL: 0.3, "next_visit_recall_at_50": 0.6, "example_count": 18.0},
+        slices=tuple(SliceMetrics("user_gender", value, of_slice) for value in "ab"),
+        thresholds=(ThresholdResult(RECALL, "value", 0.1, 0.2, None, passed=True),),
+    )
+    found = section.build(other)
+    assert {*charts(found)} == {"top-k", "slice-gender-recall-10"}
+    assert "This data has no ratings" in notes(found)
+    assert "Not measured: in session." in notes(found)
+    assert [row["k"] for row in drawn(found, "top-k")] == ["10", "50"]
+    assert "whose book is among" in column(found, "metrics-next-visit", "What it is")[0]
+    assert block(found, "slice-metrics").columns == ("Of", "Value", "Events", "Recall@10")
+    assert "Baseline" not in block(found, "threshold-results").columns
+    assert_reads_well(found)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,36 @@ import pandas as pd
 import pytest
 from example_artifacts import needs_real_data, run_ratings
 from raw_sample import read_movies, read_ratings, sample_folder
-from report_blocks import block, charts, column, drawn, notes, rows, tables
+from report_blocks import (
+    assert_reads_well,
+    block,
+    charts,
+    column,
+    drawn,
+    notes,
+    rows,
+    tables,
+    words_of,
+)
 
 from components.report.context import Context
 from components.report.page import Note, Page, render
 from components.report.ratings import read_ratings as read
 from components.report.sections import exploration, movies
 from components.report.sources import Sources, find_sources
-from schema.features import MOVIELENS, ZIP_CODE, Feature, FeatureTable, Kind, Owner
+from schema.dataset import DatasetLabel
+from schema.features import (
+    GENRES,
+    MOVIE_ID,
+    MOVIELENS,
+    TITLE,
+    USER_ID,
+    ZIP_CODE,
+    Feature,
+    FeatureTable,
+    Kind,
+    Owner,
+)
 from schema.us_states import NAMES, STATES, state_of
 
 pytestmark = pytest.mark.xdist_group("report")
@@ -102,7 +125,7 @@ max 56 1,681 73 943 21 5 99,835
 def test_real_data_without_odd_zip_codes_gives_the_table_of_the_capstone(tmp_path):
     made = run_ratings(Path(os.environ["MOVIELENS_DIR"]), tmp_path, invalid_zip="drop")
     context = Context(dataclasses.replace(find_sources(tmp_path), ratings=made.folder))
-    table = exploration._describe(context.ratings, MOVIELENS)
+    [table] = exploration._describe(context.ratings, MOVIELENS, context.words)
     shown = [[cell["text"] for cell in row] for row in table.cells()]
     assert shown == [line.split() for line in CAPSTONE.split("\n") if line]
 
@@ -176,7 +199,7 @@ def test_movies_per_rating_got_that_rating_more_often_than_any_other(section, ra
 
 def test_movies_of_the_same_title_are_told_apart(context):
     twins = context.catalogue.assign(title="Chasing Amy (1997)")
-    found = movies.rated_movies(context.ratings, twins)["title"]
+    found = movies.rated_movies(context.ratings, twins, context.words)["title"]
     assert found.is_unique
     assert found.iloc[0] == f"Chasing Amy (1997) [{found.index[0]}]"
 
@@ -298,13 +321,51 @@ def test_new_features_of_users_and_movies_are_charted_without_a_change_of_the_re
 
 def test_what_the_data_does_not_have_is_named(other_table):
     found = exploration.build(Context(other_table))
-    assert "No map: the data has no zip code of users." in notes(found)
+    assert "state-map" not in charts(found)
     assert "No groups by occupation: nobody's is known." in notes(found)
     assert "user_zip_code" not in block(found, "describe").columns
-    summary = {row["Statistic"]: row for row in rows(found, "describe")}
-    assert summary["count"]["bucketized_user_age"] == 0  # not the number that stands for none
+    # Nobody's is known: not the number that stands for none.
+    assert "bucketized_user_age" not in block(found, "describe").columns
     bare = FeatureTable(
         tuple(f for f in MOVIELENS.features if f.owner is not Owner.USER or f.kind is Kind.ID)
     )
     found = exploration.build(Context(dataclasses.replace(other_table, features=bare)))
-    assert "No groups of users: the data has no gender, age or category" in notes(found)
+    assert "This data says nothing of users" in notes(found)
+    assert "Users" not in [heading.heading for heading in found.headings]
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory):
+    """Loans of books by text ids: no ratings, no times, and nothing of the readers."""
+    from test_report_ratings import example, write
+
+    folder = tmp_path_factory.mktemp("events")
+    loans = [(f"r-{user}", f"b{user * n % 12}") for user in range(30) for n in range(1, 8)]
+    books = [
+        example("", f"b{n}", movie_title=f"Book {n}", movie_genres=("Poems", "Plays")[n % 2])
+        for n in range(12)
+    ]
+    ratings = write(folder / "r", [example(*pair, seconds=None) for pair in loans])
+    movies = write(folder / "m", books)
+    table = FeatureTable((USER_ID, MOVIE_ID, TITLE, GENRES))
+    context = Context(Sources(ratings=ratings, movies=movies, features=table))
+    context.label = DatasetLabel(item_noun="book")
+    return context
+
+
+def test_events_without_ratings_times_or_users_features_read_well(events):
+    found = exploration.build(events)
+    assert_reads_well(found)
+    assert charts(found).keys() == {
+        "users-activity", "movies-activity", "long-tail", "genre-size",
+    }  # fmt: skip
+    assert tables(found) == ["movie-list"]
+    for said in ("This data has no ratings", "no times", "says nothing of users", "no release"):
+        assert said in notes(found)
+    assert block(found, "movie-list").columns == ("Book", "Events")
+    said = words_of(found).lower().replace("no ratings", "")
+    assert not re.search(r"\b(movie|rating|star|gender|age)s?\b", said)
+
+
+def test_the_sample_has_no_empty_chart_and_no_column_of_dashes(section):
+    assert_reads_well(section)

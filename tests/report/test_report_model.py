@@ -1,5 +1,6 @@
 """The model's section: its numbers are those of the artifacts, its pictures those of the model."""
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from components.examples.reading import files_of_split
 from components.report.context import Context
 from components.report.sections import model as section
 from components.report.sources import Sources, splits
+from schema.features import MOVIE_ID, RATING, USER_ID, FeatureTable
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 
@@ -33,7 +35,7 @@ def ratings(context):
         for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
             features = tf.train.Example.FromString(record).features.feature
             user, movie = (
-                int(features[key].bytes_list.value[0]) for key in ("user_id", "movie_id")
+                features[key].bytes_list.value[0].decode() for key in ("user_id", "movie_id")
             )
             found[name][user, movie] = features["user_rating"].float_list.value[0]
     return found
@@ -76,11 +78,11 @@ def test_cross_weights_are_those_that_were_exported(context, found):
 
 
 def test_neighbours_have_the_largest_cosines(context, found):
-    movies, similarities = context.model.similar([1, 2], 4)
+    movies, similarities = context.model.similar(["1", "2"], 4)
     ids = context.model.movie_ids()
     vectors = context.model.similarity_vectors()
     cosines = vectors @ vectors.T
-    for movie, others, similarity in zip([1, 2], movies, similarities, strict=True):
+    for movie, others, similarity in zip(["1", "2"], movies, similarities, strict=True):
         row = cosines[ids.index(movie)].copy()
         row[ids.index(movie)] = -np.inf
         assert similarity == pytest.approx(np.sort(row)[::-1][:4], abs=1e-5)
@@ -96,14 +98,14 @@ def test_examples_liked_what_is_shown_and_get_nothing_that_they_rated(context, f
     for key in tables(found):
         if not key.startswith("user-"):
             continue
-        user = int(key.removeprefix("user-"))
+        user = key.removeprefix("user-")
         known = {**ratings["train"], **ratings["validation"]}
         rated = {movie: s for (who, movie), s in known.items() if who == user}
         later = {movie: s for (who, movie), s in ratings["test"].items() if who == user}
         assert f"{len(rated)} ratings in training" in block(found, key).caption
         for row in rows(found, key):
             if row["Liked"] is not None:
-                assert rated[titles[row["Liked"]]] == row["Rating"] >= section.LIKED
+                assert rated[titles[row["Liked"]]] == row["Rating"] >= 4
             assert titles[row["Recommended"]] not in rated
             assert 1 <= row["Predicted"] <= 5
             assert row["Because of"] is None or titles[row["Because of"]] in rated
@@ -151,10 +153,10 @@ def test_plane_holds_the_variance_of_the_two_largest_eigenvalues():
     assert shares == pytest.approx(eigenvalues[:2] / eigenvalues.sum())
 
 
-def test_calibration_compares_means_per_quarter_star():
+def test_calibration_compares_means_per_bin():
     predicted = np.repeat([2.0, 2.1, 3.6, 5.0], 50)
     rating = np.tile([1.0, 3.0], 100) + np.repeat([0.0, 0.0, 1.0, 2.0], 50)
-    bins = section.calibration(rating, predicted)
+    bins = section.calibration(rating, predicted, 0.25)
     assert [(b["Ratings"], b["Predicted, mean"], b["Given, mean"]) for b in bins] == [
         (100, pytest.approx(2.05), 2.0),
         (50, pytest.approx(3.6), 3.0),
@@ -164,7 +166,7 @@ def test_calibration_compares_means_per_quarter_star():
 
 def test_calibration_leaves_out_bins_of_few_ratings():
     predicted = np.append(np.full(1000, 3.0), 1.0)
-    assert [b["Ratings"] for b in section.calibration(np.ones(1001), predicted)] == [1000]
+    assert [b["Ratings"] for b in section.calibration(np.ones(1001), predicted, 1)] == [1000]
 
 
 def test_chosen_users_like_a_genre_most_beyond_everybody():
@@ -175,11 +177,22 @@ def test_chosen_users_like_a_genre_most_beyond_everybody():
     fan = [(4, m, 5.0 if m % 3 == 1 else 2.0) for m in range(1, 61)]
     too_few = [(5, m, 5.0) for m in range(2, 12, 3)]
     known = pd.DataFrame([*everybody, *fan, *too_few], columns=["user", "movie", "rating"])
-    chosen = section.choose(known, genres, 2)
-    assert chosen[0] == (4, "Horror")
+    chosen = section.choose(known, genres, 2, 4.0)
+    assert chosen[0] == ("4", "Horror")
     assert len({genre for _, genre in chosen}) == len({user for user, _ in chosen}) == 2
-    assert section.choose(known[:0], genres, 3) == []
-    assert section.choose(known, genres[:0], 3) == []
+    assert section.choose(known[:0], genres, 3, 4.0) == []
+    assert section.choose(known, genres[:0], 3, 4.0) == []
+    # Without ratings every event counts: the fan has as many of each genre.
+    assert section.choose(known.drop(columns="rating"), genres, 2, None)[0] != ("4", "Horror")
+
+
+@pytest.mark.parametrize(
+    ("rating", "least"),
+    [({}, 4.0), ({"low": 0.0, "high": 10.0}, 7.5), ({"low": 0.0, "high": 1.0}, 0.75), (None, None)],
+)
+def test_liking_is_the_upper_quarter_of_the_scale(rating, least):
+    label = () if rating is None else (dataclasses.replace(RATING, **rating),)
+    assert section.liked_from(FeatureTable((USER_ID, MOVIE_ID, *label))) == least
 
 
 def test_what_is_missing_is_named():

@@ -10,6 +10,7 @@ from raw_sample import read_ratings, read_users, sample_folder
 from components.report import ratings as module
 from components.report.ratings import binned, grouped, share_of_largest
 from components.report.ratings import read_ratings as read
+from schema.features import MOVIE_ID, USER_ID, FeatureTable
 
 pytestmark = pytest.mark.xdist_group("report")
 
@@ -22,10 +23,9 @@ def raw(run_output):
 def test_every_rating_is_read_once_with_its_split(context, raw):
     found = context.ratings
     assert found.complete
-    columns = ["user", "movie", "rating", "seconds"]
-    ours = found.rows[columns].sort_values(columns).to_numpy()
-    theirs = raw[["user", "movie", "stars", "time"]].sort_values(["user", "movie", "stars", "time"])
-    np.testing.assert_array_equal(ours, theirs.to_numpy())
+    ours = found.rows[["user", "movie", "rating", "seconds"]].astype(object)
+    theirs = raw[["user", "movie", "stars", "time"]].astype(object)
+    assert sorted(ours.itertuples(False, None)) == sorted(theirs.itertuples(False, None))
     assert found.rows["split"].value_counts().to_dict() == context.wrangling["rows"]
     assert found.mean == pytest.approx(raw["stars"].mean())
 
@@ -33,6 +33,7 @@ def test_every_rating_is_read_once_with_its_split(context, raw):
 def test_counts_by_user_and_by_movie_are_those_of_the_raw_files(context, raw):
     for found, column in ((context.ratings.by_user, "user"), (context.ratings.by_movie, "movie")):
         expected = pd.crosstab(raw[column], raw["stars"])
+        expected = expected.sort_index(key=lambda ids: ids.astype(int))
         np.testing.assert_array_equal(found, expected)
         assert found.index.tolist() == expected.index.tolist()
         assert found.columns.tolist() == expected.columns.tolist()
@@ -53,14 +54,16 @@ def test_features_of_users_are_those_of_the_raw_file(context, run_output):
 # --- records made by hand
 
 
-def example(user, movie, rating, seconds=880_000_000, **texts):
-    features = {
-        "user_id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(user).encode()])),
-        "movie_id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[str(movie).encode()])),
-        "user_rating": tf.train.Feature(float_list=tf.train.FloatList(value=[rating])),
-        "timestamp": tf.train.Feature(int64_list=tf.train.Int64List(value=[seconds])),
-    }
-    for name, text in texts.items():
+def example(user, movie, rating=None, seconds=880_000_000, **texts):
+    """A record; without a rating or without a time where these are None."""
+    features = {}
+    if rating is not None:
+        value = tf.train.FloatList(value=[rating])
+        features["user_rating"] = tf.train.Feature(float_list=value)
+    if seconds is not None:
+        value = tf.train.Int64List(value=[seconds])
+        features["timestamp"] = tf.train.Feature(int64_list=value)
+    for name, text in {"user_id": str(user), "movie_id": str(movie), **texts}.items():
         features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
@@ -84,7 +87,7 @@ def test_the_size_of_batches_changes_nothing(tmp_path, monkeypatch):
     parts = read(folder)
     pd.testing.assert_frame_equal(whole.rows, parts.rows)
     pd.testing.assert_frame_equal(whole.users, parts.users)
-    assert whole.users.index.tolist() == sorted({u for u, _ in pairs})
+    assert whole.users.index.tolist() == [str(u) for u in sorted({u for u, _ in pairs})]
 
 
 def test_reading_stops_between_files_when_there_are_many_ratings(tmp_path):
@@ -98,8 +101,23 @@ def test_half_stars_are_kept_and_absent_features_are_unknown(tmp_path):
     found = read(write(tmp_path, [example(7, 1, 3.5), example(7, 2, 3.5), example(7, 3, 4)]))
     assert found.by_user.columns.tolist() == [3.5, 4.0]
     assert found.by_user.to_numpy().tolist() == [[2, 1]]
-    assert found.users.loc[7, "user_gender"] == "unknown"
-    assert np.isnan(found.users.loc[7, "raw_user_age"])
+    assert found.users.loc["7", "user_gender"] == "unknown"
+    assert np.isnan(found.users.loc["7", "raw_user_age"])
+
+
+def test_ids_are_any_text_and_the_data_may_lack_ratings_and_times(tmp_path):
+    pairs = [("ann", "b-1"), ("ann", "b-2"), ("βob", "b-1"), ("ann", "b-1")]
+    folder = write(tmp_path, [example(u, m, seconds=None) for u, m in pairs])
+    found = read(folder, FeatureTable((USER_ID, MOVIE_ID)))
+    assert set(found.rows) == {"user", "movie", "split"}
+    assert list(zip(found.rows["user"], found.rows["movie"], strict=True)) == pairs
+    assert found.by_user.sum(axis=1).to_dict() == {"ann": 3, "βob": 1}
+    assert found.values == ()
+    groups = grouped(pd.Series({"ann": "reader", "βob": "other"}), found.by_user)
+    assert groups.to_dict("index") == {
+        "reader": {"members": 1, "ratings": 3},
+        "other": {"members": 1, "ratings": 1},
+    }
 
 
 def test_an_artifact_without_ratings_has_none(tmp_path):

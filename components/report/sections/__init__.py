@@ -21,9 +21,21 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{share:.{digits}%}".replace("%", "\u00a0%")
 
 
+def plural(noun: str) -> str:
+    """Returns the plural of a regular noun."""
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "z", "ch", "sh")) else f"{noun}s"
+
+
 def number_of(count: int, what: str) -> str:
     """Returns a count with its noun, such as "1 movie" or "2 movies"."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{count:,} {what if count == 1 else plural(what)}"
+
+
+def capital(text: str) -> str:
+    """Returns a text with a capital first letter; the others stay as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def listed(names: Sequence[str]) -> str:

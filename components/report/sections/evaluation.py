@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from components.evaluation.directions import (
     HIGH,
@@ -21,9 +21,9 @@ from components.evaluation.directions import (
 )
 from components.evaluation.verdict import SliceMetrics, ThresholdResult, Verdict
 from components.report import charts
-from components.report.context import MAX_USERS, TOP_K, Context
+from components.report.context import MAX_USERS, TOP_K, Context, Words
 from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tone
-from components.report.sections import percent, sources_of
+from components.report.sections import capital, percent, sources_of
 from components.report.sections.exploration import age_name
 from components.report.sources import read_json
 from metrics import bootstrap
@@ -35,6 +35,7 @@ _TOP_KS = (1, 5, 10, 50, 100)
 _RMSE = metric_name(NEXT_VISIT, "rating_rmse")
 _RECALL = metric_name(NEXT_VISIT, "recall_at_{}")
 _TENTHS = 10
+_MOST_RECOMMENDED = 12
 _FEW_ROWS = 30
 
 
@@ -60,8 +61,8 @@ def _evaluation(context: Context) -> Iterator[Block]:
     if not verdict.metrics:
         yield Note("No test rows were evaluated.", "bad")
         return
-    yield from _metrics(verdict)
-    yield _top_k(verdict)
+    yield from _metrics(context, verdict)
+    yield _top_k(verdict, context.words)
     yield from _slices(context, verdict)
 
 
@@ -166,25 +167,32 @@ def meaning(metric: str) -> str:
     return ""
 
 
-def _metrics(verdict: Verdict) -> Iterator[Block]:
-    names = [name for name in verdict.metrics if not name.endswith((LOW, HIGH))]
+def _metrics(context: Context, verdict: Verdict) -> Iterator[Block]:
+    names, words = [n for n in verdict.metrics if not n.endswith((LOW, HIGH))], context.words
     by_scenario = {s: [n for n in names if n.startswith(f"{s.name}_")] for s in SCENARIOS}
     counted = [name for name in names if not any(name in held for held in by_scenario.values())]
+    if not context.sources.features.has_rating:
+        yield Note("This data has no ratings: there are no metrics of predicted ratings.")
     for scenario, held in by_scenario.items():
         heading, text = _SCENARIOS[scenario.name]
-        yield Text(heading, text)
-        yield _metric_table(verdict, scenario, held)
+        if held:
+            yield Text(heading, words.fit(text))
+            yield _metric_table(verdict, scenario, held, words)
+        else:
+            yield Note(f"Not measured: {heading[:1].lower()}{heading[1:]}.")
     yield Table(
         "counts",
         "What was evaluated",
         [
-            {"Count": int(verdict.metrics[name]), "What it counts": meaning(name)}
+            {"Count": int(verdict.metrics[name]), "What it counts": words.fit(meaning(name))}
             for name in counted
         ],
     )
 
 
-def _metric_table(verdict: Verdict, scenario: Scenario, names: Sequence[str]) -> Table:
+def _metric_table(
+    verdict: Verdict, scenario: Scenario, names: Sequence[str], words: Words
+) -> Table:
     baseline = verdict.baseline_metrics
     changes = {change.metric: change for change in verdict.changes}
     rows = []
@@ -203,7 +211,7 @@ def _metric_table(verdict: Verdict, scenario: Scenario, names: Sequence[str]) ->
                 "Its 95 % interval": f"{change.low:+.4f} to {change.high:+.4f}" if change else None,
                 "Verdict": change.word if change else None,
             }
-        rows.append({**row, "What it is": meaning(name)})
+        rows.append({**row, "What it is": words.fit(meaning(name))})
     compared = (
         "; differences from the baseline with paired intervals, which draw the same users for both"
         if verdict.has_baseline
@@ -211,38 +219,42 @@ def _metric_table(verdict: Verdict, scenario: Scenario, names: Sequence[str]) ->
     )
     return Table(
         f"metrics-{scenario.name.replace('_', '-')}",
-        f"Metrics over all test ratings; intervals come from drawing users again{compared}",
+        f"Metrics over all test {words.events}; intervals come from drawing users again{compared}",
         rows,
         {"This model": ".4f", "Baseline": ".4f", "Difference": "+.4f"},
         searchable=True,
     )
 
 
-def _top_k(verdict: Verdict) -> Chart:
+def _top_k(verdict: Verdict, words: Words) -> Block:
     of = {
         "this model": (_RECALL, verdict.metrics),
-        "most popular movies": (
+        f"most popular {words.items}": (
             metric_name(NEXT_VISIT, "popularity_recall_at_{}"),
             verdict.metrics,
         ),
         "this model, in session": (metric_name(IN_SESSION, "recall_at_{}"), verdict.metrics),
         "baseline": (_RECALL, verdict.baseline_metrics),
     }
-    known = [who for who, (name, metrics) in of.items() if name.format(TOP_K) in metrics]
+    # A metric at k is left out where there are no more than k movies to rank.
+    ks = [k for k in _TOP_KS if _RECALL.format(k) in verdict.metrics]
+    if not ks:
+        return Note(f"No chart of recall@k: there are too few {words.items} to rank.")
+    shown = TOP_K if TOP_K in ks else ks[-1]
+    known = [who for who, (name, metrics) in of.items() if name.format(shown) in metrics]
     rows: list[Row] = [
-        {"k": str(k), **{who: of[who][1].get(of[who][0].format(k)) for who in known}}
-        for k in _TOP_KS
+        {"k": str(k), **{who: of[who][1].get(of[who][0].format(k)) for who in known}} for k in ks
     ]
-    ten = next(row for row in rows if row["k"] == str(TOP_K))
-    said = ", ".join(f"{percent(ten[who] or 0.0, 1)} for {who}" for who in known)
+    chosen = rows[ks.index(shown)]
+    said = ", ".join(f"{percent(chosen[who] or 0.0, 1)} for {who}" for who in known)
     formats = dict.fromkeys(known, ".1%")
+    title = f"share of test {words.events}"
     return Chart(
         "top-k",
-        "How often the movie that was rated is among the first k recommended (recall@k)",
-        f"Among the first {TOP_K}: {said}. At the next visit, except where it says in session.",
-        charts.lines(
-            rows, "k", known, title="share of test ratings", kind="ordinal", formats=formats
-        ),
+        f"How often the {words.item} of a test {words.event} is among the first k recommended "
+        "(recall@k)",
+        f"Among the first {shown}: {said}. At the next visit, except where it says in session.",
+        charts.lines(rows, "k", known, title=title, kind="ordinal", formats=formats),
         rows,
         formats,
         wide=True,
@@ -262,17 +274,19 @@ def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
         yield Note("No slices were evaluated.")
         return
     features = {feature.name: feature for feature in context.sources.features.features}
+    words = context.words
     rows = [
-        _slice_row(one, features.get(one.feature)) for one in sorted(verdict.slices, key=_order)
+        _slice_row(one, features.get(one.feature), words)
+        for one in sorted(verdict.slices, key=_order)
     ]
-    yield Note(_worst(verdict, rows))
+    if any(row["RMSE"] is not None for row in rows):
+        yield Note(_worst(verdict, rows))
     for name in dict.fromkeys(row["Of"] for row in rows):
-        of_feature = [row for row in rows if row["Of"] == name]
         for metric, column, form in (
             (_RMSE, "RMSE", ".3f"),
             (_RECALL.format(TOP_K), f"Recall@{TOP_K}", ".1%"),
         ):
-            drawn = [row for row in of_feature if row[column] is not None]
+            drawn = [row for row in rows if row["Of"] == name and row[column] is not None]
             if drawn:
                 overall = verdict.metrics.get(metric, math.nan)
                 yield _slice_chart(name, drawn, column, overall, form)
@@ -285,12 +299,12 @@ def _order(found: SliceMetrics) -> tuple[str, int, str]:
     return found.feature, number, found.value
 
 
-def _slice_row(found: SliceMetrics, feature: raw.Feature | None) -> Row:
+def _slice_row(found: SliceMetrics, feature: raw.Feature | None, words: Words) -> Row:
     is_age = feature and feature.kind is raw.Kind.AGE_BUCKET and found.value.isdigit()
     row: dict[str, object] = {
         "Of": feature.called if feature else found.feature,
         "Value": age_name(int(found.value)) if is_age else found.value,
-        "Ratings": int(found.metrics.get("example_count", 0)),
+        capital(words.events): int(found.metrics.get("example_count", 0)),
     }
     recall = _RECALL.format(TOP_K)
     for column, metric in (("RMSE", _RMSE), (f"Recall@{TOP_K}", recall)):
@@ -351,53 +365,49 @@ def _recommended(context: Context) -> Iterator[Block]:
     if model is None or ratings is None:
         yield Note("Which movies are recommended is not shown: there is no model.", "warn")
         return
-    users = ratings.users.index[:: max(1, math.ceil(len(ratings.users) / MAX_USERS))].tolist()
+    words, count = context.words, -(-len(ratings.by_user) // MAX_USERS)
+    users = ratings.by_user.index[::count].tolist()
     ids, _ = model.recommend(users, TOP_K)
-    recommended = Counter(ids[ids >= 0].tolist())
-    rated = ratings.by_movie.sum(axis=1)
-    movies = context.catalogue.index if context.catalogue is not None else rated.index
-    rated = rated.reindex(movies).fillna(0).sort_values(ascending=False, kind="stable")
-    tenths = np.arange(len(rated)) * _TENTHS // max(len(rated), 1)
-    columns = {
-        "Share of recommendations": [recommended.get(movie, 0) for movie in rated.index],
-        "Share of ratings": rated.to_numpy(),
-    }
-    sums = {name: np.bincount(tenths, held, _TENTHS) for name, held in columns.items()}
-    rows: list[Row] = [
-        {
-            "Tenth": f"{n + 1}",
-            **{name: float(held[n] / max(held.sum(), 1)) for name, held in sums.items()},
-        }
-        for n in range(_TENTHS)
-    ]
-    first, second = columns
+    first, second = "Share of recommendations", f"Share of {words.events}"
+    chosen = pd.Series(ids[ids != ""], dtype=object).value_counts()
+    found = pd.DataFrame({first: chosen, second: ratings.by_movie.sum(axis=1)})
+    if context.catalogue is not None:
+        found = found.reindex(context.catalogue.index)
+    found = found.fillna(0).sort_values(second, ascending=False, kind="stable")
+    tenths = np.arange(len(found)) * _TENTHS // max(len(found), 1)
+    shares = found.groupby(tenths).sum() / found.sum().clip(1)
+    shares = shares.reindex(range(_TENTHS), fill_value=0.0)
+    shares.insert(0, "Tenth", (shares.index + 1).astype(str))
+    rows: list[Row] = shares.to_dict("records")
     yield Text(
         "Popularity of what is recommended",
-        f"The first {TOP_K} movies recommended to each of {len(users):,} users at the next visit.",
+        f"The first {TOP_K} {words.items} recommended to each of {len(users):,} users at the next "
+        "visit.",
     )
     yield Chart(
         "popularity",
-        "Recommendations and ratings by the movies' popularity, in tenths of the catalogue",
-        f"The most rated tenth of the movies gets {percent(rows[0][first])} of the "
-        f"recommendations and {percent(rows[0][second])} of the ratings.",
-        charts.upright_bars(rows, "Tenth", (first, second), title="share"),
+        f"Recommendations and {words.events} by popularity, in tenths of the catalogue",
+        f"The tenth of the {words.items} with most {words.events} gets {percent(rows[0][first])} "
+        f"of the recommendations and {percent(rows[0][second])} of the {words.events}.",
+        charts.bars(rows, "Tenth", (first, second), title="share", upright=True),
         rows,
     )
+    item = capital(words.item)
     bars: list[Row] = [
         {
-            "Movie": context.title(movie),
-            "Share of users": count / len(users),
-            "Ratings": int(rated.get(movie, 0)),
+            item: context.title(movie),
+            "Share of users": times / len(users),
+            capital(words.events): int(found.at[movie, second]) if movie in found.index else 0,
         }
-        for movie, count in recommended.most_common(12)
+        for movie, times in chosen[:_MOST_RECOMMENDED].items()
     ]
     if bars:
         yield Chart(
             "most-recommended",
-            "The movies recommended most often",
-            f"{bars[0]['Movie']} is among the first {TOP_K} of {percent(bars[0]['Share of users'])}"
+            f"The {words.items} recommended most often",
+            f"{bars[0][item]} is among the first {TOP_K} of {percent(bars[0]['Share of users'])}"
             " of the users.",
-            charts.bars(bars, "Movie", "Share of users"),
+            charts.bars(bars, item, "Share of users"),
             bars,
         )
 

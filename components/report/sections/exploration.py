@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from components.report import charts
-from components.report.context import Context
+from components.report.context import Context, Words
 from components.report.page import Block, Chart, Note, Row, Section, Table, Text
 from components.report.ratings import (
     MOVIE,
@@ -22,13 +22,12 @@ from components.report.ratings import (
     grouped,
     share_of_largest,
 )
-from components.report.sections import movies, percent, sources_of
+from components.report.sections import capital, movies, percent, sources_of
 from components.report.sections.groups import (
     MEMBERS_FOR_MEAN,
     group_charts,
     group_rows,
-    star_formats,
-    stars,
+    rating_formats,
 )
 from schema import features as raw
 from schema import us_states
@@ -36,6 +35,7 @@ from schema.features import Feature, FeatureTable, Kind, Owner
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _TENTH = 0.1
+_SHARES = (0.01, 0.02, 0.05, _TENTH, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _MONTHS_AT_MOST = 36
 """Of a longer time, ratings are counted by year instead of by month."""
 
@@ -45,55 +45,56 @@ _GROUPED = (Kind.GENDER, Kind.AGE, Kind.CATEGORY)
 
 def build(context: Context) -> Section:
     """Returns the section."""
+    words = context.words
     return Section(
         key="exploration",
         title="Exploration",
-        lead="The ratings before any model: who gave them, to which movies, when and where. "
-        "All splits together, after the cleanup.",
+        lead=f"The {words.events} before any model: by whom and of which {words.items} they are, "
+        "and what the data says of both. All splits together, after the cleanup.",
         sources=sources_of(context.sources, "ratings", "movies"),
         blocks=tuple(_blocks(context)),
     )
 
 
 def _blocks(context: Context) -> Iterator[Block]:
-    ratings, table = context.ratings, context.sources.features
+    ratings, table, words = context.ratings, context.sources.features, context.words
     if ratings is None:
         yield Note("Nothing to explore: the run did not get as far as reading ratings.", "warn")
+        yield from movies.blocks(context)
+        return
+    if not ratings.complete:
+        yield Note(f"Over the first {len(ratings.rows):,} {words.events}; the rest was not read.")
+    if ratings.values:
+        yield _distribution(ratings, words)
     else:
-        if not ratings.complete:
-            yield Note(f"Over the first {len(ratings.rows):,} ratings; the rest was not read.")
-        yield _distribution(ratings)
-        yield _describe(ratings, table)
-        yield from _users(ratings, table)
-        yield from _activity(ratings)
-        yield from _times(ratings)
+        yield Note("This data has no ratings: events are counted, and there are no means.")
+    yield from _describe(ratings, table, words)
+    yield from _users(ratings, table, words)
+    yield from _activity(ratings, words)
+    if SECONDS in ratings.rows:
+        yield from _times(ratings, words)
+    else:
+        yield Note(f"This data has no times: when the {words.events} were given is not known.")
     yield from movies.blocks(context)
-    if ratings is not None:
-        yield from _places(ratings, table)
+    yield from _places(ratings, table, words)
 
 
 # --- all ratings
 
 
-def _distribution(ratings: Ratings) -> Chart:
+def _distribution(ratings: Ratings, words: Words) -> Chart:
     totals = ratings.by_user.sum()
-    by_split = pd.crosstab(ratings.rows[RATING], ratings.rows[SPLIT], normalize="columns")
-    names = list(dict.fromkeys(ratings.rows[SPLIT]))
-    rows = [
-        {
-            "Rating": value,
-            "Ratings": int(totals[value]),
-            "Share of ratings": totals[value] / totals.sum(),
-            **{f"Share in {name}": by_split.at[value, name] for name in names},
-        }
-        for value in totals.index
-    ]
+    splits = ratings.rows[SPLIT]
+    by_split = pd.crosstab(ratings.rows[RATING], splits, normalize="columns")[splits.unique()]
+    share = totals / totals.sum()
+    found = pd.DataFrame({"Rating": totals.index, "Ratings": totals, "Share of ratings": share})
+    rows = found.join(by_split.add_prefix("Share in ")).to_dict("records")
     return Chart(
         "stars",
         "How often each rating is given",
-        f"Most often {stars(totals.idxmax())}, in {percent(totals.max() / totals.sum())} of "
+        f"Most often {words.rated(totals.idxmax())}, in {percent(share.max())} of "
         f"{totals.sum():,} ratings; the mean is {ratings.mean:.2f}.",
-        charts.upright_bars(rows, "Rating", "Share of ratings"),
+        charts.bars(rows, "Rating", "Share of ratings", upright=True),
         rows,
         wide=True,
     )
@@ -114,20 +115,27 @@ COLUMNS: tuple[str, ...] = raw.names(
 
 
 def describe(ratings: Ratings, table: FeatureTable) -> pd.DataFrame:
-    """Returns pandas' describe of `COLUMNS` over the ratings; without those the data lacks.
+    """Returns pandas' describe over the ratings of `COLUMNS` and of users' other numbers.
 
-    Zip codes that are not numbers count as missing, as do occupations without a label.
+    Text that is no number counts as missing, such as some zip codes; columns without any number
+    are left out.
     """
-    held = [name for name in COLUMNS if name in ratings.users]
-    numbers = ratings.users[held].apply(pd.to_numeric, errors="coerce").astype("float64")
+    numbers = ratings.users.apply(pd.to_numeric, errors="coerce").astype("float64")
     # A whole number that is missing is read as -1.
     joined = numbers.where(numbers >= 0).reindex(ratings.rows[USER]).reset_index(drop=True)
-    names = {table.user_id.name: USER, table.item_id.name: MOVIE, table.rating.name: RATING}
-    joined = joined.assign(**{name: ratings.rows[column] for name, column in names.items()})
-    return joined[[name for name in COLUMNS if name in joined]].astype("float64").describe()
+    for name, column in ((table.user_id.name, USER), (table.item_id.name, MOVIE)):
+        ids = ratings.rows[column]
+        of_ids = pd.to_numeric(ids.cat.categories.to_series(), errors="coerce")
+        joined[name] = of_ids.to_numpy()[ids.cat.codes]
+    if ratings.values:
+        joined[table.rating.name] = ratings.rows[RATING]
+    order = [*COLUMNS, *(name for name in joined if name not in COLUMNS)]
+    found = joined[[name for name in order if name in joined]].astype("float64")
+    found = found.dropna(axis="columns", how="all")
+    return found.describe() if len(found.columns) else pd.DataFrame()
 
 
-def _describe(ratings: Ratings, table: FeatureTable) -> Table:
+def _describe(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Table]:
     found = describe(ratings, table)
     rows = [
         {
@@ -137,30 +145,32 @@ def _describe(ratings: Ratings, table: FeatureTable) -> Table:
         }
         for statistic, row in found.iterrows()
     ]
-    return Table(
-        "describe",
-        "Summary of the ratings, one row of data per rating; zip codes as numbers where they are "
-        "numbers (pandas' describe)",
-        rows,
-        dict.fromkeys(found, ",.1f"),
+    caption = (
+        f"Summary of the {words.events}, one row of data per {words.event}; text as a number "
+        "where it is one (pandas' describe)"
     )
+    if rows:
+        yield Table("describe", caption, rows, dict.fromkeys(found, ",.1f"))
 
 
 # --- users
 
 
-def _users(ratings: Ratings, table: FeatureTable) -> Iterator[Block]:
-    yield Text("Users", "Intervals are 95 % and take users as drawn at random.")
+def _users(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Block]:
     features = [f for f in table.owned_by(Owner.USER) if f.kind in _GROUPED]
     if not features:
-        yield Note("No groups of users: the data has no gender, age or category of users.")
+        yield Note("This data says nothing of users: there are no groups of them.")
+        return
+    yield Text("Users", "Intervals are 95 % and take users as drawn at random.")
     for feature in features:
         groups = users_by(ratings, feature)
         if list(groups.index) == [raw.UNKNOWN]:
             yield Note(f"No groups by {feature.called}: nobody's is known.")
         else:
             key, ordered = feature.key.replace("_", "-"), feature.kind is Kind.AGE
-            yield from group_charts(key, feature.called, "users", groups, ratings, ordered=ordered)
+            yield from group_charts(
+                key, feature.called, "users", groups, ratings, words, ordered=ordered
+            )
 
 
 def users_by(ratings: Ratings, feature: Feature) -> pd.DataFrame:
@@ -198,40 +208,40 @@ def _age_group(age: float) -> str:
 # --- activity
 
 
-def _activity(ratings: Ratings) -> Iterator[Block]:
-    totals = {
-        "users": ratings.by_user.sum(axis=1).to_numpy(),
-        "movies": ratings.by_movie.sum(axis=1).to_numpy(),
+def _activity(ratings: Ratings, words: Words) -> Iterator[Block]:
+    events = words.events
+    yield Text("Activity", f"How unequally the {events} are spread over users and {words.items}.")
+    members = {
+        "users": (f"How many {events} users have", ratings.by_user),
+        words.items: (f"How many {events} {words.items} have", ratings.by_movie),
     }
-    yield Text("Activity", "How unequally the ratings are spread over users and movies.")
-    for who, what in (("users", "users give"), ("movies", "movies get")):
-        found = totals[who]
-        rows = [{"Ratings": bin_, who.title(): count} for bin_, count in binned(found).items()]
+    totals = {who: found.sum(axis=1).to_numpy() for who, (_, found) in members.items()}
+    for key, (who, (title, _)) in zip(("users", "movies"), members.items(), strict=True):
+        found, column = totals[who], capital(who)
+        rows = [{capital(events): bin_, column: n} for bin_, n in binned(found).items()]
         yield Chart(
-            f"{who}-activity",
-            f"How many ratings {what}",
-            f"Half of the {who} have at most {np.median(found):,.0f} ratings; the most is "
+            f"{key}-activity",
+            title,
+            f"Half of the {who} have at most {np.median(found):,.0f} {events}; the most is "
             f"{found.max():,}.",
-            charts.upright_bars(rows, "Ratings", who.title()),
+            charts.bars(rows, capital(events), column, upright=True),
             rows,
         )
-    shares = (0.01, 0.02, 0.05, _TENTH, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    names = ("Most active users", f"{capital(words.items)} with most {events}")
+    held = dict(zip(names, totals.values(), strict=True))
     rows = [
-        {
-            "Share": share,
-            "Most active users": share_of_largest(totals["users"], share),
-            "Most rated movies": share_of_largest(totals["movies"], share),
-        }
-        for share in shares
+        {"Share": share, **{name: share_of_largest(found, share) for name, found in held.items()}}
+        for share in _SHARES
     ]
-    formats = dict.fromkeys(("Most active users", "Most rated movies"), ".1%")
-    by_users, by_movies = (share_of_largest(found, _TENTH) for found in totals.values())
+    formats = dict.fromkeys(names, ".1%")
+    by_users, by_movies = (percent(share_of_largest(found, _TENTH)) for found in held.values())
     yield Chart(
         "long-tail",
-        "How much of the ratings the most active users and the most rated movies have",
-        f"The most active tenth of users gave {percent(by_users)} of the ratings, the most rated "
-        f"tenth of movies got {percent(by_movies)}.",
-        charts.lines(rows, "Share", list(formats), title="share of ratings", formats=formats),
+        f"How much of the {events} the most active users and the {words.items} with most {events} "
+        "have",
+        f"The most active tenth of users gave {by_users} of the {events}; the tenth of "
+        f"{words.items} with the most {events} got {by_movies}.",
+        charts.lines(rows, "Share", list(names), title=f"share of {events}", formats=formats),
         rows,
         formats,
         wide=True,
@@ -241,61 +251,54 @@ def _activity(ratings: Ratings) -> Iterator[Block]:
 # --- time
 
 
-def _times(ratings: Ratings) -> Iterator[Block]:
+def _times(ratings: Ratings, words: Words) -> Iterator[Block]:
     yield Text("When", "Hours and days are in UTC, as in the data.")
     times = pd.to_datetime(ratings.rows[SECONDS], unit="s")
-    yield _dates(times)
-    yield _week(times)
+    yield _dates(times, words)
+    yield _week(times, words)
 
 
-def _dates(times: pd.Series) -> Chart:
-    first, last = times.min(), times.max()
+def _dates(times: pd.Series, words: Words) -> Chart:
+    first, last, events = times.min(), times.max(), capital(words.events)
     months = 12 * (last.year - first.year) + last.month - first.month
     unit = "month" if months < _MONTHS_AT_MOST else "year"
     counts = times.dt.to_period(unit[0].upper()).value_counts()
     counts = counts.reindex(pd.period_range(first, last, freq=unit[0].upper()), fill_value=0)
-    rows = [{unit.title(): str(period), "Ratings": int(n)} for period, n in counts.items()]
+    rows = [{capital(unit): str(period), events: int(n)} for period, n in counts.items()]
     return Chart(
         "dates",
-        f"Ratings by {unit}",
+        f"{events} by {unit}",
         f"From {first:%Y-%m-%d} to {last:%Y-%m-%d}; most in {counts.idxmax()}, "
         f"{counts.max():,} of {len(times):,}.",
-        charts.upright_bars(rows, unit.title(), "Ratings", height=240),
+        charts.bars(rows, capital(unit), events, height=240, upright=True),
         rows,
     )
 
 
-def _week(times: pd.Series) -> Chart:
-    counts = pd.crosstab(times.dt.dayofweek, times.dt.hour)
-    counts = counts.reindex(index=range(7), columns=range(24), fill_value=0)
-    totals = counts.to_numpy()
-    rows = [
-        {"Day": day, "Hour": f"{hour:02d}", "Ratings": int(totals[n, hour])}
-        for n, day in enumerate(_WEEKDAYS)
-        for hour in range(24)
-    ]
-    day, hour = (int(n) for n in np.unravel_index(int(totals.argmax()), totals.shape))
-    busiest = percent(share_of_largest(totals.ravel(), _TENTH))
+def _week(times: pd.Series, words: Words) -> Chart:
+    counts = pd.crosstab(times.dt.hour, times.dt.dayofweek)
+    counts = counts.reindex(index=range(24), columns=range(7), fill_value=0)
+    counts.index, counts.columns = counts.index.map("{:02d}".format), pd.Index(_WEEKDAYS)
+    totals, events = counts.rename_axis("Hour", columns="Day"), capital(words.events)
+    cells = totals.unstack()
+    day, hour = cells.idxmax()
+    busiest = percent(share_of_largest(cells.to_numpy(), _TENTH))
     return Chart(
         "week",
-        "Ratings by weekday and hour",
-        f"Most on {_WEEKDAYS[day]} from {hour}:00 to {hour + 1}:00 UTC, {totals.max():,}; the "
-        f"busiest tenth of the week's hours has {busiest} of the ratings.",
-        charts.heat(rows, "Hour", "Day", "Ratings"),
-        [
-            {"Hour": f"{h:02d}", **dict(zip(_WEEKDAYS, totals[:, h].tolist(), strict=True))}
-            for h in range(24)
-        ],
+        f"{events} by weekday and hour",
+        f"Most on {day} from {int(hour)}:00 to {int(hour) + 1}:00 UTC, {cells.max():,}; the "
+        f"busiest tenth of the week's hours has {busiest} of the {words.events}.",
+        charts.heat(cells.reset_index(name=events).to_dict("records"), "Hour", "Day", events),
+        totals.reset_index().to_dict("records"),
     )
 
 
 # --- places
 
 
-def _places(ratings: Ratings, table: FeatureTable) -> Iterator[Block]:
+def _places(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Block]:
     zip_code = next(iter(table.of_kind(Kind.ZIP_CODE)), None)
     if zip_code is None:
-        yield Note("No map: the data has no zip code of users.")
         return
     yield Text(
         "Where",
@@ -306,26 +309,26 @@ def _places(ratings: Ratings, table: FeatureTable) -> Iterator[Block]:
     if states.empty:
         yield Note("No map: nobody's zip code is one of the United States.", "warn")
         return
-    rows = group_rows(states, "State", "users", ratings)
-    placed = sum(row["Share of ratings"] for row in rows)
+    rows, events = group_rows(states, "State", "users", ratings, words), capital(words.events)
+    share = f"Share of {words.events}"
     yield Chart(
         "state-map",
-        "Ratings by US state",
-        f"{rows[0]['State']} comes first with {percent(rows[0]['Share of ratings'], 1)} of the "
-        f"ratings; {percent(1 - placed, 1)} belong to no state. Grey: nobody.",
-        charts.us_map(rows, "State", "Ratings"),
+        f"{events} by US state",
+        f"{rows[0]['State']} comes first with {percent(rows[0][share], 1)} of the {words.events}; "
+        f"{percent(1 - sum(row[share] for row in rows), 1)} belong to no state. Grey: nobody.",
+        charts.us_map(rows, "State", events),
         rows,
-        star_formats(ratings),
+        rating_formats(ratings, words),
     )
     enough: list[Row] = [row for row in rows if row["Users"] >= MEMBERS_FOR_MEAN]
-    ends = sorted(enough, key=lambda row: row["Mean rating"])
-    if enough:
+    if enough and ratings.values:
+        ends = sorted(enough, key=lambda row: row["Mean rating"])
+        least, most = (f"{r['Mean rating']:.2f} ({r['State']})" for r in (ends[0], ends[-1]))
         yield Chart(
             "state-mean-map",
             "Mean rating by US state",
-            f"From {ends[0]['Mean rating']:.2f} ({ends[0]['State']}) to "
-            f"{ends[-1]['Mean rating']:.2f} ({ends[-1]['State']}), where at least "
-            f"{MEMBERS_FOR_MEAN} users rated; the others are grey.",
+            f"From {least} to {most}, where at least {MEMBERS_FOR_MEAN} users rated; the others "
+            "are grey.",
             charts.us_map(enough, "State", "Mean rating", {"Mean rating": ".2f"}),
         )
 

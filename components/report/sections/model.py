@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,18 +11,30 @@ import pandas as pd
 
 from components.names import TEST
 from components.report import charts
-from components.report.context import Context
+from components.report.context import Context, Words
 from components.report.evaluated import EvaluatedModel
 from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tiles
-from components.report.ratings import MOVIE, RATING, SPLIT, TITLE, USER, Ratings, catalogue_tags
-from components.report.sections import percent, sources_of
+from components.report.ratings import (
+    MOVIE,
+    RATING,
+    SPLIT,
+    TITLE,
+    USER,
+    Ratings,
+    catalogue_tags,
+    in_order,
+)
+from components.report.sections import capital, number_of, percent, plural, sources_of
+from metrics import rating as rating_metrics
 from schema import features as raw
 from schema.features import FeatureTable, Kind, Owner
 
 FloatArray = npt.NDArray[np.float64]
 
-LIKED = 4.0
-"""Rating from which on a movie counts as liked."""
+_LIKED = 0.75
+"""Share of the scale from which on a rating counts as liking: 4 of 1 to 5 stars."""
+_BINS = 16
+"""Bins of the scale: a quarter star each."""
 
 _FEWEST, _MOST = 20, 250
 """Ratings an example user has: enough to show a preference, and few enough to look through."""
@@ -45,7 +56,6 @@ _GENRES = 7
 """Genres with a colour of their own: as many as the eye separates; the rest share one more."""
 
 _OTHER = "other"
-_BIN = 0.25
 _FEW = 30
 
 
@@ -54,8 +64,13 @@ def build(context: Context) -> Section:
     return Section(
         key="model",
         title="Model",
-        lead="How it was trained, which movies it finds alike, what it recommends to three "
-        "example users, and how far its predicted ratings are from those given.",
+        lead=f"How it was trained, which {context.words.items} it finds alike, what it recommends "
+        "to three example users"
+        + (
+            ", and how far its predicted ratings are from those given."
+            if context.sources.features.has_rating
+            else "."
+        ),
         sources=sources_of(context.sources, "model", "model_run", "movies", "ratings"),
         blocks=(
             *_training(context),
@@ -81,8 +96,8 @@ _CURVES: Mapping[str, tuple[str, str]] = {
 def _training(context: Context) -> Iterator[Block]:
     yield Text(
         "Training",
-        "Losses on the ratings that the model is fitted to, training and validation together; "
-        "the Evaluation section has the metrics on the test split.",
+        f"Losses on the {context.words.events} that the model is fitted to, training and "
+        "validation together; the Evaluation section has the metrics on the test split.",
     )
     if not context.history:
         yield Note("No learning curves: the run did not get as far as training.", "warn")
@@ -115,6 +130,8 @@ def _crosses(context: Context) -> Iterator[Block]:
         yield Note("No model to show: the run did not get as far as training one.", "warn")
         return
     found = context.model.cross_weights
+    if not context.sources.features.has_rating:
+        return
     if found is None:
         yield Note("No cross weights: this model has no deep & cross network.")
         return
@@ -169,61 +186,65 @@ def _movies(context: Context) -> Iterator[Block]:
     model, catalogue, ratings = context.model, context.catalogue, context.ratings
     if model is None or catalogue is None or ratings is None:
         return
+    words = context.words
     totals = ratings.by_movie.sum(axis=1)
     movies = catalogue.assign(ratings=totals.reindex(catalogue.index).fillna(0).astype("int64"))
     yield Text(
-        "Similar movies",
-        "The model has a vector per movie; the vectors of movies that the same users like point "
-        "in similar directions.",
+        f"Similar {words.items}",
+        f"The model has a vector per {words.item}; the vectors of {words.items} that the same "
+        "users like point in similar directions.",
     )
     tags = catalogue_tags(context.sources.features)
-    genres = movies[tags[0].name] if tags else pd.Series([()] * len(movies), movies.index)
-    yield _map(model, movies, genres)
+    yield _map(model, movies, tags[0] if tags else None, words)
     known = movies.nlargest(_WELL_KNOWN, "ratings").index.tolist()
     ids, cosines = model.similar(known, _NEIGHBOURS)
     rows = [
         {
-            "Movie": context.title(movie),
+            capital(words.item): context.title(movie),
             **{
-                f"Nearest {n}": f"{context.title(other)} ({cosine:.2f})" if other >= 0 else None
+                f"Nearest {n}": f"{context.title(other)} ({cosine:.2f})" if other else None
                 for n, (other, cosine) in enumerate(zip(*near, strict=True), 1)
             },
         }
-        for movie, near in zip(known, zip(ids.tolist(), cosines.tolist(), strict=True), strict=True)
+        for movie, *near in zip(known, ids.tolist(), cosines.tolist(), strict=True)
     ]
-    caption = "The most rated movies and the movies most similar to them, with the cosine"
+    caption = (
+        f"The {words.items} with most {words.events} and those most similar to them, with the "
+        "cosine"
+    )
     yield Table("neighbours", caption, rows)
 
 
-def _map(model: EvaluatedModel, movies: pd.DataFrame, genres: pd.Series) -> Block:
-    ids = np.array(model.movie_ids())
+def _map(
+    model: EvaluatedModel, movies: pd.DataFrame, tags: raw.Feature | None, words: Words
+) -> Block:
+    ids = pd.Index(model.movie_ids())
     totals = movies["ratings"].reindex(ids).fillna(0).to_numpy()
     rows = np.flatnonzero(totals >= _FEWEST_RATINGS)
     rows = rows[np.argsort(-totals[rows], kind="stable")][:_MAX_POINTS]
     if len(rows) < 3:
-        return Note(f"No map of movies: fewer than 3 have {_FEWEST_RATINGS} ratings.")
+        return Note(f"No map of {words.items}: fewer than 3 have {_FEWEST_RATINGS} {words.events}.")
     places, shares = plane(model.similarity_vectors()[rows])
-    chosen = ids[rows]
-    one_genre = _genre_of_each(genres.loc[chosen].tolist())
-    first, second = "First principal component", "Second principal component"
-    points = [
-        {"Movie": title, "Genres": ", ".join(of), "Ratings": n, "Genre": one, first: x, second: y}
-        for title, of, n, one, (x, y) in zip(
-            movies.loc[chosen, TITLE],
-            genres.loc[chosen],
-            totals[rows].astype(int).tolist(),
-            one_genre,
-            places.tolist(),
-            strict=True,
-        )
-    ]
-    points.sort(key=lambda point: point["Genre"] == _OTHER)
+    chosen = movies.loc[ids[rows]]
+    found = pd.DataFrame(
+        {capital(words.item): chosen[TITLE], capital(words.events): chosen["ratings"]}
+    )
+    series = ""
+    if tags is not None:
+        series = capital(tags.called)
+        found.insert(1, capital(plural(tags.called)), chosen[tags.name].map(", ".join))
+        found[series] = _rarest_of_each(chosen[tags.name])
+    across, up = "First principal component", "Second principal component"
+    found[[across, up]] = places
+    if series:
+        found = found.sort_values(series, key=lambda column: column == _OTHER, kind="stable")
     return Chart(
         "embedding",
-        f"The {len(rows):,} most rated movies; near each other where the same users like them",
-        f"The two directions hold {percent(sum(shares))} of the variance between movies. Hover for "
-        "titles, click a genre to see it alone.",
-        charts.points(points, first, second, series="Genre", height=520),
+        f"The {len(rows):,} {words.items} with most {words.events}; near each other where the "
+        "same users like them",
+        f"The two directions hold {percent(sum(shares))} of the variance between {words.items}. "
+        "Hover for titles" + (f", click a {tags.called} to see it alone." if tags else "."),
+        charts.points(found.to_dict("records"), across, up, series=series, height=520),
         wide=True,
     )
 
@@ -248,14 +269,12 @@ def plane(vectors: FloatArray) -> tuple[FloatArray, tuple[float, float]]:
     return places, (first, second)
 
 
-def _genre_of_each(listed: Sequence[Sequence[str]]) -> list[str]:
-    """Returns the rarest of each movie's frequent genres: it says more than "Drama" does."""
-    times = Counter(genre for genres in listed for genre in genres)
-    frequent = {genre for genre, _ in times.most_common(_GENRES)}
-    return [
-        min((g for g in genres if g in frequent), key=lambda genre: times[genre], default=_OTHER)
-        for genres in listed
-    ]
+def _rarest_of_each(listed: pd.Series) -> pd.Series:
+    """Returns the rarest of each movie's frequent tags: it says more than "Drama" does."""
+    times = listed.explode().value_counts()[:_GENRES]
+    return listed.map(
+        lambda tags: min((t for t in tags if t in times), key=times.get, default=_OTHER)
+    )
 
 
 # --- recommendations for examples
@@ -265,90 +284,110 @@ def _examples(context: Context) -> Iterator[Block]:
     model, ratings, catalogue = context.model, context.ratings, context.catalogue
     if model is None or ratings is None:
         return
+    table, words = context.sources.features, context.words
     known = ratings.rows[ratings.rows[SPLIT] != TEST]
-    tags = catalogue_tags(context.sources.features)
-    genres = catalogue[tags[0].name] if catalogue is not None and tags else pd.Series(dtype=object)
-    chosen = choose(known, genres, _EXAMPLES)
+    tags = catalogue_tags(table)
+    if catalogue is None or not tags:
+        yield Note(
+            f"No example recommendations: users are chosen by their preference for some tag of "
+            f"{words.items}, such as a genre, and this data has none."
+        )
+        return
+    own = "their rating" if ratings.values else "“yes” where the user chose it"
     yield Text(
         "Example recommendations",
-        "The users whose preference for a genre differs most from everybody's, with the movies "
-        "that they liked and what the model recommends at their next visit. “Because of” is the "
-        "movie they rated that raised the recommendation's score most; “In test” is their rating "
-        "in the test split, which the model has not seen.",
+        f"The users whose preference for a {tags[0].called} differs most from everybody's, with "
+        f"the {words.items} that they liked and what the model recommends at their next visit. "
+        f"“Because of” is the {words.item} of theirs that raised the recommendation's score most; "
+        f"“In test” is {own} in the test split, which the model has not seen.",
     )
+    chosen = choose(known, catalogue[tags[0].name], _EXAMPLES, liked_from(table))
     if not chosen:
-        yield Note(f"No user has {_FEWEST} to {_MOST} ratings, so there are no examples.")
+        yield Note(f"No user has {_FEWEST} to {_MOST} {words.events}, so there are no examples.")
         return
     users = [user for user, _ in chosen]
     ids, predicted = model.recommend(users, _SHOWN)
     reasons = model.because(users, ids)
-    for row, (user, genre) in enumerate(chosen):
-        found = zip(ids[row].tolist(), predicted[row].tolist(), reasons[row].tolist(), strict=True)
-        yield _example(context, ratings, user, genre, list(found))
+    for row, (user, tag) in enumerate(chosen):
+        recommended = pd.DataFrame({"movie": ids[row], "reason": reasons[row]})
+        if predicted is not None:
+            recommended["predicted"] = predicted[row]
+        yield _example(context, ratings, user, tag, recommended[recommended["movie"] != ""])
 
 
-def choose(known: pd.DataFrame, genres: pd.Series, count: int) -> list[tuple[int, str]]:
-    """Returns users who like a genre most beyond everybody's liking, with the genre.
+def liked_from(table: FeatureTable) -> float | None:
+    """Returns the rating from which on a movie counts as liked; None: every event does."""
+    if not table.has_rating:
+        return None
+    return table.scale.low + _LIKED * (table.scale.high - table.scale.low)
+
+
+def _liked(rows: pd.DataFrame, least: float | None) -> pd.DataFrame:
+    return rows if least is None else rows[rows[RATING] >= least]
+
+
+def choose(
+    known: pd.DataFrame, tags: pd.Series, count: int, least: float | None
+) -> list[tuple[str, str]]:
+    """Returns users who like a tag, such as a genre, most beyond everybody's liking, with the tag.
 
     Args:
       known: ratings, with the columns of `Ratings.rows`.
-      genres: a tuple of genres by movie id.
-      count: how many users at most; all of different genres.
+      tags: a tuple of tags by movie id.
+      count: how many users at most; all of different tags.
+      least: rating from which on a movie counts as liked; None: every event.
     """
     totals = known[USER].value_counts()
-    users = totals[totals.between(_FEWEST, _MOST)].index.sort_values()[:_CANDIDATES]
-    liked = known[known[USER].isin(users) & (known[RATING] >= LIKED)]
-    pairs = liked[[USER, MOVIE]].join(genres.explode().dropna().rename("genre"), on=MOVIE)
-    times = pd.crosstab(pairs[USER], pairs["genre"])
+    users = totals[totals.between(_FEWEST, _MOST)].index.astype(object)
+    users = users.sort_values(key=in_order)[:_CANDIDATES]
+    liked = _liked(known[known[USER].isin(users)], least)
+    pairs = liked[[USER, MOVIE]].astype(object)
+    pairs = pairs.join(tags.explode().dropna().rename("tag"), on=MOVIE)
+    times = pd.crosstab(pairs[USER], pairs["tag"])
     if times.empty:
         return []
+    times = times.sort_index(key=in_order)
     everybody = times.sum() / times.to_numpy().sum()
     own = times + _PRIOR * everybody
     surplus = own.div(own.sum(axis=1), axis=0) - everybody
-    chosen: list[tuple[int, str]] = []
+    chosen: list[tuple[str, str]] = []
     while len(chosen) < count and not surplus.empty:
-        user, genre = surplus.stack().idxmax()
-        chosen.append((int(user), str(genre)))
-        surplus = surplus.drop(index=user, columns=genre)
+        user, tag = surplus.stack().idxmax()
+        chosen.append((str(user), str(tag)))
+        surplus = surplus.drop(index=user, columns=tag)
     return chosen
 
 
 def _example(
-    context: Context,
-    ratings: Ratings,
-    user: int,
-    genre: str,
-    recommended: Sequence[tuple[int, float, int]],
+    context: Context, ratings: Ratings, user: str, tag: str, recommended: pd.DataFrame
 ) -> Table:
-    own = ratings.rows[ratings.rows[USER] == user]
-    later = own[own[SPLIT] == TEST].set_index(MOVIE)[RATING].to_dict()
-    rated = own[own[SPLIT] != TEST].set_index(MOVIE)[RATING]
+    words, table = context.words, context.sources.features
+    own = ratings.rows[ratings.rows[USER] == user].set_index(MOVIE)
+    given = own[RATING] if ratings.values else pd.Series("yes", own.index)
+    later, rated = given[own[SPLIT] == TEST], own[own[SPLIT] != TEST]
     popularity = ratings.by_movie.sum(axis=1).reindex(rated.index)
-    order = pd.DataFrame({"rating": -rated, "popularity": -popularity})
-    liked = rated.loc[order.sort_values(["rating", "popularity"], kind="stable").index]
-    liked = liked[liked >= LIKED]
-    rows = []
-    for place in range(max(min(len(liked), _SHOWN), len(recommended))):
-        movie, predicted, reason = (
-            recommended[place] if place < len(recommended) else (-1, None, -1)
-        )
-        held = place < len(liked)
-        rows.append(
-            {
-                "Liked": context.title(int(liked.index[place])) if held else None,
-                "Rating": float(liked.iloc[place]) if held else None,
-                "Recommended": context.title(movie) if movie >= 0 else None,
-                "Predicted": predicted if movie >= 0 else None,
-                "Because of": context.title(reason) if reason >= 0 else None,
-                "In test": later.get(movie),
-            }
-        )
-    profile = list(_profile(ratings.users.loc[user], context.sources.features))
+    by = [RATING, "popularity"] if ratings.values else ["popularity"]
+    liked = _liked(rated.assign(popularity=popularity), liked_from(table))
+    liked = liked.sort_values(by, ascending=False, kind="stable")[:_SHOWN].reset_index()
+    columns = {"Liked": liked[MOVIE].map(context.title)}
+    if ratings.values:
+        columns["Rating"] = liked[RATING]
+    columns["Recommended"] = recommended["movie"].map(context.title)
+    if "predicted" in recommended:
+        columns["Predicted"] = recommended["predicted"]
+    reasons = recommended["reason"]
+    columns["Because of"] = reasons[reasons != ""].map(context.title)
+    columns["In test"] = recommended["movie"].map(later.to_dict())
+    shown = pd.DataFrame({name: column.astype(object) for name, column in columns.items()})
+    profile = list(_profile(ratings.users.loc[user], table))
     described = f" ({', '.join(profile)})" if profile else ""
     caption = (
-        f"User {user}{described} likes {genre}: {len(rated)} ratings in training and validation, "
-        f"{rated.mean():.1f} on average"
+        f"User {user}{described} likes {tag}: {number_of(len(rated), words.event)} in training "
+        "and validation"
     )
+    if ratings.values:
+        caption += f", {rated[RATING].mean():.1f} on average"
+    rows = shown.where(shown.notna(), None).to_dict("records")
     return Table(f"user-{user}", caption, rows, {"Predicted": ".1f", "In test": "g"})
 
 
@@ -365,67 +404,75 @@ def _profile(facts: Mapping[str, Any], table: FeatureTable) -> Iterator[str]:
 
 
 def _errors(context: Context) -> Iterator[Block]:
-    found = context.predictions
+    found, table, words = context.predictions, context.sources.features, context.words
+    if not table.has_rating:
+        yield Note("This data has no ratings: the model predicts none.")
+        return
     if found is None:
         if context.model is not None:
             yield Note("Predictions are not compared: there are no test ratings.", "warn")
         return
-    which = "" if found.share == 1 else f", those of {percent(found.share)} of the users"
+    which = "" if found.share == 1 else f", those of about {percent(found.share)} of the users"
     yield Text(
         "Errors of the predicted ratings",
         f"For {len(found.rating):,} test ratings{which}, at the next visit.",
     )
-    scale = context.sources.features.scale
-    predicted = np.clip(found.predicted, scale.low, scale.high)
-    error = predicted - found.rating
+    low, high, _ = table.scale
+    predicted = rating_metrics.clip(found.predicted, (low, high))
+    error = np.abs(predicted - found.rating)
+    # In stars, or in parts of a scale that is not one of stars.
+    unit = 1.0 if words.in_stars else (high - low) / 4
+    close, far = 0.5 * unit, 1.5 * unit
+    within, stars = ("half a star", "stars") if words.in_stars else (f"{close:g}", "")
     yield Tiles(
         (
-            (percent(float(np.mean(np.abs(error) <= 0.5))), "within half a star", "of the rating"),
-            (percent(float(np.mean(np.abs(error) > 1.5))), "off by more than 1.5", "stars"),
+            (percent(float(np.mean(error <= close))), f"within {within}", "of the rating"),
+            (
+                percent(float(np.mean(error > far))),
+                f"off by more than {far:g}",
+                "stars" if words.in_stars else "",
+            ),
             (f"{predicted.std():.2f}", "standard deviation", "of the predicted ratings"),
             (f"{found.rating.std():.2f}", "standard deviation", "of the ratings given"),
         )
     )
-    yield _calibration(found.rating, predicted, (scale.low, scale.high))
+    yield _calibration(found.rating, predicted, (low, high))
     yield _by_rating(found.rating, predicted)
 
 
-def calibration(rating: FloatArray, predicted: FloatArray) -> list[Row]:
-    """Returns mean prediction and mean rating per quarter star of the prediction.
+_X, _Y = "Predicted, mean", "Given, mean"
+
+
+def calibration(rating: FloatArray, predicted: FloatArray, width: float) -> list[Row]:
+    """Returns mean prediction and mean rating per bin of the prediction.
 
     Args:
       rating: ratings given, `[rows]`.
       predicted: predicted ratings, `[rows]`.
+      width: of a bin, in units of the rating.
 
     Returns:
       A row for each bin that has enough ratings, ascending.
     """
-    number = np.floor(predicted / _BIN).astype(np.int64)
-    bins = [(place, number == place) for place in np.unique(number)]
-    return [
-        {
-            "Predicted, mean": float(predicted[inside].mean()),
-            "Given, mean": float(rating[inside].mean()),
-            "Ratings": int(inside.sum()),
-            "Share of ratings": float(inside.mean()),
-        }
-        for _, inside in bins
-        if inside.sum() >= min(_FEW, max(1, len(rating) // 20))
-    ]
+    bins = pd.DataFrame({_X: predicted, _Y: rating}).groupby(np.floor(predicted / width))
+    sizes = bins.size()
+    found = bins.mean().assign(**{"Ratings": sizes, "Share of ratings": sizes / len(rating)})
+    enough = sizes >= min(_FEW, max(1, len(rating) // 20))
+    rows: list[Row] = found[enough].to_dict("records")
+    return rows
 
 
 def _calibration(rating: FloatArray, predicted: FloatArray, ends: tuple[float, float]) -> Chart:
-    rows = calibration(rating, predicted)
-    x, y = "Predicted, mean", "Given, mean"
+    rows = calibration(rating, predicted, (ends[1] - ends[0]) / _BINS)
     total = max(sum(row["Ratings"] for row in rows), 1)
-    off = sum(row["Ratings"] * abs(row[x] - row[y]) for row in rows) / total
-    worst = max(rows, key=lambda row: abs(row[x] - row[y]))
+    off = sum(row["Ratings"] * abs(row[_X] - row[_Y]) for row in rows) / total
+    worst = max(rows, key=lambda row: abs(row[_X] - row[_Y]))
     return Chart(
         "calibration",
         "Mean rating given, by the rating predicted",
-        f"Off by {off:.2f} on average; most where {worst[x]:.1f} is predicted and the mean given "
-        f"is {worst[y]:.2f}. On the dashed line both are equal.",
-        charts.points(rows, x, y, diagonal=ends),
+        f"Off by {off:.2f} on average; most where {worst[_X]:.1f} is predicted and the mean given "
+        f"is {worst[_Y]:.2f}. On the dashed line both are equal.",
+        charts.points(rows, _X, _Y, diagonal=ends),
         rows,
     )
 
@@ -434,11 +481,12 @@ def _by_rating(rating: FloatArray, predicted: FloatArray) -> Chart:
     rows = [
         {
             "Rating": float(value),
-            "RMSE": float(np.sqrt(np.mean((predicted[rating == value] - value) ** 2))),
-            "Bias": float(np.mean(predicted[rating == value] - value)),
-            "Ratings": int((rating == value).sum()),
+            "RMSE": rating_metrics.rmse(predicted[same], rating[same]),
+            "Bias": rating_metrics.bias(predicted[same], rating[same]),
+            "Ratings": int(same.sum()),
         }
         for value in np.unique(rating)
+        if (same := rating == value).any()
     ]
     best, worst = min(rows, key=lambda row: row["RMSE"]), max(rows, key=lambda row: row["RMSE"])
     side = "too high" if worst["Bias"] > 0 else "too low"
@@ -447,7 +495,7 @@ def _by_rating(rating: FloatArray, predicted: FloatArray) -> Chart:
         "Error by the rating given",
         f"Predictions for ratings of {worst['Rating']:g} are {abs(worst['Bias']):.2f} {side} on "
         f"average; the smallest RMSE, {best['RMSE']:.2f}, is at ratings of {best['Rating']:g}.",
-        charts.upright_bars(rows, "Rating", "RMSE", height=300),
+        charts.bars(rows, "Rating", "RMSE", height=300, upright=True),
         rows,
         {"Bias": "+.3f"},
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from components.report import charts
-from components.report.context import Context
+from components.report.context import Context, Words
 from components.report.page import Block, Chart, Note, Row, Table, Text
 from components.report.ratings import (
     TITLE,
@@ -18,16 +18,15 @@ from components.report.ratings import (
     catalogue_tags,
     grouped,
 )
-from components.report.sections import number_of, percent
+from components.report.sections import capital, number_of, percent, plural
 from components.report.sections.groups import (
     group_charts,
     group_rows,
-    star_formats,
-    star_shares,
-    stars,
+    rating_columns,
+    rating_formats,
 )
 from schema import features as raw
-from schema.features import Feature
+from schema.features import Feature, Kind, Owner
 
 _LEAST, _MOST = 5, 100
 _QUANTILE = 0.75
@@ -35,7 +34,7 @@ _QUANTILE = 0.75
 between `_LEAST` and `_MOST`: what is fair to require depends on how many ratings there are."""
 
 _BEST = 12
-_PER_STAR = 3
+_PER_RATING = 3
 _LISTED = 300
 """Movies in the table, those with most ratings: the page must not grow with the catalogue."""
 _DRAWN = 1000
@@ -43,11 +42,11 @@ _DRAWN = 1000
 _NAMES = 15
 
 
-def rated_movies(ratings: Ratings, catalogue: pd.DataFrame | None) -> pd.DataFrame:
+def rated_movies(ratings: Ratings, catalogue: pd.DataFrame | None, words: Words) -> pd.DataFrame:
     """Returns the movies that were rated, most ratings first, by id.
 
-    Columns: `title`, with the id where several movies have it; `ratings`; `mean`; and the share
-    of each rating, by its value.
+    Columns: `title`, with the id where several movies have it; `ratings`; where the data has
+    ratings also `mean` and the share of each rating, by its value.
     """
     counts = ratings.by_movie
     totals = counts.sum(axis=1)
@@ -55,104 +54,124 @@ def rated_movies(ratings: Ratings, catalogue: pd.DataFrame | None) -> pd.DataFra
     if catalogue is not None:
         titles = catalogue[TITLE].reindex(counts.index).fillna(raw.UNKNOWN)
     ids = pd.Series(counts.index.astype(str), counts.index)
-    titles = titles.where(titles != raw.UNKNOWN, "movie " + ids)
+    titles = titles.where(titles != raw.UNKNOWN, f"{words.item} " + ids)
     titles = titles.where(~titles.duplicated(keep=False), titles + " [" + ids + "]")
-    mean = counts @ counts.columns.to_numpy(np.float64) / totals
-    found = pd.DataFrame({"title": titles, "ratings": totals, "mean": mean})
-    shares = counts.div(totals, axis=0)
-    return found.join(shares).sort_values("ratings", ascending=False, kind="stable")
+    found = pd.DataFrame({"title": titles, "ratings": totals})
+    if ratings.values:
+        found["mean"] = counts @ np.array(ratings.values) / totals
+        found = found.join(counts.div(totals, axis=0))
+    return found.sort_values("ratings", ascending=False, kind="stable")
 
 
 def blocks(context: Context) -> Iterator[Block]:
     """Yields what there is to say of the movies."""
-    ratings, catalogue = context.ratings, context.catalogue
+    ratings, catalogue, words = context.ratings, context.catalogue, context.words
     if ratings is None and catalogue is None:
         return
-    yield Text("Movies", "Intervals are 95 % and take movies as drawn at random.")
+    yield Text(
+        capital(words.items), f"Intervals are 95 % and take {words.items} as drawn at random."
+    )
     if ratings is not None:
-        yield from _rated(rated_movies(ratings, catalogue), ratings)
+        yield from _rated(rated_movies(ratings, catalogue, words), ratings, words)
     if catalogue is None:
-        yield Note("Years, genres and names are not shown: there is no catalogue.", "warn")
+        yield Note(
+            f"What is known of the {words.items} is not shown: there is no catalogue.", "warn"
+        )
         return
-    yield from _years(catalogue, ratings)
+    table = context.sources.features
+    if any(f.kind is Kind.YEAR for f in table.owned_by(Owner.MOVIE)):
+        yield from _years(catalogue, ratings, words)
     if ratings is not None:
-        table = context.sources.features
         for feature in catalogue_tags(table):
-            yield from _tags(feature, catalogue, ratings)
+            yield from _tags(feature, catalogue, ratings, words)
         for feature in catalogue_names(table):
-            yield from _names(feature, catalogue, ratings)
+            yield from _names(feature, catalogue, ratings, words)
+    absent = _absent(context)
+    if absent:
+        yield Note(f"This data has no {absent} of {words.items}.")
+
+
+def _absent(context: Context) -> str:
+    """Returns the kinds of features of movies that the data lacks, in words."""
+    owned = {f.kind for f in context.sources.features.owned_by(Owner.MOVIE)}
+    said = {Kind.TITLE: "titles", Kind.YEAR: "release years", Kind.TAGS: "genres or other tags"}
+    lacking = [words for kind, words in said.items() if kind not in owned]
+    return " and no ".join(lacking)
 
 
 # --- all rated movies, the best and the worst
 
 
-def _rated(movies: pd.DataFrame, ratings: Ratings) -> Iterator[Block]:
+def _rated(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[Block]:
+    formats = rating_formats(ratings, words)
+    if ratings.values:
+        yield from _best_and_worst(movies, ratings, words)
+        yield _relation(movies, words)
+    which = f"All {words.items}"
+    if len(movies) > _LISTED:
+        which = f"The {_LISTED} {words.items} with most {words.events}"
+    rows = _movie_rows(movies[:_LISTED], ratings, words)
+    caption = f"{which}, by number of {words.events}"
+    yield Table("movie-list", caption, rows, formats, searchable=True)
+
+
+def _best_and_worst(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[Block]:
     floor = int(np.clip(np.quantile(movies["ratings"], _QUANTILE), _LEAST, _MOST))
     enough = movies[movies["ratings"] >= floor].sort_values("mean", ascending=False, kind="stable")
-    formats = star_formats(ratings)
     if enough.empty:
-        yield Note(f"No movie has {floor} ratings, so none is called good or bad.")
-    else:
-        many = f"of the {len(enough):,} with at least {floor} ratings"
-        values = ratings.by_movie.columns
-        for word, found, value in (
-            ("best", enough, values[-1]),
-            ("worst", enough[::-1], values[0]),
-        ):
-            rows = _movie_rows(found[:_BEST], values)
-            first = found.iloc[0]
-            yield Chart(
-                f"{word}-movies",
-                f"The {word} movies by mean rating, {many}",
-                f"{word.capitalize()}: {first['title']} with a mean of {first['mean']:.2f}; "
-                f"{percent(first[value])} gave it {stars(value)}.",
-                charts.stacked_bars(rows, "Movie", [stars(value) for value in values]),
-                rows,
-                formats,
-            )
-        yield Table(
-            "movies-per-rating",
-            f"For each rating, the movies that got it most often (at least {floor} ratings)",
-            [
-                {
-                    "Rating": float(value),
-                    "Movie": movie["title"],
-                    "Share of its ratings": movie[value],
-                    "Ratings": int(movie["ratings"]),
-                    "Mean rating": movie["mean"],
-                }
-                for value in values
-                for _, movie in enough.nlargest(_PER_STAR, value).iterrows()
-            ],
+        yield Note(f"No {words.item} has {floor} ratings, so none is called good or bad.")
+        return
+    formats = rating_formats(ratings, words)
+    ends = (("best", enough, ratings.values[-1]), ("worst", enough[::-1], ratings.values[0]))
+    for word, found, value in ends:
+        rows, first = _movie_rows(found[:_BEST], ratings, words), found.iloc[0]
+        yield Chart(
+            f"{word}-movies",
+            f"The {word} {words.items} by mean rating, of the {len(enough):,} with at least "
+            f"{floor} ratings",
+            f"{capital(word)}: {first['title']} with a mean of {first['mean']:.2f}; "
+            f"{percent(first[value])} gave it {words.rated(value)}.",
+            charts.stacked_bars(rows, capital(words.item), list(formats)),
+            rows,
+            formats,
         )
-    yield _relation(movies)
-    which = "All movies" if len(movies) <= _LISTED else f"The {_LISTED} most rated movies"
-    rows = _movie_rows(movies[:_LISTED], ratings.by_movie.columns)
-    yield Table("movie-list", f"{which}, by number of ratings", rows, formats, searchable=True)
-
-
-def _movie_rows(movies: pd.DataFrame, values: pd.Index) -> list[Row]:
-    return [
-        {
-            "Movie": movie["title"],
-            "Ratings": int(movie["ratings"]),
-            "Mean rating": movie["mean"],
-            **star_shares(movie, values),
-        }
-        for _, movie in movies.iterrows()
+    most = [
+        enough.nlargest(_PER_RATING, v).assign(rating=v, share=enough[v]) for v in ratings.values
     ]
+    found = pd.concat(most)
+    yield Table(
+        "movies-per-rating",
+        f"For each rating, the {words.items} that got it most often (at least {floor} ratings)",
+        pd.DataFrame(
+            {
+                "Rating": found["rating"],
+                capital(words.item): found["title"],
+                "Share of its ratings": found["share"],
+                "Ratings": found["ratings"],
+                "Mean rating": found["mean"],
+            }
+        ).to_dict("records"),
+    )
 
 
-def _relation(movies: pd.DataFrame) -> Chart:
+def _movie_rows(movies: pd.DataFrame, ratings: Ratings, words: Words) -> list[Row]:
+    columns = {capital(words.item): movies["title"], capital(words.events): movies["ratings"]}
+    if ratings.values:
+        columns["Mean rating"] = movies["mean"]
+    return pd.DataFrame({**columns, **rating_columns(movies, ratings, words)}).to_dict("records")
+
+
+def _relation(movies: pd.DataFrame, words: Words) -> Chart:
     chosen = movies[:: max(1, -(-len(movies) // _DRAWN))]
-    rows = _movie_rows(chosen, pd.Index([]))
+    names = {"title": capital(words.item), "ratings": "Ratings", "mean": "Mean rating"}
+    rows = chosen[list(names)].rename(columns=names).to_dict("records")
     correlation = movies["ratings"].corr(movies["mean"], method="spearman")
     word = "higher" if correlation > 0 else "lower"
     return Chart(
         "movies-relation",
-        "Number of ratings and mean rating of each movie",
-        f"Movies that are rated more often are rated {word} on average: the rank correlation is "
-        f"{correlation:.2f}."
+        f"Number of ratings and mean rating of each {words.item}",
+        f"{capital(words.items)} that are rated more often are rated {word} on average: the rank "
+        f"correlation is {correlation:.2f}."
         if abs(correlation) >= 0.1
         else "The number of ratings says little of the mean rating."
         + ("" if np.isnan(correlation) else f" The rank correlation is {correlation:.2f}."),
@@ -164,66 +183,68 @@ def _relation(movies: pd.DataFrame) -> Chart:
 # --- years
 
 
-def _years(catalogue: pd.DataFrame, ratings: Ratings | None) -> Iterator[Block]:
+def _years(catalogue: pd.DataFrame, ratings: Ratings | None, words: Words) -> Iterator[Block]:
     known = catalogue[YEAR].dropna().astype("int64")
     if known.empty:
-        yield Note("Release years are not shown: no movie has one.", "warn")
+        yield Note(f"Release years are not shown: no {words.item} has one.", "warn")
         return
-    counts = known.value_counts()
+    counts, items = known.value_counts(), capital(words.items)
     span = range(int(known.min()), int(known.max()) + 1)
-    rows = [{"Year": year, "Movies": int(counts.get(year, 0))} for year in span]
+    rows = [{"Year": year, items: int(counts.get(year, 0))} for year in span]
     yield Chart(
         "years",
-        "Movies by year of release",
+        f"{items} by year of release",
         f"Most are from {counts.idxmax()}, {counts.max():,} of {len(catalogue):,}; half are from "
         f"{int(known.median())} or later. Without a year: {len(catalogue) - len(known):,}.",
-        charts.upright_bars(rows, "Year", "Movies"),
+        charts.bars(rows, "Year", items, upright=True),
         rows,
     )
     if ratings is not None:
         decades = (known // 10 * 10).astype(str) + "s"
-        groups = grouped(decades, ratings.by_movie).sort_index()
-        yield from group_charts(
-            "decade", "decade of release", "movies", groups, ratings, ordered=True
-        )
+        groups, of = grouped(decades, ratings.by_movie).sort_index(), "decade of release"
+        yield from group_charts("decade", of, words.items, groups, ratings, words, ordered=True)
 
 
 # --- tags, such as genres, and names, such as directors
 
 
-def _tags(feature: Feature, catalogue: pd.DataFrame, ratings: Ratings) -> Iterator[Block]:
-    tags = catalogue[feature.name].explode().dropna()
-    groups = grouped(tags, ratings.by_movie)
+def _tags(
+    feature: Feature, catalogue: pd.DataFrame, ratings: Ratings, words: Words
+) -> Iterator[Block]:
+    groups = grouped(catalogue[feature.name].explode().dropna(), ratings.by_movie)
     if len(groups) < 2:
-        what = (
-            f"every movie that has one has {groups.index[0]}" if len(groups) else "no movie has one"
-        )
-        yield Note(f"The {feature.called}s are not shown: {what}.", "warn")
+        what = f"no {words.item} has one"
+        if len(groups):
+            what = f"every {words.item} that has one has {groups.index[0]}"
+        yield Note(f"The {plural(feature.called)} are not shown: {what}.", "warn")
         return
     key = feature.key.replace("_", "-")
-    yield from group_charts(key, feature.called, "movies", groups, ratings)
+    yield from group_charts(key, feature.called, words.items, groups, ratings, words)
 
 
-def _names(feature: Feature, catalogue: pd.DataFrame, ratings: Ratings) -> Iterator[Block]:
+def _names(
+    feature: Feature, catalogue: pd.DataFrame, ratings: Ratings, words: Words
+) -> Iterator[Block]:
     names = catalogue[feature.name]
     names = names[names != raw.UNKNOWN]
     groups = grouped(names, ratings.by_movie)
+    called = capital(feature.called)
     if groups.empty:
+        why = "no movie metadata was given (--metadata-dir), or it holds none of these movies"
         yield Note(
-            f"The {feature.called}s are unknown: the run was given no movie metadata "
-            "(--metadata-dir), or it holds none of these movies."
+            f"The {plural(feature.called)} are unknown"
+            + (f": {why}." if feature in (raw.DIRECTOR, raw.STAR) else ".")
         )
         return
-    called = feature.called
-    rows = group_rows(groups[:100], called.capitalize(), "movies", ratings)
-    first = rows[0]
+    rows = group_rows(groups[:100], called, words.items, ratings, words)
+    first, events = rows[0], capital(words.events)
     yield Chart(
         f"by-{feature.key.replace('_', '-')}",
-        f"The {called}s with most ratings",
-        f"Most: {first[called.capitalize()]}, {number_of(first['Ratings'], 'rating')} of "
-        f"{number_of(first['Movies'], 'movie')}. Known for {percent(len(names) / len(catalogue))} "
-        "of the movies.",
-        charts.bars(rows[:_NAMES], called.capitalize(), "Ratings"),
+        f"The {plural(feature.called)} with most {words.events}",
+        f"Most: {first[called]}, {number_of(first[events], words.event)} of "
+        f"{number_of(first[capital(words.items)], words.item)}. Known for "
+        f"{percent(len(names) / len(catalogue))} of the {words.items}.",
+        charts.bars(rows[:_NAMES], called, events),
         rows,
-        star_formats(ratings),
+        rating_formats(ratings, words),
     )

@@ -13,6 +13,7 @@ from components.report.context import Context
 from components.report.page import Block, Chart, Facts, Link, Note, Section, Table, Tiles
 from components.report.sections import percent, sources_of
 from components.report.store import Execution
+from schema import features as raw
 from schema.scenarios import NEXT_VISIT, metric_name
 from sources.cleaning_log import asked_for, describe_missing
 
@@ -75,16 +76,19 @@ def _notes(context: Context) -> Iterator[Block]:
 
 def _tiles(context: Context) -> Iterator[Block]:
     rows: Mapping[str, int] = context.wrangling.get("rows", {})
+    words = context.words
     if not rows:
-        yield Note("No ratings: the run did not get as far as reading them.", "warn")
+        yield Note(f"No {words.events}: the run did not get as far as reading them.", "warn")
         return
     each = ", ".join(f"{count:,} {name}" for name, count in rows.items())
-    tiles = [(f"{sum(rows.values()):,}", "ratings", each)]
+    tiles = [(f"{sum(rows.values()):,}", words.events, each)]
     if context.ratings is not None:
-        tiles.append((f"{len(context.ratings.users):,}", "users", "with at least one rating"))
+        users = f"{len(context.ratings.by_user):,}"
+        tiles.append((users, "users", f"with at least one {words.event}"))
     if context.catalogue is not None:
-        rated = len(context.ratings.by_movie) if context.ratings else 0
-        tiles.append((f"{len(context.catalogue):,}", "movies", f"{rated:,} of them rated"))
+        held = len(context.ratings.by_movie) if context.ratings else 0
+        remark = f"{held:,} of them with {words.events}"
+        tiles.append((f"{len(context.catalogue):,}", words.items, remark))
     metrics = context.verdict.metrics if context.verdict else {}
     rmse = metrics.get(metric_name(NEXT_VISIT, "rating_rmse"))
     if rmse is not None:
@@ -98,8 +102,9 @@ def _tiles(context: Context) -> Iterator[Block]:
 def _facts(context: Context) -> Iterator[Block]:
     dataset, lineage = context.sources.dataset, context.sources.lineage
     facts = [
-        ("Data", str(dataset.get("name") or "")),
+        ("Data", context.label.title or str(dataset.get("name") or "")),
         ("Folder", str(dataset.get("data_dir") or "")),
+        ("Licence", context.label.licence),
         ("Movie metadata", _metadata(context)),
         ("Data and split", context.sources.kind),
     ]
@@ -113,7 +118,10 @@ def _facts(context: Context) -> Iterator[Block]:
 
 
 def _metadata(context: Context) -> str:
+    """Returns what the movie metadata holds, in words; empty for data that has no use for it."""
     known: Mapping[str, Any] = context.wrangling.get("metadata") or {}
+    if not {raw.DIRECTOR, raw.STAR} & set(context.sources.features.features):
+        return ""
     if not known.get("files"):
         return "none, so directors and lead actors are unknown"
     return (

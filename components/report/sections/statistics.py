@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any, TypeAlias
 
+import pandas as pd
+from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from components.gate.anomalies import find_anomalies
@@ -14,7 +16,7 @@ from components.names import ANOMALIES_FILE, TEST, TRAIN
 from components.report import charts
 from components.report.context import Context, Statistics
 from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tone
-from components.report.sections import listed, number_of, percent, sources_of
+from components.report.sections import number_of, percent, sources_of
 from components.report.sources import existing, read_json, splits
 from schema import features as raw
 
@@ -401,66 +403,37 @@ def _distances(key: str, between: str, column: str, rows: Sequence[Row]) -> Char
 
 
 def _schemas(context: Context) -> Iterator[Block]:
-    curated, inferred = context.schema, context.inferred_schema
-    if curated is None:
+    if context.schema is None:
         yield Note("No schema: the run did not get as far as importing it.", "warn")
         return
-    if inferred is None:
+    schemas = {"Curated": context.schema, "Inferred": context.inferred_schema}
+    if context.inferred_schema is None:
         yield Note("No inferred schema to show beside the curated one.", "warn")
-    described = [
-        {feature.name: _described(feature, schema) for feature in schema.feature} if schema else {}
-        for schema in (curated, inferred)
-    ]
-    yield Text("Schema")
+    described = pd.DataFrame(
+        {name: described_features(schema) for name, schema in schemas.items() if schema is not None}
+    )
+    yield Text("Schema", "In the terms of the file of the curated schema.")
     yield Table(
         "schemas",
         "The curated schema, which data must agree with, and the one inferred from training data",
-        [
-            {
-                "Feature": name,
-                **{
-                    f"{part}, {which}": value
-                    for which, features in zip(("curated", "inferred"), described, strict=True)
-                    for part, value in zip(_PARTS, features.get(name, _ABSENT), strict=True)
-                },
-            }
-            for name in sorted({name for features in described for name in features})
-        ],
+        described.fillna("not there").rename_axis("Feature").reset_index().to_dict("records"),
         searchable=True,
     )
 
 
-_PARTS, _ABSENT = ("Type", "Values per row", "Domain"), ("not there", None, None)
+_SHOWN_ELSEWHERE = ("name", "skew_comparator", "drift_comparator", "not_in_environment")
 
 
-def _described(
-    feature: schema_pb2.Feature, schema: schema_pb2.Schema
-) -> tuple[str, str | None, str | None]:
-    """Returns type and presence, number of values, and domain; None where it is not bounded."""
-    kind = schema_pb2.FeatureType.Name(feature.type).lower()
-    share = feature.presence.min_fraction
-    needed = "required" if share == 1 else f"in {percent(share)} of rows" if share else "optional"
-    return f"{kind}, {needed}", _valency(feature), _domain(feature, schema)
-
-
-def _valency(feature: schema_pb2.Feature) -> str | None:
-    if feature.HasField("shape"):
-        return " × ".join(str(dimension.size) for dimension in feature.shape.dim) or "1"
-    low, high = feature.value_count.min, feature.value_count.max
-    if not feature.HasField("value_count"):
-        return None
-    return str(low) if low == high else f"{low} to {high}" if high else f"{low} or more"
-
-
-def _domain(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> str | None:
-    kind = feature.WhichOneof("domain_info")
-    if kind in ("int_domain", "float_domain"):
-        domain = getattr(feature, kind)
-        low = f"{domain.min:g}" if domain.HasField("min") else ""
-        high = f"{domain.max:g}" if domain.HasField("max") else ""
-        if low and high:
-            return low if low == high else f"{low} to {high}"
-        return f"from {low}" if low else f"up to {high}" if high else None
-    values = list(feature.string_domain.value) if kind == "string_domain" else []
-    values += [v for d in schema.string_domain if d.name == feature.domain for v in d.value]
-    return f"{number_of(len(values), 'value')}: {listed(values)}" if values else None
+def described_features(schema: schema_pb2.Schema) -> dict[str, str]:
+    """Returns what a schema says of each feature, with the values of the domains that it names."""
+    domains = {domain.name: ", ".join(domain.value) for domain in schema.string_domain}
+    found = {}
+    for feature in schema.feature:
+        said = schema_pb2.Feature()
+        said.CopyFrom(feature)
+        for field in _SHOWN_ELSEWHERE:
+            said.ClearField(field)
+        text = text_format.MessageToString(said, as_one_line=True, as_utf8=True)
+        values = domains.get(feature.domain)
+        found[feature.name] = f"{text} ({values})" if values else text
+    return found
