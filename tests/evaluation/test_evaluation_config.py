@@ -90,7 +90,8 @@ def test_a_threshold_that_is_off_leaves_no_trace():
 
 
 def test_a_configuration_without_thresholds_is_refused():
-    off = config.Thresholds(*[None] * len(dataclasses.fields(config.Thresholds)))
+    bounds = [one.name for one in dataclasses.fields(config.Thresholds) if one.default != ()]
+    off = config.Thresholds(**dict.fromkeys(bounds))
     with pytest.raises(ValueError, match="at least one threshold"):
         config.build_eval_config(off, MOVIELENS)
 
