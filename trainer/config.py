@@ -170,9 +170,11 @@ class BpmfConfig:
       draws: draws of each chain that are served; predictions are means over all.
       thinning: sweeps from one served draw to the next, since consecutive ones are correlated.
       components: principal components of the training interactions in the side information.
-      side_penalty: ridge penalty on the weights of the side information in the prior's mean.
+      side_penalty: expected ridge penalty on the weights of the side information in the prior's
+        mean; those of users and of movies are drawn.
       prior_variance: expected variance of a vector's entries.
-      noise_freedom: degrees of freedom of the prior of a user's noise level.
+      user_noise_freedom: degrees of freedom of the prior of a user's noise level.
+      movie_noise_freedom: the same of a movie's.
       full_ratings: ratings up to which all sweeps are made; beyond, fewer, as each costs more
         and a draw from the posterior of more ratings varies less.
     """
@@ -185,8 +187,9 @@ class BpmfConfig:
     thinning: int = 10
     components: int = 20
     side_penalty: float = 10.0
-    prior_variance: float = 0.02
-    noise_freedom: float = 30.0
+    prior_variance: float = 0.03
+    user_noise_freedom: float = 20.0
+    movie_noise_freedom: float = 30.0
     full_ratings: int = 400_000
 
     def chains_of(self, ratings: int) -> int:

@@ -629,10 +629,10 @@ class Oracle:
             inputs[:, 0] = 1.0
             targets = [events[movie] - fitted.mean - movies[movie, 0] for movie in rated]
             prior = fitted.draws.user_precision[draw].astype(np.float64)
-            noise = float(fitted.draws.noise_precision[draw])
+            weighted = inputs[rated].T * fitted.draws.noise_precision[draw, rated]
             state = np.linalg.solve(
-                noise * inputs[rated].T @ inputs[rated] + prior,
-                noise * inputs[rated].T @ np.array(targets).reshape(-1)
+                weighted @ inputs[rated] + prior,
+                weighted @ np.array(targets).reshape(-1)
                 + prior @ (np.array(known) @ fitted.draws.user_weights[draw]),
             )
             total += fitted.mean + movies[row, 0] + inputs[row] @ state

@@ -19,6 +19,13 @@ _ROWS_AT_ONCE = 1 << 18
 """Ratings whose vectors are gathered in one go, unless one user or movie has more."""
 
 
+_START_PENALTY = 0.1
+"""Ridge penalty on the part of the prior's mean that all users, or all movies, share."""
+
+_PENALTY_FREEDOM = 2.0
+"""Degrees of freedom of the prior of the penalty on the others."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ObservedRatings:
     """Ratings, and the side information of their users and movies.
@@ -66,10 +73,8 @@ class _Entities:
         self._rated = self.counts > 0
         self._known: Array = np.concatenate([np.ones((count, 1)), known], axis=1)
         self._of_rated: Array = self._known[self._rated]
-        penalty = np.full(self._known.shape[1], config.side_penalty)
-        penalty[0] = 0.1
-        self._gram = self._of_rated.T @ self._of_rated + np.diag(penalty)
-        self._gram_root = np.linalg.cholesky(self._gram)
+        self._products: Array = self._of_rated.T @ self._of_rated
+        self._expected_penalty = self._penalty = config.side_penalty
         self._freedom = width + 2
         self._scale = np.eye(width) * config.prior_variance * self._freedom
         self._rng = rng
@@ -93,15 +98,27 @@ class _Entities:
     def sample_prior(self) -> None:
         """Draws the prior's mean and precision, given the values (normal-Wishart)."""
         known, values, rng = self._of_rated, self.values[self._rated].astype(np.float64), self._rng
-        mean = np.linalg.solve(self._gram, known.T @ values)
-        scale = self._scale + values.T @ values - mean.T @ self._gram @ mean
+        penalty = np.full(known.shape[1], self._penalty)
+        penalty[0] = _START_PENALTY
+        gram = self._products + np.diag(penalty)
+        mean = np.linalg.solve(gram, known.T @ values)
+        scale = self._scale + values.T @ values - mean.T @ gram @ mean
         self.precision = _wishart(
             np.linalg.inv((scale + scale.T) / 2), self._freedom + len(values), rng
         )
-        spread = np.linalg.solve(self._gram_root.T, rng.standard_normal(mean.shape))
+        spread = np.linalg.solve(np.linalg.cholesky(gram).T, rng.standard_normal(mean.shape))
         inverse_root: Array = np.linalg.inv(np.linalg.cholesky(self.precision))
         self.weights = mean + spread @ inverse_root
         self._prior = self._known @ self.weights
+        self._sample_penalty()
+
+    def _sample_penalty(self) -> None:
+        """Draws the ridge penalty, given the weights (gamma; Simm et al. 2015)."""
+        weights = self.weights[1:]
+        length = float(((weights @ self.precision) * weights).sum())
+        shape = (_PENALTY_FREEDOM + weights.size) / 2
+        scale = 2 / (_PENALTY_FREEDOM / self._expected_penalty + length)
+        self._penalty = self._rng.gamma(shape) * scale
 
     def sample_values(
         self, target: Array, others: _Entities, own_precision: Array, other_precision: Array
@@ -166,6 +183,7 @@ class GibbsSampler:
         self._stars = stars[self._users.order], stars[self._movies.order]
         self._noise_precision = 1.4
         self._user_precision = np.ones(len(observed.user_known))
+        self._movie_precision = np.ones(len(observed.movie_known))
 
     @threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
     def draw(self, on_sweep: Callable[[int, int], None] | None = None) -> Draws:
@@ -189,7 +207,7 @@ class GibbsSampler:
                         self._movies.values.copy(),
                         self._users.weights.astype(np.float32),
                         self._users.precision.astype(np.float32),
-                        np.float32(self._noise_precision),
+                        (self._noise_precision * self._movie_precision).astype(np.float32),
                     )
                 )
             if on_sweep:
@@ -203,30 +221,46 @@ class GibbsSampler:
             self._stars[0] - movies.bias[users.others],
             movies,
             self._noise_precision * self._user_precision,
-            np.ones(len(movies.counts)),
+            self._movie_precision,
         )
         movies.sample_prior()
         movies.sample_values(
             self._stars[1] - users.bias[movies.others],
             users,
-            np.full(len(movies.counts), self._noise_precision),
+            self._noise_precision * self._movie_precision,
             self._user_precision,
         )
         self._sample_noise()
 
     def _sample_noise(self) -> None:
-        """Draws the precision of all ratings and that of each user's (gamma)."""
-        users, rng = self._users, self._rng
-        squared = self._residuals() ** 2
-        precision = self._user_precision
-        self._noise_precision = rng.gamma(1 + len(squared) / 2) / (
-            1 + 0.5 * float(precision[users.rows] @ squared)
+        """Draws the precision of all ratings, then that of each user's and movie's (gamma)."""
+        users, config, squared = self._users, self._config, self._residuals() ** 2
+        of_movies = self._movie_precision[users.others]
+        summed = float((self._user_precision[users.rows] * of_movies) @ squared)
+        self._noise_precision = self._rng.gamma(1 + len(squared) / 2) / (1 + 0.5 * summed)
+        scaled = self._noise_precision * squared
+        self._user_precision = self._sample_precision(
+            users.rows, scaled * of_movies, users.counts, config.user_noise_freedom
         )
-        freedom = self._config.noise_freedom / 2
-        by_user = np.bincount(users.rows, squared, len(precision))
-        self._user_precision = rng.gamma(freedom + users.counts / 2) / (
-            freedom + 0.5 * self._noise_precision * by_user
+        self._movie_precision = self._sample_precision(
+            users.others,
+            scaled * self._user_precision[users.rows],
+            self._movies.counts,
+            config.movie_noise_freedom,
         )
+
+    def _sample_precision(self, rows: Ints, squared: Array, counts: Ints, freedom: float) -> Array:
+        """Draws `[entities]` precisions of users or movies around 1.
+
+        Args:
+          rows: `[ratings]` the entity of each rating.
+          squared: `[ratings]` squared residuals times all other precisions.
+          counts: `[entities]` ratings of each.
+          freedom: degrees of freedom of the prior.
+        """
+        summed = np.bincount(rows, squared, len(counts))
+        drawn: Array = self._rng.gamma((freedom + counts) / 2) / ((freedom + summed) / 2)
+        return drawn
 
     def _residuals(self) -> Array:
         """Returns `[ratings]` what bias and vectors leave of the stars, in the users' order."""

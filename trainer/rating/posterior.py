@@ -25,7 +25,7 @@ class Draws:
       user_weights: `[draws, 1 + features, 1 + rank]`: the prior mean of a user's bias and vector
         is 1 and the side information times these.
       user_precision: `[draws, 1 + rank, 1 + rank]` their precision around it.
-      noise_precision: `[draws]` precision of one rating.
+      noise_precision: `[draws, movies]` precision of one rating of the movie.
     """
 
     movies: Floats
@@ -95,7 +95,7 @@ def user_states(
     known = np.concatenate([np.ones((len(known), 1)), known], axis=1).astype(np.float32)
     # Precision · mean of the prior.
     evidence = np.matmul(known @ draws.user_weights, draws.user_precision)
-    inputs, noise = draws.inputs(), draws.noise_precision[:, np.newaxis]
+    inputs = draws.inputs()
     found = np.empty((len(known), *evidence[:, 0].shape), np.float32)
     for user, (start, end) in enumerate(
         zip(histories.offsets[:-1].tolist(), histories.offsets[1:].tolist(), strict=True)
@@ -103,8 +103,8 @@ def user_states(
         movies = histories.movie[start:end]
         rated = inputs[:, movies]
         target = ratings[start:end] - np.float32(fit.mean) - draws.movies[:, movies, 0]
-        turned = rated.transpose(0, 2, 1)
-        precision = noise[:, :, np.newaxis] * (turned @ rated) + draws.user_precision
-        side = noise * (turned @ target[:, :, np.newaxis])[:, :, 0] + evidence[:, user]
-        found[user] = np.linalg.solve(precision, side[:, :, np.newaxis])[:, :, 0]
+        weighted = rated.transpose(0, 2, 1) * draws.noise_precision[:, np.newaxis, movies]
+        precision = weighted @ rated + draws.user_precision
+        side = weighted @ target[:, :, np.newaxis] + evidence[:, user, :, np.newaxis]
+        found[user] = np.linalg.solve(precision, side)[:, :, 0]
     return found

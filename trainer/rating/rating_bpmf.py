@@ -8,7 +8,7 @@ additions:
   (Simm et al., Macau, 2015): profile, genres, the number of ratings, and which movies were rated
   at all, whatever the stars, as principal components (Rendle, Zhang, Koren, On the Difficulty of
   Evaluating Baselines, 2019, found such implicit feedback to matter);
-- each user has a noise level of their own while movies are drawn.
+- each movie has a noise level of its own, and each user while movies are drawn.
 
 There are no effects of time: those of seconds, minutes and days do not hold at the next visit.
 
@@ -88,7 +88,7 @@ class Bpmf(tf.Module):
         self._shape = count, width
         self.movies = saved_variable(draws.movies.transpose(1, 0, 2), "movie_draws")
         self.user_precision = saved_variable(draws.user_precision, "user_precision")
-        self.noise_precision = saved_variable(draws.noise_precision, "noise_precision")
+        self.noise_precision = saved_variable(draws.noise_precision.T, "noise_precision")
         self.event_weights = saved_variable(history.event_weights, "event_weights")
         weights = draws.user_weights.transpose(1, 0, 2).reshape([-1, count * width])
         self.prior_start = saved_variable(weights[0], "prior_start")
@@ -136,11 +136,10 @@ class Bpmf(tf.Module):
         batch = tf.shape(profile)[0]
         prior = profile + tf.matmul(self._history_features(events, batch), self.history_weights)
         prior = tf.reshape(prior, [batch, count, width])
-        rated, targets = self._rated(events, batch)
-        noise = self.noise_precision[:, tf.newaxis]
-        precision = tf.einsum("undi,undj->udij", rated, rated) * noise[:, :, tf.newaxis]
-        precision += self.user_precision
-        side = tf.einsum("undi,und->udi", rated, targets) * noise
+        rated, targets, noise = self._rated(events, batch)
+        weighted = rated * noise[..., tf.newaxis]
+        precision = tf.einsum("undi,undj->udij", weighted, rated) + self.user_precision
+        side = tf.einsum("undi,und->udi", weighted, targets)
         side += tf.einsum("udi,dij->udj", prior, self.user_precision)
         solved = tf.linalg.cholesky_solve(tf.linalg.cholesky(precision), side[..., tf.newaxis])
         return tf.reshape(solved, [batch, count * width])
@@ -156,9 +155,12 @@ class Bpmf(tf.Module):
             [sums / tf.sqrt(tf.maximum(counts, 1.0)), (logs - scale.mean) / scale.spread], axis=1
         )
 
-    def _rated(self, events: RatedEvents, batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the rated events padded to the longest: `[batch, n, draws, 1 + rank]` inputs
-        and `[batch, n, draws]` stars that bias and vector explain; zeros where there are none."""
+    def _rated(
+        self, events: RatedEvents, batch: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the rated events padded to the longest: `[batch, n, draws, 1 + rank]` inputs,
+        `[batch, n, draws]` stars that bias and vector explain, and the precision of these; zeros
+        where there are none."""
         pairs = tf.boolean_mask(events.pairs, events.rated)
         ratings = tf.boolean_mask(events.ratings, events.rated)
         order = tf.argsort(pairs[:, 0], stable=True)
@@ -172,7 +174,7 @@ class Bpmf(tf.Module):
             rows = tf.RaggedTensor.from_value_rowids(values, user, tf.cast(batch, tf.int64))
             return rows.to_tensor()
 
-        return padded(inputs), padded(targets)
+        return padded(inputs), padded(targets), padded(rows_of(self.noise_precision, movie))
 
     def ratings(self, user_state: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, n]` stars, not clipped.

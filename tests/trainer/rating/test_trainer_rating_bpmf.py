@@ -146,9 +146,9 @@ def test_states_are_the_posterior_means_of_a_linear_regression():
             design = np.concatenate([np.ones((len(own), 1)), design[:, 1:]], axis=1)
             # As pseudo-observations: the prior is a regression of its own.
             root = np.linalg.cholesky(prior_precision).T
-            noise = np.sqrt(draws.noise_precision[draw])
+            noise = np.sqrt(draws.noise_precision[draw, made.movie[own], np.newaxis])
             stacked = np.concatenate([noise * design, root])
-            aim = np.concatenate([noise * target, root @ prior_mean])
+            aim = np.concatenate([noise[:, 0] * target, root @ prior_mean])
             expected = np.linalg.lstsq(stacked, aim, rcond=None)[0]
             np.testing.assert_allclose(found[user, draw], expected, atol=2e-3)
 
