@@ -61,9 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--dataset",
         choices=DATASET_CHOICES,
+        metavar="NAME",
         default="auto",
-        help="auto: real data where it can be had, else a sample (default); "
-        "ml-100k: real data or nothing; sample: generated",
+        help="auto: MovieLens-100K where it can be had, else a sample (default); sample: "
+        f"generated; a release of MovieLens, downloaded once: {', '.join(DATASET_CHOICES[2:])}",
     )
     add(
         "--data",

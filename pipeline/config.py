@@ -22,7 +22,7 @@ from components.names import (
 )
 from sources.cleaning_log import DEFAULT_MAX_LOSS
 from sources.errors import InputError
-from sources.names import AUTO, DATA_VARIABLE, ML_100K, SAMPLE, DatasetChoice
+from sources.names import AUTO, DATA_VARIABLE, ML_100K, NO_OWN_DATA, SAMPLE
 from storage.paths import local_path
 from trainer.config import TrainerConfig
 from trainer.settings import EPOCHS, GROUPS, Value, applied
@@ -74,7 +74,7 @@ class RunConfig:
       verbose: show the libraries' logs on the terminal as well.
     """
 
-    dataset: DatasetChoice = AUTO
+    dataset: str = AUTO
     data: Path | None = None
     data_name: str | None = None
     metadata_dir: Path | None = None
@@ -182,7 +182,7 @@ class RunConfig:
             raise InputError(
                 "--data-name names data of your own, but no data is given",
                 expected=f"--data, or ${DATA_VARIABLE} in the environment",
-                found="neither" if self.dataset != SAMPLE else "--dataset sample",
+                found=f"--dataset {self.dataset}" if self.dataset in NO_OWN_DATA else "neither",
                 action="give the data's folder, or leave --data-name out",
             )
 
@@ -208,7 +208,7 @@ class RunConfig:
     @property
     def given_data(self) -> Path | None:
         """The data as the user gave it; None if they gave none."""
-        if self.dataset == SAMPLE:
+        if self.dataset in NO_OWN_DATA:
             return None
         if self.data is not None:
             return self.data

@@ -20,8 +20,7 @@ from pipeline.logs import captured_output
 from pipeline.terminal import Terminal
 from schema.features import DIRECTOR, STAR, FeatureTable
 from schema.features import Kind as FeatureKind
-from sources import download, files, metadata, progress, source
-from sources.archive import is_archive
+from sources import archive, download, files, metadata, progress, source
 from sources.detect import detect
 from sources.errors import InputError, PipelineError
 from sources.names import CUSTOM, DATA_VARIABLE, ML_100K
@@ -88,7 +87,7 @@ def _check_folders(config: RunConfig) -> None:
         dataset=config.dataset, data=config.data, metadata_dir=config.metadata_dir
     )
     # A zip file is unpacked into the output folder, once that is claimed.
-    if data is not None and not is_archive(data):
+    if data is not None and not archive.is_archive(data):
         detect(data, config.paths.root).check()
     if metadata_dir is not None:
         metadata.check_metadata_files(metadata_dir)
@@ -153,6 +152,7 @@ def _run(
             progress=bar,
         )
     summary.describe_data(data)
+    archive.remove_unpacked(paths.root / "data", kept=data.data_dir)
     data.open().check()
     if data.metadata_dir is not None:
         metadata.check_metadata_files(data.metadata_dir)
@@ -249,6 +249,9 @@ def _introduce(data: source.DataSource, terminal: Terminal) -> None:
         terminal.print("Movie metadata: none, so directors and lead actors are unknown")
     if data.name == ML_100K:
         terminal.print(download.LICENCE_NOTE, style="dim")
+    elif data.name in download.ARCHIVES:
+        title = download.ARCHIVES[data.name].name
+        terminal.print(f"{title} of GroupLens: {spec.licence}.", style="dim")
     elif spec.name != ML_100K:
         terminal.print(f"If this is {spec.title} of GroupLens: {spec.licence}.", style="dim")
     terminal.print()

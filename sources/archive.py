@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import shutil
 import stat
 import zipfile
 import zlib
@@ -23,6 +24,9 @@ MAX_RATIO = 100
 """Bytes unpacked for a byte of the zip file: MovieLens takes 3 to 5."""
 
 MAX_MEMBERS = 10_000
+
+MARKER = ".unpacked"
+"""In a folder that was made from a zip file: the names of the files taken out of it."""
 
 _BLOCK_BYTES = 1024 * 1024
 _ENCRYPTED = 1
@@ -71,24 +75,52 @@ def unpacked(path: Path, wanted: Collection[str], parent: Path) -> Path:
       InputError: it cannot be read, is damaged, encrypted, too large, has a file twice, or none
         of the wanted ones.
     """
+    digest = hashlib.blake2b(digest_size=8)
     try:
         with open_regular(path) as file:
-            digest = hashlib.blake2b(digest_size=8)
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
-            folder = parent / f"{path.stem[:40]}-{digest.hexdigest()}"
-            if folder.is_dir():
-                return folder
-            with zipfile.ZipFile(file) as archive:
-                members = _members(path, archive, wanted)
-                with staged_directory(folder) as staging:
-                    for name, member in members.items():
-                        _take(path, archive, member, staging / name)
-    except _UNPACK_ERRORS as error:
-        raise _damaged(path, error) from error
     except OSError as error:
         raise unreadable(path.name, error) from error
+    folder = parent / f"{path.stem[:40]}-{digest.hexdigest()}"
+    if not folder.is_dir():
+        with staged_directory(folder) as staging:
+            names = unpack(path, wanted, staging)
+            (staging / MARKER).write_text("\n".join(names), encoding="utf-8")
     return folder
+
+
+def unpack(path: Path, wanted: Collection[str], folder: Path) -> list[str]:
+    """Takes the known files of a zip file into a folder that is there, and returns their names.
+
+    Raises:
+      InputError: as of `unpacked`.
+    """
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            members = _members(path, archive, wanted)
+            for name, member in members.items():
+                _take(path, archive, member, folder / name)
+            return list(members)
+    except _UNPACK_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
+def remove_unpacked(parent: Path, kept: Path) -> list[Path]:
+    """Removes the folders that `unpacked` made in `parent`, but for one; returns those removed.
+
+    A folder without our marker, or with a file that we did not put there, stays.
+    """
+    removed = []
+    for folder in list(parent.iterdir()) if parent.is_dir() else []:
+        marker = folder / MARKER
+        if folder == kept or folder.is_symlink() or not marker.is_file():
+            continue
+        ours = {MARKER, *marker.read_text(encoding="utf-8").splitlines()}
+        if {child.name for child in folder.iterdir()} <= ours:
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder)
+    return removed
 
 
 def _members(

@@ -9,10 +9,36 @@ SAMPLE: Final = "sample"
 CUSTOM: Final = "custom"
 AUTO: Final = "auto"
 
-DatasetName = Literal["ml-100k", "sample", "custom"]
-DatasetChoice = Literal["auto", "ml-100k", "sample"]
-DATASET_CHOICES: tuple[DatasetChoice, ...] = (AUTO, ML_100K, SAMPLE)
+DatasetName = Literal[
+    "ml-100k",
+    "ml-1m",
+    "ml-10m",
+    "ml-20m",
+    "ml-25m",
+    "ml-32m",
+    "ml-latest",
+    "ml-latest-small",
+    "sample",
+    "custom",
+]
+"""Names of what a run is made from; "custom" is data of the user's own."""
+
+OTHER_RELEASES: tuple[DatasetName, ...] = (
+    "ml-1m",
+    "ml-10m",
+    "ml-20m",
+    "ml-25m",
+    "ml-32m",
+    "ml-latest",
+    "ml-latest-small",
+)
+"""Releases of MovieLens beside MovieLens-100K: downloaded by name, and by name only."""
+
+DATASET_CHOICES: tuple[str, ...] = (AUTO, SAMPLE, ML_100K, *OTHER_RELEASES)
 """The values of `--dataset`."""
+
+NO_OWN_DATA: tuple[str, ...] = (SAMPLE, *OTHER_RELEASES)
+"""Those with which no data of the user's own is read."""
 
 DATA_VARIABLE: Final = "MOVIELENS_DIR"
 """Environment variable: folder of raw files, where no option names one."""

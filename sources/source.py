@@ -8,13 +8,23 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from sources import download, sample
 from sources.adapter import MovieLensFiles
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
-from sources.names import AUTO, CUSTOM, DATA_VARIABLE, DATASET_CHOICES, ML_100K, SAMPLE, DatasetName
+from sources.names import (
+    AUTO,
+    CUSTOM,
+    DATA_VARIABLE,
+    DATASET_CHOICES,
+    ML_100K,
+    NO_OWN_DATA,
+    OTHER_RELEASES,
+    SAMPLE,
+    DatasetName,
+)
 from sources.progress import Progress
 from sources.staging import writable
 
@@ -75,8 +85,9 @@ def resolve_source(
     """Finds, downloads or makes the data of a run.
 
     "auto" takes the first it can have of: `data`, `$MOVIELENS_DIR`, the cache, a
-    download, a sample. "ml-100k" never ends with a sample, "sample" always. Data
-    that was asked for is used or refused; there is no falling back from it.
+    download, a sample. "ml-100k" never ends with a sample, "sample" always; another release of
+    MovieLens comes from the cache or a download. Data that was asked for is used or refused;
+    there is no falling back from it.
 
     Args:
       dataset: one of `DATASET_CHOICES`.
@@ -98,6 +109,8 @@ def resolve_source(
     make_sample = functools.partial(_sample, output_dir, seed, sample_ratings, say, progress)
     if dataset == SAMPLE:
         found = make_sample()
+    elif dataset in OTHER_RELEASES:
+        found = _released(cast(DatasetName, dataset), say, progress)
     else:
         found = _given(data, output_dir / "data") or _ml_100k(
             say, progress, otherwise=make_sample if dataset == AUTO else None
@@ -117,24 +130,24 @@ def given_paths(
     """
     if dataset not in DATASET_CHOICES:
         raise InputError("unknown dataset", expected=" or ".join(DATASET_CHOICES), found=dataset)
-    if dataset == SAMPLE and data is not None:
+    if dataset in NO_OWN_DATA and data is not None:
         raise InputError(
-            "--data contradicts --dataset sample",
+            f"--data contradicts --dataset {dataset}",
             found=str(data),
             action="leave one of the two out",
         )
     raw, folder = (
-        (data, "--data") if data else _from_environment(DATA_VARIABLE, dataset),
+        (data, "--data") if data else _from_environment(DATA_VARIABLE, dataset in NO_OWN_DATA),
         (metadata_dir, "--metadata-dir")
         if metadata_dir
-        else _from_environment(METADATA_VARIABLE, dataset),
+        else _from_environment(METADATA_VARIABLE, dataset == SAMPLE),
     )
     return raw and _there(*raw), folder and _existing(*folder)
 
 
-def _from_environment(variable: str, dataset: str) -> tuple[Path, str] | None:
-    """Returns the folder in a variable; none for the sample, whose movies are made up."""
-    value = os.environ.get(variable) if dataset != SAMPLE else None
+def _from_environment(variable: str, ignored: bool) -> tuple[Path, str] | None:
+    """Returns the folder in a variable; None where it is not set, or ignored."""
+    value = None if ignored else os.environ.get(variable)
     return (Path(value), f"${variable}") if value else None
 
 
@@ -158,6 +171,19 @@ def _name(directory: Path) -> DatasetName:
     if sample.is_generated(directory):
         return SAMPLE
     return ML_100K if download.is_original(directory) else CUSTOM
+
+
+def _released(
+    dataset: DatasetName, say: Callable[[str], None], progress: Progress | None
+) -> DataSource:
+    """Returns a release of MovieLens from cache or network."""
+    archive = download.ARCHIVES[dataset]
+    origin: Origin = "cache"
+    directory = download.cached(archive)
+    if directory is None:
+        say(f"Downloading {archive.name} to {download.cache_directory()}")
+        origin, directory = "download", download.download(archive, progress)
+    return DataSource(dataset, origin, directory, format=detect(directory, directory).spec.name)
 
 
 def _ml_100k(

@@ -16,7 +16,7 @@ from trainer.config import TrainerConfig, TutorialConfig
 ROOT = Path(__file__).resolve().parents[2]
 
 OPTIONS = (
-    "--dataset {auto,ml-100k,sample}",
+    "--dataset NAME",
     "--data",
     "--data-name NAME",
     "--metadata-dir",

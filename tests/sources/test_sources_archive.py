@@ -24,7 +24,9 @@ def test_a_zip_file_as_downloaded_is_unpacked_once(tmp_path):
     adapter = detect(path, tmp_path / "out")
     adapter.check()
     assert adapter.spec.name == "ml-1m"
-    assert {file.name: file.read_bytes() for file in adapter.folder.iterdir()} == ML_1M
+    taken = {file.name: file.read_bytes() for file in adapter.folder.iterdir()}
+    assert taken.pop(archive.MARKER).decode().splitlines() == list(ML_1M)
+    assert taken == ML_1M
     before = adapter.folder.stat().st_mtime_ns
     assert detect(path, tmp_path / "out").folder.stat().st_mtime_ns == before
 
@@ -116,3 +118,21 @@ def test_a_name_that_is_no_text_is_damage(tmp_path):
     path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xff"))
     with pytest.raises(InputError, match=r"name.zip: the zip file is damaged"):
         archive.unpacked(path, FILE_NAMES, tmp_path / "out")
+
+
+def test_folders_that_were_unpacked_and_are_not_used_are_removed_and_nothing_else(tmp_path):
+    out = tmp_path / "out"
+    old, added_to, kept = (
+        detect(zipped(tmp_path / f"{name}.zip", ML_1M), out).folder for name in ("a", "b", "c")
+    )
+    (added_to / "notes.txt").write_text("mine")
+    lookalike = out / f"mine-{old.name.rpartition('-')[2]}"
+    lookalike.mkdir()
+    (lookalike / "ratings.dat").write_text("mine")
+    (out / "link").symlink_to(kept)
+    assert archive.remove_unpacked(out, kept) == [old]
+    assert {path.name for path in out.iterdir()} == {
+        added_to.name, kept.name, lookalike.name, "link"
+    }  # fmt: skip
+    assert detect(tmp_path / "a.zip", out).folder == old
+    assert archive.remove_unpacked(tmp_path / "none", kept) == []

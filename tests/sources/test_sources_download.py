@@ -18,12 +18,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from movielens_files import ML_1M
 from rich.console import Console
 
+from sources import archive as archive_module
 from sources import download as module
 from sources.download import Archive, cached, download
 from sources.errors import InputError
+from sources.names import ML_100K, OTHER_RELEASES
 from sources.progress import progress_bar
+from sources.source import resolve_source
 
 FILES = ("u.data", "u.item")
 CONTENT = {
@@ -56,6 +60,9 @@ def archive_of(data: bytes) -> Archive:
 
 
 ARCHIVE = archive_of(GOOD)
+
+PART = ".toy.zip.part"
+"""What is kept of a download that was cut off."""
 
 
 BOMB = gzip.compress(gzip.compress(b"0" * 20_000_000))
@@ -126,8 +133,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "corrupt": GOOD[:-9] + b"corrupted",
             "page": b"<html>Please log in</html>",
             "endless": b"0" * 1_000_000,
+            "ranges": GOOD,
+            "other-range": GOOD,
             "custom": self.server.body,  # type: ignore[attr-defined]
         }.get(kind)
+        if kind == "good.md5":
+            body = self.server.checksum  # type: ignore[attr-defined]
+        start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if start and kind in ("ranges", "other-range"):
+            self.rest_of(GOOD, int(start[1]), int(kind == "other-range"))
+            return
         if kind == "silent":
             time.sleep(3)
             return
@@ -144,6 +159,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if kind == "short" else body)
 
+    def rest_of(self, body, start, off):
+        if start >= len(body):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(body)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start + off}-{len(body) - 1}/{len(body)}")
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        self.server.sent = len(body) - start  # type: ignore[attr-defined]
+        self.wfile.write(body[start:])
+
     def log_message(self, *_args):
         pass
 
@@ -152,6 +181,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server():
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     httpd.requests, httpd.body, httpd.done = [], b"", threading.Event()  # type: ignore[attr-defined]
+    httpd.checksum, httpd.sent = None, 0  # type: ignore[attr-defined]
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield httpd
@@ -223,7 +253,7 @@ def test_a_bad_download_says_so_and_leaves_nothing(serve, cache, kind, found):
     assert message.count("\n") <= 4
     for part in (url, ARCHIVE.md5, "--data", "MOVIELENS_DIR", "--dataset sample"):
         assert part in message
-    assert names(cache) == []
+    assert names(cache) == ([PART] if kind == "short" else [])
     assert cached(ARCHIVE) is None
 
 
@@ -234,6 +264,84 @@ def test_a_bad_download_is_repaired_by_the_next_one(serve):
     serve("good")
     assert cached(ARCHIVE) is None
     assert download(ARCHIVE) == cached(ARCHIVE)
+
+
+@pytest.mark.parametrize("length", [1, len(GOOD) // 2, len(GOOD)])
+def test_a_download_goes_on_from_where_it_was_cut_off(serve, server, cache, length):
+    cache.mkdir()
+    (cache / PART).write_bytes(GOOD[:length])
+    serve("ranges")
+    told = []
+    assert download(ARCHIVE, progress=lambda *args: told.append(args)) == cached(ARCHIVE)
+    assert server.sent == len(GOOD) - length
+    assert told[-1:] == ([("Downloading Toy", len(GOOD), len(GOOD))] if server.sent else [])
+    assert names(cache) == ["toy"]
+
+
+@pytest.mark.parametrize("kind", ["ranges", "other-range", "good"])
+@pytest.mark.parametrize("part", [b"x" * 100, GOOD + b"x"], ids=["shorter", "longer"])
+def test_a_part_of_another_file_is_received_anew(serve, cache, kind, part):
+    cache.mkdir()
+    (cache / PART).write_bytes(part)
+    serve(kind)
+    assert download(ARCHIVE) == cached(ARCHIVE)
+    assert names(cache) == ["toy"]
+
+
+@pytest.mark.parametrize(
+    ("checksum", "found"),
+    [
+        (f"MD5 (toy.zip) = {ARCHIVE.md5}\n".encode(), None),
+        (f"{'0' * 32}  toy.zip\n".encode(), "corrupt"),
+        (b"<html>none</html>", None),
+        (b"0" * 5_000, None),
+        (None, None),
+    ],
+    ids=["right", "wrong", "a web page", "too long", "missing"],
+)
+def test_a_checksum_that_is_published_beside_the_file_is_compared(
+    serve, server, cache, checksum, found
+):
+    server.checksum = checksum
+    serve("good")
+    unknown = dataclasses.replace(ARCHIVE, md5=None)
+    if found is None:
+        assert download(unknown) == cache / "toy"
+        return
+    with pytest.raises(InputError, match=f"(?s){'0' * 32}.*{found}"):
+        download(unknown)
+    assert names(cache) == []
+
+
+def test_a_release_is_downloaded_by_its_name_once_whatever_folder_the_environment_names(
+    serve, server, cache, tmp_path, monkeypatch
+):
+    server.body = zipped({f"ml-1m/{name}": data for name, data in ML_1M.items()})
+    serve("custom")
+    monkeypatch.setenv("MOVIELENS_DIR", str(tmp_path))
+
+    def resolve(**given):
+        options = {"data": None, "metadata_dir": None, "output_dir": tmp_path, **given}
+        return resolve_source(
+            dataset="ml-1m", seed=1, sample_ratings=1000, say=lambda _: None, **options
+        )
+
+    first, second = resolve(), resolve()
+    assert (first.name, first.source, first.format) == ("ml-1m", "download", "ml-1m")
+    assert second == dataclasses.replace(first, source="cache")
+    assert server.requests == ["/custom", "/custom.md5"]
+    assert first.data_dir == cache / "ml-1m"
+    with pytest.raises(InputError, match="--data contradicts --dataset ml-1m"):
+        resolve(data=tmp_path)
+
+
+def test_every_release_can_be_asked_for_by_name(cache, monkeypatch):
+    assert set(module.ARCHIVES) == {ML_100K, *OTHER_RELEASES}
+    for name, archive in module.ARCHIVES.items():
+        assert archive.url == f"https://files.grouplens.org/datasets/movielens/{name}.zip"
+        assert (archive.md5 is None) == (name != ML_100K)
+    monkeypatch.setenv("MOVIELENS_URL", "http://mirror/{name}.zip")
+    assert module._url(module.ARCHIVES["ml-25m"]) == "http://mirror/ml-25m.zip"
 
 
 def test_a_refused_connection_says_so(cache, monkeypatch):
@@ -412,11 +520,11 @@ def test_what_a_killed_download_left_behind_is_removed(serve, cache):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ({"toy/u.data": b"1"}, "toy/u.item"),
-        ({"u.data": b"1", "u.item": b"1"}, "toy/u.data"),
-        ({"../toy/u.data": b"1", "../toy/u.item": b"1"}, "toy/u.data"),
+        ({"toy/u.data": b"1"}, "no u.item"),
+        ({"toy/other": b"1"}, "no data set in it"),
+        ({"../toy/u.data": b"1", "../toy/u.item": b"1"}, "a path that leads outside"),
     ],
-    ids=["a file missing", "no folder", "a path that leads outside"],
+    ids=["a file missing", "no file", "a path that leads outside"],
 )
 def test_a_zip_file_of_other_files_is_refused(serve, server, cache, content, problem):
     server.body = zipped(content)
@@ -445,14 +553,14 @@ def test_a_link_in_a_zip_file_is_refused(serve, server, cache):
         file.writestr("toy/u.item", b"x")
     server.body = buffer.getvalue()
     serve("custom")
-    with pytest.raises(InputError, match="no plain file"):
+    with pytest.raises(InputError, match="not a regular file"):
         download(archive_of(server.body))
     assert names(cache) == []
 
 
 @pytest.mark.parametrize("lie", [False, True], ids=["by its own account", "against its account"])
 def test_a_zip_bomb_is_refused(serve, server, cache, monkeypatch, lie):
-    monkeypatch.setattr(module, "_MAX_FILE_BYTES", 100_000)
+    monkeypatch.setattr(archive_module, "MAX_FILE_BYTES", 100_000)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("toy/u.data", b"0" * 5_000_000)

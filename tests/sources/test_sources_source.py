@@ -161,7 +161,7 @@ def test_data_contradicts_sample(world):
 
 def test_an_unknown_dataset_is_refused(world):
     with pytest.raises(InputError, match="unknown dataset"):
-        world.resolve("ml-1m")
+        world.resolve("ml-2m")
 
 
 def test_metadata_comes_from_option_then_variable_then_the_data_directory(world, monkeypatch):
