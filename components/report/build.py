@@ -54,7 +54,7 @@ def build_report(sources: Sources) -> Report:
             broken.append(title)
     html = page.render(
         Page(
-            title="MovieLens recommender: report",
+            title="Recommender report",
             subtitle=_subtitle(sources),
             verdict=_verdict(context),
             sections=tuple(sections),

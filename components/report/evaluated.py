@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,8 @@ class EvaluatedModel:
             kept = tf.where(bucket == 0)[:, 0]
             for start in range(0, len(kept), _ROWS_AT_ONCE):
                 rows = kept[start : start + _ROWS_AT_ONCE]
-                found = serve(examples=tf.gather(records, rows))
+                with _without_graph_optimizer():
+                    found = serve(examples=tf.gather(records, rows))
                 rating.append(tf.gather(parsed[table.rating.name], rows).numpy())
                 predicted.append(found[rating_of(NEXT_VISIT)].numpy().reshape(-1))
         return Predictions(
@@ -138,8 +140,19 @@ class EvaluatedModel:
         _, expected = signature.structured_input_signature
         batch = len(next(iter(given.values())))
         inputs = {name: given.get(name, _nothing(spec, batch)) for name, spec in expected.items()}
-        found: Mapping[str, tf.Tensor] = signature(**inputs)
+        with _without_graph_optimizer():
+            found: Mapping[str, tf.Tensor] = signature(**inputs)
         return found
+
+
+@contextlib.contextmanager
+def _without_graph_optimizer() -> Iterator[None]:
+    """Runs graphs as they are: each runs a few times, which costs less than to optimise it."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
 def _ids(ids: Sequence[str] | Texts) -> tf.Tensor:

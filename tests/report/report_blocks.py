@@ -39,13 +39,25 @@ def notes(section):
     return " ".join(b.text for b in section.blocks if isinstance(b, Note))
 
 
+def fields(spec):
+    """Returns the fields that a specification draws, in any layer; of paths, nothing."""
+    if isinstance(spec, list):
+        return {name for each in spec for name in fields(each)}
+    if not isinstance(spec, dict):
+        return set()
+    own = {spec["field"].replace("\\", "")} if isinstance(spec.get("field"), str) else set()
+    return own | fields([value for key, value in spec.items() if key != "data"])
+
+
 def assert_reads_well(section):
-    """The section is rendered, no chart is empty, and no column has dashes alone."""
+    """It is rendered, no chart is empty or draws what is not there, no column has dashes alone."""
     for each in section.blocks:
         if isinstance(each, Chart):
             data = each.spec["data"]
             assert data.get("values") or "map" in data, each.key
             assert "nan" not in each.reading, each.reading
+            held = {"series", "value", "place", *data.get("values", [{}])[0]}
+            assert "map" in data or fields(each.spec) <= held, each.key
         if isinstance(each, Table) or (isinstance(each, Chart) and each.table):
             table = each if isinstance(each, Table) else each.table
             for number, name in enumerate(table.columns):

@@ -174,6 +174,15 @@ def test_nobody_in_the_united_states_means_no_map(context):
     assert "No map" in notes(found)
 
 
+def test_hours_and_weekdays_are_those_of_the_raw_times(section, raw):
+    times = pd.to_datetime(raw["time"], unit="s")
+    expected = times.dt.strftime("%a %H").value_counts().to_dict()
+    found = {f"{row['Day']} {row['Hour']}": row["Ratings"] for row in drawn(section, "week")}
+    assert len(found) == 7 * 24
+    assert {at: count for at, count in found.items() if count} == expected
+    assert sum(row["Fri"] for row in rows(section, "week")) == (times.dt.dayofweek == 4).sum()
+
+
 # --- movies
 
 

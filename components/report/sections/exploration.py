@@ -279,7 +279,7 @@ def _week(times: pd.Series, words: Words) -> Chart:
     counts = pd.crosstab(times.dt.hour, times.dt.dayofweek)
     counts = counts.reindex(index=range(24), columns=range(7), fill_value=0)
     counts.index, counts.columns = counts.index.map("{:02d}".format), pd.Index(_WEEKDAYS)
-    totals, events = counts.rename_axis("Hour", columns="Day"), capital(words.events)
+    totals, events = counts.rename_axis(index="Hour", columns="Day"), capital(words.events)
     cells = totals.unstack()
     day, hour = cells.idxmax()
     busiest = percent(share_of_largest(cells.to_numpy(), _TENTH))
