@@ -85,10 +85,8 @@ def _verdict(context: Context) -> Note:
 
 
 def _broken(key: str, title: str, error: Exception) -> Section:
-    text = (
-        f"This part could not be made ({type(error).__name__}: {error}); the log has the details."
-    )
-    return Section(key, title, "", (), (Note(text, "bad"),))
+    why = f"This part could not be made ({type(error).__name__}: {error}); see the log."
+    return Section(key, title, "", (), (Note(why, "bad"),))
 
 
 def _subtitle(sources: Sources) -> str:

@@ -205,17 +205,11 @@ def _original(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution
         for event in store.get_events_by_execution_ids([execution.id])
         if event.type == mlmd.Event.OUTPUT
     ]
-    makers = {
-        event.execution_id
-        for event in (store.get_events_by_artifact_ids(outputs) if outputs else ())
-        if event.type == mlmd.Event.OUTPUT and event.execution_id != execution.id
-    }
-    complete = [
-        maker
-        for maker in store.get_executions_by_id(sorted(makers))
-        if maker.last_known_state == mlmd.Execution.COMPLETE
-    ]
-    return min(complete, key=lambda found: int(found.id), default=execution)
+    events = store.get_events_by_artifact_ids(outputs) if outputs else ()
+    makers = {event.execution_id for event in events if event.type == mlmd.Event.OUTPUT}
+    found = store.get_executions_by_id(sorted(makers))
+    complete = [maker for maker in found if maker.last_known_state == mlmd.Execution.COMPLETE]
+    return min(complete, key=lambda maker: int(maker.id), default=execution)
 
 
 def _execution(store: MetadataStore, component: str, own: mlmd.Execution) -> Execution:

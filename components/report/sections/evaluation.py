@@ -363,7 +363,7 @@ def _slice_chart(
 def _recommended(context: Context) -> Iterator[Block]:
     model, ratings = context.model, context.ratings
     if model is None or ratings is None:
-        yield Note("Which movies are recommended is not shown: there is no model.", "warn")
+        yield Note("What is recommended is not shown: there is no model.", "warn")
         return
     words, count = context.words, -(-len(ratings.by_user) // MAX_USERS)
     users = ratings.by_user.index[::count].tolist()

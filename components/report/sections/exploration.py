@@ -161,7 +161,8 @@ def _users(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Bloc
     if not features:
         yield Note("This data says nothing of users: there are no groups of them.")
         return
-    yield Text("Users", "Intervals are 95 % and take users as drawn at random.")
+    drawn = "Intervals are 95 % and take users as drawn at random."
+    yield Text("Users", drawn if ratings.values else "")
     for feature in features:
         groups = users_by(ratings, feature)
         if list(groups.index) == [raw.UNKNOWN]:
@@ -211,37 +212,31 @@ def _age_group(age: float) -> str:
 def _activity(ratings: Ratings, words: Words) -> Iterator[Block]:
     events = words.events
     yield Text("Activity", f"How unequally the {events} are spread over users and {words.items}.")
-    members = {
-        "users": (f"How many {events} users have", ratings.by_user),
-        words.items: (f"How many {events} {words.items} have", ratings.by_movie),
-    }
-    totals = {who: found.sum(axis=1).to_numpy() for who, (_, found) in members.items()}
-    for key, (who, (title, _)) in zip(("users", "movies"), members.items(), strict=True):
-        found, column = totals[who], capital(who)
-        rows = [{capital(events): bin_, column: n} for bin_, n in binned(found).items()]
+    users, items = (by.sum(axis=1).to_numpy() for by in (ratings.by_user, ratings.by_movie))
+    for key, who, found in (("users", "users", users), ("movies", words.items, items)):
+        rows = [{capital(events): span, capital(who): n} for span, n in binned(found).items()]
         yield Chart(
             f"{key}-activity",
-            title,
+            f"How many {events} {who} have",
             f"Half of the {who} have at most {np.median(found):,.0f} {events}; the most is "
             f"{found.max():,}.",
-            charts.bars(rows, capital(events), column, upright=True),
+            charts.bars(rows, capital(events), capital(who), upright=True),
             rows,
         )
-    names = ("Most active users", f"{capital(words.items)} with most {events}")
-    held = dict(zip(names, totals.values(), strict=True))
+    held = {"Most active users": users, f"{capital(words.items)} with most {events}": items}
     rows = [
         {"Share": share, **{name: share_of_largest(found, share) for name, found in held.items()}}
         for share in _SHARES
     ]
-    formats = dict.fromkeys(names, ".1%")
-    by_users, by_movies = (percent(share_of_largest(found, _TENTH)) for found in held.values())
+    formats = dict.fromkeys(held, ".1%")
+    by_users, by_items = (percent(share_of_largest(found, _TENTH)) for found in (users, items))
     yield Chart(
         "long-tail",
         f"How much of the {events} the most active users and the {words.items} with most {events} "
         "have",
         f"The most active tenth of users gave {by_users} of the {events}; the tenth of "
-        f"{words.items} with the most {events} got {by_movies}.",
-        charts.lines(rows, "Share", list(names), title=f"share of {events}", formats=formats),
+        f"{words.items} with the most {events} got {by_items}.",
+        charts.lines(rows, "Share", list(held), title=f"share of {events}", formats=formats),
         rows,
         formats,
         wide=True,

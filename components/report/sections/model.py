@@ -65,12 +65,7 @@ def build(context: Context) -> Section:
         key="model",
         title="Model",
         lead=f"How it was trained, which {context.words.items} it finds alike, what it recommends "
-        "to three example users"
-        + (
-            ", and how far its predicted ratings are from those given."
-            if context.sources.features.has_rating
-            else "."
-        ),
+        "to three example users and, where the data has ratings, how far its predictions are off.",
         sources=sources_of(context.sources, "model", "model_run", "movies", "ratings"),
         blocks=(
             *_training(context),
@@ -137,11 +132,9 @@ def _crosses(context: Context) -> Iterator[Block]:
         return
     names, norms = found
     labels = [_readable(name) for name in names]
-    rows: list[Row] = [
-        {"Feature": one, "Multiplied by": other, "Strength": float(norms[row, column])}
-        for row, one in enumerate(labels)
-        for column, other in enumerate(labels)
-    ]
+    strengths = pd.DataFrame(norms, pd.Index(labels, name="Feature"), labels)
+    strengths = strengths.rename_axis(columns="Multiplied by")
+    rows: list[Row] = strengths.stack().reset_index(name="Strength").to_dict("records")
     yield Text(
         "What the cross layer multiplies",
         "The rating network is a deep & cross network, one layer of which multiplies every pair "
@@ -168,15 +161,14 @@ def _readable(name: str) -> str:
 
 
 def _strongest(labels: Sequence[str], norms: FloatArray) -> str:
-    both = norms + norms.T
-    pairs = sorted(
-        ((float(both[a, b]), a, b) for a in range(len(labels)) for b in range(a)), reverse=True
-    )
-    if not pairs or pairs[0][0] <= 0:
+    first, second = np.tril_indices(len(labels), -1)
+    both = (norms + norms.T)[first, second]
+    order = np.argsort(-both, kind="stable")[:3]
+    if not both.sum() > 0:
         return "No pair moves it: all weights of the cross layer are 0."
-    named = "; ".join(f"{labels[b]} with {labels[a]}" for _, a, b in pairs[:3])
-    share = sum(value for value, _, _ in pairs[:3]) / sum(value for value, _, _ in pairs)
-    return f"The strongest pairs of different features, {percent(share)} of all: {named}."
+    named = "; ".join(f"{labels[second[n]]} with {labels[first[n]]}" for n in order)
+    share = percent(both[order].sum() / both.sum())
+    return f"The strongest pairs of different features, {share} of all: {named}."
 
 
 # --- movies

@@ -68,9 +68,8 @@ def blocks(context: Context) -> Iterator[Block]:
     ratings, catalogue, words = context.ratings, context.catalogue, context.words
     if ratings is None and catalogue is None:
         return
-    yield Text(
-        capital(words.items), f"Intervals are 95 % and take {words.items} as drawn at random."
-    )
+    drawn = f"Intervals are 95 % and take {words.items} as drawn at random."
+    yield Text(capital(words.items), drawn if context.sources.features.has_rating else "")
     if ratings is not None:
         yield from _rated(rated_movies(ratings, catalogue, words), ratings, words)
     if catalogue is None:
