@@ -19,6 +19,7 @@ from components.names import (
     THRESHOLDS_FILE,
 )
 from pipeline.config import OutputPaths
+from sources.description import FILE as DESCRIPTION_FILE
 from sources.errors import InputError
 from storage import paths as storage
 from storage.errors import FULL_DISK
@@ -35,7 +36,7 @@ _OF_EVERY_RUN = frozenset({PIPELINE_ROOT, METADATA_FILE})
 _IGNORED = frozenset(
     {
         *(".lock", ".gitignore", ".gitkeep", ".DS_Store", "lost+found"),
-        *(SCHEMA_FILE, THRESHOLDS_FILE),
+        *(SCHEMA_FILE, THRESHOLDS_FILE, DESCRIPTION_FILE),
     }
 )
 

@@ -88,7 +88,7 @@ def _check_folders(config: RunConfig) -> None:
     )
     # A zip file is unpacked into the output folder, once that is claimed.
     if data is not None and not archive.is_archive(data):
-        detect(data, config.paths.root).check()
+        detect(data, config.paths.root, config.paths.root).check()
     if metadata_dir is not None:
         metadata.check_metadata_files(metadata_dir)
     for file, option in ((config.schema, "--schema"), (config.thresholds, "--thresholds")):
@@ -290,12 +290,7 @@ def _pipeline_config(
         tuner = dataclasses.replace(tuner, trials=config.tune_trials)
     data_dir = data.data_dir.resolve()
     features = features_of(adapter.spec, with_metadata=data.metadata_dir is not None)
-    if config.invalid_zip == "drop" and not features.of_kind(FeatureKind.ZIP_CODE):
-        raise InputError(
-            "--invalid-zip drop is given, but this data has no zip codes",
-            file=str(data.data_dir),
-            action="leave --invalid-zip out",
-        )
+    _check_features(config, data, features)
     example_gen = ExampleGenOptions(
         metadata_dir=str(data.metadata_dir.resolve()) if data.metadata_dir else None,
         split=config.split,
@@ -342,6 +337,29 @@ def _trainer_config(config: RunConfig) -> TrainerConfig:
         train = dataclasses.replace(train, epochs=config.epochs)
     shipped = TrainerConfig(train=train, tutorial=_tutorial(config.model))
     return applied(shipped, dict(config.settings))
+
+
+def _check_features(config: RunConfig, data: source.DataSource, features: FeatureTable) -> None:
+    """Refuses options that need what the data does not have.
+
+    Raises:
+      InputError: there are such.
+    """
+    zip_codes = features.of_kind(FeatureKind.ZIP_CODE) and not data.layout
+    if config.invalid_zip == "drop" and not zip_codes:
+        raise InputError(
+            "--invalid-zip drop is given, but this data has no zip codes"
+            + (" of MovieLens" if data.layout else ""),
+            file=str(data.data_dir),
+            action="leave --invalid-zip out",
+        )
+    if config.split != "random" and not features.has_time:
+        raise InputError(
+            f"--split {config.split} is given, but this data has no times",
+            file=str(data.data_dir),
+            expected="--split random, which alone needs no time",
+            action="leave --split out, or give a column of times",
+        )
 
 
 def _tutorial(model: Model) -> TutorialConfig | None:

@@ -14,7 +14,8 @@ from components.names import SplitMethod
 from schema.features import FeatureTable
 from schema.scenarios import SCENARIOS, Scenario, metric_name
 from sources.errors import InputError
-from trainer.settings import one_of, read_toml
+from sources.files import read_toml
+from trainer.settings import one_of
 
 CHANGE_TABLE = "change"
 """The table of how much worse than the latest blessed model a metric may be."""

@@ -21,14 +21,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("describe", help="print what is understood of the data")
     command.add_argument("path", metavar="PATH", help="folder, zip file or file of a data set")
+    command.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        default="output",
+        help="folder of a data.toml that says what columns are; one is written there where "
+        "something can be understood in several ways (default: output)",
+    )
     options = parser.parse_args(arguments)
     try:
         path = local_path(options.path, "PATH")
+        output_dir = local_path(options.output_dir, "--output-dir")
         # pandas and Arrow are loaded for a path that can be read.
         from sources.describe import describe
 
         with tempfile.TemporaryDirectory() as scratch:
-            print(describe(path.expanduser(), Path(scratch)))
+            print(describe(path.expanduser(), Path(scratch), output_dir.expanduser()))
     except (InputError, PathError) as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from sources import files
 from sources.cleaning_log import CleaningLog, LossLimits
+from sources.description import Repeats
 from sources.files import Format
 from sources.spec import DatasetSpec
 
@@ -110,6 +111,8 @@ class MovieLensFiles:
     """Matches the files that are read, for TFX's own fingerprint of them."""
     layout_text: str = ""
     """Of own tables: files, roles and features as JSON (`sources.layout.Layout`)."""
+    repeats: Repeats = "latest"
+    """What becomes of several events of one user and item."""
 
     def __init__(
         self,
@@ -144,6 +147,14 @@ class MovieLensFiles:
     def roles(self) -> list[str]:
         """Returns which column plays which role, in words, where that was found out."""
         return []
+
+    def questions(self) -> list[str]:
+        """Returns what can be understood in several ways, in words."""
+        return []
+
+    def draft(self) -> str:
+        """Returns a `data.toml` that says what was understood; of own tables alone."""
+        raise NotImplementedError
 
     def tmdb_ids(self, limits: LossLimits) -> Mapping[int, int]:
         """Returns no ids of The Movie Database: the format has none."""

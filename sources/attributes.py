@@ -13,6 +13,8 @@ from schema.features import Feature, Kind, Owner
 from sources import cleaning_log, files, wrangling
 from sources.cleaning_log import CleaningLog, RowExample
 from sources.columns import texts
+from sources.description import FILE, IGNORE
+from sources.errors import InputError
 from sources.layout import plain
 from sources.records import MAX_TEXT_CHARS, mend
 from sources.tables import AGE_MAX, AGE_MIN
@@ -20,6 +22,9 @@ from sources.tables import AGE_MAX, AGE_MIN
 YEAR_MIN, YEAR_MAX = 1000, 2100
 MOST_VALUES = 1000
 """Of a column of text that is a category; one of more values needs `tags` or names people."""
+
+MOST_ALWAYS_KNOWN = 100
+"""Values of a category that are in its vocabulary however rare; of more, the frequent ones."""
 
 MOST_SLICED = 25
 """Of a user's category whose values slice the evaluation."""
@@ -51,20 +56,27 @@ class Attribute(NamedTuple):
 
 
 def attributes_of(
-    columns: Mapping[str, pa.Array], owner: Owner
+    columns: Mapping[str, pa.Array], owner: Owner, kinds: Mapping[str, str], file: str
 ) -> tuple[list[Attribute], dict[str, str]]:
     """Returns the features that columns make, and why the other columns make none.
 
     Args:
       columns: `[n]` each, by name, without that of the ids.
       owner: whose they are.
+      kinds: what the user says of a column: a kind of feature, or "ignore".
+      file: the name of their file.
+
+    Raises:
+      InputError: a column cannot be of the kind that the user says.
     """
     found: list[Attribute] = []
     ignored: dict[str, str] = {}
     for name, column in columns.items():
         known = _NAMES[owner].get(plain(name))
         feature: Feature | str | None = None
-        if known is not None and known.name not in {one.feature.name for one in found}:
+        if name in kinds:
+            feature = _described(name, column, owner, kinds[name], file)
+        elif known is not None and known.name not in {one.feature.name for one in found}:
             feature = known if _fits(known, column) else None
         if feature is None:
             feature = _guess(name, column, owner)
@@ -98,12 +110,62 @@ def _fits(feature: Feature, column: pa.Array) -> bool:
     return 0 < len(known) <= MOST_VALUES
 
 
+def _described(name: str, column: pa.Array, owner: Owner, kind: str, file: str) -> Feature | str:
+    """Returns the feature that the user says a column is.
+
+    Raises:
+      InputError: users have no such feature, or items have none.
+    """
+    if kind == IGNORE:
+        return f"{FILE} says so"
+    fixed = {one.kind.value: one for one in _NAMES[owner].values() if one.kind in _OF_ITS_OWN}
+    lists = (Kind.TAGS.value, Kind.YEAR.value) if owner is Owner.MOVIE else ()
+    known = {Kind.CATEGORY.value, *lists, *fixed}
+    if kind not in known:
+        raise InputError(
+            f"{FILE} gives column {name} a kind that its table cannot have",
+            file=file,
+            expected=f"one of {', '.join(sorted(known))}, {IGNORE}",
+            found=kind,
+            action=f"correct {FILE}",
+        )
+    full, label = _feature_name(name, owner)
+    if kind in fixed:
+        return fixed[kind]
+    if kind == Kind.TAGS.value:
+        return Feature(full, owner, Kind.TAGS, "string", multivalued=True, label=label)
+    if kind == Kind.YEAR.value:
+        return Feature(full, owner, Kind.YEAR, "int64", optional=True, label=label)
+    return _category(full, owner, label, len(texts(column).unique()))
+
+
+_OF_ITS_OWN = (Kind.TITLE, Kind.AGE, Kind.GENDER, Kind.ZIP_CODE)
+"""Kinds of which an owner has one feature, whose name is fixed."""
+
+
+def _category(name: str, owner: Owner, label: str, values: int) -> Feature:
+    return Feature(
+        name,
+        owner,
+        Kind.CATEGORY,
+        "string",
+        min_ratings=raw.WORD_MIN_RATINGS if values > MOST_ALWAYS_KNOWN else 0,
+        sliced=owner is Owner.USER and values <= MOST_SLICED,
+        label=label,
+    )
+
+
+def _feature_name(column: str, owner: Owner) -> tuple[str, str]:
+    """Returns the name of the feature that a column becomes, and what it is called in words."""
+    prefix = "user" if owner is Owner.USER else "item"
+    readable = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_").lower() or "column"
+    full = readable if readable.startswith(f"{prefix}_") else f"{prefix}_{readable}"
+    return full, column.replace("_", " ").strip()
+
+
 def _guess(name: str, column: pa.Array, owner: Owner) -> Feature | str:
     """Returns the feature of a column that no name is known of; why there is none, else."""
-    prefix = "user" if owner is Owner.USER else "item"
-    readable = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "column"
-    full = readable if readable.startswith(f"{prefix}_") else f"{prefix}_{readable}"
-    label = name.replace("_", " ").strip()
+    full, label = _feature_name(name, owner)
     if pa.types.is_list(column.type):
         return _tags(full, owner, label)
     values = texts(column)
@@ -120,11 +182,7 @@ def _guess(name: str, column: pa.Array, owner: Owner) -> Feature | str:
         return "numbers other than ages and years are no feature"
     if len(known) > MOST_VALUES or 2 * len(known) > rows:
         return "nearly every row has a value of its own"
-    least = raw.WORD_MIN_RATINGS if len(known) > 100 else 0
-    sliced = owner is Owner.USER and len(known) <= MOST_SLICED
-    return Feature(
-        full, owner, Kind.CATEGORY, "string", min_ratings=least, sliced=sliced, label=label
-    )
+    return _category(full, owner, label, len(known))
 
 
 def _tags(name: str, owner: Owner, label: str) -> Feature | str:

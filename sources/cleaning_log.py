@@ -32,6 +32,8 @@ MISSING_VALUE = "missing value"
 INVALID_ZIP = "invalid zip code"
 EXACT_DUPLICATE = "exact duplicate"
 SUPERSEDED = "superseded by a newer rating"
+COUNTED = "counted with another event of the same user and item"
+REPEATED = "repeats a user and item of an earlier split"
 
 QUOTES_REMOVED = "quotes or byte-string residue removed"
 UNLISTED = "added from the events, not listed here"
@@ -72,7 +74,7 @@ _ACTIONS: Mapping[str, str] = {
 ASKED_FOR: Mapping[str, str] = {INVALID_ZIP: "--invalid-zip drop", LEFT_OUT: "a rule of data.toml"}
 """Reasons that an option asked for, with the option; no limit applies to them."""
 
-NO_LOSS = frozenset((EXACT_DUPLICATE, SUPERSEDED, *ASKED_FOR))
+NO_LOSS = frozenset((EXACT_DUPLICATE, SUPERSEDED, COUNTED, REPEATED, *ASKED_FOR))
 """Reasons to drop a row that lose nothing, or nothing unasked.
 
 A duplicate is a row, not information; of several ratings by a user of a movie the newest is

@@ -12,26 +12,31 @@ import pyarrow as pa
 from schema.features import Kind, Owner
 from sources.adapter import MovieLensFiles
 from sources.cleaning_log import CleaningLog, LossLimits
+from sources.description import FILE
 from sources.detect import detect
 from sources.interactions import chunk_of, id_keys
 from sources.ratings import KnownIds, RatingsChunk, concatenate
+from sources.staging import writable
+from storage import paths as storage
 
 _CHUNK_BYTES = 16 * 2**20
 _LOOK = LossLimits.of(1.0)
 _OWNERS = {Owner.USER: "users", Owner.MOVIE: "movies", Owner.CONTEXT: "context"}
 
 
-def describe(path: Path, unpack_to: Path) -> str:
+def describe(path: Path, unpack_to: Path, output_dir: Path | None = None) -> str:
     """Returns what is understood: files, columns, counts, scale, times and what is odd.
 
     Args:
       path: of the data; see `detect`.
       unpack_to: where a zip file is unpacked.
+      output_dir: where a `data.toml` is looked for; where something of own tables can be
+        understood in several ways and there is none, one is written there to be corrected.
 
     Raises:
       InputError: the data is not recognised, or a file of it cannot be read.
     """
-    adapter = detect(path, unpack_to)
+    adapter = detect(path, unpack_to, output_dir)
     adapter.check()
     found = CleaningLog()
     users = adapter.users(_LOOK, "keep")
@@ -50,8 +55,9 @@ def describe(path: Path, unpack_to: Path) -> str:
     lines = [
         *_format_lines(adapter),
         *_feature_lines(adapter),
-        *_count_lines(ratings, None if users is None else len(users[0]), len(items)),
+        *_count_lines(adapter, ratings, None if users is None else len(users[0]), len(items)),
         *_odd_lines(found),
+        *_questions(adapter, output_dir),
     ]
     return "\n".join(lines)
 
@@ -76,19 +82,30 @@ def _feature_lines(adapter: MovieLensFiles) -> Iterator[str]:
         features = [f for f in table.owned_by(owner) if f.kind is not Kind.ID]
         columns = ", ".join(f"{f.name} ({f.kind.value})" for f in features)
         yield f"Features of {noun}: {columns or 'none: this data says nothing of them but ids'}"
-    yield f"Ratings: {table.rating.name}, {table.scale.describe()}; {adapter.spec.positive} counts"
+    if table.has_rating:
+        scale = table.scale.describe()
+        yield f"Ratings: {table.rating.name}, {scale}; {adapter.spec.positive} counts"
+    else:
+        yield f"Ratings: none, so {adapter.spec.positive} counts and nothing predicts ratings"
+    if not table.has_time:
+        yield "Times: none, so --split random alone can be used, and nothing predicts sessions"
     order = "is" if adapter.spec.file_order_is_time else "is not"
     yield f"The order of a user's rows {order} the order in which the ratings were given."
 
 
-def _count_lines(ratings: RatingsChunk, users: int | None, items: int) -> Iterator[str]:
+def _count_lines(
+    adapter: MovieLensFiles, ratings: RatingsChunk, users: int | None, items: int
+) -> Iterator[str]:
+    table, noun = adapter.spec.features, adapter.spec.item_noun
+    what = "ratings" if table.has_rating else "events"
     rated_by = len(np.unique(ratings.user_id))
     rated = len(np.unique(ratings.movie_id))
-    of_users = "no file of users" if users is None else f"{users:,} listed"
-    yield f"Users: {rated_by:,} with ratings, {of_users}"
-    yield f"Movies: {rated:,} with ratings, {items:,} listed"
-    yield f"Usable ratings: {len(ratings.user_id):,}"
-    if len(ratings.user_id):
+    listed = "in all" if adapter.layout_text else "listed"
+    of_users = "no file of users" if users is None else f"{users:,} {listed}"
+    yield f"Users: {rated_by:,} with {what}, {of_users}"
+    yield f"{noun.capitalize()}s: {rated:,} with {what}, {items:,} {listed}"
+    yield f"Usable {what}: {len(ratings.user_id):,}"
+    if len(ratings.user_id) and table.has_rating:
         values = ", ".join(
             f"{value:g}: {count:,}"
             for value, count in zip(
@@ -96,8 +113,21 @@ def _count_lines(ratings: RatingsChunk, users: int | None, items: int) -> Iterat
             )
         )
         yield f"Ratings by value: {values}"
+    if len(ratings.user_id) and table.has_time:
         first, last = (_day(int(t)) for t in (ratings.timestamp.min(), ratings.timestamp.max()))
         yield f"Time: {first} to {last}"
+
+
+def _questions(adapter: MovieLensFiles, output_dir: Path | None) -> Iterator[str]:
+    """Yields what can be understood in several ways; writes a `data.toml` to answer it in."""
+    questions = adapter.questions()
+    yield from questions
+    if not questions or output_dir is None or (output_dir / FILE).exists():
+        return
+    with writable(output_dir):
+        output_dir.mkdir(parents=True, exist_ok=True)
+        storage.write_text(output_dir / FILE, adapter.draft())
+    yield f"Written: {output_dir / FILE}, to be corrected where this is wrong"
 
 
 def _day(seconds: int) -> str:

@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from schema.features import FeatureTable
-from sources import archive, files, layout, movielens_100k, movielens_csv, movielens_dat
+from sources import (
+    archive,
+    description,
+    files,
+    layout,
+    movielens_100k,
+    movielens_csv,
+    movielens_dat,
+)
 from sources.adapter import MovieLensFiles
 from sources.errors import InputError
 from sources.movielens_100k import MovieLens100K
@@ -37,7 +45,8 @@ TABLE = "table"
 """The format of own tables."""
 
 _WANTED: frozenset[str] = FILE_NAMES | {
-    f"{stem}{rest}" for stem in layout.STEMS for rest in (".*", "[-_.]*")
+    description.FILE,
+    *(f"{stem}{rest}" for stem in layout.STEMS for rest in (".*", "[-_.]*")),
 }
 """What is taken out of a zip file: names and patterns of names."""
 
@@ -48,24 +57,26 @@ _RATINGS: Mapping[str, Callable[[Path], MovieLensFiles]] = {
 }
 
 
-def detect(path: Path, unpack_to: Path) -> MovieLensFiles:
+def detect(path: Path, unpack_to: Path, output_dir: Path | None = None) -> MovieLensFiles:
     """Returns the adapter of the data at a path.
 
     Args:
       path: a folder of files, a folder with such a folder alone, one of the files, or a zip file.
       unpack_to: where a zip file is unpacked.
+      output_dir: where a `data.toml` may be that says what own tables are; else it may be beside
+        the files.
 
     Raises:
       InputError: no format fits, several do, or a folder or table cannot be read. Whether each file
         looks as its format says is found out by the adapter's `check`.
     """
     if archive.is_archive(path):
-        return _of_folder(archive.unpacked(path, _WANTED, unpack_to), path)
+        return _of_folder(archive.unpacked(path, _WANTED, unpack_to), path, output_dir)
     if path.is_file():
         if path.name in FILE_NAMES or layout.table_of(path.name) is not None:
-            return _of_folder(path.parent, path)
-        return _table(path.parent, {"interactions": [path.name]})
-    return _of_folder(_inner(path), path)
+            return _of_folder(path.parent, path, output_dir)
+        return _table(path.parent, {"interactions": [path.name]}, output_dir)
+    return _of_folder(_inner(path), path, output_dir)
 
 
 def open_adapter(
@@ -90,10 +101,13 @@ def open_adapter(
     return adapter
 
 
-def _table(folder: Path, tables: Mapping[str, list[str]]) -> MovieLensFiles:
+def _table(
+    folder: Path, tables: Mapping[str, list[str]], output_dir: Path | None
+) -> MovieLensFiles:
     from sources.table import Table
 
-    return Table(folder, layout.layout_of(folder, tables))
+    said = description.find(output_dir, folder)
+    return Table(folder, layout.layout_of(folder, tables, said))
 
 
 def _inner(folder: Path) -> Path:
@@ -127,7 +141,7 @@ def _formats(folder: Path) -> list[str]:
     return names
 
 
-def _of_folder(folder: Path, path: Path) -> MovieLensFiles:
+def _of_folder(folder: Path, path: Path, output_dir: Path | None) -> MovieLensFiles:
     if not folder.is_dir():
         raise InputError(
             "no such file or folder",
@@ -154,7 +168,7 @@ def _of_folder(folder: Path, path: Path) -> MovieLensFiles:
     if not found:
         raise _unknown(path, files.listing(folder))
     if tables.get("interactions"):
-        return _table(folder, tables)
+        return _table(folder, tables, output_dir)
     return _RATINGS[found[0]](folder)
 
 

@@ -41,6 +41,7 @@ MAX_LINE_BYTES = 1024 * 1024
 
 _EDGE_BYTES = 64 * 1024
 _HASH_BYTES = 1024 * 1024
+_MOST_TOML_BYTES = 1024 * 1024
 _FIRST_LINES = 10
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z_ ]*")
 _GET_FILES = "download the data again, or point --data at other files"
@@ -215,6 +216,28 @@ def _not_regular(name: str, found: str) -> InputError:
         found=found,
         action="write the data to a file of this name first",
     )
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """Returns the content of a TOML file.
+
+    Raises:
+      InputError: it cannot be read, or is no TOML.
+    """
+    import tomli  # --help needs the standard library alone
+
+    try:
+        with open_regular(path) as file:
+            return tomli.loads(file.read(_MOST_TOML_BYTES).decode("utf-8"))
+    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(
+            "this file cannot be read",
+            file=str(path),
+            expected="a file in TOML (https://toml.io)",
+            found=(reason or "")[:200],
+            action="correct the file",
+        ) from error
 
 
 def read_lines(path: Path, longest: int = MAX_LINE_BYTES) -> Iterator[tuple[int, bytes]]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from schema.features import FeatureTable
 from sources import files
+from sources.description import FILE, ROLES, Description
 from sources.errors import InputError
 from sources.table_files import TableFile, look
 
-ROLES = ("user", "item", "rating", "time")
 TABLES = ("interactions", "users", "items")
 
 STEMS: Mapping[str, str] = {
@@ -32,6 +32,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
              "videoid", "video", "contentid", "content"),
     "rating": ("rating", "userrating", "stars", "star", "score", "weight"),
     "time": ("timestamp", "ts", "time", "datetime", "date", "eventtime", "when", "createdat"),
+    "event": ("eventtype", "event", "action", "behavior", "interactiontype", "type"),
 }  # fmt: skip
 """Names of columns, in lower case without signs; those before others are preferred."""
 
@@ -56,6 +57,7 @@ class Layout:
       columns: the column of `users` or `items` that each feature is read from.
       ignored: why a column is not read, by file and column.
       features: the feature table.
+      description: what the user says of the data.
     """
 
     interactions: tuple[TableFile, ...]
@@ -67,6 +69,7 @@ class Layout:
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ignored: Mapping[str, str] = dataclasses.field(default_factory=dict)
     features: FeatureTable | None = None
+    description: Description = dataclasses.field(default_factory=Description)
 
     @property
     def files(self) -> tuple[TableFile, ...]:
@@ -79,6 +82,7 @@ class Layout:
         for table in TABLES:
             values[table] = [dataclasses.asdict(file) for file in values[table]]
         values["features"] = None if self.features is None else self.features.to_json()
+        values["description"] = self.description.to_json()
         return json.dumps(values, sort_keys=True, ensure_ascii=False)
 
     @classmethod
@@ -88,6 +92,7 @@ class Layout:
         for table in TABLES:
             found = [{**file, "columns": tuple(file["columns"])} for file in values[table]]
             values[table] = tuple(TableFile(**file) for file in found)
+        values["description"] = Description.from_json(values["description"])
         if values["features"] is not None:
             values["features"] = FeatureTable.from_json(values["features"])
         return cls(**values)
@@ -163,16 +168,19 @@ def _entries(folder: Path) -> list[Path]:
         raise files.unreadable(str(folder), error) from error
 
 
-def layout_of(folder: Path, tables: Mapping[str, Iterable[str]]) -> Layout:
+def layout_of(
+    folder: Path, tables: Mapping[str, Iterable[str]], description: Description
+) -> Layout:
     """Returns files and roles of own tables, without features.
 
     Args:
       folder: of the files.
       tables: their names, by table.
+      description: what the user says of them.
 
     Raises:
-      InputError: a file is no table, parts have different columns, or there is no column for a
-        role.
+      InputError: a file is no table, parts have different columns, or there is no column of
+        users or items, or none that the description names.
     """
     looked = {
         table: tuple(look(folder, name) for name in tables.get(table, ())) for table in TABLES
@@ -188,10 +196,7 @@ def layout_of(folder: Path, tables: Mapping[str, Iterable[str]]) -> Layout:
                     action="give these parts the same columns",
                 )
     events = looked["interactions"][0]
-    roles = {role: name for role in ROLES if (name := first_of(events.columns, SYNONYMS[role]))}
-    for role in ROLES:
-        if role not in roles:
-            raise _no_column(role, events)
+    roles = _roles(events, description)
     keys = {}
     for table, role in (("users", "user"), ("items", "item")):
         for file in looked[table][:1]:
@@ -207,7 +212,52 @@ def layout_of(folder: Path, tables: Mapping[str, Iterable[str]]) -> Layout:
         roles=roles,
         user_key=keys.get("users", ""),
         item_key=keys.get("items", ""),
+        description=description,
     )
+
+
+def _roles(events: TableFile, description: Description) -> dict[str, str]:
+    """Returns the column of each role that there is: as described, else by its name."""
+    roles: dict[str, str] = {}
+    for role in ROLES:
+        name = description.columns.get(role)
+        if name is None:
+            name = first_of(events.columns, SYNONYMS[role]) or ""
+        elif name and name not in events.columns:
+            raise InputError(
+                f"{FILE} names a column that is not there",
+                file=events.name,
+                expected=f"the column of the {role}: one of {', '.join(events.columns)}",
+                found=files.shorten(name),
+                action=f"correct {FILE}",
+            )
+        if name:
+            roles[role] = name
+        elif role in ("user", "item"):
+            raise _no_column(role, events)
+    if not description.events:
+        roles.pop("event", None)
+    if description.positive is not None or description.repeats == "count":
+        roles.pop("rating", None)
+    for rule in (description.positive, *description.drop):
+        if rule is not None and rule.column not in (*events.columns, *roles, "rating"):
+            raise InputError(
+                f"a rule of {FILE} names a column that is not there",
+                file=events.name,
+                expected=f"one of {', '.join(events.columns)}",
+                found=f"{rule}",
+                action=f"correct {FILE}",
+            )
+    return roles
+
+
+def column_of(layout: Layout, name: str) -> str:
+    """Returns the column of events that a rule names, by itself or by its role."""
+    events = layout.interactions[0]
+    if name in events.columns:
+        return name
+    role = layout.roles.get(name) or first_of(events.columns, SYNONYMS.get(name, ()))
+    return role or name
 
 
 def first_of(columns: Iterable[str], names: Iterable[str]) -> str | None:
@@ -218,11 +268,48 @@ def first_of(columns: Iterable[str], names: Iterable[str]) -> str | None:
 
 def _no_column(role: str, file: TableFile) -> InputError:
     known = ", ".join(SYNONYMS[role][:6])
-    what = f"the {role}'s id" if role in ("user", "item") else f"the {role}"
     return InputError(
-        f"no column of {file.name} is recognised as {what}",
+        f"no column of {file.name} is recognised as the {role}'s id",
         file=file.name,
         expected=f"a column named {known} or the like",
         found=", ".join(file.columns),
-        action="rename the column",
+        action=f"rename the column, or name it in {FILE} (see docs/guides/own-data.md)",
     )
+
+
+def questions(layout: Layout) -> list[str]:
+    """Returns what can be understood in several ways, and how it was, in words."""
+    events, said = layout.interactions[0], layout.description
+    found = []
+    for role, names in SYNONYMS.items():
+        fitting = [column for column in events.columns if plain(column) in names]
+        if role in said.columns or not fitting:
+            continue
+        if role == "event":
+            if not said.events:
+                found.append(f"Every event counts the same, whatever its {fitting[0]}.")
+        elif len(fitting) > 1:
+            taken = layout.roles.get(role, "none")
+            found.append(f"Column of the {role}: one of {', '.join(fitting)}; taken: {taken}")
+    return found
+
+
+def draft(layout: Layout) -> str:
+    """Returns a `data.toml` that says what was understood, and in comments what else it can."""
+    events = layout.interactions[0]
+    columns = "".join(filter(str.isprintable, ", ".join(events.columns)))
+    lines = [
+        f"# What the columns of {events.name} are. Everything here can be left out.",
+        '# item_noun = "book"           # what people call an item',
+        '# positive = "rating >= 4"     # these events count; the ratings themselves are left out',
+        '# drop = ["rating == 0"]       # events that are left out',
+        "# scale = [1, 5]               # the least and the greatest rating",
+        '# repeats = "latest"           # of one user and item; or "count", or "keep" all',
+        f"[columns]                      # of: {columns}",
+        *(f"{role} = {json.dumps(layout.roles.get(role, ''))}" for role in ROLES),
+        "# [events]                     # weights of types of events; others are left out",
+        "# purchase = 1",
+        '# [features]                   # kinds of columns of users and items, or "ignore"',
+        '# country = "category"',
+    ]
+    return "\n".join(lines) + "\n"

@@ -244,6 +244,56 @@ def keep_latest_rating(chunk: RatingsChunk) -> tuple[RatingsChunk, int, int]:
     return chunk.take(kept), duplicates, int(same_pair.sum()) - duplicates
 
 
+MOST_COUNTED = 10
+"""The greatest rating that is a number of events: who played a song more often likes it as much."""
+
+
+def count_events(chunk: RatingsChunk) -> tuple[RatingsChunk, int]:
+    """Returns one row for each pair of user and movie, and how many rows were counted with others.
+
+    Its rating is the sum of the ratings, which are the weights of the events, from 1 to
+    `MOST_COUNTED`; its time and position are those of the newest.
+
+    Args:
+      chunk: events in any order, all those of their users.
+    """
+    chunk = chunk.take(_order_of_pairs(chunk))
+    same_pair = _same_pair(chunk)
+    if len(same_pair):
+        chunk = _sort_within_pairs(chunk, same_pair)
+    first = np.flatnonzero(np.append(True, ~same_pair)[: len(chunk.user_id)])
+    kept = chunk.take(np.append(first[1:] - 1, len(chunk.user_id) - 1)[: len(first)])
+    sums = np.add.reduceat(chunk.user_rating, first) if len(first) else chunk.user_rating
+    counted = np.clip(sums, 1, MOST_COUNTED).astype(np.float32)
+    return kept._replace(user_rating=counted), len(chunk.user_id) - len(first)
+
+
+def drop_exact_duplicates(chunk: RatingsChunk) -> tuple[RatingsChunk, int]:
+    """Returns the events by user, movie and time without exact repeats, and how many those were."""
+    chunk = chunk.take(_order_of_pairs(chunk))
+    same_pair = _same_pair(chunk)
+    if not same_pair.any():
+        return chunk, 0
+    chunk = _sort_within_pairs(chunk, same_pair)
+    exact = same_pair & _repeats(chunk.timestamp) & _repeats(chunk.user_rating)
+    return chunk.take(np.append(~exact, True)), int(exact.sum())
+
+
+def in_first_split(chunk: RatingsChunk, split: npt.NDArray[np.int8]) -> BoolArray:
+    """Returns which events `[n]` are in the first split that their user and movie have one in.
+
+    Args:
+      chunk: events by user and movie.
+      split: `[n]` position of each in the splits.
+    """
+    if not len(split):
+        return np.zeros(0, np.bool_)
+    pair = np.cumsum(np.append(0, ~_same_pair(chunk)))
+    first = np.full(pair[-1] + 1, 127, np.int8)
+    np.minimum.at(first, pair, split)
+    return np.asarray(split == first[pair])
+
+
 def _repeats(values: npt.NDArray[np.generic]) -> BoolArray:
     """Returns [n - 1]: whether each value is equal to the next one."""
     return np.asarray(values[:-1] == values[1:])

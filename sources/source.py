@@ -112,7 +112,7 @@ def resolve_source(
     elif dataset in OTHER_RELEASES:
         found = _released(cast(DatasetName, dataset), say, progress)
     else:
-        found = _given(data, output_dir / "data") or _ml_100k(
+        found = _given(data, output_dir) or _ml_100k(
             say, progress, otherwise=make_sample if dataset == AUTO else None
         )
     return dataclasses.replace(found, metadata_dir=_metadata(metadata_dir, found))
@@ -151,7 +151,7 @@ def _from_environment(variable: str, ignored: bool) -> tuple[Path, str] | None:
     return (Path(value), f"${variable}") if value else None
 
 
-def _given(data: Path | None, unpack_to: Path) -> DataSource | None:
+def _given(data: Path | None, output_dir: Path) -> DataSource | None:
     """Returns the data that the user named, None if they named none."""
     origin: Origin = "data"
     if data is not None:
@@ -160,7 +160,7 @@ def _given(data: Path | None, unpack_to: Path) -> DataSource | None:
         path, origin = _there(Path(value), f"${DATA_VARIABLE}"), "MOVIELENS_DIR"
     else:
         return None
-    adapter = detect(path, unpack_to)
+    adapter = detect(path, output_dir / "data", output_dir)
     folder = adapter.folder.resolve()
     return DataSource(
         _name(folder), origin, folder, format=adapter.spec.name, layout=adapter.layout_text

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,13 +17,14 @@ from sources import cleaning_log, files, table_files
 from sources.adapter import InvalidZip, MovieLensFiles, Part
 from sources.attributes import attributes_of, derived, values_of
 from sources.cleaning_log import CleaningLog, LossLimits, RowExample
-from sources.columns import Ids, ids_of, ratings_of, times_of
+from sources.columns import Ids, ids_of
 from sources.errors import InputError
 from sources.files import Format
-from sources.interactions import INTERACTIONS, id_keys
-from sources.layout import Layout
-from sources.ratings import TIMESTAMP_END, BoolArray
+from sources.interactions import id_keys
+from sources.layout import Layout, draft, questions
+from sources.ratings import MOST_COUNTED, BoolArray
 from sources.spec import DatasetSpec
+from sources.table_events import MOST_RATINGS, Scan, read_events, scan_of
 from sources.table_files import Rows, TableFile
 
 if TYPE_CHECKING:
@@ -35,27 +35,6 @@ SCALES: tuple[tuple[float, float], ...] = (
     (0, 1), (-1, 1), (1, 5), (0.5, 5), (0, 5), (1, 10), (0, 10), (-10, 10), (0, 100)
 )  # fmt: skip
 """The ends of the scales in use, those with fewer values first."""
-
-_SCAN_BYTES = 16 * 2**20
-_MOST_RATINGS_SHOWN = 1000
-
-
-class Scan(NamedTuple):
-    """What one reading of all events finds.
-
-    Attributes:
-      users: ids of everybody with an event, ascending.
-      items: ids of everything with an event, ascending.
-      ratings: the different ratings, ascending; at most a thousand and one.
-      low: the least rating.
-      high: the greatest rating.
-    """
-
-    users: list[str]
-    items: list[str]
-    ratings: list[float]
-    low: float
-    high: float
 
 
 class Table(MovieLensFiles):
@@ -78,7 +57,10 @@ class Table(MovieLensFiles):
         }
         self.layout_text = self.layout.to_json()
         assert self.layout.features is not None
-        spec = DatasetSpec(NAME, "own tables", self.layout.features)
+        self.repeats = layout.description.repeats
+        spec = DatasetSpec(
+            NAME, "own tables", self.layout.features, item_noun=layout.description.item_noun
+        )
         super().__init__(folder, spec, formats, self.layout.ignored)
 
     def check(self) -> None:
@@ -94,6 +76,14 @@ class Table(MovieLensFiles):
             *(f"Ids of {table}: {key}" for table, key in keys.items() if key),
             *(f"  {column} is {name}" for name, column in self.layout.columns.items()),
         ]
+
+    def questions(self) -> list[str]:
+        """Returns which roles could be of several columns, and types of events without weights."""
+        return questions(self.layout)
+
+    def draft(self) -> str:
+        """Returns a `data.toml` that says what was understood."""
+        return draft(self.layout)
 
     def parts(self, chunk_bytes: int) -> list[Part]:
         """Returns the parts of all files of events."""
@@ -259,124 +249,6 @@ def _count_ids(file: str, ids: Ids, rows: Rows, what: str, found: CleaningLog) -
     return usable
 
 
-class _Dropping:
-    """Which rows are still in, and the counting of the others under the first reason."""
-
-    def __init__(self, file: str, rows: Rows, count: int, found: CleaningLog) -> None:
-        self.kept = np.ones(count, np.bool_)
-        self._file, self._rows, self._found = file, rows, found
-
-    def drop(
-        self, reason: str, mask: BoolArray, expected: str, shown: Mapping[int, str] | pa.Array
-    ) -> None:
-        places = np.flatnonzero(mask & self.kept)
-        if not len(places):
-            return
-        examples = [
-            RowExample(
-                self._rows.number(int(place)),
-                expected,
-                shown if isinstance(shown, str) else files.shorten(str(shown[int(place)])),
-            )
-            for place in places[: cleaning_log.MAX_EXAMPLES]
-        ]
-        self._found.drop(self._file, reason, len(places), examples)
-        self.kept[places] = False
-
-
-def read_events(
-    folder: Path, layout: Layout, part: Part, scale: RatingScale | None = None
-) -> tuple[pa.RecordBatch, CleaningLog]:
-    """Returns the usable events of a part as `INTERACTIONS`, and what was dropped and repaired."""
-    found = CleaningLog()
-    file = next(one for one in layout.interactions if one.name == part.file)
-    columns = layout.roles
-    rows = table_files.read_part(folder, file, part, dict.fromkeys(columns.values()), found)
-    ids = {role: ids_of(rows.columns[columns[role]]) for role in ("user", "item")}
-    count = len(rows.columns[columns["user"]])
-    dropping = _Dropping(file.name, rows, count, found)
-    for role, one in ids.items():
-        usable = one.values.is_valid().to_numpy(zero_copy_only=False)
-        dropping.drop(
-            cleaning_log.MISSING_VALUE, one.missing, f"an id in {columns[role]}", "nothing"
-        )
-        dropping.drop(
-            cleaning_log.UNUSABLE_ID,
-            ~usable,
-            f"an id in {columns[role]}",
-            "a text that is too long",
-        )
-    rating: Any = pa.nulls(count, pa.float32())
-    if "rating" in columns:
-        name = columns["rating"]
-        numbers = ratings_of(rows.columns[name])
-        shown = rows.columns[name]
-        dropping.drop(cleaning_log.MISSING_VALUE, numbers.missing, f"a value in {name}", "nothing")
-        dropping.drop(cleaning_log.NON_NUMERIC_RATING, numbers.bad, f"a number in {name}", shown)
-        rating = pa.array(numbers.values.astype(np.float32))
-    time: Any = pa.nulls(count, pa.int64())
-    if "time" in columns:
-        name = columns["time"]
-        numbers = times_of(rows.columns[name])
-        shown = rows.columns[name]
-        seconds = numbers.values
-        outside = (seconds < 0) | (seconds >= TIMESTAMP_END)
-        expected = f"a time in {name}: seconds or milliseconds since 1970, or a date"
-        dropping.drop(cleaning_log.MISSING_VALUE, numbers.missing, f"a value in {name}", "nothing")
-        dropping.drop(cleaning_log.UNREADABLE_TIME, numbers.bad, expected, shown)
-        dropping.drop(
-            cleaning_log.TIMESTAMP_RANGE, outside, "a time from 1970 to before the year 2100", shown
-        )
-        time = pa.array(seconds)
-    repaired = np.flatnonzero((ids["user"].repaired | ids["item"].repaired) & dropping.kept)
-    examples = [
-        RowExample(
-            rows.number(int(i)), "ids without blanks, quotes and decimals", "an id with such"
-        )
-        for i in repaired[: cleaning_log.MAX_EXAMPLES]
-    ]
-    found.repair(file.name, cleaning_log.QUOTES_REMOVED, len(repaired), examples)
-    columns_ = [
-        ids["user"].values.cast(pa.string()),
-        ids["item"].values.cast(pa.string()),
-        rating,
-        time,
-        pa.nulls(count, pa.int64()),
-    ]
-    if not dropping.kept.all():
-        mask = pa.array(dropping.kept)
-        columns_ = [column.filter(mask) for column in columns_]
-    return pa.RecordBatch.from_arrays(columns_, schema=INTERACTIONS), found
-
-
-def scan_of(folder: Path, layout: Layout) -> Scan:
-    """Returns what one reading of all events finds; files that did not change are read once."""
-    stats = [(folder / file.name).stat() for file in layout.interactions]
-    key = dataclasses.replace(layout, columns={}, ignored={}, features=None, users=(), items=())
-    return _scan(folder, key.to_json(), tuple((s.st_size, s.st_mtime_ns) for s in stats))
-
-
-@functools.lru_cache(maxsize=1)
-def _scan(folder: Path, layout_json: str, stats: tuple[tuple[int, int], ...]) -> Scan:
-    layout = Layout.from_json(layout_json)
-    users: set[str] = set()
-    items: set[str] = set()
-    ratings: set[float] = set()
-    ends: list[float] = []
-    for file in layout.interactions:
-        for part in table_files.parts(folder, file, _SCAN_BYTES):
-            batch, _ = read_events(folder, layout, part)
-            users.update(batch.column("user_id").unique().to_pylist())
-            items.update(batch.column("item_id").unique().to_pylist())
-            if batch.num_rows and "rating" in layout.roles:
-                values = np.unique(batch.column("rating").to_numpy(zero_copy_only=False))
-                ends += [float(values[0]), float(values[-1])]
-                if len(ratings) <= _MOST_RATINGS_SHOWN:
-                    ratings.update(values[: _MOST_RATINGS_SHOWN + 1].tolist())
-    low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
-    return Scan(sorted(users), sorted(items), sorted(ratings), low, high)
-
-
 def scale_of(values: Sequence[float], low: float, high: float) -> RatingScale:
     """Returns the scale of ratings: the smallest one in use that has them all, else their range.
 
@@ -386,7 +258,7 @@ def scale_of(values: Sequence[float], low: float, high: float) -> RatingScale:
       high: the greatest of them, which is more.
     """
     step = next((s for s in (1.0, 0.5) if all(value % s == 0 for value in values)), None)
-    if len(values) > _MOST_RATINGS_SHOWN:
+    if len(values) > MOST_RATINGS:
         step = None
     for first, last in SCALES:
         on_step = step is None or first % step == 0
@@ -400,9 +272,12 @@ def _with_features(folder: Path, layout: Layout) -> Layout:
     scan = scan_of(folder, layout)
     features = [raw.USER_ID, raw.MOVIE_ID]
     ignored = dict(layout.ignored)
-    if "rating" in layout.roles and scan.low < scan.high:
-        scale = scale_of(scan.ratings, scan.low, scan.high)
+    roles = dict(layout.roles)
+    scale = _scale(layout, scan)
+    if scale is not None:
         features.append(dataclasses.replace(raw.RATING, **scale._asdict()))
+    elif name := roles.pop("rating", None):
+        ignored[f"{layout.interactions[0].name}, {name}"] = "it has the same value in every row"
     if "time" in layout.roles:
         features.append(raw.TIMESTAMP)
     columns: dict[str, str] = {}
@@ -411,15 +286,33 @@ def _with_features(folder: Path, layout: Layout) -> Layout:
         for file in listed[:1]:
             others = [column for column in file.columns if column != key]
             read = table_files.read_all(folder, file, others, CleaningLog())
-            attributes, why = attributes_of(read.columns, owner)
+            attributes, why = attributes_of(
+                read.columns, owner, layout.description.features, file.name
+            )
             features += derived(attributes)
             columns |= {one.feature.name: one.column for one in attributes}
             ignored |= {f"{file.name}, {column}": reason for column, reason in why.items()}
-    used = {*layout.roles.values()}
-    ignored |= {
-        f"{layout.interactions[0].name}, {column}": "it has no role that is known"
-        for column in layout.interactions[0].columns
-        if column not in used
-    }
+    events = layout.interactions[0]
+    for column in events.columns:
+        if column not in layout.roles.values():
+            ignored.setdefault(f"{events.name}, {column}", "it has no role that is known")
     table = FeatureTable(tuple(features))
-    return dataclasses.replace(layout, columns=columns, ignored=ignored, features=table)
+    return dataclasses.replace(
+        layout, roles=roles, columns=columns, ignored=ignored, features=table
+    )
+
+
+def _scale(layout: Layout, scan: Scan) -> RatingScale | None:
+    """Returns the scale of the ratings; None where there are none, or all are the same."""
+    if layout.description.repeats == "count":
+        return RatingScale(1.0, float(MOST_COUNTED), None if _has_fractions(layout) else 1.0)
+    if "rating" not in layout.roles:
+        return None
+    if layout.description.scale is not None:
+        low, high = layout.description.scale
+        return RatingScale(low, high, scale_of(scan.ratings, scan.low, scan.high).step)
+    return scale_of(scan.ratings, scan.low, scan.high) if scan.low < scan.high else None
+
+
+def _has_fractions(layout: Layout) -> bool:
+    return any(weight % 1 for weight in layout.description.events.values())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sources.errors import InputError
-from sources.files import open_regular
+from sources.files import read_toml
 from trainer.config import (
     BpmfConfig,
     LongTermConfig,
@@ -59,7 +59,6 @@ EPOCHS = "trainer.epochs"
 _ABOVE_ZERO = ("learning_rate", "prior_variance", "noise_freedom", "ials_unobserved")
 _SHARES = ("truncated_share", "truncation_share", "bpmf.weight")
 _LARGEST = 1e12
-_MOST_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,28 +212,6 @@ def read(path: Path) -> dict[str, Value]:
             setting = named(f"{group}.{name}", str(path))
             found[setting.name] = setting.checked(value)
     return found
-
-
-def read_toml(path: Path) -> dict[str, object]:
-    """Returns the content of a TOML file.
-
-    Raises:
-      InputError: it cannot be read, or is no TOML.
-    """
-    import tomli  # --help needs the standard library alone
-
-    try:
-        with open_regular(path) as file:
-            return tomli.loads(file.read(_MOST_BYTES).decode("utf-8"))
-    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(
-            "this file cannot be read",
-            file=str(path),
-            expected="a file in TOML (https://toml.io)",
-            found=(reason or "")[:200],
-            action="correct the file",
-        ) from error
 
 
 def named(name: str, file: str | None = None) -> Setting:

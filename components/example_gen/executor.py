@@ -37,6 +37,7 @@ from schema.features import Owner
 from sources import cleaning_log, ratings
 from sources.adapter import Part
 from sources.cleaning_log import CleaningLog, LossLimits
+from sources.description import Repeats
 from sources.detect import open_adapter
 from sources.errors import InputError
 from sources.interactions import chunk_of
@@ -163,13 +164,8 @@ class _WritePartition(beam.DoFn):
     def process(self, element: tuple[int, Iterable[RatingsChunk]]) -> Iterator[Any]:
         shard, chunks = element
         whole = ratings.concatenate(chunks)
-        whole, duplicates, superseded = ratings.keep_latest_rating(whole)
-        found = CleaningLog()
         known = _read_tables(self._data_dir, self._options)
-        found.drop(known.adapter.ratings_file, cleaning_log.EXACT_DUPLICATE, duplicates)
-        found.drop(known.adapter.ratings_file, cleaning_log.SUPERSEDED, superseded)
-        yield beam.pvalue.TaggedOutput(_REPORTS, found)
-
+        whole, dropped = _without_repeats(whole, known.adapter.repeats)
         split = splits.assign_splits(
             self._options.split,
             whole.user_id,
@@ -179,6 +175,14 @@ class _WritePartition(beam.DoFn):
             position=whole.position,
             times=self._times,
         )
+        if known.adapter.repeats == "keep":
+            kept = ratings.in_first_split(whole, split)
+            dropped[cleaning_log.REPEATED] = int((~kept).sum())
+            whole, split = whole.take(kept), split[kept]
+        found = CleaningLog()
+        for reason, count in dropped.items():
+            found.drop(known.adapter.ratings_file, reason, count)
+        yield beam.pvalue.TaggedOutput(_REPORTS, found)
         yield beam.pvalue.TaggedOutput(_HELD_OUT, HeldOut.of(whole, split))
         self._write_events(shard, whole, split)
         for number, folder in enumerate(self._folders):
@@ -205,6 +209,26 @@ class _WritePartition(beam.DoFn):
             self._shards,
             records.user_examples(whole, known.users),
         )
+
+
+def _without_repeats(chunk: RatingsChunk, repeats: Repeats) -> tuple[RatingsChunk, dict[str, int]]:
+    """Returns ratings by user and movie, and how many were dropped for which reason.
+
+    Args:
+      chunk: all ratings of some users.
+      repeats: what becomes of several of one user and movie.
+    """
+    if repeats == "count":
+        chunk, counted = ratings.count_events(chunk)
+        return chunk, {cleaning_log.COUNTED: counted}
+    if repeats == "keep":
+        chunk, duplicates = ratings.drop_exact_duplicates(chunk)
+        return chunk, {cleaning_log.EXACT_DUPLICATE: duplicates}
+    chunk, duplicates, superseded = ratings.keep_latest_rating(chunk)
+    return chunk, {
+        cleaning_log.EXACT_DUPLICATE: duplicates,
+        cleaning_log.SUPERSEDED: superseded,
+    }
 
 
 def _merge_reports(found: Iterable[CleaningLog]) -> CleaningLog:

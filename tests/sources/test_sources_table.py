@@ -116,7 +116,7 @@ def test_a_layout_comes_back_from_its_text_and_reads_the_same(tmp_path):
 
 
 def test_synonyms_of_columns_need_no_file(tmp_path):
-    every = [(role, name) for role, names in SYNONYMS.items() for name in names]
+    every = [(role, name) for role, names in SYNONYMS.items() if role != "event" for name in names]
     for number, (role, name) in enumerate(every):
         names = {"user": "user_id", "item": "item_id", "rating": "rating", "time": "timestamp"}
         names[role] = name.upper()
@@ -159,7 +159,7 @@ def test_a_bad_row_is_counted_with_its_number_and_the_others_stay(
     tmp_path, row, expected, chunk_bytes
 ):
     good = b"u1,i1,3,1600000000\n"
-    adapter = table(tmp_path, EVENT + good + b"\n" + row + b"\n" + good.replace(b"1", b"2"))
+    adapter = table(tmp_path, EVENT + good + b"\n" + row + b"\nu2,i2,4,1600000001\n")
     logs = [adapter.interactions(p, None, None, LENIENT) for p in adapter.parts(chunk_bytes)]
     examples = [
         (reason, e.row, e.found)

@@ -1,0 +1,220 @@
+"""The events of own tables: read, cleaned and counted, part by part."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sources import cleaning_log, files, table_files, wrangling
+from sources.adapter import Part
+from sources.cleaning_log import CleaningLog, RowExample
+from sources.columns import ids_of, ratings_of, texts, times_of
+from sources.description import Rule
+from sources.interactions import INTERACTIONS
+from sources.layout import Layout, column_of
+from sources.ratings import TIMESTAMP_END, BoolArray
+from sources.table_files import Rows
+
+MOST_RATINGS = 1000
+"""Different ratings that a scan remembers; more are measured, not stars."""
+
+_SCAN_BYTES = 16 * 2**20
+_COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class Scan(NamedTuple):
+    """What one reading of all events finds.
+
+    Attributes:
+      users: ids of everybody with an event, ascending.
+      items: ids of everything with an event, ascending.
+      ratings: the different ratings, ascending; `MOST_RATINGS` and one at most.
+      low: the least rating.
+      high: the greatest rating.
+    """
+
+    users: list[str]
+    items: list[str]
+    ratings: list[float]
+    low: float
+    high: float
+
+
+class _Part:
+    """The rows of a part: which are still in, and the counting of the others."""
+
+    def __init__(self, folder: Path, layout: Layout, part: Part) -> None:
+        description = layout.description
+        self.layout, self.found = layout, CleaningLog()
+        self.file = next(one for one in layout.interactions if one.name == part.file)
+        rules = [rule for rule in (description.positive, *description.drop) if rule]
+        wanted = (*layout.roles.values(), *(column_of(layout, rule.column) for rule in rules))
+        self.rows: Rows = table_files.read_part(
+            folder, self.file, part, dict.fromkeys(wanted), self.found
+        )
+        self.count = len(self.column("user"))
+        self.kept = np.ones(self.count, np.bool_)
+
+    def column(self, name: str) -> pa.Array:
+        """Returns the column of a role, or of a rule."""
+        columns = self.rows.columns
+        return columns[self.layout.roles.get(name) or column_of(self.layout, name)]
+
+    def drop(self, reason: str, mask: BoolArray, expected: str, shown: str | pa.Array) -> None:
+        """Drops rows that are still in, and counts them; `shown` says what was found."""
+        places = np.flatnonzero(mask & self.kept)
+        if not len(places):
+            return
+        examples = [
+            RowExample(
+                self.rows.number(int(place)),
+                expected,
+                shown if isinstance(shown, str) else files.shorten(str(shown[int(place)])),
+            )
+            for place in places[: cleaning_log.MAX_EXAMPLES]
+        ]
+        self.found.drop(self.file.name, reason, len(places), examples)
+        self.kept[places] = False
+
+    def ids(self, role: str) -> tuple[pa.Array, BoolArray]:
+        """Returns the ids of a role, and which of them were repaired."""
+        name = self.layout.roles[role]
+        ids = ids_of(self.column(role))
+        usable = ids.values.is_valid().to_numpy(zero_copy_only=False)
+        expected = f"an id in {name}"
+        self.drop(cleaning_log.MISSING_VALUE, ids.missing, expected, "nothing")
+        self.drop(cleaning_log.UNUSABLE_ID, ~usable, expected, "a text that is too long")
+        return ids.values.cast(pa.string()), ids.repaired
+
+    def rating(self) -> pa.Array:
+        """Returns the ratings; the weights of events where these are counted."""
+        weights = self.weights()
+        if self.layout.description.repeats == "count":
+            return pa.array(weights, pa.float32())
+        if "rating" not in self.layout.roles:
+            return pa.nulls(self.count, pa.float32())
+        name, shown = self.layout.roles["rating"], self.column("rating")
+        numbers = ratings_of(shown)
+        self.drop(cleaning_log.MISSING_VALUE, numbers.missing, f"a value in {name}", "nothing")
+        self.drop(cleaning_log.NON_NUMERIC_RATING, numbers.bad, f"a number in {name}", shown)
+        if scale := self.layout.description.scale:
+            low, high = scale
+            outside = (numbers.values < low) | (numbers.values > high)
+            expected = f"a rating from {low:g} to {high:g}"
+            self.drop(cleaning_log.RATING_RANGE, outside, expected, shown)
+        return pa.array(numbers.values.astype(np.float32))
+
+    def time(self) -> pa.Array:
+        """Returns unix seconds."""
+        if "time" not in self.layout.roles:
+            return pa.nulls(self.count, pa.int64())
+        name, shown = self.layout.roles["time"], self.column("time")
+        times = times_of(shown)
+        outside = (times.values < 0) | (times.values >= TIMESTAMP_END)
+        expected = f"a time in {name}: seconds or milliseconds since 1970, or a date"
+        in_range = f"a time in {name} from 1970 to before the year 2100"
+        self.drop(cleaning_log.MISSING_VALUE, times.missing, f"a value in {name}", "nothing")
+        self.drop(cleaning_log.UNREADABLE_TIME, times.bad, expected, shown)
+        self.drop(cleaning_log.TIMESTAMP_RANGE, outside, in_range, shown)
+        return pa.array(times.values)
+
+    def weights(self) -> npt.NDArray[np.float64]:
+        """Returns the weight of each event; those of types without one are dropped."""
+        known = self.layout.description.events
+        if not known or "event" not in self.layout.roles:
+            return np.ones(self.count)
+        encoded = texts(self.column("event")).dictionary_encode()
+        cleaned = [wrangling.clean_token(one) for one in encoded.dictionary.to_pylist()]
+        each = np.array([*(known.get(one, 0.0) for one in cleaned), 0.0])
+        places = encoded.indices.to_numpy(zero_copy_only=False)
+        weights = each[np.nan_to_num(places, nan=len(cleaned)).astype(np.int64)]
+        expected = f"an event of {', '.join(known)}"
+        self.drop(cleaning_log.LEFT_OUT, weights == 0, expected, self.column("event"))
+        return weights
+
+    def follow(self, rule: Rule, *, keep: bool) -> None:
+        """Leaves out the events that a rule is true of, or keeps them alone."""
+        column = self.column(rule.column)
+        found = _holds(rule, column)
+        expected = f"{'' if keep else 'not '}{rule}"
+        self.drop(cleaning_log.LEFT_OUT, found != keep, expected, column)
+
+
+def _holds(rule: Rule, column: pa.Array) -> BoolArray:
+    """Returns of which values a rule is true: numbers compared as numbers, text as text."""
+    compare = _COMPARISONS[rule.operator]
+    number = wrangling.parse_number(rule.value)
+    if number is not None:
+        numbers = ratings_of(column)
+        usable = ~(numbers.missing | numbers.bad)
+        return np.asarray(compare(numbers.values, number) & usable, np.bool_)
+    encoded = texts(column).fill_null("").dictionary_encode()
+    values = map(wrangling.clean_token, encoded.dictionary.to_pylist())
+    each = [compare(value, rule.value) for value in values]
+    return np.array([*each, False], np.bool_)[encoded.indices.to_numpy()]
+
+
+def read_events(folder: Path, layout: Layout, part: Part) -> tuple[pa.RecordBatch, CleaningLog]:
+    """Returns the usable events of a part as `INTERACTIONS`, and what was dropped and repaired."""
+    rows = _Part(folder, layout, part)
+    (user, of_users), (item, of_items) = rows.ids("user"), rows.ids("item")
+    for rule in layout.description.drop:
+        rows.follow(rule, keep=False)
+    if layout.description.positive is not None:
+        rows.follow(layout.description.positive, keep=True)
+    columns = [user, item, rows.rating(), rows.time(), pa.nulls(rows.count, pa.int64())]
+    repaired = np.flatnonzero((of_users | of_items) & rows.kept)
+    examples = [
+        RowExample(
+            rows.rows.number(int(i)), "ids without blanks, quotes and decimals", "an id with such"
+        )
+        for i in repaired[: cleaning_log.MAX_EXAMPLES]
+    ]
+    rows.found.repair(rows.file.name, cleaning_log.QUOTES_REMOVED, len(repaired), examples)
+    if not rows.kept.all():
+        columns = [column.filter(pa.array(rows.kept)) for column in columns]
+    return pa.RecordBatch.from_arrays(columns, schema=INTERACTIONS), rows.found
+
+
+def scan_of(folder: Path, layout: Layout) -> Scan:
+    """Returns what one reading of all events finds; files that did not change are read once."""
+    stats = [(folder / file.name).stat() for file in layout.interactions]
+    key = dataclasses.replace(layout, columns={}, ignored={}, features=None, users=(), items=())
+    return _scan(folder, key.to_json(), tuple((s.st_size, s.st_mtime_ns) for s in stats))
+
+
+@functools.lru_cache(maxsize=1)
+def _scan(folder: Path, layout_json: str, stats: tuple[tuple[int, int], ...]) -> Scan:
+    layout = Layout.from_json(layout_json)
+    users: set[str] = set()
+    items: set[str] = set()
+    ratings: set[float] = set()
+    ends: list[float] = []
+    has_ratings = "rating" in layout.roles
+    for file in layout.interactions:
+        for part in table_files.parts(folder, file, _SCAN_BYTES):
+            batch, _ = read_events(folder, layout, part)
+            users.update(batch.column("user_id").unique().to_pylist())
+            items.update(batch.column("item_id").unique().to_pylist())
+            if batch.num_rows and has_ratings:
+                values = np.unique(batch.column("rating").to_numpy(zero_copy_only=False))
+                ends += [float(values[0]), float(values[-1])]
+                if len(ratings) <= MOST_RATINGS:
+                    ratings.update(values[: MOST_RATINGS + 1].tolist())
+    low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
+    return Scan(sorted(users), sorted(items), sorted(ratings), low, high)

@@ -1,0 +1,156 @@
+"""`data.toml`: what it says is done, what it cannot say is refused, and a draft of it is true."""
+
+import pytest
+from movielens_files import write
+from table_data import events, write_tables
+from test_sources_table import read
+
+from schema.features import Kind
+from sources import describe as descriptions
+from sources import description
+from sources.description import Description
+from sources.detect import detect, open_adapter
+from sources.errors import InputError
+
+LOG = (
+    b"who,sku,stars,score,day,type\n"
+    b"u1,a,5,0.1,2024-01-01,view\n"
+    b"u1,b,1,0.2,2024-01-02,buy\n"
+    b"u2,a,0,0.3,2024-01-03,view\n"
+    b"u2,a,4,0.4,2024-01-04,other\n"
+)
+COLUMNS = '[columns]\nuser = "who"\nitem = "sku"\nrating = "stars"\ntime = "day"\n'
+
+
+def described(tmp_path, text, **more):
+    content = {"interactions.csv": LOG, "data.toml": text.encode(), **more}
+    return detect(write(tmp_path / "data", content), tmp_path, tmp_path / "output")
+
+
+def pairs(adapter):
+    return [(row["user_id"], row["item_id"], row["rating"]) for row in read(adapter)[0]]
+
+
+def test_columns_of_any_name_play_the_roles_they_are_given(tmp_path):
+    adapter = described(tmp_path, COLUMNS)
+    assert pairs(adapter) == [("u1", "a", 5), ("u1", "b", 1), ("u2", "a", 0), ("u2", "a", 4)]
+    assert adapter.spec.scale == (0, 5, 1)
+    again = open_adapter("table", adapter.folder, None, adapter.layout_text)
+    assert again.layout == adapter.layout
+    assert read(again) == read(adapter)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('drop = ["rating == 0"]\n' + COLUMNS, [("u1", "a", 5), ("u1", "b", 1), ("u2", "a", 4)]),
+        ('drop = ["score < 0.3", "sku == b"]\n' + COLUMNS, [("u2", "a", 0), ("u2", "a", 4)]),
+        ('drop = ["type != view"]\n' + COLUMNS, [("u1", "a", 5), ("u2", "a", 0)]),
+        ('positive = "rating >= 4"\n' + COLUMNS, [("u1", "a", None), ("u2", "a", None)]),
+        ('positive = "stars >= 4"\n' + COLUMNS, [("u1", "a", None), ("u2", "a", None)]),
+        (
+            'repeats = "count"\n' + COLUMNS + "[events]\nview = 1\nbuy = 3.5\nother = 0\n",
+            [("u1", "a", 1), ("u1", "b", 3.5), ("u2", "a", 1)],
+        ),
+        (COLUMNS + "[events]\nbuy = 1\nother = 1\n", [("u1", "b", 1), ("u2", "a", 4)]),
+        ("scale = [1, 10]\n" + COLUMNS, [("u1", "a", 5), ("u1", "b", 1), ("u2", "a", 4)]),
+        (
+            COLUMNS.replace("stars", ""),
+            [("u1", "a", None), ("u1", "b", None), ("u2", "a", None), ("u2", "a", None)],
+        ),
+    ],
+)
+def test_rules_weights_and_scale_say_which_events_are_read(tmp_path, text, expected):
+    adapter = described(tmp_path, text)
+    assert pairs(adapter) == expected
+    assert adapter.spec.features.has_rating is (expected[0][2] is not None)
+    if "scale" in text:
+        assert adapter.spec.scale == (1, 10, 1)
+
+
+def test_kinds_of_columns_and_the_name_of_an_item_are_as_described(tmp_path):
+    folder = write_tables(tmp_path / "data", events())
+    text = (
+        'item_noun = "book"\n[features]\nprice = "category"\nbrand = "ignore"\ncountry = "gender"\n'
+    )
+    write(folder, {"data.toml": text.encode()})
+    adapter = detect(folder, tmp_path)
+    kinds = {f.name: f.kind for f in adapter.spec.features.features}
+    assert kinds["item_price"] is Kind.CATEGORY
+    assert kinds["user_gender"] is Kind.GENDER
+    assert "item_brand" not in kinds
+    assert adapter.ignored["items.csv, brand"] == "data.toml says so"
+    assert adapter.spec.item_noun == "book"
+    write(folder, {"data.toml": b'[features]\ncountry = "tags"\n'})
+    with pytest.raises(InputError, match="a kind that its table cannot have"):
+        detect(folder, tmp_path)
+
+
+def test_the_output_folder_comes_before_the_data(tmp_path):
+    write(tmp_path / "output", {"data.toml": COLUMNS.replace("stars", "score").encode()})
+    adapter = described(tmp_path, COLUMNS)
+    assert adapter.layout.roles["rating"] == "score"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("columns = ", "cannot be read"),
+        ('colour = "red"', "unknown key colour"),
+        ('[columns]\nbuyer = "who"', "unknown role buyer"),
+        ('[columns]\nuser = "whom"', "names a column that is not there"),
+        ("[columns]\nuser = 1", "columns is wrong"),
+        ('[features]\nx = "number"', "unknown kind of feature x"),
+        ('positive = "good"', "positive is no rule"),
+        ('positive = "goodness > 1"\n' + COLUMNS, "a rule of data.toml names a column"),
+        ("drop = 3", "drop is wrong"),
+        ("scale = [5, 1]", "scale does not rise"),
+        ('scale = [1, "5"]', "scale is wrong"),
+        ('repeats = "sum"', "repeats is wrong"),
+        ("[events]\nbuy = -1", "events is wrong"),
+        ("[events]\nbuy = 0", "events is wrong"),
+        ('item_noun = "<b>"', "item_noun is wrong"),
+    ],
+)
+def test_what_cannot_be_said_is_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        described(tmp_path, text)
+
+
+def test_a_draft_is_written_where_something_is_ambiguous_and_says_what_was_understood(tmp_path):
+    log = LOG.replace(b"who", b"user").replace(b"day", b"date")
+    folder = write(tmp_path / "data", {"interactions.csv": log})
+    output = tmp_path / "output"
+    text = descriptions.describe(folder, tmp_path, output)
+    for line in (
+        "Column of the rating: one of stars, score; taken: stars",
+        "Every event counts the same, whatever its type.",
+        f"Written: {output / 'data.toml'}, to be corrected where this is wrong",
+    ):
+        assert line in text.splitlines()
+    assert [path.name for path in folder.iterdir()] == ["interactions.csv"]
+    said = description.read(output / "data.toml")
+    roles = {"user": "user", "item": "sku", "rating": "stars", "time": "date", "event": ""}
+    assert said == Description(columns=roles)
+    before = detect(folder, tmp_path).layout.roles
+    assert detect(folder, tmp_path, output).layout.roles == before
+    # It is there now, and answers.
+    assert "Written" not in descriptions.describe(folder, tmp_path, output)
+
+
+def test_clicks_without_ratings_and_times_are_a_table_of_ids_alone(tmp_path):
+    clicks = b"user,item\nu1,a\nu1,b\nu2,a\n"
+    adapter = detect(write(tmp_path / "data", {"clicks.csv": clicks}), tmp_path)
+    assert adapter.spec.features.names == ("user_id", "movie_id")
+    assert adapter.spec.scale is None
+    text = descriptions.describe(tmp_path / "data", tmp_path)
+    assert "Usable events: 3" in text
+    assert "Times: none, so --split random alone can be used" in text
+
+
+def test_ratings_that_are_all_the_same_are_none(tmp_path):
+    plays = b"user,item,stars\nu1,a,1\nu1,b,1\nu2,a,1\n"
+    adapter = detect(write(tmp_path / "data", {"plays.csv": plays}), tmp_path)
+    assert not adapter.spec.features.has_rating
+    assert adapter.ignored == {"plays.csv, stars": "it has the same value in every row"}
+    assert pairs(adapter) == [("u1", "a", None), ("u1", "b", None), ("u2", "a", None)]
