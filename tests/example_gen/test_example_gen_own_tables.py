@@ -1,0 +1,70 @@
+"""Own tables through the ExampleGens: ids stay text, and what the data lacks is not written."""
+
+import pytest
+from example_artifacts import run_movies, run_ratings
+
+from sources.detect import detect
+
+pytestmark = pytest.mark.xdist_group("example_gen")
+
+PLAYS = [(f"käse-{user}", f"ISBN {item:03}") for user in range(30) for item in range(10)]
+
+
+def written(tmp_path, text, **more):
+    """The ratings' and the movies' Examples of an own table, by what is beside it."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, content in {"interactions.csv": text, **more}.items():
+        (folder / name.replace("_", ".")).write_text(content, encoding="utf-8")
+    adapter = detect(folder, tmp_path)
+    options = {
+        "format": "table",
+        "layout": adapter.layout_text,
+        "features": adapter.spec.features,
+        "chunk_bytes": 2000,
+    }
+    return adapter, options, folder
+
+
+def rows_of(found):
+    return {split: found.rows(split) for split in found.splits}
+
+
+def test_ids_alone_are_written_as_text_in_three_splits(tmp_path):
+    text = "user,item\n" + "".join(f"{user},{item}\n" for user, item in [*PLAYS, PLAYS[0]])
+    _, options, folder = written(tmp_path, text, items_csv="item,name\nISBN 001,Π\nunsold,\n")
+    ratings = run_ratings(folder, tmp_path / "ratings", **options)
+    rows = rows_of(ratings)
+    assert all(rows.values())
+    found = [row for split in rows.values() for row in split]
+    assert {tuple(sorted(row)) for row in found} == {("movie_id", "movie_title", "user_id")}
+    assert sorted((*row["user_id"], *row["movie_id"]) for row in found) == sorted(PLAYS)
+    assert ratings.report["files"]["interactions.csv"]["dropped"] == {"exact duplicate": 1}
+    movies = run_movies(folder, tmp_path / "movies", **options).rows("movies")
+    titles = {row["movie_id"][0]: row["movie_title"][0] for row in movies}
+    assert titles == {
+        **{item: item for _, item in PLAYS},
+        "ISBN 001": "Π",
+        "unsold": "unsold",
+    }
+
+
+def test_of_kept_repeats_none_of_a_training_pair_is_in_test(tmp_path):
+    lines = [
+        f"{user},{item[:-1]}{number % 10 - (again == 2 and number % 4 == 1)},{number % 5 + 1},"
+        f"{1_600_000_000 + number * 100 + again * 7 * 10**6}\n"
+        for again in range(3)
+        for number, (user, item) in enumerate(PLAYS)
+        if number % 2
+    ]
+    text = "user,item,stars,when\n" + "".join(lines)
+    _, options, folder = written(tmp_path, text, data_toml='repeats = "keep"\n')
+    ratings = run_ratings(folder, tmp_path / "ratings", split="timeline", **options)
+    pairs = {
+        split: {(row["user_id"][0], row["movie_id"][0]) for row in rows}
+        for split, rows in rows_of(ratings).items()
+    }
+    total = sum(len(rows) for rows in rows_of(ratings).values())
+    dropped = ratings.report["files"]["interactions.csv"]["dropped"]
+    assert not pairs["train"] & pairs["test"]
+    assert dropped == {"repeats a user and item of an earlier split": len(lines) - total}
