@@ -102,8 +102,11 @@ def test_the_first_bad_row_of_all_reasons_is_shown():
 def test_duplicates_and_what_was_asked_for_are_no_loss():
     found = CleaningLog()
     found.read("u.data", 100)
-    for reason in (cleaning_log.EXACT_DUPLICATE, cleaning_log.SUPERSEDED, cleaning_log.INVALID_ZIP):
-        found.drop("u.data", reason, 20)
+    for reason in (
+        *(cleaning_log.EXACT_DUPLICATE, cleaning_log.SUPERSEDED, cleaning_log.INVALID_ZIP),
+        *(cleaning_log.COUNTED, cleaning_log.REPEATED, cleaning_log.LEFT_OUT),
+    ):
+        found.drop("u.data", reason, 10)
     found.check(LossLimits.of(0))
     assert cleaning_log.asked_for(cleaning_log.INVALID_ZIP) == (
         "invalid zip code (asked for: --invalid-zip drop)"
@@ -120,7 +123,10 @@ def test_duplicates_and_what_was_asked_for_are_no_loss():
                 for name, value in vars(cleaning_log).items()
                 if name.isupper() and isinstance(value, str) and " " in value
             }
-            - {cleaning_log.EXACT_DUPLICATE, cleaning_log.SUPERSEDED, cleaning_log.INVALID_ZIP}
+            - {
+                *(cleaning_log.EXACT_DUPLICATE, cleaning_log.SUPERSEDED, cleaning_log.INVALID_ZIP),
+                *(cleaning_log.COUNTED, cleaning_log.REPEATED, cleaning_log.LEFT_OUT),
+            }
         ),
         "user dropped: missing value",
         "a reason of tomorrow",
