@@ -59,7 +59,7 @@ def picture(page: Page, url: str, name: str, pick: bool) -> None:
     page.goto(url)
     page.locator(".film").first.wait_for()
     if pick:
-        page.get_by_label("Search for a film").fill("the")
+        page.get_by_label("Search movies").fill("the")
         page.locator("#found button").first.click()
         page.locator("#liked button").wait_for()
     page.wait_for_function("() => !document.querySelector('.waiting')")

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import orjson
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from schema.events import Event
+from schema.features import MOVIELENS
 from schema.scenarios import SCENARIOS, Scenario, metric_name
 from serving import limits, schemas
-from serving.asgi import error_body, error_headers, internal_error_message
 from serving.catalogue import Movie
-from serving.errors import InvalidInput, NotFound, RequestError, shorten
+from serving.document import document_of, lacking, rating_limits
+from serving.errors import InternalError, InvalidInput, NotFound, RequestError, shorten
 from serving.metrics import CONTENT_TYPE
-from serving.recommender import Recommender, ScoredMovie, UserProfile
-from serving.run_record import RunRecord
+from serving.recommender import (
+    Reason,
+    Recommender,
+    ScoredMovie,
+    UserProfile,
+    reasons,
+    scored_movies,
+)
 from serving.service import Service
 from serving.titles import display_title
-from serving.user_features import FIELDS, features_of, problems_of
+from serving.user_features import features_of, problems_of
 
 _DESCRIPTION = """
 Recommends movies with the model that the pipeline pushed last. Every response below `/api/` names
@@ -30,7 +39,9 @@ the model's version. Every error is `{"error": "what was expected and what was f
 
     curl 'localhost:8501/api/users/42/recommendations?k=3&reasons=2'
     curl localhost:8501/api/recommendations -H 'content-type: application/json' \\
-         -d '{"age": 30, "liked": [{"movie_id": "50"}], "k": 3}'
+         -d '{"liked": [{"movie_id": "50"}], "k": 3}'
+
+Ids are text; in a path they are percent-encoded, so that `a/b` is `a%2Fb`.
 
 The server also has
 [TensorFlow Serving's REST API](https://www.tensorflow.org/tfx/serving/api_rest):
@@ -54,9 +65,17 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     504: {"model": schemas.Error, "description": "No result within the deadline"},
 }
 
-_FIELD_OF = {column: field for field, column in FIELDS.items()}
-_SHOWN_METRICS = ("recall_at_10", "rating_rmse")
+_FIELD_OF = {column: field for field, column in schemas.FIELDS.items()}
 
+
+class _IdConvertor(StringConvertor):
+    """An id in a path, which arrives as it is encoded (`serving/application.py`)."""
+
+    def convert(self, value: str) -> str:
+        return unquote(value)
+
+
+register_url_convertor("id", _IdConvertor())
 MovieId = Annotated[
     str, Path(min_length=1, max_length=limits.MAX_ID, description="A movie's id.", examples=["50"])
 ]
@@ -68,7 +87,7 @@ UserId = Annotated[
 def make_api(service: Service, lifespan: Any = None) -> FastAPI:
     """Returns the application of `/api`, `/healthz`, `/readyz`, `/metrics`, `/openapi.json`."""
     app = FastAPI(
-        title="MovieLens recommender",
+        title="Recommender",
         version="1",
         description=_DESCRIPTION,
         docs_url=None,
@@ -86,34 +105,15 @@ def make_api(service: Service, lifespan: Any = None) -> FastAPI:
     _add_movies(app, service)
     _add_model(app, service)
     _add_health(app, service)
-    _name_features(app, service)
-    return app
-
-
-def _name_features(app: FastAPI, service: Service) -> None:
-    """Adds the user features of the served model to the OpenAPI document."""
-    described = app.openapi
+    whole = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = described()
-        if not service.versions.ready:
-            return document
-        document = copy.deepcopy(document)
-        features = features_of(service.versions.current.table)
-        for schema in document["components"]["schemas"].values():
-            field = schema.get("properties", {}).get("features")
-            if field is None or "additionalProperties" not in field:
-                continue
-            of_type = {one["type"]: one for one in field["additionalProperties"]["anyOf"]}
-            field["properties"] = {
-                feature.name: of_type["string" if feature.dtype == "string" else "number"]
-                for feature in features
-            }
-            field["additionalProperties"] = False
-        return document
+        versions = service.versions
+        return document_of(whole(), versions.current.table if versions.ready else MOVIELENS)
 
     # FastAPI documents this as the way to extend the document; mypy sees a method replaced.
     app.openapi = openapi  # type: ignore[method-assign]
+    return app
 
 
 # -- recommendations and stars -----------------------------------------------------------------
@@ -121,7 +121,7 @@ def _name_features(app: FastAPI, service: Service) -> None:
 
 def _add_recommendations(app: FastAPI, service: Service) -> None:
     @app.get(
-        "/api/users/{user_id}/recommendations",
+        "/api/users/{user_id:id}/recommendations",
         tags=["recommendations"],
         response_model=schemas.Recommendations,
     )
@@ -131,6 +131,7 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         """Recommends movies to a user that the model knows."""
         with service.versions.lease() as model:
             _check_user(model, user_id)
+            _check_needs(model, query, "query")
             profile = UserProfile(user_id, timestamp=query.timestamp)
             return await _recommend(service, model, profile, query)
 
@@ -148,17 +149,25 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
             profile = _profile(model, request)
             return await _recommend(service, model, profile, request)
 
-    @app.post("/api/ratings/predict", tags=["recommendations"], response_model=schemas.Ratings)
+    @app.post(
+        "/api/ratings/predict",
+        tags=["recommendations"],
+        response_model=schemas.Ratings,
+        openapi_extra={schemas.NEEDS: schemas.RATINGS},
+    )
     async def predict_ratings(request: schemas.RatingRequest) -> Response:
         """Predicts the ratings that a user would give to movies."""
         with service.versions.lease() as model:
+            if not model.predicts_ratings:
+                raise NotFound(
+                    f"Version {model.version} of the model predicts no ratings: its training data"
+                    " has none."
+                )
             profile = _profile(model, request)
             _check_movies(model, request.movie_ids, "movie_ids")
-            stars = await service.rate(model, profile, request.movie_ids)
-            ratings = [
-                {**_titled(movie.movie_id, movie.title), "stars": round(movie.stars, 4)}
-                for movie in stars
-            ]
+            call = model.rank([profile], [request.movie_ids])
+            rated = scored_movies(await service.batcher.run(call))
+            ratings = [{**_titled(one.movie_id, one.title), **_stars(one)} for one in rated]
             return _json({"model_version": model.version, "ratings": ratings})
 
 
@@ -175,15 +184,21 @@ async def _recommend(
             422, f"exclude: expected at most {limits.MAX_LIST} ids, found {len(exclude)}."
         )
     unknown = [movie_id for movie_id in exclude if model.catalogue.get(movie_id) is None]
-    found = await service.recommend(
-        model, profile, query.k, exclude, query.include_seen, query.reasons
-    )
+    left_out = [*exclude, *(event.item_id for event in profile.events)]
+    call = model.recommend([profile], query.k, [left_out], query.include_seen)
+    found = scored_movies(await service.batcher.run(call))
+    why: list[list[Reason]] = [[]] * len(found)
+    if query.reasons and found and model.gives_reasons:
+        call = model.explain([profile], [[movie.movie_id for movie in found]], query.reasons)
+        why = reasons(await service.batcher.run(call))
     return _json(
         {
             "model_version": model.version,
             "user_id": profile.user_id,
             "exclude_unknown": unknown,
-            "recommendations": [_recommendation(model, movie) for movie in found],
+            "recommendations": [
+                _recommendation(model, movie, own) for movie, own in zip(found, why, strict=True)
+            ],
         }
     )
 
@@ -196,8 +211,11 @@ def _split_ids(value: str) -> list[str]:
 def _profile(model: Recommender, given: schemas.ProfileFields) -> UserProfile:
     if given.user_id:
         _check_user(model, given.user_id)
+    _check_needs(model, given, "body")
     _check_movies(model, [movie.movie_id for movie in given.liked], "liked")
-    of_fields = {FIELDS[field]: value for field in FIELDS if (value := getattr(given, field))}
+    _check_ratings(model, given.liked)
+    fields = schemas.FIELDS
+    of_fields = {fields[field]: value for field in fields if (value := getattr(given, field))}
     values = {**of_fields, **given.features}
     if problems := list(problems_of(values, model.table)):
         raise RequestError(422, f"features: {'; '.join(problems)}.")
@@ -206,6 +224,21 @@ def _profile(model: Recommender, given: schemas.ProfileFields) -> UserProfile:
         for movie in given.liked
     )
     return UserProfile(given.user_id, values, given.timestamp, events)
+
+
+def _check_needs(model: Recommender, given: BaseModel, where: str) -> None:
+    if problems := list(schemas.unmet(given, lacking(model.table))):
+        raise RequestError(422, "; ".join(f"{where} {problem}" for problem in problems) + ".")
+
+
+def _check_ratings(model: Recommender, liked: Sequence[schemas.LikedMovie]) -> None:
+    low, high = rating_limits(model.table) if model.predicts_ratings else (0.0, 0.0)
+    for index, movie in enumerate(liked):
+        if not low <= movie.rating <= high:
+            raise RequestError(
+                422,
+                f"body liked.{index}.rating: expected {low:g} to {high:g}, found {movie.rating:g}.",
+            )
 
 
 def _check_user(model: Recommender, user_id: str) -> None:
@@ -225,19 +258,26 @@ def _check_movies(model: Recommender, movie_ids: Sequence[str], where: str) -> N
             )
 
 
-def _recommendation(model: Recommender, movie: ScoredMovie) -> dict[str, Any]:
+def _recommendation(
+    model: Recommender, movie: ScoredMovie, why: Sequence[Reason]
+) -> dict[str, Any]:
     return {
         **_movie(model.movie(movie.movie_id, movie.title)),
-        "stars": round(movie.stars, 4),
+        **_stars(movie),
         "score": round(movie.score, 6),
         "reasons": [
             {
                 **_titled(reason.movie_id, reason.title),
                 "contribution": round(reason.contribution, 6),
             }
-            for reason in movie.reasons
+            for reason in why
         ],
     }
+
+
+def _stars(movie: ScoredMovie) -> dict[str, float]:
+    """Returns the predicted rating of a movie, nothing where none is predicted."""
+    return {} if movie.stars is None else {"stars": round(movie.stars, 4)}
 
 
 # -- movies ------------------------------------------------------------------------------------
@@ -252,7 +292,7 @@ def _add_movies(app: FastAPI, service: Service) -> None:
             movies = [_movie(movie) for movie in found]
             return _json({"model_version": model.version, "total": total, "movies": movies})
 
-    @app.get("/api/movies/{movie_id}", tags=["movies"], response_model=schemas.OneMovie)
+    @app.get("/api/movies/{movie_id:id}", tags=["movies"], response_model=schemas.OneMovie)
     async def get_movie(movie_id: MovieId) -> Response:
         """Returns a movie of the catalogue."""
         with service.versions.lease() as model:
@@ -260,7 +300,7 @@ def _add_movies(app: FastAPI, service: Service) -> None:
             return _json({"model_version": model.version, "movie": movie})
 
     @app.get(
-        "/api/movies/{movie_id}/similar", tags=["movies"], response_model=schemas.SimilarMovies
+        "/api/movies/{movie_id:id}/similar", tags=["movies"], response_model=schemas.SimilarMovies
     )
     async def find_similar_movies(
         movie_id: MovieId, query: Annotated[schemas.SimilarQuery, Query()]
@@ -268,7 +308,12 @@ def _add_movies(app: FastAPI, service: Service) -> None:
         """Finds movies that the same users like."""
         with service.versions.lease() as model:
             _known_movie(model, movie_id)
-            found = await service.similar(model, movie_id, query.k)
+            if not model.finds_similar:
+                raise NotFound(
+                    f"Version {model.version} of the model does not know similar movies."
+                    " A model trained by the present pipeline does: run 'make run'."
+                )
+            found = scored_movies(await service.batcher.run(model.similar([movie_id], query.k)))
             movies = [
                 {**_movie(model.movie(one.movie_id, one.title)), "similarity": round(one.score, 6)}
                 for one in found
@@ -310,8 +355,13 @@ def _add_model(app: FastAPI, service: Service) -> None:
                 {
                     "model_version": model.version,
                     "dataset": run_record.dataset,
-                    "scenarios": [_in_scenario(run_record, scenario) for scenario in SCENARIOS],
+                    "scenarios": [
+                        _in_scenario(model, scenario)
+                        for scenario in SCENARIOS
+                        if model.table.has_time or scenario.query_time != "of_the_rating"
+                    ],
                     "metrics": run_record.metrics,
+                    "item_noun": model.item_noun,
                     "movies": len(model.catalogue),
                     "users": model.users.count,
                     "user_features": [
@@ -327,6 +377,8 @@ def _add_model(app: FastAPI, service: Service) -> None:
                         "similar": model.finds_similar,
                         "reasons": model.gives_reasons,
                         "liked": model.takes_recent_movies,
+                        "ratings": model.predicts_ratings,
+                        "times": model.table.has_time,
                     },
                 }
             )
@@ -341,9 +393,13 @@ def _add_model(app: FastAPI, service: Service) -> None:
             )
 
 
-def _in_scenario(run_record: RunRecord, scenario: Scenario) -> dict[str, Any]:
-    found = {name: run_record.metrics.get(metric_name(scenario, name)) for name in _SHOWN_METRICS}
-    return {"scenario": scenario.name, **found}
+def _in_scenario(model: Recommender, scenario: Scenario) -> dict[str, Any]:
+    shown = ("recall_at_10", "rating_rmse") if model.predicts_ratings else ("recall_at_10",)
+    metrics = model.run_record.metrics
+    return {
+        "scenario": scenario.name,
+        **{name: metrics.get(metric_name(scenario, name)) for name in shown},
+    }
 
 
 # -- health ------------------------------------------------------------------------------------
@@ -385,25 +441,25 @@ def _add_health(app: FastAPI, service: Service) -> None:
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
     async def own(request: Request, error: RequestError) -> Response:
-        return _error(error)
+        return error.response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return _error(_explain(error))
+        return _explain(error).response()
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        answer = _error(RequestError(error.status_code, _http_message(request, error)))
-        answer.headers.update(error.headers or {})
-        if "GET" in answer.headers.get("allow", ""):
-            answer.headers["allow"] += ", HEAD"
-        return answer
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+        if "GET" in headers.get("allow", ""):
+            headers["allow"] += ", HEAD"
+        message = _http_message(request, error)
+        return RequestError(error.status_code, message, headers).response()
 
     @app.exception_handler(Exception)
     async def internal_error(request: Request, error: Exception) -> Response:
         # The middleware around this application logs the error with the same id.
         request_id = request.scope["request_id"].decode("ascii")
-        return _error(RequestError(500, internal_error_message(request_id)))
+        return InternalError(request_id).response()
 
 
 def _http_message(request: Request, error: HTTPException) -> str:
@@ -439,11 +495,6 @@ def _problem(problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"{place}: missing"
     return f"{place}: {problem['msg']}, found {shorten(problem.get('input'))}"
-
-
-def _error(error: RequestError) -> Response:
-    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
-    return Response(error_body(error.message), error.status, headers, "application/json")
 
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from urllib.parse import quote, unquote_to_bytes
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.api import make_api
 from serving.cross_origin import CorsMiddleware
-from serving.middleware import AccessLogMiddleware, RequestLimitsMiddleware
+from serving.middleware import AccessLogMiddleware, RequestLimitsMiddleware, without_root
 from serving.rest import PREFIX, RestApi
 from serving.service import Service
 from serving.static_files import StaticFiles
@@ -41,6 +42,9 @@ def make_application(service: Service) -> ASGIApp:
                 app = rest
             elif static_files.has(path):
                 app = static_files
+            elif b"%" in scope["raw_path"]:
+                # An id may have a slash: each part of the path is decoded after it is matched.
+                scope["path"] = without_root(_encoded(scope["raw_path"]), service.config.root_path)
         await app(scope, receive, send)
 
     config = service.config
@@ -49,3 +53,8 @@ def make_application(service: Service) -> ASGIApp:
         # Around the limits, so that pages of these origins may read why a request is refused.
         app = CorsMiddleware(app, config.cors_origins)
     return AccessLogMiddleware(app, config, service.metrics, service.log)
+
+
+def _encoded(raw_path: bytes) -> str:
+    """Returns a path in which each part between slashes is percent-encoded in one way."""
+    return "/".join(quote(unquote_to_bytes(part), safe="") for part in raw_path.split(b"/"))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from serving.errors import DeadlineExceeded, Overloaded
+from serving.errors import DeadlineExceeded, ModelFault, Overloaded
 from serving.signatures import Array, Call, check_inputs, run_together
 
 Outputs = dict[str, Array]
@@ -53,13 +53,18 @@ class Batcher:
     Args:
       options: of batching.
       observe: called with the rows of each batch and TensorFlow's seconds for it.
+      failed: called with each call that failed on valid inputs, and its error.
     """
 
     def __init__(
-        self, options: BatchingOptions, observe: Callable[[int, float], None] | None = None
+        self,
+        options: BatchingOptions,
+        observe: Callable[[int, float], None] = lambda rows, seconds: None,
+        failed: Callable[[Call, ModelFault], None] = lambda call, fault: None,
     ) -> None:
         self._options = options
-        self._observe = observe or (lambda rows, seconds: None)
+        self._observe = observe
+        self._failed = failed
         self._waiting: collections.deque[_Waiting] = collections.deque()
         self._executor = ThreadPoolExecutor(1, "tensorflow")
         self._busy = False
@@ -71,10 +76,11 @@ class Batcher:
         return len(self._waiting)
 
     async def run(self, call: Call) -> Outputs:
-        """Runs a call.
+        """Runs a call, possibly merged with others.
 
         Raises:
           InvalidInput: if an input is invalid.
+          ModelFault: if the model fails on valid inputs.
           Overloaded: if the queue is full.
           DeadlineExceeded: if there is no result in time.
         """
@@ -161,6 +167,8 @@ class Batcher:
         for entry, outcome in zip(batch, outcomes, strict=True):
             if entry.future.done():
                 continue
+            if isinstance(outcome, ModelFault):
+                self._failed(entry.call, outcome)
             if isinstance(outcome, BaseException):
                 entry.future.set_exception(outcome)
             else:

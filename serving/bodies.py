@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Receive
 
-from serving.errors import InvalidInput, RequestError
+from serving.errors import RETRY, InvalidInput, RequestError
 
 Headers = Mapping[bytes, bytes]
 _GZIP = 16 + zlib.MAX_WBITS
 _CODINGS = {b"gzip": _GZIP, b"x-gzip": _GZIP, b"deflate": zlib.MAX_WBITS}
 _CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii", b"ascii"})
-_CLOSE = (b"connection", b"close")
+_CLOSE = {"connection": "close"}
 
 
 def has_body(headers: Headers) -> bool:
@@ -88,7 +88,7 @@ class Bodies:
             return await asyncio.wait_for(self._receive(receive, taken), self._seconds)
         except asyncio.TimeoutError:
             raise RequestError(
-                408, f"Expected the whole body within {self._seconds:g} s.", headers=[_CLOSE]
+                408, f"Expected the whole body within {self._seconds:g} s.", _CLOSE
             ) from None
 
     async def _receive(self, receive: Receive, taken: list[int]) -> bytes:
@@ -99,7 +99,7 @@ class Bodies:
                 raise RequestError(400, "The connection was closed before the body was complete.")
             chunk = message.get("body", b"")
             if len(chunk) > self._free:
-                raise RequestError(503, "The server is busy with long requests.", 1)
+                raise RequestError(503, "The server is busy with long requests.", RETRY)
             self._free -= len(chunk)
             taken.append(len(chunk))
             chunks.append(chunk)
@@ -128,7 +128,7 @@ class Bodies:
         return RequestError(
             413,
             f"Expected a body of at most {self._limit} bytes, decompressed. Send less at once.",
-            headers=[_CLOSE],
+            _CLOSE,
         )
 
 
@@ -141,7 +141,7 @@ def _window_bits(headers: Headers) -> int | None:
         raise RequestError(
             415,
             f"Expected content-encoding gzip, deflate or none, found {_text(coding)!r}.",
-            headers=[(b"accept-encoding", b"gzip, deflate, identity")],
+            {"accept-encoding": "gzip, deflate, identity"},
         )
     return _CODINGS[coding]
 

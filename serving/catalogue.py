@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from serving.errors import ModelError
 from serving.titles import display_title
-from serving.version_folder import read_json
+from serving.version_folder import read_as
 
 ASSETS = "assets.extra"
 _MOST_BYTES = 256 << 20
@@ -139,23 +139,7 @@ def read_catalogue(version_dir: Path) -> Catalogue | None:
     Raises:
       ModelError: if the file is not a list of movies.
     """
-    path = version_dir / ASSETS / "catalogue.json"
-    try:
-        rows = read_json(path, _MOST_BYTES)
-        return Catalogue(
-            Movie(
-                str(row["movie_id"]),
-                str(row["title"]),
-                None if row.get("year") is None else int(row["year"]),
-                tuple(str(genre) for genre in row.get("genres", ())),
-                None if row.get("ratings") is None else int(row["ratings"]),
-            )
-            for row in rows
-        )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError("DATA_LOSS", f"{ASSETS}/{path.name} cannot be read: {error!r}") from error
+    return read_as(version_dir / ASSETS / "catalogue.json", _MOST_BYTES, _catalogue, None)
 
 
 def read_users(version_dir: Path) -> Users:
@@ -164,13 +148,25 @@ def read_users(version_dir: Path) -> Users:
     Raises:
       ModelError: if the file is not a list of users.
     """
-    path = version_dir / ASSETS / "users.json"
-    try:
-        return Users.of([str(user_id) for user_id in read_json(path, _MOST_BYTES)["ids"]])
-    except FileNotFoundError:
-        return Users()
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError("DATA_LOSS", f"{ASSETS}/{path.name} cannot be read: {error!r}") from error
+    return read_as(
+        version_dir / ASSETS / "users.json",
+        _MOST_BYTES,
+        lambda document: Users.of([str(user_id) for user_id in document["ids"]]),
+        Users(),
+    )
+
+
+def _catalogue(rows: Any) -> Catalogue:
+    return Catalogue(
+        Movie(
+            str(row["movie_id"]),
+            str(row["title"]),
+            None if row.get("year") is None else int(row["year"]),
+            tuple(str(genre) for genre in row.get("genres", ())),
+            None if row.get("ratings") is None else int(row["ratings"]),
+        )
+        for row in rows
+    )
 
 
 def _entry(movie: Movie) -> _Entry:

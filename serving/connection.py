@@ -20,9 +20,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.addresses import network_of
-from serving.asgi import error_body
 from serving.config import Config
-from serving.errors import shorten
+from serving.errors import error_body, shorten
 
 MAX_HEAD_BYTES = 64 << 10
 HEALTH_PATHS = (b"/healthz", b"/readyz")

@@ -9,7 +9,6 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from serving.asgi import error_body
 from serving.errors import RequestError
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -84,7 +83,7 @@ class CorsMiddleware(CORSMiddleware):
         if response.status_code == 200:
             return response
         message = f"{bytes(response.body).decode()}: pages of this origin may not do that."
-        refusal = Response(error_body(message), 400, media_type="application/json")
+        refusal = RequestError(400, message).response()
         kept = ("access-control-", "vary")
         refusal.headers.update(
             {name: value for name, value in response.headers.items() if name.startswith(kept)}

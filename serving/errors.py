@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+
+import orjson
+from starlette.responses import Response
+
+from serving.access_log import printable
+
+RETRY = {"retry-after": "1"}
+"""The headers of an error after which trying again in a second makes sense."""
 
 
 class RequestError(Exception):
@@ -11,22 +19,24 @@ class RequestError(Exception):
     Args:
       status: the HTTP status code.
       message: what was expected, what was found and what to do, in one line.
-      retry_after: seconds after which trying again makes sense, if it does.
       headers: further headers of the answer.
     """
 
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        retry_after: int | None = None,
-        headers: Sequence[tuple[bytes, bytes]] = (),
-    ) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.retry_after = retry_after
         self.headers = headers
+
+    def response(self) -> Response:
+        """Returns the answer."""
+        return Response(error_body(self.message), self.status, self.headers, "application/json")
+
+
+def error_body(message: str) -> bytes:
+    """Returns the body of an error response, `{"error": message}`; control characters escaped."""
+    text = printable(message).encode("utf-8", "replace").decode("utf-8")
+    return orjson.dumps({"error": text})
 
 
 class InvalidInput(RequestError):
@@ -62,7 +72,7 @@ class Overloaded(RequestError):
 
     def __init__(self, waiting: int) -> None:
         super().__init__(
-            503, f"The server is busy: {waiting} requests wait. Try again in a second.", 1
+            503, f"The server is busy: {waiting} requests wait. Try again in a second.", RETRY
         )
 
 
@@ -71,7 +81,18 @@ class NotReady(RequestError):
 
     def __init__(self) -> None:
         super().__init__(
-            503, "No version of the model is loaded yet. /readyz answers 200 once one is.", 1
+            503, "No version of the model is loaded yet. /readyz answers 200 once one is.", RETRY
+        )
+
+
+class InternalError(RequestError):
+    """An unexpected error of the server; the log has it under the id of the request."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            500,
+            "Something went wrong inside the server. Its log has the details of request"
+            f" {request_id}.",
         )
 
 
@@ -79,7 +100,7 @@ class DeadlineExceeded(RequestError):
     """A call had no result before its deadline."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(504, f"No answer within {seconds:g} s. Try again in a second.", 1)
+        super().__init__(504, f"No answer within {seconds:g} s. Try again in a second.", RETRY)
 
 
 class ModelError(Exception):

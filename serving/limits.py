@@ -7,7 +7,7 @@ MAX_LIST = 500
 """Movies in one list of a request."""
 
 MAX_REASONS = 5
-"""Films named as reasons for one recommendation."""
+"""Movies named as reasons for one recommendation."""
 
 MAX_ID = 100
 """Characters of an id."""
@@ -27,8 +27,8 @@ MAX_FEATURES = 100
 MAX_NUMBER = 1e9
 """Of a feature of a user."""
 
-MAX_STARS = 10
-"""Of a rating: any scale of ratings has its stars up to here."""
+MAX_STARS = 10.0
+"""Of a rating in a request, where the scale of the data does not go further."""
 
 MAX_TENSOR_ROWS = 2_048
 """Rows of one predict call."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -22,92 +20,58 @@ class Metrics:
     """The metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self._requests = Counter(
-            "http_requests",
-            "Responses sent.",
-            ("route", "method", "status"),
-            registry=self.registry,
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter(
+            "http_requests", "Responses sent.", ("route", "method", "status"), registry=registry
         )
-        self._seconds = Histogram(
+        self.request_seconds = Histogram(
             "http_request_duration_seconds",
             "From the last byte of the request to the last byte of the response.",
             ("route",),
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        self._version = Gauge(
+        self.version = Gauge(
             "serving_model_version",
             "The served version; 0 while none is loaded.",
-            registry=self.registry,
+            registry=registry,
         )
-        self._loads = Counter(
-            "serving_model_loads", "Versions that were loaded and served.", registry=self.registry
+        self.loads = Counter(
+            "serving_model_loads", "Versions that were loaded and served.", registry=registry
         )
-        self._failures = Counter(
+        self.load_failures = Counter(
             "serving_model_load_failures",
             "Versions that could not be loaded or failed validation.",
             ("code",),
-            registry=self.registry,
+            registry=registry,
         )
-        self._faults = Counter(
+        self.call_failures = Counter(
             "serving_model_call_failures",
             "Calls of the model that failed or had NaN or infinity in an output.",
             ("kind",),
-            registry=self.registry,
+            registry=registry,
         )
-        self._dropped = Gauge(
+        self.dropped_lines = Gauge(
             "serving_log_lines_dropped",
             "Lines of the log that were dropped because they could not be written.",
-            registry=self.registry,
+            registry=registry,
         )
-        self._rows = Histogram(
+        self.batch_rows = Histogram(
             "serving_batch_rows",
             "Rows of one call of TensorFlow.",
             buckets=_ROWS,
-            registry=self.registry,
+            registry=registry,
         )
-        self._model_seconds = Histogram(
+        self.batch_seconds = Histogram(
             "serving_batch_duration_seconds",
             "Duration of one call of TensorFlow.",
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        self._waiting = Gauge(
-            "serving_queue_length", "Calls that wait for TensorFlow.", registry=self.registry
+        self.queue_length = Gauge(
+            "serving_queue_length", "Calls that wait for TensorFlow.", registry=registry
         )
-
-    def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Counts a response."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
-
-    def batch(self, rows: int, seconds: float) -> None:
-        """Counts a call of TensorFlow."""
-        self._rows.observe(rows)
-        self._model_seconds.observe(seconds)
-
-    def serves(self, version: int) -> None:
-        """Counts a load, and sets the served version."""
-        self._version.set(version)
-        self._loads.inc()
-
-    def load_failed(self, code: str) -> None:
-        """Counts a version that was refused."""
-        self._failures.labels(code).inc()
-
-    def call_failed(self, kind: str) -> None:
-        """Counts a call that failed although its inputs were valid."""
-        self._faults.labels(kind).inc()
-
-    def watch_log(self, dropped: Callable[[], int]) -> None:
-        """Sets where the number of dropped log lines is read."""
-        self._dropped.set_function(dropped)
-
-    def watch_queue(self, waiting: Callable[[], int]) -> None:
-        """Sets where the number of waiting calls is read."""
-        self._waiting.set_function(waiting)
 
     def text(self) -> bytes:
         """Returns all metrics in Prometheus' text format."""

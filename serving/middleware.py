@@ -15,15 +15,15 @@ import time
 import traceback
 from collections.abc import AsyncIterator
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access_log import Log, printable
 from serving.addresses import network_of
-from serving.asgi import internal_error_message, send_error, send_response
 from serving.bodies import Bodies, check_type, has_body
 from serving.config import Config
 from serving.cross_origin import check_origin
-from serving.errors import RequestError
+from serving.errors import InternalError, RequestError
 from serving.metrics import Metrics
 from serving.tokens import TokenCheck
 
@@ -87,8 +87,8 @@ class AccessLogMiddleware:
         }
         try:
             if self._root and scope["path"] == self._root:
-                place = (b"location", self._root.encode("ascii") + b"/")
-                await send_response(exchange.send, 308, b"", headers=[place])
+                place = Response(status_code=308, headers={"location": f"{self._root}/"})
+                await place(inner, exchange.receive, exchange.send)
             else:
                 await self._app(inner, exchange.receive, exchange.send)
             await exchange.finish()
@@ -103,7 +103,9 @@ class AccessLogMiddleware:
     def _note(self, scope: Scope, method: str, exchange: _Exchange) -> None:
         seconds = time.perf_counter() - exchange.started
         counted = method if method in _METHODS else "other"
-        self._metrics.request(_route(scope), counted, exchange.status, seconds)
+        route = _route(scope)
+        self._metrics.requests.labels(route, counted, str(exchange.status)).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
         self._log.request(
             request_id=exchange.request_id.decode("ascii"),
             client=scope["client"][0] if scope.get("client") else None,
@@ -230,7 +232,7 @@ class RequestLimitsMiddleware:
         except Exception as error:
             refusal = error if isinstance(error, RequestError) else self._unexpected(error, scope)
             if not scope["exchange"].status:
-                await send_error(send, refusal)
+                await refusal.response()(scope, receive, send)
 
     async def _check(self, scope: Scope) -> None:
         """Checks the head of a request.
@@ -282,7 +284,7 @@ class RequestLimitsMiddleware:
             error=repr(error),
             trace=traceback.format_exc(),
         )
-        return RequestError(500, internal_error_message(request_id))
+        return InternalError(request_id)
 
 
 def without_root(path: str, root: str) -> str:
@@ -309,4 +311,4 @@ def _route(scope: Scope) -> str:
     """Returns the path's pattern: metrics by path would grow without limit."""
     if "route_path" in scope:
         return str(scope["route_path"])
-    return str(getattr(scope.get("route"), "path", "none"))
+    return str(getattr(scope.get("route"), "path_format", "none"))

@@ -27,8 +27,6 @@ _K = 10
 _USERS = 60
 """Known users in the queries, spread over the whole range of ids."""
 _ROWS = 32
-_STARS = (0.0, 10.0)
-"""Contains every scale of ratings."""
 _WARM_UP_ROWS = (2, 8, 32)
 """TensorFlow's first call with a new number of rows is slower."""
 
@@ -150,9 +148,10 @@ def _validate_users(recommender: Recommender, profiles: Sequence[UserProfile]) -
         _require(len(movies) == expected, f"recommends {len(movies)} movies instead of {expected}")
         _check_list(recommender, movies)
     ids = [[movie.movie_id for movie in movies] for movies in lists]
-    rated = _run(recommender, recommender.rank(profiles, ids))
-    for row, movies in enumerate(lists):
-        _check_stars(movies, scored_movies(rated, row))
+    if recommender.predicts_ratings:
+        rated = _run(recommender, recommender.rank(profiles, ids))
+        for row, movies in enumerate(lists):
+            _check_stars(recommender, movies, scored_movies(rated, row))
     if recommender.gives_reasons:
         explained = _run(recommender, recommender.explain(profiles, ids, 1))
         for row in range(len(profiles)):
@@ -162,11 +161,21 @@ def _validate_users(recommender: Recommender, profiles: Sequence[UserProfile]) -
             )
 
 
-def _check_stars(movies: Sequence[ScoredMovie], rated: Sequence[ScoredMovie]) -> None:
-    for one, other in zip(movies, rated, strict=True):
+def _check_stars(
+    recommender: Recommender, movies: Sequence[ScoredMovie], rated: Sequence[ScoredMovie]
+) -> None:
+    scale = recommender.table.scale
+    beyond = scale.high - scale.low
+    for movie, other in zip(movies, rated, strict=True):
+        if movie.stars is None or other.stars is None:
+            raise _wrong("predicts no ratings, which its feature table has")
         _require(
-            math.isclose(one.stars, other.stars, rel_tol=0.01, abs_tol=0.01),
-            f"predicts {one.stars:.3f} stars for movie {one.movie_id!r} in 'recommend' and"
+            scale.low - beyond <= movie.stars <= scale.high + beyond,
+            f"predicts {movie.stars} stars on a scale of {scale.describe()}",
+        )
+        _require(
+            math.isclose(movie.stars, other.stars, rel_tol=0.01, abs_tol=0.01),
+            f"predicts {movie.stars:.3f} stars for movie {movie.movie_id!r} in 'recommend' and"
             f" {other.stars:.3f} in 'rank'",
         )
 
@@ -178,7 +187,6 @@ def _check_list(recommender: Recommender, movies: Sequence[ScoredMovie]) -> None
         known = recommender.catalogue.get(movie.movie_id) is not None
         _require(known, f"recommends movie {movie.movie_id!r}, which its catalogue does not have")
         _require(math.isfinite(movie.score), f"scores a movie {movie.score}")
-        _require(_STARS[0] <= movie.stars <= _STARS[1], f"predicts {movie.stars} stars")
     scores = [movie.score for movie in movies]
     _require(scores == sorted(scores, reverse=True), "does not recommend the best first")
 

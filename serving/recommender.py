@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from schema.dataset import DatasetLabel
 from schema.events import Event
 from schema.features import MOVIELENS, Feature, FeatureTable
 from serving.catalogue import Catalogue, Movie, Users, read_catalogue, read_users
 from serving.errors import ModelError
 from serving.model import ServedModel
-from serving.run_record import RunRecord, read_run_record
+from serving.run_record import RunRecord, read_item_noun, read_run_record
 from serving.signatures import Array, Call
 from serving.user_features import NOTHING, Values, features_of, read_choices, read_table
 
-REQUIRED_SIGNATURES = ("recommend", "rank")
 _EVERYTHING = 1_000_000
 _TYPES: Mapping[type, Any] = {bytes: object, int: np.int64, float: np.float32}
 _OF_EVENTS: Mapping[str, tuple[Callable[[Event], Any], Any]] = {
@@ -64,15 +64,13 @@ class ScoredMovie:
       movie_id: its id.
       title: its title; empty if the model does not have the movie.
       score: of the retrieval or the similarity; comparable within one list only.
-      stars: the predicted rating, where the signature predicts one.
-      reasons: movies of the user's history, the largest contribution first.
+      stars: the predicted rating; None where the signature predicts none.
     """
 
     movie_id: str
     title: str
     score: float = 0.0
-    stars: float = 0.0
-    reasons: Sequence[Reason] = ()
+    stars: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,7 @@ class Recommender:
     run_record: RunRecord = field(default_factory=RunRecord)
     table: FeatureTable = MOVIELENS
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    item_noun: str = DatasetLabel.item_noun
 
     @property
     def version(self) -> str:
@@ -105,6 +104,11 @@ class Recommender:
             "recent movies": self.takes_recent_movies,
         }
         return tuple(name for name, there in parts.items() if not there)
+
+    @property
+    def predicts_ratings(self) -> bool:
+        """Whether the training data has ratings."""
+        return self.table.has_rating
 
     @property
     def takes_recent_movies(self) -> bool:
@@ -166,10 +170,9 @@ class Recommender:
 
     def sample_calls(self, movie_id: str, k: int = 1) -> list[Call]:
         """Returns a call of each signature, for a new user and a movie."""
-        calls = [
-            self.recommend([UserProfile()], k, [()], seen=True),
-            self.rank([UserProfile()], [[movie_id]]),
-        ]
+        calls = [self.recommend([UserProfile()], k, [()], seen=True)]
+        if self.predicts_ratings:
+            calls.append(self.rank([UserProfile()], [[movie_id]]))
         if self.finds_similar:
             calls.append(self.similar([movie_id], k))
         if self.gives_reasons:
@@ -180,12 +183,14 @@ class Recommender:
         table = self.table
         inputs: dict[str, Array] = {
             table.user_id.name: _strings([profile.user_id for profile in profiles]),
-            table.timestamp.name: np.array([profile.timestamp for profile in profiles], np.int64),
             **{
                 feature.name: _column(feature, [profile.features for profile in profiles])
                 for feature in features_of(table)
             },
         }
+        if table.has_time:
+            times = [profile.timestamp for profile in profiles]
+            inputs[table.timestamp.name] = np.array(times, np.int64)
         for name, (of_event, filler) in _OF_EVENTS.items():
             if self.model.accepts(signature, name):
                 rows = [[of_event(event) for event in profile.events] for profile in profiles]
@@ -202,9 +207,8 @@ def scored_movies(outputs: Mapping[str, Array], row: int = 0) -> list[ScoredMovi
     In the order of the outputs: the best first, or for `rank` as given.
     """
     count = int(outputs["count"][row]) if "count" in outputs else outputs["movie_id"].shape[1]
-    nothing = np.zeros_like(outputs["movie_id"], np.float32)
-    scores = outputs.get("score", outputs.get("similarity", nothing))
-    stars = outputs.get("predicted_rating", nothing)
+    scores = outputs.get("score", outputs.get("similarity", np.zeros(outputs["movie_id"].shape)))
+    stars = outputs.get("predicted_rating", np.full(outputs["movie_id"].shape, None))
     columns = (outputs["movie_id"], outputs["movie_title"], scores, stars)
     rows = zip(*(column[row, :count].tolist() for column in columns), strict=True)
     return [
@@ -249,6 +253,7 @@ def make_recommender(model: ServedModel) -> Recommender:
         read_run_record(model.path),
         table,
         read_choices(model.path, table),
+        read_item_noun(model.path),
     )
     _check_signatures(recommender)
     if catalogue is not None:
@@ -261,7 +266,8 @@ def make_recommender(model: ServedModel) -> Recommender:
 
 def _check_signatures(recommender: Recommender) -> None:
     model = recommender.model
-    for name in REQUIRED_SIGNATURES:
+    required = ("recommend", "rank") if recommender.predicts_ratings else ("recommend",)
+    for name in required:
         if name not in model.signatures:
             found = ", ".join(model.signatures) or "none"
             raise ModelError(

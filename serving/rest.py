@@ -7,12 +7,13 @@ import functools
 from typing import Any
 
 import orjson
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serving import limits, tfserving
-from serving.asgi import read_body, send_error, send_response
 from serving.call_size import check_cells, check_output_cells, output_cells
-from serving.errors import NotFound, RequestError
+from serving.errors import RequestError
 from serving.large_calls import LargeCalls
 from serving.recommender import Recommender
 from serving.service import Service
@@ -43,11 +44,11 @@ class RestApi:
             if target.verb == "status":
                 body = self._status(target)
             else:
-                body = await self._call(target, receive)
+                body = await self._call(target, Request(scope, receive))
+            response = Response(body, media_type="application/json")
         except RequestError as error:
-            await send_error(send, error)
-        else:
-            await send_response(send, 200, body)
+            response = error.response()
+        await response(scope, receive, send)
 
     def _status(self, target: tfserving.Target) -> bytes:
         versions = self._service.versions
@@ -57,21 +58,17 @@ class RestApi:
         )
         return _pretty(document)
 
-    async def _call(self, target: tfserving.Target, receive: Receive) -> bytes:
+    async def _call(self, target: tfserving.Target, request: Request) -> bytes:
         name = self._service.config.name
-        if target.model != name:
-            raise NotFound(
-                f"Servable not found for request: Latest({target.model[:100]})."
-                f" This server has {name!r}."
-            )
+        tfserving.check_target(target, name, None)
         with self._service.versions.lease() as recommender:
             model = recommender.model
-            tfserving.check_target(target, name, model)
+            tfserving.check_target(target, name, model.version)
             if target.verb == "metadata":
                 return _pretty(tfserving.metadata_answer(name, model))
             if target.verb != "predict":
                 tfserving.refuse_verb(target.verb, model)
-            return await self._predict(recommender, await read_body(receive))
+            return await self._predict(recommender, await request.body())
 
     async def _predict(self, recommender: Recommender, body: bytes) -> bytes:
         read = functools.partial(tfserving.read_predict, body, recommender.model)
@@ -81,7 +78,7 @@ class RestApi:
         check_cells(request.call, movies, self._service.config.max_cells)
         large = output_cells(request.call, movies) >= limits.LARGE_CELLS
         async with self._large.place() if large else contextlib.nullcontext():
-            outputs = await self._service.run(request.call)
+            outputs = await self._service.batcher.run(request.call)
             check_output_cells(request.call, outputs, self._service.config.max_cells)
             write = functools.partial(tfserving.write_predict, outputs, request.by_row)
             return await self._large.in_thread(write) if large else write()

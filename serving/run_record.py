@@ -1,4 +1,4 @@
-"""The run record of a version: its data set and its metrics on the test split."""
+"""What travels with a version: the run record, with metrics on the test split, and its data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schema.export_contract import RUN_RECORD
+from schema.dataset import DatasetLabel
+from schema.export_contract import DATASET_FILE, RUN_RECORD
 from serving.errors import ModelError
 from serving.version_folder import read_json
 
@@ -35,18 +36,27 @@ def read_run_record(version_dir: Path) -> RunRecord:
 
     A missing or damaged one is read as empty: the version is served all the same.
     """
-    try:
-        document = read_json(version_dir / RUN_RECORD, _MOST_BYTES)
-    except (FileNotFoundError, ModelError):
-        return RunRecord()
-    if not isinstance(document, dict):
-        return RunRecord()
+    document = _object(version_dir / RUN_RECORD)
     dataset = document.get("dataset")
     name = dataset.get("name") if isinstance(dataset, dict) else None
     return RunRecord(
         name[:_LONGEST_NAME] if isinstance(name, str) else "",
         dict(_numbers(document.get("metrics"))),
     )
+
+
+def read_item_noun(version_dir: Path) -> str:
+    """Returns what people call an item of a version, in the singular; "movie" if not known."""
+    return DatasetLabel.from_json(_object(version_dir / DATASET_FILE)).item_noun
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Returns the object in a JSON file; an empty one where it is missing or damaged."""
+    try:
+        document = read_json(path, _MOST_BYTES)
+    except (FileNotFoundError, ModelError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _numbers(metrics: Any) -> list[tuple[str, float]]:

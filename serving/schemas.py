@@ -1,12 +1,49 @@
-"""Requests and responses of the REST API: fields, limits, descriptions and examples."""
+"""Requests and responses of the REST API: fields, limits, descriptions and examples.
+
+A field that some training data does not have says what it needs of it; `serving/document.py`
+leaves it out of the OpenAPI document of models of other data, which refuse it.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from schema import features
 from serving import limits
+
+NEEDS = "x-needs"
+RATINGS, TIMES, USER_FEATURES = "ratings", "times", "user features"
+"""What a field can need of the training data, beside a column of `FIELDS`."""
+
+FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "age": features.AGE.name,
+        "gender": features.GENDER.name,
+        "occupation": features.OCCUPATION.name,
+        "zip_code": features.ZIP_CODE.name,
+    }
+)
+"""Fields of requests for MovieLens's columns; other features are given in `features`."""
+
+
+def _needs(what: str) -> dict[str, Any]:
+    return {NEEDS: what}
+
+
+def unmet(given: BaseModel, lacking: Collection[str], where: str = "") -> Iterator[str]:
+    """Yields a message for each value of a request that needs what the training data lacks."""
+    for name, field in type(given).model_fields.items():
+        extra, value = field.json_schema_extra, getattr(given, name)
+        need = extra.get(NEEDS) if isinstance(extra, dict) else None
+        if need in lacking and value != field.default:
+            yield f"{where}{name}: the data of this model has no {need}"
+        for index, item in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(item, BaseModel):
+                yield from unmet(item, lacking, f"{where}{name}.{index}.")
 
 
 def _whole(value: object) -> object:
@@ -19,7 +56,12 @@ Text = Annotated[str, Field(max_length=limits.MAX_TEXT)]
 Number = Annotated[float, Field(ge=-limits.MAX_NUMBER, le=limits.MAX_NUMBER, allow_inf_nan=False)]
 Time = Annotated[
     int,
-    Field(ge=0, le=limits.MAX_TIME, description="Unix seconds; 0 means now."),
+    Field(
+        ge=0,
+        le=limits.MAX_TIME,
+        description="Unix seconds; 0 means now.",
+        json_schema_extra=_needs(TIMES),
+    ),
     BeforeValidator(_whole),
 ]
 K = Annotated[
@@ -56,7 +98,7 @@ class RecommendOptions(_Strict):
         " `exclude_unknown` of the response lists those that the model does not have.",
         examples=[["1", "2,3"]],
     )
-    include_seen: bool = Field(False, description="Include movies that the user has rated.")
+    include_seen: bool = Field(False, description="Include movies of the user's history.")
     reasons: Annotated[
         int,
         Field(ge=0, le=limits.MAX_REASONS, description="How many reasons each movie has at most."),
@@ -73,7 +115,7 @@ class UserQuery(RecommendOptions):
     """Options of a list of recommendations for a known user."""
 
     include_seen: Annotated[bool, BeforeValidator(_boolean)] = Field(
-        False, description="Include movies that the user has rated."
+        False, description="Include movies of the user's history."
     )
     timestamp: Time = 0
 
@@ -93,14 +135,12 @@ class LikedMovie(_Body):
         description="Unix seconds. Without it, or with 0, the movie is history and does not belong"
         " to the current session.",
     )
-    rating: float = Field(
+    rating: Number = Field(
         0,
-        ge=0,
-        le=limits.MAX_STARS,
-        allow_inf_nan=False,
         description="Stars, on the scale of the data; 0 where there is no rating. The model uses"
         " the difference to the user's mean rating; of a new user, to the mean of all ratings.",
         examples=[5],
+        json_schema_extra=_needs(RATINGS),
     )
 
 
@@ -109,17 +149,25 @@ class ProfileFields(_Body):
 
     user_id: str = Field("", max_length=limits.MAX_ID, description="A known user's id, or empty.")
     age: float = Field(
-        0, ge=0, le=limits.MAX_AGE, allow_inf_nan=False, description="In years; 0 is unknown."
+        0,
+        ge=0,
+        le=limits.MAX_AGE,
+        allow_inf_nan=False,
+        description="In years; 0 is unknown.",
+        json_schema_extra=_needs(FIELDS["age"]),
     )
-    gender: Text = Field("", examples=["Female"])
-    occupation: Text = Field("", examples=["librarian"])
-    zip_code: Text = Field("", examples=["94110"])
+    gender: Text = Field("", examples=["Female"], json_schema_extra=_needs(FIELDS["gender"]))
+    occupation: Text = Field(
+        "", examples=["librarian"], json_schema_extra=_needs(FIELDS["occupation"])
+    )
+    zip_code: Text = Field("", examples=["94110"], json_schema_extra=_needs(FIELDS["zip_code"]))
     features: dict[Id, Text | Number] = Field(
         {},
         max_length=limits.MAX_FEATURES,
         description="Features of the user by the names in `user_features` of GET /api/model; they"
         " take precedence over the fields above.",
         examples=[{"user_gender": "Female"}],
+        json_schema_extra=_needs(USER_FEATURES),
     )
     timestamp: Time = 0
     liked: list[LikedMovie] = Field(
@@ -218,7 +266,9 @@ class Reason(_Titled):
 class Recommendation(Movie):
     """A recommended movie."""
 
-    stars: float = Field(description="The predicted rating.", examples=[4.3])
+    stars: float = Field(
+        description="The predicted rating.", examples=[4.3], json_schema_extra=_needs(RATINGS)
+    )
     score: float = Field(
         description="Determines the order; comparable within one response.", examples=[2.75]
     )
@@ -284,6 +334,12 @@ class Abilities(_Response):
     similar: bool
     reasons: bool
     liked: bool
+    ratings: bool = Field(
+        description="Whether ratings are predicted; not where the training data has none."
+    )
+    times: bool = Field(
+        description="Whether the times of movies liked count; not where the training data has none."
+    )
 
 
 class InScenario(_Response):
@@ -300,7 +356,9 @@ class InScenario(_Response):
         examples=[0.14],
     )
     rating_rmse: float | None = Field(
-        description="Root mean squared error of predicted ratings.", examples=[0.9]
+        description="Root mean squared error of predicted ratings.",
+        examples=[0.9],
+        json_schema_extra=_needs(RATINGS),
     )
 
 
@@ -334,6 +392,9 @@ class ModelFacts(_Response):
     metrics: dict[str, float] = Field(
         description="On the test split, `<scenario>_<metric>`; empty if not known.",
         examples=[{"next_visit_recall_at_10": 0.14}],
+    )
+    item_noun: str = Field(
+        description="What people call an item of the data, in the singular.", examples=["movie"]
     )
     movies: int = Field(description="How many movies the catalogue has.", examples=[1682])
     users: int | None = Field(description="How many users are known.", examples=[943])

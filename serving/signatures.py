@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from serving.errors import InvalidInput, ModelFault
-from serving.model import Arrays, ServedModel, Signature
+from serving.model import Arrays, ServedModel
 
 Array = np.ndarray[Any, Any]
 _LARGEST = "k"
@@ -133,22 +133,14 @@ def run_together(calls: Sequence[Call]) -> list[Outcome]:
       For each call its outputs, or its error.
     """
     signature = calls[0].model.signatures[calls[0].signature]
-    if len(calls) == 1:
-        return [_run_alone(signature, calls[0])]
     try:
-        merged = signature(_merge(calls))
-    except (InvalidInput, ModelFault):
-        # One call made it fail. The others are run without it.
-        return [_run_alone(signature, call) for call in calls]
-    return _split(calls, merged)
-
-
-def _run_alone(signature: Signature, call: Call) -> Outcome:
-    try:
-        outputs = signature(call.inputs)
+        outputs = signature(_merge(calls) if len(calls) > 1 else calls[0].inputs)
     except (InvalidInput, ModelFault) as error:
-        return error
-    return _outcome(call, outputs)
+        if len(calls) == 1:
+            return [error]
+        # One call made it fail. The others are run without it.
+        return [outcome for call in calls for outcome in run_together([call])]
+    return _split(calls, outputs) if len(calls) > 1 else [_outcome(calls[0], outputs)]
 
 
 def _outcome(call: Call, outputs: dict[str, Array]) -> Outcome:

@@ -11,12 +11,15 @@ import importlib.util
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import formatdate
 from pathlib import Path
 
+import starlette.staticfiles
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.staticfiles import NotModifiedResponse
 from starlette.types import Receive, Scope, Send
 
-from serving.asgi import send_error, send_response
 from serving.errors import NotFound, RequestError
 
 _HERE = Path(__file__).parent / "static"
@@ -34,13 +37,26 @@ _WORTH_COMPRESSING = 1_000
 
 @dataclass(frozen=True)
 class _File:
+    """A file; its entity tag is weak, since it is that of both representations (RFC 9110, 8.8)."""
+
     body: bytes
     compressed: bytes
-    content_type: bytes
-    etag: bytes
-    gzip_etag: bytes
-    modified: bytes
-    policy: bytes
+    headers: Mapping[str, str]
+
+    def response(self, given: Headers) -> Response:
+        """Returns the response to a GET with these headers."""
+        compressed = bool(self.compressed) and takes_gzip(given.get("accept-encoding", ""))
+        encoding = {"content-encoding": "gzip"} if compressed else {}
+        response = Response(
+            self.compressed if compressed else self.body, headers={**self.headers, **encoding}
+        )
+        strong = Headers({**self.headers, "etag": self.headers["etag"].removeprefix("W/")})
+        if _CONDITIONS.is_not_modified(strong, given):
+            return NotModifiedResponse(response.headers)
+        return response
+
+
+_CONDITIONS = starlette.staticfiles.StaticFiles(directory=_HERE)
 
 
 class StaticFiles:
@@ -59,84 +75,29 @@ class StaticFiles:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
-        scope["route_path"] = scope["path"] if scope["path"] in self.files else "/static"
-        try:
-            await self._answer(scope, send)
-        except RequestError as error:
-            await send_error(send, error)
-
-    async def _answer(self, scope: Scope, send: Send) -> None:
         file = self.files.get(scope["path"])
+        scope["route_path"] = scope["path"] if file is not None else "/static"
         if file is None:
-            raise NotFound("There is no such file.")
-        if scope["method"] != "GET":
-            raise RequestError(
-                405, f"Expected GET, found {scope['method']}.", headers=[(b"allow", b"GET, HEAD")]
-            )
-        given = dict(scope["headers"])
-        compressed = bool(file.compressed) and takes_gzip(given.get(b"accept-encoding", b""))
-        headers = [
-            (b"etag", file.gzip_etag if compressed else file.etag),
-            (b"last-modified", file.modified),
-            (b"cache-control", b"no-cache"),
-            (b"vary", b"accept-encoding"),
-            (b"content-security-policy", file.policy),
-        ]
-        tags = (file.etag, file.gzip_etag)
-        if not matches(given.get(b"if-match"), tags, weakly=False):
-            raise RequestError(412, "The file's entity tag is not in the header If-Match.")
-        if _is_current(given, tags, file.modified):
-            await send_response(send, 304, b"", file.content_type, headers)
-            return
-        if compressed:
-            headers.append((b"content-encoding", b"gzip"))
-        await send_response(
-            send, 200, file.compressed if compressed else file.body, file.content_type, headers
-        )
+            response = NotFound("There is no such file.").response()
+        elif scope["method"] != "GET":
+            message = f"Expected GET, found {scope['method']}."
+            response = RequestError(405, message, {"allow": "GET, HEAD"}).response()
+        else:
+            response = file.response(Headers(scope=scope))
+        await response(scope, receive, send)
 
 
-def _is_current(given: Mapping[bytes, bytes], tags: tuple[bytes, bytes], modified: bytes) -> bool:
-    """Returns whether the client's copy is current (RFC 9110, section 13.2.2)."""
-    if b"if-none-match" in given:
-        return matches(given[b"if-none-match"], tags, weakly=True)
-    return is_unmodified_since(given.get(b"if-modified-since", b""), modified)
-
-
-def matches(condition: bytes | None, tags: tuple[bytes, ...], weakly: bool) -> bool:
-    """Returns whether a condition such as `"a", W/"b"` or `*` has one of a file's entity tags.
-
-    Args:
-      condition: the header's value; None is always met.
-      tags: of the file's representations.
-      weakly: whether `W/"a"` equals `"a"`.
-    """
-    if condition is None or condition.strip() == b"*":
-        return True
-    named = (part.strip() for part in condition.split(b","))
-    return any((part.removeprefix(b"W/") if weakly else part) in tags for part in named)
-
-
-def is_unmodified_since(condition: bytes, modified: bytes) -> bool:
-    """Returns whether a file is no newer than a date; False where it is not a date."""
-    try:
-        return parsedate_to_datetime(condition.decode("ascii")) >= parsedate_to_datetime(
-            modified.decode("ascii")
-        )
-    except (ValueError, TypeError, OverflowError):
-        return False
-
-
-def takes_gzip(accepted: bytes) -> bool:
+def takes_gzip(accepted: str) -> bool:
     """Returns whether an Accept-Encoding header allows gzip; `gzip;q=0` does not."""
-    weights: dict[bytes, float] = {}
-    for part in accepted.lower().split(b","):
-        coding, _, parameter = part.partition(b";")
-        name, _, weight = parameter.strip().partition(b"=")
+    weights: dict[str, float] = {}
+    for part in accepted.lower().split(","):
+        coding, _, parameter = part.partition(";")
+        name, _, weight = parameter.strip().partition("=")
         try:
-            weights[coding.strip()] = float(weight) if name.strip() == b"q" else 1.0
+            weights[coding.strip()] = float(weight) if name.strip() == "q" else 1.0
         except ValueError:
             weights[coding.strip()] = 0.0
-    return weights.get(b"gzip", weights.get(b"x-gzip", weights.get(b"*", 0.0))) > 0
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
 
 
 def _read_files() -> Mapping[str, _File]:
@@ -163,13 +124,12 @@ def _file(path: Path, policy: str) -> _File:
         kind += "; charset=utf-8"
     text = kind.startswith(("text/", "application/javascript", "image/svg"))
     compress = text and len(body) > _WORTH_COMPRESSING
-    digest = hashlib.sha256(body).hexdigest()[:20]
-    return _File(
-        body,
-        gzip.compress(body, 6, mtime=0) if compress else b"",
-        kind.encode("ascii"),
-        f'"{digest}"'.encode("ascii"),
-        f'"{digest}-gzip"'.encode("ascii"),
-        formatdate(int(path.stat().st_mtime), usegmt=True).encode("ascii"),
-        policy.encode("ascii"),
-    )
+    headers = {
+        "content-type": kind,
+        "etag": f'W/"{hashlib.sha256(body).hexdigest()[:20]}"',
+        "last-modified": formatdate(int(path.stat().st_mtime), usegmt=True),
+        "cache-control": "no-cache",
+        "vary": "accept-encoding",
+        "content-security-policy": policy,
+    }
+    return _File(body, gzip.compress(body, 6, mtime=0) if compress else b"", headers)

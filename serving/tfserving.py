@@ -74,10 +74,8 @@ def parse_path(method: str, path: str) -> Target:
         allowed = next((own for own in patterns if patterns[own].fullmatch(path)), None)
         if allowed is None:
             raise InvalidInput(problem)
-        allow = b"GET, HEAD" if allowed == "GET" else b"POST"
-        raise RequestError(
-            405, f"{problem}. This path is for {allowed}.", headers=[(b"allow", allow)]
-        )
+        allow = {"allow": "GET, HEAD" if allowed == "GET" else "POST"}
+        raise RequestError(405, f"{problem}. This path is for {allowed}.", allow)
     found = match.groupdict()
     if not found["model"]:
         raise InvalidInput("Missing model name in request.")
@@ -88,24 +86,33 @@ def parse_path(method: str, path: str) -> Target:
     return Target(found["model"], version, found["label"], verb.lower())
 
 
-def check_target(target: Target, name: str, model: ServedModel) -> None:
+def check_target(target: Target, name: str, version: int | None) -> None:
     """Checks that the model and version in a path are served.
+
+    Args:
+      target: of the path.
+      name: the name of the model.
+      version: the served version; None to check the name alone.
 
     Raises:
       NotFound: if they are not.
       InvalidInput: if the label is unknown.
     """
+    _check_label(target)
+    if target.model == name and (version is None or target.version in (None, version)):
+        return
+    model = target.model[:100]
+    servable = (
+        f"Latest({model})" if target.version is None else f"Specific({model}, {target.version})"
+    )
+    here = f"{name!r}" if version is None else f"{name!r}, version {version}"
+    raise NotFound(f"Servable not found for request: {servable}. This server has {here}.")
+
+
+def _check_label(target: Target) -> None:
     if target.label is not None and target.label not in LABELS:
         raise InvalidInput(
             f"Unrecognized servable version label: {target.label}. Known: {', '.join(LABELS)}."
-        )
-    servable = f"Latest({target.model})"
-    if target.version is not None:
-        servable = f"Specific({target.model}, {target.version})"
-    if target.model != name or target.version not in (None, model.version):
-        raise NotFound(
-            f"Servable not found for request: {servable}. This server has {name!r},"
-            f" version {model.version}."
         )
 
 
@@ -121,9 +128,8 @@ def status_answer(
       NotFound: if there is no such model or version.
       InvalidInput: if the label is not known.
     """
+    _check_label(target)
     if target.label is not None:
-        if target.label not in LABELS:
-            raise InvalidInput(f"Unrecognized servable version label: {target.label}")
         statuses = [status for status in statuses if status.version == served]
     if target.model != name or not statuses:
         raise NotFound(f"Could not find any versions of model {target.model}")

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.errors import RequestError
+from serving.errors import RETRY, RequestError
 
 TOKEN_VARIABLE = "SERVING_TOKEN"
 _MOST_BYTES = 4_096
 _SHORT = 16
 _TOKEN = re.compile(r"[!-~]+")
-_CHALLENGE = b'Bearer realm="movielens"'
+_CHALLENGE = 'Bearer realm="movielens"'
 
 
 class TokenError(ValueError):
@@ -143,20 +143,20 @@ class TokenCheck:
         """
         guesses = self._guesses.get(address)
         if guesses is not None and guesses.held >= self.MOST_HELD and authorization:
-            raise RequestError(429, "Too many wrong tokens came from this address.", 1)
+            raise RequestError(429, "Too many wrong tokens came from this address.", RETRY)
         scheme, _, given = authorization.partition(b" ")
         is_bearer = scheme.lower() == b"bearer"
         if is_bearer and hmac.compare_digest(given.strip(b" \t"), self._token):
             return
         challenge = _CHALLENGE
         if authorization:
-            challenge += b', error="invalid_token"' if is_bearer else b""
+            challenge += ', error="invalid_token"' if is_bearer else ""
             await self._slow_down(address)
         raise RequestError(
             401,
             "Expected the header 'Authorization: Bearer <the server's token>',"
             f" found {'another token' if is_bearer else 'another scheme' if scheme else 'none'}.",
-            headers=[(b"www-authenticate", challenge)],
+            {"www-authenticate": challenge},
         )
 
     async def _slow_down(self, address: str) -> None:

@@ -7,26 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from schema import features as raw
 from schema.export_contract import FEATURES_FILE
-from schema.features import Feature, FeatureTable, Kind, Owner
+from schema.features import MOVIELENS, Feature, FeatureTable, Kind, Owner
 from serving.errors import ModelError
-from serving.version_folder import read_json, read_limited
+from serving.version_folder import read_as, read_limited
 
 Value = str | float
 Values = Mapping[str, Value]
 
 NOTHING: Values = MappingProxyType({})
-
-FIELDS: Mapping[str, str] = MappingProxyType(
-    {
-        "age": raw.AGE.name,
-        "gender": raw.GENDER.name,
-        "occupation": raw.OCCUPATION.name,
-        "zip_code": raw.ZIP_CODE.name,
-    }
-)
-"""Fields of requests for MovieLens's columns; other features are given in `features`."""
 
 _MOST_BYTES = 1 << 24
 _MOST_CHOICES = 1_000
@@ -43,13 +32,12 @@ def read_table(version_dir: Path) -> FeatureTable:
     Raises:
       ModelError: if the file is not a feature table.
     """
-    path = version_dir / FEATURES_FILE
-    try:
-        return FeatureTable.from_json(json.dumps(read_json(path, _MOST_BYTES)))
-    except FileNotFoundError:
-        return raw.MOVIELENS
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError("DATA_LOSS", f"{FEATURES_FILE} cannot be read: {error!r}") from error
+    return read_as(
+        version_dir / FEATURES_FILE,
+        _MOST_BYTES,
+        lambda document: FeatureTable.from_json(json.dumps(document)),
+        MOVIELENS,
+    )
 
 
 def read_choices(version_dir: Path, table: FeatureTable) -> dict[str, tuple[str, ...]]:

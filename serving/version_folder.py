@@ -6,16 +6,17 @@ alone: other versions are still found and served.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from schema.export_contract import MANIFEST, SIGNATURE
 from serving.errors import ModelError
@@ -40,6 +41,7 @@ class File:
 
 
 Listing = tuple[File, ...]
+Value = TypeVar("Value")
 
 
 class Incomplete(Exception):
@@ -134,20 +136,14 @@ def _walk(path: Path, prefix: str, depth: int) -> Iterator[File]:
             raise ModelError("INVALID_ARGUMENT", f"has a file that is not regular: {below!r}")
 
 
-class _explained:
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
     """Turns an `OSError` about a name of the version into a `ModelError` without its path."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, OSError):
-            return
+    try:
+        yield
+    except OSError as error:
         reason = error.strerror or type(error).__name__
-        message = f"cannot be read: {self._name or 'its folder'!r}: {reason}"
+        message = f"cannot be read: {name or 'its folder'!r}: {reason}"
         if error.errno == errno.ELOOP:
             raise ModelError("INVALID_ARGUMENT", message) from error
         code = "PERMISSION_DENIED" if error.errno in (errno.EACCES, errno.EPERM) else "UNAVAILABLE"
@@ -192,6 +188,23 @@ def read_json(path: Path, most: int) -> Any:
         return json.loads(content, parse_constant=_no_constant, parse_float=_finite, parse_int=_int)
     except (ValueError, RecursionError) as error:
         raise ModelError("DATA_LOSS", f"has a damaged {path.name!r}: {error}") from error
+
+
+def read_as(path: Path, most: int, make: Callable[[Any], Value], missing: Value) -> Value:
+    """Returns what a JSON file of `assets.extra` describes; `missing` where there is none.
+
+    Raises:
+      ModelError: it is not a regular file, too large, not JSON, or describes something else.
+      Unreadable: it cannot be read.
+    """
+    try:
+        return make(read_json(path, most))
+    except FileNotFoundError:
+        return missing
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(
+            "DATA_LOSS", f"{path.parent.name}/{path.name} cannot be read: {error!r}"
+        ) from error
 
 
 def _no_constant(text: str) -> Any:

@@ -66,31 +66,40 @@ def _describe(error: Exception) -> str:
 
 
 def _batch(arguments: argparse.Namespace, others: Sequence[str]) -> int:
+    # Imported here, since it takes a moment.
+    from serving.batch.output import check_output, write
+
     started = time.monotonic()
     models = local_path(arguments.model_dir, "--model-dir")
     ids = given_ids(arguments.users, arguments.users_file)
-    output = _checked_output(arguments, models)
+    keep = [Path(arguments.users_file)] if arguments.users_file else []
+    output = check_output(arguments.output, keep, models)
     options = _beam_options(others) if others else None
     version_dir = newest_version(models)
-    selection = _select(ids, version_dir, arguments.unknown)
+    try:
+        known = read_users(version_dir)
+    except ModelError as error:
+        raise _unusable(version_dir, error) from error
+    selection = choose(ids, known, arguments.unknown, version_dir.name)
     terminal.say(f"{len(selection.ids):,} users, version {version_dir.name}{_left_out(selection)}")
-    job = _Job(arguments, version_dir, selection, output, options)
-    rows, rate = job.run()
+    progress = terminal.Progress(len(selection.ids))
+    if options is None:
+        tables = _here(arguments, version_dir, selection, progress)
+    else:
+        tables = _on_beam(arguments, version_dir, selection, progress, options, output)
+    try:
+        with contextlib.closing(tables):
+            rows = write(output, tables, terminal.ignore_signals)
+    except ModelError as error:
+        raise _unusable(version_dir, error) from error
     terminal.say(
         f"{output}: {rows:,} rows for {len(selection.ids):,} users, version {version_dir.name}"
         f"{_left_out(selection)}, in {time.monotonic() - started:.1f} s"
-        f" ({rate:,.0f} users per second {'after' if options is None else 'with'} loading)",
+        f" ({progress.end():,.0f} users per second"
+        f" {'after' if options is None else 'with'} loading)",
         sys.stdout,
     )
     return 0
-
-
-def _checked_output(arguments: argparse.Namespace, models: Path) -> Path:
-    # Imported here, since it takes a moment.
-    from serving.batch.output import check_output
-
-    keep = [Path(arguments.users_file)] if arguments.users_file else []
-    return check_output(arguments.output, keep, models)
 
 
 def _beam_options(others: Sequence[str]) -> Any:
@@ -133,14 +142,6 @@ def newest_version(models: Path) -> Path:
     return models / str(versions[0])
 
 
-def _select(ids: list[str] | None, version_dir: Path, unknown: str) -> Selection:
-    try:
-        known = read_users(version_dir)
-    except ModelError as error:
-        raise _unusable(version_dir, error) from error
-    return choose(ids, known, unknown, version_dir.name)
-
-
 def _unusable(version_dir: Path, error: ModelError) -> UsageError:
     return UsageError(
         f"Version {version_dir.name} of the model in {version_dir.parent} {error.message}",
@@ -157,63 +158,41 @@ def _left_out(selection: Selection) -> str:
     return "".join(f"; {count:,} {what}" for what, count in counts.items() if count)
 
 
-class _Job:
-    """One batch with checked options."""
+def _here(
+    arguments: argparse.Namespace,
+    version_dir: Path,
+    selection: Selection,
+    progress: terminal.Progress,
+) -> Generator[pyarrow.Table, None, None]:
+    """Yields a table for each chunk, scored in this process."""
+    from serving.batch.scoring import chunks, load_version, score
 
-    def __init__(
-        self,
-        arguments: argparse.Namespace,
-        version_dir: Path,
-        selection: Selection,
-        output: Path,
-        options: Any,
-    ) -> None:
-        self._chunk = arguments.chunk
-        self._threads = arguments.threads
-        self._version_dir = version_dir
-        self._selection = selection
-        self._output = output
-        self._options = options
-        self._progress = terminal.Progress(len(selection.ids))
-        self._settings = {
-            "k": arguments.k,
-            "include_seen": arguments.include_seen,
-            "cold": selection.cold,
-        }
+    model = load_version(version_dir, arguments.threads)
+    progress.start()
+    for chunk in chunks(selection.ids, arguments.chunk):
+        yield score(model, chunk, arguments.k, arguments.include_seen, selection.cold)
+        progress.reach(progress.users + len(chunk))
 
-    def run(self) -> tuple[int, float]:
-        """Scores and writes; returns the rows, and the users per second after loading."""
-        from serving.batch.output import write
 
-        tables = self._here() if self._options is None else self._on_beam()
-        try:
-            with contextlib.closing(tables):
-                rows = write(self._output, tables, terminal.ignore_signals)
-        except ModelError as error:
-            raise _unusable(self._version_dir, error) from error
-        return rows, self._progress.end()
+def _on_beam(
+    arguments: argparse.Namespace,
+    version_dir: Path,
+    selection: Selection,
+    progress: terminal.Progress,
+    options: Any,
+    output: Path,
+) -> Generator[pyarrow.Table, None, None]:
+    """Yields a table for each chunk, scored by Beam's workers."""
+    from serving.batch.on_beam import Recommend, tables
+    from serving.batch.scoring import chunks
 
-    def _here(self) -> Generator[pyarrow.Table, None, None]:
-        from serving.batch.scoring import chunks, load_version, score
-
-        model = load_version(self._version_dir, self._threads)
-        self._progress = terminal.Progress(len(self._selection.ids))
-        done = 0
-        for chunk in chunks(self._selection.ids, self._chunk):
-            yield score(model, chunk, **self._settings)
-            done += len(chunk)
-            self._progress.reach(done)
-
-    def _on_beam(self) -> Generator[pyarrow.Table, None, None]:
-        from serving.batch.on_beam import Recommend, tables
-        from serving.batch.scoring import chunks
-
-        total = len(self._selection.ids)
-        self._progress = terminal.Progress(total)
-        yield from tables(
-            lambda parts: Recommend(str(self._version_dir), parts, self._settings, self._threads),
-            list(chunks(self._selection.ids, self._chunk)),
-            self._options,
-            self._output,
-            lambda done: self._progress.reach(min(done * self._chunk, total)),
-        )
+    settings = {
+        "k": arguments.k, "include_seen": arguments.include_seen, "cold": selection.cold
+    }  # fmt: skip
+    yield from tables(
+        lambda parts: Recommend(str(version_dir), parts, settings, arguments.threads),
+        list(chunks(selection.ids, arguments.chunk)),
+        options,
+        output,
+        lambda done: progress.reach(min(done * arguments.chunk, len(selection.ids))),
+    )

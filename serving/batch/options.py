@@ -28,9 +28,9 @@ examples:
   .venv/bin/python -m serving.batch --users-file ids.txt --unknown skip --output some.jsonl
 
 The ending of the output determines its format: .parquet, .csv, or .jsonl and .ndjson (JSON lines).
-Columns: user_id, rank, movie_id, title, display_title, score, stars, model_version; the users
-in the order in which they were given. An existing file is replaced once the new one is complete;
-of a link, the file that it points to is replaced.
+Columns: user_id, rank, movie_id, title, display_title, score, stars, model_version; no stars where
+the training data has no ratings. The users are in the order in which they were given. An existing
+file is replaced once the new one is complete; of a link, the file that it points to is replaced.
 
 Options of Apache Beam are passed on, e.g. --runner or --direct_num_workers: with any of them
 Beam's workers score; they need access to the model and to the folder of the output.

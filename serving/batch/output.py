@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,20 +18,6 @@ import pyarrow.parquet
 from serving.batch.errors import UsageError
 from storage.errors import cannot_write
 from storage.paths import local_path, publish_file
-
-SCHEMA = pyarrow.schema(
-    [
-        ("user_id", pyarrow.string()),
-        ("rank", pyarrow.int32()),
-        ("movie_id", pyarrow.string()),
-        ("title", pyarrow.string()),
-        ("display_title", pyarrow.string()),
-        ("score", pyarrow.float32()),
-        ("stars", pyarrow.float32()),
-        ("model_version", pyarrow.string()),
-    ]
-)
-"""One row per recommendation; rank 1 is the best."""
 
 ROW_GROUP_ROWS = 100_000
 """Rows of a row group of a Parquet file, about."""
@@ -47,8 +34,8 @@ class Writer(Protocol):
 
 
 class _Parquet:
-    def __init__(self, stream: BinaryIO) -> None:
-        self._writer = pyarrow.parquet.ParquetWriter(stream, SCHEMA)
+    def __init__(self, stream: BinaryIO, schema: pyarrow.Schema) -> None:
+        self._writer = pyarrow.parquet.ParquetWriter(stream, schema)
         self._waiting: list[pyarrow.Table] = []
         self._rows = 0
 
@@ -70,24 +57,14 @@ class _Parquet:
         self._waiting, self._rows = [], 0
 
 
-class _Csv:
-    def __init__(self, stream: BinaryIO) -> None:
-        self._writer = pyarrow.csv.CSVWriter(stream, SCHEMA)
-
-    def write(self, table: pyarrow.Table) -> None:
-        self._writer.write_table(table)
-
-    def close(self) -> None:
-        self._writer.close()
-
-
 class _JsonLines:
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, schema: pyarrow.Schema) -> None:
         self._stream = stream
+        self._names = schema.names
 
     def write(self, table: pyarrow.Table) -> None:
-        columns = [_values(table.column(name)) for name in SCHEMA.names]
-        rows = (dict(zip(SCHEMA.names, row, strict=True)) for row in zip(*columns, strict=True))
+        columns = [_values(table.column(name)) for name in self._names]
+        rows = (dict(zip(self._names, row, strict=True)) for row in zip(*columns, strict=True))
         self._stream.write(
             b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
         )
@@ -104,9 +81,9 @@ def _values(column: pyarrow.ChunkedArray) -> list[object]:
     return values
 
 
-FORMATS: dict[str, Callable[[BinaryIO], Writer]] = {
+FORMATS: dict[str, Callable[[BinaryIO, pyarrow.Schema], Writer]] = {
     ".parquet": _Parquet,
-    ".csv": _Csv,
+    ".csv": pyarrow.csv.CSVWriter,
     ".jsonl": _JsonLines,
     ".ndjson": _JsonLines,
 }
@@ -146,7 +123,7 @@ def write(path: Path, tables: Iterable[pyarrow.Table], complete: Callable[[], No
 
     Args:
       path: as `check_output` returned it.
-      tables: rows of `SCHEMA`, in order.
+      tables: rows in order, of one schema; at least one.
       complete: called when all rows are written, before the file is replaced.
 
     Returns:
@@ -157,8 +134,10 @@ def write(path: Path, tables: Iterable[pyarrow.Table], complete: Callable[[], No
     """
     rows = 0
     try:
-        with publish_file(path) as stream, _writer(path, stream) as writer:
-            for table in tables:
+        remaining = iter(tables)
+        first = next(remaining)
+        with publish_file(path) as stream, _writer(path, stream, first.schema) as writer:
+            for table in itertools.chain([first], remaining):
                 writer.write(table)
                 rows += table.num_rows
             writer.close()
@@ -169,9 +148,9 @@ def write(path: Path, tables: Iterable[pyarrow.Table], complete: Callable[[], No
 
 
 @contextlib.contextmanager
-def _writer(path: Path, stream: BinaryIO) -> Iterator[Writer]:
+def _writer(path: Path, stream: BinaryIO, schema: pyarrow.Schema) -> Iterator[Writer]:
     """Yields a writer for the path's ending."""
-    writer = FORMATS[_ending(path)](stream)
+    writer = FORMATS[_ending(path)](stream, schema)
     try:
         yield writer
     except BaseException:

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow
 
 from serving.batch.errors import RunError
-from serving.batch.output import SCHEMA
 from serving.errors import ModelError, ModelFault
 from serving.model_validation import load_and_validate
 from serving.recommender import Recommender, UserProfile
@@ -47,7 +46,9 @@ def score(
     include_seen: bool,
     cold: Collection[str] = (),
 ) -> pyarrow.Table:
-    """Returns the recommendations for users, in the order of the users.
+    """Returns the recommendations for users, in the order of the users; rank 1 is the best.
+
+    Without the column `stars` where the model predicts no ratings.
 
     Args:
       model: the version.
@@ -70,23 +71,23 @@ def score(
             f" {user_ids[0]}: {fault.reason}"
         ) from fault
     counts = outputs["count"]
-    columns = np.arange(outputs["movie_id"].shape[1])
-    there = columns < counts[:, np.newaxis]
-    ranks = np.broadcast_to(columns + 1, there.shape)[there]
+    places = np.arange(outputs["movie_id"].shape[1])
+    there = places < counts[:, np.newaxis]
+    ranks = np.broadcast_to(places + 1, there.shape)[there]
     titles = _text(outputs["movie_title"][there])
-    return pyarrow.table(
-        [
-            pyarrow.array(np.repeat(np.array(user_ids, object), counts), pyarrow.string()),
-            pyarrow.array(ranks, pyarrow.int32()),
-            _text(outputs["movie_id"][there]),
-            titles,
-            _display_titles(titles),
-            pyarrow.array(outputs["score"][there], pyarrow.float32()),
-            pyarrow.array(outputs["predicted_rating"][there], pyarrow.float32()),
-            pyarrow.array([model.version] * len(ranks), pyarrow.string()),
-        ],
-        schema=SCHEMA,
-    )
+    columns = {
+        "user_id": pyarrow.array(np.repeat(np.array(user_ids, object), counts), pyarrow.string()),
+        "rank": pyarrow.array(ranks, pyarrow.int32()),
+        "movie_id": _text(outputs["movie_id"][there]),
+        "title": titles,
+        "display_title": _display_titles(titles),
+        "score": pyarrow.array(outputs["score"][there], pyarrow.float32()),
+    }
+    if model.predicts_ratings:
+        ratings = outputs["predicted_rating"][there]
+        columns["stars"] = pyarrow.array(ratings, pyarrow.float32())
+    columns["model_version"] = pyarrow.array([model.version] * len(ranks), pyarrow.string())
+    return pyarrow.table(columns)
 
 
 def _text(values: Array) -> pyarrow.Array:

@@ -109,9 +109,13 @@ class Progress:
         self._clock = clock
         self._moves = self._stream.isatty()
         self._every = _MOVING_SECONDS if self._moves else _LINE_SECONDS
-        self._started = self._said = clock()
         self._shown = False
         self.users = 0
+        self.start()
+
+    def start(self) -> None:
+        """Counts the time from now on."""
+        self._started = self._said = self._clock()
 
     def reach(self, users: int) -> None:
         """Sets how many users are done."""

@@ -18,7 +18,8 @@ from storage.paths import local_path
 MAX_FILE_BYTES = 32 << 20
 """Bytes of a file of ids: three million ids of ten characters."""
 
-_ID = re.compile(f"[0-9]{{1,{MAX_ID}}}")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_HEADING = "user_id"
 _NAMED = 5
 _USE_FILE = "a file of ids is given with --users-file FILE"
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
@@ -65,14 +66,14 @@ def split_ids(users: str) -> list[str]:
     if not any(words):
         raise UsageError(f"Expected ids in --users, found none in {shorten(users)}.")
     problems = [
-        f"number {number} is {_what_is_wrong(word)}"
+        f"number {number} {problem}"
         for number, word in enumerate(words, 1)
-        if not _ID.fullmatch(word)
+        if (problem := problem_of(word))
     ]
     if problems:
         raise UsageError(
             "--users has a part that is not a user's id",
-            expected="whole numbers with commas between, or 'all'",
+            expected="ids with commas between, or 'all'",
             found=_first_few(problems),
             action=_USE_FILE,
         )
@@ -87,21 +88,22 @@ def read_ids(users_file: str) -> list[str]:
       PathError: the path cannot be used.
     """
     path = local_path(users_file, "--users-file")
-    lines = list(_lines(path))
     ids, problems = [], []
-    for number, line in enumerate(lines, 1):
-        text = _decoded(line)
-        if text is not None and not text.strip():
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            text = line.decode().strip()
+        except UnicodeDecodeError:
+            problems.append(f"line {number} is not UTF-8: {shorten(line)[1:]}")
             continue
-        if text is not None and _ID.fullmatch(text.strip()):
-            ids.append(text.strip())
-        else:
-            problem = _what_is_wrong(line if text is None else text.strip())
-            problems.append(f"line {number} is {problem}")
+        problem = "is a heading" if number == 1 and text == _HEADING else problem_of(text)
+        if text and problem:
+            problems.append(f"line {number} {problem}")
+        elif text:
+            ids.append(text)
     if problems:
         raise UsageError(
             f"--users-file {path}: {_lines_are(len(problems))} not a user's id",
-            expected="one whole number on each line, in UTF-8, and no heading",
+            expected="one id on each line, in UTF-8, and no heading",
             found=_first_few(problems),
             action="correct these lines, or remove them",
         )
@@ -110,6 +112,17 @@ def read_ids(users_file: str) -> list[str]:
             f"--users-file {path} has no ids", expected="one on each line", found="an empty file"
         )
     return ids
+
+
+def problem_of(word: str) -> str:
+    """Returns what keeps a word from being an id; empty if it can be one."""
+    if not word:
+        return "is empty"
+    if len(word) > MAX_ID:
+        return f"has {len(word):,} characters, more than {MAX_ID}: {shorten(word, 30)}"
+    if _CONTROL.search(word):
+        return f"has a tab or another control character: {shorten(word)}"
+    return ""
 
 
 def choose(ids: Sequence[str] | None, known: Users, unknown: str, version: str) -> Selection:
@@ -137,10 +150,10 @@ def choose(ids: Sequence[str] | None, known: Users, unknown: str, version: str) 
     if absent and unknown == "error":
         raise UsageError(
             f"Version {version} of the model has no data on {len(absent):,} of the users",
-            expected="users with ratings in its training data",
+            expected="users of its training data",
             found=_first_few(absent),
             action="--unknown skip leaves them out; --unknown cold gives them the recommendations"
-            " of a new user",
+            f" of a new user; {_USE_FILE}",
         )
     if unknown == "cold":
         return Selection(tuple(once), repeated, cold=frozenset(absent))
@@ -184,26 +197,6 @@ def _lines(path: Path) -> Iterator[bytes]:
                 f"--users-file {path} is in {name}", expected="UTF-8", action="save it as UTF-8"
             )
     return iter(content.removeprefix(codecs.BOM_UTF8).splitlines())
-
-
-def _decoded(line: bytes) -> str | None:
-    try:
-        return line.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _what_is_wrong(word: str | bytes) -> str:
-    """Describes why a word is not an id."""
-    if isinstance(word, bytes):
-        return f"not UTF-8: {shorten(word)[1:]}"
-    if not word:
-        return "empty"
-    if len(word) > MAX_ID:
-        return f"too long, {len(word):,} characters: {shorten(word, 30)}"
-    if re.search(r"[,;\t|]|\S\s+\S", word):
-        return f"more than one column: {shorten(word)}"
-    return f"not a whole number: {shorten(word)}"
 
 
 def _first_few(what: Iterable[str]) -> str:

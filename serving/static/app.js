@@ -11,7 +11,7 @@ const state = {
   liked: new Map(), // movie_id -> display title, and the time if marked as liked in a list
   hidden: new Set(),
   shown: PAGE_SIZE,
-  fields: new Set(), // fields of the form that the model uses
+  facts: null, // what the API says about the model
   requests: 0, // the number of the latest request: responses to older ones are dropped
 };
 
@@ -84,8 +84,10 @@ function recommendRequest() {
     occupation: byId("occupation").value,
     zip_code: byId("zip").value.trim(),
   };
-  for (const field of Object.keys(values)) if (!state.fields.has(field)) delete values[field];
-  return { ...request, ...values, features: otherFeatures() };
+  const fields = new Set(state.facts?.user_features.map((feature) => feature.field));
+  for (const field of Object.keys(values)) if (!fields.has(field)) delete values[field];
+  const features = otherFeatures();
+  return { ...request, ...values, ...(Object.keys(features).length && { features }) };
 }
 
 // Films from the search were liked at any time. Those marked in a list were liked now: with their
@@ -121,7 +123,7 @@ function show(response) {
   byId("more").hidden = films.length < state.shown || state.shown >= MOST;
   const whom = isKnown() && response.user_id ? `user ${response.user_id}` : "you";
   byId("status").textContent = films.length
-    ? `${films.length} films for ${whom}.`
+    ? `${counted(films.length)} for ${whom}.`
     : `There is nothing left to recommend to ${whom}.`;
 }
 
@@ -140,12 +142,8 @@ function titleOf(film) {
 
 function card(film) {
   const label = titleOf(film);
-  const parts = [
-    element("h3", { textContent: label }),
-    element("p", { className: "stars" },
-      element("span", { textContent: `★ ${film.stars.toFixed(1)}`, ariaHidden: "true" }),
-      element("span", { className: "visually-hidden", textContent: `Predicted: ${film.stars.toFixed(1)} stars` })),
-  ];
+  const parts = [element("h3", { textContent: label })];
+  if (film.stars !== undefined) parts.push(starsOf(film.stars));
   if (film.genres.length) parts.push(element("p", { className: "genres", textContent: film.genres.join(", ") }));
   if (film.reasons.length) parts.push(element("p", { className: "why", textContent: why(film.reasons) }));
   parts.push(element("div", { className: "actions" },
@@ -154,10 +152,16 @@ function card(film) {
       byId("films").focus();
     }),
     button("Not this", `Do not recommend ${label}`, () => hide(film)),
-    button("Similar", `Films similar to ${label}`, () => showSimilar(film))));
+    button("Similar", `Show ${plural(noun())} similar to ${label}`, () => showSimilar(film))));
   const item = element("li", { className: "film" }, ...parts);
   item.dataset.id = film.movie_id;
   return item;
+}
+
+function starsOf(stars) {
+  return element("p", { className: "stars" },
+    element("span", { textContent: `★ ${stars.toFixed(1)}`, ariaHidden: "true" }),
+    element("span", { className: "visually-hidden", textContent: `Predicted: ${stars.toFixed(1)} stars` }));
 }
 
 function why(reasons) {
@@ -211,7 +215,8 @@ function markLiked(liked) {
 // -- liked films ------------------------------------------------------------------------------
 
 function like(film) {
-  state.liked.set(film.movie_id, { title: titleOf(film), timestamp: unixSeconds() });
+  const now = state.facts?.abilities.times && { timestamp: unixSeconds() };
+  state.liked.set(film.movie_id, { title: titleOf(film), ...now });
   showLiked();
   recommend();
 }
@@ -219,7 +224,7 @@ function like(film) {
 function showLiked() {
   byId("liked-title").hidden = state.liked.size === 0;
   byId("liked").replaceChildren(...[...state.liked].map(([id, { title }]) => {
-    const remove = button(`${title} ✕`, `Remove ${title} from the films you liked`, () => {
+    const remove = button(`${title} ✕`, `Remove ${title} from the ${plural(noun())} you liked`, () => {
       state.liked.delete(id);
       showLiked();
       byId("search").focus();
@@ -243,11 +248,11 @@ async function search() {
 }
 
 function showFound(response) {
-  byId("found-count").textContent = response.total === 1 ? "1 film found" : `${response.total} films found`;
+  byId("found-count").textContent = `${counted(response.total)} found`;
   byId("found").hidden = false;
   byId("found").replaceChildren(...response.movies.map((film) =>
     element("li", {}, element("button", { type: "button", textContent: titleOf(film), onclick: () => pick(film) }))));
-  if (!response.movies.length) byId("found").append(element("li", { className: "help", textContent: "No film has these words in its title." }));
+  if (!response.movies.length) byId("found").append(element("li", { className: "help", textContent: `No ${noun()} has these words in its title.` }));
 }
 
 function clearFound() {
@@ -294,6 +299,11 @@ async function suggestUsers() {
 async function showModel() {
   try {
     const facts = await call("api/model");
+    state.facts = facts;
+    nameItems();
+    for (const place of document.querySelectorAll("[data-needs]")) {
+      place.hidden = !facts.abilities[place.dataset.needs];
+    }
     byId("model").textContent = describe(facts);
     const metrics = facts.scenarios.map(describeScenario).filter(Boolean);
     byId("metrics").replaceChildren(byId("metrics").querySelector("summary"),
@@ -307,9 +317,9 @@ async function showModel() {
 
 // The form has the user features of the model: those with a field of their own, and others by name.
 function showForm(features) {
-  state.fields = new Set(features.map((feature) => feature.field));
+  const fields = new Set(features.map((feature) => feature.field));
   for (const place of document.querySelectorAll("[data-field]")) {
-    place.hidden = !state.fields.has(place.dataset.field);
+    place.hidden = !fields.has(place.dataset.field);
   }
   const occupation = features.find((feature) => feature.field === "occupation");
   byId("occupation").append(...(occupation?.choices ?? []).map(option));
@@ -339,21 +349,21 @@ function otherFeatures() {
 function describe(facts) {
   const parts = [`Model version ${facts.model_version}${pushedOn(facts.model_version)}`];
   if (facts.dataset) parts.push(`trained on ${facts.dataset}`);
-  parts.push(`${facts.movies.toLocaleString("en")} films`);
+  parts.push(counted(facts.movies));
   return `${parts.join(" · ")}.`;
 }
 
 const SCENARIOS = {
   next_visit: "For a user's next visit",
-  in_session: "During a visit, right after other ratings",
+  in_session: "During a visit, right after other choices",
 };
 
 function describeScenario({ scenario, recall_at_10: hit, rating_rmse: rmse }) {
   const parts = [];
   if (hit !== null) {
-    parts.push(`the film that the user rated was among 10 recommendations in ${Math.round(hit * 100)} % of cases`);
+    parts.push(`the ${noun()} that the user chose was among 10 recommendations in ${Math.round(hit * 100)} % of cases`);
   }
-  if (rmse !== null) parts.push(`predicted stars were off by ${rmse.toFixed(2)} (RMSE)`);
+  if (typeof rmse === "number") parts.push(`predicted stars were off by ${rmse.toFixed(2)} (RMSE)`);
   return parts.length ? `${SCENARIOS[scenario] ?? scenario}, ${parts.join(", and ")}.` : "";
 }
 
@@ -361,6 +371,38 @@ function pushedOn(version) {
   const date = new Date(Number(version) * 1000);
   const year = date.getUTCFullYear();
   return year > 2000 && year < 2200 ? ` of ${date.toISOString().slice(0, 10)}` : "";
+}
+
+// -- words ----------------------------------------------------------------------------------------
+
+// What an item of the data is called. The page as it is written says "movie".
+function noun() {
+  return state.facts?.item_noun ?? "movie";
+}
+
+function plural(word) {
+  if (/[^aeiou]y$/i.test(word)) return `${word.slice(0, -1)}ies`;
+  return word + (/(s|x|z|ch|sh)$/i.test(word) ? "es" : "s");
+}
+
+function counted(number) {
+  return `${number.toLocaleString("en")} ${number === 1 ? noun() : plural(noun())}`;
+}
+
+// Replaces the word in the page as it is written, before it shows anything of the catalogue.
+function nameItems() {
+  if (document.body.dataset.noun || noun() === "movie") return;
+  document.body.dataset.noun = noun();
+  const named = (text) => text.replace(/\bmovie(s?)\b/gi, (found, many) => {
+    const word = many ? plural(noun()) : noun();
+    return found[0] === "M" ? word[0].toUpperCase() + word.slice(1) : word;
+  });
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.data = named(texts.currentNode.data);
+  for (const place of document.querySelectorAll("[aria-label]")) {
+    place.setAttribute("aria-label", named(place.getAttribute("aria-label")));
+  }
+  document.title = named(document.title);
 }
 
 // -- start --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from serving.batch import terminal
-from serving.batch.output import SCHEMA, check_output, write
+from serving.batch.output import check_output, write
 from storage.errors import PathError
 
 HOSTILE = ["recs[12]", "recs*", "a?b", "100%d", "it's", 'say "hi"', "blank s", "🎬", "{a,b}", "~"]
@@ -24,17 +24,16 @@ TITLE = 'Say "Hi", The\r\n=cmd (1999) é 🎬'
 def table(start, rows=2):
     numbers = range(start, start + rows)
     return pyarrow.table(
-        [
-            pyarrow.array([str(number) for number in numbers]),
-            pyarrow.array([1] * rows, pyarrow.int32()),
-            pyarrow.array(["50"] * rows),
-            pyarrow.array([TITLE] * rows),
-            pyarrow.array([TITLE] * rows),
-            pyarrow.array([0.1] * rows, pyarrow.float32()),
-            pyarrow.array([3.4] * rows, pyarrow.float32()),
-            pyarrow.array(["1"] * rows),
-        ],
-        schema=SCHEMA,
+        {
+            "user_id": [str(number) for number in numbers],
+            "rank": pyarrow.array([1] * rows, pyarrow.int32()),
+            "movie_id": ["50"] * rows,
+            "title": [TITLE] * rows,
+            "display_title": [TITLE] * rows,
+            "score": pyarrow.array([0.1] * rows, pyarrow.float32()),
+            "stars": pyarrow.array([3.4] * rows, pyarrow.float32()),
+            "model_version": ["1"] * rows,
+        }
     )
 
 
@@ -58,7 +57,7 @@ def test_every_format_has_all_rows_in_order_and_every_character(tmp_path, ending
     rows = read(path)
     assert [row["user_id"] for row in rows] == ["0", "1", "2", "3", "4"]
     for row in rows:
-        assert list(row) == SCHEMA.names
+        assert list(row) == table(0).column_names
         assert row["title"] == row["display_title"] == TITLE
         assert float(row["stars"]) == pytest.approx(3.4)
 

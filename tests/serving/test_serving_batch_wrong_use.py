@@ -158,19 +158,14 @@ def test_an_output_that_may_not_be_written_is_refused():
 @pytest.mark.parametrize(
     ("users", "says"),
     [
-        ("missing_users.txt", "number 1 is not a whole number: 'missing_users.txt'"),
-        ("1,Anna", "number 2 is not a whole number: 'Anna'"),
+        ("missing_users.txt", "has no data on 1 of the users"),
+        ("1,Anna", "found: Anna"),
+        ("01,٣,1.0,-1,\ufeff1", "has no data on 5 of the users"),
         ("1,,2", "number 2 is empty"),
         ("1,2,", "number 3 is empty"),
-        ("1;2", "more than one column"),
-        ("1 2", "more than one column"),
-        ("-1", "not a whole number"),
-        ("1.0", "not a whole number"),
-        ("٣", "not a whole number"),
-        ("\ufeff1", "not a whole number"),
-        ("1,all", "number 2 is not a whole number: 'all'"),
-        (",".join(["a long word"] * 200), "and 195 more"),
-        ("9" * 200, "too long, 200 characters"),
+        ("1\t2", "number 1 has a tab or another control character: '1\\t2'"),
+        (",".join(["\x1b"] * 200), "and 195 more"),
+        ("9" * 200, "has 200 characters, more than 100"),
     ],
 )
 def test_users_that_are_no_ids_are_named_and_the_option_for_files_is_pointed_at(
@@ -189,20 +184,17 @@ def test_no_users_are_refused(refused, users):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"user_id\n1\n2\n", "line 1 is not a whole number: 'user_id'"),
-        (b"1,Anna\n2,Ben\n", "2 lines are not a user's id"),
-        (b"1\n2\tBen\n", "line 2 is more than one column: '2\\tBen'"),
+        (b"user_id\n1\n2\n", "line 1 is a heading"),
+        (b"1,Anna\n2,Ben\n", "has no data on 2 of the users"),
+        (b"1\n2\tBen\n", "line 2 has a tab or another control character: '2\\tBen'"),
         (b"1\n\n\nAndr\xe9\n", "line 4 is not UTF-8: 'Andr\\xe9'"),
-        (b"1\n2\x00\n", "line 2 is not a whole number: '2\\x00'"),
-        (b"1\r\n2\r\nx\r\n", "line 3 is not a whole number: 'x'"),
-        (b"1\n\xef\xbb\xbf2\n", "line 2 is not a whole number"),
-        (b"1\n" + b"7" * 5000 + b"\n", "line 2 is too long, 5,000 characters"),
-        (b'"1"\n', "line 1 is not a whole number"),
+        (b"1\n2\x00\n", "line 2 has a tab or another control character: '2\\x00'"),
+        (b"1\n" + b"7" * 5000 + b"\n", "line 2 has 5,000 characters, more than 100"),
         ("1\n2\n".encode("utf-16"), "UTF-16"),
         (b"", "has no ids"),
         (b"\n \r\n\t\n", "has no ids"),
         (b"\xef\xbb\xbf", "has no ids"),
-        (b"x\n" * 1000, "1,000 lines are not a user's id"),
+        (b"\x7f\n" * 1000, "1,000 lines are not a user's id"),
     ],
 )
 def test_lines_of_a_users_file_that_are_no_id_are_named_with_their_number(
@@ -212,7 +204,7 @@ def test_lines_of_a_users_file_that_are_no_id_are_named_with_their_number(
     path.write_bytes(content)
     said = refused("--users-file", str(path))
     assert says in said
-    assert str(path) in said
+    assert str(path) in said or "has no data on" in said
     assert len(said.splitlines()) <= 5
 
 

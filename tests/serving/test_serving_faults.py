@@ -77,9 +77,9 @@ def test_faults_are_counted_and_logged(recommender, tmp_path):
     log = io.BytesIO()
     service = Service(Config(tmp_path), Log(log))
     with pytest.raises(ModelFault):
-        asyncio.run(service.run(recommend(recommender, "assert")))
+        asyncio.run(service.batcher.run(recommend(recommender, "assert")))
     with pytest.raises(ModelFault):
-        asyncio.run(service.run(recommend(recommender, "nan")))
+        asyncio.run(service.batcher.run(recommend(recommender, "nan")))
     service.batcher.close()
     text = service.metrics.text().decode()
     assert 'serving_model_call_failures_total{kind="failed"} 1.0' in text

@@ -106,20 +106,19 @@ def test_a_list_with_commas_has_the_same_limit(client, user_ids):
 def test_files_are_sent_only_if_they_changed(client):
     plain = client.get("/static/app.js", headers={"accept-encoding": "identity"})
     packed = client.get("/static/app.js", headers={"accept-encoding": "gzip"})
-    assert plain.headers["etag"] != packed.headers["etag"]
+    # Weak, so that it may be that of both representations.
+    assert plain.headers["etag"] == packed.headers["etag"]
+    assert plain.headers["etag"].startswith('W/"')
     tag, date = plain.headers["etag"], plain.headers["last-modified"]
     for condition, status in (
         ({"if-none-match": tag}, 304),
-        ({"if-none-match": f'"x", W/{tag}'}, 304),
-        ({"if-none-match": packed.headers["etag"]}, 304),
-        ({"if-none-match": "*"}, 304),
+        ({"if-none-match": f'"x", {tag}'}, 304),
+        ({"if-none-match": tag, "accept-encoding": "identity"}, 304),
         ({"if-none-match": '"x"'}, 200),
         ({"if-none-match": '"x"', "if-modified-since": date}, 200),
         ({"if-modified-since": date}, 304),
         ({"if-modified-since": "Sat, 01 Jan 2000 00:00:00 GMT"}, 200),
         ({"if-modified-since": "yesterday"}, 200),
-        ({"if-match": tag}, 200),
-        ({"if-match": '"x"'}, 412),
     ):
         answer = client.get("/static/app.js", headers=condition)
         assert answer.status_code == status, condition
@@ -136,7 +135,7 @@ def test_files_are_sent_only_if_they_changed(client):
     ],
 )  # fmt: skip
 def test_gzip_is_sent_where_it_is_accepted(accepted, taken):
-    assert static_files.takes_gzip(accepted.encode()) is taken
+    assert static_files.takes_gzip(accepted) is taken
 
 
 def test_vendored_scripts_have_the_reviewed_checksums():

@@ -92,7 +92,7 @@ def test_the_page_shows_films_the_version_and_how_good_it_was(opened, version_di
 
 def test_a_film_is_searched_picked_and_changes_the_recommendations(opened, catalogue):
     title = display_title(catalogue[0]["title"])
-    opened.get_by_label("Search for a film").fill(title[:12])
+    opened.get_by_label("Search movies").fill(title[:12])
     choice = opened.locator("#found button", has_text=title).first
     after = changes(opened, choice.click)
     assert catalogue[0]["movie_id"] not in after
@@ -109,7 +109,7 @@ def test_a_film_of_the_search_is_history_and_one_liked_on_the_page_is_this_visit
         lambda request: asked.append(request.post_data_json) if request.method == "POST" else None,
     )
     title = display_title(catalogue[0]["title"])
-    opened.get_by_label("Search for a film").fill(title[:12])
+    opened.get_by_label("Search movies").fill(title[:12])
     changes(opened, opened.locator("#found button", has_text=title).first.click)
     assert asked[-1]["liked"] == [{"movie_id": catalogue[0]["movie_id"]}]
     assert "timestamp" not in asked[-1]
@@ -125,12 +125,12 @@ def test_a_film_of_the_search_is_history_and_one_liked_on_the_page_is_this_visit
 def test_titles_are_shown_with_the_article_in_front_wherever_they_appear(opened, catalogue):
     title = next(m["title"] for m in catalogue if "The " in display_title(m["title"])[:4])
     shown_as = display_title(title)
-    opened.get_by_label("Search for a film").fill(title)
+    opened.get_by_label("Search movies").fill(title)
     opened.locator("#found button", has_text=shown_as).first.wait_for()
-    opened.get_by_label("Search for a film").fill(shown_as)
+    opened.get_by_label("Search movies").fill(shown_as)
     changes(opened, opened.locator("#found button", has_text=shown_as).first.click)
     assert shown_as in opened.locator("#liked").inner_text()
-    opened.get_by_role("button", name="Films similar to").first.click()
+    opened.get_by_role("button", name="Show movies similar to").first.click()
     opened.locator("#similar-films li").first.wait_for()
     assert title != shown_as
     places = ".film h3, .film .why, #liked button, #similar-films li, #similar-title"
@@ -163,7 +163,7 @@ def test_seen_films_can_be_shown(opened):
 
 
 def test_similar_films_open_and_close_with_the_keyboard(opened):
-    similar = opened.get_by_role("button", name="Films similar to").first
+    similar = opened.get_by_role("button", name="Show movies similar to").first
     similar.focus()
     opened.keyboard.press("Enter")
     opened.locator("#similar-films li").first.wait_for()
@@ -174,7 +174,7 @@ def test_similar_films_open_and_close_with_the_keyboard(opened):
 
 
 def test_a_film_of_the_similar_ones_can_be_marked_as_liked(opened):
-    opened.get_by_role("button", name="Films similar to").first.click()
+    opened.get_by_role("button", name="Show movies similar to").first.click()
     first = opened.locator("#similar-films li").first
     title = first.locator("span").first.inner_text()
     changes(opened, first.get_by_role("button", name=f"I liked {title}").click)
@@ -208,8 +208,8 @@ def test_an_unknown_user_is_an_error_that_disappears(opened):
 
 
 def test_a_search_without_results_has_a_message(opened):
-    opened.get_by_label("Search for a film").fill("qqqqzzzz")
-    opened.get_by_text("No film has these words in its title.").wait_for()
+    opened.get_by_label("Search movies").fill("qqqqzzzz")
+    opened.get_by_text("No movie has these words in its title.").wait_for()
 
 
 def test_a_server_that_does_not_respond_is_an_error(opened):
@@ -229,7 +229,7 @@ def test_titles_are_text_and_never_html(opened):
     opened.get_by_label("Hide what I have seen").uncheck()
     opened.get_by_role("heading", name=evil).wait_for()
     assert opened.locator("main img").count() == 0
-    assert opened.title() == "What to watch next"
+    assert opened.title() == "Your next movie"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -243,7 +243,7 @@ def test_colours_have_enough_contrast_and_a_phone_needs_no_sideways_scrolling(
     page.locator(".film").first.wait_for()
     assert page.locator(".film").first.bounding_box()["y"] < 740, "the list starts below the form"
     page.locator("#settings summary").click()
-    page.get_by_label("Search for a film").wait_for()
+    page.get_by_label("Search movies").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     for selector in (".film h3", ".film .why", ".film .stars", "#status", "header p", ".help", "a"):
         assert _contrast(page, selector) >= 4.5, selector

@@ -1,0 +1,116 @@
+"""The OpenAPI document of the served model: what its training data lacks is left out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from schema.features import FeatureTable
+from serving.limits import MAX_STARS
+from serving.schemas import FIELDS, NEEDS, RATINGS, TIMES, USER_FEATURES
+from serving.user_features import features_of
+
+Json = dict[str, Any]
+
+
+def lacking(table: FeatureTable) -> frozenset[str]:
+    """Returns which of the needs of fields (`serving/schemas.py`) a model's data does not meet."""
+    names = [feature.name for feature in features_of(table)]
+    met = {RATINGS: table.has_rating, TIMES: table.has_time, USER_FEATURES: bool(names)}
+    met |= {column: column in names for column in FIELDS.values()}
+    return frozenset(need for need, is_met in met.items() if not is_met)
+
+
+def rating_limits(table: FeatureTable) -> tuple[float, float]:
+    """Returns the least and the greatest rating that a request may give."""
+    scale = table.scale
+    return min(0.0, scale.low), max(MAX_STARS, scale.high)
+
+
+def document_of(whole: Json, table: FeatureTable) -> Json:
+    """Returns the OpenAPI document for a model.
+
+    Args:
+      whole: the document with every path and field; it stays as it is.
+      table: the feature table of the model.
+
+    Returns:
+      The document without the paths and fields that the model's data does not have, and with its
+      user features by name.
+    """
+    document = copy.deepcopy(whole)
+    lacks = lacking(table)
+    document["paths"] = {
+        path: operations
+        for path, operations in document["paths"].items()
+        if not any(_is_lacking(one, lacks) for one in operations.values())
+    }
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "parameters" in operation:
+                operation["parameters"] = [
+                    one for one in operation["parameters"] if not _is_lacking(one["schema"], lacks)
+                ]
+    schemas = document["components"]["schemas"]
+    if table.has_rating:
+        low, high = rating_limits(table)
+        schemas["LikedMovie"]["properties"]["rating"] |= {"minimum": low, "maximum": high}
+    dropped = {name for schema in schemas.values() for name in _drop_fields(schema, lacks)}
+    for schema in schemas.values():
+        if "example" in schema:
+            schema["example"] = _without(schema["example"], dropped)
+        if field := schema.get("properties", {}).get("features"):
+            _name_features(field, table)
+    used = frozenset(_references(document["paths"], schemas))
+    document["components"]["schemas"] = {name: schemas[name] for name in schemas if name in used}
+    return document
+
+
+def _is_lacking(described: Json, lacks: Collection[str]) -> bool:
+    return described.pop(NEEDS, None) in lacks
+
+
+def _drop_fields(schema: Json, lacks: Collection[str]) -> list[str]:
+    """Removes the fields that need what is lacking; returns their names."""
+    fields = schema.get("properties", {})
+    dropped = [name for name in fields if _is_lacking(fields[name], lacks)]
+    for name in dropped:
+        del fields[name]
+    if "required" in schema:
+        schema["required"] = [name for name in schema["required"] if name not in dropped]
+    return dropped
+
+
+def _without(example: Any, names: Collection[str]) -> Any:
+    """Returns an example without the fields of these names, at any depth."""
+    if isinstance(example, dict):
+        return {key: _without(one, names) for key, one in example.items() if key not in names}
+    return [_without(one, names) for one in example] if isinstance(example, list) else example
+
+
+def _name_features(field: Json, table: FeatureTable) -> None:
+    """Replaces the type of any feature by the model's features with their types."""
+    of_type = {one["type"]: one for one in field["additionalProperties"]["anyOf"]}
+    field["properties"] = {
+        feature.name: of_type["string" if feature.dtype == "string" else "number"]
+        for feature in features_of(table)
+    }
+    field["additionalProperties"] = False
+
+
+def _references(part: Json, schemas: Json) -> Iterator[str]:
+    """Yields the names of the schemas that a part of the document uses, directly or through one."""
+    found: set[str] = set()
+    waiting: list[Any] = [part]
+    while waiting:
+        text = json.dumps(waiting.pop())
+        new = set(_REFERENCE.findall(text)) - found
+        found |= new
+        waiting.extend(schemas[name] for name in new)
+    yield from found
+
+
+_REFERENCE = re.compile(r'"#/components/schemas/([^"]+)"')

@@ -1,0 +1,216 @@
+"""Data without ratings, times or features of users, and ids that are any text.
+
+Hand-made models of such data in applications in this process.
+"""
+
+import asyncio
+import dataclasses
+import io
+import itertools
+import json
+from urllib.parse import quote
+
+import handmade
+import httpx
+import pyarrow.parquet
+import pytest
+from fastapi.openapi.utils import get_openapi
+
+from schema.features import (
+    AGE,
+    MOVIE_ID,
+    MOVIELENS,
+    RATING,
+    TIMESTAMP,
+    TITLE,
+    USER_ID,
+    FeatureTable,
+)
+from serving.access_log import Log
+from serving.api import make_api
+from serving.application import make_application
+from serving.batch.command import main
+from serving.config import Config
+from serving.document import document_of, lacking
+from serving.service import Service
+
+pytestmark = pytest.mark.xdist_group("serving")
+
+IDS = [
+    "550e8400-e29b-41d4-a716-446655440000", "SKU/12 ä%2F", "本と猫", "a,b", "007", "7", "x/similar",
+    "100%", "?k=1", "#1", " ", "é",
+]  # fmt: skip
+USERS = ["user/1", "ulrike@example.org", "0e+1", "Ünal"]
+CLICKS = FeatureTable((USER_ID, MOVIE_ID, TITLE))
+"""Nothing but who chose what."""
+RATING_WORDS = ("stars", "rating", "rmse")
+
+
+class App:
+    """The application of one model, without a connection."""
+
+    def __init__(self, model_dir):
+        self.service = Service(Config(model_dir=model_dir), Log(io.BytesIO()))
+        self.service.versions.look()
+        self._transport = httpx.ASGITransport(make_application(self.service))
+
+    def ask(self, method, path, **given):
+        async def send():
+            async with httpx.AsyncClient(
+                transport=self._transport, base_url="http://localhost"
+            ) as http:
+                return await http.request(method, path, **given)
+
+        return asyncio.run(send())
+
+    def get(self, path):
+        answer = self.ask("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clicks")
+    module = handmade.Handmade(ids=IDS, ratings=False)
+    handmade.save(
+        folder / "1", users=USERS, module=module, table=CLICKS, movies=True, recent=True,
+        dataset={"name": "shop", "title": "Shop", "features": [], "item_noun": "story"},
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(models):
+    made = App(models)
+    yield made
+    made.service.stop()
+
+
+def test_a_model_of_clicks_says_what_it_lacks_and_what_its_items_are_called(app):
+    facts = app.get("/api/model")
+    absent = {"ratings": False, "times": False, "liked": True}
+    assert facts["abilities"] == {**facts["abilities"], **absent}
+    assert facts["item_noun"] == "story"
+    assert facts["user_features"] == []
+    assert [one["scenario"] for one in facts["scenarios"]] == ["next_visit"]
+    assert "rmse" not in json.dumps(facts)
+
+
+@pytest.mark.parametrize("movie_id", IDS)
+def test_any_text_is_an_id_in_a_path_a_query_and_a_body(app, movie_id):
+    found = app.get(f"/api/movies/{quote(movie_id, safe='')}")["movie"]
+    assert found["movie_id"] == movie_id
+    answer = app.ask("POST", "/api/recommendations", json={"liked": [{"movie_id": movie_id}]})
+    assert answer.status_code == 200, answer.text
+    left = app.ask("GET", f"/api/users/{quote(USERS[0], safe='')}/recommendations",
+                   params={"exclude": movie_id})  # fmt: skip
+    assert left.json()["exclude_unknown"] == []
+    assert left.json()["user_id"] == USERS[0]
+
+
+def test_recommendations_of_clicks_have_no_stars(app):
+    for user in USERS:
+        answer = app.get(f"/api/users/{quote(user, safe='')}/recommendations?k=3")
+        assert [movie["movie_id"] for movie in answer["recommendations"]] == IDS[:3]
+        assert all("stars" not in movie for movie in answer["recommendations"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "says"),
+    [
+        ("POST", "/api/ratings/predict", {"movie_ids": ["7"]}, 404, "predicts no ratings"),
+        ("POST", "/api/recommendations", {"liked": [{"movie_id": "7", "rating": 4}]}, 422,
+         "body liked.0.rating: the data of this model has no ratings"),
+        ("POST", "/api/recommendations", {"liked": [{"movie_id": "7", "timestamp": 4}]}, 422,
+         "body liked.0.timestamp: the data of this model has no times"),
+        ("POST", "/api/recommendations", {"timestamp": 4}, 422, "body timestamp: "),
+        ("POST", "/api/recommendations", {"age": 4}, 422, "body age: "),
+        ("POST", "/api/recommendations", {"features": {"a": 1}}, 422, "has no user features"),
+        ("POST", "/api/recommendations", {"liked": [{"movie_id": ""}]}, 422, "at least 1"),
+        ("GET", "/api/users/user%2F1/recommendations?timestamp=4", None, 422, "query timestamp"),
+        ("GET", "/api/users//recommendations", None, 404, "does not exist"),
+        ("GET", "/api/movies/SKU/12", None, 404, "does not exist"),
+        ("GET", "/api/movies/08", None, 404, "no movie with the id '08'"),
+        ("GET", "/api/movies/%ff", None, 404, "no movie"),
+    ],
+)  # fmt: skip
+def test_what_the_data_lacks_is_refused_with_a_reason(app, method, path, body, status, says):
+    answer = app.ask(method, path, json=body) if body else app.ask(method, path)
+    assert answer.status_code == status, answer.text
+    assert says in answer.json()["error"]
+
+
+def test_the_document_has_nothing_that_the_data_lacks(app):
+    document = app.get("/openapi.json")
+    assert "/api/ratings/predict" not in document["paths"]
+    assert "/api/movies/{movie_id}/similar" in document["paths"]
+    schemas = document["components"]["schemas"]
+    fields = {name for schema in schemas.values() for name in schema["properties"]}
+    # Whether there are ratings is the one thing that is said of them.
+    assert [name for name in fields if any(word in name for word in RATING_WORDS)] == ["ratings"]
+    assert fields.isdisjoint({"timestamp", "age", "gender", "occupation", "zip_code", "features"})
+    assert {"Rating", "Ratings", "RatingRequest"}.isdisjoint(schemas)
+    assert schemas["RecommendRequest"]["example"] == {
+        "liked": [{"movie_id": "50"}, {"movie_id": "1"}], "k": 3, "reasons": 2,
+    }  # fmt: skip
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert "timestamp" not in [one["name"] for one in operation.get("parameters", ())]
+    assert "x-needs" not in json.dumps(document)
+
+
+PARTS = [
+    tuple(one for one in MOVIELENS.features if one.name not in ("user_rating", "timestamp")),
+    *(tuple(one for one in MOVIELENS.features if one.name != name)
+      for name in ("user_rating", "timestamp", AGE.name)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("features", PARTS)
+def test_every_reference_of_the_document_of_any_table_is_there(app, features):
+    table = FeatureTable(features)
+    document = document_of(_whole(app), table)
+    text = json.dumps(document)
+    for name in document["components"]["schemas"]:
+        assert f'"#/components/schemas/{name}"' in text
+    has = {"user_rating": '"stars"', "timestamp": '"timestamp"', AGE.name: '"age"'}
+    for column, field in has.items():
+        assert (field in text) is (column in table.names), column
+    assert lacking(MOVIELENS) == frozenset()
+
+
+def _whole(app):
+    """The document of everything, as FastAPI makes it."""
+    routes = make_api(app.service).routes
+    return get_openapi(title="t", version="1", routes=routes, separate_input_output_schemas=False)
+
+
+def test_the_batch_takes_any_id_and_writes_no_stars(models, tmp_path, capsys):
+    ids = tmp_path / "ids.txt"
+    ids.write_text("\n".join([*USERS, "no,body"]), encoding="utf-8")
+    output = tmp_path / "x.parquet"
+    options = ["--model-dir", str(models), "--output", str(output), "--k", "2"]
+    assert main([*options, "--users-file", str(ids), "--unknown", "cold"]) == 0
+    rows = pyarrow.parquet.read_table(output).to_pylist()
+    assert [(row["user_id"], row["movie_id"]) for row in rows] == list(
+        itertools.product([*USERS, "no,body"], IDS[:2])
+    )
+    assert "stars" not in rows[0]
+    assert main([*options, "--users", f"{USERS[1]}, {USERS[0]}"]) == 0
+    assert pyarrow.parquet.read_table(output)["user_id"].to_pylist()[::2] == USERS[1::-1]
+
+
+def test_a_scale_with_ratings_below_0_takes_them(app, tmp_path):
+    table = FeatureTable(
+        (USER_ID, MOVIE_ID, TITLE, dataclasses.replace(RATING, low=-10.0, high=10.0), TIMESTAMP)
+    )
+    handmade.save(tmp_path / "1", table=table, movies=True, recent=True)
+    jokes = App(tmp_path)
+    try:
+        for rating, status in ((-10, 200), (10, 200), (-10.5, 422)):
+            liked = [{"movie_id": "1", "rating": rating}]
+            answer = jokes.ask("POST", "/api/recommendations", json={"liked": liked})
+            assert answer.status_code == status, answer.text
+    finally:
+        jokes.service.stop()
