@@ -220,7 +220,11 @@ def _profile(model: Recommender, given: schemas.ProfileFields) -> UserProfile:
     if problems := list(problems_of(values, model.table)):
         raise RequestError(422, f"features: {'; '.join(problems)}.")
     events = tuple(
-        Event(movie.movie_id, movie.timestamp or None, movie.rating or None)
+        Event(
+            movie.movie_id,
+            movie.timestamp or None,
+            movie.rating if "rating" in movie.model_fields_set else None,
+        )
         for movie in given.liked
     )
     return UserProfile(given.user_id, values, given.timestamp, events)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,12 +21,6 @@ from serving.user_features import NOTHING, Values, features_of, read_choices, re
 
 _EVERYTHING = 1_000_000
 _TYPES: Mapping[type, Any] = {bytes: object, int: np.int64, float: np.float32}
-_OF_EVENTS: Mapping[str, tuple[Callable[[Event], Any], Any]] = {
-    "recent_movie_ids": (lambda event: event.item_id, b""),
-    "recent_timestamps": (lambda event: event.timestamp or 0, 0),
-    "recent_ratings": (lambda event: event.rating or 0.0, 0.0),
-}
-"""The inputs for events: the value for an event, and the padding of short rows."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +106,12 @@ class Recommender:
         return self.table.has_rating
 
     @property
+    def no_rating(self) -> float:
+        """The value for an event without a rating: 0, or NaN where 0 is on the scale."""
+        scale = self.table.scale if self.predicts_ratings else None
+        return math.nan if scale is not None and scale.low <= 0 <= scale.high else 0.0
+
+    @property
     def takes_recent_movies(self) -> bool:
         """Whether events of the request count."""
         return self.model.accepts("recommend", "recent_movie_ids")
@@ -191,9 +192,19 @@ class Recommender:
         if table.has_time:
             times = [profile.timestamp for profile in profiles]
             inputs[table.timestamp.name] = np.array(times, np.int64)
-        for name, (of_event, filler) in _OF_EVENTS.items():
+        lists = [profile.events for profile in profiles]
+        no_rating = self.no_rating
+        of_events: dict[str, tuple[list[list[Any]], Any]] = {
+            "recent_movie_ids": ([[one.item_id for one in events] for events in lists], b""),
+            "recent_timestamps": ([[one.timestamp or 0 for one in events] for events in lists], 0),
+            "recent_ratings": (
+                [[no_rating if (stars := one.rating) is None else stars for one in events]
+                 for events in lists],
+                0.0,
+            ),
+        }  # fmt: skip
+        for name, (rows, filler) in of_events.items():
             if self.model.accepts(signature, name):
-                rows = [[of_event(event) for event in profile.events] for profile in profiles]
                 inputs[name] = _ragged(rows, filler)
         return inputs
 

@@ -137,7 +137,8 @@ class LikedMovie(_Body):
     )
     rating: Number = Field(
         0,
-        description="Stars, on the scale of the data; 0 where there is no rating. The model uses"
+        description="Stars, on the scale of the data. Without it, or with 0 where 0 is not on the"
+        " scale, there is no rating. The model uses"
         " the difference to the user's mean rating; of a new user, to the mean of all ratings.",
         examples=[5],
         json_schema_extra=_needs(RATINGS),

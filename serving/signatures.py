@@ -106,7 +106,15 @@ def check_outputs(call: Call, outputs: Mapping[str, Array]) -> None:
     output = _not_finite(outputs)
     if output is None:
         return
-    given = _not_finite(call.inputs)
+    # NaN is an event without a rating.
+    given = _not_finite(
+        {
+            name: np.nan_to_num(value, posinf=np.inf, neginf=-np.inf)
+            if name == "recent_ratings"
+            else value
+            for name, value in call.inputs.items()
+        }
+    )
     if given is not None:
         raise InvalidInput(
             f"Expected finite numbers in input {given!r} of {call.signature!r}, found others."

@@ -12,10 +12,12 @@ from urllib.parse import quote
 
 import handmade
 import httpx
+import numpy as np
 import pyarrow.parquet
 import pytest
 from fastapi.openapi.utils import get_openapi
 
+from schema.events import Event
 from schema.features import (
     AGE,
     MOVIE_ID,
@@ -32,7 +34,10 @@ from serving.application import make_application
 from serving.batch.command import main
 from serving.config import Config
 from serving.document import document_of, lacking
+from serving.errors import ModelFault
+from serving.recommender import UserProfile
 from serving.service import Service
+from serving.signatures import check_outputs
 
 pytestmark = pytest.mark.xdist_group("serving")
 
@@ -208,9 +213,16 @@ def test_a_scale_with_ratings_below_0_takes_them(app, tmp_path):
     handmade.save(tmp_path / "1", table=table, movies=True, recent=True)
     jokes = App(tmp_path)
     try:
-        for rating, status in ((-10, 200), (10, 200), (-10.5, 422)):
+        for rating, status in ((-10, 200), (0, 200), (10, 200), (-10.5, 422)):
             liked = [{"movie_id": "1", "rating": rating}]
             answer = jokes.ask("POST", "/api/recommendations", json={"liked": liked})
             assert answer.status_code == status, answer.text
+        recommender = jokes.service.versions.current
+        events = (Event("1", rating=0.0), Event("2"), Event("3", rating=-2.0))
+        call = recommender.recommend([UserProfile(events=events)], 2, [()], seen=True)
+        np.testing.assert_equal(call.inputs["recent_ratings"], [[0.0, np.nan, -2.0]])
+        check_outputs(call, {"score": np.ones(1)})
+        with pytest.raises(ModelFault):
+            check_outputs(call, {"score": np.full(1, np.nan)})
     finally:
         jokes.service.stop()
