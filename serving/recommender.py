@@ -198,7 +198,7 @@ class Recommender:
             "recent_movie_ids": ([[one.item_id for one in events] for events in lists], b""),
             "recent_timestamps": ([[one.timestamp or 0 for one in events] for events in lists], 0),
             "recent_ratings": (
-                [[no_rating if (stars := one.rating) is None else stars for one in events]
+                [[no_rating if one.rating is None else one.rating for one in events]
                  for events in lists],
                 0.0,
             ),
