@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import re
 import resource
 import subprocess
@@ -18,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,19 +113,32 @@ def _environment() -> dict[str, str]:
 def _watch(
     child: subprocess.Popen[bytes], limits: ValidationLimits, memory: int, stop: threading.Event
 ) -> None:
-    end = time.monotonic() + limits.seconds
-    while child.poll() is None:
-        if stop.wait(_POLL_SECONDS):
-            raise ModelError("CANCELLED", "was not validated: the server stops")
-        if time.monotonic() > end:
-            raise ModelError(
-                "DEADLINE_EXCEEDED",
-                f"was not loaded and validated within {limits.seconds:g} s",
-            )
-        if _memory_of(child.pid) > memory:
+    def has_ended(pause: float) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(pause)
+        if child.returncode is None and _memory_of(child.pid) > memory:
             raise ModelError(
                 "RESOURCE_EXHAUSTED",
                 f"takes more than {memory / 2**20:,.0f} MiB to load and validate",
+            )
+        return child.returncode is not None
+
+    _wait(has_ended, limits.seconds, stop)
+
+
+def _wait(has_ended: Callable[[float], bool], seconds: float, stop: threading.Event) -> None:
+    """Waits until something has ended, which is asked with a pause in seconds.
+
+    Raises:
+      ModelError: it takes too long, or the server stops.
+    """
+    end = time.monotonic() + seconds
+    while not has_ended(_POLL_SECONDS):
+        if stop.is_set():
+            raise ModelError("CANCELLED", "was not loaded and validated: the server stops")
+        if time.monotonic() > end:
+            raise ModelError(
+                "DEADLINE_EXCEEDED", f"was not loaded and validated within {seconds:g} s"
             )
 
 
@@ -154,29 +167,20 @@ def within(seconds: float, stop: threading.Event, function: Callable[[], Answer]
       ModelError: it takes too long, or the server stops. The thread continues; its result is
         dropped.
     """
-    done: queue.SimpleQueue[tuple[Answer | None, BaseException | None]] = queue.SimpleQueue()
+    future: Future[Answer] = Future()
 
     def run() -> None:
         try:
-            done.put((function(), None))
+            future.set_result(function())
         except BaseException as error:
-            done.put((None, error))
+            future.set_exception(error)
+
+    def has_ended(pause: float) -> bool:
+        return future in wait([future], pause).done
 
     threading.Thread(target=run, name="load", daemon=True).start()
-    end = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(queue.Empty):
-            answer, error = done.get(timeout=_POLL_SECONDS)
-            if error is not None:
-                raise error
-            return answer  # type: ignore[return-value]
-        if stop.is_set():
-            raise ModelError("CANCELLED", "was not loaded: the server stops")
-        if time.monotonic() > end:
-            raise ModelError(
-                "DEADLINE_EXCEEDED",
-                f"was not loaded and validated within {seconds:g} s",
-            )
+    _wait(has_ended, seconds, stop)
+    return future.result()
 
 
 # -- in the process of its own -----------------------------------------------------------------

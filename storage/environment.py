@@ -72,7 +72,7 @@ def flush_streams() -> None:
             stream.flush()
         except (OSError, ValueError):
             with contextlib.suppress(OSError):
-                _connect_to_nothing(descriptor)
+                connect_to_nothing(descriptor)
 
 
 def open_closed_streams() -> None:
@@ -84,7 +84,7 @@ def open_closed_streams() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            _connect_to_nothing(descriptor)
+            connect_to_nothing(descriptor)
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123
     if sys.stdout is None:
@@ -93,7 +93,8 @@ def open_closed_streams() -> None:
         sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
-def _connect_to_nothing(descriptor: int) -> None:
+def connect_to_nothing(descriptor: int) -> None:
+    """Connects a descriptor to /dev/null."""
     nothing = os.open(os.devnull, os.O_RDWR)
     if nothing != descriptor:
         os.dup2(nothing, descriptor)

@@ -21,6 +21,7 @@ from serving.batch.users import Selection, choose, given_ids
 from serving.catalogue import read_users
 from serving.errors import ModelError
 from serving.version_folder import versions_in
+from storage.environment import flush_streams
 from storage.paths import local_path
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal.say(f"Unexpected failure, nothing was written: {_describe(error)}")
         return 1
     finally:
-        terminal.flush()
+        flush_streams()
 
 
 def _describe(error: Exception) -> str:

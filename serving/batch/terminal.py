@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import IO
 
-from storage.environment import open_closed_streams
+from storage.environment import connect_to_nothing, open_closed_streams
 
 _MOVING_SECONDS = 0.2
 _LINE_SECONDS = 10.0
@@ -37,25 +36,9 @@ def say(text: str, stream: IO[str] | None = None, end: str = "\n") -> None:
         stream.write(text + end)
         stream.flush()
     except (OSError, ValueError):
-        _forget(stream)
-
-
-def flush() -> None:
-    """Flushes both streams; a closed one is not an error."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            _forget(stream)
-
-
-def _forget(stream: IO[str]) -> None:
-    """Redirects a closed stream to /dev/null, so that the interpreter's end does not fail."""
-    with contextlib.suppress(OSError, ValueError):
-        descriptor = stream.fileno()
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+        # What remains in its buffer goes there, so that the interpreter's end does not fail.
+        with contextlib.suppress(OSError, ValueError):
+            connect_to_nothing(stream.fileno())
 
 
 @contextlib.contextmanager
