@@ -9,8 +9,8 @@ MAX_LIST = 500
 MAX_REASONS = 5
 """Movies named as reasons for one recommendation."""
 
-MAX_ID = 100
-"""Characters of an id."""
+MAX_ID = 1_000
+"""Characters of an id, as many as the pipeline reads."""
 
 MAX_TEXT = 200
 """Characters of a search or of a profile's text."""

@@ -119,7 +119,7 @@ def problem_of(word: str) -> str:
     if not word:
         return "is empty"
     if len(word) > MAX_ID:
-        return f"has {len(word):,} characters, more than {MAX_ID}: {shorten(word, 30)}"
+        return f"has {len(word):,} characters, more than {MAX_ID:,}: {shorten(word, 30)}"
     if _CONTROL.search(word):
         return f"has a tab or another control character: {shorten(word)}"
     return ""

@@ -165,7 +165,7 @@ def test_an_output_that_may_not_be_written_is_refused():
         ("1,2,", "number 3 is empty"),
         ("1\t2", "number 1 has a tab or another control character: '1\\t2'"),
         (",".join(["\x1b"] * 200), "and 195 more"),
-        ("9" * 200, "has 200 characters, more than 100"),
+        ("9" * 1001, "has 1,001 characters, more than 1,000"),
     ],
 )
 def test_users_that_are_no_ids_are_named_and_the_option_for_files_is_pointed_at(
@@ -189,7 +189,7 @@ def test_no_users_are_refused(refused, users):
         (b"1\n2\tBen\n", "line 2 has a tab or another control character: '2\\tBen'"),
         (b"1\n\n\nAndr\xe9\n", "line 4 is not UTF-8: 'Andr\\xe9'"),
         (b"1\n2\x00\n", "line 2 has a tab or another control character: '2\\x00'"),
-        (b"1\n" + b"7" * 5000 + b"\n", "line 2 has 5,000 characters, more than 100"),
+        (b"1\n" + b"7" * 5000 + b"\n", "line 2 has 5,000 characters, more than 1,000"),
         ("1\n2\n".encode("utf-16"), "UTF-16"),
         (b"", "has no ids"),
         (b"\n \r\n\t\n", "has no ids"),
