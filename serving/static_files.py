@@ -17,7 +17,6 @@ from pathlib import Path
 import starlette.staticfiles
 from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.staticfiles import NotModifiedResponse
 from starlette.types import Receive, Scope, Send
 
 from serving.errors import NotFound, RequestError
@@ -46,14 +45,14 @@ class _File:
     def response(self, given: Headers) -> Response:
         """Returns the response to a GET with these headers."""
         compressed = bool(self.compressed) and takes_gzip(given.get("accept-encoding", ""))
-        encoding = {"content-encoding": "gzip"} if compressed else {}
-        response = Response(
-            self.compressed if compressed else self.body, headers={**self.headers, **encoding}
-        )
         strong = Headers({**self.headers, "etag": self.headers["etag"].removeprefix("W/")})
         if _CONDITIONS.is_not_modified(strong, given):
-            return NotModifiedResponse(response.headers)
-        return response
+            # With every header of the file: those of this answer replace them in caches.
+            kept = {name: self.headers[name] for name in self.headers if name != "content-type"}
+            return Response(status_code=304, headers=kept)
+        encoding = {"content-encoding": "gzip"} if compressed else {}
+        body = self.compressed if compressed else self.body
+        return Response(body, headers={**self.headers, **encoding})
 
 
 _CONDITIONS = starlette.staticfiles.StaticFiles(directory=_HERE)
