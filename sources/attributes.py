@@ -48,6 +48,18 @@ _NAMES: Mapping[Owner, Mapping[str, Feature]] = {
 _YEAR = re.compile(r"\s*(-?\d{1,4})(?:\.0*)?(?:-\d{1,2}-\d{1,2}.*)?\s*", re.ASCII | re.DOTALL)
 
 
+_OF_OTHERS = frozenset(("bucketizeduserage", "useroccupationlabel"))
+"""What TensorFlow Datasets makes of columns that are there as well."""
+
+
+def belongs_to(column: str, role: str) -> bool:
+    """Returns whether a column of events says something of the user, or the item, by its name."""
+    name = plain(column)
+    if role == "user":
+        return name not in _OF_OTHERS and name.startswith(("user", "rawuser"))
+    return name.startswith(("movie", "item", "product"))
+
+
 class Attribute(NamedTuple):
     """A feature that is read from a column."""
 

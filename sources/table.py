@@ -15,7 +15,7 @@ from schema import features as raw
 from schema.features import FeatureTable, Owner, RatingScale
 from sources import cleaning_log, files, table_files
 from sources.adapter import InvalidZip, MovieLensFiles, Part
-from sources.attributes import attributes_of, derived, values_of
+from sources.attributes import Attribute, attributes_of, belongs_to, derived, values_of
 from sources.cleaning_log import CleaningLog, LossLimits, RowExample
 from sources.columns import Ids, ids_of
 from sources.errors import InputError
@@ -24,8 +24,8 @@ from sources.interactions import id_keys
 from sources.layout import Layout, draft, questions
 from sources.ratings import MOST_COUNTED, BoolArray
 from sources.spec import DatasetSpec
-from sources.table_events import MOST_RATINGS, Scan, read_events, scan_of
-from sources.table_files import Rows, TableFile
+from sources.table_events import MOST_RATINGS, SCAN_BYTES, Scan, read_events, scan_of
+from sources.table_files import Rows, TableFile, json_column, plain_values
 
 if TYPE_CHECKING:
     from sources.ratings import KnownIds
@@ -110,11 +110,26 @@ class Table(MovieLensFiles):
         return self._entities(Owner.MOVIE, limits)
 
     def _entities(self, owner: Owner, limits: LossLimits) -> tuple[pd.DataFrame, CleaningLog]:
-        table, key, listed = _listed(self.layout, owner)
+        key, listed = _listed(self.layout, owner)
+        joined = [] if listed else _joined_features(self.layout, owner)
         scan = scan_of(self.folder, self.layout)
         seen = scan.users if owner is Owner.USER else scan.items
         found = CleaningLog()
-        frames = [_read(self.folder, file, key, owner, self.layout, found) for file in listed]
+        frames = [
+            _frame(
+                table_files.read_all(self.folder, file, _wanted(self.layout, owner, key), found),
+                file.name,
+                key,
+                owner,
+                self.layout,
+                found,
+            )
+            for file in listed
+        ]
+        if joined:
+            key = self.layout.roles["user" if owner is Owner.USER else "item"]
+            rows = _first_rows(self.folder, self.layout, owner, joined)
+            frames = [_frame(rows, self.ratings_file, key, owner, self.layout, CleaningLog())]
         ids = [one for frame in frames for one in frame.pop(key)]
         frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
         name = self.spec.features.user_id if owner is Owner.USER else self.spec.features.item_id
@@ -165,43 +180,78 @@ def _refuse_colliding(ids: Sequence[str], name: str) -> None:
         )
 
 
-def _listed(layout: Layout, owner: Owner) -> tuple[str, str, tuple[TableFile, ...]]:
+def _listed(layout: Layout, owner: Owner) -> tuple[str, tuple[TableFile, ...]]:
+    """Returns the column of ids and the files of users or items; none where there are none."""
     if owner is Owner.USER:
-        return "users", layout.user_key, layout.users
-    return "items", layout.item_key, layout.items
+        return layout.user_key, layout.users
+    return layout.item_key, layout.items
 
 
-def _read(
-    folder: Path, file: TableFile, key: str, owner: Owner, layout: Layout, found: CleaningLog
+def _joined(layout: Layout, owner: Owner) -> list[str]:
+    """Returns the columns of events that say something of the user or item, as in one table of all.
+
+    Names such as `user_gender` and `movie_title` tell, as TensorFlow Datasets has them.
+    """
+    role = "user" if owner is Owner.USER else "item"
+    if _listed(layout, owner)[1]:
+        return []
+    events = layout.interactions[0]
+    others = [column for column in events.columns if column not in layout.roles.values()]
+    return [column for column in others if belongs_to(column, role)]
+
+
+def _first_rows(folder: Path, layout: Layout, owner: Owner, columns: Sequence[str]) -> Rows:
+    """Returns the first event of each user or item, with some columns of it: ids and what is said.
+
+    Memory is that of the users or items, not of the events.
+    """
+    key = layout.roles["user" if owner is Owner.USER else "item"]
+    seen: set[str] = set()
+    found: dict[str, list[Any]] = {name: [] for name in (key, *columns)}
+    for file in layout.interactions:
+        for part in table_files.parts(folder, file, SCAN_BYTES):
+            rows = table_files.read_part(folder, file, part, tuple(found), CleaningLog())
+            ids = ids_of(rows.columns[key]).values
+            codes, first = np.unique(ids.indices.fill_null(-1).to_numpy(), return_index=True)
+            new = []
+            for code, place in zip(codes.tolist(), first.tolist(), strict=True):
+                name = ids.dictionary[code].as_py() if code >= 0 else None
+                if name is not None and name not in seen:
+                    seen.add(name)
+                    new.append(place)
+            for name, values in found.items():
+                values += plain_values(rows.columns[name].take(pa.array(new, pa.int64())))
+    return Rows({name: json_column(values) for name, values in found.items()}, lambda row: None)
+
+
+def _attributes(layout: Layout, owner: Owner) -> list[Attribute]:
+    """Returns the features of users or items that are read from a column."""
+    assert layout.features is not None
+    found = [Attribute(layout.features[name], column) for name, column in layout.columns.items()]
+    return [one for one in found if one.feature.owner is owner]
+
+
+def _joined_features(layout: Layout, owner: Owner) -> list[str]:
+    return [one.column for one in _attributes(layout, owner)]
+
+
+def _wanted(layout: Layout, owner: Owner, key: str) -> list[str]:
+    return list(dict.fromkeys([key, *_joined_features(layout, owner)]))
+
+
+def _frame(
+    rows: Rows, file: str, key: str, owner: Owner, layout: Layout, found: CleaningLog
 ) -> pd.DataFrame:
     """Returns the usable rows of a file: the ids under the name of their column, and features."""
-    assert layout.features is not None
-    attributes = [
-        one
-        for name, column in layout.columns.items()
-        for one in [_attribute(layout.features, name, column)]
-        if one.feature.owner is owner
-    ]
-    wanted = dict.fromkeys([key, *(one.column for one in attributes)])
-    rows = table_files.read_all(folder, file, wanted, found)
     ids = ids_of(rows.columns[key])
     usable = ids.values.is_valid()
-    kept = usable.to_numpy(zero_copy_only=False)
-    _count_ids(file.name, ids, rows, "id", found)
+    _count_ids(file, ids, rows, "id", found)
     values: dict[str, Any] = {key: ids.values.filter(usable).cast(pa.string()).to_pylist()}
-    for one in attributes:
-        if one.column in file.columns:
-            column = rows.columns[one.column].filter(usable)
-            values |= values_of(one, column, file.name, found)
-    frame = {name: pd.Series(list(column), dtype="object") for name, column in values.items()}
-    assert all(len(column) == kept.sum() for column in frame.values())
-    return pd.DataFrame(frame)
-
-
-def _attribute(features: FeatureTable, name: str, column: str) -> Any:  # noqa: ANN401
-    from sources.attributes import Attribute
-
-    return Attribute(features[name], column)
+    for one in _attributes(layout, owner):
+        values |= values_of(one, rows.columns[one.column].filter(usable), file, found)
+    return pd.DataFrame(
+        {name: pd.Series(list(column), dtype="object") for name, column in values.items()}
+    )
 
 
 def _without_repeats(
@@ -282,19 +332,22 @@ def _with_features(folder: Path, layout: Layout) -> Layout:
         features.append(raw.TIMESTAMP)
     columns: dict[str, str] = {}
     for owner in (Owner.USER, Owner.MOVIE):
-        _, key, listed = _listed(layout, owner)
-        for file in listed[:1]:
-            others = [column for column in file.columns if column != key]
-            read = table_files.read_all(folder, file, others, CleaningLog())
-            attributes, why = attributes_of(
-                read.columns, owner, layout.description.features, file.name
-            )
+        key, listed = _listed(layout, owner)
+        joined = _joined(layout, owner)
+        for file in listed[:1] or (layout.interactions[:1] if joined else ()):
+            if joined:
+                read = _first_rows(folder, layout, owner, joined).columns
+                del read[layout.roles["user" if owner is Owner.USER else "item"]]
+            else:
+                others = [column for column in file.columns if column != key]
+                read = table_files.read_all(folder, file, others, CleaningLog()).columns
+            attributes, why = attributes_of(read, owner, layout.description.features, file.name)
             features += derived(attributes)
             columns |= {one.feature.name: one.column for one in attributes}
             ignored |= {f"{file.name}, {column}": reason for column, reason in why.items()}
     events = layout.interactions[0]
     for column in events.columns:
-        if column not in layout.roles.values():
+        if column not in (*layout.roles.values(), *columns.values()):
             ignored.setdefault(f"{events.name}, {column}", "it has no role that is known")
     table = FeatureTable(tuple(features))
     return dataclasses.replace(

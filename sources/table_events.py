@@ -26,7 +26,9 @@ from sources.table_files import Rows
 MOST_RATINGS = 1000
 """Different ratings that a scan remembers; more are measured, not stars."""
 
-_SCAN_BYTES = 16 * 2**20
+SCAN_BYTES = 16 * 2**20
+"""Of a part that is read at a time to find out what the data is."""
+
 _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -207,7 +209,7 @@ def _scan(folder: Path, layout_json: str, stats: tuple[tuple[int, int], ...]) ->
     ends: list[float] = []
     has_ratings = "rating" in layout.roles
     for file in layout.interactions:
-        for part in table_files.parts(folder, file, _SCAN_BYTES):
+        for part in table_files.parts(folder, file, SCAN_BYTES):
             batch, _ = read_events(folder, layout, part)
             users.update(batch.column("user_id").unique().to_pylist())
             items.update(batch.column("item_id").unique().to_pylist())

@@ -602,11 +602,12 @@ def _read_json_by_line(
         for name, column in kept.items():
             column.append(_plain(value.get(name)))
     problems.count(len(lines))
-    columns = {name: _json_column(values) for name, values in kept.items()}
+    columns = {name: json_column(values) for name, values in kept.items()}
     return Rows(columns, lambda row: number(lines[row]))
 
 
-def _json_column(values: list[Any]) -> pa.Array:
+def json_column(values: list[Any]) -> pa.Array:
+    """Returns texts, or lists of texts if one of the values is a list, as a column."""
     import pyarrow as pa
 
     if not any(isinstance(value, list) for value in values):
@@ -620,9 +621,19 @@ def _plain(value: object) -> str | list[str] | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list):
-        return [_one_plain(one) for one in value if one is not None]
+        return [
+            _one_plain(decode_row(one)[0] if isinstance(one, bytes) else one)
+            for one in value
+            if one is not None
+        ]
     return _one_plain(value)
 
 
 def _one_plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def plain_values(column: pa.Array) -> list[str | list[str] | None]:
+    """Returns the values of a column of any type as text, lists as texts."""
+    values = column.to_pylist()
+    return [_plain(decode_row(one)[0] if isinstance(one, bytes) else one) for one in values]

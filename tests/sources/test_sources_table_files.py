@@ -175,3 +175,49 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.iterdir", refuse)
     with pytest.raises(InputError, match="cannot be read(.|\n)*Permission denied"):
         detect(tmp_path / "data", tmp_path)
+
+
+def test_a_table_of_tensorflow_datasets_is_read_as_it_is(tmp_path):
+    rated = [
+        {
+            "bucketized_user_age": 45.0,
+            "movie_genres": [7, int(movie) % 3],
+            "movie_id": movie.encode(),
+            "movie_title": f"One Flew Over {movie} (1975)".encode(),
+            "raw_user_age": 46.0 + int(user) % 9,
+            "timestamp": 879024327 + int(user),
+            "user_gender": user == "138",
+            "user_id": user.encode(),
+            "user_occupation_label": 4,
+            "user_occupation_text": b"doctor" if int(movie) < 300 else b"writer",
+            "user_rating": float(1 + (int(user) + int(movie)) % 5),
+            "user_zip_code": b"53211",
+        }
+        for user in ("138", "92", "7")
+        for movie in ("357", "709", "2")
+    ]
+    folder = write(tmp_path / "data", {"ratings.parquet": parquet(rated, 4)})
+    adapter = detect(folder, tmp_path)
+    assert adapter.spec.scale == (1, 5, 1)
+    names = ("user_gender", "raw_user_age", "movie_title", "movie_genres")
+    assert set(names) <= set(adapter.spec.features.names)
+    users, _ = adapter.users(LossLimits(), "keep")
+    assert dict(zip(users["user_id"], users["user_gender"], strict=True)) == {
+        "138": "Male",
+        "92": "Female",
+        "7": "Female",
+    }
+    assert users["raw_user_age"].tolist() == [46.0 + int(user) % 9 for user in users["user_id"]]
+    items, _ = adapter.items(LossLimits())
+    assert items.set_index("movie_id")["movie_genres"].to_dict() == {
+        "357": ["7", "0"],
+        "709": ["7", "1"],
+        "2": ["7", "2"],
+    }
+    assert read(adapter)[0][0] == {
+        "user_id": "138",
+        "item_id": "357",
+        "rating": 1.0,
+        "timestamp": 879024465,
+        "position": None,
+    }
