@@ -78,7 +78,7 @@ def _format_lines(adapter: MovieLensFiles) -> Iterator[str]:
 
 def _feature_lines(adapter: MovieLensFiles) -> Iterator[str]:
     table = adapter.spec.features
-    for owner, noun in _OWNERS.items():
+    for owner, noun in {**_OWNERS, Owner.MOVIE: f"{adapter.spec.item_noun}s"}.items():
         features = [f for f in table.owned_by(owner) if f.kind is not Kind.ID]
         columns = ", ".join(f"{f.name} ({f.kind.value})" for f in features)
         yield f"Features of {noun}: {columns or 'none: this data says nothing of them but ids'}"
