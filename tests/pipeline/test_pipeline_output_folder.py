@@ -74,6 +74,7 @@ def test_a_folder_of_somebody_elses_files_is_refused_and_left_alone(paths, names
         [],
         [".lock"],
         ["lost+found/", ".gitkeep"],
+        ["data.toml", "thresholds.toml", "data.schema.pbtxt"],
         ["pipeline_root/", "metadata.sqlite", "my notes.txt"],
         ["metadata.sqlite"],
         ["run.log", "pipeline_root/Trainer/x"],
