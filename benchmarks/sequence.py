@@ -250,8 +250,7 @@ def _fit_towers(
     with tempfile.TemporaryDirectory() as scratch:
         fit.fit(model, fitted, config.train, scratch, on_epoch=lambda *_: None)
     retrieval = HistoryRetrieval(
-        model.query_tower,
-        model.candidate_tower,
+        model.towers,
         models,
         fitted.catalogue,
         fitted.ratings_per_movie,

@@ -155,10 +155,10 @@ def _evaluator(run: ComponentRun) -> str:
     word = "blessed" if found.blessed else "not blessed"
     if not found.metrics:
         return word
-    rmse, recall = (
-        found.metrics[metric_name(NEXT_VISIT, name)] for name in ("rating_rmse", "recall_at_10")
-    )
-    return f"{word}: next visit: RMSE {rmse:.3f}, recall@10 {recall:.3f}"
+    shown = {"RMSE": "rating_rmse", "recall@10": "recall_at_10"}
+    named = {text: metric_name(NEXT_VISIT, name) for text, name in shown.items()}
+    values = [f"{t} {found.metrics[n]:.3f}" for t, n in named.items() if n in found.metrics]
+    return f"{word}: next visit: {', '.join(values) or 'no metric'}"
 
 
 _NOT_PUSHED = {"other_kind": "nothing: another kind is served", "no_push": "nothing (--no-push)"}

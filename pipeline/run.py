@@ -236,6 +236,16 @@ def _introduce(data: source.DataSource, terminal: Terminal) -> None:
     spec = adapter.spec
     form = "" if data.name != CUSTOM else f", in the format of {spec.title}"
     terminal.print(f"Data: {data.name} ({data.source}), {data.data_dir}{form}")
+    if not spec.features.has_rating:
+        terminal.print(
+            "Ratings: this data has none: every event counts as positive, none is predicted, and "
+            "the model is judged by its lists alone"
+        )
+    if not spec.features.has_time:
+        terminal.print(
+            "Times: this data has none: the split is random, and nothing is recommended or "
+            "measured within a session"
+        )
     if data.layout:
         for line in adapter.roles():
             terminal.print(line)
@@ -302,7 +312,7 @@ def _pipeline_config(
         layout=data.layout,
         features=features,
     )
-    thresholds = thresholds_for(data.name, config.split)
+    thresholds = thresholds_for(data.name, config.split, features)
     file = config.thresholds or (paths.thresholds if paths.thresholds.exists() else None)
     if file is not None:
         thresholds = own_thresholds(file, thresholds, config.split, features)
@@ -359,6 +369,13 @@ def _check_features(config: RunConfig, data: source.DataSource, features: Featur
             file=str(data.data_dir),
             expected="--split random, which alone needs no time",
             action="leave --split out, or give a column of times",
+        )
+    if config.model in ("joint", "rating") and not features.has_rating:
+        raise InputError(
+            f"--model {config.model} predicts ratings, but this data has none",
+            file=str(data.data_dir),
+            expected="--model hybrid or --model retrieval",
+            action="leave --model out, or give a column of ratings",
         )
 
 

@@ -1,16 +1,23 @@
-"""What a model must reach to be blessed, by data set and split method."""
+"""What a model must reach to be blessed, by data set, split method and what the data has."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from components.evaluation.config import Thresholds
 from components.names import SplitMethod
+from schema.features import RATING_MAX, RATING_MIN, FeatureTable
 from sources.names import ML_100K
 
-_ANY_DATA = Thresholds(min_rating_r_squared=0.0, min_recall_at_100_over_popularity=0.0)
+_ANY_DATA = Thresholds(
+    min_rating_r_squared=0.0,
+    min_recall_at_10_over_popularity=0.0,
+    min_recall_at_100_over_popularity=0.0,
+)
 """What a sound model reaches on any data: it predicts ratings better than their mean does, and
-recommends no fewer of the test movies than plain popularity, beyond chance."""
+recommends no fewer of the test movies than plain popularity, beyond chance. (At a k of all movies
+that are left to rank, both find everything: `components.evaluation.verdict` leaves that out.)"""
 
 _ML_100K: Mapping[SplitMethod, Thresholds] = {
     # Seed 42 reaches 0.869, 0.182 and 0.644; standard errors over users 0.008, 0.004, 0.006.
@@ -36,12 +43,20 @@ visit's bounds do not depend on it. `timeline` has neither: its test has 109 kno
 metrics are too uncertain for a bound, and no event of a test row's session is known."""
 
 
-def thresholds_for(dataset: str, split: SplitMethod) -> Thresholds:
+def thresholds_for(dataset: str, split: SplitMethod, table: FeatureTable) -> Thresholds:
     """Returns the thresholds of a data set ("ml-100k", "sample", "custom") and split method.
 
     Absolute bounds exist for known data and splits. On other data a model is compared with the
-    mean rating and with popularity.
+    mean rating and with popularity; without ratings, with popularity alone. What RMSE may rise by
+    is in units of the scale: that of MovieLens's stars times the ratio of the scales' ranges.
     """
-    if dataset != ML_100K:
-        return _ANY_DATA
-    return _ML_100K.get(split, _ANY_DATA)
+    known = _ML_100K if dataset == ML_100K else {}
+    found = known.get(split, _ANY_DATA)
+    if not table.has_rating:
+        return dataclasses.replace(
+            found, max_rating_rmse=None, min_rating_r_squared=None, rating_rmse_worsening=None
+        )
+    if found.rating_rmse_worsening is None:
+        return found
+    units = (table.scale.high - table.scale.low) / (RATING_MAX - RATING_MIN)
+    return dataclasses.replace(found, rating_rmse_worsening=found.rating_rmse_worsening * units)

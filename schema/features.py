@@ -127,6 +127,25 @@ class RatingScale(NamedTuple):
     high: float
     step: float | None = None
 
+    def to_stars(self, ratings: Any) -> Any:  # noqa: ANN401 - arrays and tensors alike
+        """Returns ratings on the scale from 1 to 5, which the models are made for.
+
+        Ratings of that scale are returned as they are.
+        """
+        if (self.low, self.high) == (RATING_MIN, RATING_MAX):
+            return ratings
+        return RATING_MIN + (ratings - self.low) * self._stars_per_unit
+
+    def from_stars(self, stars: Any) -> Any:  # noqa: ANN401
+        """Returns ratings on this scale; the inverse of `to_stars`."""
+        if (self.low, self.high) == (RATING_MIN, RATING_MAX):
+            return stars
+        return self.low + (stars - RATING_MIN) / self._stars_per_unit
+
+    @property
+    def _stars_per_unit(self) -> float:
+        return (RATING_MAX - RATING_MIN) / (self.high - self.low)
+
     def describe(self) -> str:
         """Returns the scale in words, such as "1 to 5 in steps of 1"."""
         steps = "" if self.step is None else f" in steps of {self.step:g}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from schema.scenarios import NEXT_VISIT, SCENARIOS, Scenario
 
 PREDICTED_RATING = "predicted_rating"
@@ -22,6 +24,9 @@ MOVIE_POPULARITY = "movie_popularity"
 
 CATALOGUE_SIZE = "catalogue_size"
 """How many movies there are to recommend, the same on every row."""
+
+MOVIES_LEFT = "movies_left"
+"""How many movies the row's filtered list has. Models of earlier releases do not say."""
 
 LIST_LENGTH = 10
 """How many movies of a filtered list are returned."""
@@ -56,19 +61,22 @@ def items_popularity_of(scenario: Scenario) -> str:
     return f"{scenario.name}_items_popularity"
 
 
-OUTPUTS: tuple[str, ...] = (
-    USER_KEY,
-    KNOWN_USER,
-    *(
-        name(scenario)
-        for scenario in SCENARIOS
-        for name in (rank_of, rating_of, items_of, items_popularity_of)
-    ),
-    POPULARITY_RANK,
-    MOVIE_POPULARITY,
-    CATALOGUE_SIZE,
-)
-"""Every output of the evaluation's signature.
+def outputs_in(scenarios: Iterable[Scenario], *, with_ratings: bool) -> tuple[str, ...]:
+    """Returns the outputs of the evaluation's signature for data with these scenarios."""
+    of_scenario = (rank_of, *([rating_of] if with_ratings else []), items_of, items_popularity_of)
+    return (
+        USER_KEY,
+        KNOWN_USER,
+        *(name(scenario) for scenario in scenarios for name in of_scenario),
+        POPULARITY_RANK,
+        MOVIE_POPULARITY,
+        CATALOGUE_SIZE,
+        MOVIES_LEFT,
+    )
+
+
+OUTPUTS: tuple[str, ...] = outputs_in(SCENARIOS, with_ratings=True)
+"""Every output of the evaluation's signature, for data with ratings and times.
 
 A filtered list holds the catalogue without the movies that the user rated in what the model was
 fitted to; the movie of the row stays in it. Ties count against the movie of the row.

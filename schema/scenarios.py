@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from schema.features import FeatureTable
+
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
@@ -62,6 +64,11 @@ metrics measure how pages were shown as well as the model."""
 
 SCENARIOS: tuple[Scenario, ...] = (NEXT_VISIT, IN_SESSION)
 """What the Evaluator measures, in the order in which people read it."""
+
+
+def scenarios_of(table: FeatureTable) -> tuple[Scenario, ...]:
+    """Returns the scenarios that can be measured: without times none of a session."""
+    return SCENARIOS if table.has_time else (NEXT_VISIT,)
 
 
 NAMED_MOVIES: tuple[int, ...] = (0, 1, 3, 5, 10)

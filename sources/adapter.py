@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from schema import features
 from sources import files
 from sources.cleaning_log import CleaningLog, LossLimits
 from sources.description import Repeats
@@ -182,7 +183,7 @@ class MovieLensFiles:
             items,
             limits,
             form=self.formats[part.file],
-            scale=self.spec.features.scale,
+            scale=self.spec.scale or features.MOVIELENS.scale,
             positions=self.spec.file_order_is_time,
         )
         return batch_of(chunk), found

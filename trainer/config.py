@@ -44,7 +44,8 @@ class ModelConfig:
 
     Attributes:
       embedding_dim: width of one block of the retrieval vectors.
-      recency_seconds: decay times of the session component, in seconds; none switches it off.
+      recency_seconds: decay times of the session component, in seconds; none switches it, and the
+        towers that it is a part of, off.
       recency_events: how many of a session's latest events the session component looks at.
       history_dropout: upper end of the uniform share of a user's history left out of a
         training batch, so that short histories are learned from too.
@@ -318,6 +319,10 @@ class TrainerConfig:
             model=dataclasses.replace(self.model, **changes["model"]),
             train=dataclasses.replace(self.train, **changes["train"]),
         )
+
+    def without_sessions(self) -> TrainerConfig:
+        """Returns the configuration for data without times: the session component is off."""
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, recency_seconds=()))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the configuration as JSON values."""

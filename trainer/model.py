@@ -1,4 +1,4 @@
-"""The joint TFRS model: retrieval and rating, trained together."""
+"""The joint TFRS model: retrieval within sessions and rating, trained together."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ from trainer.data.training_data import TrainingData
 from trainer.rating.rating_dcn import RatingModel
 from trainer.retrieval.history import events_before, pooled_history, rows_before, truncated_history
 from trainer.retrieval.task import CatalogueRetrieval
-from trainer.retrieval.two_towers import FEATURE_KINDS, CandidateTower, QueryTower
+from trainer.retrieval.two_towers import (
+    FEATURE_KINDS,
+    CandidateTower,
+    QueryTower,
+    catalogue_tensors,
+)
 from transform import outputs as out
 
 
 class MovieRecommender(tfrs.Model):
-    """Two towers for retrieval and a deep & cross network for predicted ratings.
+    """Two towers for retrieval within sessions and a deep & cross network for predicted ratings.
+
+    Without decay times in `model_config` there are no towers, and without ratings no network.
 
     Args:
       data: what it will be fitted to.
@@ -41,27 +48,36 @@ class MovieRecommender(tfrs.Model):
         self.train_config = train_config
         of_users = data.outputs.of_kinds(Owner.USER, FEATURE_KINDS)
         of_movies = data.outputs.of_kinds(Owner.MOVIE, FEATURE_KINDS)
-        self.query_tower = QueryTower(of_users, sizes, model_config)
-        self.candidate_tower = CandidateTower(catalogue, of_movies, sizes, counts, model_config)
-        self.rating_model = RatingModel(
-            data.outputs,
-            sizes,
-            interactions,
-            data.users.features[out.USER_ID_INDEX][interactions.user_row],
-            movie_ids[interactions.movie_row],
-            model_config,
+        self.towers: tuple[QueryTower, CandidateTower] | None = None
+        if model_config.recency_seconds:
+            self.towers = (
+                QueryTower(of_users, sizes, model_config),
+                CandidateTower(catalogue, of_movies, sizes, counts, model_config),
+            )
+            self.retrieval_task = CatalogueRetrieval(
+                tf.constant(counts / counts.sum(), tf.float32), model_config.full_softmax_limit
+            )
+            self.retrieval_loss = tf.keras.metrics.Mean("retrieval_loss")
+        self.movie_features = (
+            self.towers[1].features if self.towers else catalogue_tensors(catalogue)
         )
-        self.retrieval_task = CatalogueRetrieval(
-            tf.constant(counts / counts.sum(), tf.float32), model_config.full_softmax_limit
-        )
-        self.rating_task = tfrs.tasks.Ranking(
-            loss=tf.keras.losses.MeanSquaredError(),
-            metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")],
-        )
-        self.retrieval_loss = tf.keras.metrics.Mean("retrieval_loss")
+        self.rating_model: RatingModel | None = None
+        if data.features.has_rating:
+            self.rating_model = RatingModel(
+                data.outputs,
+                sizes,
+                interactions,
+                data.users.features[out.USER_ID_INDEX][interactions.user_row],
+                movie_ids[interactions.movie_row],
+                model_config,
+            )
+            self.rating_task = tfrs.tasks.Ranking(
+                loss=tf.keras.losses.MeanSquaredError(),
+                metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")],
+            )
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Returns the weighted sum of both losses and the penalties.
+        """Returns the weighted sum of the losses that there are, and the penalties.
 
         Args:
           inputs: a batch as `trainer.data.batches.batch_tensors` makes it: `movie_row`, `rating`,
@@ -69,29 +85,52 @@ class MovieRecommender(tfrs.Model):
             context, all `[batch]`, sorted by segment and time.
           training: whether dropout applies.
         """
+        parts = []
+        if self.towers is not None:
+            parts.append(self._retrieval_loss(*self.towers, inputs, training=training))
+        if self.rating_model is not None:
+            parts.append(self._rating_loss(self.rating_model, inputs, training=training))
+        losses, penalties = zip(*parts, strict=True)
+        return tf.add_n(losses) + tf.add_n(penalties)
+
+    def _retrieval_loss(
+        self,
+        query_tower: QueryTower,
+        candidate_tower: CandidateTower,
+        inputs: Mapping[str, tf.Tensor],
+        *,
+        training: bool,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the weighted loss of retrieval, and the towers' penalty."""
         movie_row = inputs["movie_row"]
-        movies = self.candidate_tower.features
-        movie_id = tf.gather(movies[out.ITEM_ID_INDEX], movie_row)
-        queries = self._queries(inputs, movie_id, training=training)
-        retrieval = self.retrieval_task(
-            queries, self.candidate_tower(), movie_row, inputs["segment"]
-        )
-        self.retrieval_loss.update_state(retrieval)
+        movie_id = tf.gather(self.movie_features[out.ITEM_ID_INDEX], movie_row)
+        queries = self._queries(query_tower, inputs, movie_id, training=training)
+        loss = self.retrieval_task(queries, candidate_tower(), movie_row, inputs["segment"])
+        self.retrieval_loss.update_state(loss)
+        penalty = self.model_config.l2_retrieval * (query_tower.l2() + candidate_tower.l2())
+        return self.train_config.retrieval_weight * loss, penalty
 
-        if training:
+    def _rating_loss(
+        self, model: RatingModel, inputs: Mapping[str, tf.Tensor], *, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the weighted loss of the predicted ratings, and the network's penalty."""
+        if training and out.TIME_BUCKET in inputs:
             inputs = {**inputs, out.TIME_BUCKET: self._time_left_out(inputs)}
-        movie_features = {name: tf.gather(values, movie_row) for name, values in movies.items()}
-        predicted = self.rating_model(inputs, movie_features, training=training)
-        rating = self.rating_task(labels=inputs["rating"], predictions=predicted)
-
-        config = self.model_config
-        penalty = config.l2_retrieval * (self.query_tower.l2() + self.candidate_tower.l2())
-        penalty += config.l2_rating * self.rating_model.l2()
-        weights = self.train_config
-        return weights.retrieval_weight * retrieval + weights.rating_weight * rating + penalty
+        movie_features = {
+            name: tf.gather(values, inputs["movie_row"])
+            for name, values in self.movie_features.items()
+        }
+        predicted = model(inputs, movie_features, training=training)
+        loss = self.rating_task(labels=inputs["rating"], predictions=predicted)
+        return self.train_config.rating_weight * loss, self.model_config.l2_rating * model.l2()
 
     def _queries(
-        self, inputs: Mapping[str, tf.Tensor], movie_id: tf.Tensor, *, training: bool
+        self,
+        query_tower: QueryTower,
+        inputs: Mapping[str, tf.Tensor],
+        movie_id: tf.Tensor,
+        *,
+        training: bool,
     ) -> tf.Tensor:
         segments = inputs["segment"]
         kept = tf.ones_like(inputs["rating"])
@@ -100,7 +139,7 @@ class MovieRecommender(tfrs.Model):
             share = tf.random.uniform([pieces], 0.0, self.model_config.history_dropout)
             drawn = tf.random.uniform(tf.shape(segments))
             kept = tf.cast(drawn >= tf.gather(share, segments), tf.float32)
-        table = self.query_tower.history
+        table = query_tower.history
         history = pooled_history(movie_id, segments, kept, table)
         hidden = tf.zeros_like(segments, tf.int32)
         if training and self.model_config.truncated_share:
@@ -108,10 +147,10 @@ class MovieRecommender(tfrs.Model):
             shorter = truncated_history(movie_id, segments, kept, hidden, table)
             history = tf.where(truncated[:, tf.newaxis], shorter, history)
         history_length = events_before(inputs["place"], inputs["ties"], hidden)
-        recency = self.query_tower.recency_of_batch(
+        recency = query_tower.recency_of_batch(
             movie_id, segments, inputs["timestamp"], inputs["ties"], hidden, history_length
         )
-        return self.query_tower(inputs, history, recency, training=training)
+        return query_tower(inputs, history, recency, training=training)
 
     def _time_left_out(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the time buckets `[batch]`, a share of them replaced by the unknown one."""

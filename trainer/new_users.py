@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import tensorflow as tf
 
 from metrics import bootstrap, ranking
@@ -24,6 +25,7 @@ from metrics.new_users import named_movies
 from metrics.ranking import Bools, Floats, Ints
 from schema import hashing
 from schema.scenarios import NAMED_MOVIES, metric_name, new_user
+from sources.interactions import id_keys
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Bytes, Interactions, TrainingData, Users
 from trainer.retrieval.blend import Blend
@@ -36,7 +38,8 @@ OVER_POPULARITY_METRIC = f"{METRIC}_over_popularity"
 
 _LIST_LENGTH = 10
 _FOLDS_SEED = 42
-_USERS_AT_ONCE = 1_000
+_CELLS_AT_ONCE = 10_000_000
+"""Users × movies that are scored in one go."""
 
 
 class Query(NamedTuple):
@@ -206,8 +209,9 @@ def _ndcg(
     blend = Blend(config, fitted.ratings_per_movie)
     popularity = fitted.ratings_per_movie.astype(np.float64)
     parts = [np.zeros([0, 2])]
-    for start in range(0, len(query.users), _USERS_AT_ONCE):
-        some = _part(query, start, start + _USERS_AT_ONCE)
+    step = max(1, _CELLS_AT_ONCE // len(data.catalogue.ids))
+    for start in range(0, len(query.users), step):
+        some = _part(query, start, start + step)
         scores = scores_of(models, blend, some, data.users.features)
         by_popularity = np.broadcast_to(popularity, scores.shape)
         parts.append(np.stack([_of_lists(one, some) for one in (scores, by_popularity)], axis=1))
@@ -238,5 +242,5 @@ def _of_lists(scores: Floats, query: Query) -> Floats:
 
 
 def _numbers(ids: Bytes) -> Ints:
-    """Returns ids as whole numbers, as the split functions take them."""
-    return ids.astype(np.int64)
+    """Returns the numbers that stand for ids, as the split functions take them."""
+    return id_keys(pa.array([text.decode() for text in ids.tolist()], pa.string()))

@@ -76,17 +76,19 @@ def train(
         return _train_tutorial(config, data, log_dir, on_progress, known)
     standalone = fit_standalone(config, data, on_progress)
     network = fit_network(config, standalone, data, log_dir, on_progress)
+    descriptions = {
+        **describe.catalogue_and_users(known),
+        LEFT_OUT_FILE: describe.left_out(standalone.long_term, data),
+    }
+    if network.model.rating_model is not None:
+        descriptions[describe.CROSS_WEIGHTS_FILE] = describe.cross_strengths(
+            network.model.rating_model, network.model.movie_features, data
+        )
     return Trained(
         network.parts.serving_model(data, known),
         network.evaluation,
         {**network.losses, "autoencoder_loss": standalone.long_term.autoencoder.losses},
-        {
-            **describe.catalogue_and_users(known),
-            LEFT_OUT_FILE: describe.left_out(standalone.long_term, data),
-            describe.CROSS_WEIGHTS_FILE: describe.cross_strengths(
-                network.model.rating_model, network.model.candidate_tower.features, data
-            ),
-        },
+        descriptions,
     )
 
 
@@ -96,11 +98,11 @@ class Standalone:
 
     Attributes:
       long_term: those of retrieval.
-      bpmf: the Bayesian factorisation of the ratings.
+      bpmf: the Bayesian factorisation of the ratings; None of data without ratings.
     """
 
     long_term: LongTermModels
-    bpmf: Bpmf
+    bpmf: Bpmf | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +111,13 @@ class FittedParts:
 
     Attributes:
       retrieval: scores the catalogue.
-      rating: predicts stars.
+      rating: predicts stars; None of data without ratings.
       recency_events: how many of a session's latest events retrieval looks at.
       movie_features: the catalogue's transformed features as tensors.
     """
 
     retrieval: Retrieval
-    rating: Rating
+    rating: Rating | None
     recency_events: int
     movie_features: Mapping[str, tf.Tensor | tf.RaggedTensor]
 
@@ -158,6 +160,8 @@ def fit_standalone(
 
     seed = config.train.seed
     long_term = fit_long_term(config.long_term, data, seed, on_progress)
+    if not data.features.has_rating:
+        return Standalone(long_term, None)
     bpmf = Bpmf(config.bpmf, seed, on_sweep)
     bpmf.fit(data)
     return Standalone(long_term, bpmf)
@@ -172,27 +176,34 @@ def fit_network(
 ) -> Network:
     """Trains towers and network and joins them with the standalone models.
 
+    Without times there are no towers, and without ratings there is no network; with neither,
+    nothing is trained here.
+
     Args are those of `train`; `standalone` must come from the same data.
     """
+    if not data.features.has_time:
+        config = config.without_sessions()
     model = MovieRecommender(data, config.model, config.train)
-    losses = fit.fit(
-        model,
-        data,
-        config.train,
-        log_dir,
-        on_epoch=lambda epoch, epochs, logs: on_progress(_describe(epoch, epochs, logs)),
-    )
+    losses: Mapping[str, Sequence[float]] = {}
+    if model.towers is not None or model.rating_model is not None:
+        losses = fit.fit(
+            model,
+            data,
+            config.train,
+            log_dir,
+            on_epoch=lambda epoch, epochs, logs: on_progress(_describe(epoch, epochs, logs)),
+        )
     parts = FittedParts(
         HistoryRetrieval(
-            model.query_tower,
-            model.candidate_tower,
-            standalone.long_term,
-            data.catalogue,
-            data.ratings_per_movie,
+            model.towers, standalone.long_term, data.catalogue, data.ratings_per_movie
         ),
-        BlendedRating(model.rating_model, standalone.bpmf, config.bpmf.weight),
+        (
+            BlendedRating(model.rating_model, standalone.bpmf, config.bpmf.weight)
+            if model.rating_model is not None and standalone.bpmf is not None
+            else None
+        ),
         config.model.recency_events,
-        model.candidate_tower.features,
+        model.movie_features,
     )
     return Network(model, parts, parts.evaluation(data), losses)
 
@@ -219,7 +230,10 @@ def _train_tutorial(
         on_epoch=lambda epoch, epochs, logs: on_progress(_describe(epoch, epochs, logs)),
     )
     parts = FittedParts(
-        TutorialRetrieval(model), TutorialRating(model), 0, catalogue_tensors(data.catalogue)
+        TutorialRetrieval(model),
+        TutorialRating(model) if data.features.has_rating else None,
+        0,
+        catalogue_tensors(data.catalogue),
     )
     return Trained(
         parts.serving_model(data, known),
@@ -265,9 +279,10 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     _write_json(Path(fn_args.model_run_dir) / CONFIG_FILE, config.to_json())
     # Graphs of the training stay in Keras's global state, and memory with them.
     tf.keras.backend.clear_session()
+    rmse = trained.losses.get("rmse")
     progress.report(
-        f"{len(trained.losses['rmse'])} epochs on {len(data.interactions):,} ratings, "
-        f"training rmse {trained.losses['rmse'][-1]:.3f}"
+        f"{len(next(iter(trained.losses.values())))} epochs on {len(data.interactions):,} "
+        + (f"ratings, training rmse {rmse[-1]:.3f}" if rmse else "events")
     )
 
 
@@ -284,10 +299,9 @@ def files_of(by_split: Mapping[str, Sequence[str]], splits: Sequence[str]) -> li
 
 
 def _describe(epoch: int, epochs: int, logs: Mapping[str, float]) -> str:
-    return (
-        f"epoch {epoch} of {epochs}: retrieval loss "
-        f"{logs['retrieval_loss']:.3f}, rmse {logs['rmse']:.3f}"
-    )
+    shown = {"retrieval loss": logs.get("retrieval_loss"), "rmse": logs.get("rmse")}
+    values = (f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
+    return f"epoch {epoch} of {epochs}: {', '.join(values)}"
 
 
 def _write_history(folder: str, losses: Mapping[str, Sequence[float]]) -> None:

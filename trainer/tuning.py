@@ -29,7 +29,7 @@ from components.names import TRAIN, VALIDATION
 from metrics import ranking, rating
 from schema import predictions
 from schema.features import FEATURES_KEY, FeatureTable
-from schema.scenarios import NEXT_VISIT, SCENARIOS, metric_name
+from schema.scenarios import NEXT_VISIT, metric_name, scenarios_of
 from sources.errors import InputError
 from trainer import run
 from trainer.config import TrainerConfig, TunerConfig
@@ -46,7 +46,8 @@ OBJECTIVE = " ".join(
 """What is made as large as possible: metrics of the next visit on validation.
 
 The shares of rows whose movie is among the first ten and the first hundred of the filtered list,
-minus the RMSE in stars of clipped predictions. One point of each counts the same.
+minus the RMSE in stars of clipped predictions, where the data has ratings. One point of each counts
+the same.
 """
 
 SCORE = "objective"
@@ -306,18 +307,20 @@ def validation_metrics(
         for start in range(0, len(examples), _BATCH)
     ]
     answers = {n: np.concatenate([batch[n].numpy() for batch in batches]) for n in batches[0]}
-    ratings = parse(examples, [features.rating])[features.rating.name].numpy()
-
     found: dict[str, float] = {}
-    for scenario in SCENARIOS:
+    for scenario in scenarios_of(features):
         ranks = answers[predictions.rank_of(scenario)]
         in_scenario = {
             "recall_at_10": ranking.recall_at_k(ranks, 10),
             "recall_at_100": ranking.recall_at_k(ranks, 100),
-            "rating_rmse": rating.rmse(answers[predictions.rating_of(scenario)], ratings),
         }
+        if features.has_rating:
+            given = parse(examples, [features.rating])[features.rating.name].numpy()
+            predicted = answers[predictions.rating_of(scenario)]
+            in_scenario["rating_rmse"] = rating.rmse(predicted, given)
         found |= {metric_name(scenario, name): value for name, value in in_scenario.items()}
-    return {SCORE: sum(sign * found[name] for name, sign in _TERMS.items()), **found}
+    score = sum(sign * found[name] for name, sign in _TERMS.items() if name in found)
+    return {SCORE: score, **found}
 
 
 def _records(paths: Sequence[str]) -> list[bytes]:

@@ -8,8 +8,10 @@ of 0 it is the capstone's retrieval model or rating model, else its joint model.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
@@ -61,7 +63,8 @@ class TutorialModel(tfrs.Model):
         0.1, beside which gradients of the softmax losses' mean are nothing.)
 
         Args:
-          inputs: `user_id` and `movie_row` `[batch]` int64, `rating` `[batch]` stars.
+          inputs: `user_id` and `movie_row` `[batch]` int64, and `rating` `[batch]` stars, where
+            the data has ratings.
           training: not used.
         """
         user_id, movie_row = inputs["user_id"], inputs["movie_row"]
@@ -72,10 +75,12 @@ class TutorialModel(tfrs.Model):
             compute_metrics=False,
         )
         self.retrieval_loss.update_state(retrieval / rows)
+        config = self.tutorial_config
+        if "rating" not in inputs:
+            return config.retrieval_weight * retrieval
         rating = self.rating_task(
             labels=inputs["rating"], predictions=self.stars(user_id, movie_row)
         )
-        config = self.tutorial_config
         return config.retrieval_weight * retrieval + config.rating_weight * rating
 
 
@@ -106,11 +111,12 @@ def fit_tutorial(
       ValueError: the loss is not finite: the learning rate is too high.
     """
     config = model.tutorial_config
-    columns = {
+    columns: dict[str, npt.NDArray[Any]] = {
         "user_id": users.features[out.USER_ID_INDEX][interactions.user_row],
         "movie_row": interactions.movie_row,
-        "rating": interactions.rating,
     }
+    if interactions.rating.any():
+        columns["rating"] = interactions.rating
     dataset = tf.data.Dataset.from_tensor_slices(columns)
     dataset = dataset.shuffle(min(len(interactions), 1_000_000), seed=seed)
     model.compile(optimizer=tf.keras.optimizers.Adagrad(config.learning_rate))

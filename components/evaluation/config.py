@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import wrappers_pb2
@@ -13,14 +14,15 @@ from components.evaluation import metrics
 from components.evaluation.directions import CHANGE, HIGH, LEAKING_ROWS, LOW, LOWER_IS_BETTER
 from components.evaluation.leak_check import Swapped
 from schema.export_contract import EVALUATION_SIGNATURE
-from schema.features import FeatureTable
+from schema.features import FeatureTable, Kind, names
 from schema.scenarios import IN_SESSION, NEXT_VISIT, metric_name
 
 SWAPPED = "swapped"
 """Key of the features that the leak check swaps, in the metric's configuration."""
 
-SCALE = "scale"
-"""Where it has the least and the greatest rating."""
+SCALE, TIMES = "scale", "times"
+"""Where it has the least and the greatest rating, if there are ratings, and whether there are
+times."""
 
 OWN = "own"
 """Where it has the metrics whose thresholds are the user's own (`Thresholds.own`)."""
@@ -42,8 +44,9 @@ class Thresholds:
       min_recall_at_10: lowest recall@10.
       min_recall_at_100: lowest recall@100.
       min_rating_r_squared: lowest share of the ratings' variance explained, below 1.
-      min_recall_at_100_over_popularity: lowest upper end of the paired 95 % interval of recall@100
+      min_recall_at_10_over_popularity: lowest upper end of the paired 95 % interval of recall@10
         minus popularity's; 0 refuses models that are worse than popularity beyond chance.
+      min_recall_at_100_over_popularity: the same of recall@100.
       min_in_session_recall_at_10: lowest recall@10 in session, for split methods on which that is
         meaningful (`schema.scenarios.IN_SESSION.splits`).
       max_leaking_rows: highest number of leaking rows in the leak check's sample
@@ -63,6 +66,7 @@ class Thresholds:
     min_recall_at_10: float | None = None
     min_recall_at_100: float | None = None
     min_rating_r_squared: float | None = None
+    min_recall_at_10_over_popularity: float | None = None
     min_recall_at_100_over_popularity: float | None = None
     min_in_session_recall_at_10: float | None = None
     max_leaking_rows: float | None = 0.0
@@ -82,11 +86,10 @@ class Thresholds:
         explained = self.min_rating_r_squared
         if explained is not None and not explained < 1:
             raise ValueError(f"min_rating_r_squared must be below 1, received {explained}")
-        over = self.min_recall_at_100_over_popularity
-        if over is not None and not -1 <= over <= 1:
-            raise ValueError(
-                f"min_recall_at_100_over_popularity must be from -1 to 1, received {over}"
-            )
+        for name in ("min_recall_at_10_over_popularity", "min_recall_at_100_over_popularity"):
+            over = getattr(self, name)
+            if over is not None and not -1 <= over <= 1:
+                raise ValueError(f"{name} must be from -1 to 1, received {over}")
         rows = self.max_leaking_rows
         if rows is not None and not rows >= 0:
             raise ValueError(f"max_leaking_rows must be 0 or more, received {rows}")
@@ -101,6 +104,7 @@ class Thresholds:
             "recall_at_10": self.min_recall_at_10,
             "recall_at_100": self.min_recall_at_100,
             "rating_r_squared": self.min_rating_r_squared,
+            f"recall_at_10_over_popularity{HIGH}": self.min_recall_at_10_over_popularity,
             f"recall_at_100_over_popularity{HIGH}": self.min_recall_at_100_over_popularity,
         }
         in_session = {"recall_at_10": self.min_in_session_recall_at_10}
@@ -145,8 +149,16 @@ def build_eval_config(thresholds: Thresholds, table: FeatureTable) -> tfma.EvalC
     named `tfma.BASELINE_KEY`.
 
     Raises:
-      ValueError: every threshold is off. The Evaluator would then write no blessing at all.
+      ValueError: every threshold is off. The Evaluator would then write no blessing at all. Or
+        there is a threshold of a metric that the data cannot have.
     """
+    bounded = [*thresholds.value_bounds(), *thresholds.allowed_worsening()]
+    possible = metrics.measured(bounded, with_ratings=table.has_rating, with_times=table.has_time)
+    if possible != tuple(bounded):
+        raise ValueError(
+            "expected thresholds of metrics that the data can have, received those of "
+            f"{', '.join(name for name in bounded if name not in possible)}"
+        )
     per_slice = _per_slice_thresholds(thresholds)
     if not per_slice:
         raise ValueError("expected at least one threshold: without any no model is ever blessed")
@@ -155,7 +167,7 @@ def build_eval_config(thresholds: Thresholds, table: FeatureTable) -> tfma.EvalC
             tfma.ModelSpec(
                 model_type=tfma.TF_GENERIC,
                 signature_name=EVALUATION_SIGNATURE,
-                label_key=table.rating.name,
+                label_key=next(iter(names(table.of_kind(Kind.RATING))), ""),
             )
         ],
         slicing_specs=[
@@ -169,7 +181,11 @@ def build_eval_config(thresholds: Thresholds, table: FeatureTable) -> tfma.EvalC
                         class_name=metrics.RecommenderMetrics.__name__,
                         module=metrics.RecommenderMetrics.__module__,
                         config=json.dumps(
-                            {SWAPPED: Swapped.of(table).to_json(), SCALE: list(table.scale[:2])}
+                            {
+                                SWAPPED: Swapped.of(table).to_json(),
+                                SCALE: list(table.scale[:2]) if table.has_rating else [],
+                                TIMES: table.has_time,
+                            }
                             | ({OWN: thresholds.own()} if thresholds.own() else {})
                         ),
                     )
@@ -214,18 +230,29 @@ def _per_slice_thresholds(
 
 def swapped_features(eval_config: tfma.EvalConfig) -> Swapped | None:
     """Returns the features that the leak check swaps; None if the configuration has none."""
-    for spec in eval_config.metrics_specs:
-        for metric in spec.metrics:
-            values = json.loads(metric.config) if metric.config else {}
-            if values.get(SWAPPED):
-                return Swapped.from_json(values[SWAPPED])
-    return None
+    found = _settings(eval_config).get(SWAPPED)
+    return Swapped.from_json(found) if found else None
+
+
+def not_measured(eval_config: tfma.EvalConfig) -> tuple[str, ...]:
+    """Returns what the data does not have and what is not measured therefore, in words."""
+    found = _settings(eval_config)
+    words = {
+        SCALE: "this data has no ratings: none are predicted, the verdict rests on the lists alone",
+        TIMES: "this data has no times: nothing is measured within a session",
+    }
+    return tuple(text for name, text in words.items() if name in found and not found[name])
+
+
+def _settings(eval_config: tfma.EvalConfig) -> dict[str, Any]:
+    """Returns the configuration of our metric."""
+    configs = [metric.config for spec in eval_config.metrics_specs for metric in spec.metrics]
+    return {name: one for text in configs if text for name, one in json.loads(text).items()}
 
 
 def own_thresholds(eval_config: tfma.EvalConfig) -> frozenset[str]:
     """Returns the metrics whose thresholds are the user's own, as `Thresholds.own`."""
-    configs = [one.config for spec in eval_config.metrics_specs for one in spec.metrics]
-    return frozenset(name for text in configs if text for name in json.loads(text).get(OWN, ()))
+    return frozenset(_settings(eval_config).get(OWN, ()))
 
 
 def bounded_change(metric: str) -> str:

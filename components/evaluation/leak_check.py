@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from schema.features import FeatureTable, Owner
+from schema.features import FeatureTable, Kind, Owner, names
 from schema.predictions import LIST_LENGTH, NO_ITEM, items_of, rank_of, rating_of
 from schema.scenarios import NEXT_VISIT, SCENARIOS
 
@@ -51,19 +51,19 @@ class Swapped:
     Attributes:
       movie: the movie's and the rating's, without the movie's id.
       item_id: the movie's id.
-      timestamp: the time of the row.
+      times: the time of the row, if the data has times.
     """
 
     movie: tuple[str, ...]
     item_id: str
-    timestamp: str
+    times: tuple[str, ...]
 
     @classmethod
     def of(cls, table: FeatureTable) -> Swapped:
         """Returns the features of a table."""
         owned = (feature.name for feature in table.owned_by(Owner.MOVIE, Owner.LABEL))
         movie = tuple(name for name in owned if name != table.item_id.name)
-        return cls(movie, table.item_id.name, table.timestamp.name)
+        return cls(movie, table.item_id.name, names(table.of_kind(Kind.TIME)))
 
     def to_json(self) -> str:
         """Returns the names as JSON text."""
@@ -73,7 +73,7 @@ class Swapped:
     def from_json(cls, text: str) -> Swapped:
         """Returns what `to_json` wrote."""
         value = json.loads(text)
-        return cls(tuple(value["movie"]), value["item_id"], value["timestamp"])
+        return cls(tuple(value["movie"]), value["item_id"], tuple(value["times"]))
 
 
 def sample(rows: int) -> npt.NDArray[np.int64]:
@@ -96,19 +96,19 @@ def copies(examples: Sequence[bytes], swapped: Swapped) -> list[bytes]:
     groups = (
         swapped.movie,
         (*swapped.movie, swapped.item_id),
-        (*swapped.movie, swapped.item_id, swapped.timestamp),
+        (*swapped.movie, swapped.item_id, *swapped.times),
     )
     made = list(examples)
-    for names in groups:
-        made += [_with(row, other, names) for row, other in zip(rows, others, strict=True)]
+    for group in groups:
+        made += [_with(row, other, group) for row, other in zip(rows, others, strict=True)]
     return made
 
 
-def _with(row: tf.train.Example, other: tf.train.Example, names: Sequence[str]) -> bytes:
+def _with(row: tf.train.Example, other: tf.train.Example, group: Sequence[str]) -> bytes:
     """Returns the row with features replaced by those of another, which may lack some."""
     copy = tf.train.Example()
     copy.CopyFrom(row)
-    for name in names:
+    for name in group:
         copy.features.feature.pop(name, None)
         if name in other.features.feature:
             copy.features.feature[name].CopyFrom(other.features.feature[name])
@@ -120,7 +120,8 @@ def moved(answers: Outputs) -> Bools:
     """Returns which rows have an output that differs although it must not.
 
     Args:
-      answers: the evaluation signature's outputs for what `copies` returned.
+      answers: the evaluation signature's outputs for what `copies` returned; of data without
+        ratings or times some are absent.
 
     Returns:
       `[rows]`, as many as were given to `copies`.
@@ -131,8 +132,11 @@ def moved(answers: Outputs) -> Bools:
 
     found = np.zeros(len(of(rank_of(NEXT_VISIT))[0]), np.bool_)
     for scenario in SCENARIOS:
-        row, other_features, *_ = of(rating_of(scenario))
-        found |= ~np.isclose(row, other_features, rtol=0.0, atol=_STARS, equal_nan=True)
+        if rank_of(scenario) not in answers:
+            continue
+        if rating_of(scenario) in answers:
+            row, other_features, *_ = of(rating_of(scenario))
+            found |= ~np.isclose(row, other_features, rtol=0.0, atol=_STARS, equal_nan=True)
         row, other_features, *_ = of(rank_of(scenario))
         allowed = np.maximum(_PLACES, _SHARE_OF_RANK * np.abs(row))
         found |= np.abs(row - other_features) > allowed

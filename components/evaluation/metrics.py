@@ -34,17 +34,18 @@ from schema.predictions import (
     KNOWN_USER,
     LIST_LENGTH,
     MOVIE_POPULARITY,
+    MOVIES_LEFT,
     NO_ITEM,
-    OUTPUTS,
     POPULARITY_RANK,
     UNKNOWN_RANK,
     USER_KEY,
     items_of,
     items_popularity_of,
+    outputs_in,
     rank_of,
     rating_of,
 )
-from schema.scenarios import NEXT_VISIT, SCENARIOS, Scenario, metric_name
+from schema.scenarios import IN_SESSION, NEXT_VISIT, SCENARIOS, Scenario, metric_name
 
 TOP_KS: tuple[int, ...] = (1, 5, 10, 50, 100)
 """The cut-offs of `recall_at_k`."""
@@ -53,6 +54,9 @@ POPULARITY_KS: tuple[int, ...] = (10, 100)
 """The cut-offs at which the model is compared with popularity."""
 
 EXAMPLE_COUNT, USER_COUNT = "example_count", "user_count"
+
+MOVIES_TO_RANK = "movies_to_rank"
+"""The length of the longest filtered list: recall at that k and beyond is 1 of any model."""
 
 ALMOST_ZERO = sys.float_info.min
 """What TFMA receives for a metric of exactly 0; readers turn it back into 0.
@@ -114,7 +118,7 @@ _WITHOUT_INTERVAL = (f"coverage_at_{LIST_LENGTH}", "rating_calibration_error")
 
 
 def _names() -> tuple[str, ...]:
-    found: list[str] = [EXAMPLE_COUNT, USER_COUNT]
+    found: list[str] = [EXAMPLE_COUNT, USER_COUNT, MOVIES_TO_RANK]
     for scenario in SCENARIOS:
         ratios = _ratios_of(scenario) + (_POPULARITY if scenario is NEXT_VISIT else ())
         found += [name + end for name in ratios for end in ("", LOW, HIGH)]
@@ -143,6 +147,7 @@ not in `example_count` and `user_count`.
   difference, with a paired interval.
 - `leaking_rows`: how many of a sample of `leak_checked_rows` have an output that depends on the
   movie to be predicted (`components.evaluation.leak_check`); on the overall slice only.
+- `movies_to_rank`: how many movies the longest filtered list has.
 - `_low`, `_high`: 95 % interval by a bootstrap over users; NaN below `MIN_USERS` users, except for
   the differences to popularity, which have thresholds.
 """
@@ -153,6 +158,22 @@ CHANGE_NAMES: tuple[str, ...] = tuple(
 """Differences of a candidate's metrics from the baseline's, and the ends of their paired 95 %
 intervals. The baseline's own are 0, so that TFMA's change threshold, which compares a candidate's
 value with the baseline's, applies to the end of an interval."""
+
+
+def measured(names: Sequence[str], *, with_ratings: bool, with_times: bool) -> tuple[str, ...]:
+    """Returns those names of metrics that exist on data with or without ratings and times.
+
+    >>> measured(["next_visit_mrr", "next_visit_rating_rmse", "in_session_mrr"],
+    ...          with_ratings=False, with_times=False)
+    ('next_visit_mrr',)
+    """
+    return tuple(
+        name
+        for name in names
+        if (with_ratings or "_rating_" not in name)
+        and (with_times or not name.startswith(metric_name(IN_SESSION, "")))
+    )
+
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -191,6 +212,7 @@ class Sums:
       by_user: `[users, COLUMNS]` sums over each user's rows.
       recommended: per scenario, ascending catalogue rows that are in any user's list.
       movies: number of movies in the catalogue; 0 if there was no row.
+      movies_left: length of the longest filtered list.
       checked: number of rows in the leak check's sample.
       moved: number of those with an output that changed.
     """
@@ -199,6 +221,7 @@ class Sums:
     by_user: Floats
     recommended: tuple[Ints, ...]
     movies: int
+    movies_left: int = 0
     checked: int = 0
     moved: int = 0
 
@@ -231,6 +254,7 @@ class Rows:
       popularity_ranks: ranks of the true movie by popularity, `[rows]`.
       movie_popularity: its training ratings, `[rows]`.
       movies: number of movies in the catalogue.
+      movies_left: length of the longest filtered list.
     """
 
     users: Ints
@@ -239,6 +263,7 @@ class Rows:
     popularity_ranks: Floats
     movie_popularity: Floats
     movies: int
+    movies_left: int = 0
 
     def __post_init__(self) -> None:
         columns = {
@@ -287,7 +312,7 @@ def sum_rows(rows: Rows, scale: Scale = MOVIELENS_SCALE) -> Sums:
     recommended = tuple(
         np.setdiff1d(found.items, [NO_ITEM]).astype(np.int64) for found in rows.scenarios
     )
-    return Sums(users, by_user, recommended, rows.movies)
+    return Sums(users, by_user, recommended, rows.movies, rows.movies_left)
 
 
 def _scenario_columns(found: InScenario, ratings: Floats, scale: Scale) -> list[Floats]:
@@ -322,6 +347,7 @@ def add_sums(several: Iterable[Sums]) -> Sums:
         by_user,
         recommended,
         movies=max(part.movies for part in parts),
+        movies_left=max(part.movies_left for part in parts),
         checked=sum(part.checked for part in parts),
         moved=sum(part.moved for part in parts),
     )
@@ -348,6 +374,7 @@ def metrics_from_sums(sums: Sums) -> dict[str, float]:
     """
     found = dict.fromkeys(METRIC_NAMES, float("nan"))
     found |= {EXAMPLE_COUNT: 0.0, USER_COUNT: float(len(sums.users))}
+    found[MOVIES_TO_RANK] = float(sums.movies_left)
     found |= {LEAK_CHECKED_ROWS: float(sums.checked), LEAKING_ROWS: float(sums.moved)}
     if not len(sums.users):
         return found
@@ -511,7 +538,8 @@ class RecommenderMetrics(tfma.metrics.Metric):
     Args:
       swapped: `leak_check.Swapped` as JSON text, which the extractors read from this metric's
         configuration.
-      scale: least and greatest rating.
+      scale: least and greatest rating; nothing of data without ratings.
+      times: whether the data has times.
       own: metrics whose thresholds are the user's own, which the verdict reads.
       name: of the metric; the keys have names of their own.
     """
@@ -520,25 +548,33 @@ class RecommenderMetrics(tfma.metrics.Metric):
         self,
         swapped: str = "",
         scale: Sequence[float] = MOVIELENS_SCALE,
+        times: bool = True,
         own: Sequence[str] = (),
         name: str = "recommender_metrics",
     ) -> None:
         del swapped, own
-        super().__init__(_computations, name=name, scale=list(scale))
+        super().__init__(_computations, name=name, scale=list(scale), times=times)
 
 
 def _computations(
-    name: str, model_names: list[str] | None = None, scale: Sequence[float] = MOVIELENS_SCALE
+    name: str,
+    model_names: list[str] | None = None,
+    scale: Sequence[float] = MOVIELENS_SCALE,
+    times: bool = True,
 ) -> list[tfma.metrics.MetricComputation]:
     """Returns one computation for all models; the arguments are those TFMA passes."""
     del name  # the keys carry the metrics' own names
     models = tuple(model_names or [""])
-    names = METRIC_NAMES + (CHANGE_NAMES if tfma.BASELINE_KEY in models else ())
+    names = measured(
+        METRIC_NAMES + (CHANGE_NAMES if tfma.BASELINE_KEY in models else ()),
+        with_ratings=bool(scale),
+        with_times=times,
+    )
     return [
         tfma.metrics.MetricComputation(
             keys=[_metric_key(metric, model) for model in models for metric in names],
             preprocessors=None,
-            combiner=_SumsCombiner(models, (scale[0], scale[1])),
+            combiner=_SumsCombiner(models, names, (scale[0], scale[1]) if scale else None),
         )
     ]
 
@@ -551,8 +587,11 @@ def _metric_key(metric: str, model_name: str) -> tfma.metrics.MetricKey:
 class _SumsCombiner(beam.CombineFn):  # type: ignore[misc, unused-ignore]
     """Adds up the `Sums` of each model over inputs that hold one row or many."""
 
-    def __init__(self, models: tuple[str, ...], scale: Scale) -> None:
+    def __init__(
+        self, models: tuple[str, ...], names: tuple[str, ...], scale: Scale | None
+    ) -> None:
         self._models = models
+        self._names = names
         self._scale = scale
 
     def create_accumulator(self) -> tuple[Sums, ...]:
@@ -576,13 +615,13 @@ class _SumsCombiner(beam.CombineFn):  # type: ignore[misc, unused-ignore]
             values = metrics_from_sums(sums)
             if tfma.BASELINE_KEY in by_model:
                 values |= changes_from_sums(sums, by_model[tfma.BASELINE_KEY])
-            found |= {
-                _metric_key(name, model): value or ALMOST_ZERO for name, value in values.items()
-            }
+            found |= {_metric_key(name, model): values[name] or ALMOST_ZERO for name in self._names}
         return found
 
 
-def _sums_of(element: tfma.metrics.StandardMetricInputs, model_name: str, scale: Scale) -> Sums:
+def _sums_of(
+    element: tfma.metrics.StandardMetricInputs, model_name: str, scale: Scale | None
+) -> Sums:
     """Returns the sums of one metric input of TFMA, which holds rows or a leak check."""
     predictions = element.get_predictions(model_name)
     if isinstance(predictions, Mapping) and LEAKING_ROWS in predictions:
@@ -590,11 +629,16 @@ def _sums_of(element: tfma.metrics.StandardMetricInputs, model_name: str, scale:
         return dataclasses.replace(
             zero_sums(), checked=moved.size, moved=int(np.count_nonzero(moved))
         )
-    return sum_rows(_to_rows(element, model_name), scale)
+    rows = _to_rows(element, model_name, with_ratings=scale is not None)
+    return sum_rows(rows, scale or MOVIELENS_SCALE)
 
 
-def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Rows:
+def _to_rows(
+    element: tfma.metrics.StandardMetricInputs, model_name: str, *, with_ratings: bool = True
+) -> Rows:
     """Returns the rows of known users in a metric input of TFMA.
+
+    Ratings are zeros of data without, and nothing is found in a session of data without times.
 
     Raises:
       ValueError: an output of the signature or the label is missing.
@@ -602,35 +646,44 @@ def _to_rows(element: tfma.metrics.StandardMetricInputs, model_name: str) -> Row
     # With a baseline, both labels and predictions nest under the model's name.
     predictions = element.get_predictions(model_name)
     label = element.get_labels(model_name)
-    if label is None:
+    if label is None and with_ratings:
         raise ValueError("expected a label on every row to evaluate, received none")
     if not isinstance(predictions, Mapping):
         raise ValueError(f"expected a dict of outputs, received {type(predictions).__name__}")
-    missing = set(OUTPUTS) - set(predictions)
+    present = [one for one in SCENARIOS if one is NEXT_VISIT or rank_of(one) in predictions]
+    expected = outputs_in(present, with_ratings=with_ratings)
+    missing = set(expected) - {MOVIES_LEFT} - set(predictions)
     if missing:
         raise ValueError(
             f"{EVALUATION_SIGNATURE} must return {sorted(missing)}, received {sorted(predictions)}"
         )
     known = _flat(predictions[KNOWN_USER]) > 0
 
+    nothing = np.zeros(np.count_nonzero(known))
+
     def column(name: str) -> Floats:
         return _flat(predictions[name])[known]
 
+    def in_scenario(scenario: Scenario) -> InScenario:
+        if scenario not in present:
+            no_items = np.full([len(nothing), LIST_LENGTH], NO_ITEM, np.int64)
+            return InScenario(nothing + UNKNOWN_RANK, nothing, no_items, nothing)
+        return InScenario(
+            ranks=column(rank_of(scenario)),
+            ratings=column(rating_of(scenario)) if with_ratings else nothing,
+            items=_whole(predictions[items_of(scenario)]).reshape(-1, LIST_LENGTH)[known],
+            items_popularity=column(items_popularity_of(scenario)),
+        )
+
+    left = predictions.get(MOVIES_LEFT, predictions[CATALOGUE_SIZE])
     return Rows(
         users=_whole(predictions[USER_KEY]).reshape(-1)[known],
-        ratings=_flat(label)[known],
-        scenarios=tuple(
-            InScenario(
-                ranks=column(rank_of(scenario)),
-                ratings=column(rating_of(scenario)),
-                items=_whole(predictions[items_of(scenario)]).reshape(-1, LIST_LENGTH)[known],
-                items_popularity=column(items_popularity_of(scenario)),
-            )
-            for scenario in SCENARIOS
-        ),
+        ratings=_flat(label)[known] if with_ratings else nothing,
+        scenarios=tuple(in_scenario(scenario) for scenario in SCENARIOS),
         popularity_ranks=column(POPULARITY_RANK),
         movie_popularity=column(MOVIE_POPULARITY),
         movies=int(np.max(_whole(predictions[CATALOGUE_SIZE]), initial=0)),
+        movies_left=int(np.max(_whole(left).reshape(-1)[known], initial=0)),
     )
 
 

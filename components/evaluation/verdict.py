@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -16,7 +17,12 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.writers import eval_config_writer
 
 from components.evaluation import metrics
-from components.evaluation.config import bounded_change, own_thresholds, stated_bound
+from components.evaluation.config import (
+    bounded_change,
+    not_measured,
+    own_thresholds,
+    stated_bound,
+)
 from components.evaluation.directions import (
     CHANGE,
     CHANGES,
@@ -157,6 +163,7 @@ class Verdict:
       slices: the candidate's metrics by slice, sorted by feature and value.
       thresholds: every applied threshold, all on the overall slice.
       changes: differences from the baseline over all rows; empty without one.
+      left_out: what is not measured because of what the data lacks, in words.
     """
 
     blessed: bool
@@ -166,13 +173,14 @@ class Verdict:
     slices: tuple[SliceMetrics, ...]
     thresholds: tuple[ThresholdResult, ...]
     changes: tuple[Change, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def failed(self) -> tuple[ThresholdResult, ...]:
         """Returns the thresholds that were missed."""
         return tuple(threshold for threshold in self.thresholds if not threshold.passed)
 
     def reasons(self, comparable: bool = True) -> tuple[str, ...]:
-        """Returns why the model was not blessed, and which thresholds were not applied.
+        """Returns why the model was not blessed, and what was not applied or not measured.
 
         Args:
           comparable: False if the blessed model cannot be evaluated any more.
@@ -191,7 +199,7 @@ class Verdict:
             )
         elif not self.has_baseline:
             lines.append("no other model to compare with: change thresholds not applied")
-        return tuple(lines)
+        return (*lines, *self.left_out)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON types; NaN and infinity become null."""
@@ -217,27 +225,60 @@ def read_verdict(evaluation_uri: str | Path, blessing_uri: str | Path) -> Verdic
         _load_metrics(evaluation_uri, tfma.BASELINE_KEY).get((), {}) if has_baseline else {}
     )
     overall = by_slice.get((), {})
-    changes = _changes(overall) if has_baseline else ()
+    trivial = trivial_metrics(overall)
+    changes = _changes(overall, trivial) if has_baseline else ()
     return Verdict(
         blessed=(Path(blessing_uri) / BLESSED_FILE).exists(),
         has_baseline=has_baseline,
-        metrics=_without_changes(overall),
-        baseline_metrics=_without_changes(baseline_metrics),
-        slices=_slice_metrics(by_slice),
-        thresholds=_threshold_results(
-            config, overall, baseline_metrics, changes, _failures(evaluation_uri)
+        metrics=_without_changes(overall, trivial),
+        baseline_metrics=_without_changes(baseline_metrics, trivial),
+        slices=_slice_metrics(by_slice, trivial),
+        thresholds=tuple(
+            result
+            for result in _threshold_results(
+                config, overall, baseline_metrics, changes, _failures(evaluation_uri)
+            )
+            if result.own or result.metric not in trivial
         ),
         changes=changes,
+        left_out=(*not_measured(config), *_of_few_movies(overall, trivial)),
     )
 
 
-def _without_changes(found: Mapping[str, float]) -> dict[str, float]:
-    return {name: found[name] for name in metrics.METRIC_NAMES if name in found}
+_AT_K = re.compile(r"_at_(\d+)")
 
 
-def _changes(overall: Mapping[str, float]) -> tuple[Change, ...]:
+def trivial_metrics(overall: Mapping[str, float]) -> frozenset[str]:
+    """Returns the metrics at a k of at least as many movies as there are left to rank.
+
+    Any list finds everything there. NDCG is none of them: it depends on the order.
+
+    Args:
+      overall: the metrics over all rows; without the number of movies left none is trivial.
+    """
+    left = overall.get(metrics.MOVIES_TO_RANK, math.inf)
+    at_k = {name: _AT_K.search(name) for name in metrics.METRIC_NAMES if "ndcg" not in name}
+    return frozenset(name for name, found in at_k.items() if found and int(found[1]) >= left > 0)
+
+
+def _of_few_movies(overall: Mapping[str, float], trivial: frozenset[str]) -> Iterator[str]:
+    if trivial:
+        yield (
+            f"{overall[metrics.MOVIES_TO_RANK]:.0f} movies are left to rank at most: recall of as "
+            "many is 1 for any model, so it is left out with its thresholds"
+        )
+
+
+def _without_changes(found: Mapping[str, float], trivial: frozenset[str]) -> dict[str, float]:
+    known = (name for name in metrics.METRIC_NAMES if name in found)
+    return {name: found[name] for name in known if name not in trivial}
+
+
+def _changes(overall: Mapping[str, float], trivial: frozenset[str]) -> tuple[Change, ...]:
     found = []
     for metric in CHANGES:
+        if metric in trivial:
+            continue
         names = [metric + CHANGE + end for end in ("", LOW, HIGH)]
         if not all(name in overall for name in names):
             continue
@@ -279,12 +320,14 @@ def _plain_metrics(by_output: Mapping[str, Any]) -> dict[str, float]:
     return {name: 0.0 if v == metrics.ALMOST_ZERO else v for name, v in found.items()}
 
 
-def _slice_metrics(by_slice: Mapping[SliceKey, Mapping[str, float]]) -> tuple[SliceMetrics, ...]:
+def _slice_metrics(
+    by_slice: Mapping[SliceKey, Mapping[str, float]], trivial: frozenset[str]
+) -> tuple[SliceMetrics, ...]:
     named = (
         (
             " and ".join(str(feature) for feature, _ in key),
             " and ".join(str(value) for _, value in key),
-            _without_changes(values),
+            _without_changes(values, trivial),
         )
         for key, values in sorted(by_slice.items(), key=lambda item: repr(item[0]))
         if key

@@ -80,7 +80,7 @@ def items_popularity(item, in_session=False):
     return 20.0 + 5 * item + (1 if in_session else 0)
 
 
-CATALOGUE_SIZE = 100
+CATALOGUE_SIZE = 300
 
 
 def to_example(row):

@@ -32,7 +32,7 @@ ROWS = st.lists(
     min_size=1,
     max_size=40,
 )
-COUNTS = ("example_count", "user_count", "leak_checked_rows", "leaking_rows")
+COUNTS = ("example_count", "user_count", "movies_to_rank", "leak_checked_rows", "leaking_rows")
 SCENARIOS = ("next_visit_", "in_session_")
 
 
@@ -63,6 +63,7 @@ def to_rows(rows):
         popularity_ranks=column("popularity_rank"),
         movie_popularity=column("popularity"),
         movies=fixtures.CATALOGUE_SIZE,
+        movies_left=fixtures.CATALOGUE_SIZE,
     )
 
 
@@ -142,6 +143,7 @@ def oracle(rows):
     return {
         "example_count": float(len(rows)),
         "user_count": float(len({each.user for each in rows})),
+        "movies_to_rank": float(fixtures.CATALOGUE_SIZE),
         "leak_checked_rows": 0.0,
         "leaking_rows": 0.0,
         **{f"next_visit_{name}": value for name, value in next_visit.items()},

@@ -31,7 +31,7 @@ def judge(folder, world, model, dataset):
     (artifact / "Format-Serving").symlink_to(model)
     evaluated = evaluation_fixtures.run_evaluator(
         folder,
-        build_eval_config(thresholds_for(dataset, "random"), MOVIELENS),
+        build_eval_config(thresholds_for(dataset, "random", MOVIELENS), MOVIELENS),
         world.folder / "ratings",
         artifact,
     )

@@ -4,7 +4,10 @@ import contextlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import trainer_fixtures as fixtures
+
+from trainer.evaluation import signature
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -67,3 +70,14 @@ def test_earlier_events_change_answers_in_session(trained, middle_of_a_history):
     with changed(trained.serving.history, start, later, shift=0.0):
         found = in_session(trained, examples)
     assert (found["in_session_items"] != expected["in_session_items"]).any()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 10])
+def test_rows_of_a_large_catalogue_are_answered_some_at_a_time(
+    trained, middle_of_a_history, monkeypatch, rows
+):
+    examples = np.array(middle_of_a_history[0][:rows], object)
+    whole = trained.evaluation.evaluate(tf.constant(examples, tf.string))
+    monkeypatch.setattr(signature, "_CELLS_AT_ONCE", 4 * len(trained.catalogue.ids))
+    for name, values in trained.evaluation.evaluate(tf.constant(examples, tf.string)).items():
+        np.testing.assert_allclose(values, whole[name], atol=1e-5, err_msg=name)

@@ -2,6 +2,7 @@
 and slow, independent answers to the same queries."""
 
 import dataclasses
+import json
 import math
 import shutil
 import tempfile
@@ -30,7 +31,14 @@ from pipeline.pipeline import LOCAL_BEAM_ARGS, SCHEMA_FILE
 from schema import features as raw
 from sources.sample import generate_sample
 from trainer import run
-from trainer.config import BpmfConfig, LongTermConfig, ModelConfig, TrainConfig, TrainerConfig
+from trainer.config import (
+    LEFT_OUT_FILE,
+    BpmfConfig,
+    LongTermConfig,
+    ModelConfig,
+    TrainConfig,
+    TrainerConfig,
+)
 from trainer.data import training_data
 from trainer.evaluation.signature import Evaluation
 from trainer.serving.module import ServingModel
@@ -302,6 +310,11 @@ def train(
         config=config,
         **kept,
     )
+
+
+def left_out_of(path):
+    """Returns the parts that an exported model lacks, and why, by name."""
+    return json.loads((path / "assets.extra" / LEFT_OUT_FILE).read_text())
 
 
 def copy_of(path, target):

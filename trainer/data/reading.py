@@ -17,6 +17,7 @@ from schema.features import MOVIE_ID, Feature, FeatureTable, Kind, Owner
 from trainer.data.training_data import (
     Bytes,
     Catalogue,
+    Floats,
     IntArray,
     Interactions,
     TrainingData,
@@ -217,7 +218,7 @@ def load_interactions(
     interactions = Interactions(
         user_row=user_row,
         movie_row=movie_row[order],
-        rating=_values(files, features.of_kind(Kind.RATING), np.float32)[order],
+        rating=_stars(files, features)[order],
         timestamp=timestamp,
         context=_context(timestamp, transform_output, features),
         offsets=np.searchsorted(user_row, np.arange(len(rated) + 1)),
@@ -236,6 +237,14 @@ def _rows(files: Sequence[pa.RecordBatch], feature: Feature, known: Bytes) -> In
         row_of[rated] = rows_of(known, ids[rated], feature)
         rows.append(row_of[codes])
     return np.concatenate(rows)
+
+
+def _stars(files: Sequence[pa.RecordBatch], features: FeatureTable) -> Floats:
+    """Returns all ratings as the models take them; zeros where the data has none."""
+    ratings: Floats = _values(files, features.of_kind(Kind.RATING), np.float32)
+    if not features.has_rating:
+        return ratings
+    return np.asarray(features.scale.to_stars(ratings), np.float32)
 
 
 def _values(

@@ -58,8 +58,10 @@ class Interactions:
     Attributes:
       user_row: `[ratings]` rows in `Users`, ascending.
       movie_row: `[ratings]` rows in `Catalogue`.
-      rating: `[ratings]` float32, stars.
-      timestamp: `[ratings]` unix seconds.
+      rating: `[ratings]` float32, stars from 1 to 5 whatever the data's scale
+        (`schema.features.RatingScale.to_stars`); zeros where the data has no ratings, so that every
+        residual is 0 and every event weighs the same.
+      timestamp: `[ratings]` unix seconds; zeros where the data has none.
       context: transformed context features by name, `[ratings]` int64.
       offsets: `[users + 1]`; the ratings of user u are `offsets[u]:offsets[u + 1]`.
       position: `[ratings]` places in the file, which order ratings of one second; zeros (also

@@ -16,6 +16,7 @@ from schema.predictions import (
     KNOWN_USER,
     LIST_LENGTH,
     MOVIE_POPULARITY,
+    MOVIES_LEFT,
     NO_ITEM,
     POPULARITY_RANK,
     UNKNOWN_RANK,
@@ -25,12 +26,18 @@ from schema.predictions import (
     rank_of,
     rating_of,
 )
-from schema.scenarios import IN_SESSION, NEXT_VISIT, Scenario
+from schema.scenarios import IN_SESSION, NEXT_VISIT, Scenario, scenarios_of
 from trainer.data.training_data import IntArray
 from trainer.lookups import saved_variable
 from trainer.retrieval.events import Events, Latest
 from trainer.serving.module import Answer, ServingModel
 from trainer.serving.queries import Query
+
+_ROWS_OF_A_BATCH = 1_000
+"""Rows that the Evaluator sends at a time, about."""
+
+_CELLS_AT_ONCE = 20_000_000
+"""Rows × movies that are scored in one go: 1,000 rows of up to 20,000 movies."""
 
 _LONG = 10_000_000_000
 """Seconds from the last known rating to the queries of the next visit."""
@@ -61,14 +68,21 @@ class Evaluation(tf.Module):
           examples: `[batch]` serialized tf.Examples with features of `schema.features`.
 
         Returns:
-          `schema.predictions.OUTPUTS`, per scenario of `schema.scenarios`: `<scenario>_rank`
+          The outputs of `schema.predictions.outputs_in`, per scenario: `<scenario>_rank`
           `[batch]` int64, the movie's rank from 1 on among the movies that are not in the
           known history (ties count against the movie; a movie that is not in the catalogue
-          has rank -1), `<scenario>_rating` `[batch]` stars, and `<scenario>_items`
+          has rank -1), `<scenario>_rating` `[batch]` stars where the data has ratings, and
+          `<scenario>_items`
           `[batch, 10]` int64, the first rows of that list (-1 where it is shorter).
           `user_key` is the same for all rows of a user, `known_user` `[batch]` bool whether the
           user has a history.
         """
+        rows = max(1, _CELLS_AT_ONCE // self._serving.movies.count)
+        if rows >= _ROWS_OF_A_BATCH:
+            return self._evaluate(examples)
+        return _in_parts(self._evaluate, examples, rows)
+
+    def _evaluate(self, examples: tf.Tensor) -> Answer:
         serving = self._serving
         user_id, query, movie_row = serving.queries_of(examples)
         # A batch has many rows of few users: what depends on the history is computed once each.
@@ -78,14 +92,16 @@ class Evaluation(tf.Module):
         seen = tf.gather(serving.marks(events.pairs, tf.size(users)), user)
         user_state = serving.user_state(query.user_row)
         next_visit = serving.retrieval.long_term_scores(user_state, query.profile)
-        in_session, seen_before = self._in_session(query, tf.gather(bounds, user))
-        return {
+        answer = {
             USER_KEY: tf.strings.to_hash_bucket_fast(user_id, 1 << 62),
             KNOWN_USER: tf.gather(bounds[:, 1] > bounds[:, 0], user),
             **self._popularity_of(movie_row, seen),
             **self._answer(NEXT_VISIT, self._after_training(query), movie_row, next_visit, seen),
-            **self._answer(IN_SESSION, query, movie_row, in_session, seen_before),
         }
+        if IN_SESSION in scenarios_of(serving.features):
+            in_session, seen_before = self._in_session(query, tf.gather(bounds, user))
+            answer |= self._answer(IN_SESSION, query, movie_row, in_session, seen_before)
+        return answer
 
     def _answer(
         self,
@@ -97,12 +113,15 @@ class Evaluation(tf.Module):
     ) -> Answer:
         """Returns a scenario's outputs, given `[batch, movies]` scores and what was seen."""
         items = self._items(scores, seen)
-        return {
+        answer = {
             rank_of(scenario): self._ranks(scores, movie_row, seen),
-            rating_of(scenario): self._serving.stars(query, movie_row[:, tf.newaxis])[:, 0],
             items_of(scenario): items,
             items_popularity_of(scenario): self._mean_popularity(items),
         }
+        if self._serving.rating is not None:
+            stars = self._serving.stars(query, movie_row[:, tf.newaxis])[:, 0]
+            answer[rating_of(scenario)] = stars
+        return answer
 
     def _in_session(self, query: Query, bounds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `[batch, movies]` scores and what was seen at each query's own time.
@@ -156,6 +175,8 @@ class Evaluation(tf.Module):
 
     def _after_training(self, query: Query) -> Query:
         """Returns the queries at one and the same time, long after the training."""
+        if not self._serving.features.has_time:
+            return query
         time = tf.fill(tf.shape(query.timestamp), np.int64(self._serving.history.last_time + _LONG))
         return query._replace(context=self._serving.context_after_training(time), timestamp=time)
 
@@ -167,7 +188,7 @@ class Evaluation(tf.Module):
         movies = self._serving.movies.count
         known, column = movie_row < movies, tf.minimum(movie_row, movies - 1)
         own = tf.gather(scores, column, batch_dims=1)[:, tf.newaxis]
-        removed = seen & ~tf.one_hot(column, movies, True, False)
+        removed = _without_own(seen, column)
         # `~(scores < own)` rather than `scores >= own`, so that NaN ranks last.
         total = tf.reduce_sum(tf.cast(~(scores < own) & ~removed, tf.int64), axis=1)
         return tf.where(known, total, tf.cast(UNKNOWN_RANK, tf.int64))
@@ -198,7 +219,32 @@ class Evaluation(tf.Module):
             POPULARITY_RANK: self._ranks(popularity, movie_row, seen),
             MOVIE_POPULARITY: tf.where(movie_row < movies, counts, tf.zeros_like(counts)),
             CATALOGUE_SIZE: tf.fill(tf.shape(movie_row), np.int64(movies)),
+            MOVIES_LEFT: tf.reduce_sum(tf.cast(~_without_own(seen, column), tf.int64), axis=1),
         }
+
+
+def _in_parts(function: Callable[[tf.Tensor], Answer], examples: tf.Tensor, rows: int) -> Answer:
+    """Returns a function's answer for `[batch]` examples, computed for so many rows at a time."""
+    batch = tf.size(examples)
+    # The last part is filled up with the first example, if there is one.
+    filling = tf.repeat(examples[:1], tf.math.floormod(-batch, rows))
+    parts = tf.reshape(tf.concat([examples, filling], axis=0), [-1, rows])
+    traced = tf.function(function, autograph=False).get_concrete_function(
+        tf.TensorSpec([rows], tf.string)
+    )
+    outputs = {
+        name: tf.TensorSpec(one.shape, one.dtype) for name, one in traced.structured_outputs.items()
+    }
+    answers = tf.map_fn(function, parts, parallel_iterations=1, fn_output_signature=outputs)
+    return {
+        name: tf.reshape(values, [-1, *values.shape[2:]])[:batch]
+        for name, values in answers.items()
+    }
+
+
+def _without_own(seen: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+    """Returns `[batch, movies]` bool: the seen movies without each row's own."""
+    return seen & ~tf.one_hot(column, tf.shape(seen)[1], True, False)
 
 
 def _without_mean(events: Events, batch: tf.Tensor) -> Events:

@@ -73,8 +73,8 @@ class BlendedRating(tf.Module):
         self, user: tf.Tensor, context: Mapping[str, tf.Tensor], movie: tf.Tensor
     ) -> tf.Tensor:
         """Returns the network's `[batch, n]` stars."""
-        time = tf.concat(self.network.time_output(context), axis=1)
         batch, n, width = tf.unstack(tf.shape(movie))
+        time = tf.concat(self.network.time_output(context, batch), axis=1)
         pairs = tf.range(batch * n)
         rows = tf.gather(tf.concat([user, time], axis=1), pairs // tf.maximum(n, 1))
         vectors, bias, time_vectors, time_bias = tf.split(

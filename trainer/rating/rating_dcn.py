@@ -94,6 +94,8 @@ class TowerOutput(NamedTuple):
 class RatingModel(tf.Module):
     """Stars = mean + biases of user, movie and time + range x tanh(deep & cross network).
 
+    Where the data has no times, neither the biases nor the network have a part for them.
+
     A user's vector is the sum of the embeddings of the id and the profile and of a
     projection of the principal components; a movie's likewise. The network's input are
     both, their product and the time; `tfrs.layers.dcn.Cross` learns what matters together.
@@ -118,31 +120,32 @@ class RatingModel(tf.Module):
     ) -> None:
         super().__init__(name="rating_model")
         users, movies = sizes[out.USER_ID_INDEX], sizes[out.ITEM_ID_INDEX]
-        time_index = interactions.context[out.TIME_BUCKET]
-        mean, biases = baseline_biases(
-            [user_index, movie_index, time_index],
-            interactions.rating,
-            [users, movies, sizes[out.TIME_BUCKET]],
-            [USER_SHRINKAGE, MOVIE_SHRINKAGE, TIME_SHRINKAGE],
-        )
+        of_time = outputs.of_kinds(Owner.CONTEXT, (Kind.TIME,))
+        groupings = [(user_index, users, USER_SHRINKAGE), (movie_index, movies, MOVIE_SHRINKAGE)]
+        if of_time:
+            time_index = interactions.context[out.TIME_BUCKET]
+            groupings.append((time_index, sizes[out.TIME_BUCKET], TIME_SHRINKAGE))
+        indices, rows, shrinkage = zip(*groupings, strict=True)
+        mean, biases = baseline_biases(indices, interactions.rating, rows, shrinkage)
         user_parts, movie_parts = principal_components(
             user_index, movie_index, users, movies, config.components
         )
         width = config.rating_dim
         self.config = config
         self.mean = tf.constant(mean, tf.float32)
-        self.user_bias, self.movie_bias, self.time_bias = (
+        self.user_bias, self.movie_bias, *time_bias = (
             tf.Variable(bias[:, np.newaxis], name=name)
-            for bias, name in zip(biases, ("user_bias", "movie_bias", "time_bias"), strict=True)
+            for bias, name in zip(biases, ("user_bias", "movie_bias", "time_bias"), strict=False)
         )
+        self.time_bias: tf.Variable | None = time_bias[0] if time_bias else None
         self.users = _ids_without_history("rating_user", user_index, users, width)
         self.movies = _ids_without_history("rating_movie", movie_index, movies, width)
         of_users = outputs.of_kinds(Owner.USER, FEATURE_KINDS)
         of_movies = outputs.of_kinds(Owner.MOVIE, FEATURE_KINDS)
-        of_time = outputs.of_kinds(Owner.CONTEXT, (Kind.TIME,))
         self.profile = FeatureSum(of_users, sizes, width, "rating_profile")
         self.movie_profile = FeatureSum(of_movies, sizes, width, "rating_movie_profile")
-        self.time = FeatureSum(of_time, sizes, config.time_dim, "rating_time")
+        self._time_width = config.time_dim if of_time else 0
+        self.time = FeatureSum(of_time, sizes, self._time_width, "rating_time")
         self.user_components = tf.Variable(user_parts, trainable=False, name="user_components")
         self.movie_components = tf.Variable(movie_parts, trainable=False, name="movie_components")
         self.user_projection = tf.keras.layers.Dense(width, use_bias=False)
@@ -169,7 +172,7 @@ class RatingModel(tf.Module):
         return self.stars(
             self.user(user_features),
             self.movie(movie_features),
-            self.time_output(user_features),
+            self.time_output(user_features, tf.size(user_features[out.USER_ID_INDEX])),
             training=training,
         )
 
@@ -187,8 +190,15 @@ class RatingModel(tf.Module):
         vectors += self.movie_projection(tf.gather(self.movie_components, movie_id))
         return TowerOutput(vectors, tf.gather(self.movie_bias, movie_id))
 
-    def time_output(self, features: Mapping[str, tf.Tensor]) -> TowerOutput:
-        """Returns what follows from the time alone, given transformed features of the context."""
+    def time_output(self, features: Mapping[str, tf.Tensor], batch: tf.Tensor) -> TowerOutput:
+        """Returns what follows from the time alone: of data without times, nothing.
+
+        Args:
+          features: transformed features of the context, `[batch]` each.
+          batch: scalar, how many rows there are.
+        """
+        if self.time_bias is None:
+            return TowerOutput(tf.zeros([batch, 0]), tf.zeros([batch, 1]))
         return TowerOutput(
             self.time(features), tf.gather(self.time_bias, features[out.TIME_BUCKET])
         )
@@ -239,7 +249,7 @@ class RatingModel(tf.Module):
         product = tf.add_n(list(user.values())) * tf.add_n(list(movie.values()))
         blocks = [user, movie, {"user x movie": product}, self.time.parts(user_features)]
         found, start = [], 0
-        for block in blocks:
+        for block in filter(None, blocks):
             width = next(iter(block.values())).shape[1]
             found += [Part(name, start, start + width, part) for name, part in block.items()]
             start += width
@@ -247,7 +257,7 @@ class RatingModel(tf.Module):
 
     def cross_kernel(self) -> tf.Tensor:
         """Returns W of the cross layer, x0 ∘ (W x + b) + x, `[to, from]`."""
-        width = 3 * self.config.rating_dim + self.config.time_dim
+        width = 3 * self.config.rating_dim + self._time_width
         ones = tf.ones([width, width])
         identity = tf.eye(width)
         return tf.transpose(

@@ -16,6 +16,8 @@ query.
 
 with a = `session_weight`. The last block is as wide as the catalogue and is added without writing
 the one-hot out. All blocks are additive over events; iALS, whose vectors are not, has no block.
+
+Without the towers (of data without times) there are no sessions.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from schema.events import SESSION_GAP_SECONDS
-from trainer.config import ModelConfig
 from trainer.data.training_data import Catalogue, IntArray
 from trainer.lookups import rows_of, saved_variable, weighted_rows
 from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, Blend, deviation
@@ -48,8 +49,7 @@ class HistoryRetrieval(tf.Module):
     of one user costs.
 
     Args:
-      query_tower: the trained query tower.
-      candidate_tower: the trained candidate tower.
+      towers: the trained towers of query and candidate; None without sessions.
       long_term: the fitted standalone models.
       catalogue: every movie.
       ratings_per_movie: `[movies]` training ratings of each.
@@ -57,23 +57,26 @@ class HistoryRetrieval(tf.Module):
 
     def __init__(
         self,
-        query_tower: QueryTower,
-        candidate_tower: CandidateTower,
+        towers: tuple[QueryTower, CandidateTower] | None,
         long_term: LongTermModels,
         catalogue: Catalogue,
         ratings_per_movie: IntArray,
     ) -> None:
         super().__init__(name="retrieval")
-        self._config: ModelConfig = query_tower.config
         autoencoder, ease = long_term.autoencoder, long_term.ease
         network = autoencoder.network
         self._long_term_config = autoencoder.config
         self._movies = len(catalogue.ids)
-        self._query_tower = query_tower
         self._autoencoder = network
         self._width = network.ids.shape[1]
         movie_ids = tf.constant(catalogue.features[out.ITEM_ID_INDEX], tf.int32)
-        history = tf.gather(self._query_tower.history, movie_ids)
+        history = tf.zeros([self._movies, 0])
+        self._query_tower: QueryTower | None = None
+        if towers is not None:
+            self._query_tower, candidate_tower = towers
+            self.towers = saved_variable(candidate_tower(), "towers")
+            self.recency = saved_variable(tf.gather(self._query_tower.recency, movie_ids), "recent")
+            history = tf.gather(self._query_tower.history, movie_ids)
         # Columns are those of `user_state`: history length, autoencoder, tower.
         parts = [tf.ones([self._movies, 1]), network.input_table, history]
         self._parts = [part.shape[1] for part in parts]
@@ -81,16 +84,10 @@ class HistoryRetrieval(tf.Module):
             tf.concat([network.candidates(), network.bias[:, tf.newaxis]], axis=1),
             "candidates",
         )
-        self.towers = saved_variable(candidate_tower(), "towers")
         self.histories = saved_variable(tf.concat(parts, axis=1), "histories")
         self.rating_weights = saved_variable(
             tf.pad(network.rating_weights, [[0, 0], [self._parts[0], self._parts[2]]]),
             "rating_weights",
-        )
-        self.recency = (
-            None
-            if self._query_tower.recency is None
-            else saved_variable(tf.gather(self._query_tower.recency, movie_ids), "recent")
         )
         self.ease = ease
         self.ials = long_term.ials
@@ -104,8 +101,10 @@ class HistoryRetrieval(tf.Module):
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' transformed features alone."""
-        parts = [self._autoencoder.profile(features), self._query_tower.profile(features)]
-        return tf.concat(parts, axis=1)
+        profile = self._autoencoder.profile(features)
+        if self._query_tower is None:
+            return profile
+        return tf.concat([profile, self._query_tower.profile(features)], axis=1)
 
     def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
         """Returns one vector per user, which aggregates the history.
@@ -126,7 +125,7 @@ class HistoryRetrieval(tf.Module):
 
     def has_session(self, latest: Latest) -> tf.Tensor:
         """Returns `[batch]` bool: which queries `scores` answers by the events of a session."""
-        if self.recency is None:
+        if self._query_tower is None:
             return tf.zeros_like(latest.history_length, tf.bool)
         return tf.reduce_any(latest.earlier, axis=1)
 
@@ -182,15 +181,16 @@ class HistoryRetrieval(tf.Module):
           profile: what `profile` gave.
           latest: the latest events of each query's session.
         """
-        if self.recency is None:
+        if self._query_tower is None:
             return long_term
+        tower = self._query_tower
         since_last = seconds_since(latest.seconds, latest.earlier)
         in_session = _in_session(since_last)
 
         def in_session_scores() -> tf.Tensor:
             liked = self._tower_history(user_state) + profile[:, self._width :]
-            temporal_context = self._query_tower.temporal_context(since_last, latest.history_length)
-            query = query_of(liked + temporal_context, self._recency(latest))
+            temporal_context = tower.temporal_context(since_last, latest.history_length)
+            query = query_of(liked + temporal_context, self._recency(tower, latest))
             towers = tf.matmul(query, self.towers, transpose_b=True)
             towers += self._long_term_config.session_weight * self._session_long_term_scores(
                 user_state, profile
@@ -233,11 +233,11 @@ class HistoryRetrieval(tf.Module):
         if self.ease is not None:
             added[EASE], means[EASE] = self.ease.contributions(history, movies)
         found = self._next_visit_contributions(user_state, profile, history, movies, added, means)
-        if self.recency is not None:
+        if self._query_tower is not None:
             since_last = seconds_since(history.seconds, history.in_session)
             in_session = _in_session(since_last)
             session = self._session_contributions(
-                history, rows_of(self.towers, movies), pooled * share
+                self._query_tower, history, rows_of(self.towers, movies), pooled * share
             )
             session += self._long_term_config.session_weight * tf.add_n(list(added.values()))
             found = tf.where(in_session[:, :, tf.newaxis], session, found)
@@ -274,28 +274,28 @@ class HistoryRetrieval(tf.Module):
         )
 
     def _session_contributions(
-        self, history: History, towers: tf.Tensor, pooled: tf.Tensor
+        self, tower: QueryTower, history: History, towers: tf.Tensor, pooled: tf.Tensor
     ) -> tf.Tensor:
-        width = self._config.embedding_dim
+        width = tower.config.embedding_dim
         weights = recency_weights(
             history.seconds[:, tf.newaxis],
             history.in_session[:, tf.newaxis],
-            self._config.recency_seconds,
+            tower.config.recency_seconds,
         )[:, :, 0]
-        mixed = tf.einsum("bte,td->bed", weights, self._query_tower.mixture)
+        mixed = tf.einsum("bte,td->bed", weights, tower.mixture)
         mixed *= tf.gather(self.recency, history.movies)
         return tf.matmul(
             towers[:, :, : 2 * width], tf.concat([pooled, mixed], axis=2), transpose_b=True
         )
 
-    def _recency(self, latest: Latest) -> tf.Tensor:
+    def _recency(self, tower: QueryTower, latest: Latest) -> tf.Tensor:
         return recency_of_events(
             latest.movies,
             latest.seconds,
             latest.earlier,
             self.recency,
-            self._query_tower.mixture,
-            self._config.recency_seconds,
+            tower.mixture,
+            tower.config.recency_seconds,
         )
 
 

@@ -1,4 +1,4 @@
-"""The two towers of the retrieval model.
+"""The two towers of the retrieval model, which score within a session.
 
 Query and candidate vectors have the same three blocks, so one dot product scores a pair:
 what the user likes × what the movie is, what the user just rated × what goes with it, and
@@ -136,11 +136,7 @@ class CandidateTower(tf.Module):
         self.features = catalogue_tensors(catalogue)
         self.ids = embedding_table("movie_id", sizes[out.ITEM_ID_INDEX], width)
         self.feature_sum = FeatureSum(features, sizes, width, "movie_features")
-        self.recency_ids = (
-            embedding_table("movie_id_recency", sizes[out.ITEM_ID_INDEX], width)
-            if config.recency_seconds
-            else None
-        )
+        self.recency_ids = embedding_table("movie_id_recency", sizes[out.ITEM_ID_INDEX], width)
         popularity = np.log1p(ratings_per_movie)
         bias = (popularity - popularity.mean()).astype(np.float32)
         self.bias = tf.Variable(bias[:, np.newaxis], name="popularity")
@@ -148,16 +144,12 @@ class CandidateTower(tf.Module):
     def __call__(self) -> tf.Tensor:
         """Returns the vectors of all movies, `[movies, blocks]`."""
         ids = self.features[out.ITEM_ID_INDEX]
-        blocks = [tf.gather(self.ids, ids) + self.feature_sum(self.features)]
-        if self.recency_ids is not None:
-            blocks.append(tf.gather(self.recency_ids, ids))
-        return tf.concat([*blocks, self.bias], axis=1)
+        tower = tf.gather(self.ids, ids) + self.feature_sum(self.features)
+        return tf.concat([tower, tf.gather(self.recency_ids, ids), self.bias], axis=1)
 
     def l2(self) -> tf.Tensor:
         """Returns half the sum of squares of the embedding tables."""
-        tables = [self.ids, *self.feature_sum.tables.values()]
-        if self.recency_ids is not None:
-            tables.append(self.recency_ids)
+        tables = [self.ids, *self.feature_sum.tables.values(), self.recency_ids]
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
 
 
@@ -182,26 +174,21 @@ class QueryTower(tf.Module):
         movies, width = sizes[out.ITEM_ID_INDEX], config.embedding_dim
         self.profile = FeatureSum(features, sizes, width, "user_features")
         self.history = embedding_table("history", movies, width)
-        self.recency: tf.Variable | None = None
-        self.mixture: tf.Variable | None = None
-        self.seconds_table: tf.Variable | None = None
-        self.lengths_table: tf.Variable | None = None
-        if config.recency_seconds:
-            self.recency = embedding_table("recency", movies, width)
-            ones = tf.ones([len(config.recency_seconds), width])
-            self.mixture = tf.Variable(ones, name="recency_mixture")
-            self.seconds_table = tf.Variable(
-                tf.zeros([len(SECONDS_BOUNDARIES) + 1, width]), name="seconds_since_last_event"
-            )
-            self.lengths_table = tf.Variable(
-                tf.zeros([len(LENGTH_BOUNDARIES) + 1, width]), name="history_length"
-            )
+        self.recency = embedding_table("recency", movies, width)
+        ones = tf.ones([len(config.recency_seconds), width])
+        self.mixture = tf.Variable(ones, name="recency_mixture")
+        self.seconds_table = tf.Variable(
+            tf.zeros([len(SECONDS_BOUNDARIES) + 1, width]), name="seconds_since_last_event"
+        )
+        self.lengths_table = tf.Variable(
+            tf.zeros([len(LENGTH_BOUNDARIES) + 1, width]), name="history_length"
+        )
 
     def __call__(
         self,
         features: Mapping[str, tf.Tensor],
         history: tf.Tensor,
-        recency: Recency | None,
+        recency: Recency,
         *,
         training: bool,
     ) -> tf.Tensor:
@@ -210,13 +197,11 @@ class QueryTower(tf.Module):
         Args:
           features: transformed features of user and context, `[batch]` each.
           history: `[batch, dim]` pooled history.
-          recency: the latest events; None if the model does not look at them.
+          recency: the latest events.
           training: whether dropout applies.
         """
         rate = self.config.query_dropout if training else 0.0
         liked = tf.nn.dropout(history, rate) + self.profile(features)
-        if recency is None:
-            return query_of(liked, None)
         temporal_context = self.temporal_context(recency.seconds, recency.history_length)
         return query_of(liked + temporal_context, tf.nn.dropout(recency.block, rate))
 
@@ -243,8 +228,8 @@ class QueryTower(tf.Module):
         ties: tf.Tensor,
         hidden: tf.Tensor,
         history_length: tf.Tensor,
-    ) -> Recency | None:
-        """Returns the latest known events before each row, if the model uses them.
+    ) -> Recency:
+        """Returns the latest known events before each row.
 
         Args:
           movies: as of `trainer.retrieval.history.recency_of_batch`, like the next four.
@@ -254,8 +239,6 @@ class QueryTower(tf.Module):
           hidden: see there.
           history_length: `[batch]` how many events are known of before each row.
         """
-        if self.recency is None:
-            return None
         block, seconds = recency_of_batch(
             movies,
             segments,
@@ -273,15 +256,13 @@ class QueryTower(tf.Module):
     def l2(self) -> tf.Tensor:
         """Returns half the sum of squares of the embedding tables."""
         tables = [self.history, *self.profile.tables.values()]
-        if self.recency is not None:
-            tables += [self.recency, self.seconds_table, self.lengths_table]
+        tables += [self.recency, self.seconds_table, self.lengths_table]
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
 
 
-def query_of(liked: tf.Tensor, recency: tf.Tensor | None) -> tf.Tensor:
+def query_of(liked: tf.Tensor, recency: tf.Tensor) -> tf.Tensor:
     """Returns query vectors `[batch, blocks]` from history + profile and the session component."""
-    blocks = liked if recency is None else tf.concat([liked, recency], axis=1)
-    return tf.pad(blocks, [[0, 0], [0, 1]], constant_values=1.0)
+    return tf.pad(tf.concat([liked, recency], axis=1), [[0, 0], [0, 1]], constant_values=1.0)
 
 
 def catalogue_tensors(catalogue: Catalogue) -> dict[str, tf.Tensor | tf.RaggedTensor]:

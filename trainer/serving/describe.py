@@ -45,6 +45,10 @@ def catalogue_and_users(data: TrainingData) -> dict[str, Any]:
 def left_out(models: LongTermModels, data: TrainingData) -> dict[str, str]:
     """Returns which parts of the model this data leaves out, and why, by the name of the part."""
     found = dict(models.left_out)
+    if not data.features.has_time:
+        found["recommendations within a session"] = "this data has no times"
+    if not data.features.has_rating:
+        return {**found, "predicted ratings": "this data has no ratings: every event counts alike"}
     for owner, entities in ((Owner.USER, "users"), (Owner.MOVIE, "movies")):
         if not known_features(data, owner):
             found[f"side information of {entities} in predicted ratings"] = "the data has none"

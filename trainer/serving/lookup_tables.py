@@ -32,19 +32,19 @@ class MovieTable(tf.Module):
 
     Args:
       catalogue: every movie.
-      outputs: `[movies + 1, width]` tower outputs of the rating model.
+      outputs: `[movies + 1, width]` tower outputs of the rating model; None without one.
       similarity_vectors: `[movies, dim]`, close where the same users like both movies.
     """
 
     def __init__(
-        self, catalogue: Catalogue, outputs: tf.Tensor, similarity_vectors: tf.Tensor
+        self, catalogue: Catalogue, outputs: tf.Tensor | None, similarity_vectors: tf.Tensor
     ) -> None:
         super().__init__(name="movie_table")
         self.count = len(catalogue.ids)
         self._rows = row_lookup(catalogue.ids, "movie_rows")
         self._ids = tf.constant([*catalogue.ids, b""])
         self._titles = tf.constant([*catalogue.titles, b""])
-        self.outputs = saved_variable(outputs, "movie_outputs")
+        self.outputs = None if outputs is None else saved_variable(outputs, "movie_outputs")
         vectors = tf.math.l2_normalize(similarity_vectors, axis=1)
         self.similarity_vectors = saved_variable(
             tf.pad(vectors, [[0, 1], [0, 0]]), "similarity_vectors"

@@ -47,7 +47,7 @@ class ServingModel(tf.Module):
 
     Args:
       retrieval: scores the catalogue.
-      rating: predicts stars.
+      rating: predicts stars; None of data without ratings.
       recency_events: how many of a session's latest events retrieval looks at.
       data: what the parts were fitted to.
       movie_features: the catalogue's transformed features as tensors.
@@ -58,7 +58,7 @@ class ServingModel(tf.Module):
     def __init__(
         self,
         retrieval: Retrieval,
-        rating: Rating,
+        rating: Rating | None,
         recency_events: int,
         data: TrainingData,
         movie_features: Mapping[str, tf.Tensor | tf.RaggedTensor],
@@ -73,7 +73,9 @@ class ServingModel(tf.Module):
         self.rating = rating
         self.candidates = retrieval.candidates
         self.movies = MovieTable(
-            data.catalogue, self._movie_outputs(movie_features), retrieval.similarity_vectors()
+            data.catalogue,
+            None if rating is None else self._movie_outputs(rating, movie_features),
+            retrieval.similarity_vectors(),
         )
         self._user_features = data.outputs.owned_by(Owner.USER)
         self.users = UserTable(
@@ -85,17 +87,20 @@ class ServingModel(tf.Module):
         self.last_fitted_time = int(data.interactions.timestamp.max())
         self.user_outputs = self._user_outputs()
         self.user_states = self._user_states()
-        self.rating_states = saved_variable(rating.user_states(known), "rating_states")
+        if rating is not None:
+            self.rating_states = saved_variable(rating.user_states(known), "rating_states")
         # One graph for the two signatures that read tf.Examples; as a plain function, since the
         # SavedModel would hold that of an attribute a second time.
         examples = tf.TensorSpec([None], tf.string)
         graph = tf.function(self._queries_of, [examples], autograph=False)
         self.queries_of = lambda serialized: graph(serialized)
 
-    def _movie_outputs(self, features: Mapping[str, tf.Tensor | tf.RaggedTensor]) -> tf.Tensor:
+    def _movie_outputs(
+        self, rating: Rating, features: Mapping[str, tf.Tensor | tf.RaggedTensor]
+    ) -> tf.Tensor:
         """Returns the rating model's tower outputs of movies, the last row for "no movie"."""
         unknown = input_parsing.unknown_movie_features(self.features, self.transform)
-        return self.rating.movie(
+        return rating.movie(
             {name: tf.concat([values, unknown[name]], axis=0) for name, values in features.items()}
         )
 
@@ -129,45 +134,57 @@ class ServingModel(tf.Module):
 
         Args:
           values: `[batch]` raw user features; empty where not known.
-          timestamp: `[batch]` unix seconds; 0 means now.
+          timestamp: `[batch]` unix seconds; 0 means now. None where the data has no times.
         """
-        timestamp = input_parsing.or_now(timestamp)
         user_row = self.users.rows(values[self.features.user_id.name])
+        needs_transform = input_parsing.needs_transform(
+            self.features, values, user_row < self.users.count
+        )
+        if timestamp is None:
+            timestamp = tf.zeros_like(user_row, tf.int64)
+        else:
+            timestamp = input_parsing.or_now(timestamp)
+            needs_transform |= tf.reduce_any(timestamp <= self.last_fitted_time)
         # Most queries give a known user's id alone, for a time after the training.
-        features, profile, rating_outputs, context = tf.cond(
-            input_parsing.needs_transform(self.features, values, user_row < self.users.count)
-            | tf.reduce_any(timestamp <= self.last_fitted_time),
+        features, outputs, context = tf.cond(
+            needs_transform,
             lambda: self._transformed(values, user_row, timestamp),
             lambda: (
                 tf.gather(self.users.profiles, user_row),
-                *tf.split(tf.gather(self.user_outputs, user_row), self._widths, axis=1),
+                tf.split(tf.gather(self.user_outputs, user_row), self._widths, axis=1),
                 self.context_after_training(timestamp),
             ),
         )
         position = tf.zeros_like(timestamp)
-        return Query(user_row, features, profile, rating_outputs, context, timestamp, position)
+        # The last one is the rating model's, if there is one.
+        return Query(user_row, features, outputs[0], outputs[-1], context, timestamp, position)
 
     def _transformed(
         self, values: Features, user_row: tf.Tensor, timestamp: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, Features]:
+    ) -> tuple[tf.Tensor, list[tf.Tensor], Features]:
         outputs = self._user_features
         users = {
             one.name: input_parsing.as_read(values[one.name], one)
             for one in self.features.model_inputs(Owner.USER)
         }
-        transformed = self.transform({**users, self.features.timestamp.name: timestamp})
+        times = {one.name: timestamp for one in self.features.of_kind(Kind.TIME)}
+        transformed = self.transform({**users, **times})
         stated = tf.stack([transformed[one.name] for one in outputs], axis=1)
         is_given = [input_parsing.is_given(values[one.source.name]) for one in outputs]
         known = (user_row < self.users.count)[:, tf.newaxis]
         from_profile = known & ~tf.stack(is_given, axis=1)
         features = tf.where(from_profile, tf.gather(self.users.profiles, user_row), stated)
-        profile, rating_outputs = self._tower_outputs(features)
+        tower_outputs = self._tower_outputs(features)
+        if not times:
+            return features, tower_outputs, {}
         context = {name: transformed[name] for name in _CONTEXT}
         bucket = tf.where(timestamp > self.last_fitted_time, UNKNOWN_TIME, context[out.TIME_BUCKET])
-        return features, profile, rating_outputs, {**context, out.TIME_BUCKET: bucket}
+        return features, tower_outputs, {**context, out.TIME_BUCKET: bucket}
 
     def context_after_training(self, timestamp: tf.Tensor) -> Features:
         """Returns the transformed features of `[batch]` times after the training."""
+        if not self.features.has_time:
+            return {}
         return {
             out.TIME_BUCKET: tf.fill(tf.shape(timestamp), UNKNOWN_TIME),
             out.HOUR_OF_DAY: preprocessing.hour_of_day(timestamp),
@@ -175,9 +192,10 @@ class ServingModel(tf.Module):
         }
 
     def _tower_outputs(self, features: tf.Tensor) -> list[tf.Tensor]:
-        """Returns the tower outputs `[batch, width]` of retrieval and of rating."""
+        """Returns the tower outputs `[batch, width]` of retrieval and, if it exists, of rating."""
         named = self._named(features)
-        return [self.retrieval.profile(named), self.rating.user(named)]
+        parts = [self.retrieval.profile(named)]
+        return parts if self.rating is None else [*parts, self.rating.user(named)]
 
     def _named(self, features: tf.Tensor) -> Features:
         """Returns users' features `[batch]` by name, given `[batch, features]`."""
@@ -211,19 +229,28 @@ class ServingModel(tf.Module):
     def _recent(self, query: Query, context: QueryContext) -> Recent:
         checked = input_parsing.checked
         movie_ids = checked(context.recent_movie_ids, query.user_row, "recent_movie_ids")
-        times = checked(context.recent_timestamps, movie_ids, "recent_timestamps", axes=2)
-        ratings = checked(context.recent_ratings, movie_ids, "recent_ratings", axes=2)
-        movies, times = self.movies.rows(movie_ids), tf.maximum(times, 0)
+        movies = self.movies.rows(movie_ids)
+        times, ratings = tf.zeros_like(movies, tf.int64), tf.zeros_like(movies, tf.float32)
+        stars = residuals = ratings
+        if context.recent_timestamps is not None:
+            times = checked(context.recent_timestamps, movie_ids, "recent_timestamps", axes=2)
+            times = tf.maximum(times, 0)
+        if context.recent_ratings is not None:
+            ratings = checked(context.recent_ratings, movie_ids, "recent_ratings", axes=2)
+            mean = self.history.mean_ratings(query.user_row)[:, tf.newaxis]
+            scale = self.features.scale
+            # Where 0 is on the scale, it is a rating.
+            given = ratings > 0 if scale.low > 0 else ~tf.math.is_nan(ratings)
+            stars = scale.to_stars(tf.clip_by_value(ratings, scale.low, scale.high))
+            residuals = tf.where(given, stars - mean, 0.0)
+            stars = tf.where(given, stars, 0.0)
         counts = (movies < self.movies.count) & _is_last(movies, times)
         now = query.timestamp[:, tf.newaxis]
         has_time = counts & (times > 0) & (times <= now)
-        mean = self.history.mean_ratings(query.user_row)[:, tf.newaxis]
-        scale = self.features.scale
-        stars = tf.clip_by_value(ratings, scale.low, scale.high)
         return Recent(
             tf.minimum(movies, self.movies.count - 1),
-            tf.where(ratings > 0, stars - mean, 0.0),
-            tf.where(ratings > 0, stars, 0.0),
+            residuals,
+            stars,
             tf.where(times > 0, tf.cast(now - times, tf.float32), NEVER),
             counts,
             has_time,
@@ -246,24 +273,32 @@ class ServingModel(tf.Module):
     def stars(
         self, query: Query, rows: tf.Tensor, context: QueryContext | None = None
     ) -> tf.Tensor:
-        """Predicts `[batch, n]` stars for `[batch, n]` movie rows.
+        """Predicts `[batch, n]` ratings on the data's scale for `[batch, n]` movie rows.
 
         Args:
           query: the users.
           rows: the movies.
           context: the events of the request, if there can be any.
+
+        Raises:
+          ValueError: the data has no ratings.
         """
-        predicted = self.rating(
-            self._rating_state(query, context),
+        rating = self.rating
+        if rating is None:
+            raise ValueError("expected a model of data with ratings, received one without")
+        predicted = rating(
+            self._rating_state(rating, query, context),
             query.rating_outputs,
             query.context,
             rows,
             tf.gather(self.movies.outputs, rows),
         )
         scale = self.features.scale
-        return tf.clip_by_value(predicted, scale.low, scale.high)
+        return tf.clip_by_value(scale.from_stars(predicted), scale.low, scale.high)
 
-    def _rating_state(self, query: Query, context: QueryContext | None) -> tf.Tensor:
+    def _rating_state(
+        self, rating: Rating, query: Query, context: QueryContext | None
+    ) -> tf.Tensor:
         """Returns `[batch, width]` user states of rating, from profiles and all events."""
         stored = tf.gather(self.rating_states, query.user_row)
         unknown = query.user_row >= self.users.count
@@ -278,7 +313,7 @@ class ServingModel(tf.Module):
             added = recent and Recent(*(tf.gather(part, rows) for part in recent))
             events = self._rated_events(tf.gather(query.user_row, rows), added)
             features = self._named(tf.gather(query.features, rows))
-            states = self.rating.user_state(events, features)
+            states = rating.user_state(events, features)
             return tf.tensor_scatter_nd_update(stored, rows[:, tf.newaxis], states)
 
         return tf.cond(tf.reduce_any(changed), with_changed, lambda: stored)
@@ -395,14 +430,14 @@ class ServingModel(tf.Module):
     def _queries_of(self, examples: tf.Tensor) -> tuple[tf.Tensor, Query, tf.Tensor]:
         """Returns `[batch]` ids of users, the queries, and `[batch]` rows of the movies."""
         table = self.features
-        places = table.of_kind(Kind.POSITION)
-        features = (*table.model_inputs(Owner.USER), table.timestamp, table.item_id, *places)
+        context = (*table.of_kind(Kind.TIME), *table.of_kind(Kind.POSITION))
+        features = (*table.model_inputs(Owner.USER), table.item_id, *context)
         values = parse_first(examples, features)
         movie_row = self.movies.rows(values.pop(table.item_id.name))
-        positions = [values.pop(one.name) for one in places]
-        query = self.query(values, values.pop(table.timestamp.name))
-        if positions:
-            query = query._replace(position=positions[0])
+        times = {one.kind: values.pop(one.name) for one in context}
+        query = self.query(values, times.get(Kind.TIME))
+        if Kind.POSITION in times:
+            query = query._replace(position=times[Kind.POSITION])
         return values[table.user_id.name], query, movie_row
 
     def recommend(
@@ -417,9 +452,9 @@ class ServingModel(tf.Module):
           excluded: what may not be recommended.
 
         Returns:
-          `movie_id`, `movie_title`, `score`, `predicted_rating`, each `[batch, at most k]`,
-          and `count` `[batch]`: how many of a row are recommendations. The rest of a row,
-          where fewer were left, has empty ids and the lowest score there is.
+          `movie_id`, `movie_title`, `score` and, of data with ratings, `predicted_rating`, each
+          `[batch, at most k]`, and `count` `[batch]`: how many of a row are recommendations. The
+          rest of a row, where fewer were left, has empty ids and the lowest score there is.
         """
         query = self.query(values, context.timestamp)
         movie_ids = input_parsing.checked(excluded.movie_ids, query.user_row, "exclude_movie_ids")
@@ -429,14 +464,16 @@ class ServingModel(tf.Module):
         allowed = ~self.marks(_pairs(named, named < self.movies.count), batch)
         allowed &= ~(self.marks(seen, batch) & excluded.seen)
         rows, best, counts = self._best(scores, allowed, k)
-        real = rows < self.movies.count
-        return {
+        answer = {
             "movie_id": self.movies.ids(rows),
             "movie_title": self.movies.titles(rows),
             "score": best,
-            PREDICTED_RATING: tf.where(real, self.stars(query, rows, context), 0.0),
             "count": counts,
         }
+        if self.rating is not None:
+            real = rows < self.movies.count
+            answer[PREDICTED_RATING] = tf.where(real, self.stars(query, rows, context), 0.0)
+        return answer
 
     def _best(
         self, scores: tf.Tensor, allowed: tf.Tensor, k: tf.Tensor
@@ -501,7 +538,8 @@ class ServingModel(tf.Module):
     ) -> Answer:
         """Returns the liked movies that add most to each movie's score.
 
-        Liked is what was rated at least the user's mean, or named without a rating.
+        Liked is what was rated at least the user's mean, or named without a rating; of data
+        without ratings, every event.
 
         Args:
           values: `[batch]` raw user features; empty where not known.

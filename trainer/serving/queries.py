@@ -16,9 +16,9 @@ class Query(NamedTuple):
       user_row: `[batch]` int32; the number of users where unknown.
       features: `[batch, features]` int64: their transformed features.
       profile: `[batch, width]` tower outputs of retrieval.
-      rating_outputs: `[batch, width]` tower outputs of the rating network.
+      rating_outputs: `[batch, width]` tower outputs of the rating network; not used without one.
       context: transformed features of the context, `[batch]` each.
-      timestamp: `[batch]` int64, unix seconds.
+      timestamp: `[batch]` int64, unix seconds; 0 where the data has no times.
       position: `[batch]` int64 place in the file, which orders events of one second where that
         means something; 0 comes before all of them.
     """
@@ -58,17 +58,19 @@ class QueryContext(NamedTuple):
     """The time of a query, and events that it gives beside the known history.
 
     Attributes:
-      timestamp: `[batch]` unix seconds of the query; 0 means now.
+      timestamp: `[batch]` unix seconds of the query; 0 means now. None, like the next but one,
+        where the data has no times.
       recent_movie_ids: `[batch, n]` ids beside the known history; an empty one is none.
       recent_timestamps: `[batch, n]` unix seconds of each. One of 0 has no time: it is history
         and never part of the session.
-      recent_ratings: `[batch, n]` float32 stars of each; 0 or NaN where none was given.
+      recent_ratings: `[batch, n]` float32 ratings of each; NaN, or 0 where that is not on the
+        scale, where none was given. None where the data has no ratings.
     """
 
-    timestamp: tf.Tensor
+    timestamp: tf.Tensor | None
     recent_movie_ids: tf.Tensor
-    recent_timestamps: tf.Tensor
-    recent_ratings: tf.Tensor
+    recent_timestamps: tf.Tensor | None
+    recent_ratings: tf.Tensor | None
 
 
 class Excluded(NamedTuple):
