@@ -3,10 +3,13 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schema import features as raw
-from schema.features import MOVIELENS, Feature, FeatureTable, Kind, Owner
+from schema.features import MOVIELENS, Feature, FeatureTable, Kind, Owner, RatingScale
 
 GENRE = Feature("favourite_genre", Owner.USER, Kind.CATEGORY, "string")
 
@@ -139,3 +142,22 @@ def edited(**values):
 def test_text_that_is_no_table_is_refused_in_words(text, message):
     with pytest.raises(ValueError, match=message):
         FeatureTable.from_json(text)
+
+
+@given(
+    low=st.floats(-100, 100),
+    width=st.floats(0.01, 200),
+    shares=st.lists(st.floats(0, 1), min_size=1, max_size=5),
+)
+def test_ratings_of_any_scale_become_stars_and_come_back(low, width, shares):
+    scale = RatingScale(low, low + width)
+    ratings = low + width * np.array(shares)
+    stars = scale.to_stars(ratings)
+    np.testing.assert_allclose(stars, 1 + 4 * np.array(shares), atol=1e-9)
+    np.testing.assert_allclose(scale.from_stars(stars), ratings, atol=1e-9)
+
+
+def test_ratings_from_1_to_5_are_stars_digit_for_digit():
+    ratings = np.array([1.0, 3.3, 5.0], np.float32)
+    scale = MOVIELENS.scale
+    assert scale.to_stars(ratings) is ratings is scale.from_stars(ratings)
