@@ -265,14 +265,14 @@ def _top_k(verdict: Verdict, words: Words) -> Block:
 
 
 def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
+    if not verdict.slices:
+        yield Note("No slices: this data has no feature by whose values metrics are split.")
+        return
     yield Text(
         "Slices",
         "The metrics of groups of users at the next visit. Intervals are 95 %, from drawing users "
         f"again {bootstrap.DRAWS} times; groups of fewer than {MIN_USERS} users have none.",
     )
-    if not verdict.slices:
-        yield Note("No slices were evaluated.")
-        return
     features = {feature.name: feature for feature in context.sources.features.features}
     words = context.words
     rows = [
