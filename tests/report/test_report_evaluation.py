@@ -7,7 +7,8 @@ import pytest
 import tensorflow_model_analysis as tfma
 from report_blocks import assert_reads_well, block, charts, column, drawn, notes, rows, tables
 
-from components.evaluation.directions import LOWER_IS_BETTER
+from components.evaluation.directions import HIGH, LOW, LOWER_IS_BETTER
+from components.evaluation.metrics import METRIC_NAMES
 from components.evaluation.verdict import Change, SliceMetrics, ThresholdResult
 from components.report.context import Context
 from components.report.page import Note
@@ -80,6 +81,11 @@ def test_metrics_and_intervals_are_those_of_tfma(found, tfma_slices):
     expected = [round(overall[name]) for name in overall if name in counts]
     assert column(found, "counts", "Count") == expected
     assert all(column(found, "counts", "What it counts"))
+
+
+def test_every_metric_of_the_evaluator_is_explained():
+    named = [name for name in METRIC_NAMES if not name.endswith((LOW, HIGH))]
+    assert [name for name in named if not section.meaning(name)] == []
 
 
 def test_every_slice_of_tfma_is_there_with_its_metrics_and_count(found, tfma_slices):

@@ -104,6 +104,7 @@ def _rule(threshold: ThresholdResult) -> str:
 _COUNTS: Mapping[str, str] = {
     "example_count": "test ratings",
     "user_count": "users with any",
+    "movies_to_rank": "movies in the longest filtered list of a test rating",
     LEAK_CHECKED_ROWS: "test ratings that were scored again with the features of other movies",
     LEAKING_ROWS: "of those, how many scores changed, which none must",
 }
