@@ -13,9 +13,11 @@ from report_blocks import block, charts, drawn, notes, rows, tables
 
 from components.examples.reading import files_of_split
 from components.report.context import Context
+from components.report.ratings import Ratings
 from components.report.sections import model as section
 from components.report.sources import Sources, splits
-from schema.features import MOVIE_ID, RATING, USER_ID, FeatureTable
+from schema.dataset import DatasetLabel
+from schema.features import GENRES, MOVIE_ID, RATING, TITLE, USER_ID, FeatureTable
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 
@@ -207,3 +209,33 @@ def test_parts_that_were_not_fitted_are_named(context):
     other.model = SimpleNamespace(left_out={"EASE": "its weights take 392 MB"})
     texts = [each.text for each in section._training(other)]
     assert "The model is without EASE: its weights take 392 MB." in texts
+
+
+def test_without_ratings_examples_show_events_and_no_predictions():
+    """Readers of books: r0 reads poems alone, the others anything; the model predicts no rating."""
+    books = [f"b{n}" for n in range(60)]
+    genres = [(("Poems", "Plays", "Prose")[n % 3],) for n in range(60)]
+    known = [("r0", book, "train") for book in books[::3]]
+    known += [(f"r{n}", book, "train") for n in (1, 2) for book in books[n : n + 30]]
+    frame = pd.DataFrame([*known, ("r0", "b1", "test")], columns=["user", "movie", "split"])
+    rows = frame.astype({"user": "category", "movie": "category"})
+    users = pd.DataFrame(index=["r0", "r1", "r2"])
+    context = Context(Sources(features=FeatureTable((USER_ID, MOVIE_ID, TITLE, GENRES))))
+    context.label = DatasetLabel(item_noun="book")
+    context.ratings = Ratings(rows, users, complete=True)
+    titles = [f"Book {n}" for n in range(60)]
+    context.catalogue = pd.DataFrame({"title": titles, "movie_genres": genres}, books)
+    context.model = SimpleNamespace(
+        recommend=lambda users, k: (np.array([["b1", ""]] * len(users), object), None),
+        because=lambda users, movies: np.array([["b0", ""]] * len(users), object),
+    )
+    found = [*section._examples(context), *section._errors(context)]
+    [table] = [each for each in found if getattr(each, "key", "") == "user-r0"]
+    assert table.caption == "User r0 likes Poems: 20 events in training and validation"
+    assert table.columns == ("Liked", "Recommended", "Because of", "In test")
+    assert table.rows[0] == {
+        "Liked": table.rows[0]["Liked"], "Recommended": "Book 1", "Because of": "Book 0",
+        "In test": "yes",
+    }  # fmt: skip
+    assert len(table.rows) == 8
+    assert found[-1].text == "This data has no ratings: the model predicts none."
