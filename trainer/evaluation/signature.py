@@ -224,9 +224,9 @@ class Evaluation(tf.Module):
 
 
 def _in_parts(function: Callable[[tf.Tensor], Answer], examples: tf.Tensor, rows: int) -> Answer:
-    """Returns a function's answer for `[batch]` examples, computed for so many rows at a time."""
+    """Returns a function's answer for `[batch]` examples, at least one, `rows` at a time."""
     batch = tf.size(examples)
-    # The last part is filled up with the first example, if there is one.
+    # The last part is filled up with the first example.
     filling = tf.repeat(examples[:1], tf.math.floormod(-batch, rows))
     parts = tf.reshape(tf.concat([examples, filling], axis=0), [-1, rows])
     traced = tf.function(function, autograph=False).get_concrete_function(
