@@ -86,7 +86,10 @@ def _text(value: object) -> str | None:
 
 def ids_of(column: pa.Array) -> Ids:
     """Returns the ids of a column: without blanks, quotes and controls around them."""
-    encoded = texts(column).dictionary_encode()
+    if pa.types.is_dictionary(column.type) and pa.types.is_string(column.type.value_type):
+        encoded = column  # as Parquet has it
+    else:
+        encoded = texts(column).dictionary_encode()
     before = encoded.dictionary.to_pylist()
     after = [_clean_id(one) for one in before]
     places = encoded.indices.to_numpy(zero_copy_only=False)

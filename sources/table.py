@@ -18,6 +18,7 @@ from sources.adapter import InvalidZip, MovieLensFiles, Part
 from sources.attributes import Attribute, attributes_of, belongs_to, derived, values_of
 from sources.cleaning_log import CleaningLog, LossLimits, RowExample
 from sources.columns import Ids, ids_of
+from sources.description import FILE
 from sources.errors import InputError
 from sources.files import Format
 from sources.interactions import id_keys
@@ -346,6 +347,7 @@ def _with_features(folder: Path, layout: Layout) -> Layout:
             columns |= {one.feature.name: one.column for one in attributes}
             ignored |= {f"{file.name}, {column}": reason for column, reason in why.items()}
     events = layout.interactions[0]
+    _refuse_unknown(layout, events)
     for column in events.columns:
         if column not in (*layout.roles.values(), *columns.values()):
             ignored.setdefault(f"{events.name}, {column}", "it has no role that is known")
@@ -353,6 +355,20 @@ def _with_features(folder: Path, layout: Layout) -> Layout:
     return dataclasses.replace(
         layout, roles=roles, columns=columns, ignored=ignored, features=table
     )
+
+
+def _refuse_unknown(layout: Layout, events: TableFile) -> None:
+    """Refuses kinds of columns that are in no file, such as misspelt ones."""
+    tables = [*layout.users, *layout.items, events]
+    known = {column for file in tables for column in file.columns}
+    for name in layout.description.features:
+        if name not in known:
+            raise InputError(
+                f"{FILE} gives a kind to a column that is not there",
+                expected=f"one of {', '.join(sorted(known))}",
+                found=files.shorten(name),
+                action=f"correct {FILE}",
+            )
 
 
 def _scale(layout: Layout, scan: Scan) -> RatingScale | None:

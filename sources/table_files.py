@@ -30,7 +30,7 @@ FileKind = Literal["text", "json", "parquet"]
 Compression = Literal["", "gzip", "zstd"]
 
 MOST_PARTS_COMPRESSED = 16
-"""A compressed file has no more parts: each is read from the start of the file."""
+"""A compressed file, or a row group of Parquet, has no more parts: each is read from its start."""
 
 _MAGIC: Mapping[bytes, Compression] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _SEPARATORS = ",\t;|"
@@ -93,6 +93,7 @@ def look(folder: Path, name: str) -> TableFile:
     if magic == b"PAR1":
         with _parquet(path, name) as parquet:
             columns = tuple(parquet.schema_arrow.names)
+        _refuse_twice(name, columns)
         return TableFile(name, "parquet", columns)
     compression: Compression = ""
     for start, packed in _MAGIC.items():
@@ -122,10 +123,14 @@ def look(folder: Path, name: str) -> TableFile:
             found=files.shorten(line),
             action="write the names of the columns as the first row",
         )
+    _refuse_twice(name, columns)
+    return TableFile(name, "text", columns, compression, separator)
+
+
+def _refuse_twice(name: str, columns: tuple[str, ...]) -> None:
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise _no_table(name, f"{', '.join(twice)} twice", "a column name twice")
-    return TableFile(name, "text", columns, compression, separator)
 
 
 def _no_table(name: str, found: str, problem: str = "this is no table") -> InputError:
@@ -205,14 +210,14 @@ def _damaged(name: str, error: Exception) -> InputError:
 
 
 @contextlib.contextmanager
-def _parquet(path: Path, name: str) -> Iterator[Any]:
-    """Opens a Parquet file."""
+def _parquet(path: Path, name: str, texts: Iterable[str] = ()) -> Iterator[Any]:
+    """Opens a Parquet file; columns of text are read as dictionaries."""
     import pyarrow as pa
     import pyarrow.parquet
 
     with _reading(path, name) as file:
         try:
-            yield pa.parquet.ParquetFile(file)
+            yield pa.parquet.ParquetFile(file, read_dictionary=list(texts))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             raise _damaged(name, error) from error
 
@@ -229,7 +234,10 @@ def parts(folder: Path, file: TableFile, chunk_bytes: int) -> list[Part]:
     if file.kind == "parquet":
         with _parquet(path, file.name) as parquet:
             rows = parquet.metadata.num_rows
-        step = max(1, chunk_bytes // _BYTES_PER_ROW)
+            groups = map(parquet.metadata.row_group, range(parquet.metadata.num_row_groups))
+            largest = max((group.num_rows for group in groups), default=0)
+        # A part is read from the start of its row group.
+        step = max(1, chunk_bytes // _BYTES_PER_ROW, -(-largest // MOST_PARTS_COMPRESSED))
         return [
             Part(file.name, start, min(start + step, rows), _BYTES_PER_ROW)
             for start in range(0, rows, step)
@@ -343,6 +351,9 @@ def _read_parquet(
 
     start, end = part.start, part.end
     with _parquet(path, file.name) as parquet:
+        schema = parquet.schema_arrow
+    texts = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
+    with _parquet(path, file.name, texts) as parquet:
         groups: list[int] = []
         first = at = 0
         for group in range(parquet.metadata.num_row_groups):

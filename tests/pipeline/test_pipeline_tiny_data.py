@@ -5,6 +5,7 @@ tests/trainer/test_trainer_tiny_data.py.
 """
 
 import dataclasses
+import json
 import os
 import random
 import tempfile
@@ -82,6 +83,38 @@ def small_catalogue_as_csv():
     }
 
 
+def clicks_of_ids_alone():
+    """Who clicked on what, and nothing else: half of the users like the even items."""
+    rng = random.Random(3)
+    pairs = [(u, i) for u in range(200) for i in rng.sample(range(u % 2, 40, 2), 12)]
+    rng.shuffle(pairs)
+    return {"clicks.csv": ["customer_id,sku", *(f"käse-{u:03x},Löwe {i}" for u, i in pairs)]}
+
+
+def own_tables_of_everything():
+    """Ratings from -10 to 10 with dates as JSON lines; odd titles; some listed, some only rated."""
+    rng = random.Random(4)
+    pairs = [(u, i) for u in range(200) for i in rng.sample(range(40), 12)]
+    events = [
+        {
+            "userId": f"{u:08x}-0000",
+            "itemId": f"SKU {i}",
+            "stars": (9 if u % 2 == i % 2 else -8) + rng.randint(-1, 1),
+            "date": f"20{10 + n % 13}-05-{1 + n % 28:02}T10:{n % 60:02}:00Z",
+        }
+        for n, (u, i) in enumerate([*pairs, *pairs[:100]])
+    ]
+    titles = ("日本", "", "Same", "Same", "Ελλάδα, η")
+    return {
+        "interactions.jsonl": [json.dumps(event) for event in events],
+        "users.csv": ["user_id,country", *(f"{u:08x}-0000,{'AB'[u % 2]}" for u in range(5, 205))],
+        "items.tsv": [
+            "id\tname\ttags\tyear",
+            *(f"SKU {i}\t{titles[i % 5]}\ta|{'bc'[i % 2]}\t{1990 + i % 20}" for i in range(3, 43)),
+        ],
+    }
+
+
 def one_user_one_movie():
     return {
         "users": user_rows(1),
@@ -111,7 +144,7 @@ def nothing_for_validation():
 def run_on(project, folder, raw, *arguments):
     """Runs the pipeline with the thresholds of any data and one epoch."""
     (folder / "raw").mkdir()
-    if "ratings.csv" in raw:
+    if any("." in name for name in raw):
         for name, lines in raw.items():
             (folder / "raw" / name).write_text("".join(f"{line}\n" for line in lines))
     else:
@@ -146,6 +179,8 @@ def assert_ends_with_a_reason(result):
     [
         (one_rating_each, NOT_BLESSED, "no test row is of a user with training ratings"),
         (small_catalogue_as_csv, PUSHED, "blessed and pushed"),
+        (clicks_of_ids_alone, PUSHED, "blessed and pushed"),
+        (own_tables_of_everything, PUSHED, "blessed and pushed"),
         (one_user_one_movie, REFUSED, "leaves no ratings for validation and test"),
         (everything_the_same, NOT_BLESSED, "r_squared is undefined: all test ratings are the same"),
         (nothing_for_validation, REFUSED, "leaves no ratings for validation"),

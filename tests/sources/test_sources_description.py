@@ -106,6 +106,7 @@ def test_the_output_folder_comes_before_the_data(tmp_path):
         ('[columns]\nuser = "whom"', "names a column that is not there"),
         ("[columns]\nuser = 1", "columns is wrong"),
         ('[features]\nx = "number"', "unknown kind of feature x"),
+        (COLUMNS + '[features]\nx = "category"', "a kind to a column that is not there"),
         ('positive = "good"', "positive is no rule"),
         ('positive = "goodness > 1"\n' + COLUMNS, "a rule of data.toml names a column"),
         ("drop = 3", "drop is wrong"),
