@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sources import text, wrangling
 from sources.ratings import TIMESTAMP_END
@@ -23,6 +24,9 @@ MAX_ID_CHARS = 1000
 _BoolArray = npt.NDArray[np.bool_]
 # Nothing of it is missing, residue or a decimal: "nan", b'1' and "7.0" are looked at.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_:@/+-]{1,100}", re.ASCII)
+_PLAIN_NUMBER = r"^-?[0-9]{1,18}$"
+_FRACTION = re.compile(r"(:\d\d)[.,]\d+", re.ASCII)
+_ZONE = re.compile(r"(:\d\d[+-]\d\d)(\d\d)?$", re.ASCII)
 _DECIMAL_ID = re.compile(r"(-?\d{1,18})\.0+", re.ASCII)
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "up": 1.0, "down": 0.0}
 # Of 05/06/2024 nobody knows which is the month.
@@ -71,11 +75,17 @@ def texts(column: pa.Array) -> pa.Array:
     if pa.types.is_null(kind):
         return pa.nulls(len(column), pa.string())
     if pa.types.is_nested(kind):
-        return pa.array([None if one is None else str(one) for one in column.to_pylist()])
+        return pa.array([_joined(one) for one in column.to_pylist()], pa.string())
     try:
         return column.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are no UTF-8
         return pa.array([_text(one) for one in column.to_pylist()], pa.string())
+
+
+def _joined(value: object) -> str | None:
+    if isinstance(value, list):
+        return "|".join(str(_text(one)) for one in value)
+    return None if value is None else str(value)
 
 
 def _text(value: object) -> str | None:
@@ -169,8 +179,9 @@ def times_of(column: pa.Array) -> Numbers:
 
 
 def _as_numbers(values: pa.Array) -> Numbers:
-    if values.null_count:
-        raise pa.ArrowInvalid("a value is missing")
+    # Arrow reads hexadecimal numbers as well.
+    if values.null_count or not pc.all(pc.match_substring_regex(values, _PLAIN_NUMBER)).as_py():
+        raise pa.ArrowInvalid("a value is missing or no plain number")
     return _of_numbers(values.cast(pa.int64()).to_numpy(zero_copy_only=False))
 
 
@@ -205,7 +216,8 @@ def _time(value: str) -> int | None:
     if day := _DAY_FIRST.fullmatch(value):
         date, month, year, rest = day.groups()
         value = f"{year}-{month:>02}-{date:>02}{rest}"
-    value = re.sub(r"[zZ]$| ?UTC$", "+00:00", value.replace("/", "-"))
+    value = re.sub(r"[zZ]$| ?UTC$", "+00:00", _FRACTION.sub(r"\1", value.replace("/", "-")))
+    value = _ZONE.sub(lambda zone: f"{zone[1]}:{zone[2] or '00'}", value)
     try:
         moment = datetime.datetime.fromisoformat(value)
     except ValueError:

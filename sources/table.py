@@ -266,7 +266,8 @@ def _without_repeats(
         earlier = first.setdefault(key, place)
         if earlier == place:
             continue
-        rows = rows or [tuple(map(str, row)) for row in frame.itertuples(index=False)] or [()]
+        rows = rows or [tuple(map(str, row)) for row in frame.itertuples(index=False)]
+        rows = rows or [()] * len(ids)  # of ids alone
         if rows[earlier : earlier + 1] != rows[place : place + 1]:
             raise InputError(
                 f"id {key} has a second row that differs from the first",

@@ -456,6 +456,9 @@ def _read_text(
     _check_lines(file.name, data, number)
     if not data.strip():
         return Rows(_text_columns(file, [], wanted), number)
+    # Where quotes and carriage returns are, Arrow may read a line otherwise than by itself.
+    if b'"' in data or data.count(b"\r") != data.count(b"\r\n"):
+        return _read_text_by_line(file, data, wanted, number, found)
     try:
         table = pa.csv.read_csv(
             io.BytesIO(data),
@@ -506,7 +509,7 @@ def _read_text_by_line(
     lines: list[int] = []
     problems = _Problems(file, found)
     for line, content in enumerate(data.decode("utf-8").split("\n")):
-        if not content.strip():
+        if not content.strip(" \r"):
             continue
         fields = _split(content.rstrip("\r"), file.separator)
         if fields is not None and len(fields) == len(file.columns):
@@ -544,6 +547,7 @@ def _read_json(
     number: Callable[[int], int],
     found: CleaningLog,
 ) -> Rows:
+    data = _as_utf8(data)
     _check_lines(file.name, data, number)
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
     columns = _parse_json(data, wanted) if data.strip() else None
@@ -574,18 +578,20 @@ def _parse_json(data: bytes, wanted: list[str]) -> dict[str, pa.Array] | None:
         }
         # Text is text, also where it reads like a time; long whole numbers have lost digits.
         types = {name: pa.string() for name, kind in kinds.items() if pa.types.is_temporal(kind)}
-        if len(kinds) < len(wanted) or any(map(_has_lost_digits, map(table.column, kinds))):
+        if len(kinds) < len(wanted) or any(map(_is_odd, map(table.column, kinds))):
             return None
         if not types:
             break
     return {name: _one(table.column(name)) for name in wanted}
 
 
-def _has_lost_digits(column: pa.ChunkedArray) -> bool:
-    """Returns whether whole numbers were read as floating-point numbers that cannot hold them."""
+def _is_odd(column: pa.ChunkedArray) -> bool:
+    """Returns whether values are objects, or whole numbers that floating-point ones cannot hold."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if pa.types.is_nested(column.type):
+        return column.type != pa.list_(pa.string())
     if not pa.types.is_floating(column.type):
         return False
     greatest = pc.max(pc.abs(column)).as_py()
@@ -629,8 +635,8 @@ def json_column(values: list[Any]) -> pa.Array:
 
 def _plain(value: object) -> str | list[str] | None:
     """Returns a JSON value as text, a list as texts; None where there is none."""
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
     if isinstance(value, list):
         return [
             _one_plain(decode_row(one)[0] if isinstance(one, bytes) else one)
@@ -641,7 +647,8 @@ def _plain(value: object) -> str | list[str] | None:
 
 
 def _one_plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def plain_values(column: pa.Array) -> list[str | list[str] | None]:

@@ -147,6 +147,7 @@ BAD_ROWS = {
     b"u,i,inf,1600000000": ("non-numeric rating", "'inf'"),
     b"u,i,3,": ("missing value", "nothing"),
     b"u,i,3,soon": ("unreadable time", "'soon'"),
+    b"u,i,3,0x10": ("unreadable time", "'0x10'"),
     b"u,i,3,05/06/2024": ("unreadable time", "'05/06/2024'"),
     b"u,i,3,-1": ("timestamp out of range", "'-1'"),
     b'u,"i,3,1600000000': ("wrong number of columns", "'u,\"i,3,1600000000'"),
@@ -199,6 +200,9 @@ def test_a_time_is_the_same_however_it_is_written(moment):
         moment.replace(tzinfo=None).isoformat(" "),
         moment.strftime("%d.%m.%Y %H:%M:%S"),
         berlin.isoformat(),
+        moment.strftime("%Y-%m-%dT%H:%M:%S.25Z"),
+        moment.strftime("%Y-%m-%d %H:%M:%S.123456789+00"),
+        berlin.strftime("%Y-%m-%d %H:%M:%S%z"),
     ]
     if seconds > 5_000_000:
         texts += [str(seconds * 1000 + 7), str(seconds * 10**6 + 7), str(seconds * 10**9 + 7)]
