@@ -28,6 +28,7 @@ _PLAIN_NUMBER = r"^-?[0-9]{1,18}$"
 _FRACTION = re.compile(r"(:\d\d)[.,]\d+", re.ASCII)
 _ZONE = re.compile(r"(:\d\d[+-]\d\d)(\d\d)?$", re.ASCII)
 _DECIMAL_ID = re.compile(r"(-?\d{1,18})\.0+", re.ASCII)
+_MOST_RATING = float(np.finfo(np.float32).max)
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "up": 1.0, "down": 0.0}
 # Of 05/06/2024 nobody knows which is the month.
 _DAY_FIRST = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(.*)", re.ASCII | re.DOTALL)
@@ -72,6 +73,8 @@ def texts(column: pa.Array) -> pa.Array:
         if (np.abs(known) < 2**53).all() and (known == np.floor(known)).all():
             whole = pa.array(np.nan_to_num(values), mask=np.isnan(values)).cast(pa.int64())
             return whole.cast(pa.string())
+    if pa.types.is_duration(kind):
+        return column.cast(pa.int64()).cast(pa.string())
     if pa.types.is_null(kind):
         return pa.nulls(len(column), pa.string())
     if pa.types.is_nested(kind):
@@ -137,11 +140,11 @@ def ratings_of(column: pa.Array) -> Numbers:
             column = column.cast(pa.int8())
         values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
         missing = missing | np.isnan(values)
-        bad = np.isinf(values)
+        bad = ~missing & ~_fits(values)
         return Numbers(np.where(missing | bad, 0.0, values), missing, bad)
     try:
         values = texts(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
-        if np.isfinite(values).all():
+        if _fits(values).all():
             return Numbers(values, np.zeros(len(values), np.bool_), np.zeros(len(values), np.bool_))
     except pa.ArrowInvalid:
         pass
@@ -150,7 +153,13 @@ def ratings_of(column: pa.Array) -> Numbers:
 
 def _rating(value: str) -> float | None:
     word = _WORDS.get(value.lower())
-    return wrangling.parse_number(value) if word is None else word
+    number = wrangling.parse_number(value) if word is None else word
+    return number if number is not None and abs(number) <= _MOST_RATING else None
+
+
+def _fits(values: npt.NDArray[np.float64]) -> _BoolArray:
+    """Returns which values are finite numbers of single precision."""
+    return np.asarray(np.abs(values) <= _MOST_RATING)
 
 
 def times_of(column: pa.Array) -> Numbers:
@@ -160,7 +169,7 @@ def times_of(column: pa.Array) -> Numbers:
     Dates without a zone are UTC.
     """
     kind = column.type
-    if pa.types.is_temporal(kind):
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         missing = column.is_null().to_numpy(zero_copy_only=False)
         stamps = column.cast(pa.timestamp("us"), safe=False) if kind != pa.date32() else column
         micro = stamps.cast(pa.timestamp("us")).cast(pa.int64())

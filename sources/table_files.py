@@ -653,5 +653,10 @@ def _one_plain(value: object) -> str:
 
 def plain_values(column: pa.Array) -> list[str | list[str] | None]:
     """Returns the values of a column of any type as text, lists as texts."""
-    values = column.to_pylist()
+    import pyarrow as pa
+
+    from sources.columns import texts
+
+    nested = pa.types.is_nested(column.type)
+    values = column.to_pylist() if nested else texts(column).to_pylist()
     return [_plain(decode_row(one)[0] if isinstance(one, bytes) else one) for one in values]

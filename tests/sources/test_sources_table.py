@@ -145,6 +145,7 @@ BAD_ROWS = {
     b"u,i,,1600000000": ("missing value", "nothing"),
     b"u,i,three,1600000000": ("non-numeric rating", "'three'"),
     b"u,i,inf,1600000000": ("non-numeric rating", "'inf'"),
+    b"u,i,1e99,1600000000": ("non-numeric rating", "'1e99'"),
     b"u,i,3,": ("missing value", "nothing"),
     b"u,i,3,soon": ("unreadable time", "'soon'"),
     b"u,i,3,0x10": ("unreadable time", "'0x10'"),
