@@ -69,6 +69,7 @@ NOT_RUN = {
     "benchmarks.next_visit": Why.LONG,
     "benchmarks.pipeline_cost": Why.LONG,
     "benchmarks.report_cost": Why.LONG,
+    "benchmarks.read_cost": Why.LONG,
     "benchmarks.seed_noise": Why.LONG,
     "benchmarks.sequence": Why.LONG,
     "benchmarks.serving_load": Why.LONG,
