@@ -135,7 +135,10 @@ def _tuner(run: ComponentRun) -> str:
 def _trainer(run: ComponentRun) -> str:
     path = Path(artifact(run, "model_run").uri) / HISTORY_FILE
     losses: Mapping[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
-    return f"{len(losses['rmse'])} epochs, training rmse {losses['rmse'][-1]:.4f}"
+    # Without ratings there is no network of theirs, and without times there are no towers either.
+    name = next(one for one in ("rmse", "retrieval_loss", "autoencoder_loss") if one in losses)
+    text = name.replace("_", " ")
+    return f"{len(losses[name])} epochs, training {text} {losses[name][-1]:.4f}"
 
 
 def baseline(run: ComponentRun) -> str:
