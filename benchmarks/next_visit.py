@@ -107,7 +107,7 @@ def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
     models = fit_long_term(config, fitted, seed, lambda line: None)
     held = fitted.interactions
     events = Events(
-        tf.constant(np.stack([held.user_row, held.movie_row], axis=1)),
+        tf.constant(np.stack([held.user_row, held.movie_row], axis=1), tf.int64),
         tf.constant(rating_residuals(held)),
     )
     features = {name: tf.constant(values) for name, values in fitted.users.features.items()}

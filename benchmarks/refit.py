@@ -93,7 +93,7 @@ def scores_of(fitted: TrainingData, known: TrainingData, seed: int, everything: 
 
     held, config = known.interactions, LongTermConfig()
     events = Events(
-        tf.constant(np.stack([held.user_row, held.movie_row], axis=1)),
+        tf.constant(np.stack([held.user_row, held.movie_row], axis=1), tf.int64),
         tf.constant(rating_residuals(held)),
     )
     users = tf.constant(len(known.users.ids), tf.int64)

@@ -113,7 +113,7 @@ def fit_tutorial(
     config = model.tutorial_config
     columns: dict[str, npt.NDArray[Any]] = {
         "user_id": users.features[out.USER_ID_INDEX][interactions.user_row],
-        "movie_row": interactions.movie_row,
+        "movie_row": interactions.movie_row.astype(np.int64),
     }
     if interactions.rating.any():
         columns["rating"] = interactions.rating

@@ -57,11 +57,13 @@ def batch_tensors(
     """
     user_row = interactions.user_row[positions]
     features = {name: values[user_row] for name, values in users.features.items()}
-    context = {name: values[positions] for name, values in interactions.context.items()}
+    context = {
+        name: values[positions].astype(np.int64) for name, values in interactions.context.items()
+    }
     return {
         **features,
         **context,
-        "movie_row": interactions.movie_row[positions],
+        "movie_row": interactions.movie_row[positions].astype(np.int64),
         "rating": interactions.rating[positions],
         "timestamp": interactions.timestamp[positions],
         "segment": segments,

@@ -26,7 +26,6 @@ from trainer.data.training_data import (
 from transform.outputs import made_from, outputs_of
 
 _READ_BATCH = 8192
-_CONTEXT_BATCH = 1 << 18
 
 _Columns: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
@@ -203,12 +202,12 @@ def load_interactions(
       ValueError: a rating is of a movie or a user that the others do not have.
     """
     files = [map_events(path) for path in sorted(paths)]
-    in_all = _rows(files, features.user_id, everybody.ids)
+    timestamp = _values(files, features.of_kind(Kind.TIME), np.int64)
+    position = _values(files, features.of_kind(Kind.POSITION), np.int64)
     movie_row = _rows(files, features.item_id, catalogue.ids)
-    rated, user_row = np.unique(in_all, return_inverse=True)
-    timestamp, position = (
-        _values(files, features.of_kind(kind), np.int64) for kind in (Kind.TIME, Kind.POSITION)
-    )
+    in_all = _rows(files, features.user_id, everybody.ids)
+    rated = np.bincount(in_all, minlength=len(everybody.ids)) > 0
+    user_row = (np.cumsum(rated, dtype=np.int32) - np.int32(1))[in_all]
     order = np.lexsort((movie_row, position, timestamp, user_row))
     user_row, timestamp = user_row[order], timestamp[order]
     users = Users(
@@ -221,19 +220,19 @@ def load_interactions(
         rating=_stars(files, features)[order],
         timestamp=timestamp,
         context=_context(timestamp, transform_output, features),
-        offsets=np.searchsorted(user_row, np.arange(len(rated) + 1)),
-        position=position[order],
+        offsets=np.searchsorted(user_row, np.arange(len(users.ids) + 1)),
+        position=position[order] if features.position is not None else position,
     )
     return interactions, users
 
 
-def _rows(files: Sequence[pa.RecordBatch], feature: Feature, known: Bytes) -> IntArray:
+def _rows(files: Sequence[pa.RecordBatch], feature: Feature, known: Bytes) -> npt.NDArray[np.int32]:
     """Returns the position in `known` (ascending) of each rating's id."""
-    rows = [np.zeros(0, np.int64)]
+    rows = [np.zeros(0, np.int32)]
     for file in files:
         ids, codes = codes_of(file.column(feature.name))
         rated = np.bincount(codes, minlength=len(ids)) > 0
-        row_of = np.zeros(len(ids), np.int64)
+        row_of = np.zeros(len(ids), np.int32)
         row_of[rated] = rows_of(known, ids[rated], feature)
         rows.append(row_of[codes])
     return np.concatenate(rows)
@@ -250,27 +249,34 @@ def _stars(files: Sequence[pa.RecordBatch], features: FeatureTable) -> Floats:
 def _values(
     files: Sequence[pa.RecordBatch], named: Sequence[Feature], dtype: npt.DTypeLike
 ) -> npt.NDArray[Any]:
-    """Returns a column of all ratings; zeros where the data has none."""
+    """Returns a column of all ratings; zeros, which take no memory, where the data has none."""
     if not named:
-        return np.zeros(sum(file.num_rows for file in files), dtype)
+        return np.broadcast_to(np.zeros((), dtype), sum(file.num_rows for file in files))
     values = [file.column(named[0].name).to_numpy() for file in files]
     return np.concatenate([np.zeros(0, dtype), *values])
 
 
 def _context(
     timestamp: IntArray, transform_output: tft.TFTransformOutput, features: FeatureTable
-) -> dict[str, IntArray]:
+) -> dict[str, npt.NDArray[np.int16]]:
     """Returns the transformed features of the times, `[ratings]` by name."""
     outputs = outputs_of(features).owned_by(Owner.CONTEXT)
     if not outputs:
         return {}
     layer, name = transform_output.transform_features_layer(), features.timestamp.name
-    parts: dict[str, list[IntArray]] = {output.name: [np.zeros(0, np.int64)] for output in outputs}
-    for start in range(0, len(timestamp), _CONTEXT_BATCH):
-        found = layer({name: tf.constant(timestamp[start : start + _CONTEXT_BATCH])})
-        for output, values in parts.items():
-            values.append(found[output].numpy())
-    return {output: np.concatenate(values) for output, values in parts.items()}
+    # Called eagerly, the layer takes four times as long; larger batches leave more memory behind.
+    transform = tf.function(
+        lambda times: layer({name: times}),
+        input_signature=[tf.TensorSpec([None], tf.int64)],
+        autograph=False,
+    )
+    context = {output.name: np.empty(len(timestamp), np.int16) for output in outputs}
+    for start in range(0, len(timestamp), _READ_BATCH):
+        batch = slice(start, start + _READ_BATCH)
+        found = transform(tf.constant(timestamp[batch]))
+        for output, values in context.items():
+            values[batch] = found[output].numpy()
+    return context
 
 
 def rows_of(known: Bytes, ids: Bytes, feature: Feature = MOVIE_ID) -> IntArray:

@@ -1,7 +1,7 @@
 """The training data as compact arrays.
 
-The Trainer holds ratings as four numbers each (user, movie, rating, time), users and
-movies as tables of feature indices: 25 million ratings fit in memory.
+The Trainer holds ratings as a few numbers each (user, movie, rating, time and its indices), 26
+bytes or 34 with a position, users and movies as tables of feature indices.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from schema.features import FeatureTable
 from transform.outputs import OutputTable, outputs_of
 
 IntArray = npt.NDArray[np.int64]
+SmallInts = npt.NDArray[np.signedinteger[Any]]
+"""Integers in as few bytes as their values need; int64 before anything is multiplied."""
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.bytes_]
 
@@ -56,13 +59,13 @@ class Interactions:
     """Ratings by user, and of each user in event order: by time, then by position.
 
     Attributes:
-      user_row: `[ratings]` rows in `Users`, ascending.
-      movie_row: `[ratings]` rows in `Catalogue`.
+      user_row: `[ratings]` rows in `Users`, ascending; int32 is enough.
+      movie_row: `[ratings]` rows in `Catalogue`; int32 is enough.
       rating: `[ratings]` float32, stars from 1 to 5 whatever the data's scale
         (`schema.features.RatingScale.to_stars`); zeros where the data has no ratings, so that every
         residual is 0 and every event weighs the same.
       timestamp: `[ratings]` unix seconds; zeros where the data has none.
-      context: transformed context features by name, `[ratings]` int64.
+      context: transformed context features by name, `[ratings]`; int16 is enough.
       offsets: `[users + 1]`; the ratings of user u are `offsets[u]:offsets[u + 1]`.
       position: `[ratings]` places in the file, which order ratings of one second; zeros (also
         if none are given) where the order of the file means nothing.
@@ -71,17 +74,17 @@ class Interactions:
       ValueError: there are positions of some ratings only.
     """
 
-    user_row: IntArray
-    movie_row: IntArray
+    user_row: SmallInts
+    movie_row: SmallInts
     rating: npt.NDArray[np.float32]
     timestamp: IntArray
-    context: Mapping[str, IntArray]
+    context: Mapping[str, SmallInts]
     offsets: IntArray
     position: IntArray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         if not len(self.position):
-            object.__setattr__(self, "position", np.zeros(len(self), np.int64))
+            object.__setattr__(self, "position", np.broadcast_to(np.int64(0), len(self)))
         if len(self.position) != len(self):
             raise ValueError(
                 f"expected a position of each of {len(self)} ratings, received {len(self.position)}"
@@ -96,9 +99,12 @@ class Interactions:
 
         They are of the same user, second and position.
         """
+        differs = np.ones(len(self), np.bool_)
+        same = np.ones(max(len(self) - 1, 0), np.bool_)
+        for key in (self.user_row, self.timestamp, self.position):
+            same &= key[1:] == key[:-1]
+        differs[1:] = ~same
         rows = np.arange(len(self))
-        keys = np.stack([self.user_row, self.timestamp, self.position])
-        differs = (np.diff(keys, prepend=-1) != 0).any(axis=0)
         return rows - np.maximum.accumulate(np.where(differs, rows, 0))
 
 

@@ -80,7 +80,9 @@ def cross_strengths(
     rows = np.random.default_rng(0).choice(len(interactions), number, replace=False)
     user_row, movie_row = interactions.user_row[rows], interactions.movie_row[rows]
     user = {name: tf.constant(values[user_row]) for name, values in users.features.items()}
-    context = {name: tf.constant(values[rows]) for name, values in interactions.context.items()}
+    context = {
+        name: tf.constant(values[rows], tf.int64) for name, values in interactions.context.items()
+    }
     movie = {name: tf.gather(values, movie_row) for name, values in movie_features.items()}
     parts = model.parts({**user, **context}, movie)
     kernel = model.cross_kernel().numpy()

@@ -101,7 +101,7 @@ class HistoryTable(tf.Module):
         self._span = self.last_time - self.first_time + 2
         self.movies = saved_variable(interactions.movie_row.astype(np.int32), "history_movies")
         self.residuals = saved_variable(rating_residuals(interactions), "history_residuals")
-        keys = interactions.user_row * self._span + (times - self.first_time)
+        keys = interactions.user_row.astype(np.int64) * self._span + (times - self.first_time)
         self.keys = saved_variable(keys, "history_keys")
         self._places: tf.Variable | None = None
         if interactions.position.any():
