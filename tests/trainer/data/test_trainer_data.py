@@ -233,6 +233,16 @@ def test_files_hold_each_users_ratings_in_event_order(world, transform_output, c
     assert held.column("timestamp").to_pylist() == found.timestamp.tolist()
 
 
+def test_a_rating_takes_at_most_26_bytes(rated):
+    """The position, which this data lacks, takes none."""
+    interactions, _, _ = rated
+    columns = [getattr(interactions, f.name) for f in dataclasses.fields(interactions)]
+    columns = [c for c in columns if isinstance(c, np.ndarray) and len(c) == len(interactions)]
+    assert len(columns) == 5
+    columns += interactions.context.values()
+    assert sum(column.strides[0] for column in columns) <= 26
+
+
 def test_only_users_with_ratings_in_the_files_are_users(world, rated, load):
     _, users, examples = rated
     first = examples[0]
