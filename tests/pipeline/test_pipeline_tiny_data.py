@@ -22,7 +22,7 @@ from tiny_data import tiny_data
 from components.example_gen.splits import random_splits
 from components.names import SPLITS, VALIDATION
 from pipeline.thresholds import thresholds_for
-from schema.features import MOVIELENS
+from schema.features import MOVIE_ID, MOVIELENS, USER_ID, FeatureTable
 
 pytestmark = [
     pytest.mark.slow,
@@ -149,7 +149,8 @@ def run_on(project, folder, raw, *arguments):
             (folder / "raw" / name).write_text("".join(f"{line}\n" for line in lines))
     else:
         write_raw(folder / "raw", **raw)
-    bounds = dataclasses.asdict(thresholds_for("custom", "random", MOVIELENS))
+    table = FeatureTable((USER_ID, MOVIE_ID)) if "clicks.csv" in raw else MOVIELENS
+    bounds = dataclasses.asdict(thresholds_for("custom", "random", table))
     command = ["--data", folder / "raw", "--epochs", 1, *arguments]
     return project.run(*command, output=folder / "output", thresholds=bounds)
 
