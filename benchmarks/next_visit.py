@@ -35,19 +35,22 @@ from trainer.settings import applied, parse
 if TYPE_CHECKING:
     from trainer.data.training_data import TrainingData
 
-METHODS: Mapping[str, tuple[float, float, float]] = {
-    "the autoencoder alone": (1.0, 0.0, 0.0),
-    "EASE alone": (0.0, 1.0, 0.0),
-    "iALS alone": (0.0, 0.0, 1.0),
-    "EASE + 2 iALS": (0.0, 1.0, 2.0),
-    "without iALS": (4.0, 1.0, 0.0),
-    "without EASE": (4.0, 0.0, 1.0),
-    "1, 1, 1": (1.0, 1.0, 1.0),
-    "2, 1, 1": (2.0, 1.0, 1.0),
-    "4, 1, 1": (4.0, 1.0, 1.0),
-    "8, 1, 1": (8.0, 1.0, 1.0),
+METHODS: Mapping[str, tuple[float, float, float, float]] = {
+    "the autoencoder alone": (1.0, 0.0, 0.0, 0.0),
+    "EASE alone": (0.0, 1.0, 0.0, 0.0),
+    "iALS alone": (0.0, 0.0, 1.0, 0.0),
+    "kernel regression alone": (0.0, 0.0, 0.0, 1.0),
+    "EASE + 2 iALS": (0.0, 1.0, 2.0, 0.0),
+    "4, 1, 0, 0: without iALS": (4.0, 1.0, 0.0, 0.0),
+    "4, 0, 0, 1: without iALS": (4.0, 0.0, 0.0, 1.0),
+    "4, 0, 1, 0: without EASE": (4.0, 0.0, 1.0, 0.0),
+    "4, 1, 1, 0": (4.0, 1.0, 1.0, 0.0),
+    "4, 0, 1, 1": (4.0, 0.0, 1.0, 1.0),
+    "4, 1, 1, 1": (4.0, 1.0, 1.0, 1.0),
+    "4, 0, 1, 2": (4.0, 0.0, 1.0, 2.0),
+    "2, 0, 1, 1": (2.0, 0.0, 1.0, 1.0),
 }
-"""Weights of the standardised scores of autoencoder, EASE and iALS, by the line's name."""
+"""Weights of the standardised scores of autoencoder, EASE, iALS and kernel regression, by line."""
 
 SERVED = "as served"
 
@@ -120,10 +123,11 @@ def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
     yield "|---" * 4 + "|"
     yield _line(SERVED, metrics_of(task, fitted, served))
     for name, weights in METHODS.items():
-        parts = zip((blend.AUTOENCODER, blend.EASE, blend.IALS), weights, strict=True)
-        total = sum(weight * z[part] for part, weight in parts if weight and part in z)
-        if not np.isscalar(total):
-            yield _line(name, metrics_of(task, fitted, total))
+        names = blend.AUTOENCODER, blend.EASE, blend.IALS, blend.KERNEL
+        parts = {part: weight for part, weight in zip(names, weights, strict=True) if weight}
+        if parts.keys() <= z.keys():
+            total = sum(weight * z[part] for part, weight in parts.items())
+            yield _line(name, metrics_of(task, fitted, np.asarray(total)))
     yield "CPU s of the fit: " + ", ".join(
         f"{name} {seconds:.1f}" for name, seconds in models.cpu_seconds.items()
     )

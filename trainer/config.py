@@ -93,7 +93,7 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LongTermConfig:
-    """Long-term retrieval: the autoencoder over users, EASE, and their weights.
+    """Long-term retrieval: the standalone models and their weights.
 
     Attributes:
       embedding_dim: width of the autoencoder's vectors.
@@ -116,17 +116,24 @@ class LongTermConfig:
       ease_megabytes: largest size of EASE's weights in the model, one number for each pair of
         movies: in 32 bits up to 8,660 movies, in 16 bits up to 12,247; of more EASE is left out.
         Fitting takes 8 bytes for each pair and half as much again: 1.8 GB for 12,247 movies.
+      kernel_penalty: λ of the kernel regression over users, which takes EASE's place in the next
+        visit's list of known users where users do not outnumber movies.
+      kernel_rating_weight: the same of it as `ease_rating_weight`.
+      kernel_megabytes: largest size of its tables in the model, two numbers in 32 bits for each
+        user and movie; beyond, EASE stays in the list.
       ials_dim: width of iALS's vectors.
       ials_unobserved: weight of a pair without a rating in its objective, α₀.
       ials_penalty: its penalty, λ.
       ials_exponent: how the penalty grows with the number of ratings, ν.
       ials_iterations: how often it solves for users and movies.
       ials_state_steps: steps of conjugate gradients that solve for a user's vector.
-      blend_lengths: numbers of known events, ascending: at these, the next two are given; they
+      blend_lengths: numbers of known events, ascending: at these, the next three are given; they
         are linear in between and go on as at the last.
       popularity_weights: weight of the standardised log popularity in the next visit's list.
       autoencoder_weights: weight of the autoencoder's standardised scores in it.
-      ials_share: weight of those of iALS; EASE's weigh 1.
+      kernel_shares: weight of those of the kernel regression, where there is one; EASE has the rest
+        of 1.
+      ials_share: weight of those of iALS.
       session_weight: weight of the long-term scores beside the towers' in a session.
     """
 
@@ -145,6 +152,9 @@ class LongTermConfig:
     ease_rating_weight: float = 0.2
     ease_weight: float = 6.0
     ease_megabytes: float = 300.0
+    kernel_penalty: float = 3.0
+    kernel_rating_weight: float = 0.3
+    kernel_megabytes: float = 300.0
     ials_dim: int = 256
     ials_unobserved: float = 0.249
     ials_penalty: float = 0.059
@@ -154,6 +164,7 @@ class LongTermConfig:
     blend_lengths: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0, 10.0, 15.0, 20.0)
     popularity_weights: tuple[float, ...] = (0.0, 60.0, 30.0, 15.0, 6.0, 2.0, 0.0)
     autoencoder_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 4.0, 4.0)
+    kernel_shares: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0)
     ials_share: float = 1.0
     session_weight: float = 0.3
 

@@ -192,7 +192,7 @@ def test_scores_are_those_of_the_served_next_visit(trained, oracle, profiles):
     retrieval = trained.serving.retrieval
     autoencoder = UserAutoencoder(retrieval._long_term_config, 0)
     autoencoder.network = retrieval._autoencoder
-    models = LongTermModels(autoencoder, retrieval.ease, retrieval.ials, {}, {})
+    models = LongTermModels(autoencoder, retrieval.ease, retrieval.ials, retrieval.kernel, {}, {})
     everybody, mean = np.ones(len(data.users.ids), bool), float(data.interactions.rating.mean())
     query = new_users.query_of(data, everybody, 3, mean)
     scores = new_users.scores_of(models, retrieval._blend, query, data.users.features)

@@ -509,6 +509,30 @@ class Oracle:
         right = vectors[list(events)].sum(axis=0)
         return vectors @ np.linalg.solve(self.ials_matrix(events), right)
 
+    def kernel_of(self, residuals):
+        """1 - angle / π between a history and that of each user with fitted ratings."""
+        weight = self.trained.config.long_term.kernel_rating_weight
+        held, own = self.trained.interactions, np.zeros(len(self.candidates))
+        for row, residual in residuals.items():
+            own[row] = 1.0 + weight * residual
+        found, histories = [], []
+        for user in np.unique(held.user_row):
+            rows, stars = (part[held.user_row == user] for part in (held.movie_row, held.rating))
+            other = np.zeros(len(own))
+            other[rows] = 1.0 + weight * (stars - stars.astype(np.float64).mean())
+            histories.append(other)
+            lengths = np.linalg.norm(own) * np.linalg.norm(other)
+            cosine = np.clip(own @ other / lengths, -1.0, 1.0) if residuals else 0.0
+            found.append(1.0 - np.arccos(cosine) / math.pi)
+        return np.array(found) * bool(residuals), np.array(histories)
+
+    def kernel(self, residuals):
+        """Scores of all movies by kernel regression, 0 where there is none."""
+        if self.retrieval.kernel is None:
+            return np.zeros(len(self.candidates))
+        kernel, _ = self.kernel_of(residuals)
+        return kernel @ self.retrieval.kernel.weights.numpy().astype(np.float64)
+
     def standalone(self, user, profile, timestamp, recent=()):
         """Scores of all movies by each standalone model."""
         residuals = self.residuals(user, recent)
@@ -516,13 +540,18 @@ class Oracle:
             self.autoencoder(profile, timestamp, residuals),
             self.ease(residuals),
             self.ials(residuals),
+            self.kernel(residuals),
         ]
 
     def blend_weights(self, length):
-        """Weights of autoencoder, EASE and iALS, given the number of known events."""
+        """Weights of autoencoder, EASE, iALS and kernel, given the number of known events."""
         config = self.trained.config.long_term
-        of_autoencoder = np.interp(length, config.blend_lengths, config.autoencoder_weights)
-        return of_autoencoder, 1.0, config.ials_share
+        of_autoencoder, of_kernel = (
+            np.interp(length, config.blend_lengths, values)
+            for values in (config.autoencoder_weights, config.kernel_shares)
+        )
+        of_kernel *= self.retrieval.kernel is not None
+        return of_autoencoder, 1.0 - of_kernel, config.ials_share, of_kernel
 
     def long_term(self, user, profile, timestamp, recent=()):
         """Scores of the next visit, whatever the time; `recent` are (time, row, stars)."""
@@ -591,7 +620,7 @@ class Oracle:
             return self.long_term(user, profile, timestamp, recent)
         query = self.query(user, profile, timestamp, recent)
         towers = self.candidates[:, -len(query) :] @ query
-        autoencoder, ease, _ = self.standalone(user, profile, timestamp, recent)
+        autoencoder, ease, *_ = self.standalone(user, profile, timestamp, recent)
         return towers + self.trained.config.long_term.session_weight * (autoencoder + ease)
 
     def stars(self, profile, timestamp, row, recent=()):

@@ -3,13 +3,14 @@
 Each model's scores of a user are standardised over the catalogue (mean 0, deviation 1), so that
 the weights mean the same for every model, every user and every catalogue. The standardised log
 popularity is a prior beside them, whose weight falls with the number of known events. With a
-profile and no events, only the autoencoder has scores; with few events it weighs less beside EASE
-and iALS than with many.
+profile and no events, only the autoencoder has scores; with few events it weighs less beside the
+others than with many. Where there is kernel regression, it takes EASE's place for all but short
+histories, of which EASE finds more beside the prior.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,7 @@ from trainer.config import LongTermConfig
 from trainer.data.training_data import Floats, IntArray
 from trainer.lookups import saved_variable
 
-AUTOENCODER, EASE, IALS = "autoencoder", "ease", "ials"
+AUTOENCODER, EASE, IALS, KERNEL = "autoencoder", "ease", "ials", "kernel"
 """Names of the models that are blended."""
 
 _SMALLEST_DEVIATION = 1e-6
@@ -48,6 +49,7 @@ class Blend(tf.Module):
         self._lengths = np.array(config.blend_lengths, np.float32)
         self._prior = np.array(config.popularity_weights, np.float32)
         self._autoencoder = np.array(config.autoencoder_weights, np.float32)
+        self._kernel = np.array(config.kernel_shares, np.float32)
         self._ials = config.ials_share
         popularity = np.log1p(ratings_per_movie).astype(np.float32)
         self._popularity = saved_variable(standardised(popularity[np.newaxis]), "popularity_prior")
@@ -59,21 +61,24 @@ class Blend(tf.Module):
           scores: `[batch, movies]` of each model, by name; a model that was left out has none.
           length: `[batch]` float32, how many events are known of each user.
         """
-        weights = self.weights(length)
+        weights = self.weights(length, scores)
         parts = [weights[name] * standardised(one) for name, one in scores.items()]
         return tf.add_n(parts) + self._interpolated(length, self._prior) * self._popularity
 
-    def weights(self, length: tf.Tensor) -> dict[str, tf.Tensor]:
+    def weights(self, length: tf.Tensor, models: Collection[str]) -> dict[str, tf.Tensor]:
         """Returns `[batch, 1]` the weight of each model's standardised scores.
 
         Args:
           length: `[batch]` float32, how many events are known of each user.
+          models: names of the models that there are.
         """
         ones = tf.ones_like(length)[:, tf.newaxis]
+        of_kernel = self._interpolated(length, self._kernel) if KERNEL in models else 0.0 * ones
         return {
             AUTOENCODER: self._interpolated(length, self._autoencoder),
-            EASE: ones,
+            EASE: ones - of_kernel,
             IALS: self._ials * ones,
+            KERNEL: of_kernel,
         }
 
     def _interpolated(self, length: tf.Tensor, values: Floats) -> tf.Tensor:

@@ -1,8 +1,8 @@
 """Retrieval as it is served: scores of the next visit, and scores within a session.
 
-**Next visit**: the weighted sum of the standardised scores of the autoencoder, EASE, iALS and,
-where little is known of the user, popularity (`trainer.retrieval.blend`), whatever the time of the
-query.
+**Next visit**: the weighted sum of the standardised scores of the autoencoder, EASE, iALS, kernel
+regression and, where little is known of the user, popularity (`trainer.retrieval.blend`),
+whatever the time of the query.
 
 **In a session** the score of a movie is one dot product of a query and a candidate vector:
 
@@ -15,7 +15,8 @@ query.
 | movies | a · EASE's scores | one-hot |
 
 with a = `session_weight`. The last block is as wide as the catalogue and is added without writing
-the one-hot out. All blocks are additive over events; iALS, whose vectors are not, has no block.
+the one-hot out. All blocks are additive over events; iALS and kernel regression are not and have
+no block.
 
 Without the towers (of data without times) there are no sessions.
 """
@@ -29,7 +30,7 @@ import tensorflow as tf
 from schema.events import SESSION_GAP_SECONDS
 from trainer.data.training_data import Catalogue, IntArray
 from trainer.lookups import rows_of, saved_variable, weighted_rows
-from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, Blend, deviation
+from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, KERNEL, Blend, deviation
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.history import (
     mean_history,
@@ -90,11 +91,13 @@ class HistoryRetrieval(tf.Module):
             "rating_weights",
         )
         self.ease = ease
-        self.ials = long_term.ials
-        # Columns of the user state: sums of `histories`, EASE's scores, the vector of iALS.
+        self.ials, self.kernel = long_term.ials, long_term.kernel
+        # Columns of the user state: sums of `histories`, EASE's scores, the kernel with each fitted
+        # user, the vector of iALS.
         self._state_parts = [
             sum(self._parts),
             0 if ease is None else self._movies,
+            0 if self.kernel is None else self.kernel.weights.shape[0],
             self._long_term_config.ials_dim,
         ]
         self._blend = Blend(self._long_term_config, ratings_per_movie)
@@ -115,13 +118,17 @@ class HistoryRetrieval(tf.Module):
 
         Returns:
           `[batch, width]`: the number of events, sums for the autoencoder and the tower, EASE's
-          weighted scores where there is EASE, and the vector of iALS.
+          weighted scores where there is EASE, the kernel where there is kernel regression, and the
+          vector of iALS.
         """
-        return tf.concat([self._sums(events, batch), self.ials.user_state(events, batch)], axis=1)
+        parts = [self._sums(events, batch)]
+        if self.kernel is not None:
+            parts.append(self.kernel.user_state(events, batch))
+        return tf.concat([*parts, self.ials.user_state(events, batch)], axis=1)
 
     def session_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
-        """Returns `user_state` without the vector of iALS, which no score in a session needs."""
-        return tf.pad(self._sums(events, batch), [[0, 0], [0, self._state_parts[-1]]])
+        """Returns `user_state` without the parts that no score in a session needs."""
+        return tf.pad(self._sums(events, batch), [[0, 0], [0, sum(self._state_parts[2:])]])
 
     def has_session(self, latest: Latest) -> tf.Tensor:
         """Returns `[batch]` bool: which queries `scores` answers by the events of a session."""
@@ -148,19 +155,21 @@ class HistoryRetrieval(tf.Module):
 
     def _standalone_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns `[batch, movies]` scores of each standalone model, by name."""
-        sums, of_ease, of_ials = tf.split(user_state, self._state_parts, axis=1)
+        _, _, of_kernel, of_ials = tf.split(user_state, self._state_parts, axis=1)
+        scores = self._additive_scores(user_state, profile)
+        scores[IALS] = self.ials.scores(of_ials)
+        if self.kernel is not None:
+            scores[KERNEL] = self.kernel.scores(of_kernel)
+        return scores
+
+    def _additive_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns `[batch, movies]` scores of the models that count in a session, by name."""
+        sums, of_ease, _, _ = tf.split(user_state, self._state_parts, axis=1)
         query = tf.pad(self._long_term_query(sums, profile), [[0, 0], [0, 1]], constant_values=1.0)
-        scores = {
-            AUTOENCODER: tf.matmul(query, self.candidates, transpose_b=True),
-            IALS: self.ials.scores(of_ials),
-        }
+        scores = {AUTOENCODER: tf.matmul(query, self.candidates, transpose_b=True)}
         if self.ease is not None:
             scores[EASE] = self.ease.scores(of_ease)
         return scores
-
-    def _session_long_term_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
-        scores = self._standalone_scores(user_state, profile)
-        return tf.add_n([scores[name] for name in scores if name != IALS])
 
     def _long_term_query(self, user_state: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
         length, totals = user_state[:, 0], user_state[:, 1 : 1 + self._width]
@@ -192,8 +201,8 @@ class HistoryRetrieval(tf.Module):
             temporal_context = tower.temporal_context(since_last, latest.history_length)
             query = query_of(liked + temporal_context, self._recency(tower, latest))
             towers = tf.matmul(query, self.towers, transpose_b=True)
-            towers += self._long_term_config.session_weight * self._session_long_term_scores(
-                user_state, profile
+            towers += self._long_term_config.session_weight * tf.add_n(
+                list(self._additive_scores(user_state, profile).values())
             )
             return tf.where(in_session, towers, long_term)
 
@@ -208,10 +217,10 @@ class HistoryRetrieval(tf.Module):
     ) -> tf.Tensor:
         """Returns `[batch, n, events]`: how much each event adds to the score of each movie.
 
-        EASE's scores and those of iALS are sums over events, given the user's matrix of iALS; of
-        the autoencoder's tanh the gradient at the query times the event's input is taken. What an
-        event adds to a standardised score is what it adds above its mean over the catalogue, over
-        the deviation of the user's scores.
+        EASE's scores and those of iALS are sums over events, given the user's matrix of iALS, as
+        are those of kernel regression, given the kernel; of the autoencoder's tanh the gradient at
+        the query times the event's input is taken. What an event adds to a standardised score is
+        what it adds above its mean over the catalogue, over the deviation of the user's scores.
 
         Args:
           user_state: what `user_state` gave for each row's user.
@@ -265,7 +274,11 @@ class HistoryRetrieval(tf.Module):
         scores = self._standalone_scores(user_state, profile)
         above = {name: added[name] - means[name][:, tf.newaxis] for name in added}
         above[IALS] = self.ials.contributions(history, movies)
-        weights = self._blend.weights(user_state[:, 0])
+        if self.kernel is not None:
+            of_kernel = tf.split(user_state, self._state_parts, axis=1)[2]
+            of_movies, mean = self.kernel.contributions(of_kernel, history, movies)
+            above[KERNEL] = of_movies - mean[:, tf.newaxis]
+        weights = self._blend.weights(user_state[:, 0], scores)
         return tf.add_n(
             [
                 (weights[name] / deviation(scores[name]))[:, :, tf.newaxis] * above[name]

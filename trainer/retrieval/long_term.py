@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from trainer.config import LongTermConfig
 from trainer.data.training_data import TrainingData
-from trainer.retrieval.blend import AUTOENCODER, EASE, IALS
+from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, KERNEL
 from trainer.retrieval.ease import Ease, ease_dtype
 from trainer.retrieval.events import Events
 from trainer.retrieval.ials import Ials
+from trainer.retrieval.kernel_regression import KernelRegression, fits
 from trainer.retrieval.user_autoencoder import UserAutoencoder
 
 
@@ -25,6 +26,7 @@ class LongTermModels:
       autoencoder: the autoencoder.
       ease: EASE; None where it is left out.
       ials: iALS.
+      kernel: kernel regression over users; None where users outnumber movies, or it is too large.
       left_out: why a model was not fitted, by its name.
       cpu_seconds: what each took to fit, by name.
     """
@@ -32,6 +34,7 @@ class LongTermModels:
     autoencoder: UserAutoencoder
     ease: Ease | None
     ials: Ials
+    kernel: KernelRegression | None
     left_out: Mapping[str, str]
     cpu_seconds: Mapping[str, float]
 
@@ -53,13 +56,15 @@ class LongTermModels:
         }
         if self.ease is not None:
             found[EASE] = self.ease.scores(self.ease.user_state(events, users))
+        if self.kernel is not None:
+            found[KERNEL] = self.kernel.scores(self.kernel.user_state(events, users))
         return found
 
 
 def fit_long_term(
     config: LongTermConfig, data: TrainingData, seed: int, on_progress: Callable[[str], None]
 ) -> LongTermModels:
-    """Fits autoencoder, EASE and iALS.
+    """Fits autoencoder, EASE, iALS and kernel regression.
 
     Args:
       config: hyperparameters.
@@ -91,12 +96,18 @@ def fit_long_term(
     ials_started = time.process_time()
     ials = Ials(config, seed)
     ials.fit(data)
+    kernel_started = time.process_time()
+    kernel = None
+    if fits(len(data.users.ids), len(data.catalogue.ids), config.kernel_megabytes):
+        kernel = KernelRegression(config)
+        kernel.fit(data)
     seconds = {
         AUTOENCODER: ease_started - started,
         EASE: ials_started - ease_started,
-        IALS: time.process_time() - ials_started,
+        IALS: kernel_started - ials_started,
+        KERNEL: time.process_time() - kernel_started,
     }
-    return LongTermModels(autoencoder, ease, ials, left_out, seconds)
+    return LongTermModels(autoencoder, ease, ials, kernel, left_out, seconds)
 
 
 def _fit_ease(config: LongTermConfig, data: TrainingData) -> Ease | None:

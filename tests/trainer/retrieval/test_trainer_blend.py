@@ -13,10 +13,12 @@ from trainer.config import LongTermConfig
 from trainer.retrieval import blend
 
 LENGTHS, PRIOR, AUTOENCODER = (0.0, 1.0, 4.0, 10.0), (3.0, 8.0, 2.0, 0.5), (2.0, 0.5, 1.0, 3.0)
+KERNEL = (0.0, 0.0, 0.5, 1.0)
 CONFIG = LongTermConfig(
     blend_lengths=LENGTHS,
     popularity_weights=PRIOR,
     autoencoder_weights=AUTOENCODER,
+    kernel_shares=KERNEL,
     ials_share=0.5,
 )
 COUNTS = np.array([5, 0, 2, 30, 7])
@@ -45,10 +47,21 @@ def test_the_list_is_the_weighted_sum_of_z_scores_and_the_prior(model, one, two,
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
+def test_kernel_regression_takes_eases_place_from_some_length_on(model):
+    one, two = np.random.default_rng(2).normal(size=(2, 3, 5)).astype(np.float32)
+    lengths = np.array([0, 7, 100], np.float32)
+    found = model({blend.EASE: one, blend.KERNEL: two}, lengths)
+    share = np.array([[0.0], [0.75], [1.0]])
+    expected = (1 - share) * z(one) + share * z(two)
+    prior = z(np.log1p(COUNTS)[np.newaxis])
+    expected += np.interp(lengths, LENGTHS, PRIOR)[:, np.newaxis] * prior
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
 @examples(25)
 @given(arrays.arrays(np.float32, 7, elements=st.floats(0, 10_000, width=32)))
 def test_the_autoencoders_weight_is_linear_between_the_given_lengths(model, lengths):
-    found = model.weights(tf.constant(lengths))[blend.AUTOENCODER][:, 0]
+    found = model.weights(tf.constant(lengths), ())[blend.AUTOENCODER][:, 0]
     np.testing.assert_allclose(found, np.interp(lengths, LENGTHS, AUTOENCODER), atol=1e-3)
 
 

@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 
+from schema.features import MOVIELENS
 from trainer.config import LongTermConfig
 from trainer.retrieval import long_term
 from trainer.serving import describe
@@ -23,8 +24,10 @@ def data(monkeypatch):
     monkeypatch.setattr(long_term, "Ials", lambda config, seed: model)
     monkeypatch.setattr(long_term, "Ease", lambda config, dtype: fitted.append(dtype) or model)
     features = types.SimpleNamespace(of_kinds=lambda owner, kinds: ())
-    catalogue = types.SimpleNamespace(ids=np.arange(5))
-    return types.SimpleNamespace(catalogue=catalogue, outputs=features, fitted=fitted)
+    catalogue, users = (types.SimpleNamespace(ids=np.arange(n)) for n in (5, 6))
+    return types.SimpleNamespace(
+        catalogue=catalogue, users=users, outputs=features, fitted=fitted, features=MOVIELENS
+    )
 
 
 @pytest.mark.parametrize(

@@ -705,7 +705,18 @@ def contributions_of(oracle, user):
         ),
         np.array([oracle.ease({row: residual}) for row, residual in events.items()]),
         ials[list(events)] @ np.linalg.solve(oracle.ials_matrix(events), ials.T),
+        kernel_contributions_of(oracle, events),
     )
+
+
+def kernel_contributions_of(oracle, events):
+    """The kernel above 1/2, shared among the events as they share the inner product."""
+    kernel, histories = oracle.kernel_of(events)
+    weight = oracle.trained.config.long_term.kernel_rating_weight
+    products = np.array([(1 + weight * r) * histories[:, row] for row, r in events.items()])
+    total = products.sum(axis=0)
+    shares = products / np.where(total > 0, total, 1.0)
+    return (shares * (kernel - 0.5)) @ oracle.retrieval.kernel.weights.numpy()
 
 
 def test_unknown_users_and_movies_are_explained_by_nothing(model, trained):
