@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from sources.describe import describe
 
         with tempfile.TemporaryDirectory() as scratch:
-            print(describe(path.expanduser(), Path(scratch), output_dir.expanduser()))
+            for line in describe(path.expanduser(), Path(scratch), output_dir.expanduser()):
+                print(line)
     except (InputError, PathError) as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -20,6 +20,8 @@ NON_NUMERIC_AGE = "non-numeric age"
 NON_NUMERIC_RATING = "non-numeric rating"
 NON_NUMERIC_TIMESTAMP = "non-numeric timestamp"
 UNREADABLE_TIME = "unreadable time"
+AMBIGUOUS_DATE = "ambiguous date (day or month first?)"
+NO_NUMBER = "no number, which a rule compares"
 LEFT_OUT = "left out by data.toml"
 BAD_GENRE_FLAG = "genre flag is neither 0 nor 1"
 BAD_OCCUPATION = "unknown occupation code"
@@ -55,9 +57,12 @@ _ACTIONS: Mapping[str, str] = {
     UNUSABLE_ID: "give ids of 1 to 1,000 characters",
     UNREADABLE_TIME: "give times as seconds or milliseconds since 1970-01-01 UTC, or as ISO 8601 "
     "such as 2024-05-31T18:00:00Z",
+    AMBIGUOUS_DATE: "write dates with the year first, such as 2024-06-05, or with points and the "
+    "day first, such as 05.06.2024",
+    NO_NUMBER: "give numbers in this column, with a decimal point, or change the rule in data.toml",
     NON_NUMERIC_AGE: "give the age in years as a number, or leave it empty",
     MISSING_VALUE: "fill these values in, or remove the rows",
-    NON_NUMERIC_RATING: "give the rating as a number",
+    NON_NUMERIC_RATING: "give the rating as a number, such as 4.5",
     NON_NUMERIC_TIMESTAMP: "give the time in seconds since 1970-01-01 UTC",
     BAD_GENRE_FLAG: "write 1 where the movie has the genre of that column, else 0",
     BAD_OCCUPATION: "correct these codes, or leave them empty where they are not known",

@@ -27,10 +27,12 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9_:@/+-]{1,100}", re.ASCII)
 _PLAIN_NUMBER = r"^-?[0-9]{1,18}$"
 _FRACTION = re.compile(r"(:\d\d)[.,]\d+", re.ASCII)
 _ZONE = re.compile(r"(:\d\d[+-]\d\d)(\d\d)?$", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d{1,40}(?:,\d{1,40})?", re.ASCII)
 _DECIMAL_ID = re.compile(r"(-?\d{1,18})\.0+", re.ASCII)
 _MOST_RATING = float(np.finfo(np.float32).max)
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "up": 1.0, "down": 0.0}
 # Of 05/06/2024 nobody knows which is the month.
+_AMBIGUOUS_DATE = r"^\s*[\"']?[0-9]{1,2}[/-][0-9]{1,2}[/-][0-9]{4}([^0-9]|$)"
 _DAY_FIRST = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(.*)", re.ASCII | re.DOTALL)
 
 
@@ -130,9 +132,16 @@ def _clean_id(value: str) -> str | None:
     return decimal.group(1) if decimal else cleaned
 
 
-def ratings_of(column: pa.Array) -> Numbers:
-    """Returns the ratings of a column; true and false are 1 and 0."""
+def ratings_of(column: pa.Array, *, decimal_comma: bool = False) -> Numbers:
+    """Returns the ratings of a column; true and false are 1 and 0.
+
+    Args:
+      column: `[n]` values.
+      decimal_comma: whether "4,5" is 4.5; a number with a point is none then.
+    """
     kind = column.type
+    if decimal_comma:
+        return _each(texts(column), _rating_with_comma, np.float64)
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         missing = column.is_null().to_numpy(zero_copy_only=False)
         # Arrow has no cast from boolean to float64 for every version.
@@ -155,6 +164,16 @@ def _rating(value: str) -> float | None:
     word = _WORDS.get(value.lower())
     number = wrangling.parse_number(value) if word is None else word
     return number if number is not None and abs(number) <= _MOST_RATING else None
+
+
+def _rating_with_comma(value: str) -> float | None:
+    return _rating(value.replace(",", ".")) if _DECIMAL_COMMA.fullmatch(value) else None
+
+
+def ambiguous_dates(column: pa.Array) -> _BoolArray:
+    """Returns which values are dates such as 05/06/2024, of which either can be the month."""
+    found = pc.match_substring_regex(texts(column), _AMBIGUOUS_DATE).fill_null(False)
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _fits(values: npt.NDArray[np.float64]) -> _BoolArray:

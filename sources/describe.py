@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from schema.features import Kind, Owner
 from sources.adapter import MovieLensFiles
-from sources.cleaning_log import CleaningLog, LossLimits
+from sources.cleaning_log import CleaningLog, FileLog, LossLimits
 from sources.description import FILE
 from sources.detect import detect
 from sources.interactions import chunk_of, id_keys
@@ -24,8 +25,8 @@ _LOOK = LossLimits.of(1.0)
 _OWNERS = {Owner.USER: "users", Owner.MOVIE: "movies", Owner.CONTEXT: "context"}
 
 
-def describe(path: Path, unpack_to: Path, output_dir: Path | None = None) -> str:
-    """Returns what is understood: files, columns, counts, scale, times and what is odd.
+def describe(path: Path, unpack_to: Path, output_dir: Path | None = None) -> Iterator[str]:
+    """Yields lines of what is understood: files, columns, counts, scale, times and what is odd.
 
     Args:
       path: of the data; see `detect`.
@@ -34,7 +35,8 @@ def describe(path: Path, unpack_to: Path, output_dir: Path | None = None) -> str
         understood in several ways and there is none, one is written there to be corrected.
 
     Raises:
-      InputError: the data is not recognised, or a file of it cannot be read.
+      InputError: the data is not recognised, a file of it cannot be read, or, after all lines,
+        more is lost than a run allows.
     """
     adapter = detect(path, unpack_to, output_dir)
     adapter.check()
@@ -44,22 +46,28 @@ def describe(path: Path, unpack_to: Path, output_dir: Path | None = None) -> str
     found.merge(log)
     if users is not None:
         found.merge(users[1])
-    movie_ids = np.sort(id_keys(pa.array(items["movie_id"].astype(str), pa.string())))
-    movies = KnownIds("the file of movies", movie_ids, {})
+    known = KnownIds(adapter.users_file, None)
+    if users is not None:
+        known = _known(adapter.users_file, users[0]["user_id"], found)
+    movies = _known(adapter.items_file, items["movie_id"], found)
     chunks = []
     for part in adapter.parts(_CHUNK_BYTES):
-        batch, log = adapter.interactions(part, KnownIds("", None), movies, _LOOK)
+        batch, log = adapter.interactions(part, known, movies, _LOOK)
         chunks.append(chunk_of(batch))
         found.merge(log)
     ratings = concatenate(chunks)
-    lines = [
-        *_format_lines(adapter),
-        *_feature_lines(adapter),
-        *_count_lines(adapter, ratings, None if users is None else len(users[0]), len(items)),
-        *_odd_lines(found),
-        *_questions(adapter, output_dir),
-    ]
-    return "\n".join(lines)
+    yield from _format_lines(adapter)
+    yield from _feature_lines(adapter)
+    yield from _count_lines(adapter, ratings, None if users is None else len(users[0]), len(items))
+    yield from _odd_lines(found)
+    yield from _questions(adapter, output_dir)
+    found.read(adapter.ratings_file, 0)  # an empty file has no part
+    found.check()
+
+
+def _known(file: str, ids: pd.Series, found: CleaningLog) -> KnownIds:
+    keys = np.sort(id_keys(pa.array(ids.astype(str), pa.string())))
+    return KnownIds(file, keys, found.dropped_ids.get(file, {}))
 
 
 def _format_lines(adapter: MovieLensFiles) -> Iterator[str]:
@@ -136,13 +144,23 @@ def _day(seconds: int) -> str:
 
 def _odd_lines(found: CleaningLog) -> Iterator[str]:
     odd = [
-        f"  {name}: {count:,} {_KINDS[kind]}: {reason}"
+        f"  {name}: {count:,} {_KINDS[kind]}: {reason}{_first(entry, kind, reason)}"
         for name, entry in sorted(found.files.items())
         for kind in _KINDS
         for reason, count in sorted(entry.counts(kind).items())
     ]
     yield "Odd:" if odd else "Odd: nothing"
     yield from odd
+
+
+def _first(entry: FileLog, kind: str, reason: str) -> str:
+    """Returns the first row that was lost for a reason, in words."""
+    first = entry.first_of([reason]) if kind in ("dropped", "values_lost") else None
+    if first is None:
+        return ""
+    example = first[1]
+    place = "" if example.row is None else f"row {example.row}: "
+    return f" (first {place}expected {example.expected}, found {example.found})"
 
 
 _KINDS = {

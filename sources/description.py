@@ -63,6 +63,8 @@ class Description:
       scale: the least and the greatest rating.
       repeats: what becomes of several events of one user and item.
       item_noun: what people call an item.
+      path: of the file that says so, or would; no part of what is said.
+      is_read: whether that file is there.
     """
 
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -73,10 +75,13 @@ class Description:
     scale: tuple[float, float] | None = None
     repeats: Repeats = "latest"
     item_noun: str = "item"
+    path: str = dataclasses.field(default=FILE, compare=False)
+    is_read: bool = dataclasses.field(default=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the description as a JSON object."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        return {name: values[name] for name in _READERS}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Description:
@@ -95,13 +100,16 @@ class Description:
 def find(*folders: Path | None) -> Description:
     """Returns the description in the first folder that has one; an empty one if none has.
 
+    An empty one has the path in the first folder, where one can be put.
+
     Raises:
       InputError: it cannot be read or says what cannot be.
     """
     for folder in folders:
         if folder is not None and (folder / FILE).exists():
             return read(folder / FILE)
-    return Description()
+    first = next(folder for folder in folders if folder is not None)
+    return Description(path=str((first / FILE).absolute()))
 
 
 def read(path: Path) -> Description:
@@ -110,22 +118,22 @@ def read(path: Path) -> Description:
     Raises:
       InputError: it is no TOML, or a key or a value is none of those there are.
     """
+    path = path.absolute()
     values = files.read_toml(path)
-    known = [field.name for field in dataclasses.fields(Description)]
     for name in values:
-        if name not in known:
-            raise _wrong(path, f"unknown key {name}", f"one of {', '.join(known)}", name)
+        if name not in _READERS:
+            raise _wrong(path, f"unknown key {name}", f"one of {', '.join(_READERS)}", name)
     found = {name: _READERS[name](path, name, value) for name, value in values.items()}
-    return Description(**found)
+    return Description(**found, path=str(path), is_read=True)
 
 
 def _wrong(path: Path, problem: str, expected: str, found: object) -> InputError:
     return InputError(
         problem,
-        file=path.name,
+        file=str(path),
         expected=expected,
         found=files.shorten(found if isinstance(found, str) else json.dumps(found, default=str)),
-        action=f"correct {path}, or remove it to have everything found out",
+        action="correct it, or remove the file to have everything found out",
     )
 
 

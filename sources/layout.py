@@ -57,6 +57,7 @@ class Layout:
       columns: the column of `users` or `items` that each feature is read from.
       ignored: why a column is not read, by file and column.
       features: the feature table.
+      decimal_comma: whether the ratings are written as "4,5".
       description: what the user says of the data.
     """
 
@@ -69,6 +70,7 @@ class Layout:
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ignored: Mapping[str, str] = dataclasses.field(default_factory=dict)
     features: FeatureTable | None = None
+    decimal_comma: bool = False
     description: Description = dataclasses.field(default_factory=Description)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,7 @@ class Table(MovieLensFiles):
         keys = {"users": self.layout.user_key, "items": self.layout.item_key}
         return [
             "Columns: " + ", ".join(f"{name} ({role})" for role, name in self.layout.roles.items()),
+            *(["Ratings have decimal commas: 4,5 is 4.5"] if self.layout.decimal_comma else []),
             *(f"Ids of {table}: {key}" for table, key in keys.items() if key),
             *(f"  {column} is {name}" for name, column in self.layout.columns.items()),
         ]
@@ -321,15 +323,14 @@ def scale_of(values: Sequence[float], low: float, high: float) -> RatingScale:
 
 def _with_features(folder: Path, layout: Layout) -> Layout:
     """Returns a layout with the features that events, users and items make."""
+    layout = _with_readable_ratings(folder, layout)
     scan = scan_of(folder, layout)
+    _refuse_no_events(scan, layout)
     features = [raw.USER_ID, raw.MOVIE_ID]
     ignored = dict(layout.ignored)
-    roles = dict(layout.roles)
     scale = _scale(layout, scan)
     if scale is not None:
         features.append(dataclasses.replace(raw.RATING, **scale._asdict()))
-    elif name := roles.pop("rating", None):
-        ignored[f"{layout.interactions[0].name}, {name}"] = "it has the same value in every row"
     if "time" in layout.roles:
         features.append(raw.TIMESTAMP)
     columns: dict[str, str] = {}
@@ -353,8 +354,77 @@ def _with_features(folder: Path, layout: Layout) -> Layout:
         if column not in (*layout.roles.values(), *columns.values()):
             ignored.setdefault(f"{events.name}, {column}", "it has no role that is known")
     table = FeatureTable(tuple(features))
+    return dataclasses.replace(layout, columns=columns, ignored=ignored, features=table)
+
+
+def _with_readable_ratings(folder: Path, layout: Layout) -> Layout:
+    """Returns a layout without a column of ratings that says nothing: one value, or none at all.
+
+    Raises:
+      InputError: the ratings differ, and cannot be read.
+    """
+    if "rating" not in layout.roles:
+        return layout
+    events, name = layout.interactions[0], layout.roles["rating"]
+    scan = scan_of(folder, layout)
+    if scan.unreadable and events.separator not in ("", ","):
+        with_commas = dataclasses.replace(layout, decimal_comma=True)
+        again = scan_of(folder, with_commas)
+        layout, scan = (layout, scan) if again.unreadable else (with_commas, again)
+    if scan.readable:
+        is_one = scan.events > 0 and scan.low == scan.high and layout.description.scale is None
+    else:
+        is_one = bool(scan.unreadable)
+    if is_one and len(scan.unreadable) + bool(scan.readable) > 1:
+        raise _unreadable_ratings(scan, layout)
+    if not is_one and (scan.readable or not scan.empty):
+        return layout
+    why = "it has the same value in every row" if is_one else "it is empty"
     return dataclasses.replace(
-        layout, roles=roles, columns=columns, ignored=ignored, features=table
+        layout,
+        roles={role: column for role, column in layout.roles.items() if role != "rating"},
+        ignored={**layout.ignored, f"{events.name}, {name}": why},
+        decimal_comma=False,
+    )
+
+
+def _unreadable_ratings(scan: Scan, layout: Layout) -> InputError:
+    name = layout.roles["rating"]
+    file, first = min(
+        (
+            (file, log.examples[cleaning_log.NON_NUMERIC_RATING][0])
+            for file, log in scan.found.files.items()
+            if cleaning_log.NON_NUMERIC_RATING in log.examples
+        ),
+        key=lambda pair: (pair[0], pair[1].sort_key()),
+    )
+    only = f"; those that can be are all {scan.low:g}" if scan.readable else ""
+    return InputError(
+        f"the ratings in column {name} cannot be read{only}",
+        file=file,
+        row=first.row,
+        expected=f"numbers in {name}, such as 4.5",
+        found=first.found,
+        action="convert the column to numbers; or, to use the events without ratings, write "
+        f"[columns] and below it {_line('rating', '')} to {layout.description.path}",
+    )
+
+
+def _line(role: str, column: str) -> str:
+    return f"{role} = {json.dumps(column, ensure_ascii=False)}"
+
+
+def _refuse_no_events(scan: Scan, layout: Layout) -> None:
+    """Refuses events of which none can be used."""
+    if scan.events:
+        return
+    scan.found.check()
+    raise InputError(
+        "there are no events",
+        file=layout.interactions[0].name,
+        expected="at least one row below the names of the columns",
+        found="no row",
+        action="see whether this is the right file, and write the events to it",
     )
 
 
@@ -373,7 +443,7 @@ def _refuse_unknown(layout: Layout, events: TableFile) -> None:
 
 
 def _scale(layout: Layout, scan: Scan) -> RatingScale | None:
-    """Returns the scale of the ratings; None where there are none, or all are the same."""
+    """Returns the scale of the ratings; None where there are none."""
     if layout.description.repeats == "count":
         return RatingScale(1.0, float(MOST_COUNTED), None if _has_fractions(layout) else 1.0)
     if "rating" not in layout.roles:
@@ -381,7 +451,7 @@ def _scale(layout: Layout, scan: Scan) -> RatingScale | None:
     if layout.description.scale is not None:
         low, high = layout.description.scale
         return RatingScale(low, high, scale_of(scan.ratings, scan.low, scan.high).step)
-    return scale_of(scan.ratings, scan.low, scan.high) if scan.low < scan.high else None
+    return scale_of(scan.ratings, scan.low, scan.high)
 
 
 def _has_fractions(layout: Layout) -> bool:

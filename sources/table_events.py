@@ -16,7 +16,7 @@ import pyarrow as pa
 from sources import cleaning_log, files, table_files, wrangling
 from sources.adapter import Part
 from sources.cleaning_log import CleaningLog, RowExample
-from sources.columns import ids_of, ratings_of, texts, times_of
+from sources.columns import ambiguous_dates, ids_of, ratings_of, texts, times_of
 from sources.description import Rule
 from sources.interactions import INTERACTIONS
 from sources.layout import Layout, column_of
@@ -45,16 +45,26 @@ class Scan(NamedTuple):
     Attributes:
       users: ids of everybody with an event, ascending.
       items: ids of everything with an event, ascending.
+      events: the number of usable events.
       ratings: the different ratings, ascending; `MOST_RATINGS` and one at most.
       low: the least rating.
       high: the greatest rating.
+      readable: the number of ratings that are numbers.
+      empty: the number of missing ratings.
+      unreadable: two different ratings that are no numbers; fewer where there are not two.
+      found: what was dropped, and why.
     """
 
     users: list[str]
     items: list[str]
+    events: int
     ratings: list[float]
     low: float
     high: float
+    readable: int
+    empty: int
+    unreadable: list[str]
+    found: CleaningLog
 
 
 class _Part:
@@ -71,6 +81,8 @@ class _Part:
         )
         self.count = len(self.column("user"))
         self.kept = np.ones(self.count, np.bool_)
+        self.readable = self.empty = 0
+        self.unreadable: list[str] = []
 
     def column(self, name: str) -> pa.Array:
         """Returns the column of a role, or of a rule."""
@@ -111,7 +123,12 @@ class _Part:
         if "rating" not in self.layout.roles:
             return pa.nulls(self.count, pa.float32())
         name, shown = self.layout.roles["rating"], self.column("rating")
-        numbers = ratings_of(shown)
+        numbers = ratings_of(shown, decimal_comma=self.layout.decimal_comma)
+        self.readable = int((self.kept & ~numbers.missing & ~numbers.bad).sum())
+        self.empty = int((self.kept & numbers.missing).sum())
+        if (bad := self.kept & numbers.bad).any():
+            values = texts(shown).filter(pa.array(bad)).unique().to_pylist()
+            self.unreadable = sorted({wrangling.clean_token(one) for one in values})[:2]
         self.drop(cleaning_log.MISSING_VALUE, numbers.missing, f"a value in {name}", "nothing")
         self.drop(cleaning_log.NON_NUMERIC_RATING, numbers.bad, f"a number in {name}", shown)
         if scale := self.layout.description.scale:
@@ -131,6 +148,9 @@ class _Part:
         expected = f"a time in {name}: seconds or milliseconds since 1970, or a date"
         in_range = f"a time in {name} from 1970 to before the year 2100"
         self.drop(cleaning_log.MISSING_VALUE, times.missing, f"a value in {name}", "nothing")
+        if times.bad.any():
+            ambiguous = times.bad & ambiguous_dates(shown)
+            self.drop(cleaning_log.AMBIGUOUS_DATE, ambiguous, expected, shown)
         self.drop(cleaning_log.UNREADABLE_TIME, times.bad, expected, shown)
         self.drop(cleaning_log.TIMESTAMP_RANGE, outside, in_range, shown)
         return pa.array(times.values)
@@ -152,27 +172,41 @@ class _Part:
     def follow(self, rule: Rule, *, keep: bool) -> None:
         """Leaves out the events that a rule is true of, or keeps them alone."""
         column = self.column(rule.column)
-        found = _holds(rule, column)
+        is_rating = column is self.rows.columns.get(self.layout.roles.get("rating", ""))
+        found, bad = _holds(rule, column, decimal_comma=is_rating and self.layout.decimal_comma)
+        if not is_rating:  # those are judged where they are read
+            self.drop(cleaning_log.NO_NUMBER, bad, f"a number in {rule.column}, for {rule}", column)
         expected = f"{'' if keep else 'not '}{rule}"
         self.drop(cleaning_log.LEFT_OUT, found != keep, expected, column)
 
 
-def _holds(rule: Rule, column: pa.Array) -> BoolArray:
-    """Returns of which values a rule is true: numbers compared as numbers, text as text."""
+def _holds(rule: Rule, column: pa.Array, *, decimal_comma: bool) -> tuple[BoolArray, BoolArray]:
+    """Returns of which values a rule is true, and which it cannot compare.
+
+    Numbers are compared as numbers, text as text; a text is not equal to a number, and neither
+    less nor more.
+    """
     compare = _COMPARISONS[rule.operator]
     number = wrangling.parse_number(rule.value)
     if number is not None:
-        numbers = ratings_of(column)
+        numbers = ratings_of(column, decimal_comma=decimal_comma)
         usable = ~(numbers.missing | numbers.bad)
-        return np.asarray(compare(numbers.values, number) & usable, np.bool_)
+        bad = numbers.bad & (rule.operator not in ("==", "!="))
+        return np.asarray(compare(numbers.values, number) & usable, np.bool_), bad
     encoded = texts(column).fill_null("").dictionary_encode()
     values = map(wrangling.clean_token, encoded.dictionary.to_pylist())
     each = [compare(value, rule.value) for value in values]
-    return np.array([*each, False], np.bool_)[encoded.indices.to_numpy()]
+    found = np.array([*each, False], np.bool_)[encoded.indices.to_numpy()]
+    return found, np.zeros(len(found), np.bool_)
 
 
 def read_events(folder: Path, layout: Layout, part: Part) -> tuple[pa.RecordBatch, CleaningLog]:
     """Returns the usable events of a part as `INTERACTIONS`, and what was dropped and repaired."""
+    batch, rows = _read(folder, layout, part)
+    return batch, rows.found
+
+
+def _read(folder: Path, layout: Layout, part: Part) -> tuple[pa.RecordBatch, _Part]:
     rows = _Part(folder, layout, part)
     (user, of_users), (item, of_items) = rows.ids("user"), rows.ids("item")
     for rule in layout.description.drop:
@@ -190,7 +224,7 @@ def read_events(folder: Path, layout: Layout, part: Part) -> tuple[pa.RecordBatc
     rows.found.repair(rows.file.name, cleaning_log.QUOTES_REMOVED, len(repaired), examples)
     if not rows.kept.all():
         columns = [column.filter(pa.array(rows.kept)) for column in columns]
-    return pa.RecordBatch.from_arrays(columns, schema=INTERACTIONS), rows.found
+    return pa.RecordBatch.from_arrays(columns, schema=INTERACTIONS), rows
 
 
 def scan_of(folder: Path, layout: Layout) -> Scan:
@@ -207,10 +241,18 @@ def _scan(folder: Path, layout_json: str, stats: tuple[tuple[int, int], ...]) ->
     items: set[str] = set()
     ratings: set[float] = set()
     ends: list[float] = []
+    unreadable: set[str] = set()
+    found = CleaningLog()
+    events = readable = empty = 0
     has_ratings = "rating" in layout.roles
     for file in layout.interactions:
         for part in table_files.parts(folder, file, SCAN_BYTES):
-            batch, _ = read_events(folder, layout, part)
+            batch, rows = _read(folder, layout, part)
+            found.merge(rows.found)
+            unreadable.update(rows.unreadable)
+            events += batch.num_rows
+            readable += rows.readable
+            empty += rows.empty
             users.update(batch.column("user_id").unique().to_pylist())
             items.update(batch.column("item_id").unique().to_pylist())
             if batch.num_rows and has_ratings:
@@ -219,4 +261,8 @@ def _scan(folder: Path, layout_json: str, stats: tuple[tuple[int, int], ...]) ->
                 if len(ratings) <= MOST_RATINGS:
                     ratings.update(values[: MOST_RATINGS + 1].tolist())
     low, high = (min(ends), max(ends)) if ends else (0.0, 0.0)
-    return Scan(sorted(users), sorted(items), sorted(ratings), low, high)
+    return Scan(
+        *(sorted(users), sorted(items), events, sorted(ratings), low, high, readable, empty),
+        sorted(unreadable)[:2],
+        found,
+    )

@@ -238,7 +238,9 @@ def test_movielens_100k_has_the_same_interface(tmp_path):
 
 def test_what_is_understood_is_told_in_words(tmp_path):
     bad = ML_CSV["ratings.csv"] + b"7,1,9.0,964982703\r\n7,77,3.0,964982703\r\n"
-    text = descriptions.describe(write(tmp_path / "data", ML_CSV, ratings_csv=bad), tmp_path)
+    folder, lines = write(tmp_path / "data", ML_CSV, ratings_csv=bad), []
+    with pytest.raises(InputError, match="2 of 5 rows are lost"):
+        lines.extend(descriptions.describe(folder, tmp_path))
     for line in (
         "Format: MovieLens as CSV (ml-csv)",
         "  genome-tags.csv: not read, the tag genome is not used",
@@ -249,11 +251,13 @@ def test_what_is_understood_is_told_in_words(tmp_path):
         "Usable ratings: 3",
         "Ratings by value: 0.5: 1, 4: 1, 4.5: 1",
         "Time: 2000-07-30 to 2015-10-24",
-        "  ratings.csv: 1 rows dropped: rating out of range",
-        "  ratings.csv: 1 rows dropped: unknown movie",
+        "  ratings.csv: 1 rows dropped: rating out of range"
+        " (first row 5: expected a rating from 0.5 to 5, found 9)",
+        "  ratings.csv: 1 rows dropped: unknown movie"
+        " (first row 6: expected a movie that movies.csv lists, found movie 77)",
         "  movies.csv: 1 rows without a value: genres",
     ):
-        assert line in text.splitlines()
+        assert line in lines
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from test_sources_table import read
 from schema.features import Kind
 from sources import describe as descriptions
 from sources import description
+from sources.__main__ import main
 from sources.description import Description
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
@@ -26,6 +27,10 @@ COLUMNS = '[columns]\nuser = "who"\nitem = "sku"\nrating = "stars"\ntime = "day"
 def described(tmp_path, text, **more):
     content = {"interactions.csv": LOG, "data.toml": text.encode(), **more}
     return detect(write(tmp_path / "data", content), tmp_path, tmp_path / "output")
+
+
+def words(*where):
+    return "\n".join(descriptions.describe(*where))
 
 
 def roles_of(adapter):
@@ -127,7 +132,7 @@ def test_a_draft_is_written_where_something_is_ambiguous_and_says_what_was_under
     log = LOG.replace(b"who", b"user").replace(b"day", b"date")
     folder = write(tmp_path / "data", {"interactions.csv": log})
     output = tmp_path / "output"
-    text = descriptions.describe(folder, tmp_path, output)
+    text = words(folder, tmp_path, output)
     for line in (
         "Column of the rating: one of stars, score; taken: stars",
         "Every event counts the same, whatever its type.",
@@ -141,7 +146,7 @@ def test_a_draft_is_written_where_something_is_ambiguous_and_says_what_was_under
     before = roles_of(detect(folder, tmp_path))
     assert roles_of(detect(folder, tmp_path, output)) == before
     # It is there now, and answers.
-    assert "Written" not in descriptions.describe(folder, tmp_path, output)
+    assert "Written" not in words(folder, tmp_path, output)
 
 
 def test_clicks_without_ratings_and_times_are_a_table_of_ids_alone(tmp_path):
@@ -149,7 +154,7 @@ def test_clicks_without_ratings_and_times_are_a_table_of_ids_alone(tmp_path):
     adapter = detect(write(tmp_path / "data", {"clicks.csv": clicks}), tmp_path)
     assert adapter.spec.features.names == ("user_id", "movie_id")
     assert adapter.spec.scale is None
-    text = descriptions.describe(tmp_path / "data", tmp_path)
+    text = words(tmp_path / "data", tmp_path)
     assert "Usable events: 3" in text
     assert "Times: none, so --split random alone can be used" in text
 
@@ -160,3 +165,123 @@ def test_ratings_that_are_all_the_same_are_none(tmp_path):
     assert not adapter.spec.features.has_rating
     assert adapter.ignored == {"plays.csv, stars": "it has the same value in every row"}
     assert pairs(adapter) == [("u1", "a", None), ("u1", "b", None), ("u2", "a", None)]
+
+
+WORDS = ("good", "bad", "so so")
+
+
+def rated(tmp_path, values, separator=",", text=""):
+    """Two users' events with ratings as given, in a column `stars`."""
+    rows = [f"u{i % 2},{i},{value}" for i, value in enumerate(values)]
+    lines = [line.replace(",", separator, 2) for line in ("user,item,stars", *rows)]
+    content = {"events.csv": "\n".join(lines).encode(), "data.toml": text.encode()}
+    return write(tmp_path / "data", content)
+
+
+@pytest.mark.parametrize(
+    ("values", "separator"),
+    [
+        (("'4,5'", "'3,0'", "'1,5'"), "|"),
+        (("4 stars", "3 stars", "1 star"), ","),
+        (("4/5", "3/5", ""), ","),
+        (("★★★", "★"), ","),
+        (("A", "B", "C"), ","),
+        (("", "good", *WORDS), ","),
+        (("5", "5", "good"), ","),
+        (("4,5", "3.5", "x"), ";"),
+    ],
+)
+def test_ratings_that_differ_and_cannot_be_read_are_refused(tmp_path, values, separator):
+    folder = rated(tmp_path, values, separator)
+    if separator == "|":
+        adapter = detect(folder, tmp_path)
+        assert [one[2] for one in pairs(adapter)] == [4.5, 3, 1.5]
+        return
+    with pytest.raises(InputError) as error:
+        list(descriptions.describe(folder, tmp_path, tmp_path / "output"))
+    assert error.value.file == "events.csv"
+    first = next(
+        (row, repr(value))
+        for row, value in enumerate(values, start=2)
+        if value and not value.replace(".", "", 1).isdecimal()
+    )
+    assert (error.value.row, error.value.found) == first
+
+
+def test_the_refusal_of_ratings_says_how_to_leave_them_out(tmp_path):
+    folder = rated(tmp_path, WORDS)
+    with pytest.raises(InputError, match="the ratings in column stars cannot be read") as error:
+        detect(folder, tmp_path, tmp_path)
+    assert f'[columns] and below it rating = "" to {folder / "data.toml"}' in error.value.action
+    adapter = detect(rated(tmp_path, WORDS, text='[columns]\nrating = ""'), tmp_path, tmp_path)
+    assert pairs(adapter) == [("u0", "0", None), ("u1", "1", None), ("u0", "2", None)]
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (("", "", ""), "it is empty"),
+        (("yay", "", "yay"), "it has the same value in every row"),
+        (("1", "", "1.0"), "it has the same value in every row"),
+    ],
+)
+def test_a_column_of_ratings_that_says_nothing_is_not_read(tmp_path, values, why):
+    adapter = detect(rated(tmp_path, values), tmp_path)
+    assert adapter.ignored == {"events.csv, stars": why}
+    assert len(pairs(adapter)) == 3
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_are_read_where_all_ratings_have_them(tmp_path, separator):
+    text = 'drop = ["rating < 2"]'
+    folder = rated(tmp_path, ("4,5", "3", "", "1,5"), separator, text)
+    adapter = detect(folder, tmp_path)
+    assert pairs(adapter) == [("u0", "0", 4.5), ("u1", "1", 3)]
+    again = open_adapter("table", adapter.folder, None, adapter.layout_text)
+    assert read(again) == read(adapter)
+    assert "Ratings have decimal commas: 4,5 is 4.5" in adapter.roles()
+
+
+def test_a_rule_loses_what_it_cannot_compare(tmp_path):
+    folder = rated(tmp_path, ("4,5", "5", "3"), ";", 'positive = "stars >= 4"')
+    with pytest.raises(InputError, match="no number, which a rule compares") as error:
+        list(descriptions.describe(folder, tmp_path))
+    assert (error.value.row, error.value.found) == (2, "'4,5'")
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "message"),
+    [
+        ((), "", "there are no events"),
+        ((1, 2), 'positive = "stars > 5"', "no row is left after the cleanup"),
+        ((1, 2), 'drop = ["stars < 9"]', "no row is left after the cleanup"),
+    ],
+)
+def test_data_without_an_event_is_refused_at_the_first_look(tmp_path, values, text, message):
+    with pytest.raises(InputError, match=message):
+        detect(rated(tmp_path, values, text=text), tmp_path)
+
+
+def test_losses_are_judged_as_in_a_run_after_everything_is_said(tmp_path):
+    events = b"user,item,stars,date\nu1,a,1,05/06/2024\nu1,b,2,2024-06-05\n"
+    folder = write(tmp_path / "data", {"events.csv": events})
+    lines = []
+    with pytest.raises(InputError, match="day or month first.*1 of 2 rows are lost") as error:
+        lines.extend(descriptions.describe(folder, tmp_path))
+    assert (error.value.row, error.value.found) == (2, "'05/06/2024'")
+
+
+def test_the_first_row_that_is_lost_is_odd(tmp_path, capsys):
+    events = b"user,item,stars,date\nu1,a,1,05/06/2024\nu1,b,2,2024-06-05\n"
+    folder = write(tmp_path / "data", {"events.csv": events})
+    assert main(["describe", str(folder), "--output-dir", str(tmp_path / "output")]) == 2
+    assert (
+        "  events.csv: 1 rows dropped: ambiguous date (day or month first?) (first row 2: expected "
+        "a time in date: seconds or milliseconds since 1970, or a date, found '05/06/2024')"
+    ) in capsys.readouterr().out.splitlines()
+
+
+def test_times_that_are_all_lost_are_named_and_not_the_ratings(tmp_path):
+    events = b"user,item,stars,date\nu1,a,1,05/06/2024\nu1,b,2,06/06/2024\n"
+    with pytest.raises(InputError, match="ambiguous date"):
+        detect(write(tmp_path / "data", {"events.csv": events}), tmp_path)

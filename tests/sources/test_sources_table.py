@@ -12,7 +12,7 @@ from table_data import events, write_csv, write_tables
 
 from schema.features import Kind, Owner
 from sources import columns, interactions
-from sources.cleaning_log import UNLISTED, LossLimits
+from sources.cleaning_log import AMBIGUOUS_DATE, UNLISTED, LossLimits
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
 from sources.layout import SYNONYMS, Layout
@@ -149,7 +149,7 @@ BAD_ROWS = {
     b"u,i,3,": ("missing value", "nothing"),
     b"u,i,3,soon": ("unreadable time", "'soon'"),
     b"u,i,3,0x10": ("unreadable time", "'0x10'"),
-    b"u,i,3,05/06/2024": ("unreadable time", "'05/06/2024'"),
+    b"u,i,3,05/06/2024": (AMBIGUOUS_DATE, "'05/06/2024'"),
     b"u,i,3,-1": ("timestamp out of range", "'-1'"),
     b'u,"i,3,1600000000': ("wrong number of columns", "'u,\"i,3,1600000000'"),
 }
