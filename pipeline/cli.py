@@ -21,8 +21,8 @@ from trainer import settings
 from trainer.settings import Value
 
 _DESCRIPTION = (
-    "Trains a movie recommender on MovieLens: from raw ratings to a validated, evaluated, "
-    "blessed and pushed model."
+    "Trains a recommender on MovieLens or on your own data: from raw ratings to a validated, "
+    "evaluated, blessed and pushed model."
 )
 _EPILOG = (
     "exit codes: 0 pushed or up to date, 1 unexpected failure, 2 wrong use or unreadable "
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--data",
         metavar="PATH",
-        help="your data: a folder or zip file (MovieLens formats)",
+        help="your data: a folder or zip file, of your own tables or in a format of MovieLens",
     )
     add("--data-dir", help=argparse.SUPPRESS)  # the former name of --data
     add(

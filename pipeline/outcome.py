@@ -21,6 +21,7 @@ from components.report import executor as report
 from pipeline.dag import ComponentRun
 from pipeline.summary import Summary, rows_of, scope_of, thresholds_as_json
 from pipeline.terminal import FAILED
+from schema.dataset import in_words_of
 from schema.scenarios import NEXT_VISIT, metric_name, new_user
 from sources.cleaning_log import DEFAULT_MAX_LOSS, CleaningLog, LossLimits
 from trainer.config import HISTORY_FILE, LEFT_OUT_FILE, NEW_USERS_FILE, TRIALS_FILE
@@ -30,12 +31,12 @@ COMPARED, NO_BASELINE = "compared", "none of this kind"
 NOT_COMPARABLE = "not comparable: blessed by an earlier release's evaluation"
 
 
-def describe(run: ComponentRun) -> str:
-    """Returns a component's result in a few words."""
+def describe(run: ComponentRun, item_noun: str = "movie") -> str:
+    """Returns a component's result in a few words, with what people call an item."""
     if run.state == FAILED:
         return str(run.error).strip().splitlines()[0] if str(run.error).strip() else "see the log"
     reader = _READERS.get(run.name)
-    return reader(run) if reader else ""
+    return in_words_of(reader(run), item_noun) if reader else ""
 
 
 def artifact(run: ComponentRun, key: str) -> Artifact:
@@ -72,7 +73,10 @@ def left_out(run: ComponentRun) -> dict[str, str]:
 
 def _rows(run: ComponentRun) -> str:
     rows = cleaning_log(run)["rows"]
-    return ", ".join(f"{count:,} {name}" for name, count in rows.items())
+    return ", ".join(
+        f"{count:,} {'movie' if (name, count) == ('movies', 1) else name}"
+        for name, count in rows.items()
+    )
 
 
 def _statistics(run: ComponentRun) -> str:
@@ -87,7 +91,7 @@ def _schema(run: ComponentRun) -> str:
 
 def _validator(run: ComponentRun) -> str:
     names = artifact_utils.decode_split_names(artifact(run, "anomalies").split_names)
-    return f"{', '.join(names)} against the curated schema"
+    return f"{', '.join(names)} against the schema"
 
 
 def _gate(run: ComponentRun) -> str:
@@ -99,7 +103,9 @@ def _gate(run: ComponentRun) -> str:
 def _previous(run: ComponentRun) -> str:
     found = run.outputs.get("statistics")
     return (
-        f"statistics {found[0].id}, to find drift" if found else "none: no earlier run of this kind"
+        f"statistics {found[0].id}, to find drift"
+        if found
+        else "none: no earlier run of this kind on other data"
     )
 
 
@@ -138,7 +144,8 @@ def _trainer(run: ComponentRun) -> str:
     # Without ratings there is no network of theirs, and without times there are no towers either.
     name = next(one for one in ("rmse", "retrieval_loss", "autoencoder_loss") if one in losses)
     text = name.replace("_", " ")
-    return f"{len(losses[name])} epochs, training {text} {losses[name][-1]:.4f}"
+    epochs = len(losses[name])
+    return f"{epochs} epoch{'' if epochs == 1 else 's'}, training {text} {losses[name][-1]:.4f}"
 
 
 def baseline(run: ComponentRun) -> str:
@@ -150,7 +157,9 @@ def baseline(run: ComponentRun) -> str:
 
 def _baseline(run: ComponentRun) -> str:
     found = baseline(run)
-    return f"model {run.outputs['model'][0].id}" if found == COMPARED else found
+    if found == COMPARED:
+        return f"model {run.outputs['model'][0].id}"
+    return "none: no other blessed model of this kind" if found == NO_BASELINE else found
 
 
 def _evaluator(run: ComponentRun) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import shutil
@@ -20,7 +21,7 @@ from pipeline.logs import captured_output
 from pipeline.terminal import Terminal
 from schema.features import DIRECTOR, STAR, FeatureTable
 from schema.features import Kind as FeatureKind
-from sources import archive, download, files, metadata, progress, source
+from sources import archive, download, files, metadata, progress, sample, source
 from sources.detect import detect
 from sources.errors import InputError, PipelineError
 from sources.names import CUSTOM, DATA_VARIABLE, ML_100K
@@ -86,9 +87,14 @@ def _check_folders(config: RunConfig) -> None:
     data, metadata_dir = source.given_paths(
         dataset=config.dataset, data=config.data, metadata_dir=config.metadata_dir
     )
+    features = None
     # A zip file is unpacked into the output folder, once that is claimed.
     if data is not None and not archive.is_archive(data):
-        detect(data, config.paths.root, config.paths.root).check()
+        adapter = detect(data, config.paths.root, config.paths.root)
+        adapter.check()
+        own = adapter.folder / sample.METADATA_FOLDER
+        with_metadata = metadata_dir is not None or own.is_dir()
+        features = features_of(adapter.spec, with_metadata=with_metadata)
     if metadata_dir is not None:
         metadata.check_metadata_files(metadata_dir)
     for file, option in ((config.schema, "--schema"), (config.thresholds, "--thresholds")):
@@ -98,6 +104,41 @@ def _check_folders(config: RunConfig) -> None:
                 file=str(file),
                 action=f"correct {option}, or leave it out",
             )
+    _check_given_files(config, features)
+
+
+def _check_given_files(config: RunConfig, features: FeatureTable | None) -> None:
+    """Checks the user's thresholds and schema; against the data where its features are known.
+
+    Raises:
+      InputError: one of them is wrong.
+    """
+    file = _threshold_file(config)
+    if file is None and config.schema is None:
+        return
+    # What these imports print is for no log yet.
+    with captured_output(Path(os.devnull), verbose=False):
+        _set_environment()
+        from components.evaluation.config import Thresholds
+        from pipeline.schema_file import check_schema
+        from pipeline.threshold_file import own_thresholds, read_thresholds
+
+        if file is not None and features is not None:
+            own_thresholds(file, Thresholds(), config.split, features)
+        elif file is not None:
+            read_thresholds(file)
+        if config.schema is not None and features is not None:
+            check_schema(config.schema, features)
+
+
+def _threshold_file(config: RunConfig) -> Path | None:
+    """Returns the user's own thresholds: those given, else those in the output folder."""
+    found = config.paths.thresholds
+    return config.thresholds or (found if found.exists() else None)
+
+
+def _set_environment() -> None:
+    os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
 
 
 def _attempt(
@@ -151,6 +192,8 @@ def _run(
             say=lambda text: terminal.print(text, style="yellow"),
             progress=bar,
         )
+    if config.data_name and data.name == CUSTOM:
+        data = dataclasses.replace(data, called=config.data_name)
     summary.describe_data(data)
     archive.remove_unpacked(paths.root / "data", kept=data.data_dir)
     data.open().check()
@@ -159,7 +202,7 @@ def _run(
     _introduce(data, terminal)
     started = time.process_time()
     with terminal.working("loading TensorFlow and TFX"):
-        os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
+        _set_environment()
         from pipeline import dag, outcome, pipeline
     summary.import_cpu_seconds = round(time.process_time() - started, 3)
     built = _pipeline_config(config, data, paths, terminal)
@@ -170,7 +213,8 @@ def _run(
         graph = pipeline.create_pipeline(built)
         if fresh:
             cache_store.drop_unknown_artifacts(paths, [node.id for node in graph.components])
-        runner = dag.DagRunner(graph, terminal, outcome.describe)
+        describe = functools.partial(outcome.describe, item_noun=data.open().spec.item_noun)
+        runner = dag.DagRunner(graph, terminal, describe)
         summary.run = runner.run_id
         for component in runner.run():
             outcome.record(summary, component)
@@ -235,7 +279,7 @@ def _introduce(data: source.DataSource, terminal: Terminal) -> None:
     adapter = data.open()
     spec = adapter.spec
     form = "" if data.name != CUSTOM else f", in the format of {spec.title}"
-    terminal.print(f"Data: {data.name} ({data.source}), {data.data_dir}{form}")
+    terminal.print(f"Data: {data.called or data.name} ({data.source}), {data.data_dir}{form}")
     if not spec.features.has_rating:
         terminal.print(
             "Ratings: this data has none: every event counts as positive, none is predicted, and "
@@ -313,7 +357,7 @@ def _pipeline_config(
         features=features,
     )
     thresholds = thresholds_for(data.name, config.split, features)
-    file = config.thresholds or (paths.thresholds if paths.thresholds.exists() else None)
+    file = _threshold_file(config)
     if file is not None:
         thresholds = own_thresholds(file, thresholds, config.split, features)
         terminal.print(f"Your own thresholds, {file}: {describe(thresholds)}")

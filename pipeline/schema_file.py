@@ -76,10 +76,20 @@ def curated_schema(features: FeatureTable, given: Path | None, paths: OutputPath
     return dataclasses.replace(_copied(features, target, paths), made=made)
 
 
+def check_schema(path: Path, features: FeatureTable) -> str:
+    """Returns the text of a schema of data with these features; changes nothing.
+
+    Raises:
+      InputError: it cannot be read, or is not one of such data.
+    """
+    text = _read(path)
+    _check(text, features, path)
+    return text
+
+
 def _copied(features: FeatureTable, shown: Path, paths: OutputPaths) -> CuratedSchema:
     """Returns a schema after a check, copied to a file that is named by its content."""
-    text = _read(shown)
-    _check(text, features, shown)
+    text = check_schema(shown, features)
     path = paths.root / "data" / f"schema-{_digest(text)}.pbtxt"
     path.parent.mkdir(exist_ok=True)
     storage.write_text(path, text)

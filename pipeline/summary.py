@@ -19,6 +19,7 @@ from components.names import SPLITS
 from components.pusher.kind import EvaluationScope, Kind
 from pipeline.config import OutputPaths
 from pipeline.terminal import Terminal
+from schema.dataset import plural
 from schema.scenarios import IN_SESSION, NAMED_MOVIES, NEXT_VISIT, metric_name, new_user
 from sources.cleaning_log import COUNTS, asked_for, describe_missing
 from sources.errors import AnomaliesError, PipelineError
@@ -60,7 +61,8 @@ class Summary:
       schema_version: `SCHEMA_VERSION`.
       status: "pushed", "up_to_date", "no_push", "not_blessed", "other_kind" (blessed, but a model
         of another kind is served), "anomalies" or "failed".
-      dataset: name, source, seed and folders of the data.
+      dataset: name (the user's own where they gave one), source, seed and folders of the data, and
+        what people call an item.
       options: the command line's options.
       run: TFX's id of the run in the metadata store; None if no component was started.
       rows: rows per split, and rows read, dropped, repaired and with missing values, per file and
@@ -118,7 +120,7 @@ class Summary:
 
     def describe_data(self, source: DataSource) -> None:
         """Records where the data comes from."""
-        self.dataset = source.to_json()
+        self.dataset = {**source.to_json(), "item_noun": source.open().spec.item_noun}
 
     def fail(self, error: BaseException, message: str) -> None:
         """Records why the run ended early, and the exit code."""
@@ -208,7 +210,8 @@ def _row_lines(summary: Summary) -> list[tuple[str, Text | str]]:
             (
                 "new in test",
                 f"{new['rows_of_new_users']:,} ratings by {new['new_users']:,} users, "
-                f"{new['rows_of_new_movies']:,} of {new['new_movies']:,} movies, that have none "
+                f"{new['rows_of_new_movies']:,} of {new['new_movies']:,} "
+                f"{plural(summary.dataset.get('item_noun') or 'movie')}, that have none "
                 "in train or validation",
             )
         )

@@ -20,6 +20,9 @@ from trainer.settings import one_of
 CHANGE_TABLE = "change"
 """The table of how much worse than the latest blessed model a metric may be."""
 
+_LONGEST = 300
+"""Characters of names that a message lists."""
+
 _RATING = "_rating_"
 _R_SQUARED = "_rating_r_squared"
 
@@ -42,11 +45,25 @@ def own_thresholds(
     Raises:
       InputError: the file cannot be read, or a name or bound in it is wrong.
     """
+    bounds, worsening = read_thresholds(path)
+    for name in (*bounds, *worsening):
+        _check_measured(path, name, split, features)
+    return dataclasses.replace(shipped, own_bounds=_pairs(bounds), own_worsening=_pairs(worsening))
+
+
+def read_thresholds(path: Path) -> tuple[Mapping[str, object], Mapping[str, object]]:
+    """Returns the bounds of metrics and of changes in a file, checked without the data.
+
+    Raises:
+      InputError: the file cannot be read, or a name or bound in it is wrong.
+    """
     bounds = read_toml(path)
     worsening = bounds.pop(CHANGE_TABLE, {})
     if not isinstance(worsening, Mapping):
         raise _refused(path, f"{CHANGE_TABLE} is no table", "[change] and below it metric = bound")
     for name, bound in bounds.items():
+        if isinstance(bound, Mapping):
+            raise _refused(path, f"no table [{name[:80]}]", f"[{CHANGE_TABLE}]", f"[{name}]")
         _check_name(path, name, bounded_metrics(), "")
         _check_bound(path, name, bound)
     for name, bound in worsening.items():
@@ -55,9 +72,7 @@ def own_thresholds(
             raise _refused(
                 path, f"[{CHANGE_TABLE}] {name} cannot be {bound!r}", "0 or more, or false", bound
             )
-    for name in (*bounds, *worsening):
-        _check_measured(path, name, split, features)
-    return dataclasses.replace(shipped, own_bounds=_pairs(bounds), own_worsening=_pairs(worsening))
+    return bounds, worsening
 
 
 def bounded_metrics() -> tuple[str, ...]:
@@ -100,10 +115,12 @@ def _pairs(values: Mapping[str, object]) -> tuple[tuple[str, float | None], ...]
 
 def _check_name(path: Path, name: str, known: tuple[str, ...], table: str) -> None:
     if name not in known:
+        near = one_of(name, known)
         raise _refused(
             path,
             f"no metric {table}{name[:80]} that can have a bound",
-            one_of(name, known),
+            near if len(near) <= _LONGEST else f"a metric of summary.json, such as {known[0]}",
+            name,
         )
 
 

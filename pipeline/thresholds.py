@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from components.evaluation.config import Thresholds
 from components.names import SplitMethod
-from schema.features import RATING_MAX, RATING_MIN, FeatureTable
+from schema.features import FeatureTable
 from sources.names import ML_100K
 
 _ANY_DATA = Thresholds(
@@ -58,5 +58,5 @@ def thresholds_for(dataset: str, split: SplitMethod, table: FeatureTable) -> Thr
         )
     if found.rating_rmse_worsening is None:
         return found
-    units = (table.scale.high - table.scale.low) / (RATING_MAX - RATING_MIN)
-    return dataclasses.replace(found, rating_rmse_worsening=found.rating_rmse_worsening * units)
+    worsening = found.rating_rmse_worsening * table.scale.units_per_star
+    return dataclasses.replace(found, rating_rmse_worsening=worsening)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,20 @@ class DatasetLabel:
                 if name in known and isinstance(text, str) and text.strip()
             }
         )
+
+
+def plural(noun: str) -> str:
+    """Returns the plural of a regular noun."""
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "z", "ch", "sh")) else f"{noun}s"
+
+
+def in_words_of(text: str, item_noun: str) -> str:
+    """Returns a text on movies with the data's noun in place of "movie"; paths of URLs stay."""
+    return re.sub(
+        r"(?<!/)\bmovie(s?)\b", lambda found: plural(item_noun) if found[1] else item_noun, text
+    )
 
 
 def read_label(path: Path) -> DatasetLabel:

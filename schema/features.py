@@ -143,6 +143,11 @@ class RatingScale(NamedTuple):
         return self.low + (stars - RATING_MIN) / self._stars_per_unit
 
     @property
+    def units_per_star(self) -> float:
+        """How many units of this scale a star is: the ratio of the ranges."""
+        return (self.high - self.low) / (RATING_MAX - RATING_MIN)
+
+    @property
     def _stars_per_unit(self) -> float:
         return (RATING_MAX - RATING_MIN) / (self.high - self.low)
 

@@ -44,6 +44,7 @@ class DataSource:
       format: name of their format (`sources.detect.ADAPTERS`, or own tables).
       layout: of own tables: files, roles and features as JSON.
       metadata_dir: directory of The Movies Dataset's files, if there is one.
+      called: the user's name for their own data; empty if they gave none.
       seed: of the sample; None for real data.
       notice: what the user must read (the data is not what they may think it
         is, why, and what to do), at the start and at the end; None if there is nothing.
@@ -55,6 +56,7 @@ class DataSource:
     format: str = ML_100K
     layout: str = ""
     metadata_dir: Path | None = None
+    called: str = ""
     seed: int | None = None
     notice: str | None = None
 
@@ -63,9 +65,12 @@ class DataSource:
         return open_adapter(self.format, self.data_dir, layout_text=self.layout)
 
     def to_json(self) -> dict[str, str | int | None]:
-        """Returns the fields but the layout as a JSON object, paths as text."""
-        fields = dataclasses.asdict(self)
-        del fields["layout"]
+        """Returns the fields but the layout as a JSON object, paths as text.
+
+        The name is the user's own where they gave one.
+        """
+        fields = {**dataclasses.asdict(self), "name": self.called or self.name}
+        del fields["layout"], fields["called"]
         return {
             name: str(value) if isinstance(value, Path) else value for name, value in fields.items()
         }

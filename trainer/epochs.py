@@ -11,6 +11,22 @@ OnEpoch = Callable[[int, int, Mapping[str, float]], None]
 """Called after each epoch with its number, from 1 on, how many there will be, and its losses."""
 
 
+class RatingRmse(tf.keras.metrics.RootMeanSquaredError):
+    """Root mean square error of predicted stars, in units of the data's scale.
+
+    Args:
+      units_per_star: see `schema.features.RatingScale`.
+    """
+
+    def __init__(self, units_per_star: float = 1.0) -> None:
+        super().__init__("rmse")
+        self._units_per_star = units_per_star
+
+    def result(self) -> tf.Tensor:
+        """Returns the error so far, a scalar."""
+        return super().result() * self._units_per_star
+
+
 def run_epochs(
     model: tf.keras.Model,
     dataset: tf.data.Dataset,

@@ -11,6 +11,7 @@ import tensorflow_recommenders as tfrs
 from schema.features import Owner
 from trainer.config import ModelConfig, TrainConfig
 from trainer.data.training_data import TrainingData
+from trainer.epochs import RatingRmse
 from trainer.rating.rating_dcn import RatingModel
 from trainer.retrieval.history import events_before, pooled_history, rows_before, truncated_history
 from trainer.retrieval.task import CatalogueRetrieval
@@ -73,7 +74,7 @@ class MovieRecommender(tfrs.Model):
             )
             self.rating_task = tfrs.tasks.Ranking(
                 loss=tf.keras.losses.MeanSquaredError(),
-                metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")],
+                metrics=[RatingRmse(data.features.scale.units_per_star)],
             )
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:

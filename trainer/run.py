@@ -219,6 +219,7 @@ def _train_tutorial(
         data.feature_sizes[out.USER_ID_INDEX],
         len(data.catalogue.ids),
         config.tutorial or TutorialConfig(),
+        data.features.scale.units_per_star if data.features.has_rating else 1.0,
     )
     losses = fit_tutorial(
         model,
@@ -280,8 +281,9 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     # Graphs of the training stay in Keras's global state, and memory with them.
     tf.keras.backend.clear_session()
     rmse = trained.losses.get("rmse")
+    epochs = len(next(iter(trained.losses.values())))
     progress.report(
-        f"{len(next(iter(trained.losses.values())))} epochs on {len(data.interactions):,} "
+        f"{epochs} epoch{'' if epochs == 1 else 's'} on {len(data.interactions):,} "
         + (f"ratings, training rmse {rmse[-1]:.3f}" if rmse else "events")
     )
 

@@ -17,7 +17,7 @@ import tensorflow_recommenders as tfrs
 
 from trainer.config import TutorialConfig
 from trainer.data.training_data import Floats, Interactions, TrainingData, Users
-from trainer.epochs import OnEpoch, run_epochs
+from trainer.epochs import OnEpoch, RatingRmse, run_epochs
 from trainer.rating.rating_bpmf import RatedEvents
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.two_towers import embedding_table
@@ -31,9 +31,12 @@ class TutorialModel(tfrs.Model):
       users: number of user id indices.
       movies: number of movies in the catalogue; one more row stands for unknown ones.
       config: widths and loss weights.
+      units_per_star: of the data's scale, in which the training error is reported.
     """
 
-    def __init__(self, users: int, movies: int, config: TutorialConfig) -> None:
+    def __init__(
+        self, users: int, movies: int, config: TutorialConfig, units_per_star: float = 1.0
+    ) -> None:
         super().__init__()
         self.tutorial_config = config
         self.users = embedding_table("tutorial_user", users, config.embedding_dim)
@@ -44,7 +47,7 @@ class TutorialModel(tfrs.Model):
         self.retrieval_task = tfrs.tasks.Retrieval()
         self.rating_task = tfrs.tasks.Ranking(
             loss=tf.keras.losses.MeanSquaredError(),
-            metrics=[tf.keras.metrics.RootMeanSquaredError("rmse")],
+            metrics=[RatingRmse(units_per_star)],
         )
         self.retrieval_loss = tf.keras.metrics.Mean("retrieval_loss")
 

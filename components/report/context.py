@@ -18,10 +18,9 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components.names import DATASET_SPEC, LATEST_BLESSED_MODEL, RATINGS_GEN, TEST
-from components.report.sections import plural
 from components.report.sources import Sources, existing, read_json, splits
 from schema import features as raw
-from schema.dataset import DatasetLabel, read_label
+from schema.dataset import DatasetLabel, plural, read_label
 from schema.export_contract import DATASET_FILE
 
 if TYPE_CHECKING:

@@ -410,7 +410,9 @@ def test_that_it_will_not_be_pushed_is_said_first_and_last_in_words(other_kind, 
 def test_readers_of_earlier_runs_keep_to_one_kind(other_kind):
     """Statistics of a sample and a model of it are nothing to compare other data with."""
     assert re.search(r"PreviousStatistics .*none: no earlier run of this kind", other_kind.out)
-    assert re.search(r"LatestBlessedModel .*none of this kind", other_kind.out)
+    assert re.search(
+        r"LatestBlessedModel .*none: no other blessed model of this kind", other_kind.out
+    )
 
 
 @pytest.mark.exhaustive

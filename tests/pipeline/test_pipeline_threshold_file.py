@@ -5,9 +5,11 @@ import pytest
 from components.evaluation.config import Thresholds, build_eval_config, own_thresholds
 from components.evaluation.metrics import METRIC_NAMES
 from components.evaluation.verdict import ThresholdResult
-from pipeline import summary, threshold_file
+from pipeline import run, summary, threshold_file
+from pipeline.config import RunConfig
 from schema.features import MOVIELENS, RATING, FeatureTable
 from sources.errors import InputError
+from sources.sample import generate_sample
 
 SHIPPED = Thresholds(max_rating_rmse=0.9, min_recall_at_10=0.1)
 CLICKS = FeatureTable(tuple(one for one in MOVIELENS.features if one != RATING))
@@ -81,7 +83,9 @@ def test_every_metric_that_can_have_a_bound_is_one_of_summary_json():
         ("next_visit_rating_rmse = -1", "(?s)rating_rmse cannot be -1.*0 or more, or false"),
         ("next_visit_rating_r_squared = 1", "(?s)r_squared cannot be 1.*below 1"),
         ("next_visit_recall_at_10_over_popularity = 2", "(?s)cannot be 2.*from -1 to 1"),
-        ("[next_visit]\nmrr = 0.1", "no metric next_visit that can have a bound"),
+        ("[next_visit]\nmrr = 0.1", r"(?s)no table \[next_visit\].*expected: \[change\]"),
+        ("[chnge]\nmrr = 0.1", r"(?s)expected: \[change\]\n.*found: \[chnge\]"),
+        ("zzz = 0.1", "(?s)expected: a metric of summary.json, such as next_visit_.*found: zzz"),
         ("change = 1", "change is no table"),
         ("[change]\nnext_visit_mrr = 0.1", "(?s)no metric .change. next_visit_mrr"),
         ("[change]\nnext_visit_rating_rmse = -0.1", "cannot be -0.1"),
@@ -117,3 +121,13 @@ def test_the_verdict_says_which_thresholds_are_the_users_own():
     )
     lines = {name: str(line) for name, line in summary._metric_lines(found)}
     assert lines == {"next_visit_mrr": "0.0100   at least 0.0500 (yours) ✗"}
+
+
+@pytest.mark.parametrize("option", ["thresholds", "schema"])
+def test_a_wrong_file_is_refused_before_anything_is_made(tmp_path, option):
+    data, wrong, output = tmp_path / "data", tmp_path / "wrong", tmp_path / "output"
+    generate_sample(data, ratings=1000, seed=1)
+    wrong.write_text("[chnge]\n")
+    with pytest.raises(InputError, match="wrong"):
+        run.run(RunConfig(data=data, output_dir=output, **{option: wrong}))
+    assert not output.exists()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from schema.dataset import DatasetLabel, read_label
+from schema.dataset import DatasetLabel, in_words_of, read_label
 from sources import movielens_dat
 
 
@@ -25,3 +25,15 @@ def test_what_is_damaged_costs_words_only(tmp_path, text):
     assert read_label(path) == DatasetLabel()
     path.write_bytes(text.encode("latin-1"))
     assert read_label(path) == DatasetLabel(item_noun="movie")
+
+
+@pytest.mark.parametrize(
+    ("noun", "expected"),
+    [
+        ("movie", "2 movies, one movie_id of /api/movies"),
+        ("book", "2 books, one movie_id of /api/movies"),
+        ("story", "2 stories, one movie_id of /api/movies"),
+    ],
+)
+def test_texts_for_people_have_the_noun_of_the_data_and_names_stay(noun, expected):
+    assert in_words_of("2 movies, one movie_id of /api/movies", noun) == expected

@@ -14,7 +14,7 @@ import pytest
 from sources import download, sample
 from sources.errors import InputError
 from sources.metadata import join_metadata
-from sources.source import resolve_source
+from sources.source import DataSource, resolve_source
 from sources.tables import read_movies
 
 REAL = os.environ.get("MOVIELENS_DIR")  # read before the fixture takes it away
@@ -81,6 +81,12 @@ def test_auto_prefers_data_to_the_variable_to_the_cache(world, monkeypatch):
     assert found.notice is None
     assert found.seed is None
     assert world.said == []
+
+
+def test_the_users_own_name_of_the_data_stands_in_place_of_custom(tmp_path):
+    found = DataSource("custom", "data", tmp_path, called="bookshop").to_json()
+    assert (found["name"], "called" in found) == ("bookshop", False)
+    assert DataSource("custom", "data", tmp_path).to_json()["name"] == "custom"
 
 
 @pytest.mark.parametrize("dataset", ["auto", "ml-100k"])

@@ -11,10 +11,11 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from schema.dataset import DatasetLabel, read_label
 from schema.export_contract import DATASET_FILE
-from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
+from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable, RatingScale
 from trainer import run
 from trainer.component import Executor, Trainer
 from trainer.config import HISTORY_FILE, LEFT_OUT_FILE, ModelConfig, TrainConfig, TrainerConfig
+from trainer.epochs import RatingRmse
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -67,6 +68,14 @@ def test_progress_is_reported_epoch_by_epoch(trained):
     assert second.startswith("epoch 2 of 2: retrieval loss ")
     assert exporting == "exporting"
     assert done.startswith(f"2 epochs on {len(trained.interactions):,} ratings, training rmse ")
+
+
+def test_the_training_error_is_in_units_of_the_datas_scale():
+    rmse = RatingRmse(RatingScale(0, 10).units_per_star)
+    # Off by 1 and 7 of ten, which are 0.4 and 2.8 of the models' stars.
+    rmse.update_state([1.0, 5.0], [1.4, 2.2])
+    assert float(rmse.result()) == pytest.approx(5.0)
+    assert RatingScale(1, 5).units_per_star == 1
 
 
 def test_a_learning_rate_that_explodes_is_named_and_nothing_is_exported(

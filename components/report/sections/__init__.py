@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from components.report.sources import Sources
+from schema.dataset import plural
 
 _NAMED = 4
 """Names that a sentence lists; of more it says how many."""
@@ -19,13 +20,6 @@ def sources_of(sources: Sources, *names: str) -> tuple[tuple[str, str], ...]:
 def percent(share: float, digits: int = 0) -> str:
     """Returns a share of 0 to 1 as a percentage."""
     return f"{share:.{digits}%}".replace("%", "\u00a0%")
-
-
-def plural(noun: str) -> str:
-    """Returns the plural of a regular noun."""
-    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
-        return f"{noun[:-1]}ies"
-    return f"{noun}es" if noun.endswith(("s", "x", "z", "ch", "sh")) else f"{noun}s"
 
 
 def number_of(count: int, what: str) -> str:
