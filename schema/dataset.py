@@ -55,6 +55,11 @@ def plural(noun: str) -> str:
     return f"{noun}es" if noun.endswith(("s", "x", "z", "ch", "sh")) else f"{noun}s"
 
 
+def number_of(count: int, what: str) -> str:
+    """Returns a count with its noun, such as "1 movie" or "2 movies"."""
+    return f"{count:,} {what if count == 1 else plural(what)}"
+
+
 def in_words_of(text: str, item_noun: str) -> str:
     """Returns a text on movies with the data's noun in place of "movie"; paths of URLs stay."""
     return re.sub(

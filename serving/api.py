@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
+from schema.dataset import plural
 from schema.events import Event
 from schema.features import MOVIELENS
 from schema.scenarios import SCENARIOS, Scenario, metric_name
@@ -257,8 +258,8 @@ def _check_movies(model: Recommender, movie_ids: Sequence[str], where: str) -> N
     for movie_id in movie_ids:
         if model.catalogue.get(movie_id) is None:
             raise NotFound(
-                f"Expected the ids of movies in {where!r}, found {shorten(movie_id)}."
-                " GET /api/movies?query=… finds ids."
+                f"Expected the ids of {plural(model.item_noun)} in {where!r},"
+                f" found {shorten(movie_id)}. GET /api/movies?query=… finds ids."
             )
 
 
@@ -277,6 +278,14 @@ def _recommendation(
             for reason in why
         ],
     }
+
+
+def _scale(model: Recommender) -> dict[str, Any]:
+    """Returns the scale of the ratings, nothing where the data has none."""
+    if not model.predicts_ratings:
+        return {}
+    scale = model.table.scale
+    return {"rating_scale": {"low": scale.low, "high": scale.high}}
 
 
 def _stars(movie: ScoredMovie) -> dict[str, float]:
@@ -314,7 +323,8 @@ def _add_movies(app: FastAPI, service: Service) -> None:
             _known_movie(model, movie_id)
             if not model.finds_similar:
                 raise NotFound(
-                    f"Version {model.version} of the model does not know similar movies."
+                    f"Version {model.version} of the model does not know similar"
+                    f" {plural(model.item_noun)}."
                     " A model trained by the present pipeline does: run 'make run'."
                 )
             found = scored_movies(await service.batcher.run(model.similar([movie_id], query.k)))
@@ -329,7 +339,8 @@ def _known_movie(model: Recommender, movie_id: str) -> Movie:
     movie = model.catalogue.get(movie_id)
     if movie is None:
         raise NotFound(
-            f"There is no movie with the id {shorten(movie_id)}. GET /api/movies?query=… finds ids."
+            f"There is no {model.item_noun} with the id {shorten(movie_id)}."
+            " GET /api/movies?query=… finds ids."
         )
     return movie
 
@@ -366,6 +377,7 @@ def _add_model(app: FastAPI, service: Service) -> None:
                     ],
                     "metrics": run_record.metrics,
                     "item_noun": model.item_noun,
+                    **_scale(model),
                     "movies": len(model.catalogue),
                     "users": model.users.count,
                     "user_features": [

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import uvicorn
 
+from schema.dataset import number_of
 from serving.access_log import Log, announce, printable
 from serving.application import make_application
 from serving.batching import BatchingOptions
@@ -34,7 +35,7 @@ from storage.paths import refuse_url
 
 _BACKLOG = 512
 _SWITCH_SECONDS = 0.0005
-_NO_MODEL = 2
+_NO_MODEL = _NO_TOKEN = 2
 _STOP_SECONDS = 10
 _OTHER_FILES = 256
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
       The exit code: 0 after a stop, 1 if the port or an option cannot be used, 2 if there is no
-      model to serve.
+      model to serve or no token where one is required.
     """
     open_closed_streams()
     arguments = _parser().parse_args(argv)
@@ -194,7 +195,7 @@ def _token(path: Path | None) -> Token:
     try:
         return read_token(path, os.environ)
     except TokenError as error:
-        _quit(str(error))
+        _quit(str(error), _NO_TOKEN)
 
 
 def _check_model_dir(text: str) -> None:
@@ -291,7 +292,7 @@ class _Announcement:
         self._done = True
         announce(
             f"Ready: {self._url} serves version {recommender.version},"
-            f" {len(recommender.catalogue):,} movies, after"
+            f" {number_of(len(recommender.catalogue), recommender.item_noun)}, after"
             f" {time.time() - self._started:.1f} s. API: {self._url}/docs. Ctrl-C stops it."
         )
 
@@ -306,6 +307,6 @@ def _started() -> float:
         return time.time()
 
 
-def _quit(message: str) -> NoReturn:
+def _quit(message: str, code: int = 1) -> NoReturn:
     print(printable(message), file=sys.stderr)
-    raise SystemExit(1)
+    raise SystemExit(code)

@@ -30,6 +30,9 @@ FIELDS: Mapping[str, str] = MappingProxyType(
 """Fields of requests for MovieLens's columns; other features are given in `features`."""
 
 
+_FIELD_OF = {column: field for field, column in FIELDS.items()}
+
+
 def _needs(what: str) -> dict[str, Any]:
     return {NEEDS: what}
 
@@ -40,7 +43,8 @@ def unmet(given: BaseModel, lacking: Collection[str], where: str = "") -> Iterat
         extra, value = field.json_schema_extra, getattr(given, name)
         need = extra.get(NEEDS) if isinstance(extra, dict) else None
         if need in lacking and value != field.default:
-            yield f"{where}{name}: the data of this model has no {need}"
+            lacked = _FIELD_OF.get(str(need), str(need))
+            yield f"{where}{name}: the data of this model has no {lacked}"
         for index, item in enumerate(value if isinstance(value, list) else ()):
             if isinstance(item, BaseModel):
                 yield from unmet(item, lacking, f"{where}{name}.{index}.")
@@ -380,6 +384,13 @@ class UserFeature(_Response):
     )
 
 
+class RatingScale(_Response):
+    """The ends of a scale of ratings."""
+
+    low: float = Field(description="The least rating.", examples=[1.0])
+    high: float = Field(description="The greatest rating.", examples=[5.0])
+
+
 class ModelFacts(_Response):
     """The served version."""
 
@@ -396,6 +407,11 @@ class ModelFacts(_Response):
     )
     item_noun: str = Field(
         description="What people call an item of the data, in the singular.", examples=["movie"]
+    )
+    rating_scale: RatingScale = Field(
+        description="The scale of ratings and of predicted ones.",
+        examples=[{"low": 1.0, "high": 5.0}],
+        json_schema_extra=_needs(RATINGS),
     )
     movies: int = Field(description="How many movies the catalogue has.", examples=[1682])
     users: int | None = Field(description="How many users are known.", examples=[943])

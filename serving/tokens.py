@@ -79,7 +79,11 @@ def _read_file(path: Path, source: str) -> tuple[str, list[str]]:
             content = file.read(_MOST_BYTES + 1)
         text = content.decode("utf-8")
     except (OSError, ValueError) as error:
-        raise TokenError(f"Expected a token in {source}, but it cannot be read: {error}.") from None
+        found = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
+        raise TokenError(
+            f"Expected a token in {source}, found a file that cannot be read: {found}."
+            " Correct the path or the file, or leave the option out to serve without a token."
+        ) from None
     if len(content) > _MOST_BYTES:
         raise TokenError(f"Expected at most {_MOST_BYTES} bytes in {source}, found more.")
     warnings = []

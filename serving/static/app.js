@@ -159,9 +159,12 @@ function card(film) {
 }
 
 function starsOf(stars) {
+  // Five stars need no word.
+  const high = state.facts?.rating_scale?.high ?? 5;
+  const most = high === 5 ? "" : ` of ${high}`;
   return element("p", { className: "stars" },
-    element("span", { textContent: `★ ${stars.toFixed(1)}`, ariaHidden: "true" }),
-    element("span", { className: "visually-hidden", textContent: `Predicted: ${stars.toFixed(1)} stars` }));
+    element("span", { textContent: `★ ${stars.toFixed(1)}${most}`, ariaHidden: "true" }),
+    element("span", { className: "visually-hidden", textContent: `Predicted: ${stars.toFixed(1)}${most || " stars"}` }));
 }
 
 function why(reasons) {

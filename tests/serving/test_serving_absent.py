@@ -130,14 +130,17 @@ def test_recommendations_of_clicks_have_no_stars(app):
         ("POST", "/api/recommendations", {"liked": [{"movie_id": "7", "timestamp": 4}]}, 422,
          "body liked.0.timestamp: the data of this model has no times"),
         ("POST", "/api/recommendations", {"timestamp": 4}, 422, "body timestamp: "),
-        ("POST", "/api/recommendations", {"age": 4}, 422, "body age: "),
+        ("POST", "/api/recommendations", {"age": 4}, 422,
+         "body age: the data of this model has no age."),
         ("POST", "/api/recommendations", {"features": {"a": 1}}, 422, "has no user features"),
         ("POST", "/api/recommendations", {"liked": [{"movie_id": ""}]}, 422, "at least 1"),
         ("GET", "/api/users/user%2F1/recommendations?timestamp=4", None, 422, "query timestamp"),
         ("GET", "/api/users//recommendations", None, 404, "does not exist"),
         ("GET", "/api/movies/SKU/12", None, 404, "does not exist"),
-        ("GET", "/api/movies/08", None, 404, "no movie with the id '08'"),
-        ("GET", "/api/movies/%ff", None, 404, "no movie"),
+        ("GET", "/api/movies/08", None, 404, "no story with the id '08'"),
+        ("GET", "/api/movies/%ff", None, 404, "no story"),
+        ("POST", "/api/recommendations", {"liked": [{"movie_id": "no"}]}, 404,
+         "Expected the ids of stories in 'liked'"),
     ],
 )  # fmt: skip
 def test_what_the_data_lacks_is_refused_with_a_reason(app, method, path, body, status, says):
@@ -213,6 +216,7 @@ def test_a_scale_with_ratings_below_0_takes_them(app, tmp_path):
     handmade.save(tmp_path / "1", table=table, movies=True, recent=True)
     jokes = App(tmp_path)
     try:
+        assert jokes.get("/api/model")["rating_scale"] == {"low": -10.0, "high": 10.0}
         for rating, status in ((-10, 200), (0, 200), (10, 200), (-10.5, 422)):
             liked = [{"movie_id": "1", "rating": rating}]
             answer = jokes.ask("POST", "/api/recommendations", json={"liked": liked})

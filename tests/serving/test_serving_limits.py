@@ -157,7 +157,9 @@ def test_a_port_in_use_and_a_bad_option_are_explained(pushed, server):
     assert "Address already in use" in done.stderr
     assert "--port" in done.stderr
     assert "expected 0 to 65535, found 70000" in run(*models, "--port", "70000").stderr
-    assert "cannot be read" in run(*models, "--token-file", "/nowhere").stderr
+    done = run(*models, "--token-file", "/nowhere")
+    assert (done.returncode, "cannot be read: No such file" in done.stderr) == (2, True)
+    assert "Correct the path" in done.stderr
 
 
 def test_nothing_of_the_pipeline_is_imported(pushed):

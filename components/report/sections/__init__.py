@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from components.report.sources import Sources
-from schema.dataset import plural
 
 _NAMED = 4
 """Names that a sentence lists; of more it says how many."""
@@ -20,11 +19,6 @@ def sources_of(sources: Sources, *names: str) -> tuple[tuple[str, str], ...]:
 def percent(share: float, digits: int = 0) -> str:
     """Returns a share of 0 to 1 as a percentage."""
     return f"{share:.{digits}%}".replace("%", "\u00a0%")
-
-
-def number_of(count: int, what: str) -> str:
-    """Returns a count with its noun, such as "1 movie" or "2 movies"."""
-    return f"{count:,} {what if count == 1 else plural(what)}"
 
 
 def capital(text: str) -> str:

@@ -24,10 +24,10 @@ from components.report.ratings import (
     catalogue_tags,
     in_order,
 )
-from components.report.sections import capital, number_of, percent, sources_of
+from components.report.sections import capital, percent, sources_of
 from metrics import rating as rating_metrics
 from schema import features as raw
-from schema.dataset import plural
+from schema.dataset import number_of, plural
 from schema.features import FeatureTable, Kind, Owner
 
 FloatArray = npt.NDArray[np.float64]

@@ -18,7 +18,7 @@ from components.report.ratings import (
     catalogue_tags,
     grouped,
 )
-from components.report.sections import capital, number_of, percent
+from components.report.sections import capital, percent
 from components.report.sections.groups import (
     group_charts,
     group_rows,
@@ -26,7 +26,7 @@ from components.report.sections.groups import (
     rating_formats,
 )
 from schema import features as raw
-from schema.dataset import plural
+from schema.dataset import number_of, plural
 from schema.features import Feature, Kind, Owner
 
 _LEAST, _MOST = 5, 100

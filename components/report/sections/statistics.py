@@ -16,9 +16,10 @@ from components.names import ANOMALIES_FILE, TEST, TRAIN
 from components.report import charts
 from components.report.context import Context, Statistics
 from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tone
-from components.report.sections import number_of, percent, sources_of
+from components.report.sections import percent, sources_of
 from components.report.sources import existing, read_json, splits
 from schema import features as raw
+from schema.dataset import number_of
 
 _TOP_VALUES = 6
 _LABEL = 26
