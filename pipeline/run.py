@@ -21,7 +21,7 @@ from pipeline.logs import captured_output
 from pipeline.terminal import Terminal
 from schema.features import DIRECTOR, STAR, FeatureTable
 from schema.features import Kind as FeatureKind
-from sources import archive, download, files, metadata, progress, sample, source
+from sources import archive, description, download, files, metadata, progress, sample, source
 from sources.detect import detect
 from sources.errors import InputError, PipelineError
 from sources.names import CUSTOM, DATA_VARIABLE, ML_100K
@@ -199,7 +199,7 @@ def _run(
     data.open().check()
     if data.metadata_dir is not None:
         metadata.check_metadata_files(data.metadata_dir)
-    _introduce(data, terminal)
+    _introduce(data, paths.root, terminal)
     started = time.process_time()
     with terminal.working("loading TensorFlow and TFX"):
         _set_environment()
@@ -275,7 +275,7 @@ def _report_page(
         return None
 
 
-def _introduce(data: source.DataSource, terminal: Terminal) -> None:
+def _introduce(data: source.DataSource, root: Path, terminal: Terminal) -> None:
     adapter = data.open()
     spec = adapter.spec
     form = "" if data.name != CUSTOM else f", in the format of {spec.title}"
@@ -291,7 +291,8 @@ def _introduce(data: source.DataSource, terminal: Terminal) -> None:
             "measured within a session"
         )
     if data.layout:
-        for line in adapter.roles():
+        said = description.find(root, data.data_dir)
+        for line in (*said.shown(), *adapter.roles()):
             terminal.print(line)
         terminal.print()
         return

@@ -13,7 +13,7 @@ from schema.features import Feature, Kind, Owner
 from sources import cleaning_log, files, wrangling
 from sources.cleaning_log import CleaningLog, RowExample
 from sources.columns import texts
-from sources.description import FILE, IGNORE
+from sources.description import FILE, IGNORE, Description
 from sources.errors import InputError
 from sources.layout import plain
 from sources.records import MAX_TEXT_CHARS, mend
@@ -68,14 +68,14 @@ class Attribute(NamedTuple):
 
 
 def attributes_of(
-    columns: Mapping[str, pa.Array], owner: Owner, kinds: Mapping[str, str], file: str
+    columns: Mapping[str, pa.Array], owner: Owner, said: Description, file: str
 ) -> tuple[list[Attribute], dict[str, str]]:
     """Returns the features that columns make, and why the other columns make none.
 
     Args:
       columns: `[n]` each, by name, without that of the ids.
       owner: whose they are.
-      kinds: what the user says of a column: a kind of feature, or "ignore".
+      said: what the user says of the data.
       file: the name of their file.
 
     Raises:
@@ -86,8 +86,8 @@ def attributes_of(
     for name, column in columns.items():
         known = _NAMES[owner].get(plain(name))
         feature: Feature | str | None = None
-        if name in kinds:
-            feature = _described(name, column, owner, kinds[name], file)
+        if name in said.features:
+            feature = _described(name, column, owner, said, file)
         elif known is not None and known.name not in {one.feature.name for one in found}:
             feature = known if _fits(known, column) else None
         if feature is None:
@@ -122,12 +122,15 @@ def _fits(feature: Feature, column: pa.Array) -> bool:
     return 0 < len(known) <= MOST_VALUES
 
 
-def _described(name: str, column: pa.Array, owner: Owner, kind: str, file: str) -> Feature | str:
+def _described(
+    name: str, column: pa.Array, owner: Owner, said: Description, file: str
+) -> Feature | str:
     """Returns the feature that the user says a column is.
 
     Raises:
       InputError: users have no such feature, or items have none.
     """
+    kind = said.features[name]
     if kind == IGNORE:
         return f"{FILE} says so"
     fixed = {one.kind.value: one for one in _NAMES[owner].values() if one.kind in _OF_ITS_OWN}
@@ -139,7 +142,7 @@ def _described(name: str, column: pa.Array, owner: Owner, kind: str, file: str) 
             file=file,
             expected=f"one of {', '.join(sorted(known))}, {IGNORE}",
             found=kind,
-            action=f"correct {FILE}",
+            action=f"correct {said.path}",
         )
     full, label = _feature_name(name, owner)
     if kind in fixed:

@@ -110,7 +110,7 @@ def ids_of(column: pa.Array) -> Ids:
     places = encoded.indices.to_numpy(zero_copy_only=False)
     places = np.nan_to_num(places, nan=len(before)).astype(np.int64)
     changed = np.array([*(a != b for a, b in zip(after, before, strict=True)), False])
-    missing = np.array([*(wrangling.is_missing(one) for one in before), True])
+    missing = np.array([*(_is_missing(one) for one in before), True])
     unusable = np.array([*(one is None for one in after), True])
     if changed.any():
         indices = pa.array(places, mask=unusable[places], type=pa.int64())
@@ -121,15 +121,20 @@ def ids_of(column: pa.Array) -> Ids:
 
 
 def _clean_id(value: str) -> str | None:
-    if _PLAIN_ID.fullmatch(value) and not wrangling.is_missing(value):
+    if _PLAIN_ID.fullmatch(value) and not _is_missing(value):
         return value
     if len(value) > MAX_ID_CHARS:
         return None
     cleaned = text.remove_controls(wrangling.clean_token(value)).strip()
-    if wrangling.is_missing(cleaned):
+    if _is_missing(cleaned):
         return None
     decimal = _DECIMAL_ID.fullmatch(cleaned)
     return decimal.group(1) if decimal else cleaned
+
+
+def _is_missing(value: str) -> bool:
+    """Returns whether a value stands for none, as Python and spreadsheets write it as well."""
+    return wrangling.is_missing(value) or value.strip().lower() in ("none", "-")
 
 
 def ratings_of(column: pa.Array, *, decimal_comma: bool = False) -> Numbers:
@@ -261,10 +266,10 @@ def _each(
     """Returns what a function makes of each distinct text, once cleaned."""
     encoded = values.dictionary_encode()
     cleaned = [wrangling.clean_token(one[:MAX_ID_CHARS]) for one in encoded.dictionary.to_pylist()]
-    found = [None if wrangling.is_missing(one) else parse(one) for one in cleaned]
+    found = [None if _is_missing(one) else parse(one) for one in cleaned]
     places = encoded.indices.to_numpy(zero_copy_only=False)
     places = np.nan_to_num(places, nan=len(cleaned)).astype(np.int64)
-    missing = np.array([*(wrangling.is_missing(one) for one in cleaned), True])
+    missing = np.array([*(_is_missing(one) for one in cleaned), True])
     bad = np.array([*(one is None for one in found), True]) & ~missing
     number = np.array([*(0 if one is None else one for one in found), 0]).astype(dtype)
     return Numbers(number[places], missing[places], bad[places])

@@ -13,7 +13,7 @@ import pyarrow as pa
 from schema.features import Kind, Owner
 from sources.adapter import MovieLensFiles
 from sources.cleaning_log import CleaningLog, FileLog, LossLimits
-from sources.description import FILE
+from sources.description import FILE, find
 from sources.detect import detect
 from sources.interactions import chunk_of, id_keys
 from sources.ratings import KnownIds, RatingsChunk, concatenate
@@ -56,7 +56,7 @@ def describe(path: Path, unpack_to: Path, output_dir: Path | None = None) -> Ite
         chunks.append(chunk_of(batch))
         found.merge(log)
     ratings = concatenate(chunks)
-    yield from _format_lines(adapter)
+    yield from _format_lines(adapter, output_dir)
     yield from _feature_lines(adapter)
     yield from _count_lines(adapter, ratings, None if users is None else len(users[0]), len(items))
     yield from _odd_lines(found)
@@ -70,7 +70,7 @@ def _known(file: str, ids: pd.Series, found: CleaningLog) -> KnownIds:
     return KnownIds(file, keys, found.dropped_ids.get(file, {}))
 
 
-def _format_lines(adapter: MovieLensFiles) -> Iterator[str]:
+def _format_lines(adapter: MovieLensFiles, output_dir: Path | None) -> Iterator[str]:
     spec = adapter.spec
     yield f"Format: {spec.title} ({spec.name})"
     if spec.licence:
@@ -81,6 +81,8 @@ def _format_lines(adapter: MovieLensFiles) -> Iterator[str]:
         yield f"  {name}: {form.expected}"
     for name, why in sorted(adapter.ignored.items()):
         yield f"  {name}: not read, {why}"
+    if adapter.layout_text:
+        yield from find(output_dir, adapter.folder).shown()
     yield from adapter.roles()
 
 

@@ -78,6 +78,10 @@ class Description:
     path: str = dataclasses.field(default=FILE, compare=False)
     is_read: bool = dataclasses.field(default=False, compare=False)
 
+    def shown(self) -> list[str]:
+        """Returns a line that says which file is followed; none where there is none."""
+        return [f"Followed: {self.path}"] if self.is_read else []
+
     def to_json(self) -> dict[str, Any]:
         """Returns the description as a JSON object."""
         values = dataclasses.asdict(self)

@@ -14,6 +14,7 @@ from sources import files
 from sources.description import FILE, ROLES, Description
 from sources.errors import InputError
 from sources.table_files import TableFile, look
+from sources.wrangling import parse_number
 
 TABLES = ("interactions", "users", "items")
 
@@ -25,21 +26,25 @@ STEMS: Mapping[str, str] = {
 """The table that a file holds, by its name without suffixes and without the number of a part."""
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "user": ("userid", "user", "uid", "customerid", "customer", "memberid", "member", "visitorid",
-             "visitor", "reviewerid", "accountid", "account"),
-    "item": ("itemid", "item", "movieid", "movie", "productid", "product", "sku", "asin", "bookid",
-             "book", "isbn", "articleid", "article", "songid", "song", "trackid", "track",
-             "videoid", "video", "contentid", "content"),
-    "rating": ("rating", "userrating", "stars", "star", "score", "weight"),
-    "time": ("timestamp", "ts", "time", "datetime", "date", "eventtime", "when", "createdat"),
-    "event": ("eventtype", "event", "action", "behavior", "interactiontype", "type"),
+    "user": ("user_id", "user", "uid", "customer_id", "customer", "member_id", "member",
+             "visitor_id", "visitor", "reviewer_id", "account_id", "account", "reader_id", "reader",
+             "listener_id", "listener", "viewer_id", "viewer", "guest_id", "guest", "subscriber_id",
+             "subscriber", "client_id", "client", "player_id", "player", "buyer_id", "buyer"),
+    "item": ("item_id", "item", "movie_id", "movie", "product_id", "product", "sku", "asin",
+             "book_id", "book", "isbn", "article_id", "article", "song_id", "song", "track_id",
+             "track", "video_id", "video", "content_id", "content", "film_id", "film", "game_id",
+             "game", "recipe_id", "recipe", "course_id", "course"),
+    "rating": ("rating", "user_rating", "stars", "star", "score", "weight"),
+    "time": ("timestamp", "ts", "time", "datetime", "date", "event_time", "when", "created_at"),
+    "event": ("event_type", "event", "action", "behavior", "interaction_type", "type"),
 }  # fmt: skip
-"""Names of columns, in lower case without signs; those before others are preferred."""
+"""Names of columns, whatever their case and signs; those before others are preferred."""
 
 _SUFFIXES = frozenset(
     (".csv", ".tsv", ".tab", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".pq")
 )
 _PACKED = frozenset((".gz", ".zst", ".zstd"))
+_VALUE = re.compile(r"\W*|\d{4}-\d\d?-\d\d?.*|\d[\d./:-]*|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-.*")
 _PART = re.compile(r"(?:[-_.]?part)?[-_.]?\d+(?:-of-\d+)?(?:[-_.][0-9a-f-]{8,})?$")
 
 
@@ -202,10 +207,15 @@ def layout_of(
     keys = {}
     for table, role in (("users", "user"), ("items", "item")):
         for file in looked[table][:1]:
-            same = plain(roles[role])
-            key = first_of(file.columns, (same, *SYNONYMS[role], "id"))
+            key = first_of(file.columns, (roles[role], *SYNONYMS[role], "id"))
             if key is None:
-                raise _no_column(role, file)
+                raise InputError(
+                    f"no column of {file.name} is recognised as the {role}'s id",
+                    file=file.name,
+                    expected=f"a column named {roles[role]}, as in {events.name}, or id",
+                    found=", ".join(file.columns),
+                    action="rename the column of ids",
+                )
             keys[table] = key
     return Layout(
         looked["interactions"],
@@ -231,12 +241,13 @@ def _roles(events: TableFile, description: Description) -> dict[str, str]:
                 file=events.name,
                 expected=f"the column of the {role}: one of {', '.join(events.columns)}",
                 found=files.shorten(name),
-                action=f"correct {FILE}",
+                action=f"correct {description.path}",
             )
         if name:
             roles[role] = name
         elif role in ("user", "item"):
-            raise _no_column(role, events)
+            raise _no_column(role, events, [*roles.values()], description)
+    _refuse_contradictions(roles, events, description)
     if not description.events:
         roles.pop("event", None)
     if description.positive is not None or description.repeats == "count":
@@ -248,9 +259,35 @@ def _roles(events: TableFile, description: Description) -> dict[str, str]:
                 file=events.name,
                 expected=f"one of {', '.join(events.columns)}",
                 found=f"{rule}",
-                action=f"correct {FILE}",
+                action=f"correct {description.path}",
             )
     return roles
+
+
+def _refuse_contradictions(
+    roles: Mapping[str, str], events: TableFile, description: Description
+) -> None:
+    """Refuses a column that plays two roles, and weights of events without their column."""
+    players: dict[str, list[str]] = {}
+    for role, name in roles.items():
+        players.setdefault(name, []).append(role)
+    for name, of_it in players.items():
+        if len(of_it) > 1:
+            raise InputError(
+                f"column {name} plays two roles: {' and '.join(of_it)}",
+                file=events.name,
+                expected="a column for each role",
+                found=f"columns {', '.join(events.columns)}",
+                action=f"correct [columns] in {description.path}",
+            )
+    if description.events and "event" not in roles:
+        raise InputError(
+            "[events] has weights, and no column with the type of an event is recognised",
+            file=events.name,
+            expected=f"a column named {', '.join(SYNONYMS['event'])}",
+            found=", ".join(events.columns),
+            action=lines_to_write("event", _likely(events.columns, roles.values()), description),
+        )
 
 
 def column_of(layout: Layout, name: str) -> str:
@@ -265,18 +302,42 @@ def column_of(layout: Layout, name: str) -> str:
 def first_of(columns: Iterable[str], names: Iterable[str]) -> str | None:
     """Returns the column that has the first of some names, None if none has any."""
     by_name = {plain(column): column for column in reversed(list(columns))}
-    return next((by_name[name] for name in names if name in by_name), None)
+    return next((by_name[plain(name)] for name in names if plain(name) in by_name), None)
 
 
-def _no_column(role: str, file: TableFile) -> InputError:
-    known = ", ".join(SYNONYMS[role][:6])
+def _no_column(
+    role: str, events: TableFile, taken: list[str], description: Description
+) -> InputError:
+    other = lines_to_write(role, _likely(events.columns, taken), description)
+    hint = "write the names of the columns as the first row; else " if _is_data(events) else ""
     return InputError(
-        f"no column of {file.name} is recognised as the {role}'s id",
-        file=file.name,
-        expected=f"a column named {known} or the like",
-        found=", ".join(file.columns),
-        action=f"rename the column, or name it in {FILE} (see docs/guides/own-data.md)",
+        f"no column is recognised as the {role}'s id"
+        + ("; the first row looks like values, not like a header" if hint else ""),
+        file=events.name,
+        expected=f"a column named {', '.join(SYNONYMS[role][:6])} or the like",
+        found=", ".join(events.columns),
+        action=f"{hint}rename the column (docs/guides/own-data.md has all names), or {other}",
     )
+
+
+def lines_to_write(role: str, column: str, description: Description) -> str:
+    """Returns what to do so that a column plays a role ("": none does), in words."""
+    name = json.dumps(column, ensure_ascii=False)
+    return f"write these two lines to {description.path}:\n    [columns]\n    {role} = {name}"
+
+
+def _likely(columns: Iterable[str], taken: Iterable[str]) -> str:
+    """Returns a column that may be meant: one of ids that plays no role, else the first such."""
+    known = {plain(name) for names in SYNONYMS.values() for name in names}
+    free = [one for one in columns if one not in taken and plain(one) not in known]
+    return next((one for one in free if plain(one).endswith("id")), next(iter(free), "..."))
+
+
+def _is_data(events: TableFile) -> bool:
+    """Returns whether a first row looks like values: a number, a date or a long id is in it."""
+    if events.kind != "text":
+        return False
+    return any(parse_number(one) is not None or _VALUE.fullmatch(one) for one in events.columns)
 
 
 def questions(layout: Layout) -> list[str]:
@@ -284,7 +345,7 @@ def questions(layout: Layout) -> list[str]:
     events, said = layout.interactions[0], layout.description
     found = []
     for role, names in SYNONYMS.items():
-        fitting = [column for column in events.columns if plain(column) in names]
+        fitting = [column for column in events.columns if plain(column) in map(plain, names)]
         if role in said.columns or not fitting:
             continue
         if role == "event":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from sources.description import FILE
 from sources.errors import InputError
 from sources.files import Format
 from sources.interactions import id_keys
-from sources.layout import Layout, draft, questions
+from sources.layout import Layout, draft, lines_to_write, questions
 from sources.ratings import MOST_COUNTED, BoolArray
 from sources.spec import DatasetSpec
 from sources.table_events import MOST_RATINGS, SCAN_BYTES, Scan, read_events, scan_of
@@ -344,7 +343,7 @@ def _with_features(folder: Path, layout: Layout) -> Layout:
             else:
                 others = [column for column in file.columns if column != key]
                 read = table_files.read_all(folder, file, others, CleaningLog()).columns
-            attributes, why = attributes_of(read, owner, layout.description.features, file.name)
+            attributes, why = attributes_of(read, owner, layout.description, file.name)
             features += derived(attributes)
             columns |= {one.feature.name: one.column for one in attributes}
             ignored |= {f"{file.name}, {column}": reason for column, reason in why.items()}
@@ -405,19 +404,26 @@ def _unreadable_ratings(scan: Scan, layout: Layout) -> InputError:
         row=first.row,
         expected=f"numbers in {name}, such as 4.5",
         found=first.found,
-        action="convert the column to numbers; or, to use the events without ratings, write "
-        f"[columns] and below it {_line('rating', '')} to {layout.description.path}",
+        action="convert the column to numbers; or, to use the events without ratings, "
+        + lines_to_write("rating", "", layout.description),
     )
-
-
-def _line(role: str, column: str) -> str:
-    return f"{role} = {json.dumps(column, ensure_ascii=False)}"
 
 
 def _refuse_no_events(scan: Scan, layout: Layout) -> None:
     """Refuses events of which none can be used."""
     if scan.events:
         return
+    for file, log in scan.found.files.items():
+        if cleaning_log.LEFT_OUT in log.dropped and not log.lost():
+            first = log.examples[cleaning_log.LEFT_OUT][0]
+            raise InputError(
+                f"{FILE} leaves out every event",
+                file=file,
+                row=first.row,
+                expected=f"at least one event with {first.expected}",
+                found=first.found,
+                action=f"correct {layout.description.path}",
+            )
     scan.found.check()
     raise InputError(
         "there are no events",
@@ -438,7 +444,7 @@ def _refuse_unknown(layout: Layout, events: TableFile) -> None:
                 f"{FILE} gives a kind to a column that is not there",
                 expected=f"one of {', '.join(sorted(known))}",
                 found=files.shorten(name),
-                action=f"correct {FILE}",
+                action=f"correct {layout.description.path}",
             )
 
 

@@ -1,5 +1,8 @@
 """`data.toml`: what it says is done, what it cannot say is refused, and a draft of it is true."""
 
+import re
+from pathlib import Path
+
 import pytest
 from movielens_files import write
 from table_data import events, write_tables
@@ -12,7 +15,7 @@ from sources.__main__ import main
 from sources.description import Description
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
-from sources.layout import Layout
+from sources.layout import SYNONYMS, Layout
 
 LOG = (
     b"who,sku,stars,score,day,type\n"
@@ -121,11 +124,17 @@ def test_the_output_folder_comes_before_the_data(tmp_path):
         ("[events]\nbuy = -1", "events is wrong"),
         ("[events]\nbuy = 0", "events is wrong"),
         ('item_noun = "<b>"', "item_noun is wrong"),
+        ('[columns]\nuser = "sku"', "column sku plays two roles: user and item"),
+        (COLUMNS + 'event = "stars"\n[events]\nbuy = 1', "two roles: rating and event"),
+        (COLUMNS + 'event = ""\n[events]\nbuy = 1', "no column with the type of an event"),
+        (COLUMNS + "[events]\nrent = 1", "leaves out every event"),
+        (COLUMNS + '[features]\nshelf = "age"', "a kind that its table cannot have"),
     ],
 )
 def test_what_cannot_be_said_is_refused(tmp_path, text, message):
-    with pytest.raises(InputError, match=message):
-        described(tmp_path, text)
+    with pytest.raises(InputError, match=message) as error:
+        described(tmp_path, text, **{"items.csv": b"id,shelf\na,x\nb,y\n"})
+    assert str(tmp_path / "data" / "data.toml") in str(error.value)
 
 
 def test_a_draft_is_written_where_something_is_ambiguous_and_says_what_was_understood(tmp_path):
@@ -212,7 +221,8 @@ def test_the_refusal_of_ratings_says_how_to_leave_them_out(tmp_path):
     folder = rated(tmp_path, WORDS)
     with pytest.raises(InputError, match="the ratings in column stars cannot be read") as error:
         detect(folder, tmp_path, tmp_path)
-    assert f'[columns] and below it rating = "" to {folder / "data.toml"}' in error.value.action
+    expected = f'these two lines to {folder / "data.toml"}:\n    [columns]\n    rating = ""'
+    assert error.value.action.endswith(expected)
     adapter = detect(rated(tmp_path, WORDS, text='[columns]\nrating = ""'), tmp_path, tmp_path)
     assert pairs(adapter) == [("u0", "0", None), ("u1", "1", None), ("u0", "2", None)]
 
@@ -253,8 +263,8 @@ def test_a_rule_loses_what_it_cannot_compare(tmp_path):
     ("values", "text", "message"),
     [
         ((), "", "there are no events"),
-        ((1, 2), 'positive = "stars > 5"', "no row is left after the cleanup"),
-        ((1, 2), 'drop = ["stars < 9"]', "no row is left after the cleanup"),
+        ((1, 2), 'positive = "stars > 5"', "data.toml leaves out every event"),
+        ((1, 2), 'drop = ["stars < 9"]', "data.toml leaves out every event"),
     ],
 )
 def test_data_without_an_event_is_refused_at_the_first_look(tmp_path, values, text, message):
@@ -285,3 +295,38 @@ def test_times_that_are_all_lost_are_named_and_not_the_ratings(tmp_path):
     events = b"user,item,stars,date\nu1,a,1,05/06/2024\nu1,b,2,06/06/2024\n"
     with pytest.raises(InputError, match="ambiguous date"):
         detect(write(tmp_path / "data", {"events.csv": events}), tmp_path)
+
+
+def test_a_column_that_is_not_recognised_is_told_as_the_guide_spells_it(tmp_path):
+    folder = write(tmp_path / "data", {"loans.csv": b"date,stars,patron_id,isbn\n,1,a,b\n"})
+    with pytest.raises(InputError, match="no column is recognised as the user's id") as error:
+        detect(folder, tmp_path, tmp_path / "output")
+    assert error.value.expected.startswith("a column named user_id, user, uid, customer_id,")
+    path = tmp_path / "output" / "data.toml"
+    assert f'to {path}:\n    [columns]\n    user = "patron_id"' in error.value.action
+    assert "header" not in str(error.value)
+
+
+@pytest.mark.parametrize("first", [b"anna,ISBN7,5", b"a,b,2024-05-31T18:00:00Z"])
+def test_a_first_row_of_values_hints_at_a_missing_header(tmp_path, first):
+    with pytest.raises(InputError, match="looks like values, not like a header"):
+        detect(write(tmp_path / "data", {"loans.csv": first + b"\nu,i,1\n"}), tmp_path)
+
+
+def test_the_guide_lists_every_name_that_is_recognised():
+    guide = (Path(__file__).parents[2] / "docs/guides/own-data.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(): line for line in guide.splitlines() if line[:1] == "|"}
+    for role, names in SYNONYMS.items():
+        assert tuple(re.findall(r"`(\w+)`", rows[f"`{role}`"].split("|", 2)[2])) == names
+
+
+def test_it_is_said_which_description_is_followed(tmp_path):
+    described(tmp_path, COLUMNS)
+    followed = f"Followed: {tmp_path / 'data' / 'data.toml'}"
+    assert followed in words(tmp_path / "data", tmp_path, tmp_path / "output").splitlines()
+
+
+def test_ids_that_programs_write_for_nothing_are_missing(tmp_path):
+    rows = b"user,item\nNone,a\nu,-\n-,None\nu,none such\n"
+    adapter = detect(write(tmp_path / "data", {"plays.csv": rows}), tmp_path)
+    assert pairs(adapter) == [("u", "none such", None)]

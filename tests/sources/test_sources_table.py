@@ -255,7 +255,7 @@ def test_a_second_row_of_an_id_is_refused_if_it_differs(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"interactions.csv": b"a,b,c\n1,x,2\n"}, "no column of interactions.csv is recognised"),
+        ({"interactions.csv": b"a,b,c\n1,x,2\n"}, "no column is recognised as the"),
         ({"interactions.csv": b"user,user,c\n1,x,2\n"}, "a column name twice"),
         ({"interactions.csv": b""}, "the file is empty"),
         ({"interactions.csv": b"\x00\x01\x02\x03"}, "this is no table"),
