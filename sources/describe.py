@@ -91,7 +91,8 @@ def _feature_lines(adapter: MovieLensFiles) -> Iterator[str]:
     for owner, noun in {**_OWNERS, Owner.MOVIE: f"{adapter.spec.item_noun}s"}.items():
         features = [f for f in table.owned_by(owner) if f.kind is not Kind.ID]
         columns = ", ".join(f"{f.name} ({f.kind.value})" for f in features)
-        yield f"Features of {noun}: {columns or 'none: this data says nothing of them but ids'}"
+        none = "none" if owner is Owner.CONTEXT else "none: this data says nothing of them but ids"
+        yield f"Features of {noun}: {columns or none}"
     if table.has_rating:
         scale = table.scale.describe()
         yield f"Ratings: {table.rating.name}, {scale}; {adapter.spec.positive} counts"
@@ -99,8 +100,10 @@ def _feature_lines(adapter: MovieLensFiles) -> Iterator[str]:
         yield f"Ratings: none, so {adapter.spec.positive} counts and nothing predicts ratings"
     if not table.has_time:
         yield "Times: none, so --split random alone can be used, and nothing predicts sessions"
+        return
     order = "is" if adapter.spec.file_order_is_time else "is not"
-    yield f"The order of a user's rows {order} the order in which the ratings were given."
+    what = "ratings were given" if table.has_rating else "events happened"
+    yield f"The order of a user's rows {order} the order in which the {what}."
 
 
 def _count_lines(

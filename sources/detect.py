@@ -143,11 +143,13 @@ def _formats(folder: Path) -> list[str]:
 
 def _of_folder(folder: Path, path: Path, output_dir: Path | None) -> MovieLensFiles:
     if not folder.is_dir():
+        if folder.exists():
+            files.check_regular(folder)
         raise InputError(
             "no such file or folder",
             file=str(path),
             expected="a folder, a zip file, or a file of a data set",
-            action="correct --data, or leave it out to have the data found for you",
+            action="correct the path",
         )
     _children(folder)  # whether it can be read
     found = _formats(folder)
@@ -166,18 +168,20 @@ def _of_folder(folder: Path, path: Path, output_dir: Path | None) -> MovieLensFi
     if not found and (folder / files.MOVIES).exists():
         found = [files.RATINGS]  # its check says what is missing
     if not found:
-        raise _unknown(path, files.listing(folder))
+        raise _unknown(path, folder)
     if tables.get("interactions"):
         return _table(folder, tables, output_dir)
     return _RATINGS[found[0]](folder)
 
 
-def _unknown(path: Path, found: str) -> InputError:
+def _unknown(path: Path, folder: Path) -> InputError:
+    zipped = [one for one in _children(folder) if one.suffix.lower() == ".zip"]
+    guide = "see docs/guides/own-data.md for what the files of each format hold"
     return InputError(
         "no data set is recognised",
         file=str(path),
         expected=f"ratings as {', '.join(_RATINGS)}, or own tables as interactions.csv, "
         "interactions.parquet and so on",
-        found=found,
-        action="see docs/guides/own-data.md for what the files of each format hold",
+        found=files.listing(folder),
+        action=f"give the zip file itself: {zipped[0]}; or {guide}" if zipped else guide,
     )

@@ -44,7 +44,7 @@ _HASH_BYTES = 1024 * 1024
 _MOST_TOML_BYTES = 1024 * 1024
 _FIRST_LINES = 10
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z_ ]*")
-_GET_FILES = "download the data again, or point --data at other files"
+_GET_FILES = "download the data again, or give other files"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +135,7 @@ def check_files(data_dir: Path, formats: Mapping[str, Format] = FORMATS) -> None
             "the data directory is a file" if data_dir.exists() else "no such data directory",
             file=str(data_dir),
             expected=f"a directory with {', '.join(formats)}",
-            action="correct --data, or leave it out to have the data found for you",
+            action="correct the path of the data",
         )
     missing = [name for name in formats if not (data_dir / name).exists()]
     if missing:
@@ -206,6 +206,18 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+def check_regular(path: Path) -> None:
+    """Refuses a path of something other than a regular file (or a link to one).
+
+    Raises:
+      InputError: it is such, or cannot be opened.
+    """
+    try:
+        open_regular(path).close()
+    except OSError as error:
+        raise unreadable(str(path), error) from error
 
 
 def _not_regular(name: str, found: str) -> InputError:

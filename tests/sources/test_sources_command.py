@@ -1,5 +1,7 @@
 """`.venv/bin/python -m sources describe`: what it prints, and how it ends."""
 
+import zipfile
+
 from movielens_files import ML_CSV, write
 
 from sources.__main__ import main
@@ -19,3 +21,17 @@ def test_what_is_not_recognised_ends_with_2_and_what_to_do(tmp_path, capsys):
     assert output.out == ""
     assert "no data set is recognised" in output.err
     assert "what to do: see docs/guides/own-data.md" in output.err
+
+
+def test_what_is_no_data_is_named_without_options_that_the_command_lacks(tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "ml.zip", "w") as zipped:
+        zipped.writestr("README", "nothing")
+    for path, message in {
+        "/dev/null": "not a regular file",
+        str(tmp_path / "nothing"): "no such file or folder",
+        str(tmp_path): f"give the zip file itself: {tmp_path / 'ml.zip'}; or see docs/guides",
+    }.items():
+        assert main(["describe", path]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert "--data" not in error

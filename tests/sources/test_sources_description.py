@@ -166,6 +166,8 @@ def test_clicks_without_ratings_and_times_are_a_table_of_ids_alone(tmp_path):
     text = words(tmp_path / "data", tmp_path)
     assert "Usable events: 3" in text
     assert "Times: none, so --split random alone can be used" in text
+    assert "The order of" not in text
+    assert "Features of context: none" in text.splitlines()
 
 
 def test_ratings_that_are_all_the_same_are_none(tmp_path):
