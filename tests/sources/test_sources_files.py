@@ -65,7 +65,7 @@ def test_a_missing_directory_is_named(tmp_path):
     message = refusal(tmp_path / "absent")
     assert f"{tmp_path / 'absent'}: no such data directory" in message
     assert "u.data, u.user, u.item, u.genre, u.occupation" in message
-    assert "correct --data" in message
+    assert "correct the path of the data" in message
 
 
 def test_a_file_in_place_of_the_directory_is_named(tmp_path):
