@@ -279,8 +279,8 @@ def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
     lines: list[tuple[str, Text | str]] = []
     if summary.changes or any(_interval(summary.metrics, name) for name in _SHOWN):
         lines.append(("metrics", "of the test split; in brackets 95 % intervals"))
-    own = [each["metric"] for each in summary.thresholds if each.get("own")]
-    for name in dict.fromkeys((*_SHOWN, *own)):
+    bounds = [each["metric"] for each in summary.thresholds]
+    for name in dict.fromkeys((*_SHOWN, *bounds)):
         bounded = any(threshold["metric"] == name for threshold in summary.thresholds)
         if name not in summary.metrics or (name.endswith(HIGH) and not bounded):
             continue

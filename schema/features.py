@@ -96,6 +96,12 @@ class Feature:
         return self.label or self.key.replace("_", " ")
 
     @property
+    def singular(self) -> str:
+        """Its name in sentences for one of several values, such as "tag" of "tags"."""
+        called = self.called
+        return called.removesuffix("s") if self.multivalued and called[-2:] != "ss" else called
+
+    @property
     def is_model_input(self) -> bool:
         """Whether the preprocessing graph reads it."""
         return self.kind not in (*_FOR_REPORTS, Kind.RATING, Kind.POSITION)

@@ -131,3 +131,19 @@ def test_a_wrong_file_is_refused_before_anything_is_made(tmp_path, option):
     with pytest.raises(InputError, match="wrong"):
         run.run(RunConfig(data=data, output_dir=output, **{option: wrong}))
     assert not output.exists()
+
+
+def test_the_terminal_shows_every_threshold_that_the_report_counts():
+    met = [
+        ThresholdResult(name, "value", 0.0, value, None, passed=True)
+        for name, value in (
+            ("next_visit_recall_at_10_over_popularity_high", 0.1),
+            ("leaking_rows", 0.0),
+        )
+    ]
+    found = summary.Summary(
+        metrics={one.metric: one.value for one in met}, thresholds=summary.thresholds_as_json(met)
+    )
+    lines = {name: str(line) for name, line in summary._metric_lines(found)}
+    assert lines.keys() >= {one.metric for one in met}
+    assert "".join(lines.values()).count("✓") == len(met)

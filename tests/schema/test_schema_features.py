@@ -161,3 +161,13 @@ def test_ratings_from_1_to_5_are_stars_digit_for_digit():
     ratings = np.array([1.0, 3.3, 5.0], np.float32)
     scale = MOVIELENS.scale
     assert scale.to_stars(ratings) is ratings is scale.from_stars(ratings)
+
+
+@pytest.mark.parametrize(
+    ("name", "multivalued", "expected"),
+    [("tags", True, "tag"), ("genre", True, "genre"), ("status", False, "status")],
+)
+def test_one_of_several_values_is_called_in_the_singular(name, multivalued, expected):
+    kind = Kind.TAGS if multivalued else Kind.CATEGORY
+    feature = Feature(name, Owner.MOVIE, kind, "string", multivalued=multivalued)
+    assert feature.singular == expected

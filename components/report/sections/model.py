@@ -132,7 +132,7 @@ def _crosses(context: Context) -> Iterator[Block]:
         yield Note("No cross weights: this model has no deep & cross network.")
         return
     names, norms = found
-    labels = [_readable(name) for name in names]
+    labels = [_readable(name, context.words) for name in names]
     strengths = pd.DataFrame(norms, pd.Index(labels, name="Feature"), labels)
     strengths = strengths.rename_axis(columns="Multiplied by")
     rows: list[Row] = strengths.stack().reset_index(name="Strength").to_dict("records")
@@ -155,10 +155,11 @@ def _crosses(context: Context) -> Iterator[Block]:
     )
 
 
-def _readable(name: str) -> str:
+def _readable(name: str, words: Words) -> str:
     for ending in ("_index", "_indices", "_bucket"):
         name = name.removesuffix(ending)
-    return name.replace("_", " ").replace(" x ", " × ")
+    name = name.replace("_", " ").replace(" x ", " × ")
+    return name if words.item == "movie" else words.fit(name).replace("viewers", "users")
 
 
 def _strongest(labels: Sequence[str], norms: FloatArray) -> str:
@@ -224,8 +225,8 @@ def _map(
     )
     series = ""
     if tags is not None:
-        series = capital(tags.called)
-        found.insert(1, capital(plural(tags.called)), chosen[tags.name].map(", ".join))
+        series = capital(tags.singular)
+        found.insert(1, capital(plural(tags.singular)), chosen[tags.name].map(", ".join))
         found[series] = _rarest_of_each(chosen[tags.name])
     across, up = "First principal component", "Second principal component"
     found[[across, up]] = places
@@ -236,7 +237,8 @@ def _map(
         f"The {len(rows):,} {words.items} with most {words.events}; near each other where the "
         "same users like them",
         f"The two directions hold {percent(sum(shares))} of the variance between {words.items}. "
-        "Hover for titles" + (f", click a {tags.called} to see it alone." if tags else "."),
+        "Hover for titles"
+        + (f", click one of the {plural(tags.singular)} to see it alone." if tags else "."),
         charts.points(found.to_dict("records"), across, up, series=series, height=520),
         wide=True,
     )
@@ -289,10 +291,10 @@ def _examples(context: Context) -> Iterator[Block]:
     own = "their rating" if ratings.values else "“yes” where the user chose it"
     yield Text(
         "Example recommendations",
-        f"The users whose preference for a {tags[0].called} differs most from everybody's, with "
+        f"The users whose preference for a {tags[0].singular} differs most from everybody's, with "
         f"the {words.items} that they liked and what the model recommends at their next visit. "
         f"“Because of” is the {words.item} of theirs that raised the recommendation's score most; "
-        f"“In test” is {own} in the test split, which the model has not seen.",
+        f"“In test”, where there is any, is {own} in the test split, which the model has not seen.",
     )
     chosen = choose(known, catalogue[tags[0].name], _EXAMPLES, liked_from(table))
     if not chosen:

@@ -129,8 +129,8 @@ def _best_and_worst(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Ite
             f"{word}-movies",
             f"The {word} {words.items} by mean rating, of the {len(enough):,} with at least "
             f"{floor} ratings",
-            f"{capital(word)}: {first['title']} with a mean of {first['mean']:.2f}; "
-            f"{percent(first[value])} gave it {words.rated(value)}.",
+            f"{capital(word)}: {first['title']} with a mean of {first['mean']:.2f}."
+            + (f" {percent(first[value])} gave it {words.rated(value)}." if first[value] else ""),
             charts.stacked_bars(rows, capital(words.item), list(formats)),
             rows,
             formats,

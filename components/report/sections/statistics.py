@@ -79,7 +79,7 @@ def _anomalies(context: Context) -> Iterator[Block]:
         yield Note("No anomalies to show: the run did not get as far as validating.", "warn")
         return
     if not found:
-        yield Note("No anomalies: every split agrees with the curated schema.", "good")
+        yield Note("No anomalies: every split agrees with the schema.", "good")
         return
     errors = sum(anomaly["severity"] == "error" for anomaly in found)
     tone: Tone = "bad" if errors else "warn"
@@ -87,7 +87,7 @@ def _anomalies(context: Context) -> Iterator[Block]:
     yield Note(f"{number_of(errors, 'error')} and {number_of(warnings, 'warning')}.", tone)
     yield Table(
         "anomalies-found",
-        "Anomalies against the curated schema, drift and skew",
+        "Anomalies against the schema, drift and skew",
         [
             {
                 "Severity": anomaly["severity"],
@@ -141,7 +141,14 @@ def _features(context: Context) -> Iterator[Block]:
         for name in sorted(by_feature)
         for split, feature in by_feature[name].items()
     ]
-    yield Table("features-by-split", "Every feature in every split", numbers, searchable=True)
+    # Numbers and texts have hardly a column in common.
+    for key, caption, is_text in (
+        ("numbers-by-split", "Every feature of numbers in every split", False),
+        ("texts-by-split", "Every feature of text in every split", True),
+    ):
+        chosen = [row for row in numbers if (row["Kind"] == "text") == is_text]
+        if chosen:
+            yield Table(key, caption, chosen, searchable=True)
     times = {one.name for one in context.sources.features.features if one.kind in _TIMES}
     constant = []
     for name in sorted(by_feature):
@@ -317,7 +324,10 @@ def _changes(context: Context) -> Iterator[Block]:
         for name in names
     ]
     formats = dict.fromkeys((*measured, "Warns above"), ".4f")
-    yield Table("changes", "Distance between distributions", rows, formats)
+    caption = "Distance between distributions"
+    if any(row["Warns above"] is not None for row in rows):
+        caption += "; features without a limit in the schema cause no warning"
+    yield Table("changes", caption, rows, formats)
     drawn = ("skew", test, "training and test"), (
         "drift", since.get(TRAIN, ""), "this run's training data and the run before's",
     )  # fmt: skip
@@ -407,16 +417,20 @@ def _schemas(context: Context) -> Iterator[Block]:
     if context.schema is None:
         yield Note("No schema: the run did not get as far as importing it.", "warn")
         return
-    schemas = {"Curated": context.schema, "Inferred": context.inferred_schema}
+    # A schema that a run has made from the features of the data is none that somebody curated.
+    of_movielens = context.sources.features == raw.MOVIELENS
+    which = "Curated" if of_movielens else "Of this data"
+    named = "curated schema" if of_movielens else "schema of this data"
+    schemas = {which: context.schema, "Inferred": context.inferred_schema}
     if context.inferred_schema is None:
-        yield Note("No inferred schema to show beside the curated one.", "warn")
+        yield Note(f"No inferred schema to show beside the {named}.", "warn")
     described = pd.DataFrame(
         {name: described_features(schema) for name, schema in schemas.items() if schema is not None}
     )
-    yield Text("Schema", "In the terms of the file of the curated schema.")
+    yield Text("Schema", f"In the terms of the file of the {named}.")
     yield Table(
         "schemas",
-        "The curated schema, which data must agree with, and the one inferred from training data",
+        f"The {named}, which data must agree with, and the one inferred from training data",
         described.fillna("not there").rename_axis("Feature").reset_index().to_dict("records"),
         searchable=True,
     )
