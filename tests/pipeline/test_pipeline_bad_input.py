@@ -135,7 +135,13 @@ def test_missing_data_directory_is_refused_before_anything_runs(project, served,
 
 def test_a_file_that_is_no_data_set_is_refused(refused, raw):
     (raw / "notes.txt").write_text("nothing")
-    refused("--data", raw / "notes.txt", words=["notes.txt", "no data set is recognised"])
+    refused("--data", raw / "notes.txt", words=["notes.txt", "this is no table"])
+
+
+def test_own_tables_without_an_event_are_refused(refused, tmp_path):
+    (tmp_path / "plays").mkdir()
+    (tmp_path / "plays" / "events.csv").write_text("user,item\n")
+    refused("--data", tmp_path / "plays", words=["events.csv", "there are no events"])
 
 
 @pytest.mark.parametrize("variable", ["MOVIELENS_DIR", "MOVIES_METADATA_DIR"])
