@@ -21,7 +21,7 @@ from components.report import executor as report
 from pipeline.dag import ComponentRun
 from pipeline.summary import Summary, rows_of, scope_of, thresholds_as_json
 from pipeline.terminal import FAILED
-from schema.dataset import in_words_of
+from schema.dataset import in_words_of, number_of
 from schema.scenarios import NEXT_VISIT, metric_name, new_user
 from sources.cleaning_log import DEFAULT_MAX_LOSS, CleaningLog, LossLimits
 from trainer.config import HISTORY_FILE, LEFT_OUT_FILE, NEW_USERS_FILE, TRIALS_FILE
@@ -97,7 +97,7 @@ def _validator(run: ComponentRun) -> str:
 def _gate(run: ComponentRun) -> str:
     warnings = artifact(run, "gate_pass").warnings
     more = ": see anomalies.json" if warnings else ""
-    return f"no errors, {warnings or 'no'} warnings{more}"
+    return f"no errors, {number_of(warnings, 'warning') if warnings else 'no warnings'}{more}"
 
 
 def _previous(run: ComponentRun) -> str:
@@ -144,8 +144,7 @@ def _trainer(run: ComponentRun) -> str:
     # Without ratings there is no network of theirs, and without times there are no towers either.
     name = next(one for one in ("rmse", "retrieval_loss", "autoencoder_loss") if one in losses)
     text = name.replace("_", " ")
-    epochs = len(losses[name])
-    return f"{epochs} epoch{'' if epochs == 1 else 's'}, training {text} {losses[name][-1]:.4f}"
+    return f"{number_of(len(losses[name]), 'epoch')}, training {text} {losses[name][-1]:.4f}"
 
 
 def baseline(run: ComponentRun) -> str:

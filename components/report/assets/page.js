@@ -106,7 +106,7 @@
         row.hidden = !words.every((word) => text.includes(word));
       }
       const shown = rows.filter((row) => !row.hidden).length;
-      holder.querySelector(".count").textContent = `${shown} of ${rows.length} rows`;
+      holder.querySelector(".count").textContent = `${shown} of ${rows.length} row${rows.length === 1 ? "" : "s"}`;
     });
   }
 
