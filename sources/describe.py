@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from schema.dataset import number_of
 from schema.features import Kind, Owner
 from sources.adapter import MovieLensFiles
 from sources.cleaning_log import CleaningLog, FileLog, LossLimits
@@ -149,9 +150,9 @@ def _day(seconds: int) -> str:
 
 def _odd_lines(found: CleaningLog) -> Iterator[str]:
     odd = [
-        f"  {name}: {count:,} {_KINDS[kind]}: {reason}{_first(entry, kind, reason)}"
+        f"  {name}: {number_of(count, what)} {how}: {reason}{_first(entry, kind, reason)}"
         for name, entry in sorted(found.files.items())
-        for kind in _KINDS
+        for kind, (what, how) in _KINDS.items()
         for reason, count in sorted(entry.counts(kind).items())
     ]
     yield "Odd:" if odd else "Odd: nothing"
@@ -169,8 +170,8 @@ def _first(entry: FileLog, kind: str, reason: str) -> str:
 
 
 _KINDS = {
-    "dropped": "rows dropped",
-    "repaired": "rows repaired",
-    "values_lost": "values of no use",
-    "missing": "rows without a value",
+    "dropped": ("row", "dropped"),
+    "repaired": ("row", "repaired"),
+    "values_lost": ("value", "of no use"),
+    "missing": ("row", "without a value"),
 }

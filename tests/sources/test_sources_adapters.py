@@ -251,11 +251,11 @@ def test_what_is_understood_is_told_in_words(tmp_path):
         "Usable ratings: 3",
         "Ratings by value: 0.5: 1, 4: 1, 4.5: 1",
         "Time: 2000-07-30 to 2015-10-24",
-        "  ratings.csv: 1 rows dropped: rating out of range"
+        "  ratings.csv: 1 row dropped: rating out of range"
         " (first row 5: expected a rating from 0.5 to 5, found 9)",
-        "  ratings.csv: 1 rows dropped: unknown movie"
+        "  ratings.csv: 1 row dropped: unknown movie"
         " (first row 6: expected a movie that movies.csv lists, found movie 77)",
-        "  movies.csv: 1 rows without a value: genres",
+        "  movies.csv: 1 row without a value: genres",
     ):
         assert line in lines
 

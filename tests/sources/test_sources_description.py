@@ -288,7 +288,7 @@ def test_the_first_row_that_is_lost_is_odd(tmp_path, capsys):
     folder = write(tmp_path / "data", {"events.csv": events})
     assert main(["describe", str(folder), "--output-dir", str(tmp_path / "output")]) == 2
     assert (
-        "  events.csv: 1 rows dropped: ambiguous date (day or month first?) (first row 2: expected "
+        "  events.csv: 1 row dropped: ambiguous date (day or month first?) (first row 2: expected "
         "a time in date: seconds or milliseconds since 1970, or a date, found '05/06/2024')"
     ) in capsys.readouterr().out.splitlines()
 
