@@ -48,7 +48,7 @@ LOCAL_BEAM_ARGS: tuple[str, ...] = (
 )
 
 
-_TRAINER_CODE = ("trainer", "components/examples", "transform", "schema", "metrics")
+_TRAINER_CODE = ("trainer", "components/examples", "transform", "schema", "metrics", "sources")
 """What the components run that fit a model."""
 
 

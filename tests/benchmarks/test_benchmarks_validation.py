@@ -41,6 +41,8 @@ def test_prints_a_row_for_each_split(movielens, capsys):
 
 @pytest.mark.exhaustive
 def test_values_that_no_model_can_be_trained_with_are_a_message(movielens):
-    with pytest.raises(InputError, match=r"training with .*learning_rate=1e11 failed") as error:
-        validation.main([*FAST, "long_term.epochs=3", "long_term.learning_rate=1e11"])
+    with pytest.raises(InputError, match=r"training with .*l2_retrieval=1e12 failed") as error:
+        validation.main(
+            [*FAST, "train.epochs=3", "train.learning_rate=1e12", "model.l2_retrieval=1e12"]
+        )
     assert "expected finite losses" in str(error.value)

@@ -198,7 +198,7 @@ def test_a_new_model_predicts_the_biases(new_model, trained):
     rows = np.arange(0, len(held), 40)
     user = held.user_row[rows]
     features = {name: values[user] for name, values in trained.users.features.items()}
-    features |= {name: values[rows] for name, values in held.context.items()}
+    features |= {name: values[rows].astype(np.int64) for name, values in held.context.items()}
     movie_row = held.movie_row[rows]
     movies = {
         name: (
