@@ -141,7 +141,7 @@ def measure(folder: Path) -> dict[str, float]:
     return seconds
 
 
-def _properties(folder: Path, custom: Any) -> dict[str, Any]:  # noqa: ANN401
+def _properties(folder: Path, custom: Any) -> dict[str, Any]:  # noqa: ANN401 - a proto of TFX
     from google.protobuf import json_format
 
     return {"input_base": str(folder), "custom_config": json_format.MessageToJson(custom)}

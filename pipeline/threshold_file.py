@@ -108,7 +108,7 @@ def describe(thresholds: Thresholds) -> str:
 
 def _pairs(values: Mapping[str, object]) -> tuple[tuple[str, float | None], ...]:
     return tuple(
-        (name, None if value is False else float(value))  # type: ignore[arg-type]
+        (name, None if value is False else float(value))  # type: ignore[arg-type]  # a number: checked
         for name, value in sorted(values.items())
     )
 

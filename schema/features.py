@@ -142,7 +142,7 @@ class RatingScale(NamedTuple):
             return ratings
         return RATING_MIN + (ratings - self.low) * self._stars_per_unit
 
-    def from_stars(self, stars: Any) -> Any:  # noqa: ANN401
+    def from_stars(self, stars: Any) -> Any:  # noqa: ANN401 - arrays and tensors alike
         """Returns ratings on this scale; the inverse of `to_stars`."""
         if (self.low, self.high) == (RATING_MIN, RATING_MAX):
             return stars

@@ -127,7 +127,7 @@ def _watch(
 
 
 def _wait(has_ended: Callable[[float], bool], seconds: float, stop: threading.Event) -> None:
-    """Waits until something has ended, which is asked with a pause in seconds.
+    """Waits until `has_ended`, called with how many seconds it may take to find out, is true.
 
     Raises:
       ModelError: it takes too long, or the server stops.

@@ -189,7 +189,7 @@ def _fits(values: npt.NDArray[np.float64]) -> _BoolArray:
 def times_of(column: pa.Array) -> Numbers:
     """Returns unix seconds: of numbers of seconds, milli-, micro- or nanoseconds, or of dates.
 
-    Which of these a number counts is told by its size: a time in seconds is before the year 2100.
+    Which of these a number counts follows from its size: a time in seconds is before the year 2100.
     Dates without a zone are UTC.
     """
     kind = column.type
@@ -236,7 +236,7 @@ def _of_numbers(values: npt.NDArray[np.int64]) -> Numbers:
 
 
 def seconds_of(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Returns seconds of numbers of seconds, milli-, micro- or nanoseconds, told by their size."""
+    """Returns seconds of numbers of seconds, milli-, micro- or nanoseconds, by their size."""
     for _ in range(3):
         values = np.where(np.abs(values) >= TIMESTAMP_END, values // 1000, values)
     return values

@@ -207,7 +207,7 @@ def _part_of(directory: Path) -> Iterator[IO[bytes]]:
         try:
             yield part
             path.unlink()
-        except BaseException:
+        except BaseException:  # interrupts too: an empty part must not stay
             if not path.stat().st_size:
                 path.unlink()
             raise
@@ -363,7 +363,9 @@ class _Transfer:
             response.raise_for_status()
             encoding = response.headers.get("Content-Encoding", "").strip().lower()
             if encoding not in ("", "identity"):
-                raise _Refused(f"compressed ({encoding[:40]}), although a plain file was asked for")
+                raise _Refused(
+                    f"compressed ({encoding[:40]}), although the request accepts a plain file alone"
+                )
             self._begin(response)
             self.total = int(response.headers.get("Content-Length") or 0)
             self.total += self.received if self.total else 0
@@ -384,7 +386,7 @@ class _Transfer:
         if response.status_code == 206:
             found = response.headers.get("Content-Range", "")
             if not found.startswith(f"bytes {self.received}-"):
-                raise _Refused(f"another part than was asked for: {found[:40]}")
+                raise _Refused(f"another part than the requested one: {found[:40]}")
             return
         self._target.truncate(0)
         self.received = 0

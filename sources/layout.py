@@ -79,6 +79,13 @@ class Layout:
     description: Description = dataclasses.field(default_factory=Description)
 
     @property
+    def table(self) -> FeatureTable:
+        """The features; a ValueError while they are not known."""
+        if self.features is None:
+            raise ValueError("expected a layout with features, received one without")
+        return self.features
+
+    @property
     def files(self) -> tuple[TableFile, ...]:
         """All files."""
         return (*self.interactions, *self.users, *self.items)

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 ML_100K: Final = "ml-100k"
 SAMPLE: Final = "sample"
 CUSTOM: Final = "custom"
 AUTO: Final = "auto"
 
-DatasetName = Literal[
-    "ml-100k",
-    "ml-1m",
-    "ml-10m",
-    "ml-20m",
-    "ml-25m",
-    "ml-32m",
-    "ml-latest",
-    "ml-latest-small",
-    "sample",
-    "custom",
+OtherRelease = Literal[
+    "ml-1m", "ml-10m", "ml-20m", "ml-25m", "ml-32m", "ml-latest", "ml-latest-small"
 ]
+"""Releases of MovieLens beside MovieLens-100K."""
+
+DatasetName = Literal["ml-100k", "sample", "custom"] | OtherRelease
 """Names of what a run is made from; "custom" is data of the user's own."""
 
-OTHER_RELEASES: tuple[DatasetName, ...] = (
-    "ml-1m",
-    "ml-10m",
-    "ml-20m",
-    "ml-25m",
-    "ml-32m",
-    "ml-latest",
-    "ml-latest-small",
-)
-"""Releases of MovieLens beside MovieLens-100K: downloaded by name, and by name only."""
+OTHER_RELEASES: tuple[OtherRelease, ...] = get_args(OtherRelease)
+"""The releases that are downloaded by name, and by name only."""
 
 DATASET_CHOICES: tuple[str, ...] = (AUTO, SAMPLE, ML_100K, *OTHER_RELEASES)
 """The values of `--dataset`."""

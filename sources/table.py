@@ -57,10 +57,9 @@ class Table(MovieLensFiles):
             file.name: Format(None, file.describe(), len(file.columns), ()) for file in layout.files
         }
         self.layout_text = self.layout.to_json()
-        assert self.layout.features is not None
         self.repeats = layout.description.repeats
         spec = DatasetSpec(
-            NAME, "own tables", self.layout.features, item_noun=layout.description.item_noun
+            NAME, "own tables", self.layout.table, item_noun=layout.description.item_noun
         )
         super().__init__(folder, spec, formats, self.layout.ignored)
 
@@ -161,7 +160,7 @@ class Table(MovieLensFiles):
         return pd.DataFrame(columns), found
 
 
-def _typed(values: list[Any], dtype: str) -> Any:  # noqa: ANN401
+def _typed(values: list[Any], dtype: str) -> Any:  # noqa: ANN401 - pandas has no types here
     if dtype == "float32":
         return pd.Series(values, dtype="float32")
     return pd.Series(values, dtype="Int64" if dtype == "int64" else "object")
@@ -228,8 +227,7 @@ def _first_rows(folder: Path, layout: Layout, owner: Owner, columns: Sequence[st
 
 def _attributes(layout: Layout, owner: Owner) -> list[Attribute]:
     """Returns the features of users or items that are read from a column."""
-    assert layout.features is not None
-    found = [Attribute(layout.features[name], column) for name, column in layout.columns.items()]
+    found = [Attribute(layout.table[name], column) for name, column in layout.columns.items()]
     return [one for one in found if one.feature.owner is owner]
 
 

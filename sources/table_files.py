@@ -448,7 +448,7 @@ def _read_text(
 
     bad: list[Any] = []
 
-    def skip(row: Any) -> str:  # noqa: ANN401
+    def skip(row: Any) -> str:  # noqa: ANN401 - pyarrow has no types
         bad.append(row)
         return "skip"
 

@@ -65,13 +65,13 @@ class Words(NamedTuple):
 
     def fit(self, text: str) -> str:
         """Returns a text on movies and ratings in the words of this data."""
-        for told, word in (
+        for english, word in (
             ("movies", self.items),
             ("movie", self.item),
             ("ratings", self.events),
             ("rating", self.event),
         ):
-            text = re.sub(rf"\b{told}\b", word, text)
+            text = re.sub(rf"\b{english}\b", word, text)
         return text
 
     def rated(self, value: float) -> str:
