@@ -110,21 +110,32 @@ def list_names(folder: str | os.PathLike[str]) -> list[str]:
         return []
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - whatever it says
-    """Returns the content of a JSON file; does not wait for a pipe.
+def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
+    """Returns the content of an ordinary file; does not wait for a pipe.
 
     Raises:
-      OSError: there is none, it cannot be read, is no ordinary file, or has more than 16 MiB.
-      ValueError: it is no JSON, or nested too deeply.
+      OSError: there is none, it cannot be read, is no ordinary file, or has more than `most` bytes.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as stream:
-        found = os.fstat(stream.fileno())
+        found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "no ordinary file", os.fspath(path))
-        if found.st_size > _JSON_BYTES:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
-        content = stream.read(_JSON_BYTES)
+        # The size first, so that a large file is not read.
+        content = b"" if found.st_size > most else stream.read(most + 1)
+    if found.st_size > most or len(content) > most:
+        raise OSError(errno.EFBIG, f"more than {most:,} bytes", os.fspath(path))
+    return content
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - whatever it says
+    """Returns the content of a JSON file, read as by `read_bytes`.
+
+    Raises:
+      OSError: it cannot be read, or has more than 16 MiB.
+      ValueError: it is no JSON, or nested too deeply.
+    """
+    content = read_bytes(path, _JSON_BYTES)
     try:
         return json.loads(content)
     except RecursionError as error:
@@ -207,7 +218,8 @@ def _refuse_what_is_no_file(path: Path) -> None:
             expected="the path of a file",
             action="give a file's name in it; nothing in it was touched",
         )
-    if path.exists() and not path.is_file():
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        # `path` has no links left, unless one leads back to itself.
         raise PathError("is no ordinary file", file=str(path), expected="the path of a file")
 
 

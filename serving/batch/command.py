@@ -1,7 +1,4 @@
-"""Runs a batch: checks the options, loads the model, scores users and writes the file.
-
-Scores in this process, unless an option of Beam is given.
-"""
+"""Runs a batch: checks the options, loads the model, scores users and writes the file."""
 
 from __future__ import annotations
 
@@ -12,16 +9,18 @@ import time
 import traceback
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from schema.dataset import number_of
 from serving.batch import terminal
-from serving.batch.errors import RunError, UsageError
+from serving.batch.errors import RunError
 from serving.batch.options import parse
 from serving.batch.users import Selection, choose, given_ids
 from serving.catalogue import read_users
 from serving.errors import ModelError
 from serving.version_folder import versions_in
 from storage.environment import flush_streams
+from storage.errors import UsageError
 from storage.paths import local_path
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.keep_standard_streams()
     try:
         with terminal.interruptible():
-            arguments, others = parse(argv)
-            return _batch(arguments, others)
+            return _batch(parse(argv))
     except KeyboardInterrupt:
         terminal.say("\nInterrupted; nothing was written.")
         return INTERRUPTED
@@ -66,7 +64,7 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {text}{where}"
 
 
-def _batch(arguments: argparse.Namespace, others: Sequence[str]) -> int:
+def _batch(arguments: argparse.Namespace) -> int:
     # Imported here, since it takes a moment.
     from serving.batch.output import check_output, write
 
@@ -75,44 +73,28 @@ def _batch(arguments: argparse.Namespace, others: Sequence[str]) -> int:
     ids = given_ids(arguments.users, arguments.users_file)
     keep = [Path(arguments.users_file)] if arguments.users_file else []
     output = check_output(arguments.output, keep, models)
-    options = _beam_options(others) if others else None
     version_dir = newest_version(models)
     try:
         known = read_users(version_dir)
     except ModelError as error:
         raise _unusable(version_dir, error) from error
     selection = choose(ids, known, arguments.unknown, version_dir.name)
-    terminal.say(f"{len(selection.ids):,} users, version {version_dir.name}{_left_out(selection)}")
+    users = number_of(len(selection.ids), "user")
+    who = f"{users}, version {version_dir.name}{_left_out(selection)}"
+    terminal.say(who)
     progress = terminal.Progress(len(selection.ids))
-    if options is None:
-        tables = _here(arguments, version_dir, selection, progress)
-    else:
-        tables = _on_beam(arguments, version_dir, selection, progress, options, output)
+    tables = _scored(arguments, version_dir, selection, progress)
     try:
         with contextlib.closing(tables):
             rows = write(output, tables, terminal.ignore_signals)
     except ModelError as error:
         raise _unusable(version_dir, error) from error
     terminal.say(
-        f"{output}: {rows:,} rows for {len(selection.ids):,} users, version {version_dir.name}"
-        f"{_left_out(selection)}, in {time.monotonic() - started:.1f} s"
-        f" ({progress.end():,.0f} users per second"
-        f" {'after' if options is None else 'with'} loading)",
+        f"{output}: {number_of(rows, 'row')} for {who}, in {time.monotonic() - started:.1f} s"
+        f" ({progress.end():,.0f} users per second after loading)",
         sys.stdout,
     )
     return 0
-
-
-def _beam_options(others: Sequence[str]) -> Any:
-    words = [word for word in others if not word.startswith("-")]
-    if len(words) == len(others):
-        raise UsageError(
-            f"Not an option: {' '.join(others)}",
-            action=".venv/bin/python -m serving.batch --help has the options and examples",
-        )
-    from serving.batch.on_beam import beam_options
-
-    return beam_options(others)
 
 
 def newest_version(models: Path) -> Path:
@@ -151,21 +133,21 @@ def _unusable(version_dir: Path, error: ModelError) -> UsageError:
 
 
 def _left_out(selection: Selection) -> str:
-    counts = {
-        "unknown users left out": selection.skipped,
-        "unknown users treated as new users": len(selection.cold),
-        "repeated ids left out": selection.repeated,
-    }
-    return "".join(f"; {count:,} {what}" for what, count in counts.items() if count)
+    counts = (
+        ("unknown user", selection.skipped, "left out"),
+        ("unknown user", len(selection.cold), "treated as new"),
+        ("repeated id", selection.repeated, "left out"),
+    )
+    return "".join(f"; {number_of(count, what)} {how}" for what, count, how in counts if count)
 
 
-def _here(
+def _scored(
     arguments: argparse.Namespace,
     version_dir: Path,
     selection: Selection,
     progress: terminal.Progress,
 ) -> Generator[pyarrow.Table, None, None]:
-    """Yields a table for each chunk, scored in this process."""
+    """Yields a table for each chunk of users."""
     from serving.batch.scoring import chunks, load_version, score
 
     model = load_version(version_dir, arguments.threads)
@@ -173,27 +155,3 @@ def _here(
     for chunk in chunks(selection.ids, arguments.chunk):
         yield score(model, chunk, arguments.k, arguments.include_seen, selection.cold)
         progress.reach(progress.users + len(chunk))
-
-
-def _on_beam(
-    arguments: argparse.Namespace,
-    version_dir: Path,
-    selection: Selection,
-    progress: terminal.Progress,
-    options: Any,
-    output: Path,
-) -> Generator[pyarrow.Table, None, None]:
-    """Yields a table for each chunk, scored by Beam's workers."""
-    from serving.batch.on_beam import Recommend, tables
-    from serving.batch.scoring import chunks
-
-    settings = {
-        "k": arguments.k, "include_seen": arguments.include_seen, "cold": selection.cold
-    }  # fmt: skip
-    yield from tables(
-        lambda parts: Recommend(str(version_dir), parts, settings, arguments.threads),
-        list(chunks(selection.ids, arguments.chunk)),
-        options,
-        output,
-        lambda done: progress.reach(min(done * arguments.chunk, len(selection.ids))),
-    )

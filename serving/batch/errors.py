@@ -1,11 +1,7 @@
-"""Errors that end batch scoring."""
-
-from __future__ import annotations
-
-from storage.errors import UsageError as UsageError
+"""The error that ends batch scoring although it was used rightly."""
 
 
 class RunError(Exception):
-    """The model failed on a user, or a Beam runner failed: exit code 1."""
+    """The model failed on a user: exit code 1."""
 
     exit_code = 1

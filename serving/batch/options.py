@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from serving.batch import terminal
-from serving.batch.errors import UsageError
+from storage.errors import UsageError
 
 MAX_K = 1_000
 MAX_CHUNK = 2_048
@@ -32,9 +32,6 @@ Columns: user_id, rank, movie_id, title, display_title, score, stars, model_vers
 the training data has no ratings. The users are in the order in which they were given. An existing
 file is replaced once the new one is complete; of a link, the file that it points to is replaced.
 
-Options of Apache Beam are passed on, e.g. --runner or --direct_num_workers: with any of them
-Beam's workers score; they need access to the model and to the folder of the output.
-
 exit codes: 0 written; 1 unexpected failure; 2 wrong use or unreadable input, nothing written;
 130 interrupted, nothing written
 """
@@ -54,19 +51,16 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
-def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line.
 
     Args:
       argv: the arguments; None for those of the process.
 
-    Returns:
-      This command's options, and the remaining arguments, for Beam.
-
     Raises:
-      UsageError: an option is missing, or its value is not as expected.
+      UsageError: an option is missing or unknown, or its value is not as expected.
     """
-    return _parser().parse_known_args(argv)
+    return _parser().parse_args(argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         default=20,
         help=f"recommendations for each user, 1 to {MAX_K} (default: 20)",
     )
-    add("--include-seen", action="store_true", help="include movies that a user has rated")
+    add("--include-seen", action="store_true", help="include what a user has rated")
     add(
         "--model-dir",
         default="output/serving_model",

@@ -14,7 +14,7 @@ from serving.model_validation import load_and_validate
 from serving.recommender import Recommender, UserProfile
 from serving.signatures import Array, check_outputs
 from serving.titles import display_title
-from serving.version_folder import Completeness, Incomplete, listing
+from serving.version_folder import Incomplete, is_whole, listing
 
 
 def load_version(version_dir: Path, threads: int) -> Recommender:
@@ -28,7 +28,7 @@ def load_version(version_dir: Path, threads: int) -> Recommender:
       ModelError: it is not complete, cannot be read, or fails validation.
     """
     try:
-        Completeness().check(version_dir, listing(version_dir))
+        is_whole(version_dir, listing(version_dir), {})
     except Incomplete as error:
         raise ModelError("UNAVAILABLE", f"is not complete: {error}") from error
     return load_and_validate(version_dir, int(version_dir.name), threads)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import IO
 
+from schema.dataset import number_of
 from storage.environment import connect_to_nothing, open_closed_streams
 
 _MOVING_SECONDS = 0.2
@@ -109,7 +110,7 @@ class Progress:
             return
         self._said = now
         rate = users / max(now - self._started, 1e-9)
-        text = f"{users:,} of {self._total:,} users, {rate:,.0f} per second"
+        text = f"{users:,} of {number_of(self._total, 'user')}, {rate:,.0f} per second"
         # Back to the start of the line, and the rest of it erased.
         say(f"\r{text}\x1b[K" if self._moves else text, self._stream, "" if self._moves else "\n")
         self._shown = self._moves

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import codecs
 import re
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.batch.errors import UsageError
+from schema.dataset import number_of
 from serving.catalogue import Users
 from serving.errors import shorten
 from serving.limits import MAX_ID
-from storage.paths import local_path
+from storage.errors import UsageError
+from storage.paths import local_path, read_bytes
 
 MAX_FILE_BYTES = 32 << 20
 """Bytes of a file of ids: three million ids of ten characters."""
@@ -22,7 +22,6 @@ _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _HEADING = "user_id"
 _NAMED = 5
 _USE_FILE = "a file of ids is given with --users-file FILE"
-_BYTE_ORDER_MARKS = ((codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def read_ids(users_file: str) -> list[str]:
             ids.append(text)
     if problems:
         raise UsageError(
-            f"--users-file {path}: {_lines_are(len(problems))} not a user's id",
+            f"--users-file {path} has {number_of(len(problems), 'line')} without a user's id",
             expected="one id on each line, in UTF-8, and no heading",
             found=_first_few(problems),
             action="correct these lines, or remove them",
@@ -167,43 +166,20 @@ def choose(ids: Sequence[str] | None, known: Users, unknown: str, version: str) 
     return Selection(kept, repeated, skipped=len(absent))
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """Returns the lines of a regular file, without a byte order mark."""
+def _lines(path: Path) -> list[bytes]:
+    """Returns the lines of an ordinary file, without a byte order mark."""
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
-            raise UsageError(
-                f"--users-file {path} is {kind}", expected="an ordinary file with one id a line"
-            )
-        with path.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
+        content = read_bytes(path, MAX_FILE_BYTES)
     except OSError as error:
         raise UsageError(
             f"--users-file {path} cannot be read",
+            expected=f"a text file of at most {MAX_FILE_BYTES >> 20} MiB with one id on each line",
             found=error.strerror or str(error),
-            action="give the path of a text file with one id on each line",
         ) from error
-    if len(content) > MAX_FILE_BYTES:
-        raise UsageError(
-            f"--users-file {path} is too large",
-            expected=f"{MAX_FILE_BYTES >> 20} MiB at most",
-            found=f"{max(found.st_size, len(content)) / (1 << 20):,.0f} MiB",
-            action="split it and run once for each part",
-        )
-    for mark, name in _BYTE_ORDER_MARKS:
-        if content.startswith(mark):
-            raise UsageError(
-                f"--users-file {path} is in {name}", expected="UTF-8", action="save it as UTF-8"
-            )
-    return iter(content.removeprefix(codecs.BOM_UTF8).splitlines())
+    return content.removeprefix(codecs.BOM_UTF8).splitlines()
 
 
 def _first_few(what: Iterable[str]) -> str:
     found = list(what)
     rest = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
     return "; ".join(found[:_NAMED]) + rest
-
-
-def _lines_are(count: int) -> str:
-    return "1 line is" if count == 1 else f"{count:,} lines are"

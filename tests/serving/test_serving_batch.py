@@ -1,10 +1,7 @@
 """Batch scoring gives the server's results; wrong models and signals end it as documented."""
 
-import csv
 import functools
 import json
-import multiprocessing
-import os
 import shutil
 import signal
 import subprocess
@@ -76,8 +73,8 @@ def test_users_of_a_file_are_scored_in_its_order_and_unknown_ones_as_new_users(
     assert main([*options, "--unknown", "cold", "--output", str(output)]) == 0
     printed = capsys.readouterr().out
     assert "20 rows for 4 users" in printed
-    assert "1 unknown users treated as new users" in printed
-    assert "1 repeated ids left out" in printed
+    assert "1 unknown user treated as new" in printed
+    assert "1 repeated id left out" in printed
     rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     order = list(dict.fromkeys(row["user_id"] for row in rows))
     assert order == [known[0], known[1], "999999999", known[2]]
@@ -86,45 +83,13 @@ def test_users_of_a_file_are_scored_in_its_order_and_unknown_ones_as_new_users(
     assert new == [movie["movie_id"] for movie in served]
 
 
-def test_workers_of_beam_write_the_same_file_and_leave_nothing_else(pushed, scored, tmp_path):
-    output = tmp_path / "beam.csv"
-    done = batch(
-        "--model-dir", str(pushed / "serving_model"), "--k", "20", "--chunk", "32",
-        "--runner", "DirectRunner", "--output", str(output),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    with output.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    for name in ("user_id", "rank", "movie_id", "title", "display_title"):
-        assert [row[name] for row in rows] == [str(row[name]) for row in scored]
-    assert list(tmp_path.iterdir()) == [output]
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (("--no-such-option",), "--no-such-option"),
-        (("--runner", "NoSuchRunner"), "Beam has no runner 'NoSuchRunner'"),
-        (("--direct_num_workers", "x"), "--direct_num_workers: invalid int value: 'x'"),
-    ],
-)
-def test_beams_options_are_checked(pushed, tmp_path, capsys, options, says):
-    models = str(pushed / "serving_model")
-    assert main(["--model-dir", models, "--output", str(tmp_path / "x.csv"), *options]) == 2
-    said = capsys.readouterr().err
-    assert says in said
-    assert "Traceback" not in said
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("beam", [(), ("--runner", "DirectRunner")])
-def test_half_a_version_is_refused_with_a_reason(version_dir, tmp_path, beam, capsys):
+def test_half_a_version_is_refused_with_a_reason(version_dir, tmp_path, capsys):
     half = tmp_path / "models" / version_dir.name
     shutil.copytree(version_dir / "assets.extra", half / "assets.extra")
     shutil.copy(version_dir / "saved_model.pb", half)
     output = tmp_path / "x.csv"
     output.write_text("old")
-    assert main(["--model-dir", str(half.parent), "--output", str(output), *beam]) == 2
+    assert main(["--model-dir", str(half.parent), "--output", str(output)]) == 2
     printed = capsys.readouterr().err
     assert f"Version {half.name} of the model in {half.parent} is not complete: " in printed
     assert "is missing" in printed
@@ -133,24 +98,15 @@ def test_half_a_version_is_refused_with_a_reason(version_dir, tmp_path, beam, ca
     assert sorted(tmp_path.iterdir()) == [half.parent, output]
 
 
-ON_BEAM = ("--runner", "DirectRunner")
-
-
 @pytest.mark.parametrize(
-    ("number", "beam"),
-    [
-        (signal.SIGINT, ()),
-        (signal.SIGTERM, ON_BEAM),
-        pytest.param(signal.SIGTERM, (), marks=pytest.mark.exhaustive),
-        pytest.param(signal.SIGINT, ON_BEAM, marks=pytest.mark.exhaustive),
-    ],
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)]
 )
-def test_a_signal_ends_the_batch_with_130_and_leaves_what_was_there(pushed, tmp_path, number, beam):
+def test_a_signal_ends_the_batch_with_130_and_leaves_what_was_there(pushed, tmp_path, number):
     output = tmp_path / "x.parquet"
     output.write_text("old")
     started = subprocess.Popen(
         [sys.executable, "-m", "serving.batch", "--model-dir", str(pushed / "serving_model"),
-         "--chunk", "1", "--output", str(output), *beam],
+         "--chunk", "1", "--output", str(output)],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
@@ -166,25 +122,3 @@ def test_a_signal_ends_the_batch_with_130_and_leaves_what_was_there(pushed, tmp_
     assert "Traceback" not in said
     assert output.read_text() == "old"
     assert list(tmp_path.iterdir()) == [output]
-
-
-def test_the_parts_of_a_killed_batch_on_beam_are_removed_and_those_of_others_stay(tmp_path):
-    from serving.batch.on_beam import parts_beside
-
-    output = tmp_path / "x.csv"
-    foreign = tmp_path / ".batch-parts-of-mine"
-    foreign.mkdir()
-
-    def die():
-        with parts_beside(output) as parts:
-            (parts / "part-00000000.arrow").write_text("x")
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    killed = multiprocessing.get_context("fork").Process(target=die)
-    killed.start()
-    killed.join()
-    assert killed.exitcode == -signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 2
-    with parts_beside(output) as first, parts_beside(output) as second:
-        assert sorted(tmp_path.iterdir()) == sorted([foreign, first, second])
-    assert list(tmp_path.iterdir()) == [foreign]
