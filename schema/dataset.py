@@ -62,9 +62,12 @@ def number_of(count: int, what: str) -> str:
 
 def in_words_of(text: str, item_noun: str) -> str:
     """Returns a text on movies with the data's noun in place of "movie"; paths of URLs stay."""
-    return re.sub(
-        r"(?<!/)\bmovie(s?)\b", lambda found: plural(item_noun) if found[1] else item_noun, text
-    )
+
+    def noun(found: re.Match[str]) -> str:
+        word = plural(item_noun) if found[2] else item_noun
+        return word[:1].upper() + word[1:] if found[1] == "M" else word
+
+    return re.sub(r"(?<!/)\b([Mm])ovie(s?)\b", noun, text)
 
 
 def read_label(path: Path) -> DatasetLabel:

@@ -1,8 +1,11 @@
 """`.venv/bin/python -m serving`: starts the server."""
 
 import os
+import time
 
 import preflight
+
+STARTED = time.monotonic()
 
 if __name__ == "__main__":
     preflight.require("-m serving", "serving", target="serve")
@@ -13,11 +16,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # The model's calls take as long without it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-from serving import tensorflow_import
+from serving import tensorflow_import  # noqa: E402 - after the variables
 
 tensorflow_import.install()
 
 from serving.cli import main  # noqa: E402
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(started=STARTED))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import os
 import re
@@ -11,9 +12,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvicorn
 
@@ -21,7 +22,7 @@ from schema.dataset import number_of
 from serving.access_log import Log, announce, printable
 from serving.application import make_application
 from serving.batching import BatchingOptions
-from serving.config import LOOPBACK_HOSTS, MODEL_NAME, Config, is_loopback
+from serving.config import LOOPBACK_HOSTS, Config, is_loopback
 from serving.connection import connections
 from serving.recommender import Recommender
 from serving.service import Service
@@ -40,13 +41,18 @@ _STOP_SECONDS = 10
 _OTHER_FILES = 256
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, started: float | None = None) -> int:
     """Serves until a signal stops it.
+
+    Args:
+      argv: the arguments; None for those of the process.
+      started: when the process started, as `time.monotonic` counts; None is now.
 
     Returns:
       The exit code: 0 after a stop, 1 if the port or an option cannot be used, 2 if there is no
       model to serve or no token where one is required.
     """
+    started = time.monotonic() if started is None else started
     open_closed_streams()
     arguments = _parser().parse_args(argv)
     token = _token(arguments.token_file)
@@ -59,8 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _allow_files(config.max_connections)
     listener = _listen(config)
     _warn(config, token, log)
-    announcement = _Announcement(config, listener, _started())
-    service = Service(config, log, announcement.ready)
+    service = Service(config, log, _announcement(config, listener, started))
     # uvicorn raises the signal that stopped it again, after everything is closed.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda number, frame: None)
@@ -84,49 +89,58 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model-dir", default="output/serving_model", metavar="DIR",
         help="the folder with a subfolder per pushed version")  # fmt: skip
-    add("--model-name", default=MODEL_NAME, metavar="NAME", help="the name in /v1/models/NAME")
-    add("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all addresses")
-    add("--port", type=_number(int, 0, 65_535), default=8501, help="port; 0 for a free one")
+    add("--model-name", dest="name", default=Config.name, metavar="NAME",
+        help="the name in /v1/models/NAME")  # fmt: skip
+    add("--host", default=Config.host, help="address to listen on; 0.0.0.0 for all addresses")
     add("--token-file", type=Path, metavar="FILE",
         help=f"require the bearer token in this file (or in ${TOKEN_VARIABLE})")  # fmt: skip
     add("--root-path", type=_prefix, default="", metavar="PREFIX",
-        help="the path prefix of the server behind a proxy, such as /films")  # fmt: skip
+        help="the path prefix of the server behind a proxy, such as /shop")  # fmt: skip
     add("--cors-origin", action="append", default=[], metavar="ORIGIN",
         type=_origin, help="allow requests from pages of this origin; may be repeated")  # fmt: skip
     add("--allow-host", action="append", default=[], metavar="NAME",
         help="also accept this host name (on loopback: only localhost by default)")  # fmt: skip
     add("--wait", action="store_true", help="wait for a first version instead of exiting")
-    add("--max-batch", type=_number(int, 1, 1024), default=BatchingOptions.max_rows, metavar="N",
-        help="rows of one batch; 1 turns batching off")  # fmt: skip
-    add("--batch-delay", type=_number(float, 0, 1000), default=BatchingOptions.delay_ms,
-        metavar="MS", help="how long a call waits for others to be batched with")  # fmt: skip
-    add("--queue", type=_number(int, 1, 100_000), default=BatchingOptions.queue_size, metavar="N",
-        help="calls that may wait; further ones get status 503")  # fmt: skip
-    add("--deadline", type=_number(float, 0.01, 600), metavar="S",
-        default=BatchingOptions.deadline_seconds,
-        help="time limit of a call, then status 504")  # fmt: skip
-    add("--max-cells", type=_number(int, 1, 10_000_000), default=Config.max_cells, metavar="N",
-        help="cells (rows times movies, times reasons) of one predict response")  # fmt: skip
-    add("--read-timeout", type=_number(float, 0.1, 600), default=Config.read_seconds, metavar="S",
-        help="how long a client may take to send a head or a body")  # fmt: skip
-    add("--max-connections", type=_number(int, 1, 100_000), default=Config.max_connections,
-        metavar="N", help="open connections; a further one closes the one that has waited"
-        " longest")  # fmt: skip
-    add("--max-connections-per-address", type=_number(int, 1, 100_000), metavar="N",
-        default=Config.max_connections_per_address, help="the same for one address")  # fmt: skip
-    add("--threads", type=_number(int, 1, 256), default=Config.threads, metavar="N",
-        help="threads of TensorFlow for one call")  # fmt: skip
-    add("--poll", type=_number(float, 0.05, 3600), default=Config.poll_seconds, metavar="S",
-        help="time between checks for new versions")  # fmt: skip
-    add("--load-timeout", type=_number(float, 1, 86_400), metavar="S",
-        default=ValidationLimits.seconds,
-        help="time limit for loading and validating a version")  # fmt: skip
+    defaults = {
+        field.name: field.default
+        for settings in (Config, BatchingOptions, ValidationLimits)
+        for field in dataclasses.fields(settings)
+    }
+    for option, field, kind, least, most, metavar, meaning in _NUMBERS:
+        add(option, dest=field, type=_number(kind, least, most), default=defaults[field],
+            metavar=metavar, help=meaning)  # fmt: skip
     add("--access-log", action=argparse.BooleanOptionalAction, default=not sys.stderr.isatty(),
         help="one line per request on stderr")  # fmt: skip
     return parser
 
 
-def _number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], float]:
+_Kind = type[int] | type[float]
+_NUMBERS: tuple[tuple[str, str, _Kind, float, float, str, str], ...] = (
+    ("--port", "port", int, 0, 65_535, "N", "port; 0 for a free one"),
+    ("--max-batch", "max_rows", int, 1, 1024, "N", "rows of one batch; 1 turns batching off"),
+    ("--batch-delay", "delay_ms", float, 0, 1000, "MS",
+     "how long a call waits for others to be batched with"),
+    ("--queue", "queue_size", int, 1, 100_000, "N",
+     "calls that may wait; further ones get status 503"),
+    ("--deadline", "deadline_seconds", float, 0.01, 600, "S",
+     "time limit of a call, then status 504"),
+    ("--max-cells", "max_cells", int, 1, 10_000_000, "N",
+     "cells (rows times items, times reasons) of one predict response"),
+    ("--read-timeout", "read_seconds", float, 0.1, 600, "S",
+     "how long a client may take to send a head or a body"),
+    ("--max-connections", "max_connections", int, 1, 100_000, "N",
+     "open connections; a further one closes the one that has waited longest"),
+    ("--max-connections-per-address", "max_connections_per_address", int, 1, 100_000, "N",
+     "the same for one address"),
+    ("--threads", "threads", int, 1, 256, "N", "threads of TensorFlow for one call"),
+    ("--poll", "poll_seconds", float, 0.05, 3600, "S", "time between checks for new versions"),
+    ("--load-timeout", "seconds", float, 1, 86_400, "S",
+     "time limit for loading and validating a version"),
+)  # fmt: skip
+"""Options with a number: the field of the configuration, the type, least, most, the meaning."""
+
+
+def _number(kind: _Kind, least: float, most: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = kind(text)
         if not least <= value <= most:
@@ -143,7 +157,7 @@ def _prefix(text: str) -> str:
     prefix = text.rstrip("/")
     if not _PREFIX.fullmatch(prefix):
         raise argparse.ArgumentTypeError(
-            f"expected a path such as /films, of letters, digits and signs of ASCII, found {text!r}"
+            f"expected a path such as /shop, of letters, digits and signs of ASCII, found {text!r}"
         )
     return prefix
 
@@ -156,7 +170,7 @@ def _origin(text: str) -> str:
     origin = text.lower().removesuffix("/")
     if not _ORIGIN.fullmatch(origin):
         raise argparse.ArgumentTypeError(
-            f"expected an origin such as https://films.example, without a path, found {text!r}"
+            f"expected an origin such as https://shop.example, without a path, found {text!r}"
         )
     return origin
 
@@ -166,29 +180,22 @@ def _config(arguments: argparse.Namespace, token: str) -> Config:
     if is_loopback(arguments.host):
         # Any site's page could otherwise reach the server by a name that resolves to it.
         allowed = (*LOOPBACK_HOSTS, *allowed)
+    values = vars(arguments)
     return Config(
         model_dir=Path(arguments.model_dir),
-        name=arguments.model_name,
-        host=arguments.host,
-        port=arguments.port,
         token=token,
         cors_origins=tuple(arguments.cors_origin),
         allowed_hosts=allowed,
-        batching=BatchingOptions(
-            max_rows=arguments.max_batch,
-            queue_size=arguments.queue,
-            delay_ms=arguments.batch_delay,
-            deadline_seconds=arguments.deadline,
-        ),
-        threads=arguments.threads,
-        poll_seconds=arguments.poll,
-        validation=ValidationLimits(seconds=arguments.load_timeout),
-        read_seconds=arguments.read_timeout,
-        max_cells=arguments.max_cells,
-        max_connections=arguments.max_connections,
-        max_connections_per_address=arguments.max_connections_per_address,
-        root_path=arguments.root_path,
+        batching=BatchingOptions(**_fields(BatchingOptions, values)),
+        validation=ValidationLimits(**_fields(ValidationLimits, values)),
+        **_fields(Config, {name: values[name] for name in values.keys() - {"model_dir"}}),
     )
+
+
+def _fields(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values that are fields of a class of settings."""
+    names = {field.name for field in dataclasses.fields(settings)}
+    return {name: values[name] for name in names & values.keys()}
 
 
 def _token(path: Path | None) -> Token:
@@ -224,18 +231,13 @@ def _nothing_pushed(model_dir: Path) -> str:
 
 def _listen(config: Config) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    host = config.host.strip("[]")
-    listener = socket.socket(family)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, config.port))
+        return socket.create_server((config.host.strip("[]"), config.port), family=family)
     except OSError as error:
-        listener.close()
         _quit(
             f"Cannot listen on {config.host} port {config.port}: {error.strerror or error}."
             " Choose others with --host and --port."
         )
-    return listener
 
 
 def _warn(config: Config, token: Token, log: Log) -> None:
@@ -276,35 +278,23 @@ def _allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-class _Announcement:
-    """Prints the server's address once a version is served."""
+def _announcement(
+    config: Config, listener: socket.socket, started: float
+) -> Callable[[Recommender], None]:
+    """Returns a function that prints the server's address at its first call, for a version."""
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    once = iter((True,))
 
-    def __init__(self, config: Config, listener: socket.socket, started: float) -> None:
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        self._url = f"http://{host}:{listener.getsockname()[1]}"
-        self._started = started
-        self._done = False
+    def ready(recommender: Recommender) -> None:
+        if next(once, False):
+            announce(
+                f"Ready: {url} serves version {recommender.version},"
+                f" {number_of(len(recommender.catalogue), recommender.item_noun)}, after"
+                f" {time.monotonic() - started:.1f} s. API: {url}/docs. Ctrl-C stops it."
+            )
 
-    def ready(self, recommender: Recommender) -> None:
-        """Prints it, at the first call only."""
-        if self._done:
-            return
-        self._done = True
-        announce(
-            f"Ready: {self._url} serves version {recommender.version},"
-            f" {number_of(len(recommender.catalogue), recommender.item_noun)}, after"
-            f" {time.time() - self._started:.1f} s. API: {self._url}/docs. Ctrl-C stops it."
-        )
-
-
-def _started() -> float:
-    """Returns when this process started, in unix seconds."""
-    try:
-        fields = Path("/proc/self/stat").read_text().rsplit(")", 1)[1].split()
-        uptime = float(Path("/proc/uptime").read_text().split()[0])
-        return time.time() - uptime + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
-        return time.time()
+    return ready
 
 
 def _quit(message: str, code: int = 1) -> NoReturn:

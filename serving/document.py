@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from schema.dataset import in_words_of
 from schema.features import FeatureTable
 from serving.limits import MAX_STARS
 from serving.schemas import FIELDS, NEEDS, RATINGS, TIMES, USER_FEATURES
@@ -30,18 +30,19 @@ def rating_limits(table: FeatureTable) -> tuple[float, float]:
     return min(0.0, scale.low), max(MAX_STARS, scale.high)
 
 
-def document_of(whole: Json, table: FeatureTable) -> Json:
+def document_of(whole: Json, table: FeatureTable, item_noun: str) -> Json:
     """Returns the OpenAPI document for a model.
 
     Args:
       whole: the document with every path and field; it stays as it is.
       table: the feature table of the model.
+      item_noun: what people call an item of its data; names that programs use stay.
 
     Returns:
       The document without the paths and fields that the model's data does not have, and with its
       user features by name.
     """
-    document = copy.deepcopy(whole)
+    document: Json = _in_words_of(whole, item_noun)
     lacks = lacking(table)
     document["paths"] = {
         path: operations
@@ -67,6 +68,20 @@ def document_of(whole: Json, table: FeatureTable) -> Json:
     used = frozenset(_references(document["paths"], schemas))
     document["components"]["schemas"] = {name: schemas[name] for name in schemas if name in used}
     return document
+
+
+def _in_words_of(part: Any, item_noun: str) -> Any:
+    """Returns a copy of a part of the document with the data's noun in what people read."""
+    if isinstance(part, list):
+        return [_in_words_of(one, item_noun) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: in_words_of(one, item_noun)
+        if key in _READ and isinstance(one, str)
+        else _in_words_of(one, item_noun)
+        for key, one in part.items()
+    }
 
 
 def _is_lacking(described: Json, lacks: Collection[str]) -> bool:
@@ -113,4 +128,5 @@ def _references(part: Json, schemas: Json) -> Iterator[str]:
     yield from found
 
 
+_READ = frozenset({"description", "summary"})
 _REFERENCE = re.compile(r'"#/components/schemas/([^"]+)"')

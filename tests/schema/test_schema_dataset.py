@@ -30,10 +30,10 @@ def test_what_is_damaged_costs_words_only(tmp_path, text):
 @pytest.mark.parametrize(
     ("noun", "expected"),
     [
-        ("movie", "2 movies, one movie_id of /api/movies"),
-        ("book", "2 books, one movie_id of /api/movies"),
-        ("story", "2 stories, one movie_id of /api/movies"),
+        ("movie", "Movies: 2 movies, one movie_id of /api/movies"),
+        ("book", "Books: 2 books, one movie_id of /api/movies"),
+        ("story", "Stories: 2 stories, one movie_id of /api/movies"),
     ],
 )
 def test_texts_for_people_have_the_noun_of_the_data_and_names_stay(noun, expected):
-    assert in_words_of("2 movies, one movie_id of /api/movies", noun) == expected
+    assert in_words_of("Movies: 2 movies, one movie_id of /api/movies", noun) == expected

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import itertools
 import json
+import re
 from urllib.parse import quote
 
 import handmade
@@ -168,6 +169,15 @@ def test_the_document_has_nothing_that_the_data_lacks(app):
     assert "x-needs" not in json.dumps(document)
 
 
+def test_the_document_speaks_of_items_in_the_words_of_the_data_and_keeps_names(app):
+    document = app.get("/openapi.json")
+    texts = re.findall(r'"(?:description|summary)": ("(?:[^"\\]|\\.)*")', json.dumps(document))
+    assert len(texts) > 50
+    assert not [text for text in texts if re.search(r"(?<!/)\bmovies?\b", text, re.IGNORECASE)]
+    assert "Returns a story of the catalogue." in json.dumps(document)
+    assert "movie_id" in document["components"]["schemas"]["Recommendation"]["properties"]
+
+
 PARTS = [
     tuple(one for one in MOVIELENS.features if one.name not in ("user_rating", "timestamp")),
     *(tuple(one for one in MOVIELENS.features if one.name != name)
@@ -178,7 +188,7 @@ PARTS = [
 @pytest.mark.parametrize("features", PARTS)
 def test_every_reference_of_the_document_of_any_table_is_there(app, features):
     table = FeatureTable(features)
-    document = document_of(_whole(app), table)
+    document = document_of(_whole(app), table, "movie")
     text = json.dumps(document)
     for name in document["components"]["schemas"]:
         assert f'"#/components/schemas/{name}"' in text
