@@ -9,14 +9,13 @@ from __future__ import annotations
 import collections
 import contextlib
 import datetime
+import json
 import os
 import re
 import select
 import threading
 import time
 from typing import IO, Any
-
-import orjson
 
 _LINES = 10_000
 _BYTES = 4 << 20
@@ -76,7 +75,8 @@ class Log:
         line = _line(level, message, fields)
         with self._changed:
             if len(self._waiting) >= self._most or self._bytes + len(line) > _BYTES:
-                self._drop()
+                self._dropped += 1
+                self._unreported += 1
                 return
             self._waiting.append(line)
             self._bytes += len(line)
@@ -84,10 +84,6 @@ class Log:
                 self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
-
-    def _drop(self) -> None:
-        self._dropped += 1
-        self._unreported += 1
 
     def _write_all(self) -> None:
         while True:
@@ -143,36 +139,15 @@ def printable(text: str) -> str:
 
 
 def _line(level: str, message: str, fields: dict[str, Any]) -> bytes:
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z")
     document = {"time": now, "level": level, "message": message, **fields}
-    try:
-        line = orjson.dumps(document, default=repr, option=_OPTIONS)
-    except (orjson.JSONEncodeError, TypeError, ValueError):
-        # Unpaired surrogates: names of files that are not UTF-8.
-        document = {key: _encodable(value) for key, value in document.items()}
-        line = orjson.dumps(document, default=repr, option=_OPTIONS)
-    return line if _PLAIN.fullmatch(line) else _escaped(line)
+    # In ASCII: whatever a terminal would act upon is escaped, and so are halves of surrogate pairs.
+    text = json.dumps(document, default=repr).replace("\x7f", "\\u007f")
+    return f"{text}\n".encode("ascii")
 
 
-def _encodable(value: object) -> object:
-    text = value if isinstance(value, str) else repr(value)
-    return value if value is None or isinstance(value, bool | int | float) else (
-        text.encode("utf-8", "backslashreplace").decode("utf-8")
-    )  # fmt: skip
-
-
-def _escaped(line: bytes) -> bytes:
-    """Escapes the invisible characters that JSON leaves as they are."""
-    text = _UNSAFE.sub(lambda found: f"\\u{ord(found.group()):04x}", line.decode("utf-8"))
-    return text.encode("utf-8")
-
-
-_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
-_PLAIN = re.compile(rb"[\x20-\x7e]*\n")
 # Controls, marks of direction, separators of lines and paragraphs, invisible characters.
-_INVISIBLE = (
-    "\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e"
-    "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb"
+_UNPRINTABLE = re.compile(
+    "[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\u00ad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e"
+    "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb]"
 )
-_UNSAFE = re.compile(f"[{_INVISIBLE}]")
-_UNPRINTABLE = re.compile(f"[\\x00-\\x09\\x0b-\\x1f{_INVISIBLE}]")

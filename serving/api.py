@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
-from schema.dataset import plural
+from schema.dataset import DatasetLabel, plural
 from schema.events import Event
 from schema.features import MOVIELENS
 from schema.scenarios import SCENARIOS, Scenario, metric_name
-from serving import limits, schemas
+from serving import limits, rest, schemas
 from serving.catalogue import Movie
 from serving.document import document_of, lacking, rating_limits
 from serving.errors import InternalError, InvalidInput, NotFound, RequestError, shorten
@@ -31,6 +31,7 @@ from serving.recommender import (
     scored_movies,
 )
 from serving.service import Service
+from serving.static_files import PAGES, StaticFiles
 from serving.titles import display_title
 from serving.user_features import features_of, problems_of
 
@@ -86,7 +87,7 @@ UserId = Annotated[
 
 
 def make_api(service: Service, lifespan: Any = None) -> FastAPI:
-    """Returns the application of `/api`, `/healthz`, `/readyz`, `/metrics`, `/openapi.json`."""
+    """Returns the application of all paths; `/api` and those for operation are in its document."""
     app = FastAPI(
         title="Recommender",
         version="1",
@@ -106,11 +107,15 @@ def make_api(service: Service, lifespan: Any = None) -> FastAPI:
     _add_movies(app, service)
     _add_model(app, service)
     _add_health(app, service)
+    app.mount(rest.PREFIX, rest.RestApi(service))
+    _add_files(app)
     whole = app.openapi
 
     def openapi() -> dict[str, Any]:
-        versions = service.versions
-        return document_of(whole(), versions.current.table if versions.ready else MOVIELENS)
+        if not service.versions.ready:
+            return document_of(whole(), MOVIELENS, DatasetLabel.item_noun)
+        model = service.versions.current
+        return document_of(whole(), model.table, model.item_noun)
 
     # FastAPI documents this as the way to extend the document; mypy sees a method replaced.
     app.openapi = openapi  # type: ignore[method-assign]
@@ -297,7 +302,7 @@ def _stars(movie: ScoredMovie) -> dict[str, float]:
 
 
 def _add_movies(app: FastAPI, service: Service) -> None:
-    @app.get("/api/movies", tags=["movies"], response_model=schemas.Movies)
+    @app.get("/api/movies", tags=["catalogue"], response_model=schemas.Movies)
     async def find_movies(query: Annotated[schemas.MovieQuery, Query()]) -> Response:
         """Finds movies by the words of their titles; without a query, the most rated ones."""
         with service.versions.lease() as model:
@@ -305,7 +310,7 @@ def _add_movies(app: FastAPI, service: Service) -> None:
             movies = [_movie(movie) for movie in found]
             return _json({"model_version": model.version, "total": total, "movies": movies})
 
-    @app.get("/api/movies/{movie_id:id}", tags=["movies"], response_model=schemas.OneMovie)
+    @app.get("/api/movies/{movie_id:id}", tags=["catalogue"], response_model=schemas.OneMovie)
     async def get_movie(movie_id: MovieId) -> Response:
         """Returns a movie of the catalogue."""
         with service.versions.lease() as model:
@@ -313,7 +318,9 @@ def _add_movies(app: FastAPI, service: Service) -> None:
             return _json({"model_version": model.version, "movie": movie})
 
     @app.get(
-        "/api/movies/{movie_id:id}/similar", tags=["movies"], response_model=schemas.SimilarMovies
+        "/api/movies/{movie_id:id}/similar",
+        tags=["catalogue"],
+        response_model=schemas.SimilarMovies,
     )
     async def find_similar_movies(
         movie_id: MovieId, query: Annotated[schemas.SimilarQuery, Query()]
@@ -449,6 +456,20 @@ def _add_health(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         """Returns the server's metrics in Prometheus' text format."""
         return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+
+# -- pages -------------------------------------------------------------------------------------
+
+
+def _add_files(app: FastAPI) -> None:
+    files = StaticFiles()
+    app.mount("/static", files)
+    for path, name in PAGES.items():
+
+        async def page(request: Request, name: str = name) -> Response:
+            return await files.get_response(name, request.scope)
+
+        app.add_api_route(path, page, include_in_schema=False)
 
 
 # -- errors ------------------------------------------------------------------------------------

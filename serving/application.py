@@ -1,4 +1,4 @@
-"""The ASGI application: middleware around both APIs and the static files."""
+"""The ASGI application: middleware around the API, TensorFlow Serving's API and the pages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.api import make_api
 from serving.cross_origin import CorsMiddleware
 from serving.middleware import AccessLogMiddleware, RequestLimitsMiddleware, without_root
-from serving.rest import PREFIX, RestApi
 from serving.service import Service
-from serving.static_files import StaticFiles
 
 
 def make_application(service: Service) -> ASGIApp:
@@ -32,22 +30,14 @@ def make_application(service: Service) -> ASGIApp:
         finally:
             service.stop()
 
-    api, rest, static_files = make_api(service, lifespan), RestApi(service), StaticFiles()
+    api, config = make_api(service, lifespan), service.config
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
-        app: ASGIApp = api
-        if scope["type"] == "http":
-            path = scope["path"]
-            if path.startswith(PREFIX):
-                app = rest
-            elif static_files.has(path):
-                app = static_files
-            elif b"%" in scope["raw_path"]:
-                # An id may have a slash: each part of the path is decoded after it is matched.
-                scope["path"] = without_root(_encoded(scope["raw_path"]), service.config.root_path)
-        await app(scope, receive, send)
+        if scope["type"] == "http" and b"%" in scope["raw_path"]:
+            # An id may have a slash: each part of the path is decoded after it is matched.
+            scope["path"] = without_root(_encoded(scope["raw_path"]), config.root_path)
+        await api(scope, receive, send)
 
-    config = service.config
     app: ASGIApp = RequestLimitsMiddleware(route, config, service.log)
     if config.cors_origins:
         # Around the limits, so that pages of these origins may read why a request is refused.
@@ -57,4 +47,4 @@ def make_application(service: Service) -> ASGIApp:
 
 def _encoded(raw_path: bytes) -> str:
     """Returns a path in which each part between slashes is percent-encoded in one way."""
-    return "/".join(quote(unquote_to_bytes(part), safe="") for part in raw_path.split(b"/"))
+    return "/".join(quote(unquote_to_bytes(part), safe=":") for part in raw_path.split(b"/"))

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from serving.errors import DeadlineExceeded, ModelFault, Overloaded
-from serving.signatures import Array, Call, check_inputs, run_together
+from serving.signatures import Array, Call, Outcome, check_inputs, run_together
 
 Outputs = dict[str, Array]
 _CLOSE_SECONDS = 5.0
@@ -117,8 +119,10 @@ class Batcher:
         if not batch:
             return
         self._busy = True
-        loop = asyncio.get_running_loop()
-        self._executor.submit(self._work, loop, batch)
+        outcomes = asyncio.get_running_loop().run_in_executor(
+            self._executor, run_together, [entry.call for entry in batch]
+        )
+        outcomes.add_done_callback(functools.partial(self._done, batch, time.perf_counter()))
 
     def _take(self) -> list[_Waiting]:
         """Takes the call that has waited longest and those that can be merged with it."""
@@ -145,25 +149,18 @@ class Batcher:
         self._waiting.extendleft(reversed(others))
         return batch
 
-    def _work(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting]) -> None:
-        """Runs a batch, in the thread, and passes the outputs to the event loop."""
-        started = time.perf_counter()
-        outcomes: Sequence[Outputs | BaseException]
-        try:
-            outcomes = run_together([entry.call for entry in batch])
-        except Exception as error:
-            outcomes = [error] * len(batch)
-        seconds = time.perf_counter() - started
-        loop.call_soon_threadsafe(self._done, batch, outcomes, seconds)
-
     def _done(
-        self, batch: Sequence[_Waiting], outcomes: Sequence[Outputs | BaseException], seconds: float
+        self, batch: Sequence[_Waiting], started: float, done: asyncio.Future[list[Outcome]]
     ) -> None:
+        """Passes the outcomes of a batch to those who wait for them."""
+        seconds = time.perf_counter() - started
         # The next batch first: TensorFlow runs while the responses are written.
         self._busy = False
         if self._waiting:
             self._dispatch()
         self._observe(sum(entry.call.rows for entry in batch), seconds)
+        error = done.exception()
+        outcomes = [error] * len(batch) if error is not None else done.result()
         for entry, outcome in zip(batch, outcomes, strict=True):
             if entry.future.done():
                 continue
@@ -176,9 +173,9 @@ class Batcher:
 
     def close(self) -> None:
         """Stops the thread; waits a limited time for a running batch."""
-        self._executor.shutdown(wait=False)
-        for thread in self._executor._threads:
-            thread.join(_CLOSE_SECONDS)
+        closing = threading.Thread(target=self._executor.shutdown, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
 
 
 def _give_up(future: asyncio.Future[Outputs], seconds: float) -> None:

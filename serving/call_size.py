@@ -19,74 +19,56 @@ Factor = tuple[str, int]
 """The name of a factor, for messages, and its value."""
 
 
-def output_factors(call: Call, movies: int) -> list[Factor]:
-    """Returns the factors whose product is the number of cells in each output of a call.
+def sizes(call: Call, movies: int) -> tuple[list[Factor], list[list[Factor]]]:
+    """Returns what the size of a call is a product of.
 
     Args:
       call: the call, of any signature.
       movies: how many movies the catalogue has; no list is longer.
+
+    Returns:
+      The factors of the cells in each output, and those of each intermediate array of the model.
     """
-    factors = [("rows", call.rows)]
-    if call.signature in ("rank", "explain"):
-        factors.append(("movie_ids", _columns(call, "movie_ids")))
+    rows = ("rows", call.rows)
+    listed = ("movie_ids", _columns(call, "movie_ids"))
+    recent = ("recent_movie_ids", _columns(call, "recent_movie_ids"))
+    catalogue = ("items of the catalogue", movies)
+    # A history can have every movie of the catalogue, and the recent ones in addition.
+    history = ("items of the catalogue and recent_movie_ids", movies + recent[1])
+    # Each recent movie is compared with each other one.
+    arrays = [[rows, recent, recent]] if recent[1] > 1 else []
     if call.signature in ("recommend", "similar"):
-        factors.append(("k", _k(call, movies)))
-    elif call.signature == "explain":
-        factors.append(("k", _k(call, movies + _columns(call, "recent_movie_ids"))))
-    return factors
-
-
-def work_factors(call: Call, movies: int) -> list[list[Factor]]:
-    """Returns the factors of each intermediate array of the model.
-
-    Args:
-      call: the call, of any signature.
-      movies: how many movies the catalogue has.
-    """
-    rows, recent = ("rows", call.rows), _columns(call, "recent_movie_ids")
-    catalogue = ("movies of the catalogue", movies)
-    arrays: list[list[Factor]] = []
-    if call.signature in ("recommend", "similar"):
-        arrays.append([rows, catalogue])
+        return [rows, ("k", _k(call, movies))], [[rows, catalogue], *arrays]
     if call.signature == "explain":
-        # A history can have every movie of the catalogue, and the recent ones in addition.
-        history = ("movies of the catalogue and recent_movie_ids", movies + recent)
-        arrays.append([rows, ("movie_ids", _columns(call, "movie_ids")), history])
-        arrays.append([rows, history, ("values for each", limits.HISTORY_VALUES)])
-    if recent > 1:
-        # Each recent movie is compared with each other one.
-        arrays.append([rows, ("recent_movie_ids", recent), ("recent_movie_ids", recent)])
-    return arrays
+        arrays += [[rows, listed, history], [rows, history, ("values", limits.HISTORY_VALUES)]]
+        return [rows, listed, ("k", _k(call, history[1]))], arrays
+    return [rows, listed] if call.signature == "rank" else [rows], arrays
 
 
-def output_cells(call: Call, movies: int) -> int:
-    """Returns the number of cells in each output of a call."""
-    return _product(output_factors(call, movies))
-
-
-def check_cells(call: Call, movies: int, most: int) -> None:
-    """Checks the size of a call and of its outputs, before the call runs.
+def check_cells(call: Call, movies: int, most: int) -> int:
+    """Returns the number of cells in each output of a call.
 
     Args:
       call: the call.
       movies: how many movies the catalogue has.
-      most: the limit of `output_cells`.
+      most: the limit of that number.
 
     Raises:
-      InvalidInput: if it is too large; the message names the factors and the limit.
+      InvalidInput: if the call is too large; the message names the factors and the limit.
     """
-    factors = output_factors(call, movies)
-    if _product(factors) > most:
+    cells, arrays = sizes(call, movies)
+    if _product(cells) > most:
         raise InvalidInput(
-            f"Expected an answer of at most {most} cells, found {_spell(factors)}."
-            f" {_ADVICE.get(call.signature, _FEWER_ROWS)} (--max-cells of the server is the limit.)"
+            f"Expected an answer of at most {most} cells, found {_spell(cells)}."
+            f" {_ADVICE} (--max-cells of the server is the limit.)"
         )
-    for factors in work_factors(call, movies):
+    for factors in arrays:
         if _product(factors) > limits.MAX_WORK_VALUES:
             raise InvalidInput(
                 f"Expected at most {limits.MAX_WORK_VALUES} values to compute with, found"
-                f" {_spell(factors)}. {_ADVICE.get(call.signature, _FEWER_ROWS)}"
+                f" {_spell(factors)}. {_ADVICE}"
             )
+    return _product(cells)
 
 
 def check_output_cells(call: Call, outputs: Mapping[str, Array], most: int) -> None:
@@ -99,18 +81,12 @@ def check_output_cells(call: Call, outputs: Mapping[str, Array], most: int) -> N
         if value.size > most:
             raise InvalidInput(
                 f"Expected an answer of at most {most} cells, found {value.size} in output"
-                f" {name!r} of {call.signature!r}. {_FEWER_ROWS}"
+                f" {name!r} of {call.signature!r}. {_ADVICE}"
                 " (--max-cells of the server is the limit.)"
             )
 
 
-_FEWER_ROWS = "Send fewer rows at once."
-_ADVICE = {
-    "recommend": "Send fewer rows at once, a smaller k or fewer recent_movie_ids.",
-    "similar": "Send fewer rows at once or a smaller k.",
-    "rank": "Send fewer rows or movie_ids at once, or fewer recent_movie_ids.",
-    "explain": "Send fewer rows or movie_ids at once, a smaller k or fewer recent_movie_ids.",
-}
+_ADVICE = "Make one of these factors smaller, such as by sending fewer rows at once."
 
 
 def _spell(factors: Sequence[Factor]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -22,56 +24,40 @@ class Metrics:
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self.requests = Counter(
-            "http_requests", "Responses sent.", ("route", "method", "status"), registry=registry
-        )
-        self.request_seconds = Histogram(
+        counter = functools.partial(Counter, registry=registry)
+        gauge = functools.partial(Gauge, registry=registry)
+        histogram = functools.partial(Histogram, registry=registry)
+        self.requests = counter("http_requests", "Responses sent.", ("route", "method", "status"))
+        self.request_seconds = histogram(
             "http_request_duration_seconds",
             "From the last byte of the request to the last byte of the response.",
             ("route",),
             buckets=_SECONDS,
-            registry=registry,
         )
-        self.version = Gauge(
-            "serving_model_version",
-            "The served version; 0 while none is loaded.",
-            registry=registry,
-        )
-        self.loads = Counter(
-            "serving_model_loads", "Versions that were loaded and served.", registry=registry
-        )
-        self.load_failures = Counter(
+        self.version = gauge("serving_model_version", "The served version; 0 while none is loaded.")
+        self.loads = counter("serving_model_loads", "Versions that were loaded and served.")
+        self.load_failures = counter(
             "serving_model_load_failures",
             "Versions that could not be loaded or failed validation.",
             ("code",),
-            registry=registry,
         )
-        self.call_failures = Counter(
+        self.call_failures = counter(
             "serving_model_call_failures",
             "Calls of the model that failed or had NaN or infinity in an output.",
             ("kind",),
-            registry=registry,
         )
-        self.dropped_lines = Gauge(
+        self.dropped_lines = gauge(
             "serving_log_lines_dropped",
             "Lines of the log that were dropped because they could not be written.",
-            registry=registry,
         )
-        self.batch_rows = Histogram(
-            "serving_batch_rows",
-            "Rows of one call of TensorFlow.",
-            buckets=_ROWS,
-            registry=registry,
+        self.batch_rows = histogram(
+            "serving_batch_rows", "Rows of one call of TensorFlow.", buckets=_ROWS
         )
-        self.batch_seconds = Histogram(
-            "serving_batch_duration_seconds",
-            "Duration of one call of TensorFlow.",
+        self.batch_seconds = histogram(
+            "serving_batch_duration_seconds", "Duration of one call of TensorFlow.",
             buckets=_SECONDS,
-            registry=registry,
-        )
-        self.queue_length = Gauge(
-            "serving_queue_length", "Calls that wait for TensorFlow.", registry=registry
-        )
+        )  # fmt: skip
+        self.queue_length = gauge("serving_queue_length", "Calls that wait for TensorFlow.")
 
     def text(self) -> bytes:
         """Returns all metrics in Prometheus' text format."""

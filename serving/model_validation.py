@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,47 +32,37 @@ _WARM_UP_ROWS = (2, 8, 32)
 
 
 def load_and_validate(
-    path: Path, version: int, threads: int = 1, warm_up_threads: int = 1
+    path: Path, version: int, threads: int = 1, warm_up_threads: int = 1, validated: bool = False
 ) -> Recommender:
-    """Loads a version and validates it.
+    """Loads a version, makes its first calls and validates it.
 
     Args:
       path: its folder.
       version: its number.
       threads: how many threads TensorFlow may use for a call.
       warm_up_threads: how many signatures to warm up at the same time.
+      validated: whether it was validated before.
 
     Raises:
       ModelError: it cannot be loaded, or an output is wrong.
     """
-    return _load_and(path, version, threads, lambda made: validate(made, warm_up_threads))
-
-
-def load_and_warm_up(path: Path, version: int, threads: int = 1) -> Recommender:
-    """Loads a version that was validated before, and makes its first calls.
-
-    Raises:
-      ModelError: it cannot be loaded, or a call fails.
-    """
-    return _load_and(path, version, threads, warm_up)
-
-
-def _load_and(
-    path: Path, version: int, threads: int, check: Callable[[Recommender], None]
-) -> Recommender:
-    model = None
     try:
         model = load(path, version, threads)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError("UNKNOWN", f"cannot be loaded: {type(error).__name__}") from error
+    try:
         recommender = make_recommender(model)
-        check(recommender)
+        if not len(recommender.catalogue):
+            raise ModelError("FAILED_PRECONDITION", "has no items")
+        warm_up(recommender, warm_up_threads)
+        if not validated:
+            validate(recommender)
         return recommender
     except Exception as error:
-        if model is None:
-            problem = ModelError("UNKNOWN", f"cannot be loaded: {type(error).__name__}")
-        else:
-            model.retire()
-            problem = _failure(error)
-        raise (error if isinstance(error, ModelError) else problem) from error
+        model.retire()
+        raise (error if isinstance(error, ModelError) else _failure(error)) from error
 
 
 def _failure(error: Exception) -> ModelError:
@@ -89,19 +79,12 @@ def _wrong(what: str) -> ModelError:
     return ModelError("FAILED_PRECONDITION", f"fails validation: {what}")
 
 
-def validate(recommender: Recommender, warm_up_threads: int = 1) -> None:
+def validate(recommender: Recommender) -> None:
     """Checks the outputs of every signature, for known users and for new ones.
-
-    Args:
-      recommender: the version.
-      warm_up_threads: how many signatures to warm up at the same time.
 
     Raises:
       ModelError: an output is wrong, or a call fails.
     """
-    if not len(recommender.catalogue):
-        raise ModelError("FAILED_PRECONDITION", "has no movies")
-    warm_up(recommender, warm_up_threads)
     profiles = _profiles(recommender)
     for start in range(0, len(profiles), _ROWS):
         _validate_users(recommender, profiles[start : start + _ROWS])
@@ -145,7 +128,7 @@ def _validate_users(recommender: Recommender, profiles: Sequence[UserProfile]) -
     expected = min(_K, len(recommender.catalogue))
     lists = [scored_movies(outputs, row) for row in range(len(profiles))]
     for movies in lists:
-        _require(len(movies) == expected, f"recommends {len(movies)} movies instead of {expected}")
+        _require(len(movies) == expected, f"recommends {len(movies)} items instead of {expected}")
         _check_list(recommender, movies)
     ids = [[movie.movie_id for movie in movies] for movies in lists]
     if recommender.predicts_ratings:
@@ -157,7 +140,7 @@ def _validate_users(recommender: Recommender, profiles: Sequence[UserProfile]) -
         for row in range(len(profiles)):
             _require(
                 len(reasons(explained, row)) == expected,
-                "explains another number of movies than was requested",
+                "explains another number of items than was requested",
             )
 
 
@@ -175,18 +158,18 @@ def _check_stars(
         )
         _require(
             math.isclose(movie.stars, other.stars, rel_tol=0.01, abs_tol=0.01),
-            f"predicts {movie.stars:.3f} stars for movie {movie.movie_id!r} in 'recommend' and"
+            f"predicts {movie.stars:.3f} stars for item {movie.movie_id!r} in 'recommend' and"
             f" {other.stars:.3f} in 'rank'",
         )
 
 
 def _check_list(recommender: Recommender, movies: Sequence[ScoredMovie]) -> None:
     ids = [movie.movie_id for movie in movies]
-    _require(len(set(ids)) == len(ids), f"recommends a movie twice: {ids}")
+    _require(len(set(ids)) == len(ids), f"recommends an item twice: {ids}")
     for movie in movies:
         known = recommender.catalogue.get(movie.movie_id) is not None
-        _require(known, f"recommends movie {movie.movie_id!r}, which its catalogue does not have")
-        _require(math.isfinite(movie.score), f"scores a movie {movie.score}")
+        _require(known, f"recommends item {movie.movie_id!r}, which its catalogue does not have")
+        _require(math.isfinite(movie.score), f"scores an item {movie.score}")
     scores = [movie.score for movie in movies]
     _require(scores == sorted(scores, reverse=True), "does not recommend the best first")
 

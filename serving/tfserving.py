@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API: paths, JSON and errors.
+"""Predict requests of TensorFlow Serving's REST API: their JSON and errors.
 
 See https://www.tensorflow.org/tfx/serving/api_rest. Two things are stricter, so that one request
 cannot stop others: sizes are limited, and the shapes of inputs are checked before TensorFlow runs.
@@ -10,172 +10,26 @@ import base64
 import binascii
 import json
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
-from google.protobuf import json_format
 
 from serving import limits
-from serving.errors import InvalidInput, NotFound, RequestError, shorten
+from serving.errors import InvalidInput, RequestError, shorten
 from serving.model import ServedModel, Signature, Tensor
 from serving.signatures import Array, Call
-from serving.versions import Status
 
 DEFAULT_SIGNATURE = "serving_default"
-LABELS = ("stable", "latest")
-"""Labels of the served version."""
-
-_PREDICT = re.compile(
-    r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
-    r":(?P<verb>classify|regress|predict)",
-    re.IGNORECASE | re.ASCII,
-)
-_STATUS = re.compile(
-    r"/v1/models(?:/(?P<model>[^/:]+))?"
-    r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?(?P<metadata>/metadata)?",
-    re.IGNORECASE | re.ASCII,
-)
-_LARGEST_VERSION = 2**63 - 1
 _BYTES_SUFFIX = "_bytes"
 
 
-@dataclass(frozen=True)
-class Target:
-    """The model, version and verb in a path.
-
-    Args:
-      model: the model's name.
-      version: a version's number, if given.
-      label: a version's label, if given.
-      verb: "predict", "classify", "regress", "metadata" or "status".
-    """
-
-    model: str
-    version: int | None
-    label: str | None
-    verb: str
-
-
-def parse_path(method: str, path: str) -> Target:
-    """Reads a path below /v1/.
-
-    Raises:
-      InvalidInput: if it is not a path of TensorFlow Serving.
-      RequestError: 405 if it is one for another method.
-    """
-    patterns = {"POST": _PREDICT, "GET": _STATUS}
-    match = patterns[method].fullmatch(path) if method in patterns else None
-    if match is None:
-        problem = f"Malformed request: {method} {path[:200]}"
-        allowed = next((own for own in patterns if patterns[own].fullmatch(path)), None)
-        if allowed is None:
-            raise InvalidInput(problem)
-        allow = {"allow": "GET, HEAD" if allowed == "GET" else "POST"}
-        raise RequestError(405, f"{problem}. This path is for {allowed}.", allow)
-    found = match.groupdict()
-    if not found["model"]:
-        raise InvalidInput("Missing model name in request.")
-    version = None if found["version"] is None else int(found["version"][:25])
-    if version is not None and version > _LARGEST_VERSION:
-        raise InvalidInput(f"Failed to convert version: {found['version'][:40]} to numeric.")
-    verb = found.get("verb") or ("metadata" if found.get("metadata") else "status")
-    return Target(found["model"], version, found["label"], verb.lower())
-
-
-def check_target(target: Target, name: str, version: int | None) -> None:
-    """Checks that the model and version in a path are served.
-
-    Args:
-      target: of the path.
-      name: the name of the model.
-      version: the served version; None to check the name alone.
-
-    Raises:
-      NotFound: if they are not.
-      InvalidInput: if the label is unknown.
-    """
-    _check_label(target)
-    if target.model == name and (version is None or target.version in (None, version)):
-        return
-    model = target.model[:100]
-    servable = (
-        f"Latest({model})" if target.version is None else f"Specific({model}, {target.version})"
-    )
-    here = f"{name!r}" if version is None else f"{name!r}, version {version}"
-    raise NotFound(f"Servable not found for request: {servable}. This server has {here}.")
-
-
-def _check_label(target: Target) -> None:
-    if target.label is not None and target.label not in LABELS:
-        raise InvalidInput(
-            f"Unrecognized servable version label: {target.label}. Known: {', '.join(LABELS)}."
-        )
-
-
-# -- status and metadata -----------------------------------------------------------------------
-
-
-def status_answer(
-    target: Target, name: str, statuses: list[Status], served: int | None
-) -> dict[str, Any]:
-    """Returns the JSON of GetModelStatusResponse.
-
-    Raises:
-      NotFound: if there is no such model or version.
-      InvalidInput: if the label is not known.
-    """
-    _check_label(target)
-    if target.label is not None:
-        statuses = [status for status in statuses if status.version == served]
-    if target.model != name or not statuses:
-        raise NotFound(f"Could not find any versions of model {target.model}")
-    if target.version is not None:
-        statuses = [status for status in statuses if status.version == target.version]
-        if not statuses:
-            raise NotFound(f"Could not find version {target.version} of model {target.model}")
-    return {
-        "model_version_status": [
-            {
-                "version": str(status.version),
-                "state": status.state.value,
-                "status": {"error_code": status.code, "error_message": status.message},
-            }
-            for status in statuses
-        ]
-    }
-
-
-def metadata_answer(name: str, model: ServedModel) -> dict[str, Any]:
-    """Returns the JSON of GetModelMetadataResponse."""
-    signatures = {
-        signature: json_format.MessageToDict(
-            definition, including_default_value_fields=True, preserving_proto_field_name=True
-        )
-        for signature, definition in sorted(model.signature_defs.items())
-    }
-    return {
-        "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},
-        "metadata": {"signature_def": {"signature_def": signatures}},
-    }
-
-
-# -- predict: the request ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class PredictRequest:
-    """A predict request: the call, and whether its format is by row."""
-
-    call: Call
-    by_row: bool
-
-
-def read_predict(body: bytes, model: ServedModel) -> PredictRequest:
+def read_predict(body: bytes, model: ServedModel) -> tuple[Call, bool]:
     """Reads the body of a predict request.
+
+    Returns:
+      The call, and whether its format is by row.
 
     Raises:
       InvalidInput: if it is malformed, or does not fit the signature.
@@ -191,20 +45,7 @@ def read_predict(body: bytes, model: ServedModel) -> PredictRequest:
     else:
         raise InvalidInput("Missing 'inputs' or 'instances' key")
     _check_sizes(inputs)
-    return PredictRequest(Call(model, signature.name, inputs), "instances" in document)
-
-
-def refuse_verb(verb: str, model: ServedModel) -> None:
-    """Refuses classify and regress, for which models of this pipeline have no signature.
-
-    Raises:
-      InvalidInput: always.
-    """
-    methods = sorted({definition.method_name for definition in model.signature_defs.values()})
-    raise InvalidInput(
-        f"Expected a signature with method tensorflow/serving/{verb}, found only"
-        f" {', '.join(method for method in methods if method)}. Use ':predict'."
-    )
+    return Call(model, signature.name, inputs), "instances" in document
 
 
 def _parse_json(body: bytes) -> dict[str, Any]:
@@ -251,24 +92,15 @@ def _read_rows(instances: Any, signature: Signature) -> dict[str, Array]:
         raise InvalidInput(f"Expected 'instances' to be a list, found {shorten(instances)}.")
     if not instances:
         raise InvalidInput("No values in 'instances' array")
-    if len(instances) > limits.MAX_TENSOR_ROWS:
-        raise InvalidInput(
-            f"Expected at most {limits.MAX_TENSOR_ROWS} instances, found {len(instances)}."
-        )
     only = next(iter(signature.inputs), "")
     if len(signature.inputs) == 1 and not _is_named(instances[0]):
         instances = [{only: instance} for instance in instances]
     names = signature.inputs.keys()
     for index, instance in enumerate(instances):
-        if not _is_named(instance):
+        if not _is_named(instance) or instance.keys() != names:
             raise InvalidInput(
-                f"Expected an object per instance with the keys {', '.join(names)};"
-                f" instance {index} is {shorten(instance)}."
-            )
-        if instance.keys() != names:
-            raise InvalidInput(
-                f"Failed to process element: {index} of 'instances' list. Its keys must be equal"
-                f" to: {','.join(names)}; differing: {_differing(instance.keys(), names)}."
+                f"Failed to process element: {index} of 'instances' list. Expected an object with"
+                f" the keys {', '.join(names)}, found {shorten(instance)}."
             )
     return {
         name: _read_tensor([instance[name] for instance in instances], tensor)
@@ -291,13 +123,9 @@ def _read_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
     if inputs.keys() != names:
         raise InvalidInput(
             f"Expected 'inputs' with the keys {', '.join(names)};"
-            f" not known: {_differing(inputs.keys(), names)}."
+            f" not known: {shorten(sorted(inputs.keys() - names), 200)}."
         )
     return {name: _read_tensor(inputs[name], tensor) for name, tensor in signature.inputs.items()}
-
-
-def _differing(found: Any, expected: Any) -> str:
-    return shorten(sorted(set(found) ^ set(expected)), 200)
 
 
 def _is_named(value: Any) -> bool:
@@ -310,48 +138,22 @@ def _is_base64(value: Any) -> bool:
 
 def _read_tensor(value: Any, tensor: Tensor) -> Array:
     """Makes an array of a tensor's type and shape from nested lists."""
-    shape = _shape_of(value, 8 if tensor.rank is None else tensor.rank, tensor.name)
-    tensor.check_shape(shape)
-    count = math.prod(shape)
-    if count > limits.MAX_TENSOR_VALUES:
+    found = np.array(value, object)
+    if not found.size and tensor.rank is not None:
+        # The dimensions inside of an empty list are unknown: they are taken as empty too.
+        found = found.reshape(found.shape + (0,) * (tensor.rank - found.ndim))
+    tensor.check_shape(found.shape)
+    if found.size > limits.MAX_TENSOR_VALUES:
         raise InvalidInput(
             f"Expected at most {limits.MAX_TENSOR_VALUES} values in input {tensor.name!r},"
-            f" found {count}."
+            f" found {found.size}."
         )
-    items = [value]
-    for level, size in enumerate(shape):
-        for item in items:
-            if not isinstance(item, list) or len(item) != size:
-                found = len(item) if isinstance(item, list) else shorten(item)
-                raise InvalidInput(
-                    f"Input {tensor.name!r}: expected lists of equal length, {size} at level"
-                    f" {level}, found {found}."
-                )
-        items = [inner for item in items for inner in item]
-    array = np.empty(count, tensor.dtype)
+    array = np.empty(found.size, tensor.dtype)
     try:
-        array[:] = [_read_value(item, tensor) for item in items]
+        array[:] = [_read_value(item, tensor) for item in found.ravel()]
     except (OverflowError, ValueError, TypeError) as error:
         raise InvalidInput(f"Input {tensor.name!r}: {error}") from error
-    return array.reshape(shape)
-
-
-def _shape_of(value: Any, rank: int, name: str) -> tuple[int, ...]:
-    """Returns the shape by the first element of each list, as TensorFlow Serving does."""
-    shape: list[int] = []
-    while isinstance(value, list):
-        if len(shape) == rank:
-            raise InvalidInput(
-                f"Input {name!r}: expected lists nested {rank} deep, found deeper ones."
-            )
-        shape.append(len(value))
-        value = value[0] if value else None
-        if shape[-1] == 0:
-            break
-    if 0 in shape:
-        # The dimensions inside of an empty list are unknown: they are taken as empty too.
-        shape += [0] * (rank - len(shape))
-    return tuple(shape)
+    return array.reshape(found.shape)
 
 
 def _read_value(value: Any, tensor: Tensor) -> Any:
@@ -374,19 +176,9 @@ def _read_value(value: Any, tensor: Tensor) -> Any:
         if bounds.min <= value <= bounds.max:
             return value
     raise InvalidInput(
-        f"JSON Value: {shorten(value)} Type: {_JSON_TYPES.get(type(value), 'Object')} is not of"
-        f" expected type: {'string' if kind == 'O' else tensor.dtype.name} (input {tensor.name!r})"
+        f"JSON Value: {shorten(value)} is not of expected type:"
+        f" {'string' if kind == 'O' else tensor.dtype.name} (input {tensor.name!r})"
     )
-
-
-_JSON_TYPES = {
-    str: "String",
-    int: "Number",
-    float: "Number",
-    bool: "Bool",
-    list: "Array",
-    type(None): "Null",
-}
 
 
 def _decode_base64(text: str) -> bytes:
@@ -411,51 +203,31 @@ def _check_sizes(inputs: Mapping[str, Array]) -> None:
 
 
 def write_predict(outputs: Mapping[str, Array], by_row: bool) -> bytes:
-    """Returns the response to a predict request.
+    """Returns the response to a predict request; all numbers are finite.
 
     Raises:
       RequestError: if the format is by row and the outputs have different numbers of rows.
     """
-    if all(value.dtype.kind != "f" or np.isfinite(value).all() for value in outputs.values()):
-        write, dump = _to_array, _dump_arrays
-    else:
-        write, dump = _to_lists, _dump_special_numbers
-    values = {name: write(name, value) for name, value in sorted(outputs.items())}
+    values = {name: _writable(name, value) for name, value in sorted(outputs.items())}
     if not by_row:
-        return dump({"outputs": next(iter(values.values())) if len(values) == 1 else values})
+        return _dump({"outputs": next(iter(values.values())) if len(values) == 1 else values})
     lengths = {len(value) if np.ndim(value) else None for value in outputs.values()}
     if len(lengths) != 1 or None in lengths:
         raise RequestError(
             400, "Tensors of the answer have different numbers of rows. Use 'inputs'."
         )
     if len(values) == 1:
-        return dump({"predictions": next(iter(values.values()))})
+        return _dump({"predictions": next(iter(values.values()))})
     rows = zip(*values.values(), strict=True)
-    return dump({"predictions": [dict(zip(values, row, strict=True)) for row in rows]})
+    return _dump({"predictions": [dict(zip(values, row, strict=True)) for row in rows]})
 
 
-def _to_array(name: str, value: Array) -> Any:
+def _writable(name: str, value: Array) -> Any:
     """Returns a value that orjson writes; it writes float32 as 3.7, not 3.700000047683716."""
-    if value.ndim == 0 or value.dtype not in _WRITTEN_BY_ORJSON:
-        return _to_lists(name, value)
-    return np.ascontiguousarray(value)
-
-
-_WRITTEN_BY_ORJSON = ("bool", "int32", "int64", "float32", "float64")
-
-
-def _to_lists(name: str, value: Array) -> Any:
     if value.dtype == object:
-        return _map(value.tolist(), _as_base64 if name.endswith(_BYTES_SUFFIX) else _as_text)
-    if value.dtype == np.float32:
-        return _map(value.tolist(), lambda number: float(str(np.float32(number))))
-    return value.tolist()
-
-
-def _map(value: Any, convert: Any) -> Any:
-    if isinstance(value, list):
-        return [_map(item, convert) for item in value]
-    return convert(value)
+        convert = _as_base64 if name.endswith(_BYTES_SUFFIX) else _as_text
+        return np.asarray(np.frompyfunc(convert, 1, 1)(value), object).tolist()
+    return np.ascontiguousarray(value) if value.ndim else value[()]
 
 
 def _as_base64(value: bytes) -> dict[str, str]:
@@ -466,9 +238,6 @@ def _as_text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _dump_arrays(document: dict[str, Any]) -> bytes:
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _dump_special_numbers(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False).encode("utf-8")
+def _dump(document: dict[str, Any]) -> bytes:
+    # What orjson does not write, such as float16, has a `tolist` too.
+    return orjson.dumps(document, lambda one: one.tolist(), orjson.OPT_SERIALIZE_NUMPY)

@@ -9,17 +9,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
-import math
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
+
 from schema.export_contract import MANIFEST, SIGNATURE
 from serving.errors import ModelError
+from storage.paths import read_bytes
 
 SAVED_MODEL = "saved_model.pb"
 LARGEST_VERSION = 2**63 - 1
@@ -52,40 +53,31 @@ class Unreadable(ModelError):
     """A version that could not be read for a reason that may be temporary."""
 
 
-def versions_in(model_dir: Path) -> list[int]:
-    """Returns the versions in a directory, the newest first: subfolders named by a number.
-
-    Numbers beyond int64 are not versions (`oversized_numbers_in` returns them).
+def numbers_in(model_dir: Path) -> list[int]:
+    """Returns the numbers that name subfolders of a directory, the greatest first.
 
     Raises:
       OSError: if the directory cannot be read.
     """
-    return sorted((int(name) for name in _numbers_in(model_dir) if _fits(name)), reverse=True)
-
-
-def oversized_numbers_in(model_dir: Path) -> list[str]:
-    """Returns the names of subfolders that are numbers beyond int64.
-
-    Raises:
-      OSError: if the directory cannot be read.
-    """
-    return sorted(name for name in _numbers_in(model_dir) if not _fits(name))
-
-
-def _numbers_in(model_dir: Path) -> list[str]:
     try:
         with os.scandir(model_dir) as entries:
-            return [entry.name for entry in entries if _is_number(entry.name) and _is_dir(entry)]
+            found = [entry.name for entry in entries if _is_number(entry.name) and _is_dir(entry)]
     except FileNotFoundError:
         return []
+    return sorted(map(int, found), reverse=True)
+
+
+def versions_in(model_dir: Path) -> list[int]:
+    """Returns the versions in a directory, the newest first: its numbers that int64 holds.
+
+    Raises:
+      OSError: if the directory cannot be read.
+    """
+    return [number for number in numbers_in(model_dir) if number <= LARGEST_VERSION]
 
 
 def _is_number(name: str) -> bool:
     return name.isascii() and name.isdigit() and str(int(name)) == name
-
-
-def _fits(name: str) -> bool:
-    return int(name) <= LARGEST_VERSION
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
@@ -99,7 +91,7 @@ def listing(path: Path) -> Listing:
     """Returns every file of a version; two listings are equal if nothing was written between.
 
     Raises:
-      ModelError: a file is not regular, a link leads in circles, or there are too many files.
+      ModelError: a file is not ordinary, a link leads in circles, or there are too many files.
       Unreadable: the folder cannot be read.
     """
     found: list[File] = []
@@ -133,7 +125,11 @@ def _walk(path: Path, prefix: str, depth: int) -> Iterator[File]:
                 )
             yield File(below, found.st_size, found.st_mtime_ns)
         else:
-            raise ModelError("INVALID_ARGUMENT", f"has a file that is not regular: {below!r}")
+            raise ModelError("INVALID_ARGUMENT", f"cannot be read: {below!r}: no ordinary file")
+
+
+_LASTING = (errno.ELOOP, errno.EINVAL, errno.EFBIG)
+"""Numbers of errors that last until the files change: a circle, no ordinary file, too large."""
 
 
 @contextlib.contextmanager
@@ -144,7 +140,7 @@ def _explained(name: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         message = f"cannot be read: {name or 'its folder'!r}: {reason}"
-        if error.errno == errno.ELOOP:
+        if error.errno in _LASTING:
             raise ModelError("INVALID_ARGUMENT", message) from error
         code = "PERMISSION_DENIED" if error.errno in (errno.EACCES, errno.EPERM) else "UNAVAILABLE"
         raise Unreadable(code, message) from error
@@ -155,38 +151,27 @@ def read_limited(path: Path, most: int) -> bytes:
 
     Raises:
       FileNotFoundError: it does not exist.
-      ModelError: it is not a regular file, or too large.
+      ModelError: it is not an ordinary file, or too large.
       Unreadable: it cannot be read.
     """
     if not os.path.lexists(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     with _explained(path.name):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise ModelError(
-                    "INVALID_ARGUMENT", f"has a file that is not regular: {path.name!r}"
-                )
-            # The size first, so that a large file is not read.
-            content = b"" if found.st_size > most else stream.read(most + 1)
-    if found.st_size > most or len(content) > most:
-        raise ModelError("INVALID_ARGUMENT", f"has more than {most:,} bytes in {path.name!r}")
-    return content
+        return read_bytes(path, most)
 
 
 def read_json(path: Path, most: int) -> Any:
-    """Reads a JSON file as `read_limited` does, strictly: no NaN, no numbers of unlimited length.
+    """Reads a JSON file as `read_limited` does; numbers that JSON does not have are refused.
 
     Raises:
       FileNotFoundError: it does not exist.
-      ModelError: it is not a regular file, too large or not JSON.
+      ModelError: it is not an ordinary file, too large or not JSON.
       Unreadable: it cannot be read.
     """
     content = read_limited(path, most)
     try:
-        return json.loads(content, parse_constant=_no_constant, parse_float=_finite, parse_int=_int)
-    except (ValueError, RecursionError) as error:
+        return orjson.loads(content)
+    except ValueError as error:
         raise ModelError("DATA_LOSS", f"has a damaged {path.name!r}: {error}") from error
 
 
@@ -207,105 +192,68 @@ def read_as(path: Path, most: int, make: Callable[[Any], Value], missing: Value)
         ) from error
 
 
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"expected a number, found {text}")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"expected a number that fits, found {text[:20]}")
-    return value
-
-
-def _int(text: str) -> int:
-    if len(text) > 20:
-        raise ValueError(f"expected a number that fits, found {text[:20]}…")
-    return int(text)
-
-
 # -- completeness ------------------------------------------------------------------------------
 
 
-class Completeness:
-    """Compares versions with their manifests; a file is hashed once per size and time."""
+def is_whole(path: Path, files: Listing, hashes: dict[File, str]) -> bool:
+    """Returns whether a version is complete.
 
-    def __init__(self) -> None:
-        self._hashes: dict[Path, dict[File, str]] = {}
+    Args:
+      path: the version's folder.
+      files: its files.
+      hashes: of its files, from earlier calls; changed in place. A file is hashed once per size
+        and time.
 
-    def check(self, path: Path, files: Listing) -> bool:
-        """Returns whether a version is complete.
+    Returns:
+      True if every file is as in its manifest; False if it has no manifest and is not of this
+      pipeline, so that completeness is unknown.
 
-        Args:
-          path: the version's folder.
-          files: its files.
-
-        Returns:
-          True if every file is as in its manifest; False if it has no manifest and is not of this
-          pipeline, so that completeness is unknown.
-
-        Raises:
-          Incomplete: a file is missing, or not as in the manifest.
-          ModelError: a file cannot be used, whatever arrives later.
-          Unreadable: a file cannot be read.
-        """
-        try:
-            manifest = _read_manifest(path)
-        except FileNotFoundError:
-            if is_ours(path):
-                raise Incomplete(f"{MANIFEST} is missing") from None
-            return False
-        self._compare(path, manifest, {file.name: file for file in files})
-        return True
-
-    def forget_all_but(self, paths: set[Path]) -> None:
-        """Drops the hashes of removed versions."""
-        for path in set(self._hashes) - paths:
-            del self._hashes[path]
-
-    def _compare(self, path: Path, manifest: Mapping[str, Any], there: Mapping[str, File]) -> None:
-        # Sizes first: comparing them takes no time.
-        for name, expected in manifest.items():
-            if name not in there:
-                raise Incomplete(f"{name} is missing")
-            if there[name].size != expected["size"]:
-                raise Incomplete(f"{name} has {there[name].size:,} of {expected['size']:,} bytes")
-        known = self._hashes.get(path, {})
-        hashes = {}
-        for name, expected in manifest.items():
-            file = there[name]
-            hashes[file] = known.get(file) or _sha256(path / name, file.size)
-            self._hashes[path] = {**known, **hashes}
-            if hashes[file] != expected["sha256"]:
-                raise Incomplete(f"{name} is not as its manifest says")
-        self._hashes[path] = hashes
+    Raises:
+      Incomplete: a file is missing, or not as in the manifest.
+      ModelError: a file cannot be used, whatever arrives later.
+      Unreadable: a file cannot be read.
+    """
+    try:
+        manifest = _read_manifest(path)
+    except FileNotFoundError:
+        if is_ours(path):
+            raise Incomplete(f"{MANIFEST} is missing") from None
+        return False
+    there = {file.name: file for file in files}
+    for stale in hashes.keys() - set(files):
+        del hashes[stale]
+    # Sizes first: comparing them takes no time.
+    for name, (size, _) in manifest.items():
+        if name not in there:
+            raise Incomplete(f"{name} is missing")
+        if there[name].size != size:
+            raise Incomplete(f"{name} has {there[name].size:,} of {size:,} bytes")
+    for name, (size, expected) in manifest.items():
+        file = there[name]
+        if file not in hashes:
+            hashes[file] = _sha256(path / name, size)
+        if hashes[file] != expected:
+            raise Incomplete(f"{name} is not as its manifest says")
+    return True
 
 
-def _read_manifest(path: Path) -> Mapping[str, Any]:
-    """Returns each file's entry, with size and hash, by name.
+def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
+    """Returns each file's size and hash, by name.
 
     Raises:
       FileNotFoundError: there is no manifest.
       Incomplete: the manifest is not whole.
     """
     try:
-        document = read_json(path / MANIFEST, _MANIFEST_BYTES)
+        files = read_json(path / MANIFEST, _MANIFEST_BYTES)["files"]
+        found = {name: (int(one["size"]), str(one["sha256"])) for name, one in files.items()}
     except Unreadable:
         raise
-    except ModelError as error:
+    except (ModelError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise Incomplete(f"{MANIFEST} is not whole") from error
-    files = document.get("files") if isinstance(document, dict) else None
-    if not isinstance(files, dict) or not files or not all(map(_is_entry, files.values())):
+    if not found:
         raise Incomplete(f"{MANIFEST} is not whole")
-    return files
-
-
-def _is_entry(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("size"), int)
-        and isinstance(value.get("sha256"), str)
-    )
+    return found
 
 
 def _sha256(path: Path, size: int) -> str:

@@ -16,25 +16,25 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from serving.access_log import Log
 from serving.config import Config
 from serving.errors import ModelError, NotReady
 from serving.model import RetiredError
-from serving.model_validation import load_and_validate, load_and_warm_up
+from serving.model_validation import load_and_validate
 from serving.recommender import Recommender
 from serving.validation_process import validate_in_subprocess, within
 from serving.version_folder import (
     LARGEST_VERSION,
-    Completeness,
+    File,
     Incomplete,
     Listing,
+    is_whole,
     listing,
-    oversized_numbers_in,
+    numbers_in,
     versions_in,
 )
 
@@ -68,6 +68,37 @@ class Status:
     message: str = ""
 
 
+@dataclass
+class _Known:
+    """What is remembered of a version while its folder is there.
+
+    Attributes:
+      status: as requests see it; None until there is something to say.
+      seen: its files when it was last looked at without a manifest.
+      worked: its files when it was served last.
+      hashes: of its files.
+      overran: whether loading it in this process exceeded the time limit.
+      refused: its latest refusal, unless it was served since.
+    """
+
+    status: Status | None = None
+    seen: Listing | None = None
+    worked: Listing | None = None
+    hashes: dict[File, str] = field(default_factory=dict)
+    overran: bool = False
+    refused: _Refused | None = None
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A refusal: the version's files, the error's code, the attempts, the time of the next one."""
+
+    files: Listing | None
+    code: str
+    attempts: int
+    again_at: float
+
+
 class Versions:
     """Keeps the newest working version loaded.
 
@@ -92,14 +123,8 @@ class Versions:
         self._failed = failed
         self._current: Recommender | None = None
         self._current_files: Listing = ()
-        self._statuses: dict[int, Status] = {}
-        self._refused: dict[int, _Refusal] = {}
-        self._seen: dict[int, Listing] = {}
-        self._overran: set[int] = set()
-        self._worked: dict[int, Listing] = {}
-        self._completeness = Completeness()
-        self._missing = False
-        self._logged: dict[str, object] = {}
+        self._known: dict[int, _Known] = {}
+        self._logged: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
 
@@ -141,7 +166,8 @@ class Versions:
 
     def statuses(self) -> list[Status]:
         """Returns the status of every version, the newest first."""
-        return sorted(self._statuses.values(), key=lambda status: -status.version)
+        found = [known.status for known in list(self._known.values()) if known.status is not None]
+        return sorted(found, key=lambda status: -status.version)
 
     # -- the thread ------------------------------------------------------------------------
 
@@ -176,11 +202,11 @@ class Versions:
                 self._logged.pop("directory", None)
             self._stop.wait(self._config.poll_seconds)
 
-    def _log_once(self, subject: str, message: str) -> None:
-        """Logs an error unless it is the latest one about the subject."""
+    def _log_once(self, subject: str, message: str, **fields: str) -> None:
+        """Logs a problem unless it is the latest one about the subject."""
         if self._logged.get(subject) != message:
             self._logged[subject] = message
-            self._log.error(message)
+            (self._log.warning if fields else self._log.error)(message, **fields)
 
     def look(self) -> None:
         """Lists the folder once, and loads or rolls back if necessary.
@@ -188,45 +214,37 @@ class Versions:
         Raises:
           OSError: the directory cannot be read.
         """
-        there = versions_in(self.model_dir)
-        for name in oversized_numbers_in(self.model_dir):
+        numbers = numbers_in(self.model_dir)
+        there = [number for number in numbers if number <= LARGEST_VERSION]
+        for number in numbers[: len(numbers) - len(there)]:
             self._log_once(
-                f"number {name}", f"{name} is ignored: a version is at most {LARGEST_VERSION}"
+                f"number {number}", f"{number} is ignored: a version is at most {LARGEST_VERSION}"
             )
         self._forget_all_but(there)
         if not there:
             self._note_missing()
             return
-        self._missing = False
+        self._logged.pop("missing", None)
         for version in there:
             served = self._current is not None and self._current.model.version == version
             if self._stop.is_set() or self._try(version, served) or served:
                 return
 
     def _forget_all_but(self, there: list[int]) -> None:
-        served = self._current.model.version if self._current else None
-        for version in set(self._statuses) - set(there) - {served}:
-            del self._statuses[version]
-        remembered: dict[int, Any]
-        for remembered in (self._refused, self._seen, self._worked):
-            for version in set(remembered) - set(there):
-                del remembered[version]
-        self._overran &= set(there)
-        self._completeness.forget_all_but({self._path(version) for version in there})
-
-    def _path(self, version: int) -> Path:
-        return self.model_dir / str(version)
+        for version in self._known.keys() - set(there):
+            kept = self._known.pop(version)
+            if self._current is not None and self._current.model.version == version:
+                self._known[version] = _Known(kept.status)
 
     def _note_missing(self) -> None:
-        if self._missing:
-            return
-        self._missing = True
+        fields = {"model_dir": str(self.model_dir)}
         if self._current is None:
-            self._log.warning("no version yet", model_dir=str(self.model_dir))
+            self._log_once("missing", "no version yet", **fields)
         else:
-            self._log.warning(
+            self._log_once(
+                "missing",
                 "every version was removed from the directory; the last one stays served",
-                model_dir=str(self.model_dir),
+                **fields,
                 version=self._current.version,
             )
 
@@ -237,53 +255,59 @@ class Versions:
           version: the version.
           served: whether it is the served one: it is only loaded again if it has changed.
         """
-        path, files = self._path(version), None
+        path, files = self.model_dir / str(version), None
+        known = self._known.setdefault(version, _Known())
         try:
             files = listing(path)
             if served and files == self._current_files:
-                self._statuses[version] = Status(version, State.AVAILABLE)
+                known.status = Status(version, State.AVAILABLE)
                 return True
-            refusal = self._refused.get(version)
-            if refusal is not None and refusal.holds(files):
+            refused = known.refused
+            if refused and refused.files == files and time.monotonic() < refused.again_at:
                 return False
-            complete = self._completeness.check(path, files)
-            if not complete and not self._settled(version, files):
+            complete = is_whole(path, files, known.hashes)
+            if not complete and not self._settled(known, files):
                 return False
             started = time.perf_counter()
             recommender = self._load(path, version, files, complete)
         except Incomplete as error:
-            self._await(version, str(error))
+            self._await(version, known, str(error))
             return False
         except ModelError as error:
             if not self._stop.is_set():
-                self._refuse(version, files, error)
+                self._refuse(version, known, files, error)
             return False
-        self._refused.pop(version, None)
+        known.refused = None
         self._serve(recommender, files, complete, time.perf_counter() - started)
         return True
 
-    def _settled(self, version: int, files: Listing) -> bool:
+    def _settled(self, known: _Known, files: Listing) -> bool:
         """Whether the version's files have not been written lately."""
         newest = max((file.mtime_ns for file in files), default=0) / 1e9
-        unchanged = self._seen.get(version) == files
-        self._seen[version] = files
+        unchanged = known.seen == files
+        known.seen = files
         return unchanged or time.time() - newest > self._config.settle_seconds
 
     def _load(self, path: Path, version: int, files: Listing, complete: bool) -> Recommender:
-        if self._state_of(version) is not State.AVAILABLE:
-            self._statuses[version] = Status(version, State.LOADING)
+        known = self._known[version]
+        if not _is_available(known):
+            known.status = Status(version, State.LOADING)
         threads, limits = self._config.threads, self._config.validation
-        if self._worked.get(version) == files:
+        if known.worked == files:
             # A rollback: it was validated before.
-            return self._load_here(lambda: load_and_warm_up(path, version, threads), version)
-        if complete and self._current is None and version not in self._overran:
+            return self._load_here(
+                lambda: load_and_validate(path, version, threads, validated=True), version
+            )
+        if complete and self._current is None and not known.overran:
             # No version is served yet: a second load would double the time until one is.
             return self._load_here(
                 lambda: load_and_validate(path, version, threads, _START_THREADS), version
             )
         size = sum(file.size for file in files)
         validate_in_subprocess(path, version, size, threads, limits, self._stop)
-        return self._load_here(lambda: load_and_warm_up(path, version, threads), version)
+        return self._load_here(
+            lambda: load_and_validate(path, version, threads, validated=True), version
+        )
 
     def _load_here(self, load: Callable[[], Recommender], version: int) -> Recommender:
         given_up = threading.Event()
@@ -300,21 +324,16 @@ class Versions:
             given_up.set()
             if error.code == "DEADLINE_EXCEEDED":
                 # Its thread cannot be ended. The next attempt is in a process, which can.
-                self._overran.add(version)
+                self._known[version].overran = True
             raise
 
-    def _state_of(self, version: int) -> State | None:
-        status = self._statuses.get(version)
-        return status.state if status else None
-
-    def _await(self, version: int, missing: str) -> None:
+    def _await(self, version: int, known: _Known, missing: str) -> None:
         """Sets the status of an incomplete version, which is checked again."""
         message = f"is not complete yet: {missing}"
         status = Status(version, State.START, "UNAVAILABLE", message)
-        if self._state_of(version) is State.AVAILABLE:
+        if _is_available(known):
             status = Status(version, State.AVAILABLE, "UNAVAILABLE", f"changed, and {message}")
-        before = self._statuses.get(version)
-        self._statuses[version] = status
+        before, known.status = known.status, status
         # Once, not for every file that arrives.
         if before is None or (before.state, before.code) != (status.state, status.code):
             self._log.warning(
@@ -323,13 +342,18 @@ class Versions:
                 serving=self._current.version if self._current else "none",
             )
 
-    def _refuse(self, version: int, files: Listing | None, error: ModelError) -> None:
-        self._refused[version] = _Refusal.after(self._refused.get(version), files, error)
-        state = State.END
-        if self._state_of(version) is State.AVAILABLE:
-            state = State.AVAILABLE  # It is served as loaded before its files changed.
-        status = Status(version, state, error.code, error.message)
-        if self._logged.get(f"refused {version}") != (files, error.code):
+    def _refuse(
+        self, version: int, known: _Known, files: Listing | None, error: ModelError
+    ) -> None:
+        before = known.refused
+        attempts = before.attempts + 1 if before is not None and before.files == files else 1
+        pause = min(2.0 ** (attempts - 1), _LONGEST_PAUSE)
+        again_at = time.monotonic() + pause if error.code in _MAY_PASS else math.inf
+        known.refused = _Refused(files, error.code, attempts, again_at)
+        # Where it is available, it is served as loaded before its files changed.
+        state = State.AVAILABLE if _is_available(known) else State.END
+        known.status = Status(version, state, error.code, error.message)
+        if before is None or (before.files, before.code) != (files, error.code):
             again = "it is tried again" if error.code in _MAY_PASS else "it is skipped"
             self._log.error(
                 f"version {version} {error.message}; {again}",
@@ -338,8 +362,6 @@ class Versions:
                 serving=self._current.version if self._current else "none",
             )
             self._failed(error)
-        self._logged[f"refused {version}"] = (files, error.code)
-        self._statuses[version] = status
 
     def _serve(
         self, recommender: Recommender, files: Listing, complete: bool, seconds: float
@@ -347,12 +369,12 @@ class Versions:
         previous, self._current = self._current, recommender
         self._current_files = files
         version = recommender.model.version
-        self._worked[version] = files
-        self._logged.pop(f"refused {version}", None)
         if previous is not None:
-            self._statuses[previous.model.version] = Status(previous.model.version, State.END)
+            former = previous.model.version
+            self._known.setdefault(former, _Known()).status = Status(former, State.END)
+        self._known[version].worked = files
+        self._known[version].status = Status(version, State.AVAILABLE)
         lacks = recommender.lacks if complete else ("a manifest", *recommender.lacks)
-        self._statuses[version] = Status(version, State.AVAILABLE)
         self._changed(recommender)
         self._log.info(
             f"serving version {version}",
@@ -366,32 +388,17 @@ class Versions:
             previous.model.retire()
 
 
-@dataclass(frozen=True)
-class _Refusal:
-    """A refused version: its files, the number of attempts, and the time of the next one."""
-
-    files: Listing | None
-    attempts: int
-    again_at: float
-
-    @classmethod
-    def after(cls, before: _Refusal | None, files: Listing | None, error: ModelError) -> _Refusal:
-        """Returns the refusal after an error: the pause grows with each attempt at equal files."""
-        same = before is not None and before.files == files
-        attempts = before.attempts + 1 if before is not None and same else 1
-        pause = min(2.0 ** (attempts - 1), _LONGEST_PAUSE)
-        again_at = time.monotonic() + pause if error.code in _MAY_PASS else math.inf
-        return cls(files, attempts, again_at)
-
-    def holds(self, files: Listing) -> bool:
-        """Whether the version is not tried again yet."""
-        return self.files == files and time.monotonic() < self.again_at
+def _is_available(known: _Known) -> bool:
+    return known.status is not None and known.status.state is State.AVAILABLE
 
 
 def warnings_about_writers(model_dir: Path) -> list[str]:
     """Returns a warning for each folder of models that other users may write in."""
     warnings = []
-    for path in (model_dir, *sorted(_children(model_dir))):
+    paths = [model_dir]
+    with contextlib.suppress(OSError):
+        paths += sorted(model_dir / str(version) for version in versions_in(model_dir)[:10])
+    for path in paths:
         try:
             found = path.stat()
         except OSError:
@@ -409,10 +416,3 @@ def warnings_about_writers(model_dir: Path) -> list[str]:
                 " of this folder decide what the server runs"
             )
     return warnings
-
-
-def _children(model_dir: Path) -> list[Path]:
-    try:
-        return [model_dir / str(version) for version in versions_in(model_dir)[:10]]
-    except OSError:
-        return []

@@ -308,13 +308,6 @@ def test_the_openapi_document_names_the_features_of_the_served_model(client):
         assert field["additionalProperties"] is False
 
 
-def test_page_files_are_sent_compressed_and_once(client):
-    first = client.get("/static/app.js")
-    assert first.headers["content-encoding"] == "gzip"
-    again = client.get("/static/app.js", headers={"if-none-match": first.headers["etag"]})
-    assert again.status_code == 304
-
-
 def test_every_title_of_a_response_has_its_display_title(client, user_ids, catalogue):
     trailing = next(m for m in catalogue if m["title"] != display_title(m["title"]))
     movie_id = trailing["movie_id"]

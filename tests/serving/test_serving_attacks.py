@@ -526,7 +526,7 @@ def test_other_types_than_json_are_refused_with_a_reason(http, kind, status):
 def test_ten_times_the_values_are_read_with_about_ten_times_the_function_calls(value):
     """Counted rather than timed: the machine may be busy."""
     inputs = {"movie_id": Tensor("movie_id", np.dtype(object), (None,))}
-    similar = Signature("similar", inputs, {}, lambda: [])
+    similar = Signature("similar", inputs, {}, lambda fed, fetched: [])
     model = ServedModel(1, Path(), {"similar": similar}, {}, lambda: None)
 
     def calls(values):

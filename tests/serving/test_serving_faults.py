@@ -100,9 +100,9 @@ def test_lists_of_different_length_are_refused_before_the_call(recommender):
 
 
 def test_a_signature_without_inputs_can_be_called():
-    signature = Signature("serving_default", {}, {}, lambda: [])
+    signature = Signature("serving_default", {}, {}, lambda fed, fetched: [])
     model = SimpleNamespace(signatures={"serving_default": signature})
-    assert tfserving.read_predict(b'{"inputs": {}}', model).call.inputs == {}
+    assert tfserving.read_predict(b'{"inputs": {}}', model)[0].inputs == {}
     for body in (b'{"instances": [1]}', b'{"inputs": [1]}'):
         with pytest.raises(InvalidInput):
             tfserving.read_predict(body, model)

@@ -102,10 +102,10 @@ def test_what_a_terminal_acts_upon_is_escaped():
     text = stream.getvalue().decode()
     assert text.count("\n") == 1
     assert not any(sign in text for sign in "\x1b\x7f\x85\u2028\u202e\u200f\ufeff")
-    assert "Ä 映画" in text
+    assert text.isascii()
     found = json.loads(text)
     assert found["path"] == strange
-    assert found["bad"] == "\\udcff"
+    assert found["bad"] == "\udcff"
 
 
 def test_text_for_a_terminal_has_no_signs_that_it_acts_upon():

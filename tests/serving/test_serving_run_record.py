@@ -54,5 +54,5 @@ def test_a_pipe_or_a_device_in_its_place_is_not_waited_for(tmp_path):
     path.unlink()
     path.symlink_to("/dev/zero")
     assert read_run_record(folder) == RunRecord()
-    with pytest.raises(ModelError, match="not regular"):
+    with pytest.raises(ModelError, match="no ordinary file"):
         read_json(path, 100)

@@ -24,7 +24,7 @@ from serving.errors import ModelError
 from serving.model import load
 from serving.model_validation import load_and_validate
 from serving.validation_process import ValidationLimits, validate_in_subprocess
-from serving.version_folder import Completeness, listing
+from serving.version_folder import is_whole, listing
 from serving.versions import State, Versions, warnings_about_writers
 
 pytestmark = pytest.mark.xdist_group("serving")
@@ -235,12 +235,12 @@ def test_a_file_is_hashed_once_per_size_and_time(ours, tmp_path, monkeypatch):
     monkeypatch.setattr(
         version_folder, "_sha256", lambda file, size: hashed.append(file.name) or sha256(file, size)
     )
-    completeness = Completeness()
+    hashes = {}
     for _ in range(3):
-        assert completeness.check(path, listing(path))
+        assert is_whole(path, listing(path), hashes)
     assert len(hashed) == len(set(hashed)) == len(listing(path)) - 1
     os.utime(path / "saved_model.pb", (1, 1))
-    assert completeness.check(path, listing(path))
+    assert is_whole(path, listing(path), hashes)
     assert hashed[-1] == "saved_model.pb"
     assert hashed.count("saved_model.pb") == 2
 
@@ -278,13 +278,13 @@ def make_huge(name):
     ("spoil", "said"),
     [
         (make_huge("saved_model.pb"), "more than"),
-        (put_pipe("saved_model.pb"), "not regular"),
-        (put_pipe(DATA), "not regular"),
-        (put_pipe("assets.extra/run.json"), "not regular"),
-        (put_pipe("assets.extra/manifest.json"), "not regular"),
+        (put_pipe("saved_model.pb"), "no ordinary file"),
+        (put_pipe(DATA), "no ordinary file"),
+        (put_pipe("assets.extra/run.json"), "no ordinary file"),
+        (put_pipe("assets.extra/manifest.json"), "no ordinary file"),
         (put_link("loop", "loop"), "cannot be read: 'loop'"),
         (put_link("assets/round", ".."), "deep|cannot be read|files"),
-        (put_link("variables/zero", "/dev/zero"), "not regular"),
+        (put_link("variables/zero", "/dev/zero"), "no ordinary file"),
         (put_link("saved_model.pb", "/nowhere"), "cannot be read: 'saved_model.pb'"),
     ],
 )
