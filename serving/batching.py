@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from serving.errors import DeadlineExceeded, ModelFault, Overloaded
+from serving.errors import RETRY, ModelFault, Overloaded, RequestError
 from serving.signatures import Array, Call, Outcome, check_inputs, run_together
 
 Outputs = dict[str, Array]
@@ -84,7 +84,7 @@ class Batcher:
           InvalidInput: if an input is invalid.
           ModelFault: if the model fails on valid inputs.
           Overloaded: if the queue is full.
-          DeadlineExceeded: if there is no result in time.
+          RequestError: 504 if there is no result in time.
         """
         check_inputs(call)
         if len(self._waiting) >= self._options.queue_size:
@@ -180,4 +180,5 @@ class Batcher:
 
 def _give_up(future: asyncio.Future[Outputs], seconds: float) -> None:
     if not future.done():
-        future.set_exception(DeadlineExceeded(seconds))
+        message = f"No answer within {seconds:g} s. Try again in a second."
+        future.set_exception(RequestError(504, message, RETRY))

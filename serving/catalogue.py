@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,23 +95,20 @@ class Catalogue:
         return (begins + others)[:limit], len(begins) + len(others)
 
 
-@dataclass(frozen=True)
 class Users:
     """The known users of a version.
 
     Args:
+      ids: their ids, in the model's order; None if the version has no list of users.
+
+    Attributes:
       count: how many; None if the version has no list of users.
-      ids: their ids, in the model's order.
     """
 
-    count: int | None = None
-    ids: Sequence[str] = ()
-    _known: frozenset[str] = field(default=frozenset(), repr=False)
-
-    @classmethod
-    def of(cls, ids: Sequence[str]) -> Users:
-        """Returns the users with these ids."""
-        return cls(len(ids), tuple(ids), frozenset(ids))
+    def __init__(self, ids: Sequence[str] | None = None) -> None:
+        self.ids = tuple(ids or ())
+        self.count = None if ids is None else len(self.ids)
+        self._known = frozenset(self.ids)
 
     def knows(self, user_id: str) -> bool | None:
         """Returns whether a user is known; None if the version has no list of users."""
@@ -118,13 +116,8 @@ class Users:
 
     def beginning_with(self, prefix: str, limit: int) -> list[str]:
         """Returns the first ids that begin with a prefix."""
-        found: list[str] = []
-        for user_id in self.ids:
-            if len(found) >= limit:
-                break
-            if user_id.startswith(prefix):
-                found.append(user_id)
-        return found
+        matching = (user_id for user_id in self.ids if user_id.startswith(prefix))
+        return list(itertools.islice(matching, limit))
 
 
 def fold(text: str) -> str:
@@ -151,7 +144,7 @@ def read_users(version_dir: Path) -> Users:
     return read_as(
         version_dir / ASSETS / "users.json",
         _MOST_BYTES,
-        lambda document: Users.of([str(user_id) for user_id in document["ids"]]),
+        lambda document: Users([str(user_id) for user_id in document["ids"]]),
         Users(),
     )
 

@@ -76,15 +76,6 @@ class Overloaded(RequestError):
         )
 
 
-class NotReady(RequestError):
-    """No version of the model is loaded."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            503, "No version of the model is loaded yet. /readyz answers 200 once one is.", RETRY
-        )
-
-
 class InternalError(RequestError):
     """An unexpected error of the server; the log has it under the id of the request."""
 
@@ -94,13 +85,6 @@ class InternalError(RequestError):
             "Something went wrong inside the server. Its log has the details of request"
             f" {request_id}.",
         )
-
-
-class DeadlineExceeded(RequestError):
-    """A call had no result before its deadline."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(504, f"No answer within {seconds:g} s. Try again in a second.", RETRY)
 
 
 class ModelError(Exception):

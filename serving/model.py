@@ -284,7 +284,7 @@ def _check_contract(definitions: Mapping[str, Any], session: Any) -> None:
         return
     definition = definitions[export_contract.SIGNATURE]
     signature = _signature(export_contract.SIGNATURE, definition, session)
-    values = signature({})
+    values: dict[str, Any] = signature({})
     name, number = values.get("name", b""), values.get("version", 0)
     if name != export_contract.NAME.encode() or not 1 <= number <= export_contract.VERSION:
         raise ModelError(

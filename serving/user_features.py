@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -68,10 +68,6 @@ def problems_of(values: Values, table: FeatureTable) -> Iterator[str]:
     for name, value in values.items():
         feature = known.get(name)
         if feature is None:
-            yield f"{name}: not a feature of this model; it has {_spelled(list(known))}"
+            yield f"{name}: not a feature of this model; it has {', '.join(known) or 'none'}"
         elif (feature.dtype == "string") is not isinstance(value, str):
             yield f"{name}: expected {'text' if feature.dtype == 'string' else 'a number'}"
-
-
-def _spelled(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"

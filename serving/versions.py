@@ -22,7 +22,7 @@ from pathlib import Path
 
 from serving.access_log import Log
 from serving.config import Config
-from serving.errors import ModelError, NotReady
+from serving.errors import RETRY, ModelError, RequestError
 from serving.model import RetiredError
 from serving.model_validation import load_and_validate
 from serving.recommender import Recommender
@@ -68,27 +68,6 @@ class Status:
     message: str = ""
 
 
-@dataclass
-class _Known:
-    """What is remembered of a version while its folder is there.
-
-    Attributes:
-      status: as requests see it; None until there is something to say.
-      seen: its files when it was last looked at without a manifest.
-      worked: its files when it was served last.
-      hashes: of its files.
-      overran: whether loading it in this process exceeded the time limit.
-      refused: its latest refusal, unless it was served since.
-    """
-
-    status: Status | None = None
-    seen: Listing | None = None
-    worked: Listing | None = None
-    hashes: dict[File, str] = field(default_factory=dict)
-    overran: bool = False
-    refused: _Refused | None = None
-
-
 @dataclass(frozen=True)
 class _Refused:
     """A refusal: the version's files, the error's code, the attempts, the time of the next one."""
@@ -97,6 +76,27 @@ class _Refused:
     code: str
     attempts: int
     again_at: float
+
+
+@dataclass
+class _Known:
+    """What is remembered of a version while its folder is there."""
+
+    status: Status | None = None
+    seen: Listing | None = None
+    """Its files when it was last looked at without a manifest."""
+    worked: Listing | None = None
+    """Its files when it was served last."""
+    hashes: dict[File, str] = field(default_factory=dict)
+    overran: bool = False
+    """Whether loading it in this process exceeded the time limit."""
+    refused: _Refused | None = None
+    """Its latest refusal, unless it was served since."""
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it is served, as loaded before its files changed."""
+        return self.status is not None and self.status.state is State.AVAILABLE
 
 
 class Versions:
@@ -135,11 +135,15 @@ class Versions:
         """The served version.
 
         Raises:
-          NotReady: while there is none.
+          RequestError: 503 while there is none.
         """
         current = self._current
         if current is None:
-            raise NotReady
+            raise RequestError(
+                503,
+                "No version of the model is loaded yet. /readyz answers 200 once one is.",
+                RETRY,
+            )
         return current
 
     @contextlib.contextmanager
@@ -147,7 +151,7 @@ class Versions:
         """Yields the served version, which stays open until the block ends.
 
         Raises:
-          NotReady: while there is none.
+          RequestError: 503 while there is none.
         """
         while True:
             recommender = self.current
@@ -290,7 +294,7 @@ class Versions:
 
     def _load(self, path: Path, version: int, files: Listing, complete: bool) -> Recommender:
         known = self._known[version]
-        if not _is_available(known):
+        if not known.is_available:
             known.status = Status(version, State.LOADING)
         threads, limits = self._config.threads, self._config.validation
         if known.worked == files:
@@ -331,7 +335,7 @@ class Versions:
         """Sets the status of an incomplete version, which is checked again."""
         message = f"is not complete yet: {missing}"
         status = Status(version, State.START, "UNAVAILABLE", message)
-        if _is_available(known):
+        if known.is_available:
             status = Status(version, State.AVAILABLE, "UNAVAILABLE", f"changed, and {message}")
         before, known.status = known.status, status
         # Once, not for every file that arrives.
@@ -350,8 +354,7 @@ class Versions:
         pause = min(2.0 ** (attempts - 1), _LONGEST_PAUSE)
         again_at = time.monotonic() + pause if error.code in _MAY_PASS else math.inf
         known.refused = _Refused(files, error.code, attempts, again_at)
-        # Where it is available, it is served as loaded before its files changed.
-        state = State.AVAILABLE if _is_available(known) else State.END
+        state = State.AVAILABLE if known.is_available else State.END
         known.status = Status(version, state, error.code, error.message)
         if before is None or (before.files, before.code) != (files, error.code):
             again = "it is tried again" if error.code in _MAY_PASS else "it is skipped"
@@ -386,10 +389,6 @@ class Versions:
         )
         if previous is not None:
             previous.model.retire()
-
-
-def _is_available(known: _Known) -> bool:
-    return known.status is not None and known.status.state is State.AVAILABLE
 
 
 def warnings_about_writers(model_dir: Path) -> list[str]:

@@ -245,6 +245,7 @@ def test_health_and_right_tokens_are_answered_whatever_others_hold_open(guarded)
         b"",
         b"\r\n",
         b"GET /healthz HTT",
+        b"GET /healthz HTTP/1.1\r\n" + HOST + b"X-A: ",
         b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\nGET /h",
         b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nx",
         b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nx",
@@ -282,6 +283,7 @@ def test_a_client_that_never_reads_is_disconnected(guarded):
         (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
         (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
          b"0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n", 400),
         (b"BREW /healthz HTTP/1.1\r\n" + HOST + b"\r\n", 501),
         (b"NONSENSE\r\n\r\n", 400),
         (b"GET /healthz HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 100_000 + b"\r\n\r\n", 431),

@@ -17,21 +17,11 @@ from serving.titles import display_title
 pytestmark = pytest.mark.xdist_group("serving")
 
 
-def batch(*options):
-    return subprocess.run(
-        [sys.executable, "-m", "serving.batch", *options], cwd=ROOT, capture_output=True, text=True
-    )
-
-
 @pytest.fixture(scope="module")
 def scored(pushed, tmp_path_factory):
     path = tmp_path_factory.mktemp("batch") / "recommendations.parquet"
-    done = batch(
-        "--model-dir", str(pushed / "serving_model"), "--users", "all", "--k", "20",
-        "--chunk", "32", "--output", str(path),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "users per second" in done.stdout
+    options = ["--users", "all", "--k", "20", "--chunk", "32", "--output", str(path)]
+    assert main(["--model-dir", str(pushed / "serving_model"), *options]) == 0
     return pyarrow.parquet.read_table(path).to_pylist()
 
 
@@ -73,6 +63,7 @@ def test_users_of_a_file_are_scored_in_its_order_and_unknown_ones_as_new_users(
     assert main([*options, "--unknown", "cold", "--output", str(output)]) == 0
     printed = capsys.readouterr().out
     assert "20 rows for 4 users" in printed
+    assert "users per second" in printed
     assert "1 unknown user treated as new" in printed
     assert "1 repeated id left out" in printed
     rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]

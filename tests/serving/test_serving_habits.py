@@ -3,10 +3,7 @@
 import asyncio
 import hashlib
 import io
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -190,26 +187,6 @@ def test_a_token_file_without_end_is_refused():
         read_token(Path("/dev/zero"), {})
 
 
-@pytest.mark.parametrize(
-    ("options", "environment", "says"),
-    [
-        ((), {"SERVING_TOKEN": ""}, "Expected a token in $SERVING_TOKEN, found nothing"),
-        (("--root-path", "films"), {}, "expected a path such as /shop"),
-        (("--root-path", "/films?x"), {}, "expected a path such as /shop"),
-        (("--cors-origin", "films.example"), {}, "expected an origin such as"),
-    ],
-)
-def test_invalid_options_stop_the_start_with_a_reason(pushed, options, environment, says):
-    done = subprocess.run(
-        [sys.executable, "-m", "serving", "--model-dir", str(pushed / "serving_model"), *options],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, **environment},
-    )  # fmt: skip
-    assert done.returncode in (1, 2)
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 # -- faults of our own -------------------------------------------------------------------------
 
 
@@ -232,12 +209,3 @@ def test_an_unexpected_error_has_the_usual_form(tmp_path, monkeypatch, path):
     assert "fault" in answer.json()["error"]
     assert "secret" not in answer.text
     assert answer.headers["access-control-allow-origin"] == ORIGIN
-
-
-@pytest.mark.parametrize(("folder", "words"), [("gs://b/models", "is a URL"), ("", "nothing")])
-def test_an_invalid_folder_of_models_stops_the_start_with_a_reason(folder, words, capsys):
-    from serving.cli import main
-
-    with pytest.raises(SystemExit, match="1"):
-        main(["--model-dir", folder])
-    assert words in capsys.readouterr().err

@@ -1,7 +1,6 @@
-"""Limits of the server: slow and broken clients, a full queue, deadlines, hosts, and its stop."""
+"""Limits of the server: a full queue, deadlines, hosts, options, and its stop."""
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
@@ -12,26 +11,12 @@ import httpx
 import pytest
 from serving_fixtures import ROOT, Server
 
+from serving.cli import main
+
 pytestmark = pytest.mark.xdist_group("serving")
 
 
-def talk(server, sent, wait=60):
-    """Sends bytes and returns what comes back until the server closes, which it must."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=wait) as connection:
-        connection.sendall(sent)
-        received = b""
-        while chunk := connection.recv(65_536):
-            received += chunk
-        return received
-
-
 small = pytest.fixture(scope="session")(handmade.small)
-
-
-@pytest.fixture(scope="module")
-def impatient(small):
-    with Server(small, "--read-timeout", "1", "--no-access-log") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -39,43 +24,6 @@ def delayed(small):
     """A server whose calls wait longer than their deadline, in a queue of four."""
     with Server(small, "--deadline", "0.5", "--batch-delay", "1000", "--queue", "4") as running:
         yield running
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"", b""),
-        (b"GET /healthz HTT", b"408"),
-        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: ", b"408"),
-        (b"POST /api/recommendations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
-         b"408"),
-        (b"POST /v1/models/movielens:predict HTTP/1.1\r\nHost: localhost\r\n"
-         b"Transfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":", b"408"),
-        (b"GET /" + b"a" * 200_000, b""),
-        (b"NONSENSE\r\n\r\n", b"400"),
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", b"400"),
-    ],
-)  # fmt: skip
-def test_slow_and_broken_clients_are_disconnected(impatient, sent, status):
-    try:
-        received = talk(impatient, sent)
-    except ConnectionError:
-        received = b""  # Closed while we were still sending.
-    if received or status:
-        assert received.startswith(b"HTTP/1.1 " + (status or b"4"))
-
-
-def test_others_are_served_while_hundreds_of_slow_clients_hold_on(impatient):
-    slow = []
-    for _ in range(300):
-        connection = socket.create_connection(("127.0.0.1", impatient.port))
-        connection.sendall(b"POST /api/recommendations HTTP/1.1\r\nHost: x\r\nContent-Le")
-        slow.append(connection)
-    with impatient.client() as http:
-        for _ in range(20):
-            assert http.get("/api/users/1/recommendations").status_code == 200
-    for connection in slow:
-        connection.close()
 
 
 def test_calls_beyond_the_queue_are_refused_at_once_and_waiting_ones_at_their_deadline(delayed):
@@ -132,34 +80,41 @@ def test_requests_under_way_are_answered_when_the_server_is_stopped(small):
         assert "Traceback" not in "".join(server.log)
 
 
-def run(*options, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "serving", *options],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environment},
-    )
+def test_without_a_model_the_message_names_the_command_to_run(tmp_path, capsys):
+    assert main(["--model-dir", str(tmp_path / "none")]) == 2
+    assert "make run" in capsys.readouterr().err
 
 
-def test_without_a_model_the_message_names_the_command_to_run(tmp_path):
-    done = run("--model-dir", str(tmp_path / "none"))
-    assert done.returncode == 2
-    assert "make run" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("options", "environment", "code", "says"),
+    [
+        (("--port", "70000"), {}, 2, "expected 0 to 65535, found 70000"),
+        (("--token-file", "/nowhere"), {}, 2, "cannot be read: No such file"),
+        ((), {"SERVING_TOKEN": ""}, 2, "Expected a token in $SERVING_TOKEN, found nothing"),
+        (("--root-path", "shop"), {}, 2, "expected a path such as /shop"),
+        (("--root-path", "/shop?x"), {}, 2, "expected a path such as /shop"),
+        (("--cors-origin", "shop.example"), {}, 2, "expected an origin such as"),
+        (("--model-dir", "gs://b/models"), {}, 1, "is a URL"),
+        (("--model-dir", ""), {}, 1, "found nothing"),
+    ],
+)
+def test_invalid_options_stop_the_start_with_a_reason(
+    small, options, environment, code, says, capsys, monkeypatch
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        main(["--model-dir", str(small), *options])
+    assert stopped.value.code == code
+    assert says in capsys.readouterr().err
 
 
-def test_a_port_in_use_and_a_bad_option_are_explained(pushed, server):
-    models = ("--model-dir", str(pushed / "serving_model"))
-    done = run(*models, "--port", str(server.port))
-    assert done.returncode == 1
-    assert "Address already in use" in done.stderr
-    assert "--port" in done.stderr
-    assert "expected 0 to 65535, found 70000" in run(*models, "--port", "70000").stderr
-    done = run(*models, "--token-file", "/nowhere")
-    assert (done.returncode, "cannot be read: No such file" in done.stderr) == (2, True)
-    assert "Correct the path" in done.stderr
+def test_a_port_in_use_is_explained(small, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit, match="1"):
+        main(["--model-dir", str(small), "--port", str(taken.getsockname()[1])])
+    said = capsys.readouterr().err
+    assert "Address already in use" in said
+    assert "--port" in said
 
 
 def test_nothing_of_the_pipeline_is_imported(pushed):
