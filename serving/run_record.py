@@ -37,10 +37,8 @@ def read_run_record(version_dir: Path) -> RunRecord:
     A missing or damaged one is read as empty: the version is served all the same.
     """
     document = _object(version_dir / RUN_RECORD)
-    dataset = document.get("dataset")
-    name = dataset.get("name") if isinstance(dataset, dict) else None
     return RunRecord(
-        name[:_LONGEST_NAME] if isinstance(name, str) else "",
+        DatasetLabel.from_json(document.get("dataset")).name,
         dict(_numbers(document.get("metrics"))),
     )
 

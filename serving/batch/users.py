@@ -19,6 +19,7 @@ MAX_FILE_BYTES = 32 << 20
 """Bytes of a file of ids: three million ids of ten characters."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _HEADING = "user_id"
 _NAMED = 5
 _USE_FILE = "a file of ids is given with --users-file FILE"
@@ -44,81 +45,51 @@ class Selection:
 def given_ids(users: str | None, users_file: str | None) -> list[str] | None:
     """Returns the ids of the options; None for all known users.
 
+    Args:
+      users: ids with commas between, or "all".
+      users_file: a file with one id on each line; blank lines are left out.
+
     Raises:
-      UsageError: an id is invalid, with its line in a file; or there is none.
+      UsageError: an id is invalid, with its number; or there is none, or the file cannot be read.
       PathError: the file's path cannot be used.
     """
     if users_file is not None:
-        return read_ids(users_file)
-    if users is None or users.strip() == "all":
+        path = local_path(users_file, "--users-file")
+        source, what = f"--users-file {path}", "line"
+        words = [line.decode(errors="surrogateescape").strip() for line in _lines(path)]
+    elif users is None or users.strip() == "all":
         return None
-    return split_ids(users)
-
-
-def split_ids(users: str) -> list[str]:
-    """Returns the ids of `--users`.
-
-    Raises:
-      UsageError: a part between the commas is not an id.
-    """
-    words = [word.strip() for word in users.split(",")]
+    else:
+        source, what = "--users", "part"
+        words = [word.strip() for word in users.split(",")]
     if not any(words):
-        raise UsageError(f"Expected ids in --users, found none in {shorten(users)}.")
+        raise UsageError(f"{source} has no ids", found=shorten(users or ""))
     problems = [
-        f"number {number} {problem}"
+        f"{what} {number} {problem}"
         for number, word in enumerate(words, 1)
-        if (problem := problem_of(word))
+        if (problem := problem_of(word, is_first_line=number == 1 and what == "line"))
+        and (word or what == "part")
     ]
     if problems:
         raise UsageError(
-            "--users has a part that is not a user's id",
-            expected="ids with commas between, or 'all'",
+            f"{source} has {number_of(len(problems), what)} without a user's id",
+            expected=f"one id in each {what}, in UTF-8, and no heading",
             found=_first_few(problems),
-            action=_USE_FILE,
+            action=f"correct or remove them; {_USE_FILE}",
         )
-    return words
+    return [word for word in words if word]
 
 
-def read_ids(users_file: str) -> list[str]:
-    """Returns the ids of `--users-file`, one from each line that is not blank.
-
-    Raises:
-      UsageError: the file cannot be read, or a line is not an id.
-      PathError: the path cannot be used.
-    """
-    path = local_path(users_file, "--users-file")
-    ids, problems = [], []
-    for number, line in enumerate(_lines(path), 1):
-        try:
-            text = line.decode().strip()
-        except UnicodeDecodeError:
-            problems.append(f"line {number} is not UTF-8: {shorten(line)[1:]}")
-            continue
-        problem = "is a heading" if number == 1 and text == _HEADING else problem_of(text)
-        if text and problem:
-            problems.append(f"line {number} {problem}")
-        elif text:
-            ids.append(text)
-    if problems:
-        raise UsageError(
-            f"--users-file {path} has {number_of(len(problems), 'line')} without a user's id",
-            expected="one id on each line, in UTF-8, and no heading",
-            found=_first_few(problems),
-            action="correct these lines, or remove them",
-        )
-    if not ids:
-        raise UsageError(
-            f"--users-file {path} has no ids", expected="one on each line", found="an empty file"
-        )
-    return ids
-
-
-def problem_of(word: str) -> str:
+def problem_of(word: str, is_first_line: bool = False) -> str:
     """Returns what keeps a word from being an id; empty if it can be one."""
     if not word:
         return "is empty"
+    if is_first_line and word == _HEADING:
+        return "is a heading"
     if len(word) > MAX_ID:
         return f"has {len(word):,} characters, more than {MAX_ID:,}: {shorten(word, 30)}"
+    if _NOT_UTF8.search(word):
+        return f"is not UTF-8: {shorten(word.encode(errors='surrogateescape'))[1:]}"
     if _CONTROL.search(word):
         return f"has a tab or another control character: {shorten(word)}"
     return ""

@@ -138,11 +138,22 @@ def test_an_output_that_may_not_be_written_is_refused():
     # Not below pytest's own folder, where nobody else may look.
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
+        assets = Path(folder) / "models" / VERSION / "assets.extra"
+        assets.mkdir(parents=True)
+        (assets / "users.json").write_text('{"ids": ["1"]}')
         there = Path(folder) / "there.csv"
         there.write_text("mine")
         for name, says in (("there.csv", "may not be written"), ("new.csv", "Permission denied")):
             done = subprocess.run(
-                [sys.executable, "-c", script, "--output", f"{folder}/{name}"],
+                [
+                    sys.executable,
+                    "-c",
+                    script,
+                    "--output",
+                    f"{folder}/{name}",
+                    "--model-dir",
+                    f"{folder}/models",
+                ],
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
@@ -161,9 +172,9 @@ def test_an_output_that_may_not_be_written_is_refused():
         ("missing_users.txt", "has no data on 1 of the users"),
         ("1,Anna", "found: Anna"),
         ("01,٣,1.0,-1,\ufeff1", "has no data on 5 of the users"),
-        ("1,,2", "number 2 is empty"),
-        ("1,2,", "number 3 is empty"),
-        ("1\t2", "number 1 has a tab or another control character: '1\\t2'"),
+        ("1,,2", "part 2 is empty"),
+        ("1,2,", "part 3 is empty"),
+        ("1\t2", "part 1 has a tab or another control character: '1\\t2'"),
         (",".join(["\x1b"] * 200), "and 195 more"),
         ("9" * 1001, "has 1,001 characters, more than 1,000"),
     ],
@@ -178,7 +189,7 @@ def test_users_that_are_no_ids_are_named_and_the_option_for_files_is_pointed_at(
 
 @pytest.mark.parametrize("users", ["", " ", ",", " , "])
 def test_no_users_are_refused(refused, users):
-    assert "Expected ids in --users" in refused("--users", users)
+    assert "--users has no ids" in refused("--users", users)
 
 
 @pytest.mark.parametrize(
