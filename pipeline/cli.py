@@ -128,6 +128,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--settings", metavar="FILE", help="hyperparameters in a TOML file; --set goes before it")
     add("--schema", metavar="FILE", help="the schema to validate the data against")
     add("--thresholds", metavar="FILE", help="your own blessing thresholds, in a TOML file")
+    add(
+        "--sequence",
+        action="store_true",
+        help="add the sequence block to lists within a session",
+    )
     add("--tune", action="store_true", help="search hyperparameters on validation first")
     add("--tune-trials", type=int, metavar="N", help="models the search trains (default: 20)")
     add(
@@ -163,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--reset-cache",
         action="store_true",
-        help="delete the cache (metadata.sqlite, pipeline_root) first",
+        help="first delete metadata.sqlite and pipeline_root",
     )
     add(
         "--replace",

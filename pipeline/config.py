@@ -60,6 +60,7 @@ class RunConfig:
         output folder, which is made on the first run.
       thresholds: file of the user's own blessing thresholds; None: that of the output folder, if
         there is one.
+      sequence: add the sequence block to the hybrid model.
       tune: search hyperparameters on validation before training.
       tune_trials: number of models that the search trains; None for its default.
       new_user_folds: folds of users that are held out to measure the lists of new users; 0: none.
@@ -88,6 +89,7 @@ class RunConfig:
     settings: tuple[tuple[str, Value], ...] = ()
     schema: Path | None = None
     thresholds: Path | None = None
+    sequence: bool = False
     tune: bool = False
     tune_trials: int | None = None
     new_user_folds: int = 0
@@ -145,6 +147,13 @@ class RunConfig:
                 found=f"--model {self.model}",
                 action="leave out --tune or --model",
             )
+        if self.sequence and self.model != "hybrid":
+            raise InputError(
+                "--sequence adds a part to the hybrid model only",
+                expected="--model hybrid",
+                found=f"--model {self.model}",
+                action="leave out --sequence or --model",
+            )
         if self.new_user_folds and self.model != "hybrid":
             raise InputError(
                 "--new-user-folds measures the hybrid model only",
@@ -194,7 +203,13 @@ class RunConfig:
                 found=f"--epochs {self.epochs}, {EPOCHS}={dict(self.settings)[EPOCHS]}",
                 action="leave one of them out",
             )
-        unused = ("tutorial",) if self.model == "hybrid" else ("model", "long_term", "bpmf")
+        if not self.sequence and (given := [one for one in names if one.startswith("sequence.")]):
+            raise InputError(
+                f"{given[0]} changes nothing without --sequence",
+                action="add --sequence, or leave it out",
+            )
+        ours = ("model", "long_term", "bpmf", "sequence")
+        unused = ("tutorial",) if self.model == "hybrid" else ours
         used = [group for group in GROUPS if group not in unused]
         idle = [name for name in names if name.partition(".")[0] in unused]
         if idle:

@@ -29,7 +29,7 @@ from sources.spec import DatasetSpec
 from storage import environment
 from storage import paths as storage
 from storage.errors import FULL_DISK, PathError
-from trainer.config import TrainConfig, TrainerConfig, TutorialConfig
+from trainer.config import SequenceConfig, TrainConfig, TrainerConfig, TutorialConfig
 from trainer.settings import EPOCHS, applied
 
 if TYPE_CHECKING:
@@ -390,7 +390,11 @@ def _trainer_config(config: RunConfig) -> TrainerConfig:
     train = TrainConfig(seed=config.seed)
     if config.epochs is not None:
         train = dataclasses.replace(train, epochs=config.epochs)
-    shipped = TrainerConfig(train=train, tutorial=_tutorial(config.model))
+    shipped = TrainerConfig(
+        train=train,
+        tutorial=_tutorial(config.model),
+        sequence=SequenceConfig() if config.sequence else None,
+    )
     return applied(shipped, dict(config.settings))
 
 
@@ -414,6 +418,13 @@ def _check_features(config: RunConfig, data: source.DataSource, features: Featur
             file=str(data.data_dir),
             expected="--split random, which alone needs no time",
             action="leave --split out, or give a column of times",
+        )
+    if config.sequence and not features.has_time:
+        raise InputError(
+            "--sequence is given, but this data has no times: there are no sessions",
+            file=str(data.data_dir),
+            expected="a column of times",
+            action="leave --sequence out, or give a column of times",
         )
     if config.model in ("joint", "rating") and not features.has_rating:
         raise InputError(

@@ -218,6 +218,46 @@ class BpmfConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SequenceConfig:
+    """The causal sequence block (`trainer.retrieval.sequence`), which `--sequence` adds.
+
+    Attributes:
+      weight: weight of its scores in a session; the towers' have the rest of 1.
+      width: width of its vectors; a multiple of `heads`.
+      heads: heads of its attention.
+      hidden_units: units of the layer after attention.
+      recency_events: how many of a user's latest events it looks at, of any session.
+      dropout: dropout on attention and on what attention and the layer after it add.
+      epochs: passes over the ratings.
+      max_steps: steps of all epochs together, at most: large data gets fewer epochs.
+      batch_rows: ratings per step, of whole users; a multiple of `recency_events`.
+      learning_rate: the highest, after the warm-up; a cosine takes it to zero.
+      warm_up_share: share of the steps in which the learning rate rises from zero.
+      softmax_rows: rows of a batch whose softmax is computed at a time.
+      catalogue_limit: largest catalogue that it is trained for, since each step scores all of it;
+        for more movies it is left out.
+    """
+
+    weight: float = 0.5
+    width: int = 32
+    heads: int = 2
+    hidden_units: int = 64
+    recency_events: int = 50
+    dropout: float = 0.1
+    epochs: int = 10
+    max_steps: int = 2_000
+    batch_rows: int = 6_400
+    learning_rate: float = 4e-3
+    warm_up_share: float = 0.06
+    softmax_rows: int = 400
+    catalogue_limit: int = 20_000
+
+    def schedule(self, steps: int) -> tuple[int, int]:
+        """Returns the number of epochs and of steps in each, given those of one whole epoch."""
+        return _bounded(self.epochs, steps, self.max_steps)
+
+
+@dataclasses.dataclass(frozen=True)
 class TutorialConfig:
     """Baselines in the style of the TFRS tutorial (`trainer.tutorial`), with its values.
 
@@ -266,8 +306,7 @@ class TrainConfig:
 
     def schedule(self, steps: int) -> tuple[int, int]:
         """Returns the number of epochs and of steps in each, given those of one whole epoch."""
-        steps = min(steps, self.max_steps)
-        return min(self.epochs, self.max_steps // steps), steps
+        return _bounded(self.epochs, steps, self.max_steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,7 +330,8 @@ class TunerConfig:
 class TrainerConfig:
     """All hyperparameters of the Trainer; they travel to it as JSON.
 
-    With `tutorial` a baseline is trained instead of the product's model.
+    With `tutorial` a baseline is trained instead of the product's model; with `sequence` the model
+    has a causal sequence block.
     """
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
@@ -299,6 +339,7 @@ class TrainerConfig:
     bpmf: BpmfConfig = dataclasses.field(default_factory=BpmfConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     tutorial: TutorialConfig | None = None
+    sequence: SequenceConfig | None = None
 
     def hyperparameters(self) -> dict[str, float]:
         """Returns the values of what can be searched, by name."""
@@ -333,7 +374,8 @@ class TrainerConfig:
 
     def without_sessions(self) -> TrainerConfig:
         """Returns the configuration for data without times: the session component is off."""
-        return dataclasses.replace(self, model=dataclasses.replace(self.model, recency_seconds=()))
+        model = dataclasses.replace(self.model, recency_seconds=())
+        return dataclasses.replace(self, model=model, sequence=None)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the configuration as JSON values."""
@@ -354,6 +396,7 @@ class TrainerConfig:
             tutorial=(
                 TutorialConfig(**_tuples(value["tutorial"])) if value.get("tutorial") else None
             ),
+            sequence=SequenceConfig(**value["sequence"]) if value.get("sequence") else None,
         )
 
 
@@ -361,3 +404,9 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
+
+
+def _bounded(epochs: int, steps: int, max_steps: int) -> tuple[int, int]:
+    """Returns the number of epochs and of steps in each, of `max_steps` at most together."""
+    steps = min(steps, max_steps)
+    return min(epochs, max_steps // steps), steps

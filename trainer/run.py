@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +26,7 @@ from trainer.rating.rating_blend import BlendedRating
 from trainer.rating.rating_bpmf import Bpmf
 from trainer.retrieval.combination import HistoryRetrieval
 from trainer.retrieval.long_term import LongTermModels, fit_long_term
+from trainer.retrieval.sequence import SequenceBlock, fit_sequence
 from trainer.retrieval.two_towers import catalogue_tensors
 from trainer.serving import describe
 from trainer.serving.interfaces import Rating, Retrieval
@@ -78,17 +80,17 @@ def train(
     network = fit_network(config, standalone, data, log_dir, on_progress)
     descriptions = {
         **describe.catalogue_and_users(known),
-        LEFT_OUT_FILE: describe.left_out(standalone.long_term, data),
+        LEFT_OUT_FILE: describe.left_out(standalone.long_term, data) | _no_sequence(config, data),
     }
     if network.model.rating_model is not None:
         descriptions[describe.CROSS_WEIGHTS_FILE] = describe.cross_strengths(
             network.model.rating_model, network.model.movie_features, data
         )
+    losses = {**network.losses, "autoencoder_loss": standalone.long_term.autoencoder.losses}
+    if standalone.sequence is not None:
+        losses["sequence_loss"] = standalone.sequence_losses
     return Trained(
-        network.parts.serving_model(data, known),
-        network.evaluation,
-        {**network.losses, "autoencoder_loss": standalone.long_term.autoencoder.losses},
-        descriptions,
+        network.parts.serving_model(data, known), network.evaluation, losses, descriptions
     )
 
 
@@ -99,10 +101,14 @@ class Standalone:
     Attributes:
       long_term: those of retrieval.
       bpmf: the Bayesian factorisation of the ratings; None of data without ratings.
+      sequence: the causal sequence block; None without `--sequence`, or where it is left out.
+      sequence_losses: its losses, one per epoch.
     """
 
     long_term: LongTermModels
     bpmf: Bpmf | None
+    sequence: SequenceBlock | None = None
+    sequence_losses: Sequence[float] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +118,7 @@ class FittedParts:
     Attributes:
       retrieval: scores the catalogue.
       rating: predicts stars; None of data without ratings.
-      recency_events: how many of a session's latest events retrieval looks at.
+      recency_events: how many of a user's latest events retrieval looks at.
       movie_features: the catalogue's transformed features as tensors.
     """
 
@@ -152,7 +158,10 @@ class Network:
 def fit_standalone(
     config: TrainerConfig, data: TrainingData, on_progress: Callable[[str], None]
 ) -> Standalone:
-    """Fits autoencoder, EASE, iALS and Bayesian factorisation; arguments as of `train`."""
+    """Fits retrieval's standalone models and the Bayesian factorisation; arguments as of `train`.
+
+    Where it is configured, the sequence block as well: nothing else depends on it.
+    """
 
     def on_sweep(sweep: int, sweeps: int) -> None:
         if sweep == sweeps or sweep % 20 == 0:
@@ -160,11 +169,42 @@ def fit_standalone(
 
     seed = config.train.seed
     long_term = fit_long_term(config.long_term, data, seed, on_progress)
-    if not data.features.has_rating:
-        return Standalone(long_term, None)
-    bpmf = Bpmf(config.bpmf, seed, on_sweep)
-    bpmf.fit(data)
-    return Standalone(long_term, bpmf)
+    bpmf = None
+    if data.features.has_rating:
+        bpmf = Bpmf(config.bpmf, seed, on_sweep)
+        bpmf.fit(data)
+    return Standalone(long_term, bpmf, *_fit_sequence(config, data, on_progress))
+
+
+def _fit_sequence(
+    config: TrainerConfig, data: TrainingData, on_progress: Callable[[str], None]
+) -> tuple[SequenceBlock | None, Sequence[float]]:
+    """Returns the fitted sequence block and its losses; None and none where there is none."""
+    sequence = config.sequence
+    if sequence is None or _no_sequence(config, data):
+        return None, ()
+    started = time.process_time()
+
+    def on_epoch(epoch: int, epochs: int, loss: float) -> None:
+        seconds = time.process_time() - started
+        on_progress(f"sequence block, epoch {epoch} of {epochs}: loss {loss:.3f}, {seconds:.0f} s")
+
+    return fit_sequence(sequence, data, config.train.seed, on_epoch)
+
+
+def _no_sequence(config: TrainerConfig, data: TrainingData) -> dict[str, str]:
+    """Returns why a sequence block that is configured is left out, by its name."""
+    sequence, movies, reason = config.sequence, len(data.catalogue.ids), None
+    if sequence is None:
+        return {}
+    if not data.features.has_time:
+        reason = "this data has no times"
+    elif not config.model.recency_seconds:
+        reason = "nothing is recommended within a session (model.recency_seconds)"
+    elif movies > sequence.catalogue_limit:
+        limit = sequence.catalogue_limit
+        reason = f"{movies:,} movies, allowed are {limit:,} (sequence.catalogue_limit)"
+    return {"the sequence block": reason} if reason else {}
 
 
 def fit_network(
@@ -193,16 +233,22 @@ def fit_network(
             log_dir,
             on_epoch=lambda epoch, epochs, logs: on_progress(_describe(epoch, epochs, logs)),
         )
+    sequence = standalone.sequence
+    sequence_events = 0 if sequence is None else sequence.config.recency_events
     parts = FittedParts(
         HistoryRetrieval(
-            model.towers, standalone.long_term, data.catalogue, data.ratings_per_movie
+            model.towers,
+            standalone.long_term,
+            data.catalogue,
+            data.ratings_per_movie,
+            sequence,
         ),
         (
             BlendedRating(model.rating_model, standalone.bpmf, config.bpmf.weight)
             if model.rating_model is not None and standalone.bpmf is not None
             else None
         ),
-        config.model.recency_events,
+        max(config.model.recency_events, sequence_events),
         model.movie_features,
     )
     return Network(model, parts, parts.evaluation(data), losses)

@@ -20,6 +20,7 @@ from trainer.config import (
     BpmfConfig,
     LongTermConfig,
     ModelConfig,
+    SequenceConfig,
     TrainConfig,
     TrainerConfig,
     TutorialConfig,
@@ -38,6 +39,7 @@ GROUPS: Mapping[str, type] = types.MappingProxyType(
         "model": ModelConfig,
         "long_term": LongTermConfig,
         "bpmf": BpmfConfig,
+        "sequence": SequenceConfig,
         "tutorial": TutorialConfig,
     }
 )
@@ -57,7 +59,7 @@ EPOCHS = "trainer.epochs"
 """What `--epochs` sets as well."""
 
 _ABOVE_ZERO = ("learning_rate", "prior_variance", "noise_freedom", "ials_unobserved")
-_SHARES = ("truncated_share", "truncation_share", "bpmf.weight")
+_SHARES = ("truncated_share", "truncation_share", "warm_up_share", "bpmf.weight", "sequence.weight")
 _LARGEST = 1e12
 
 
@@ -266,7 +268,22 @@ def applied(config: TrainerConfig, settings: Settings) -> TrainerConfig:
             config, **{part: dataclasses.replace(values, **{field: value})}
         )
     _check_blend(config.long_term)
+    if config.sequence is not None:
+        _check_multiples(config.sequence)
     return config
+
+
+def _check_multiples(config: SequenceConfig) -> None:
+    """Refuses shapes of the sequence block that do not divide."""
+    for name, divisor in (("width", "heads"), ("batch_rows", "recency_events")):
+        value, by = getattr(config, name), getattr(config, divisor)
+        if value % by:
+            raise InputError(
+                f"sequence.{name} and sequence.{divisor} do not fit",
+                expected=f"a multiple of {by}",
+                found=str(value),
+                action="set one of them, or both",
+            )
 
 
 def _check_blend(config: LongTermConfig) -> None:

@@ -268,6 +268,8 @@ def evaluation(
     )
     examples = _records(run.files_of(rating_files, [VALIDATION]))
     tf.keras.utils.set_random_seed(config.train.seed)
+    # The objective is of the next visit, in which the sequence block has no part.
+    config = dataclasses.replace(config, sequence=None)
     standalone = run.fit_standalone(config, data, progress.report)
 
     def evaluate(changed: TrainerConfig, on_progress: OnProgress) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ import gc
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public import tfxio
 
 from benchmarks import cross_weights
-from benchmarks.compare.data import Data, Task
+from benchmarks.compare.data import ML_1M, Data, Task
 from benchmarks.compare.methods import Answer, Method, Metrics, Params, Predictions
 from benchmarks.compare.protocols import FloatArray, IntArray
 from benchmarks.compare.report import CROSS, OURS, TRAIN_CPU_SECONDS, TRAIN_SECONDS
+from benchmarks.compare.runner import SEQUENCE
 from components.example_gen import records
 from components.examples.reading import parse_first
 from components.source_hash import source_digest
@@ -38,7 +39,13 @@ from sources import source, tables
 from sources.metadata import join_metadata
 from sources.ratings import RatingsChunk
 from trainer import run as trainer_run
-from trainer.config import BpmfConfig, LongTermConfig, TrainConfig, TrainerConfig
+from trainer.config import (
+    BpmfConfig,
+    LongTermConfig,
+    SequenceConfig,
+    TrainConfig,
+    TrainerConfig,
+)
 from trainer.data import reading
 from trainer.data.training_data import TrainingData
 from trainer.serving import describe
@@ -112,6 +119,37 @@ def answer_with(task: Task, config: TrainerConfig) -> Answer:
     tf.keras.backend.clear_session()
     gc.collect()
     return dataclasses.replace(answer, more={**crosses, **seconds})
+
+
+def with_sequence(task: Task, params: Params) -> Answer:
+    """Trains our model with a sequence block; else as `run`."""
+    sequence = SequenceConfig(**({"epochs": int(params["epochs"])} if "epochs" in params else {}))
+    return answer_with(task, dataclasses.replace(_config(params), sequence=sequence))
+
+
+def by_sequence_weight(
+    task: Task, config: TrainerConfig, weights: Sequence[float], scratch: Path
+) -> Iterator[tuple[float, Mapping[str, FloatArray]]]:
+    """Trains our model with a sequence block, once.
+
+    Args:
+      task: what is learned from and what is to be found.
+      config: hyperparameters; those of the block are among them.
+      weights: of the block within a session.
+      scratch: an empty folder.
+
+    Yields:
+      Each weight, and the model's outputs (`schema.predictions`) for the target lines.
+    """
+    data = training_data(task, scratch, task.fit)
+    tf.keras.utils.set_random_seed(config.train.seed)
+    standalone = trainer_run.fit_standalone(config, data, print)
+    network = trainer_run.fit_network(config, standalone, data, str(scratch), print)
+    assert standalone.sequence is not None, "the configuration has a block"
+    examples = _examples(task, task.targets, _sides(task.data.folder, _features(task.data)))
+    for weight in weights:
+        standalone.sequence.config = dataclasses.replace(standalone.sequence.config, weight=weight)
+        yield weight, _evaluate(network.evaluation.evaluate, examples)
 
 
 def training_data(task: Task, scratch: Path, lines: IntArray) -> TrainingData:
@@ -303,6 +341,16 @@ METHODS: tuple[Method, ...] = (
         quick={"epochs": 1},
         seeds=_SEEDS,
         new_users=True,
+        more_source=_source,
+    ),
+    Method(
+        SEQUENCE,
+        "with --sequence",
+        "retrieval",
+        with_sequence,
+        quick={"epochs": 1},
+        seeds=_SEEDS[:1],
+        datasets=(ML_1M,),
         more_source=_source,
     ),
 )

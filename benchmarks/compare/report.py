@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ from benchmarks.compare.methods import (
     metrics_of,
 )
 from benchmarks.compare.protocols import BoolArray, Split
-from benchmarks.compare.runner import Runner, Step
+from benchmarks.compare.runner import SEQUENCE, Runner, Step
 from benchmarks.compare.texts import (
     AFTER,
     CAPSTONE,
@@ -138,7 +139,7 @@ def make_tables(runner: Runner, methods: Sequence[Method]) -> list[Table]:
         method.name: [(step.split.name, record) for step, record in runner.results(method)]
         for method in methods
     }
-    shown = [method for method in methods if not method.only_main]
+    shown = [method for method in methods if not method.only_main and method.name != SEQUENCE]
     listed = (splits.main, *splits.others, *splits.by_time)
     tables = [
         _summary(runner, shown, records),
@@ -146,7 +147,7 @@ def make_tables(runner: Runner, methods: Sequence[Method]) -> list[Table]:
         *(_next_visit(split.name, shown, records) for split in listed),
         _ratings(runner, shown, records),
         _new_users(runner, shown, records),
-        _in_session(runner, listed, records),
+        _in_session(runner, listed, methods, records),
         _capstone(main, methods, records),
         _crosses(main, records),
         _costs(main, methods, records),
@@ -311,18 +312,22 @@ def _joined(records: Sequence[tuple[str, Record]], folds: Sequence[str]) -> Sums
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _in_session(runner: Runner, splits: Iterable[Split], records: _Records) -> Table:
+def _in_session(
+    runner: Runner, splits: Iterable[Split], methods: Iterable[Method], records: _Records
+) -> Table:
     metrics = [metric_name(IN_SESSION, metric) for metric in _IN_SESSION.values()]
+    ours = [method for method in methods if method.name in (OURS, SEQUENCE)]
     rows: list[list[Cell]] = []
-    for split in splits:
-        found = [record for name, record in records.get(OURS, ()) if name == split.name]
+    for split, method in itertools.product(splits, ours):
+        found = [record for name, record in records[method.name] if name == split.name]
         if not found or not any(metric in found[0].metrics for metric in metrics):
             continue
-        rows += _mean_and_spread(split.name, [record.metrics for record in found], metrics)
+        name = f"{split.name}, {method.title}" if method.name == SEQUENCE else split.name
+        rows += _mean_and_spread(name, [record.metrics for record in found], metrics)
         if runner.data.name == ML_1M:
             for label, exact in _exact_times(runner.data, split):
                 of_group = [_metrics_of_users(record.sums, exact) for record in found]
-                rows.append(_mean_and_spread(f"{split.name}, {label}", of_group, metrics)[0])
+                rows.append(_mean_and_spread(f"{name}, {label}", of_group, metrics)[0])
     return Table(IN_SESSION_TITLE, IN_SESSION.name, ["ours on", *_IN_SESSION], rows)
 
 

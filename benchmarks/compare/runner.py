@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,6 +20,12 @@ MAIN_SEED, OTHER_SEED = 42, 7
 NEW_USER_FOLDS, NEW_USER_FOLDS_1M = 5, 2
 TIMELINE_SHARES = (0.6, 0.7, 0.8)
 """Shares of all ratings after which the tests by global time begin: one T alone proves little."""
+
+SEQUENCE = "sequence"
+"""Ours with its sequence block, which is no baseline: shown beside ours in a session only."""
+
+ONLY_ON: Mapping[str, str] = {SEQUENCE: protocols.PIPELINE_NAMES["leave-one-out"]}
+"""The only split that a method is measured on."""
 
 _BY_TIME, _NEW_USERS, _OTHERS, _LAST = range(1, 5)
 
@@ -131,6 +137,9 @@ class Runner:
         steps += [Step(other, main, first, _OTHERS) for other in self.splits.others]
         if method.kind != "retrieval":
             steps += [Step(fold, main, first, _OTHERS) for fold in self.splits.folds]
+        only = ONLY_ON.get(method.name)
+        if only is not None:
+            steps = [step for step in steps if step.split.name == only]
         return sorted(steps, key=lambda step: step.rank)
 
     def grid(self, method: Method) -> tuple[Params, ...]:

@@ -112,7 +112,7 @@ NOTES: dict[str, str] = {
         "rows have a training rating of the same user within a minute, before or *after* them: the "
         "metrics measure in which order MovieLens showed its pages. On splits by time nothing "
         "later of the user is known. Each row has a list of its own, so there are no metrics of "
-        "users' lists."
+        "users' lists. *With --sequence*: the same model with the sequence block beside its towers."
     ),
     CAPSTONE_TITLE: (
         "Left, what the capstone reported; right, the same kind of model here: the two towers "

@@ -64,6 +64,18 @@ def test_several_seeds_give_mean_and_spread(bench, ours):
     assert in_session["shuffle 7"]["RMSE"] == 0.85
 
 
+def test_our_sequence_block_is_beside_ours_in_a_session_and_no_baseline(bench, ours, monkeypatch):
+    split = bench.splits.by_time[0].name
+    monkeypatch.setitem(runner_module.ONLY_ON, runner_module.SEQUENCE, split)
+    metrics = {**lists(0.9), "in_session_recall_at_10": 0.7}
+    block = bench.method(runner_module.SEQUENCE, constant(**metrics), kind="retrieval", seeds=(1,))
+    found = tables(bench, ours, block)
+    shown = {title for title, table in found.items() if "The sequence" in str(table.rows)}
+    assert shown == {"In session"}
+    assert rows(found["In session"])[f"{split}, The sequence"]["recall@10"] == 0.7
+    assert len(bench.runner().steps(block)) == 1
+
+
 def test_one_seed_has_no_spread(bench, ours):
     found = rows(tables(bench, ours)["Recommendations at the next visit, shuffle 7"])
     assert found["The ours"]["recall@10"] == 0.3

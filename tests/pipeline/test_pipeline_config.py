@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline import cli, run
 from pipeline.config import RunConfig
+from schema import features as raw
+from schema.features import FeatureTable
 from sources.errors import InputError
-from trainer.config import TrainerConfig, TutorialConfig
+from trainer.config import SequenceConfig, TrainerConfig, TutorialConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,6 +33,7 @@ OPTIONS = (
     "--settings FILE",
     "--schema FILE",
     "--thresholds FILE",
+    "--sequence",
     "--tune",
     "--tune-trials N",
     "--seed",
@@ -76,6 +80,22 @@ def test_a_search_without_trials_is_refused(trials):
 def test_only_the_hybrid_model_is_measured_on_new_users():
     with pytest.raises(InputError, match="measures the hybrid model only"):
         RunConfig(new_user_folds=5, model="joint")
+
+
+def test_a_sequence_block_needs_the_hybrid_model_and_times():
+    with pytest.raises(InputError, match="adds a part to the hybrid model only"):
+        RunConfig(sequence=True, model="joint")
+    data = SimpleNamespace(layout=None, data_dir=Path("shop"))
+    table = FeatureTable((raw.USER_ID, raw.MOVIE_ID, raw.RATING))
+    with pytest.raises(
+        InputError, match="--sequence is given, but this data has no times"
+    ) as refused:
+        run._check_features(RunConfig(sequence=True), data, table)
+    assert refused.value.exit_code == 2
+    assert "expected: a column of times" in str(refused.value)
+    assert "leave --sequence out" in str(refused.value)
+    run._check_features(RunConfig(sequence=True), data, raw.MOVIELENS)
+    run._check_features(RunConfig(), data, table)
 
 
 def test_trials_without_a_search_are_refused_before_anything_is_written(tmp_path, capsys):
@@ -155,7 +175,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     line = (
         "--dataset auto --data d --data-name n --metadata-dir m --output-dir o"
         " --split timeline --split-time 7 --invalid-zip drop --epochs 3 --tune --tune-trials 4"
-        " --new-user-folds 5 --set model.rating_dim=8 --set bpmf.weight=0.5"
+        " --new-user-folds 5 --sequence --set model.rating_dim=8 --set bpmf.weight=0.5"
         " --schema s.pbtxt --thresholds t.toml"
         " --seed 5 --split-seed 6 --sample-seed 8 --sample-ratings 2000"
         " --no-cache --reset-cache --no-push --verbose"
@@ -173,6 +193,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
             split_time=7,
             invalid_zip="drop",
             epochs=3,
+            sequence=True,
             tune=True,
             tune_trials=4,
             new_user_folds=5,
@@ -208,6 +229,10 @@ def test_settings_that_contradict_the_options_or_change_nothing_are_refused():
         RunConfig(model="joint", settings=(*epochs, ("model.rating_dim", 3)))
     with pytest.raises(InputError, match="tutorial.batch_size changes nothing with --model hybrid"):
         RunConfig(settings=(*epochs, ("tutorial.batch_size", 64)))
+    with pytest.raises(InputError, match="sequence.width changes nothing without --sequence"):
+        RunConfig(settings=(("sequence.width", 64),))
+    with pytest.raises(InputError, match="(?s)width and sequence.heads do not fit.*multiple of 2"):
+        RunConfig(sequence=True, settings=(("sequence.width", 33),))
 
 
 def test_settings_reach_the_trainer_beside_the_other_options():
@@ -216,6 +241,9 @@ def test_settings_reach_the_trainer_beside_the_other_options():
     joint = run._trainer_config(RunConfig(model="joint", settings=(("tutorial.batch_size", 64),)))
     assert joint.tutorial == TutorialConfig(batch_size=64)
     assert run._trainer_config(RunConfig()) == TrainerConfig()
+    wide = run._trainer_config(RunConfig(sequence=True, settings=(("sequence.width", 64),)))
+    assert wide == TrainerConfig(sequence=SequenceConfig(width=64))
+    assert TrainerConfig.from_json(wide.to_json()) == wide
 
 
 def test_the_names_of_all_settings_are_printed(capsys):

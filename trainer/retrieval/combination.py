@@ -16,7 +16,8 @@ whatever the time of the query.
 
 with a = `session_weight`. The last block is as wide as the catalogue and is added without writing
 the one-hot out. All blocks are additive over events; iALS and kernel regression are not and have
-no block.
+no block. With a causal sequence block (`trainer.retrieval.sequence`) of weight w, the first three
+blocks count 1 - w, and w times its scores are added.
 
 Without the towers (of data without times) there are no sessions.
 """
@@ -39,6 +40,8 @@ from trainer.retrieval.history import (
     seconds_since,
 )
 from trainer.retrieval.long_term import LongTermModels
+from trainer.retrieval.sequence import SequenceBlock
+from trainer.retrieval.sessions import latest_of_session, places_of_latest
 from trainer.retrieval.two_towers import CandidateTower, QueryTower, query_of
 from transform import outputs as out
 
@@ -54,6 +57,7 @@ class HistoryRetrieval(tf.Module):
       long_term: the fitted standalone models.
       catalogue: every movie.
       ratings_per_movie: `[movies]` training ratings of each.
+      sequence: the sequence block beside the towers; None without one.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class HistoryRetrieval(tf.Module):
         long_term: LongTermModels,
         catalogue: Catalogue,
         ratings_per_movie: IntArray,
+        sequence: SequenceBlock | None = None,
     ) -> None:
         super().__init__(name="retrieval")
+        self.sequence = sequence
         autoencoder, ease = long_term.autoencoder, long_term.ease
         network = autoencoder.network
         self._long_term_config = autoencoder.config
@@ -188,7 +194,7 @@ class HistoryRetrieval(tf.Module):
           long_term: what `long_term_scores` gave.
           user_state: what `user_state` gave for each row's user.
           profile: what `profile` gave.
-          latest: the latest events of each query's session.
+          latest: the latest events of each query.
         """
         if self._query_tower is None:
             return long_term
@@ -200,11 +206,14 @@ class HistoryRetrieval(tf.Module):
             liked = self._tower_history(user_state) + profile[:, self._width :]
             temporal_context = tower.temporal_context(since_last, latest.history_length)
             query = query_of(liked + temporal_context, self._recency(tower, latest))
-            towers = tf.matmul(query, self.towers, transpose_b=True)
-            towers += self._long_term_config.session_weight * tf.add_n(
+            scores = tf.matmul(query, self.towers, transpose_b=True)
+            if self.sequence is not None:
+                weight = self.sequence.config.weight
+                scores = (1.0 - weight) * scores + weight * self.sequence.scores(latest)
+            scores += self._long_term_config.session_weight * tf.add_n(
                 list(self._additive_scores(user_state, profile).values())
             )
-            return tf.where(in_session, towers, long_term)
+            return tf.where(in_session, scores, long_term)
 
         return tf.cond(tf.reduce_any(in_session), in_session_scores, lambda: long_term)
 
@@ -243,12 +252,21 @@ class HistoryRetrieval(tf.Module):
             added[EASE], means[EASE] = self.ease.contributions(history, movies)
         found = self._next_visit_contributions(user_state, profile, history, movies, added, means)
         if self._query_tower is not None:
-            since_last = seconds_since(history.seconds, history.in_session)
-            in_session = _in_session(since_last)
-            session = self._session_contributions(
-                self._query_tower, history, rows_of(self.towers, movies), pooled * share
+            tower = self._query_tower
+            earlier = latest_of_session(
+                history.seconds, history.has_time, tower.config.recency_events
             )
+            session = self._session_contributions(
+                tower, history, earlier, rows_of(self.towers, movies), pooled * share
+            )
+            if self.sequence is not None:
+                weight = self.sequence.config.weight
+                of_sequence = _sequence_contributions(
+                    self.sequence, user_state[:, 0], history, movies
+                )
+                session = (1.0 - weight) * session + weight * of_sequence
             session += self._long_term_config.session_weight * tf.add_n(list(added.values()))
+            in_session = _in_session(seconds_since(history.seconds, earlier))
             found = tf.where(in_session[:, :, tf.newaxis], session, found)
         return tf.where(history.present[:, tf.newaxis], found, 0.0)
 
@@ -287,12 +305,17 @@ class HistoryRetrieval(tf.Module):
         )
 
     def _session_contributions(
-        self, tower: QueryTower, history: History, towers: tf.Tensor, pooled: tf.Tensor
+        self,
+        tower: QueryTower,
+        history: History,
+        earlier: tf.Tensor,
+        towers: tf.Tensor,
+        pooled: tf.Tensor,
     ) -> tf.Tensor:
         width = tower.config.embedding_dim
         weights = recency_weights(
             history.seconds[:, tf.newaxis],
-            history.in_session[:, tf.newaxis],
+            earlier[:, tf.newaxis],
             tower.config.recency_seconds,
         )[:, :, 0]
         mixed = tf.einsum("bte,td->bed", weights, tower.mixture)
@@ -302,10 +325,12 @@ class HistoryRetrieval(tf.Module):
         )
 
     def _recency(self, tower: QueryTower, latest: Latest) -> tf.Tensor:
+        # The sequence block looks further back.
+        events = tower.config.recency_events
         return recency_of_events(
-            latest.movies,
-            latest.seconds,
-            latest.earlier,
+            latest.movies[:, :events],
+            latest.seconds[:, :events],
+            latest.earlier[:, :events],
             self.recency,
             tower.mixture,
             tower.config.recency_seconds,
@@ -315,3 +340,20 @@ class HistoryRetrieval(tf.Module):
 def _in_session(since_last: tf.Tensor) -> tf.Tensor:
     """Returns `[batch, 1]` bool: whether the query has a session, given the seconds since it."""
     return (since_last <= float(SESSION_GAP_SECONDS))[:, tf.newaxis]
+
+
+def _sequence_contributions(
+    sequence: SequenceBlock, history_length: tf.Tensor, history: History, movies: tf.Tensor
+) -> tf.Tensor:
+    """Returns `[batch, n, events]`: what events add by the sequence block, 0 where it sees none."""
+    places = places_of_latest(history.seconds, history.has_time, sequence.config.recency_events)
+    present = tf.gather(history.has_time, places, batch_dims=1)
+    latest = Latest(
+        tf.gather(history.movies, places, batch_dims=1),
+        tf.gather(history.seconds, places, batch_dims=1),
+        present,
+        present,
+        tf.cast(history_length, tf.int64),
+    )
+    columns = tf.one_hot(places, tf.shape(history.movies)[1])
+    return tf.matmul(sequence.contributions(latest, movies), columns)

@@ -20,17 +20,20 @@ class Events(NamedTuple):
 
 
 class Latest(NamedTuple):
-    """The latest events of a query's session (`schema.events.SESSION_GAP_SECONDS`).
+    """The latest events before a query, the latest first.
 
     Attributes:
-      movies: `[batch, events]` int32, rows of the catalogue; any where not `earlier`.
+      movies: `[batch, events]` int32, rows of the catalogue; any where not `present`.
       seconds: `[batch, events]` float32, from the event to the query.
-      earlier: `[batch, events]` bool, whether there is such an event in the session.
+      present: `[batch, events]` bool, whether there is such an event.
+      earlier: `[batch, events]` bool, whether it belongs to the query's session
+        (`schema.events.SESSION_GAP_SECONDS`).
       history_length: `[batch]` int64, how many events of the user come before the query in all.
     """
 
     movies: tf.Tensor
     seconds: tf.Tensor
+    present: tf.Tensor
     earlier: tf.Tensor
     history_length: tf.Tensor
 
@@ -42,12 +45,12 @@ class History(NamedTuple):
       movies: `[batch, events]` int32, rows of the catalogue; any where not `present`.
       residuals: `[batch, events]` float32, stars above the user's mean; 0 where not known.
       seconds: `[batch, events]` float32, from the event to the query.
-      in_session: `[batch, events]` bool, whether it is among the `Latest` of the session.
+      has_time: `[batch, events]` bool, whether it has a time that is not after the query's.
       present: `[batch, events]` bool, false for padding.
     """
 
     movies: tf.Tensor
     residuals: tf.Tensor
     seconds: tf.Tensor
-    in_session: tf.Tensor
+    has_time: tf.Tensor
     present: tf.Tensor

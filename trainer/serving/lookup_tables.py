@@ -167,7 +167,7 @@ class HistoryTable(tf.Module):
     def latest(
         self, user_row: tf.Tensor, timestamp: tf.Tensor, before: tf.Tensor, count: int
     ) -> Latest:
-        """Returns the latest `count` events before each query, of any session.
+        """Returns the latest `count` events before each query; all are `earlier`, of any session.
 
         Args:
           user_row: `[batch]` rows of the users.
@@ -182,12 +182,13 @@ class HistoryTable(tf.Module):
         places = tf.maximum(places, 0)
         seconds = (start + timestamp)[:, tf.newaxis] - rows_of(self.keys, places)
         movies = tf.gather(self.movies, places)
-        return Latest(movies, tf.cast(seconds, tf.float32), present, ends - before[:, 0])
+        since = tf.cast(seconds, tf.float32)
+        return Latest(movies, since, present, present, ends - before[:, 0])
 
     def padded(self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor) -> History:
         """Returns whole histories, the latest event first, padded to the longest.
 
-        Those strictly before the query's time are marked as `in_session`, of any session.
+        Those strictly before the query's time are marked as `has_time`.
 
         Args:
           user_row: `[batch]` rows of the users.

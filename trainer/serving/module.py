@@ -15,7 +15,7 @@ from trainer.lookups import saved_variable
 from trainer.rating.rating_bpmf import RatedEvents
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.history import NEVER
-from trainer.retrieval.sessions import latest_of_session, places_of_latest, session_of
+from trainer.retrieval.sessions import places_of_latest, session_of
 from trainer.serving import input_parsing
 from trainer.serving.interfaces import Features, Rating, Retrieval
 from trainer.serving.lookup_tables import HistoryTable, MovieTable, UserTable
@@ -48,7 +48,7 @@ class ServingModel(tf.Module):
     Args:
       retrieval: scores the catalogue.
       rating: predicts stars; None of data without ratings.
-      recency_events: how many of a session's latest events retrieval looks at.
+      recency_events: how many of a user's latest events retrieval looks at.
       data: what the parts were fitted to.
       movie_features: the catalogue's transformed features as tensors.
       known: whose ratings become the users' histories, with the same catalogue; `data` where
@@ -219,7 +219,7 @@ class ServingModel(tf.Module):
     def latest(self, query: Query, bounds: tf.Tensor) -> Latest:
         """Returns the latest known events of each query's session that are before it."""
         latest = self._latest(query, bounds)
-        return latest._replace(earlier=session_of(latest.seconds, latest.earlier))
+        return latest._replace(earlier=session_of(latest.seconds, latest.present))
 
     def _latest(self, query: Query, bounds: tf.Tensor) -> Latest:
         """Returns the latest known events, of any session."""
@@ -354,7 +354,7 @@ class ServingModel(tf.Module):
             with_recent,
             lambda: (user_state, latest, history.pairs),
         )
-        latest = latest._replace(earlier=session_of(latest.seconds, latest.earlier))
+        latest = latest._replace(earlier=session_of(latest.seconds, latest.present))
         long_term = self.retrieval.long_term_scores(user_state, query.profile)
         return self.retrieval.scores(long_term, user_state, query.profile, latest), seen
 
@@ -373,14 +373,16 @@ class ServingModel(tf.Module):
             for of_request, of_history in (
                 (recent.movies, latest.movies),
                 (recent.seconds, latest.seconds),
-                (recent.has_time, latest.earlier & ~tf.reduce_any(named, axis=2)),
+                (recent.has_time, latest.present & ~tf.reduce_any(named, axis=2)),
             )
         )
         places = places_of_latest(seconds, known, self._recency_events)
+        present = tf.gather(known, places, batch_dims=1)
         return Latest(
             tf.gather(movies, places, batch_dims=1),
             tf.gather(seconds, places, batch_dims=1),
-            tf.gather(known, places, batch_dims=1),
+            present,
+            present,
             latest.history_length + not_later,
         )
 
@@ -400,18 +402,16 @@ class ServingModel(tf.Module):
             tf.scatter_nd(known.pairs, known.residuals, shape), recent.movies, batch_dims=1
         )
         residuals = tf.where(is_new, recent.residuals, stored)
-        movies, residuals, seconds, known_times, present = (
-            tf.concat([tf.reverse(of_request, [1]), of_history], axis=1)
-            for of_request, of_history in (
-                (recent.movies, history.movies),
-                (residuals, history.residuals),
-                (recent.seconds, history.seconds),
-                (recent.has_time, history.in_session & kept),
-                (counts, kept),
-            )
+        parts = (
+            (recent.movies, history.movies),
+            (residuals, history.residuals),
+            (recent.seconds, history.seconds),
+            (recent.has_time, history.has_time & kept),
+            (counts, kept),
         )
-        in_session = latest_of_session(seconds, known_times, self._recency_events)
-        return History(movies, residuals, seconds, in_session, present)
+        return History(
+            *(tf.concat([tf.reverse(given, [1]), earlier], axis=1) for given, earlier in parts)
+        )
 
     # -- answers --------------------------------------------------------------------------
 

@@ -86,6 +86,7 @@ _CURVES: Mapping[str, tuple[str, str]] = {
     "rmse": ("Rating network: error on the training ratings, per epoch", "RMSE"),
     "retrieval_loss": ("Towers: retrieval loss in training, per epoch", "Cross entropy"),
     "autoencoder_loss": ("Autoencoder: loss in training, per epoch", "Cross entropy"),
+    "sequence_loss": ("Sequence block: loss in training, per epoch", "Cross entropy"),
 }
 
 

@@ -5,16 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sequence_oracle
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
 
-from benchmarks import sequence_block as sequence
-from benchmarks.sequence_block import Latest, SequenceConfig
+from trainer.config import SequenceConfig
 from trainer.data.training_data import Interactions
-
-pytestmark = pytest.mark.exhaustive
+from trainer.retrieval import sequence
+from trainer.retrieval.events import Latest
 
 MOVIES = 30
 CONFIG = SequenceConfig(width=8, hidden_units=6, recency_events=4, batch_rows=40, softmax_rows=16)
@@ -43,10 +43,7 @@ def batch_of(interactions, rows=CONFIG.batch_rows):
 @pytest.fixture(scope="module")
 def block():
     """An untrained block, none of whose values is zero."""
-    made = sequence.SequenceBlock(CONFIG, np.arange(MOVIES), seed=3)
-    for place, variable in enumerate(made.trainable_variables):
-        variable.assign_add(tf.random.stateless_normal(variable.shape, [place, 5], stddev=0.3))
-    return made
+    return sequence_oracle.random_block(sequence.SequenceBlock(CONFIG, np.arange(MOVIES), seed=3))
 
 
 @st.composite
@@ -54,37 +51,6 @@ def histories(draw):
     count = draw(st.integers(1, 3))
     order = st.permutations(range(MOVIES))
     return [draw(order)[: draw(st.integers(1, 12))] for _ in range(count)]
-
-
-def attention_by_definition(block, movies, seconds, history_length):
-    """The state of one query, from the latest events (the latest first), one head at a time."""
-    values = {variable.name.split(":")[0]: variable.numpy() for variable in block.variables}
-
-    def normalised(vector, scale):
-        return scale * vector / np.sqrt(np.mean(vector**2) + 1e-6)
-
-    def bucket(since):
-        return sum(since >= bound for bound in sequence.SECONDS_BOUNDARIES)
-
-    scales, table, heads = values["scales"], values["movies"], CONFIG.heads
-    length = sum(history_length >= bound for bound in sequence.LENGTH_BOUNDARIES)  # type: ignore[attr-defined]
-    start = table[movies[0]] + values["seconds_since_last_event"][bucket(seconds[0])]
-    start = start + values["history_length"][length]
-    attended = []
-    for head, part in enumerate(np.split(np.arange(CONFIG.width), heads)):
-        query = normalised(start, scales[0]) @ values["query"][:, part]
-        weights = []
-        for place, (movie, since) in enumerate(zip(movies, seconds, strict=True)):
-            key = normalised(table[movie], scales[0]) @ values["key"][:, part]
-            bias = values["seconds_bias"][bucket(since), head]
-            bias += values["position_bias"][place, head]
-            weights.append(np.exp(query @ key / np.sqrt(len(part)) + bias))
-        vectors = [normalised(table[m], scales[0]) @ values["value"][:, part] for m in movies]
-        attended.append(np.average(vectors, axis=0, weights=weights))
-    state = start + np.concatenate(attended) @ values["output"]
-    inner = normalised(state, scales[1]) @ values["hidden"] + values["hidden_bias"]
-    gelu = inner * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (inner + 0.044715 * inner**3)))
-    return normalised(state + gelu @ values["back"] + values["back_bias"], scales[2])
 
 
 def latest_of(interactions, row, query_time, columns=CONFIG.recency_events):
@@ -98,10 +64,12 @@ def latest_of(interactions, row, query_time, columns=CONFIG.recency_events):
         tf.constant(interactions.movie_row[places][np.newaxis], tf.int32),
         tf.constant(seconds[np.newaxis], tf.float32),
         tf.constant(present[np.newaxis]),
+        tf.constant(present[np.newaxis]),
         tf.constant([row - first + 1]),
     )
 
 
+@pytest.mark.slow
 @examples(10)
 @given(histories())
 def test_states_in_training_and_served_scores_follow_the_definition(block, drawn):
@@ -113,7 +81,7 @@ def test_states_in_training_and_served_scores_follow_the_definition(block, drawn
         query_time = int(batch.query_times[row])
         latest = latest_of(held, row, query_time)
         present = latest.present.numpy()[0]
-        expected = attention_by_definition(
+        expected = sequence_oracle.state(
             block,
             latest.movies.numpy()[0][present],
             latest.seconds.numpy()[0][present],
@@ -184,6 +152,20 @@ def test_the_loss_is_the_cross_entropy_among_movies_not_rated_before(block):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+def test_what_an_event_contributes_is_what_hiding_it_takes(block):
+    held = interactions_of([[3, 1, 4, 15, 9]])
+    latest = latest_of(held, 4, 2_000)
+    wanted = tf.constant([[7, 20]])
+    found = block.contributions(latest, wanted).numpy()[0]
+    scores = block.scores(latest).numpy()[0, [7, 20]]
+    for event in (1, 2, 3):
+        present = latest.present.numpy().copy()
+        present[0, event] = False
+        without = block.scores(latest._replace(present=tf.constant(present))).numpy()[0, [7, 20]]
+        np.testing.assert_allclose(found[:, event], scores - without, atol=1e-4)
+    assert (np.abs(found[:, 0]) > 1e-3).all()
+
+
 def fit(seed=1, epochs=30, **changes):
     """Trains on users who go round the movies in order, each from another one on."""
     held = interactions_of(
@@ -207,6 +189,7 @@ def fit(seed=1, epochs=30, **changes):
     return held, *sequence.fit_sequence(config, data, seed, lambda epoch, epochs, loss: None)
 
 
+@pytest.mark.exhaustive
 def test_it_learns_what_comes_next():
     held, block, losses = fit()
     assert len(losses) == 30
@@ -217,6 +200,7 @@ def test_it_learns_what_comes_next():
     assert 9 in best[:2]
 
 
+@pytest.mark.slow
 def test_a_training_follows_from_its_seed_alone():
     tf.random.set_seed(1)
     first, losses = fit(epochs=2)[1:]
@@ -232,6 +216,7 @@ def test_a_training_follows_from_its_seed_alone():
     assert (other.movies.numpy() != first.movies.numpy()).any()
 
 
+@pytest.mark.exhaustive
 def test_a_loss_that_is_no_number_ends_the_training():
     with pytest.raises(ValueError, match="lower its learning rate"):
         fit(epochs=3, learning_rate=1e30)

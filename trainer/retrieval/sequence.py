@@ -1,6 +1,4 @@
-"""Retrieval in a session by causal attention over a user's latest events: an experiment.
-
-No part of the model that the pipeline trains; `benchmarks.sequence` measures it.
+"""Retrieval in a session by causal attention over a user's latest events.
 
 One transformer block (SASRec, Kang & McAuley 2018) whose attention is biased by relative position
 and by the time from each event to the query, as in TiSASRec (Li et al. 2020) and HSTU (Zhai et al.
@@ -14,7 +12,7 @@ on whole histories is exactly what is served from the latest events.
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -22,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from trainer.config import SequenceConfig
 from trainer.data.batches import user_batches
 from trainer.data.training_data import IntArray, Interactions, TrainingData
+from trainer.retrieval.events import Latest
 from trainer.retrieval.two_towers import LENGTH_BOUNDARIES
 
 SECONDS_BOUNDARIES: tuple[float, ...] = (
@@ -40,51 +40,6 @@ _NOT_RATED = 1 << 30
 
 OnEpoch = Callable[[int, int, float], None]
 """Called after each epoch with its number, from 1 on, how many there are, and its loss."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SequenceConfig:
-    """Shape, regularisation and training of the block.
-
-    Attributes:
-      width: of its vectors.
-      heads: of its attention.
-      hidden_units: of the layer after attention.
-      recency_events: how many of a user's latest events it looks at.
-      dropout: on attention and on what attention and the layer after it add.
-      epochs: passes over the ratings.
-      batch_rows: ratings per step, of whole users; a multiple of `recency_events`.
-      learning_rate: the highest, after the warm-up; a cosine takes it to zero.
-      warm_up_share: share of the steps in which the learning rate rises from zero.
-      softmax_rows: rows of a batch whose softmax is computed at a time.
-    """
-
-    width: int = 32
-    heads: int = 2
-    hidden_units: int = 64
-    recency_events: int = 50
-    dropout: float = 0.1
-    epochs: int = 10
-    batch_rows: int = 6_400
-    learning_rate: float = 4e-3
-    warm_up_share: float = 0.06
-    softmax_rows: int = 400
-
-
-class Latest(NamedTuple):
-    """The latest events before a query, of any session, the latest first.
-
-    Attributes:
-      movies: `[batch, events]` int32, rows of the catalogue; any where not `present`.
-      seconds: `[batch, events]` float32, from the event to the query.
-      present: `[batch, events]` bool, whether there is such an event.
-      history_length: `[batch]` int64, how many events of the user come before the query in all.
-    """
-
-    movies: tf.Tensor
-    seconds: tf.Tensor
-    present: tf.Tensor
-    history_length: tf.Tensor
 
 
 class Batch(NamedTuple):
@@ -160,12 +115,34 @@ class SequenceBlock(tf.Module):
         """Returns `[batch, movies]` scores at the time of the query.
 
         Args:
-          latest: the latest events, of any session, the latest first. Columns after the first
+          latest: the latest events. Columns after the first
             `config.recency_events` are not looked at. Scores of rows without events mean nothing.
         """
         start, _, shares = self._served(latest)
         states = self._finished(start, tf.reduce_sum(shares, axis=1))
         return tf.matmul(states, self.movies, transpose_b=True) + self.bias
+
+    def contributions(self, latest: Latest, movies: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, n, events]`: by how much each score falls if an event is hidden.
+
+        A hidden event is not attended to; the latest one leaves the query as well, where only
+        its time stays.
+
+        Args:
+          latest: as in `scores`, with at most `config.recency_events` columns.
+          movies: `[batch, n]` rows of the catalogue.
+        """
+        start, weights, shares = self._served(latest)
+        attended = tf.reduce_sum(shares, axis=1)
+        # Attention that does not see an event: without its share, the others scaled up to 1.
+        without_share = attended[:, tf.newaxis] - shares
+        without_share /= tf.maximum(1.0 - weights, 1e-6)[..., tf.newaxis]
+        is_latest = tf.one_hot(0, tf.shape(weights)[1])[:, tf.newaxis]
+        embedded = tf.gather(self.movies, latest.movies[:, :1])
+        without = self._finished(start[:, tf.newaxis] - is_latest * embedded, without_share)
+        change = self._finished(start, attended)[:, tf.newaxis] - without
+        found = tf.matmul(tf.gather(self.movies, movies), change, transpose_b=True)
+        return tf.where(latest.present[:, tf.newaxis], found, 0.0)
 
     def states(self, batch: Batch, dropout_seed: tf.Tensor | None = None) -> tf.Tensor:
         """Returns `[rows, width]`: each row's user after it, at the time of the next event.
@@ -380,12 +357,13 @@ def fit_sequence(
     block = SequenceBlock(config, data.ratings_per_movie, seed)
     movies = len(data.catalogue.ids)
     rng = np.random.default_rng(seed)
-    steps = sum(1 for _ in user_batches(data.interactions, config.batch_rows, rng))
-    every_step = config.epochs * steps
-    warm_up = round(config.warm_up_share * every_step)
+    epochs, steps = config.schedule(
+        sum(1 for _ in user_batches(data.interactions, config.batch_rows, rng))
+    )
+    warm_up = round(config.warm_up_share * epochs * steps)
     schedule = tf.keras.optimizers.schedules.CosineDecay(
         0.0 if warm_up else config.learning_rate,
-        every_step - warm_up,
+        max(1, epochs * steps - warm_up),
         warmup_target=config.learning_rate if warm_up else None,
         warmup_steps=warm_up,
     )
@@ -408,9 +386,9 @@ def fit_sequence(
     compiled = tf.function(train_step, [_batch_spec(config, movies), _STEP], autograph=False)
     losses: list[float] = []
     step = 0
-    for epoch in range(1, config.epochs + 1):
+    for epoch in range(1, epochs + 1):
         found = []
-        for batch in batches(data.interactions, movies, config, rng):
+        for batch in batches(data.interactions, movies, config, rng, steps):
             found.append(float(compiled(batch, tf.constant(step))))
             step += 1
         losses.append(float(np.mean(found)))
@@ -419,7 +397,7 @@ def fit_sequence(
                 f"expected a finite loss of the sequence block, received {losses[-1]}: lower its "
                 f"learning rate ({config.learning_rate})"
             )
-        on_epoch(epoch, config.epochs, losses[-1])
+        on_epoch(epoch, epochs, losses[-1])
     return block, losses
 
 
@@ -440,6 +418,7 @@ def batches(
     movies: int,
     config: SequenceConfig,
     rng: np.random.Generator,
+    steps: int,
 ) -> Iterator[Batch]:
     """Yields one epoch: whole users in random order, packed into `config.batch_rows` rows.
 
@@ -448,8 +427,10 @@ def batches(
       movies: how many there are in the catalogue.
       config: `batch_rows`.
       rng: of the order.
+      steps: how many batches at most.
     """
-    for positions, segments in user_batches(interactions, config.batch_rows, rng):
+    drawn = user_batches(interactions, config.batch_rows, rng)
+    for positions, segments in itertools.islice(drawn, steps):
         yield batch_of(interactions, movies, positions, segments, config.batch_rows)
 
 
