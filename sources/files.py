@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +40,7 @@ MAX_LINE_BYTES = 1024 * 1024
 """A longer line is no row of these files; none is held in memory as a whole."""
 
 _EDGE_BYTES = 64 * 1024
-_HASH_BYTES = 1024 * 1024
+_READ_BYTES = 1024 * 1024
 _MOST_TOML_BYTES = 1024 * 1024
 _FIRST_LINES = 10
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z_ ]*")
@@ -155,6 +155,54 @@ def check_files(data_dir: Path, formats: Mapping[str, Format] = FORMATS) -> None
         _check_rows(data_dir / name, form)
 
 
+def whole_lines(
+    file: BinaryIO,
+    start: int,
+    end: int,
+    name: str,
+    row_at: Callable[[int], int] | None = None,
+    *,
+    seekable: bool = True,
+) -> tuple[int, bytes]:
+    """Returns the offset and the bytes of the lines that start in a range of bytes.
+
+    Args:
+      file: at its beginning.
+      start: first byte of the range.
+      end: the byte after the range.
+      name: of the file, for messages.
+      row_at: returns the 1-based row that starts at an offset, for messages.
+      seekable: whether the file can be positioned without reading what comes before.
+
+    Raises:
+      InputError: a line is too long.
+    """
+
+    def rest_of_line() -> bytes:
+        data = file.readline(MAX_LINE_BYTES + 1)
+        if len(data) > MAX_LINE_BYTES:
+            row = row_at(file.tell() - len(data)) if row_at else None
+            raise too_long(name, row, data, MAX_LINE_BYTES)
+        return data
+
+    if start > 0:
+        # The line that starts before the range belongs to the range before.
+        if seekable:
+            file.seek(start - 1)
+        else:
+            _skip(file, start - 1)
+        start += len(rest_of_line()) - 1
+    if start >= end:
+        return start, b""
+    data = file.read(end - start)
+    return start, data if data.endswith(b"\n") else data + rest_of_line()
+
+
+def _skip(file: BinaryIO, size: int) -> None:
+    while size > 0 and (block := file.read(min(size, _READ_BYTES))):
+        size -= len(block)
+
+
 def file_digest(data_dir: Path, names: Iterable[str]) -> str:
     """Returns a hash (hex) of the names and contents of files, which a cache key can hold.
 
@@ -170,7 +218,7 @@ def file_digest(data_dir: Path, names: Iterable[str]) -> str:
         digest = hashlib.sha256()
         try:
             with open_regular(data_dir / name) as file:
-                while block := file.read(_HASH_BYTES):
+                while block := file.read(_READ_BYTES):
                     digest.update(block)
         except OSError as error:
             raise unreadable(name, error) from error
@@ -440,7 +488,7 @@ def _check_last_row(path: Path, form: Format) -> None:
 
 def _count_newlines(path: Path) -> int:
     with open_regular(path) as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(_HASH_BYTES), b""))
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(_READ_BYTES), b""))
 
 
 def _columns(line: bytes, form: Format) -> int:

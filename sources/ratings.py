@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -219,145 +219,22 @@ def read_ratings_chunk(
     return values.take(kept), found
 
 
-def keep_latest_rating(chunk: RatingsChunk) -> tuple[RatingsChunk, int, int]:
-    """Keeps one rating for each pair of user and movie: the newest.
-
-    Of ratings given in the same second the highest is kept, so the result does not
-    depend on the order of the rows.
-
-    Args:
-      chunk: ratings in any order, all those of its users.
-
-    Returns:
-      The ratings by ascending user and movie; the number of exact duplicates dropped; the
-      number of ratings dropped because the user rated the movie again.
-    """
-    chunk = chunk.take(_order_of_pairs(chunk))
-    same_pair = _same_pair(chunk)
-    if not same_pair.any():
-        return chunk, 0, 0
-    chunk = _sort_within_pairs(chunk, same_pair)
-    exact = same_pair & _repeats(chunk.timestamp) & _repeats(chunk.user_rating)
-    # In every pair the newest rating comes last: one that is followed by its pair goes.
-    kept = np.append(~same_pair, True)
-    duplicates = int(exact.sum())
-    return chunk.take(kept), duplicates, int(same_pair.sum()) - duplicates
-
-
-MOST_COUNTED = 10
-"""The greatest rating that is a number of events: who played a song more often likes it as much."""
-
-
-def count_events(chunk: RatingsChunk) -> tuple[RatingsChunk, int]:
-    """Returns one row for each pair of user and movie, and how many rows were counted with others.
-
-    Its rating is the sum of the ratings, which are the weights of the events, from 1 to
-    `MOST_COUNTED`; its time and position are those of the newest.
-
-    Args:
-      chunk: events in any order, all those of their users.
-    """
-    chunk = chunk.take(_order_of_pairs(chunk))
-    same_pair = _same_pair(chunk)
-    if len(same_pair):
-        chunk = _sort_within_pairs(chunk, same_pair)
-    first = np.flatnonzero(np.append(True, ~same_pair)[: len(chunk.user_id)])
-    kept = chunk.take(np.append(first[1:] - 1, len(chunk.user_id) - 1)[: len(first)])
-    sums = np.add.reduceat(chunk.user_rating, first) if len(first) else chunk.user_rating
-    counted = np.clip(sums, 1, MOST_COUNTED).astype(np.float32)
-    return kept._replace(user_rating=counted), len(chunk.user_id) - len(first)
-
-
-def drop_exact_duplicates(chunk: RatingsChunk) -> tuple[RatingsChunk, int]:
-    """Returns the events by user, movie and time without exact repeats, and how many those were."""
-    chunk = chunk.take(_order_of_pairs(chunk))
-    same_pair = _same_pair(chunk)
-    if not same_pair.any():
-        return chunk, 0
-    chunk = _sort_within_pairs(chunk, same_pair)
-    exact = same_pair & _repeats(chunk.timestamp) & _repeats(chunk.user_rating)
-    return chunk.take(np.append(~exact, True)), int(exact.sum())
-
-
-def in_first_split(chunk: RatingsChunk, split: npt.NDArray[np.int8]) -> BoolArray:
-    """Returns which events `[n]` are in the first split that their user and movie have one in.
-
-    Args:
-      chunk: events by user and movie.
-      split: `[n]` position of each in the splits.
-    """
-    if not len(split):
-        return np.zeros(0, np.bool_)
-    pair = np.cumsum(np.append(0, ~_same_pair(chunk)))
-    first = np.full(pair[-1] + 1, 127, np.int8)
-    np.minimum.at(first, pair, split)
-    return np.asarray(split == first[pair])
-
-
-def _repeats(values: npt.NDArray[np.generic]) -> BoolArray:
-    """Returns [n - 1]: whether each value is equal to the next one."""
-    return np.asarray(values[:-1] == values[1:])
-
-
-def _same_pair(chunk: RatingsChunk) -> BoolArray:
-    """Returns [n - 1]: whether each row has the user and movie of the next one."""
-    return _repeats(chunk.user_id) & _repeats(chunk.movie_id)
-
-
-def _order_of_pairs(chunk: RatingsChunk) -> npt.NDArray[np.intp]:
-    """Returns the order of the rows by user and movie."""
-    users, movies = chunk.user_id, chunk.movie_id
-    if not len(users):
-        return np.empty(0, np.intp)
-    first_user, first_movie = int(users.min()), int(movies.min())
-    width = int(movies.max()) - first_movie + 1
-    if (int(users.max()) - first_user + 1) * width <= _INT64_MAX:
-        # One key instead of two sorts in less than half of the time.
-        return np.argsort((users - first_user) * width + (movies - first_movie), kind="stable")
-    return np.lexsort((movies, users))
-
-
-def _sort_within_pairs(chunk: RatingsChunk, same_pair: BoolArray) -> RatingsChunk:
-    """Returns the rows with those of the same pair in order of time and rating."""
-    in_pairs = np.flatnonzero(np.append(same_pair, False) | np.append(False, same_pair))
-    user, movie, rating, time, _ = chunk.take(in_pairs)
-    order = np.arange(len(chunk.user_id))
-    order[in_pairs] = in_pairs[np.lexsort((rating, time, movie, user))]
-    return chunk.take(order)
-
-
 def _read_block(path: Path, start: int, end: int, form: Format) -> _Block:
+    def row_at(offset: int) -> int:
+        return _lines_before(path, offset) + 1
+
     try:
         with files.open_regular(path) as file:
-            if start > 0:
-                # The row that starts before the range belongs to the range before.
-                file.seek(start - 1)
-                start += len(_rest_of_line(file, path)) - 1
-            if start >= end:
-                return _Block(path, start, b"", form)
-            data = file.read(end - start)
-            if not data.endswith(b"\n"):
-                data += _rest_of_line(file, path)
+            start, data = files.whole_lines(file, start, end, path.name, row_at)
     except OSError as error:
         raise files.unreadable(path.name, error) from error
     if start == 0:
-        first_row = 0
-        if data.startswith(files.UTF8_BOM):
-            first_row = len(files.UTF8_BOM)
+        first_row = len(files.UTF8_BOM) if data.startswith(files.UTF8_BOM) else 0
         if form.header is not None:
             first_row = data.find(b"\n", first_row) + 1 or len(data)
             start = first_row
         data = data[first_row:]
     return _Block(path, start, data.replace(form.separator or b"\t", b"\t"), form)
-
-
-def _rest_of_line(file: BinaryIO, path: Path) -> bytes:
-    start = file.tell()
-    data = file.readline(files.MAX_LINE_BYTES + 1)
-    if len(data) > files.MAX_LINE_BYTES:
-        row = _lines_before(path, start) + 1
-        raise files.too_long(path.name, row, data, files.MAX_LINE_BYTES)
-    return data
 
 
 def _parse_block(

@@ -267,7 +267,11 @@ def read_part(
     columns = list(wanted)
     if file.kind == "parquet":
         return _read_parquet(folder / file.name, file, part, columns, found)
-    offset, data = _whole_lines(folder / file.name, file, part)
+    with _reading(folder / file.name, file.name, file.compression) as opened:
+        seekable = not file.compression
+        offset, data = files.whole_lines(opened, part.start, part.end, file.name, seekable=seekable)
+    if offset == 0:
+        data = data.removeprefix(files.UTF8_BOM)
     if file.kind == "text" and offset == 0:
         header, _, data = data.partition(b"\n")
         offset = len(header) + 1
@@ -279,8 +283,9 @@ def read_part(
     def number(line: int) -> int:
         return _lines_before(folder / file.name, file, offset) + line + 1
 
-    read = _read_json if file.kind == "json" else _read_text
-    return read(file, data, columns, number, found)
+    lines = _Lines(file, _as_utf8(data), columns, number, found)
+    lines.check_lengths()
+    return _read_json(lines) if file.kind == "json" else _read_text(lines)
 
 
 def read_all(folder: Path, file: TableFile, wanted: Iterable[str], found: CleaningLog) -> Rows:
@@ -315,6 +320,43 @@ def read_all(folder: Path, file: TableFile, wanted: Iterable[str], found: Cleani
         row = reader.line_num + 1
     problems.count(len(kept))
     return Rows(_text_columns(file, kept, columns), numbers.__getitem__)
+
+
+class _Lines(NamedTuple):
+    """Whole lines of text or JSON.
+
+    Attributes:
+      file: where they are from.
+      data: the lines, UTF-8.
+      wanted: the columns to read.
+      number: returns the 1-based row in the file of a 0-based line.
+      found: where what is read and dropped is counted.
+    """
+
+    file: TableFile
+    data: bytes
+    wanted: list[str]
+    number: Callable[[int], int]
+    found: CleaningLog
+
+    @property
+    def rows(self) -> int:
+        """How many lines there are."""
+        return self.data.count(b"\n") + (not self.data.endswith(b"\n"))
+
+    def check_lengths(self) -> None:
+        """Refuses lines that are too long, which Arrow would crash at."""
+        import numpy as np
+
+        if len(self.data) <= files.MAX_LINE_BYTES:
+            return
+        ends = np.flatnonzero(np.frombuffer(self.data, np.uint8) == ord("\n"))
+        lengths = np.diff(ends, prepend=-1, append=len(self.data))
+        if lengths.max() > files.MAX_LINE_BYTES:
+            line = int(lengths.argmax())
+            start = 0 if line == 0 else int(ends[line - 1]) + 1
+            row, shown = self.number(line), self.data[start : start + 100]
+            raise files.too_long(self.file.name, row, shown, files.MAX_LINE_BYTES)
 
 
 class _Problems:
@@ -387,36 +429,6 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return whole
 
 
-def _whole_lines(path: Path, file: TableFile, part: Part) -> tuple[int, bytes]:
-    """Returns the lines that start in a range of bytes, and the offset of the first."""
-    start = part.start
-    with _reading(path, file.name, file.compression) as opened:
-        if start > 0:
-            _skip(opened, start - 1, seekable=not file.compression)
-            start += len(_rest_of_line(opened, file.name)) - 1
-        if start >= part.end:
-            return start, b""
-        data = opened.read(part.end - start)
-        if not data.endswith(b"\n"):
-            data += _rest_of_line(opened, file.name)
-    return start, data.removeprefix(files.UTF8_BOM) if start == 0 else data
-
-
-def _skip(file: BinaryIO, size: int, *, seekable: bool) -> None:
-    if seekable:
-        file.seek(size)
-        return
-    while size > 0 and (block := file.read(min(size, _BLOCK_BYTES))):
-        size -= len(block)
-
-
-def _rest_of_line(file: BinaryIO, name: str) -> bytes:
-    data = file.readline(files.MAX_LINE_BYTES + 1)
-    if len(data) > files.MAX_LINE_BYTES:
-        raise files.too_long(name, None, data, files.MAX_LINE_BYTES)
-    return data
-
-
 def _lines_before(path: Path, file: TableFile, offset: int) -> int:
     """Returns the number of lines in the bytes before an offset; for messages only."""
     lines = 0
@@ -436,29 +448,22 @@ def _as_utf8(data: bytes) -> bytes:
     return data
 
 
-def _read_text(
-    file: TableFile,
-    data: bytes,
-    wanted: list[str],
-    number: Callable[[int], int],
-    found: CleaningLog,
-) -> Rows:
+def _read_text(lines: _Lines) -> Rows:
     import pyarrow as pa
     import pyarrow.csv
 
+    file, data = lines.file, lines.data
     bad: list[Any] = []
 
     def skip(row: Any) -> str:  # noqa: ANN401 - pyarrow has no types
         bad.append(row)
         return "skip"
 
-    data = _as_utf8(data)
-    _check_lines(file.name, data, number)
     if not data.strip():
-        return Rows(_text_columns(file, [], wanted), number)
+        return Rows(_text_columns(file, [], lines.wanted), lines.number)
     # Where quotes and carriage returns are, Arrow may read a line otherwise than by itself.
     if b'"' in data or data.count(b"\r") != data.count(b"\r\n"):
-        return _read_text_by_line(file, data, wanted, number, found)
+        return _read_text_by_line(lines)
     try:
         table = pa.csv.read_csv(
             io.BytesIO(data),
@@ -470,55 +475,33 @@ def _read_text(
             ),
             convert_options=pa.csv.ConvertOptions(
                 column_types=dict.fromkeys(file.columns, pa.string()),
-                include_columns=wanted,
+                include_columns=lines.wanted,
                 strings_can_be_null=False,
             ),
         )
     except pa.ArrowInvalid:
-        return _read_text_by_line(file, data, wanted, number, found)
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    if bad or table.num_rows != lines:
-        return _read_text_by_line(file, data, wanted, number, found)
-    found.read(file.name, lines)
-    return Rows({name: _one(table.column(name)) for name in wanted}, number)
+        return _read_text_by_line(lines)
+    if bad or table.num_rows != lines.rows:
+        return _read_text_by_line(lines)
+    lines.found.read(file.name, lines.rows)
+    return Rows({name: _one(table.column(name)) for name in lines.wanted}, lines.number)
 
 
-def _check_lines(name: str, data: bytes, number: Callable[[int], int]) -> None:
-    """Refuses lines that are too long, which Arrow would crash at."""
-    import numpy as np
-
-    if len(data) <= files.MAX_LINE_BYTES:
-        return
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    lengths = np.diff(ends, prepend=-1, append=len(data))
-    if lengths.max() > files.MAX_LINE_BYTES:
-        line = int(lengths.argmax())
-        start = 0 if line == 0 else int(ends[line - 1]) + 1
-        raise files.too_long(name, number(line), data[start : start + 100], files.MAX_LINE_BYTES)
-
-
-def _read_text_by_line(
-    file: TableFile,
-    data: bytes,
-    wanted: list[str],
-    number: Callable[[int], int],
-    found: CleaningLog,
-) -> Rows:
+def _read_text_by_line(lines: _Lines) -> Rows:
     """Reads each line on its own: those that are no rows are counted, and nothing else is lost."""
-    kept: list[list[str]] = []
-    lines: list[int] = []
-    problems = _Problems(file, found)
-    for line, content in enumerate(data.decode("utf-8").split("\n")):
+    file, kept, places = lines.file, list[list[str]](), list[int]()
+    problems = _Problems(file, lines.found)
+    for line, content in enumerate(lines.data.decode("utf-8").split("\n")):
         if not content.strip(" \r"):
             continue
         fields = _split(content.rstrip("\r"), file.separator)
         if fields is not None and len(fields) == len(file.columns):
             kept.append(fields)
-            lines.append(line)
+            places.append(line)
         else:
-            problems.add(number(line), content.rstrip("\r"))
+            problems.add(lines.number(line), content.rstrip("\r"))
     problems.count(len(kept))
-    return Rows(_text_columns(file, kept, wanted), lambda row: number(lines[row]))
+    return Rows(_text_columns(file, kept, lines.wanted), lambda row: lines.number(places[row]))
 
 
 def _split(line: str, separator: str) -> list[str] | None:
@@ -540,21 +523,12 @@ def _text_columns(
     return {name: pa.array([row[places[name]] for row in rows], pa.string()) for name in wanted}
 
 
-def _read_json(
-    file: TableFile,
-    data: bytes,
-    wanted: list[str],
-    number: Callable[[int], int],
-    found: CleaningLog,
-) -> Rows:
-    data = _as_utf8(data)
-    _check_lines(file.name, data, number)
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    columns = _parse_json(data, wanted) if data.strip() else None
-    if columns is None or any(len(column) != lines for column in columns.values()):
-        return _read_json_by_line(file, data, wanted, number, found)
-    found.read(file.name, lines)
-    return Rows(columns, number)
+def _read_json(lines: _Lines) -> Rows:
+    columns = _parse_json(lines.data, lines.wanted) if lines.data.strip() else None
+    if columns is None or any(len(column) != lines.rows for column in columns.values()):
+        return _read_json_by_line(lines)
+    lines.found.read(lines.file.name, lines.rows)
+    return Rows(columns, lines.number)
 
 
 def _parse_json(data: bytes, wanted: list[str]) -> dict[str, pa.Array] | None:
@@ -598,29 +572,23 @@ def _is_odd(column: pa.ChunkedArray) -> bool:
     return greatest is not None and greatest >= 2**53
 
 
-def _read_json_by_line(
-    file: TableFile,
-    data: bytes,
-    wanted: list[str],
-    number: Callable[[int], int],
-    found: CleaningLog,
-) -> Rows:
-    kept: dict[str, list[Any]] = {name: [] for name in wanted}
-    lines: list[int] = []
-    problems = _Problems(file, found)
-    for line, content in enumerate(data.split(b"\n")):
+def _read_json_by_line(lines: _Lines) -> Rows:
+    kept: dict[str, list[Any]] = {name: [] for name in lines.wanted}
+    places: list[int] = []
+    problems = _Problems(lines.file, lines.found)
+    for line, content in enumerate(lines.data.split(b"\n")):
         if not content.strip():
             continue
         value = _object(content)
         if value is None:
-            problems.add(number(line), decode_row(content)[0])
+            problems.add(lines.number(line), decode_row(content)[0])
             continue
-        lines.append(line)
+        places.append(line)
         for name, column in kept.items():
             column.append(_plain(value.get(name)))
-    problems.count(len(lines))
+    problems.count(len(places))
     columns = {name: json_column(values) for name, values in kept.items()}
-    return Rows(columns, lambda row: number(lines[row]))
+    return Rows(columns, lambda row: lines.number(places[row]))
 
 
 def json_column(values: list[Any]) -> pa.Array:

@@ -7,6 +7,7 @@ go through Beam, not one per row.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -26,18 +27,16 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
 from components import progress
-from components.example_gen import held_out, records, splits
+from components.example_gen import held_out, records, spill, splits
 from components.example_gen.held_out import TEST_KEY, HeldOut
 from components.example_gen.options import ExampleGenOptions
 from components.example_gen.splits import SplitTimes
 from components.examples import events
 from components.names import DATASET_SPEC, MOVIES, SPLITS
-from schema import hashing
 from schema.features import Owner
-from sources import cleaning_log, ratings
+from sources import staging
 from sources.adapter import Part
 from sources.cleaning_log import CleaningLog, LossLimits
-from sources.description import Repeats
 from sources.detect import open_adapter
 from sources.errors import InputError
 from sources.interactions import chunk_of
@@ -122,27 +121,28 @@ def _read_tables(data_dir: str, options: ExampleGenOptions) -> _Tables:
 
 
 class _ReadChunk(beam.DoFn):
-    """A part of the ratings to (partition, RatingsChunk), and a log on the side."""
+    """(number, part of the ratings) to (partition, place of its rows), and a log on the side."""
 
-    def __init__(self, data_dir: str, options: ExampleGenOptions, partitions: int) -> None:
+    def __init__(
+        self, data_dir: str, options: ExampleGenOptions, folder: str, partitions: int
+    ) -> None:
         self._data_dir = data_dir
         self._options = options
+        self._folder = folder
         self._partitions = partitions
 
     @_errors_as_data
-    def process(self, element: Part) -> Iterator[Any]:
+    def process(self, element: tuple[int, Part]) -> Iterator[Any]:
+        number, part = element
         known = _read_tables(self._data_dir, self._options)
-        chunk, found = known.read(element, self._options.limits)
+        chunk, found = known.read(part, self._options.limits)
         yield beam.pvalue.TaggedOutput(_REPORTS, found)
-        # Any function of the user will do: a partition holds all ratings of its users.
-        partition = hashing.pair_hash(chunk.user_id, np.zeros_like(chunk.user_id), 0)
-        partition = (partition % np.uint64(self._partitions)).astype(np.int64)
-        for number in np.unique(partition):
-            yield int(number), chunk.take(partition == number)
+        with staging.writable(Path(self._folder)):
+            yield from spill.write(join(self._folder, f"{number}.arrow"), chunk, self._partitions)
 
 
 class _WritePartition(beam.DoFn):
-    """(partition, its chunks) to one shard per split; yields a report and rows per split."""
+    """(partition, places of its rows) to a shard per split; yields a report and rows per split."""
 
     def __init__(
         self,
@@ -161,24 +161,17 @@ class _WritePartition(beam.DoFn):
         self._times = times
 
     @_errors_as_data
-    def process(self, element: tuple[int, Iterable[RatingsChunk]]) -> Iterator[Any]:
-        shard, chunks = element
-        whole = ratings.concatenate(chunks)
+    def process(self, element: tuple[int, Iterable[spill.Place]]) -> Iterator[Any]:
+        shard, places = element
+        whole = spill.read(places)
         known = _read_tables(self._data_dir, self._options)
-        whole, dropped = _without_repeats(whole, known.adapter.repeats)
-        split = splits.assign_splits(
+        whole, split, dropped = splits.split_ratings(
+            whole,
+            known.adapter.repeats,
             self._options.split,
-            whole.user_id,
-            whole.movie_id,
-            whole.timestamp,
             self._options.split_seed,
-            position=whole.position,
-            times=self._times,
+            self._times,
         )
-        if known.adapter.repeats == "keep":
-            kept = ratings.in_first_split(whole, split)
-            dropped[cleaning_log.REPEATED] = int((~kept).sum())
-            whole, split = whole.take(kept), split[kept]
         found = CleaningLog()
         for reason, count in dropped.items():
             found.drop(known.adapter.ratings_file, reason, count)
@@ -209,26 +202,6 @@ class _WritePartition(beam.DoFn):
             self._shards,
             records.user_examples(whole, known.users),
         )
-
-
-def _without_repeats(chunk: RatingsChunk, repeats: Repeats) -> tuple[RatingsChunk, dict[str, int]]:
-    """Returns ratings by user and movie, and how many were dropped for which reason.
-
-    Args:
-      chunk: all ratings of some users.
-      repeats: what becomes of several of one user and movie.
-    """
-    if repeats == "count":
-        chunk, counted = ratings.count_events(chunk)
-        return chunk, {cleaning_log.COUNTED: counted}
-    if repeats == "keep":
-        chunk, duplicates = ratings.drop_exact_duplicates(chunk)
-        return chunk, {cleaning_log.EXACT_DUPLICATE: duplicates}
-    chunk, duplicates, superseded = ratings.keep_latest_rating(chunk)
-    return chunk, {
-        cleaning_log.EXACT_DUPLICATE: duplicates,
-        cleaning_log.SUPERSEDED: superseded,
-    }
 
 
 def _merge_reports(found: Iterable[CleaningLog]) -> CleaningLog:
@@ -305,13 +278,13 @@ class RatingsExecutor(_Executor):
         shards = max(1, math.ceil(size / options.partition_bytes))
         times = _split_times(data_dir, options)
         collected = str(Path(uri) / f".{REPORT_FILE}.beam")
-        with self._make_beam_pipeline() as pipeline:
+        with _scratch(join(uri, spill.FOLDER)) as scratch, self._make_beam_pipeline() as pipeline:
             read = (
                 pipeline
-                | "Parts" >> beam.Create(parts)
+                | "Parts" >> beam.Create(list(enumerate(parts)))
                 | "Spread" >> beam.Reshuffle()
                 | "ReadChunk"
-                >> beam.ParDo(_ReadChunk(data_dir, options, shards)).with_outputs(
+                >> beam.ParDo(_ReadChunk(data_dir, options, scratch, shards)).with_outputs(
                     _REPORTS, _ERRORS, main="ratings"
                 )
             )
@@ -357,6 +330,17 @@ class RatingsExecutor(_Executor):
         found = _finish(collected, known, options.limits)
         splits.check_rows(options.split, found["rows"])
         return found
+
+
+@contextlib.contextmanager
+def _scratch(folder: str) -> Iterator[str]:
+    """Makes a folder that is removed with all that is in it when the block ends."""
+    with staging.writable(Path(folder)):
+        tf.io.gfile.makedirs(folder)
+    try:
+        yield folder
+    finally:
+        tf.io.gfile.rmtree(folder)
 
 
 def _finish(collected: str, known: _Tables, limits: LossLimits) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class ExampleGenOptions:
     features: FeatureTable = MOVIELENS
     split_time: int | None = None
     chunk_bytes: int = 16 * 2**20
-    partition_bytes: int = 64 * 2**20
+    partition_bytes: int = 16 * 2**20
 
     @property
     def metadata_path(self) -> Path | None:

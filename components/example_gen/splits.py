@@ -22,7 +22,11 @@ import numpy.typing as npt
 
 from components.names import SPLITS, SplitMethod
 from schema.hashing import event_order, pair_hash
+from sources import cleaning_log
+from sources.description import Repeats
 from sources.errors import InputError
+from sources.ratings import RatingsChunk
+from sources.repeats import in_first_split, without_repeats
 
 SHARES: tuple[float, ...] = (0.7, 0.1, 0.2)
 """Share of the ratings in each of `SPLITS`."""
@@ -241,3 +245,39 @@ def assign_splits(
         return timeline_splits(timestamp, times)
     by_event_order = {"temporal": temporal_splits, "leave-one-out": leave_one_out_splits}[method]
     return by_event_order(user_id, movie_id, timestamp, seed, position)
+
+
+def split_ratings(
+    chunk: RatingsChunk,
+    repeats: Repeats,
+    method: SplitMethod,
+    seed: int,
+    times: SplitTimes | None = None,
+) -> tuple[RatingsChunk, npt.NDArray[np.int8], dict[str, int]]:
+    """Returns ratings without repeats, their splits, and how many were dropped for which reason.
+
+    Args:
+      chunk: all ratings of some users.
+      repeats: what becomes of several of one user and movie.
+      method: the split method.
+      seed: see `assign_splits`.
+      times: see `assign_splits`.
+
+    Returns:
+      The ratings `[n]` by user and movie, the position `[n]` of each in `SPLITS`, and the counts.
+    """
+    chunk, dropped = without_repeats(chunk, repeats)
+    split = assign_splits(
+        method,
+        chunk.user_id,
+        chunk.movie_id,
+        chunk.timestamp,
+        seed,
+        position=chunk.position,
+        times=times,
+    )
+    if repeats == "keep":
+        kept = in_first_split(chunk, split)
+        dropped[cleaning_log.REPEATED] = int((~kept).sum())
+        chunk, split = chunk.take(kept), split[kept]
+    return chunk, split, dropped

@@ -15,7 +15,8 @@ from schema import features as raw
 from schema.features import FeatureTable, Owner
 from sources.errors import InputError
 from sources.interactions import text_key
-from sources.ratings import RatingsChunk, keep_latest_rating
+from sources.ratings import RatingsChunk
+from sources.repeats import keep_latest_rating
 
 
 @given(data=tiny_data(), kind=st.sampled_from(["random", "temporal"]), seed=st.integers(0, 2**31))

@@ -15,9 +15,9 @@ from sources.ratings import (
     KnownIds,
     RatingsChunk,
     chunk_ranges,
-    keep_latest_rating,
     read_ratings_chunk,
 )
+from sources.repeats import keep_latest_rating
 
 GOOD = [
     b"1\t1\t5\t880000000",

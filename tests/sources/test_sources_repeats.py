@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.ratings import (
+from sources.ratings import RatingsChunk
+from sources.repeats import (
     MOST_COUNTED,
-    RatingsChunk,
     count_events,
     drop_exact_duplicates,
     in_first_split,

@@ -16,7 +16,7 @@ from sources.cleaning_log import AMBIGUOUS_DATE, UNLISTED, LossLimits
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
 from sources.layout import SYNONYMS, Layout
-from sources.table import scale_of
+from sources.table_features import scale_of
 
 LENIENT = LossLimits.of(1.0)
 EVENT = b"user,item,stars,when\n"

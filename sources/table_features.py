@@ -1,0 +1,187 @@
+"""The features of own tables: what their columns are, found out from one reading."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from schema import features as raw
+from schema.features import FeatureTable, Owner, RatingScale
+from sources import cleaning_log, files, table_files
+from sources.attributes import attributes_of, derived
+from sources.cleaning_log import CleaningLog
+from sources.description import FILE
+from sources.errors import InputError
+from sources.layout import Layout, lines_to_write
+from sources.repeats import MOST_COUNTED
+from sources.table_entities import first_rows, joined_columns, listed_in
+from sources.table_events import MOST_RATINGS, Scan, scan_of
+from sources.table_files import TableFile
+
+SCALES: tuple[tuple[float, float], ...] = (
+    (0, 1), (-1, 1), (1, 5), (0.5, 5), (0, 5), (1, 10), (0, 10), (-10, 10), (0, 100)
+)  # fmt: skip
+"""The ends of the scales in use, those with fewer values first."""
+
+
+def scale_of(values: Sequence[float], low: float, high: float) -> RatingScale:
+    """Returns the scale of ratings: the smallest one in use that has them all, else their range.
+
+    Args:
+      values: the different ratings.
+      low: the least of them.
+      high: the greatest of them, which is more.
+    """
+    step = next((s for s in (1.0, 0.5) if all(value % s == 0 for value in values)), None)
+    if len(values) > MOST_RATINGS:
+        step = None
+    for first, last in SCALES:
+        on_step = step is None or first % step == 0
+        if first <= low and high <= last and on_step:
+            return RatingScale(first, last, step)
+    return RatingScale(low, high, step)
+
+
+def with_features(folder: Path, layout: Layout) -> Layout:
+    """Returns a layout with the features that events, users and items make."""
+    layout = _with_readable_ratings(folder, layout)
+    scan = scan_of(folder, layout)
+    _refuse_no_events(scan, layout)
+    features = [raw.USER_ID, raw.MOVIE_ID]
+    ignored = dict(layout.ignored)
+    scale = _scale(layout, scan)
+    if scale is not None:
+        features.append(dataclasses.replace(raw.RATING, **scale._asdict()))
+    if "time" in layout.roles:
+        features.append(raw.TIMESTAMP)
+    columns: dict[str, str] = {}
+    for owner in (Owner.USER, Owner.MOVIE):
+        key, listed = listed_in(layout, owner)
+        joined = joined_columns(layout, owner)
+        for file in listed[:1] or (layout.interactions[:1] if joined else ()):
+            if joined:
+                read = first_rows(folder, layout, owner, joined).columns
+                del read[layout.roles["user" if owner is Owner.USER else "item"]]
+            else:
+                others = [column for column in file.columns if column != key]
+                read = table_files.read_all(folder, file, others, CleaningLog()).columns
+            attributes, why = attributes_of(read, owner, layout.description, file.name)
+            features += derived(attributes)
+            columns |= {one.feature.name: one.column for one in attributes}
+            ignored |= {f"{file.name}, {column}": reason for column, reason in why.items()}
+    events = layout.interactions[0]
+    _refuse_unknown(layout, events)
+    for column in events.columns:
+        if column not in (*layout.roles.values(), *columns.values()):
+            ignored.setdefault(f"{events.name}, {column}", "it has no role that is known")
+    table = FeatureTable(tuple(features))
+    return dataclasses.replace(layout, columns=columns, ignored=ignored, features=table)
+
+
+def _with_readable_ratings(folder: Path, layout: Layout) -> Layout:
+    """Returns a layout without a column of ratings that says nothing: one value, or none at all.
+
+    Raises:
+      InputError: the ratings differ, and cannot be read.
+    """
+    if "rating" not in layout.roles:
+        return layout
+    events, name = layout.interactions[0], layout.roles["rating"]
+    scan = scan_of(folder, layout)
+    if scan.unreadable and events.separator not in ("", ","):
+        with_commas = dataclasses.replace(layout, decimal_comma=True)
+        again = scan_of(folder, with_commas)
+        layout, scan = (layout, scan) if again.unreadable else (with_commas, again)
+    if scan.readable:
+        is_one = scan.events > 0 and scan.low == scan.high and layout.description.scale is None
+    else:
+        is_one = bool(scan.unreadable)
+    if is_one and len(scan.unreadable) + bool(scan.readable) > 1:
+        raise _unreadable_ratings(scan, layout)
+    if not is_one and (scan.readable or not scan.empty):
+        return layout
+    why = "it has the same value in every row" if is_one else "it is empty"
+    return dataclasses.replace(
+        layout,
+        roles={role: column for role, column in layout.roles.items() if role != "rating"},
+        ignored={**layout.ignored, f"{events.name}, {name}": why},
+        decimal_comma=False,
+    )
+
+
+def _unreadable_ratings(scan: Scan, layout: Layout) -> InputError:
+    name = layout.roles["rating"]
+    file, first = min(
+        (
+            (file, log.examples[cleaning_log.NON_NUMERIC_RATING][0])
+            for file, log in scan.found.files.items()
+            if cleaning_log.NON_NUMERIC_RATING in log.examples
+        ),
+        key=lambda pair: (pair[0], pair[1].sort_key()),
+    )
+    only = f"; those that can be are all {scan.low:g}" if scan.readable else ""
+    return InputError(
+        f"the ratings in column {name} cannot be read{only}",
+        file=file,
+        row=first.row,
+        expected=f"numbers in {name}, such as 4.5",
+        found=first.found,
+        action="convert the column to numbers; or, to use the events without ratings, "
+        + lines_to_write("rating", "", layout.description),
+    )
+
+
+def _refuse_no_events(scan: Scan, layout: Layout) -> None:
+    """Refuses events of which none can be used."""
+    if scan.events:
+        return
+    for file, log in scan.found.files.items():
+        if cleaning_log.LEFT_OUT in log.dropped and not log.lost():
+            first = log.examples[cleaning_log.LEFT_OUT][0]
+            raise InputError(
+                f"{FILE} leaves out every event",
+                file=file,
+                row=first.row,
+                expected=f"at least one event with {first.expected}",
+                found=first.found,
+                action=f"correct {layout.description.path}",
+            )
+    scan.found.check()
+    raise InputError(
+        "there are no events",
+        file=layout.interactions[0].name,
+        expected="at least one row below the names of the columns",
+        found="no row",
+        action="see whether this is the right file, and write the events to it",
+    )
+
+
+def _refuse_unknown(layout: Layout, events: TableFile) -> None:
+    """Refuses kinds of columns that are in no file, such as misspelt ones."""
+    tables = [*layout.users, *layout.items, events]
+    known = {column for file in tables for column in file.columns}
+    for name in layout.description.features:
+        if name not in known:
+            raise InputError(
+                f"{FILE} gives a kind to a column that is not there",
+                expected=f"one of {', '.join(sorted(known))}",
+                found=files.shorten(name),
+                action=f"correct {layout.description.path}",
+            )
+
+
+def _scale(layout: Layout, scan: Scan) -> RatingScale | None:
+    """Returns the scale of the ratings; None where there are none."""
+    if layout.description.repeats == "count":
+        return RatingScale(1.0, float(MOST_COUNTED), None if _has_fractions(layout) else 1.0)
+    if "rating" not in layout.roles:
+        return None
+    if layout.description.scale is not None:
+        low, high = layout.description.scale
+        return RatingScale(low, high, scale_of(scan.ratings, scan.low, scan.high).step)
+    return scale_of(scan.ratings, scan.low, scan.high)
+
+
+def _has_fractions(layout: Layout) -> bool:
+    return any(weight % 1 for weight in layout.description.events.values())
