@@ -20,7 +20,7 @@ from components.names import (
     THRESHOLDS_FILE,
     SplitMethod,
 )
-from sources.cleaning_log import DEFAULT_MAX_LOSS
+from sources.cleaning_log import DEFAULT_MAX_LOSS, LossLimits
 from sources.errors import InputError
 from sources.names import AUTO, DATA_VARIABLE, ML_100K, NO_OWN_DATA, SAMPLE
 from storage.paths import local_path
@@ -120,12 +120,7 @@ class RunConfig:
                     expected=f"a whole number from {least} on",
                     found=str(value),
                 )
-        if not 0 <= self.max_loss <= 1:
-            raise InputError(
-                "--max-loss is out of range",
-                expected="a share from 0 to 1, such as 0.05 for 5 %",
-                found=str(self.max_loss),
-            )
+        LossLimits.of(self.max_loss)
         if self.split_time is not None and self.split != "timeline":
             raise InputError(
                 "--split-time is given, but nothing is split by it",

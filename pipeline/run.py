@@ -21,7 +21,18 @@ from pipeline.logs import captured_output
 from pipeline.terminal import Terminal
 from schema.features import DIRECTOR, STAR, FeatureTable
 from schema.features import Kind as FeatureKind
-from sources import archive, description, download, files, metadata, progress, sample, source
+from sources import (
+    archive,
+    description,
+    download,
+    files,
+    metadata,
+    progress,
+    releases,
+    sample,
+    source,
+)
+from sources.cleaning_log import LossLimits
 from sources.detect import detect
 from sources.errors import InputError, PipelineError
 from sources.names import CUSTOM, DATA_VARIABLE, ML_100K
@@ -34,6 +45,7 @@ from trainer.settings import EPOCHS, applied
 
 if TYPE_CHECKING:
     from pipeline.pipeline import PipelineConfig
+    from sources.adapter import MovieLensFiles
 
 _logger = logging.getLogger(__name__)
 
@@ -92,6 +104,7 @@ def _check_folders(config: RunConfig) -> None:
     if data is not None and not archive.is_archive(data):
         adapter = detect(data, config.paths.root, config.paths.root)
         adapter.check()
+        _check_early(config, adapter)
         own = adapter.folder / sample.METADATA_FOLDER
         with_metadata = metadata_dir is not None or own.is_dir()
         features = features_of(adapter.spec, with_metadata=with_metadata)
@@ -105,6 +118,17 @@ def _check_folders(config: RunConfig) -> None:
                 action=f"correct {option}, or leave it out",
             )
     _check_given_files(config, features)
+
+
+def _check_early(config: RunConfig, adapter: MovieLensFiles) -> None:
+    """Refuses own tables that no run can end well with; see `early.check_early`."""
+    if adapter.layout_text:
+        from components.example_gen.early import check_early
+        from sources.table import Table
+
+        assert isinstance(adapter, Table), "own tables alone have a layout"
+        limits = LossLimits.of(config.max_loss)
+        check_early(adapter, config.split, config.split_seed, limits, config.split_time)
 
 
 def _check_given_files(config: RunConfig, features: FeatureTable | None) -> None:
@@ -196,7 +220,10 @@ def _run(
         data = dataclasses.replace(data, called=config.data_name)
     summary.describe_data(data)
     archive.remove_unpacked(paths.root / "data", kept=data.data_dir)
-    data.open().check()
+    adapter = data.open()
+    adapter.check()
+    if (paths.root / "data").resolve() in data.data_dir.parents:  # of a zip file
+        _check_early(config, adapter)
     if data.metadata_dir is not None:
         metadata.check_metadata_files(data.metadata_dir)
     _introduce(data, paths.root, terminal)
@@ -303,9 +330,9 @@ def _introduce(data: source.DataSource, root: Path, terminal: Terminal) -> None:
     else:
         terminal.print("Movie metadata: none, so directors and lead actors are unknown")
     if data.name == ML_100K:
-        terminal.print(download.LICENCE_NOTE, style="dim")
-    elif data.name in download.ARCHIVES:
-        title = download.ARCHIVES[data.name].name
+        terminal.print(releases.LICENCE_NOTE, style="dim")
+    elif data.name in releases.ARCHIVES:
+        title = releases.ARCHIVES[data.name].name
         terminal.print(f"{title} of GroupLens: {spec.licence}.", style="dim")
     elif spec.name != ML_100K:
         terminal.print(f"If this is {spec.title} of GroupLens: {spec.licence}.", style="dim")

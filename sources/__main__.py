@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from sources.cleaning_log import DEFAULT_MAX_LOSS, LossLimits
 from sources.errors import InputError
 from storage.errors import PathError
 from storage.paths import local_path
@@ -28,15 +29,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="folder of a data.toml that says what columns are; one is written there where "
         "something can be understood in several ways (default: output)",
     )
+    command.add_argument(
+        "--max-loss",
+        metavar="SHARE",
+        type=float,
+        default=DEFAULT_MAX_LOSS,
+        help="share of ratings, rows or values that may be lost as unreadable (default: "
+        f"{DEFAULT_MAX_LOSS:g}), as in a run",
+    )
     options = parser.parse_args(arguments)
     try:
+        limits = LossLimits.of(options.max_loss)
         path = local_path(options.path, "PATH")
         output_dir = local_path(options.output_dir, "--output-dir")
         # pandas and Arrow are loaded for a path that can be read.
         from sources.describe import describe
 
         with tempfile.TemporaryDirectory() as scratch:
-            for line in describe(path.expanduser(), Path(scratch), output_dir.expanduser()):
+            folder = output_dir.expanduser()
+            for line in describe(path.expanduser(), Path(scratch), folder, limits):
                 print(line)
     except (InputError, PathError) as error:
         print(error, file=sys.stderr)

@@ -60,11 +60,12 @@ def unpacked(path: Path, wanted: Collection[str], parent: Path) -> Path:
     """Takes the known files of a zip file into a folder, which appears whole or not at all.
 
     Names in the zip file decide nothing about where something is written: every file taken is
-    written to the folder by its last name, which is one of `wanted`.
+    written to the folder by its last name, or by its folder's and its own, which fit `wanted`.
 
     Args:
       path: the zip file.
-      wanted: names of the files to take, or patterns of names; those of others are left.
+      wanted: names of the files to take, or patterns of names, such as "users.*", or of a folder
+        and a name, such as "users/*"; those of others are left.
       parent: where the folder is made, named by the zip file's name and content. One that is
         there already is used.
 
@@ -100,6 +101,7 @@ def unpack(path: Path, wanted: Collection[str], folder: Path) -> list[str]:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             members = _members(path, archive, wanted)
             for name, member in members.items():
+                (folder / name).parent.mkdir(exist_ok=True)
                 _take(path, archive, member, folder / name)
             return list(members)
     except _UNPACK_ERRORS as error:
@@ -117,7 +119,8 @@ def remove_unpacked(parent: Path, kept: Path) -> list[Path]:
         if folder == kept or folder.is_symlink() or not marker.is_file():
             continue
         ours = {MARKER, *marker.read_text(encoding="utf-8").splitlines()}
-        if {child.name for child in folder.iterdir()} <= ours:
+        there = {child.relative_to(folder).as_posix() for child in folder.rglob("*")}
+        if there <= ours | {name.rpartition("/")[0] for name in ours}:
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder)
     return removed
@@ -126,14 +129,15 @@ def remove_unpacked(parent: Path, kept: Path) -> list[Path]:
 def _members(
     path: Path, archive: zipfile.ZipFile, wanted: Collection[str]
 ) -> dict[str, zipfile.ZipInfo]:
-    """Returns the wanted files by their last name."""
+    """Returns the wanted files by the names under which they are taken."""
     found: dict[str, zipfile.ZipInfo] = {}
     if len(archive.infolist()) > MAX_MEMBERS:
         expected = f"at most {MAX_MEMBERS:,} files"
         raise _refused(path, "too many files in it", expected, f"{len(archive.infolist()):,}")
     for member in archive.infolist():
         place = PurePosixPath(member.filename)
-        if not _is_wanted(member, wanted) or "__MACOSX" in place.parts:
+        name = _wanted_name(member, wanted)
+        if name is None or "__MACOSX" in place.parts:
             continue
         if place.is_absolute() or ".." in place.parts or "\\" in member.filename:
             expected = "names of files below the zip file's own folder"
@@ -142,10 +146,10 @@ def _members(
             raise _refused(path, "not a regular file in it", "plain files", member.filename)
         if member.flag_bits & _ENCRYPTED:
             raise _refused(path, "encrypted", "files without a password", member.filename)
-        if place.name in found:
-            both = f"{found[place.name].filename} and {member.filename}"
+        if name in found:
+            both = f"{found[name].filename} and {member.filename}"
             raise _refused(path, "a file twice", "one data set in a zip file", both)
-        found[place.name] = member
+        found[name] = member
     if not found:
         names = ", ".join(member.filename for member in archive.infolist()[:5])
         expected = f"one or more of {', '.join(sorted(wanted))}"
@@ -153,11 +157,18 @@ def _members(
     return found
 
 
-def _is_wanted(member: zipfile.ZipInfo, wanted: Collection[str]) -> bool:
-    name = PurePosixPath(member.filename).name
-    return name in wanted or (
-        not member.is_dir() and any(fnmatchcase(name, pattern) for pattern in wanted)
-    )
+def _wanted_name(member: zipfile.ZipInfo, wanted: Collection[str]) -> str | None:
+    """Returns the name under which a file is taken; None if it is not wanted."""
+    parts = PurePosixPath(member.filename).parts
+    for name in ("/".join(parts[-1:]), "/".join(parts[-2:])):
+        if name in wanted:
+            return name
+        fits = any(
+            fnmatchcase(name, pattern) for pattern in wanted if ("/" in pattern) == ("/" in name)
+        )
+        if fits and not member.is_dir():
+            return name
+    return None
 
 
 def _take(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:

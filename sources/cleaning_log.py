@@ -117,7 +117,17 @@ class LossLimits:
 
     @classmethod
     def of(cls, share: float) -> LossLimits:
-        """Returns the limits that allow `share` of everything."""
+        """Returns the limits that allow `share` of everything.
+
+        Raises:
+          InputError: it is no share.
+        """
+        if not 0 <= share <= 1:
+            raise InputError(
+                "--max-loss is out of range",
+                expected="a share from 0 to 1, such as 0.05 for 5 %",
+                found=str(share),
+            )
         return cls(share, share)
 
 

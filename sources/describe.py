@@ -26,7 +26,12 @@ _LOOK = LossLimits.of(1.0)
 _OWNERS = {Owner.USER: "users", Owner.MOVIE: "movies", Owner.CONTEXT: "context"}
 
 
-def describe(path: Path, unpack_to: Path, output_dir: Path | None = None) -> Iterator[str]:
+def describe(
+    path: Path,
+    unpack_to: Path,
+    output_dir: Path | None = None,
+    limits: LossLimits = LossLimits(),  # noqa: B008
+) -> Iterator[str]:
     """Yields lines of what is understood: files, columns, counts, scale, times and what is odd.
 
     Args:
@@ -34,10 +39,11 @@ def describe(path: Path, unpack_to: Path, output_dir: Path | None = None) -> Ite
       unpack_to: where a zip file is unpacked.
       output_dir: where a `data.toml` is looked for; where something of own tables can be
         understood in several ways and there is none, one is written there to be corrected.
+      limits: what may be lost, as in a run.
 
     Raises:
       InputError: the data is not recognised, a file of it cannot be read, or, after all lines,
-        more is lost than a run allows.
+        more is lost than `limits` allow.
     """
     adapter = detect(path, unpack_to, output_dir)
     adapter.check()
@@ -63,7 +69,7 @@ def describe(path: Path, unpack_to: Path, output_dir: Path | None = None) -> Ite
     yield from _odd_lines(found)
     yield from _questions(adapter, output_dir)
     found.read(adapter.ratings_file, 0)  # an empty file has no part
-    found.check()
+    found.check(limits)
 
 
 def _known(file: str, ids: pd.Series, found: CleaningLog) -> KnownIds:

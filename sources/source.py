@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, cast
 
-from sources import download, sample
+from sources import download, releases, sample
 from sources.adapter import MovieLensFiles
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
@@ -182,7 +182,7 @@ def _released(
     dataset: DatasetName, say: Callable[[str], None], progress: Progress | None
 ) -> DataSource:
     """Returns a release of MovieLens from cache or network."""
-    archive = download.ARCHIVES[dataset]
+    archive = releases.ARCHIVES[dataset]
     origin: Origin = "cache"
     directory = download.cached(archive)
     if directory is None:

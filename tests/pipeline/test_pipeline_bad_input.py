@@ -144,6 +144,15 @@ def test_own_tables_without_an_event_are_refused(refused, tmp_path):
     refused("--data", tmp_path / "plays", words=["events.csv", "there are no events"])
 
 
+def test_own_tables_that_no_split_can_be_made_of_leave_nothing_behind(project, tmp_path):
+    rows = "".join(f"u{i},i{i % 7},{10**9 + i}\n" for i in range(200))
+    (tmp_path / "events.csv").write_text("user,item,when\n" + rows)
+    command = ["--data", tmp_path / "events.csv", "--split", "temporal"]
+    result = project.run(*command, output=tmp_path / "output")
+    assert_refused(result, 2, ["leaves no ratings for validation", "use --split random"])
+    assert not (tmp_path / "output").exists()
+
+
 @pytest.mark.parametrize("variable", ["MOVIELENS_DIR", "MOVIES_METADATA_DIR"])
 def test_variable_that_names_no_directory_is_refused(refused, raw, variable):
     arguments = () if variable == "MOVIELENS_DIR" else ("--data", raw)

@@ -9,6 +9,7 @@ from movielens_files import ML_1M, ML_CSV
 from sources import archive
 from sources.detect import FILE_NAMES, detect
 from sources.errors import InputError
+from sources.table import Table
 
 
 def zipped(path, members):
@@ -29,6 +30,26 @@ def test_a_zip_file_as_downloaded_is_unpacked_once(tmp_path):
     assert taken == ML_1M
     before = adapter.folder.stat().st_mtime_ns
     assert detect(path, tmp_path / "out").folder.stat().st_mtime_ns == before
+
+
+def test_folders_of_parts_in_a_zip_file_are_read_and_removed_again(tmp_path):
+    part = "user,item\n" + "".join(f"u{i},i{i % 3}\n" for i in range(9))
+    members = {
+        "export/interactions/part-0.csv": part,
+        "export/interactions/part-1.csv": part.replace("u", "w").replace("wser", "user"),
+        "export/interactions/_SUCCESS": "",
+        "export/users/part-0.csv": "user,country\nu1,DE\n",
+        "export/interactions/sub/part-0.csv": "not a part",
+    }
+    adapter = detect(zipped(tmp_path / "export.zip", members), tmp_path / "out")
+    assert isinstance(adapter, Table)
+    assert [file.name for file in adapter.layout.files] == [
+        "interactions/part-0.csv",
+        "interactions/part-1.csv",
+        "users/part-0.csv",
+    ]
+    assert adapter.scan().events == 18
+    assert archive.remove_unpacked(tmp_path / "out", tmp_path) == [adapter.folder]
 
 
 def test_another_zip_file_of_the_same_name_is_other_data(tmp_path):

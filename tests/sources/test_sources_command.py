@@ -23,6 +23,20 @@ def test_what_is_not_recognised_ends_with_2_and_what_to_do(tmp_path, capsys):
     assert "what to do: see docs/guides/own-data.md" in output.err
 
 
+def test_more_lost_than_is_allowed_ends_with_2_as_a_run_does(tmp_path, capsys):
+    lines = [f"u{i},i{i % 7},{'good' if i < 10 else i % 5}\n" for i in range(100)]
+    (tmp_path / "plays.csv").write_text("user,item,stars\n" + "".join(lines))
+    command = ["describe", str(tmp_path / "plays.csv"), "--output-dir", str(tmp_path / "out")]
+    assert main(command) == 2
+    output = capsys.readouterr()
+    assert "10 rows dropped" in output.out
+    assert "--max-loss" in output.err
+    assert main([*command, "--max-loss", "0.1"]) == 0
+    assert main([*command, "--max-loss", "0.09"]) == 2
+    assert main([*command, "--max-loss", "2"]) == 2
+    assert "--max-loss is out of range" in capsys.readouterr().err
+
+
 def test_what_is_no_data_is_named_without_options_that_the_command_lacks(tmp_path, capsys):
     with zipfile.ZipFile(tmp_path / "ml.zip", "w") as zipped:
         zipped.writestr("README", "nothing")

@@ -23,10 +23,12 @@ from rich.console import Console
 
 from sources import archive as archive_module
 from sources import download as module
-from sources.download import Archive, cached, download
+from sources import releases, transfer
+from sources.download import cached, download
 from sources.errors import InputError
 from sources.names import ML_100K, OTHER_RELEASES
 from sources.progress import progress_bar
+from sources.releases import Archive
 from sources.source import resolve_source
 
 FILES = ("u.data", "u.item")
@@ -336,12 +338,12 @@ def test_a_release_is_downloaded_by_its_name_once_whatever_folder_the_environmen
 
 
 def test_every_release_can_be_asked_for_by_name(cache, monkeypatch):
-    assert set(module.ARCHIVES) == {ML_100K, *OTHER_RELEASES}
-    for name, archive in module.ARCHIVES.items():
+    assert set(releases.ARCHIVES) == {ML_100K, *OTHER_RELEASES}
+    for name, archive in releases.ARCHIVES.items():
         assert archive.url == f"https://files.grouplens.org/datasets/movielens/{name}.zip"
         assert (archive.md5 is None) == (name != ML_100K)
     monkeypatch.setenv("MOVIELENS_URL", "http://mirror/{name}.zip")
-    assert module._url(module.ARCHIVES["ml-25m"]) == "http://mirror/ml-25m.zip"
+    assert module._url(releases.ARCHIVES["ml-25m"]) == "http://mirror/ml-25m.zip"
 
 
 def test_a_refused_connection_says_so(cache, monkeypatch):
@@ -364,7 +366,7 @@ def test_a_name_that_does_not_resolve_says_so(cache, monkeypatch):
 
 def test_a_name_server_that_never_answers_is_given_up(cache, monkeypatch):
     answered = threading.Event()
-    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(transfer, "ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: answered.wait(30))
     with pytest.raises(InputError, match="no answer in time"):
         download(ARCHIVE)
@@ -372,7 +374,7 @@ def test_a_name_server_that_never_answers_is_given_up(cache, monkeypatch):
 
 
 def test_a_silent_server_is_given_up(serve, monkeypatch):
-    monkeypatch.setattr(module, "_READ_SECONDS", 0.2)
+    monkeypatch.setattr(transfer, "READ_SECONDS", 0.2)
     serve("silent")
     with pytest.raises(InputError, match="no answer in time"):
         download(ARCHIVE)
@@ -430,15 +432,15 @@ def test_the_body_of_a_redirection_is_not_unpacked(serve, cache):
 @pytest.mark.parametrize(
     ("kind", "limit", "found"),
     [
-        ("drip", "_BLOCK_SECONDS", "too slow"),
-        ("drip", "_TOTAL_SECONDS", "too slow"),
-        ("drip-headers", "_ANSWER_SECONDS", "no answer in time"),
+        ("drip", "BLOCK_SECONDS", "too slow"),
+        ("drip", "TOTAL_SECONDS", "too slow"),
+        ("drip-headers", "ANSWER_SECONDS", "no answer in time"),
     ],
 )
 def test_a_server_that_sends_a_byte_now_and_then_is_given_up(
     serve, cache, monkeypatch, kind, limit, found
 ):
-    monkeypatch.setattr(module, limit, 0.3)
+    monkeypatch.setattr(transfer, limit, 0.3)
     serve(kind)
     with pytest.raises(InputError, match=found):
         download(ARCHIVE)
@@ -453,7 +455,7 @@ def test_an_address_that_is_none_says_so(cache, monkeypatch, url):
 
 
 def test_a_file_without_end_is_not_stored(serve, cache, monkeypatch):
-    monkeypatch.setattr(module, "_MAX_ARCHIVE_BYTES", 300_000)
+    monkeypatch.setattr(module, "_MEGABYTE", 6_000)
     serve("endless")
     with pytest.raises(InputError, match="more than 300,000 bytes"):
         download(ARCHIVE)
@@ -607,7 +609,7 @@ def test_progress_is_drawn_on_a_terminal_only(terminal):
 
 
 def test_the_real_archive_is_the_one_of_the_documentation():
-    real = module.ML_100K
+    real = releases.ML_100K
     assert real.url == "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
     assert real.md5 == "0e33842e24a9c977be4e0107933c0723"
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -616,4 +618,4 @@ def test_the_real_archive_is_the_one_of_the_documentation():
 
 def test_the_licence_note_says_what_is_forbidden_and_what_to_cite():
     for part in ("research", "redistributed", "Harper", "Konstan", "10.1145/2827872"):
-        assert part in module.LICENCE_NOTE
+        assert part in releases.LICENCE_NOTE

@@ -1,0 +1,94 @@
+"""Own tables that no run can end well with, refused before anything is written."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.example_gen.splits import SplitTimes, check_rows, split_ratings, split_times
+from components.names import SPLITS, SplitMethod
+from sources.cleaning_log import LossLimits
+from sources.errors import InputError
+from sources.interactions import chunk_of
+from sources.layout import lines_to_write
+from sources.ratings import KnownIds, RatingsChunk, concatenate
+from sources.table import Table
+from sources.table_events import Scan
+
+MOST_BYTES = 8 * 2**20
+"""Smaller events are read and split as RatingsGen does; of larger ones their counts are looked at.
+"""
+
+_ANYBODY = KnownIds("", None)
+
+
+def check_early(
+    table: Table,
+    method: SplitMethod,
+    seed: int,
+    limits: LossLimits,
+    test_time: int | None = None,
+) -> None:
+    """Looks at own tables for what the run would end with minutes later.
+
+    Args:
+      table: the adapter.
+      method: the split method.
+      seed: of the splits.
+      limits: what may be lost.
+      test_time: where the test of a timeline begins; None: after 80 % of the ratings.
+
+    Raises:
+      InputError: more is lost than may be, a split is empty, or all ratings are one value.
+    """
+    scan = table.scan()
+    scan.found.check(limits)
+    if method != "random" and not table.spec.features.has_time:
+        return  # what is wrong is the split, and that is said elsewhere
+    parts = table.parts(MOST_BYTES)
+    if sum((part.end - part.start) * part.unit for part in parts) > MOST_BYTES:
+        _check_counts(scan, method)
+        return
+    batches = [table.interactions(part, _ANYBODY, _ANYBODY, limits)[0] for part in parts]
+    _check_ratings(table, concatenate(map(chunk_of, batches)), method, seed, test_time)
+
+
+def _check_counts(scan: Scan, method: SplitMethod) -> None:
+    """Refuses users with one event each where a user's last ones are the test."""
+    if method in ("temporal", "leave-one-out") and scan.events == len(scan.users):
+        check_rows(method, {**dict.fromkeys(SPLITS, 0), SPLITS[0]: scan.events})
+
+
+def _check_ratings(
+    table: Table, chunk: RatingsChunk, method: SplitMethod, seed: int, test_time: int | None
+) -> None:
+    times: SplitTimes | None = None
+    if method == "timeline":
+        times = split_times(chunk.timestamp, test_time)
+    whole, split, _ = split_ratings(chunk, table.repeats, method, seed, times)
+    counts = np.bincount(split, minlength=len(SPLITS)).tolist()
+    # The test of an earlier timeline may begin at another time.
+    if (
+        method != "timeline"
+        or test_time is not None
+        or len(np.unique(chunk.timestamp)) < len(SPLITS)
+    ):
+        check_rows(method, dict(zip(SPLITS, counts, strict=True)))
+    values = np.unique(whole.user_rating)
+    if table.spec.features.has_rating and len(values) == 1:
+        raise _one_value(table, float(values[0]))
+
+
+def _one_value(table: Table, value: float) -> InputError:
+    said = table.layout.description
+    counted = said.repeats == "count"
+    return InputError(
+        f"every pair of user and {table.spec.item_noun} has one event of weight {value:g}"
+        if counted
+        else f"every rating is {value:g}",
+        file=table.ratings_file,
+        expected="ratings that differ: a model of one value predicts nothing",
+        found=f"{value:g} alone",
+        action=f'write repeats = "latest" to {said.path}, so that events have no rating'
+        if counted
+        else "to use the events without ratings, " + lines_to_write("rating", "", said),
+    )

@@ -1,0 +1,69 @@
+"""Own tables that no run can end well with are refused before anything is written."""
+
+import pytest
+
+from components.example_gen import early
+from sources.cleaning_log import LossLimits
+from sources.detect import detect
+from sources.errors import InputError
+
+HEADER = "user,item,stars,when\n"
+ONE_EACH = "".join(f"u{i},i{i % 7},{i % 5 + 1},{10**9 + i}\n" for i in range(200))
+MANY_EACH = "".join(f"u{i % 9},i{i // 9},{i % 5 + 1},{10**9 + i}\n" for i in range(200))
+THREES = "".join(f"u{i % 9},i{i // 9},3,{10**9 + i}\n" for i in range(200))
+CLICKS = "".join(f"u{i % 9},i{i // 9},click,{10**9 + i}\n" for i in range(200))
+
+
+def check(tmp_path, text, toml="", header=HEADER, method="random", loss=0.01, test_time=None):
+    (tmp_path / "plays.csv").write_text(header + text)
+    if toml:
+        (tmp_path / "data.toml").write_text(toml)
+    table = detect(tmp_path / "plays.csv", tmp_path)
+    early.check_early(table, method, 42, LossLimits.of(loss), test_time)
+
+
+@pytest.mark.parametrize("most", [early.MOST_BYTES, 100], ids=["small", "large"])
+@pytest.mark.parametrize("method", ["random", "temporal", "leave-one-out"])
+def test_users_of_one_event_each_have_no_last_events_to_test_on(
+    tmp_path, monkeypatch, most, method
+):
+    monkeypatch.setattr(early, "MOST_BYTES", most)
+    if method == "random":
+        check(tmp_path, ONE_EACH)
+        return
+    with pytest.raises(InputError, match=f"the {method} split .* leaves no ratings for validation"):
+        check(tmp_path, ONE_EACH, method=method)
+    check(tmp_path, MANY_EACH, method=method)
+
+
+REFUSED = {
+    "fewer ratings than splits": (
+        {"text": "u,i,5,1000000000\nu,j,4,1000000001\n"}, "the random split .* leaves no ratings"
+    ),
+    "two seconds": (
+        {"text": THREES.replace("10000000", "1000000"), "method": "timeline", "test_time": 1},
+        "the timeline split .* leaves no ratings",
+    ),
+    "one value on a given scale": (
+        {"text": THREES, "toml": "scale = [1, 5]\n"}, r'every rating is 3(.|\n)*rating = ""'
+    ),
+    "one event a pair, counted": (
+        {"text": THREES, "toml": 'repeats = "count"\n'}, r'of weight 1(.|\n)*repeats = "latest"'
+    ),
+    "too much unreadable": (
+        {"text": MANY_EACH + "u,i,good,1\n" * 50}, "--max-loss"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_no_run_can_end_well_with_is_refused(tmp_path, given, message):
+    with pytest.raises(InputError, match=message):
+        check(tmp_path, **given)
+
+
+def test_what_a_run_can_end_well_with_is_not_refused(tmp_path):
+    check(tmp_path, MANY_EACH + "u,i,good,1\n" * 50, loss=0.5)
+    check(tmp_path, THREES)  # without a scale: events without ratings
+    check(tmp_path, MANY_EACH, method="timeline")
+    check(tmp_path, CLICKS, header="user,item,event,when\n", toml="[events]\nclick = 1\n")
