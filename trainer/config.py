@@ -238,7 +238,7 @@ class SequenceConfig:
         for more movies it is left out.
     """
 
-    weight: float = 0.5
+    weight: float = 0.75
     width: int = 32
     heads: int = 2
     hidden_units: int = 64
