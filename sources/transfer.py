@@ -6,9 +6,7 @@ import os
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Callable
 from typing import IO
 
 import requests
@@ -31,7 +29,6 @@ _REASONS = {
     "IncompleteRead": "cut off: the connection closed before the end",
     "Connection refused": "connection refused",
     "NameResolutionError": "the server's name cannot be resolved",
-    "Name or service not known": "the server's name cannot be resolved",
     "unreachable": "the network cannot be reached",
     "CERTIFICATE_VERIFY_FAILED": "the server's certificate is not trusted",
     "Read timed out": "cut off: no more data in time",
@@ -64,11 +61,9 @@ def receive(
       TransferError: it was refused, cut off, too large or too slow.
       OSError: `target` cannot be written.
     """
+    transfer = _Transfer(url, target, limit, progress)
     try:
-        with _answer(url, target.seek(0, os.SEEK_END)) as response:
-            if not _is_whole(response, target.tell()):
-                total = _begin(response, target, limit)
-                _take(response, target, limit, total, progress)
+        transfer.run()
     except _RefusedError as error:
         target.truncate(0)
         raise TransferError(str(error)) from error
@@ -78,25 +73,84 @@ def receive(
         target.flush()
 
 
-def _answer(url: str, start: int) -> requests.Response:
-    """Returns the answer; looks for it in a thread that is left behind when that takes too long.
+class _Transfer:
+    """A download in a thread of its own, which is left behind when it takes too long.
 
-    Nothing else ends a look-up of a name, or headers that come a byte a second: a time limit on
+    Nothing else ends a look-up of a name, or a server that sends a byte a second: a time limit on
     reading starts anew with each byte.
     """
-    found: Future[requests.Response] = Future()
 
-    def work() -> None:
+    def __init__(
+        self, url: str, target: IO[bytes], limit: int, progress: Callable[[int, int], None]
+    ) -> None:
+        self._url, self._target, self._limit, self._progress = url, target, limit, progress
+        self._received, self._total = target.seek(0, os.SEEK_END), 0
+        self._answered = self._given_up = False
+        self._last = time.monotonic()
+        self._failure: Exception | None = None
+
+    def run(self) -> None:
+        """Downloads the file; raises whatever goes wrong in the thread."""
+        started, first = self._last, self._received
+        end = started + TOTAL_SECONDS * max(1.0, self._limit / 50e6)
+        thread = threading.Thread(target=self._work, daemon=True)
+        thread.start()
+        while thread.is_alive() and not self._given_up:
+            most = BLOCK_SECONDS if self._answered else ANSWER_SECONDS
+            left = min(self._last + most, end) - time.monotonic()
+            thread.join(max(0.0, left))
+            self._given_up = left <= 0 and thread.is_alive()
+        if self._failure is not None:
+            raise self._failure
+        if self._given_up and not self._answered:
+            raise TransferError("no answer in time")
+        received, seconds = self._received - first, time.monotonic() - started
+        if self._given_up:
+            raise TransferError(f"too slow: {received:,} bytes in {seconds:.0f} seconds")
+        if self._received < self._total:
+            raise TransferError(f"cut off after {self._received:,} of {self._total:,} bytes")
+
+    def _work(self) -> None:
         try:
-            found.set_result(_request(url, start))
+            with _request(self._url, self._received) as response:
+                self._take(response)
         except Exception as error:  # handed over to the caller's thread
-            found.set_exception(error)
+            self._failure = error
 
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        return found.result(ANSWER_SECONDS)
-    except FutureTimeoutError as error:
-        raise TransferError("no answer in time") from error
+    def _take(self, response: requests.Response) -> None:
+        """Appends the body as it is sent: whatever is packed in it is not unpacked."""
+        found = response.headers.get("Content-Range", "")
+        if response.status_code == 416:
+            # Nothing comes after what there is: it is whole, or of another file.
+            if found != f"bytes */{self._received}":
+                raise _RefusedError("no such part")
+            return
+        response.raise_for_status()
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            plain = "although the request accepts a plain file alone"
+            raise _RefusedError(f"compressed ({encoding[:40]}), {plain}")
+        if response.status_code != 206:  # the whole file, as a server without ranges sends it
+            self._received = self._target.truncate(0)
+        elif not found.startswith(f"bytes {self._received}-"):
+            raise _RefusedError(f"another part than the requested one: {found[:40]}")
+        length = int(response.headers.get("Content-Length") or 0)
+        self._total = length and length + self._received
+        if self._total > self._limit:
+            raise _RefusedError(f"more than {self._limit:,} bytes: {self._total:,}")
+        self._took(0)
+        while block := response.raw.read(_BLOCK_BYTES, decode_content=False):
+            if self._given_up:
+                return
+            self._took(len(block))
+            if self._received > self._limit:
+                raise _RefusedError(f"more than {self._limit:,} bytes")
+            self._target.write(block)
+            self._progress(self._received, self._total)
+
+    def _took(self, count: int) -> None:
+        self._received += count
+        self._answered, self._last = True, time.monotonic()
 
 
 def _request(url: str, start: int) -> requests.Response:
@@ -114,67 +168,6 @@ def _request(url: str, start: int) -> requests.Response:
             response.close()
             url = urllib.parse.urljoin(url, response.headers["Location"])
     raise _RefusedError(f"more than {_MAX_REDIRECTS} redirections")
-
-
-def _is_whole(response: requests.Response, received: int) -> bool:
-    """Returns whether nothing comes after what there is; refuses if that is of another file."""
-    if response.status_code != 416:
-        return False
-    if response.headers.get("Content-Range") != f"bytes */{received}":
-        raise _RefusedError("no such part")
-    return True
-
-
-def _begin(response: requests.Response, target: IO[bytes], limit: int) -> int:
-    """Returns the size that is announced, 0 if none is; starts anew where the whole file comes."""
-    response.raise_for_status()
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity"):
-        plain = "although the request accepts a plain file alone"
-        raise _RefusedError(f"compressed ({encoding[:40]}), {plain}")
-    found = response.headers.get("Content-Range", "")
-    if response.status_code != 206:
-        target.truncate(0)
-    elif not found.startswith(f"bytes {target.tell()}-"):
-        raise _RefusedError(f"another part than the requested one: {found[:40]}")
-    length = int(response.headers.get("Content-Length") or 0)
-    total = length and length + target.seek(0, os.SEEK_END)
-    if total > limit:
-        raise _RefusedError(f"more than {limit:,} bytes: {total:,}")
-    return total
-
-
-def _take(
-    response: requests.Response,
-    target: IO[bytes],
-    limit: int,
-    total: int,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Appends the body."""
-    received = target.tell()
-    for block in _blocks(response, TOTAL_SECONDS * max(1.0, limit / 50e6)):
-        received += len(block)
-        if received > limit:
-            raise _RefusedError(f"more than {limit:,} bytes")
-        target.write(block)
-        progress(received, total)
-    if received < total:
-        raise TransferError(f"cut off after {received:,} of {total:,} bytes")
-
-
-def _blocks(response: requests.Response, most_seconds: float) -> Iterator[bytes]:
-    """Yields the body as it is sent, a block at a time: whatever is packed in it stays packed."""
-    block, received, started = b"", 0, time.monotonic()
-    since = started
-    while data := response.raw.read1(_BLOCK_BYTES, decode_content=False):
-        block, received, now = block + data, received + len(data), time.monotonic()
-        if now - since > BLOCK_SECONDS or now - started > most_seconds:
-            raise TransferError(f"too slow: {received:,} bytes in {now - started:.0f} seconds")
-        if len(block) >= _BLOCK_BYTES:
-            yield block
-            block, since = b"", now
-    yield block
 
 
 def _reason(error: Exception) -> str:

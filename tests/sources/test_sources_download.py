@@ -87,6 +87,13 @@ def drip_headers(handler):
         handler.wfile.flush()
 
 
+def drip_chunk_size(handler):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while not handler.server.done.wait(0.02):
+        handler.wfile.write(b"0")
+        handler.wfile.flush()
+
+
 def packed(status, location=None):
     def answer(handler):
         handler.send_response(status)
@@ -107,6 +114,7 @@ def raw_answer(text):
 HOSTILE = {
     "drip": drip,
     "drip-headers": drip_headers,
+    "drip-chunk-size": drip_chunk_size,
     "bomb": packed(200),
     "bomb-of-a-redirection": packed(302, "/good"),
     "bomb-of-an-error": packed(500),
@@ -435,6 +443,7 @@ def test_the_body_of_a_redirection_is_not_unpacked(serve, cache):
         ("drip", "BLOCK_SECONDS", "too slow"),
         ("drip", "TOTAL_SECONDS", "too slow"),
         ("drip-headers", "ANSWER_SECONDS", "no answer in time"),
+        ("drip-chunk-size", "BLOCK_SECONDS", "too slow"),
     ],
 )
 def test_a_server_that_sends_a_byte_now_and_then_is_given_up(
