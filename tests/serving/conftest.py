@@ -5,6 +5,9 @@ import json
 import pytest
 from serving_fixtures import Server
 
+from serving.model import load
+from serving.recommender import make_recommender
+
 
 @pytest.fixture(scope="session")
 def pushed(sample_output):
@@ -37,3 +40,11 @@ def server(pushed):
 def client(server):
     with server.client() as http:
         yield http
+
+
+@pytest.fixture(scope="session")
+def recommender(version_dir):
+    """The pushed version, loaded once in this process for all tests that call it."""
+    made = make_recommender(load(version_dir, int(version_dir.name)))
+    yield made
+    made.model.retire()

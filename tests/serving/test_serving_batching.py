@@ -9,18 +9,10 @@ import pytest
 from schema.events import Event
 from serving.batching import Batcher, BatchingOptions
 from serving.errors import InvalidInput, Overloaded
-from serving.model import load
-from serving.recommender import UserProfile, make_recommender
+from serving.recommender import UserProfile
 from serving.signatures import Call, run_together
 
 pytestmark = pytest.mark.xdist_group("serving")
-
-
-@pytest.fixture(scope="module")
-def recommender(version_dir):
-    made = make_recommender(load(version_dir, int(version_dir.name)))
-    yield made
-    made.model.retire()
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def test_a_port_in_use_is_explained(small, capsys):
     assert "--port" in said
 
 
-def test_nothing_of_the_pipeline_is_imported(pushed):
+def test_nothing_of_the_pipeline_is_imported(small):
     script = """
 import importlib.abc, sys
 
@@ -144,7 +144,7 @@ for call in made.sample_calls(next(iter(made.catalogue.movies))):
     made.model.signatures[call.signature](call.inputs)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script, str(pushed / "serving_model")],
+        [sys.executable, "-c", script, str(small)],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

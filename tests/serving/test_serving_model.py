@@ -5,16 +5,13 @@ import pytest
 import tensorflow as tf
 
 from serving.errors import InvalidInput, ModelFault
-from serving.model import load
 
 pytestmark = pytest.mark.xdist_group("serving")
 
 
-@pytest.fixture(scope="module")
-def model(version_dir):
-    loaded = load(version_dir, 1)
-    yield loaded
-    loaded.retire()
+@pytest.fixture
+def model(recommender):
+    return recommender.model
 
 
 @pytest.fixture
