@@ -24,7 +24,7 @@ from serving.errors import ModelError
 from serving.model import load
 from serving.model_validation import load_and_validate
 from serving.validation_process import ValidationLimits, validate_in_subprocess
-from serving.version_folder import is_whole, listing
+from serving.version_folder import Incomplete, is_whole, listing
 from serving.versions import State, Versions, warnings_about_writers
 
 pytestmark = pytest.mark.xdist_group("serving")
@@ -125,17 +125,24 @@ def damage(name):
         (remove("saved_model.pb"), "saved_model.pb is missing"),
     ],
 )
+def test_a_half_copied_version_is_incomplete_for_a_reason(spoil, said, ours, model_dir):
+    half = copy(ours, model_dir, 2)
+    spoil(half)
+    with pytest.raises(Incomplete, match=said):
+        is_whole(half, listing(half), {})
+
+
 def test_a_half_copied_version_is_not_served_until_the_rest_is_there(
-    spoil, said, ours, model_dir, versions, trials
+    ours, model_dir, versions, trials
 ):
     copy(ours, model_dir, 1)
     half = copy(ours, model_dir, 2)
-    spoil(half)
+    cut(DATA)(half)
     versions.look()
     assert served(versions) == 1
     found = status(versions, 2)
     assert (found.state, found.code) == (State.START, "UNAVAILABLE")
-    assert re.search(f"is not complete yet: {said}", found.message), found.message
+    assert f"is not complete yet: {DATA} has" in found.message
     versions.look()
     assert versions.text().count("version 2 is not complete yet") == 1
     shutil.copytree(ours, half, dirs_exist_ok=True)
@@ -274,33 +281,34 @@ def make_huge(name):
     return spoil
 
 
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (make_huge("saved_model.pb"), "more than"),
-        (put_pipe("saved_model.pb"), "no ordinary file"),
-        (put_pipe(DATA), "no ordinary file"),
-        (put_pipe("assets.extra/run.json"), "no ordinary file"),
-        (put_pipe("assets.extra/manifest.json"), "no ordinary file"),
-        (put_link("loop", "loop"), "cannot be read: 'loop'"),
-        (put_link("assets/round", ".."), "deep|cannot be read|files"),
-        (put_link("variables/zero", "/dev/zero"), "no ordinary file"),
-        (put_link("saved_model.pb", "/nowhere"), "cannot be read: 'saved_model.pb'"),
-    ],
+UNREADABLE = (
+    (make_huge("saved_model.pb"), "more than"),
+    (put_pipe("saved_model.pb"), "no ordinary file"),
+    (put_pipe(DATA), "no ordinary file"),
+    (put_pipe("assets.extra/run.json"), "no ordinary file"),
+    (put_pipe("assets.extra/manifest.json"), "no ordinary file"),
+    (put_link("loop", "loop"), "cannot be read: 'loop'"),
+    (put_link("assets/round", ".."), "deep|cannot be read|files"),
+    (put_link("variables/zero", "/dev/zero"), "no ordinary file"),
+    (put_link("saved_model.pb", "/nowhere"), "cannot be read: 'saved_model.pb'"),
 )
-def test_a_folder_that_cannot_be_read_ends_neither_the_search_nor_the_server(
-    spoil, said, ours, foreign, model_dir, versions, trials
+
+
+def test_folders_that_cannot_be_read_end_neither_the_search_nor_the_server(
+    ours, foreign, model_dir, versions, trials
 ):
     copy(ours, model_dir, 1)
-    spoil(copy(foreign, model_dir, 9))
+    for number, (spoil, _) in enumerate(UNREADABLE, 10):
+        spoil(copy(foreign, model_dir, number))
     for _ in range(3):
         versions.look()
     assert served(versions) == 1
-    found = status(versions, 9)
-    assert found.state is State.END
-    assert re.search(said, found.message), found.message
-    assert str(model_dir) not in found.message
-    assert versions.text().count("version 9 ") == 1
+    for number, (_, said) in enumerate(UNREADABLE, 10):
+        found = status(versions, number)
+        assert found.state is State.END
+        assert re.search(said, found.message), found.message
+        assert str(model_dir) not in found.message
+        assert versions.text().count(f"version {number} ") == 1
 
 
 def test_a_version_that_was_unreadable_once_is_tried_again(
