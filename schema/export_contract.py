@@ -18,7 +18,7 @@ EVALUATION_SIGNATURE = "evaluate"
 Only the model that is evaluated has it; versions of earlier releases do as well. Not served.
 """
 
-EVALUATION_VERSION = 3
+EVALUATION_VERSION = 4
 """Raised when that signature's outputs change or change their meaning: models of two versions
 cannot be evaluated side by side. Models that the Trainer gave no version are of version 0."""
 

@@ -184,9 +184,13 @@ class BpmfConfig:
       components: principal components of the training interactions in the side information.
       side_penalty: expected ridge penalty on the weights of the side information in the prior's
         mean; those of users and of movies are drawn.
+      side_penalty_freedom: degrees of freedom of the prior of these penalties; very many fix
+        them at the expected one.
       prior_variance: expected variance of a vector's entries.
       user_noise_freedom: degrees of freedom of the prior of a user's noise level.
       movie_noise_freedom: the same of a movie's.
+      session_seconds: decay time of the weights of a session's ratings in the session's residual.
+      session_shrinkage: shrinkage of that residual, in pseudo-ratings as predicted.
       full_ratings: ratings up to which all sweeps are made; beyond, fewer, as each costs more
         and a draw from the posterior of more ratings varies less.
     """
@@ -199,9 +203,12 @@ class BpmfConfig:
     thinning: int = 10
     components: int = 20
     side_penalty: float = 10.0
+    side_penalty_freedom: float = 2.0
     prior_variance: float = 0.03
     user_noise_freedom: float = 20.0
     movie_noise_freedom: float = 30.0
+    session_seconds: float = 300.0
+    session_shrinkage: float = 15.0
     full_ratings: int = 400_000
 
     def chains_of(self, ratings: int) -> int:

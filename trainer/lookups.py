@@ -50,22 +50,28 @@ def weighted_rows(
     )
 
 
-def in_pieces(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, size: int) -> tf.Tensor:
+def in_pieces(
+    function: Callable[[tf.Tensor], tf.Tensor],
+    rows: tf.Tensor,
+    size: int,
+    shape: tuple[int, ...] = (),
+) -> tf.Tensor:
     """Returns `function(rows)`, computed piece by piece so that memory does not grow with rows.
 
     Args:
-      function: of `[any, columns]` rows, returns `[any]` float32, each from its own row alone.
+      function: of `[any, columns]` rows, returns `[any, *shape]` float32, each from its own row
+        alone.
       rows: `[n, columns]`; a row of zeros must be one that the function takes.
       size: rows of a piece.
+      shape: of what the function returns for a row.
     """
     count = tf.shape(rows)[0]
 
     def pieces() -> tf.Tensor:
         padded = tf.pad(rows, [[0, -count % size], [0, 0]])
         cut = tf.reshape(padded, [-1, size, rows.shape[1]])
-        found = tf.map_fn(
-            function, cut, parallel_iterations=1, fn_output_signature=tf.TensorSpec([size])
-        )
-        return tf.reshape(found, [-1])[:count]
+        output = tf.TensorSpec([size, *shape])
+        found = tf.map_fn(function, cut, parallel_iterations=1, fn_output_signature=output)
+        return tf.reshape(found, [tf.size(cut[:, :, 0]), *shape])[:count]
 
     return tf.cond(count <= size, lambda: function(rows), pieces)

@@ -58,7 +58,17 @@ OTHER_OPTIONS: Mapping[str, str] = types.MappingProxyType(
 EPOCHS = "trainer.epochs"
 """What `--epochs` sets as well."""
 
-_ABOVE_ZERO = ("learning_rate", "prior_variance", "noise_freedom", "ials_unobserved")
+_ABOVE_ZERO = (
+    "learning_rate",
+    "ials_unobserved",
+    "side_penalty",
+    "side_penalty_freedom",
+    "prior_variance",
+    "user_noise_freedom",
+    "movie_noise_freedom",
+    "session_seconds",
+    "session_shrinkage",
+)
 _SHARES = ("truncated_share", "truncation_share", "warm_up_share", "bpmf.weight", "sequence.weight")
 _LARGEST = 1e12
 

@@ -194,6 +194,15 @@ class TutorialRating(tf.Module):
         super().__init__(name="rating")
         self._model = model
 
+    def thinned(self, draws: int) -> TutorialRating:
+        """Returns the same model: it has no draws."""
+        return self
+
+    @property
+    def state_width(self) -> int:
+        """How many numbers the state of a user is: none."""
+        return 0
+
     def user_states(self, data: TrainingData) -> Floats:
         """Returns nothing, `[users + 1, 0]`: a user is their id."""
         return np.zeros([len(data.users.ids) + 1, 0], np.float32)
@@ -201,6 +210,10 @@ class TutorialRating(tf.Module):
     def user_state(self, events: RatedEvents, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns nothing, `[batch, 0]`: events do not count."""
         return tf.zeros([tf.size(features[out.USER_ID_INDEX]), 0])
+
+    def session_residual(self, user_state: tf.Tensor, latest: Latest) -> tf.Tensor:
+        """Returns zeros `[batch]`: sessions do not count."""
+        return tf.zeros(tf.shape(latest.seconds)[:1])
 
     def user(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the users' embeddings `[batch, dim]`."""

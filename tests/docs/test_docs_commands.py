@@ -68,6 +68,7 @@ NOT_RUN = {
     "benchmarks.refit": Why.LONG,
     "benchmarks.next_visit": Why.LONG,
     "benchmarks.pipeline_cost": Why.LONG,
+    "benchmarks.ratings": Why.LONG,
     "benchmarks.report_cost": Why.LONG,
     "benchmarks.read_cost": Why.LONG,
     "benchmarks.seed_noise": Why.LONG,

@@ -1,6 +1,7 @@
 """What the evaluation's signature knows at each row's own time."""
 
 import contextlib
+import types
 
 import numpy as np
 import pytest
@@ -8,26 +9,33 @@ import tensorflow as tf
 import trainer_fixtures as fixtures
 
 from trainer.evaluation import signature
+from trainer.serving.signatures import signatures
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
 
 @contextlib.contextmanager
-def changed(table, first, last, shift):
+def changed(serving, first, last, shift):
     """The history with other movies and stars from one place to another."""
-    movies, residuals = table.movies.numpy(), table.residuals.numpy()
-    others, stars = movies.copy(), residuals.copy()
-    others[first:last] = np.roll(movies[first:last], 1)[::-1]
-    stars[first:last] = -stars[first:last]
+    table = serving.history
+    held = table.movies, table.residuals, table._means, serving.rating_states
+    before = [variable.numpy() for variable in held]
+    movies, residuals, means, _ = (values.copy() for values in before)
+    movies[first:last] = np.roll(movies[first:last], 1)[::-1]
+    residuals[first:last] = -residuals[first:last]
+    table.movies.assign(movies)
     # Other stars are another mean of the user's, of which all residuals are made.
-    stars += shift
-    table.movies.assign(others)
-    table.residuals.assign(stars)
+    table.residuals.assign(residuals + shift)
+    table._means.assign(means - shift)
+    users = tf.range(serving.users.count + 1)
+    events = serving.rated_events(users, table.bounds(users))
+    features = serving.named(serving.users.profiles)
+    serving.rating_states.assign(serving.rating.user_state(events, features))
     try:
         yield
     finally:
-        table.movies.assign(movies)
-        table.residuals.assign(residuals)
+        for variable, values in zip(held, before, strict=True):
+            variable.assign(values)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +65,7 @@ def test_later_events_change_no_answer_in_session(trained, middle_of_a_history):
     """Those of the query's own second are later: it is not known which came first."""
     examples, _, later, end = middle_of_a_history
     expected = in_session(trained, examples)
-    with changed(trained.serving.history, later, end, shift=0.25):
+    with changed(trained.serving, later, end, shift=0.25):
         found = in_session(trained, examples)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=1e-4, err_msg=name)
@@ -67,9 +75,46 @@ def test_earlier_events_change_answers_in_session(trained, middle_of_a_history):
     """Shows that what the test before changes is what a leak would make visible."""
     examples, start, later, _ = middle_of_a_history
     expected = in_session(trained, examples)
-    with changed(trained.serving.history, start, later, shift=0.0):
+    with changed(trained.serving, start, later, shift=0.0):
         found = in_session(trained, examples)
     assert (found["in_session_items"] != expected["in_session_items"]).any()
+    assert np.abs(found["in_session_rating"] - expected["in_session_rating"]).max() > 0.01
+
+
+def test_a_request_that_gives_a_sessions_events_gets_the_stars_that_are_evaluated(
+    trained, middle_of_a_history
+):
+    """Asked is a model that knows the first half of the events; the request gives the others."""
+    examples, start, later, _ = middle_of_a_history
+    expected = in_session(trained, examples)["in_session_rating"]
+    held, ids, serving = trained.interactions, trained.catalogue.ids, trained.serving
+    user, half = int(held.user_row[start]), (start + later) // 2
+    # Made after the training, at the rows' hour and day of the week.
+    delay = 2_000 * 7 * 86_400
+    events = [
+        (
+            int(held.timestamp[place]) + delay,
+            ids[held.movie_row[place]].decode(),
+            float(held.rating[place]),
+        )
+        for place in range(half, later)
+    ]
+    bounds = serving.history._bounds.numpy()
+    known = bounds.copy()
+    known[user, 1] = half
+    serving.history._bounds.assign(known)
+    try:
+        answer = fixtures.rank(
+            types.SimpleNamespace(signatures=signatures(serving)),
+            {"user_id": trained.users.ids[user].decode()},
+            movies=[ids[:60:6].tolist()],
+            timestamp=int(held.timestamp[later]) + delay,
+            recent=[events],
+        )
+    finally:
+        serving.history._bounds.assign(bounds)
+    assert len(events) >= trained.config.model.recency_events
+    np.testing.assert_allclose(answer["predicted_rating"][0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("rows", [1, 10])

@@ -82,6 +82,8 @@ def test_a_file_has_a_table_for_each_group(tmp_path):
         ("model.query_dropout=1", "(?s)query_dropout cannot be 1.*from 0 to below 1"),
         ("model.truncated_share=many", "model.truncated_share cannot be many"),
         ("bpmf.weight=1.1", "(?s)bpmf.weight cannot be 1.1.*from 0 to 1"),
+        ("bpmf.user_noise_freedom=0", "(?s)freedom cannot be 0.*a number above 0"),
+        ("bpmf.session_seconds=0", "(?s)session_seconds cannot be 0.*a number above 0"),
         ("model.recency_seconds=a,b", "model.recency_seconds cannot be a,b"),
         ("model.rating_dropout=0.1,0.2", "(?s)rating_dropout cannot be 0.1,0.2.*3 numbers, each"),
         ("model.rating_dim=3,4", "model.rating_dim cannot be 3,4"),

@@ -639,17 +639,35 @@ class Oracle:
         }
         rating, weight = self.trained.serving.rating, self.trained.config.bpmf.weight
         network = float(rating.network(features, movie, training=False)[0])
-        predicted = self.posterior_stars(profile, timestamp, row, recent)
-        return min(max(weight * predicted + (1 - weight) * network, 1.0), 5.0)
+        predicted = self.posterior_stars(profile, timestamp, recent)
+        user = fixture_bytes(profile.get("user_id", ""))
+        stars = weight * predicted[row] + (1 - weight) * network
+        stars += self.session_residual(user, timestamp, recent, predicted)
+        return min(max(stars, 1.0), 5.0)
 
-    def posterior_stars(self, profile, timestamp, row, recent=()):
-        """The factorisation's answer: a Bayesian linear regression for each draw."""
+    def session_residual(self, user, timestamp, recent, predicted):
+        """The mean residual of the session's ratings: the later, the more it weighs."""
+        config, held = self.trained.config.bpmf, self.trained.interactions
+        own = held.user_row == self.known_users.get(user, -1)
+        stars = dict(zip(held.movie_row[own].tolist(), held.rating[own].tolist(), strict=True))
+        stars |= {row: given for time, row, given in last_of_each(recent) if 0 < time <= timestamp}
+        total = weights = 0.0
+        for seconds, row in self.latest(user, timestamp, recent):
+            if stars[row]:
+                weight = math.exp(-seconds / config.session_seconds)
+                total += weight * (stars[row] - predicted[row])
+                weights += weight
+        return total / (weights + config.session_shrinkage)
+
+    def posterior_stars(self, profile, timestamp, recent=()):
+        """The factorisation's ratings of all movies: a Bayesian regression for each draw."""
         user = fixture_bytes(profile.get("user_id", ""))
         held, user_row = self.trained.interactions, self.known_users.get(user, -1)
+        before = {row for _, row in self.history(user)}
         events = {
             int(movie): float(stars)
             for movie, stars, owner in zip(held.movie_row, held.rating, held.user_row, strict=True)
-            if owner == user_row
+            if owner == user_row and movie in before
         }
         for _, movie, stars in last_of_each(recent):
             events.setdefault(movie, stars or None)
@@ -677,12 +695,15 @@ class Oracle:
                 weighted @ np.array(targets).reshape(-1)
                 + prior @ (np.array(known) @ fitted.draws.user_weights[draw]),
             )
-            total += fitted.mean + movies[row, 0] + inputs[row] @ state
+            total = total + fitted.mean + movies[:, 0] + inputs @ state
         return total / len(fitted.draws.movies)
 
 
 class OracleBefore(Oracle):
-    """The same before a time: later events and their stars are not known."""
+    """The same before a time: later events and their stars are not known.
+
+    The time itself counts as one after the training.
+    """
 
     def __init__(self, oracle, timestamp):
         self.__dict__.update(oracle.__dict__)
@@ -690,6 +711,9 @@ class OracleBefore(Oracle):
 
     def history(self, user):
         return [event for event in super().history(user) if event[0] < self.timestamp]
+
+    def profile(self, profile, timestamp):
+        return super().profile(profile, timestamp) | {"time_bucket": UNKNOWN_TIME}
 
     def rating_residual(self, user, row):
         held = self.trained.interactions

@@ -28,8 +28,9 @@ from schema.predictions import (
 )
 from schema.scenarios import IN_SESSION, NEXT_VISIT, Scenario, scenarios_of
 from trainer.data.training_data import IntArray
-from trainer.lookups import saved_variable
+from trainer.lookups import in_pieces, saved_variable
 from trainer.retrieval.events import Events, Latest
+from trainer.serving.interfaces import Rating
 from trainer.serving.module import Answer, ServingModel
 from trainer.serving.queries import Query
 
@@ -41,6 +42,12 @@ _CELLS_AT_ONCE = 20_000_000
 
 _LONG = 10_000_000_000
 """Seconds from the last known rating to the queries of the next visit."""
+
+_DRAWS_OF_PARTS = 10
+"""Draws that predict ratings from a part of a history: each row and draw has a state of its own."""
+
+_PARTS_AT_ONCE = 32
+"""Parts of histories whose states of the rating model are solved for in one go."""
 
 
 class Evaluation(tf.Module):
@@ -54,6 +61,8 @@ class Evaluation(tf.Module):
     def __init__(self, serving: ServingModel, ratings_per_movie: IntArray) -> None:
         super().__init__(name="evaluation")
         self._serving = serving
+        rating = serving.rating
+        self._rating_of_parts = None if rating is None else rating.thinned(_DRAWS_OF_PARTS)
         self._popularity = saved_variable(ratings_per_movie.astype(np.int64), "popularity")
 
     @property
@@ -96,32 +105,36 @@ class Evaluation(tf.Module):
             USER_KEY: tf.strings.to_hash_bucket_fast(user_id, 1 << 62),
             KNOWN_USER: tf.gather(bounds[:, 1] > bounds[:, 0], user),
             **self._popularity_of(movie_row, seen),
-            **self._answer(NEXT_VISIT, self._after_training(query), movie_row, next_visit, seen),
+            **self._answer(NEXT_VISIT, movie_row, next_visit, seen),
         }
+        if serving.rating is not None:
+            rows = movie_row[:, tf.newaxis]
+            stars = serving.stars(self._after_training(query), rows)[:, 0]
+            answer[rating_of(NEXT_VISIT)] = stars
         if IN_SESSION in scenarios_of(serving.features):
-            in_session, seen_before = self._in_session(query, tf.gather(bounds, user))
-            answer |= self._answer(IN_SESSION, query, movie_row, in_session, seen_before)
+            own_bounds = tf.gather(bounds, user)
+            in_session, seen_before = self._in_session(query, own_bounds)
+            answer |= self._answer(IN_SESSION, movie_row, in_session, seen_before)
+            if serving.rating is not None and self._rating_of_parts is not None:
+                answer[rating_of(IN_SESSION)] = self._stars_in_session(
+                    serving.rating, self._rating_of_parts, query, movie_row, own_bounds
+                )
         return answer
 
     def _answer(
         self,
         scenario: Scenario,
-        query: Query,
         movie_row: tf.Tensor,
         scores: tf.Tensor,
         seen: tf.Tensor,
     ) -> Answer:
-        """Returns a scenario's outputs, given `[batch, movies]` scores and what was seen."""
+        """Returns a scenario's lists, given `[batch, movies]` scores and what was seen."""
         items = self._items(scores, seen)
-        answer = {
+        return {
             rank_of(scenario): self._ranks(scores, movie_row, seen),
             items_of(scenario): items,
             items_popularity_of(scenario): self._mean_popularity(items),
         }
-        if self._serving.rating is not None:
-            stars = self._serving.stars(query, movie_row[:, tf.newaxis])[:, 0]
-            answer[rating_of(scenario)] = stars
-        return answer
 
     def _in_session(self, query: Query, bounds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `[batch, movies]` scores and what was seen at each query's own time.
@@ -154,6 +167,74 @@ class Evaluation(tf.Module):
             tf.gather(tf.concat([scores, other_scores], axis=0), in_order),
             tf.gather(tf.concat([seen, other_seen], axis=0), in_order),
         )
+
+    def _stars_in_session(
+        self,
+        rating: Rating,
+        of_parts: Rating,
+        query: Query,
+        movie_row: tf.Tensor,
+        bounds: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns `[batch]` ratings as predicted at each query's own time: later events are hidden.
+
+        The time counts as one after the training, as it does in every request.
+
+        Args:
+          rating: the model.
+          of_parts: the same with fewer draws, which predict where later events are known.
+          query: the queries.
+          movie_row: `[batch]` rows of the catalogue.
+          bounds: `[batch, 2]` of the users' histories.
+        """
+        serving = self._serving
+        latest = serving.latest(query, bounds)
+        query = query._replace(context=serving.context_after_training(query.timestamp))
+        before = serving.history.before(query.user_row, query.timestamp, query.position, bounds)
+        is_part = before[:, 1] < bounds[:, 1]
+
+        def stars(model: Rating, rows: tf.Tensor, states: tf.Tensor) -> tf.Tensor:
+            own, events, movies = tf.nest.map_structure(
+                lambda values: tf.gather(values, rows), (query, latest, movie_row)
+            )
+            return serving.stars_of(model, states, events, own, movies[:, tf.newaxis])[:, 0]
+
+        parts, whole = tf.where(is_part)[:, 0], tf.where(~is_part)[:, 0]
+        states = self._rating_states(
+            of_parts, tf.gather(query.user_row, parts), tf.gather(before, parts)
+        )
+        stored = tf.gather(serving.rating_states, tf.gather(query.user_row, whole))
+        found = [stars(of_parts, parts, states), stars(rating, whole, stored)]
+        in_order = tf.argsort(tf.concat([parts, whole], axis=0))
+        return tf.gather(tf.concat(found, axis=0), in_order)
+
+    def _rating_states(self, rating: Rating, user_row: tf.Tensor, bounds: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, width]` states of the rating model, of parts of histories.
+
+        Args:
+          rating: the model.
+          user_row: `[batch]` rows of the users.
+          bounds: `[batch, 2]` of the parts, none of them a whole history.
+        """
+        serving = self._serving
+        # A part that is not whole is known by its end.
+        ends, part = tf.unique(bounds[:, 1])
+        parts, users = (
+            tf.math.unsorted_segment_max(values, part, tf.size(ends))
+            for values in (bounds, user_row)
+        )
+        # Parts of about one length are padded the least.
+        order = tf.argsort(parts[:, 1] - parts[:, 0])
+
+        def states_of(rows: tf.Tensor) -> tf.Tensor:
+            rows = tf.gather(order, rows[:, 0])
+            own = tf.gather(users, rows)
+            events = serving.rated_events(own, tf.gather(parts, rows))
+            return rating.user_state(events, serving.named(tf.gather(serving.users.profiles, own)))
+
+        places = tf.range(tf.size(order))[:, tf.newaxis]
+        found = in_pieces(states_of, places, _PARTS_AT_ONCE, (rating.state_width,))
+        return tf.gather(found, tf.gather(tf.argsort(order), part))
 
     def _known(
         self, bounds: tf.Tensor, state_of: Callable[[Events, tf.Tensor], tf.Tensor]

@@ -22,9 +22,6 @@ _ROWS_AT_ONCE = 1 << 18
 _START_PENALTY = 0.1
 """Ridge penalty on the part of the prior's mean that all users, or all movies, share."""
 
-_PENALTY_FREEDOM = 2.0
-"""Degrees of freedom of the prior of the penalty on the others."""
-
 
 @dataclasses.dataclass(frozen=True)
 class ObservedRatings:
@@ -74,7 +71,7 @@ class _Entities:
         self._known: Array = np.concatenate([np.ones((count, 1)), known], axis=1)
         self._of_rated: Array = self._known[self._rated]
         self._products: Array = self._of_rated.T @ self._of_rated
-        self._expected_penalty = self._penalty = config.side_penalty
+        self._penalty, self._config = config.side_penalty, config
         self._freedom = width + 2
         self._scale = np.eye(width) * config.prior_variance * self._freedom
         self._rng = rng
@@ -116,8 +113,9 @@ class _Entities:
         """Draws the ridge penalty, given the weights (gamma; Simm et al. 2015)."""
         weights = self.weights[1:]
         length = float(((weights @ self.precision) * weights).sum())
-        shape = (_PENALTY_FREEDOM + weights.size) / 2
-        scale = 2 / (_PENALTY_FREEDOM / self._expected_penalty + length)
+        freedom = self._config.side_penalty_freedom
+        shape = (freedom + weights.size) / 2
+        scale = 2 / (freedom / self._config.side_penalty + length)
         self._penalty = self._rng.gamma(shape) * scale
 
     def sample_values(

@@ -39,6 +39,12 @@ class Draws:
         found[:, :, 0] = 1.0
         return found
 
+    def thinned(self, count: int) -> Draws:
+        """Returns at least `count` of the draws, evenly spaced, or all where there are fewer."""
+        step = max(1, len(self.movies) // count)
+        names = [field.name for field in dataclasses.fields(Draws)]
+        return Draws(**{name: getattr(self, name)[::step] for name in names})
+
 
 def joined(chains: Sequence[Draws]) -> Draws:
     """Returns the draws of all chains as one."""

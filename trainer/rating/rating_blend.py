@@ -10,6 +10,7 @@ from trainer.data.training_data import TrainingData
 from trainer.rating.rating_bpmf import Bpmf, RatedEvents
 from trainer.rating.rating_dcn import RatingModel, TowerOutput
 from trainer.rating.side_information import Floats
+from trainer.retrieval.events import Latest
 
 
 class BlendedRating(tf.Module):
@@ -27,6 +28,15 @@ class BlendedRating(tf.Module):
         self.bpmf = bpmf
         self.weight = weight
 
+    def thinned(self, draws: int) -> BlendedRating:
+        """Returns the same with about so many draws of the factorisation."""
+        return BlendedRating(self.network, self.bpmf.thinned(draws), self.weight)
+
+    @property
+    def state_width(self) -> int:
+        """How many numbers the state of a user is."""
+        return self.bpmf.state_width
+
     def user_states(self, data: TrainingData) -> Floats:
         """Returns `[users + 1, width]` the states of users with the data's events."""
         return self.bpmf.user_states(data)
@@ -39,6 +49,15 @@ class BlendedRating(tf.Module):
           features: their transformed features, `[batch]` each.
         """
         return self.bpmf.user_state(events, self.bpmf.profile(features))
+
+    def session_residual(self, user_state: tf.Tensor, latest: Latest) -> tf.Tensor:
+        """Returns `[batch]`: how many stars the ratings of a session are above their predictions.
+
+        Args:
+          user_state: `[batch, width]`, of users with these events.
+          latest: the latest events of the session.
+        """
+        return self.bpmf.session_residual(user_state, latest)
 
     def user(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]` tower outputs of users, given their transformed features."""

@@ -19,6 +19,7 @@ and new users alike; predictions are means over draws.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -34,10 +35,12 @@ from trainer.rating.gibbs import GibbsSampler, ObservedRatings
 from trainer.rating.posterior import BpmfFit, joined
 from trainer.rating.side_information import (
     Floats,
+    HistoryFeatures,
     UserHistories,
     fit_history_features,
     one_hot,
 )
+from trainer.retrieval.events import Latest
 from transform.outputs import Output
 
 _KNOWN_KINDS = (Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY)
@@ -82,7 +85,20 @@ class Bpmf(tf.Module):
 
     def fit(self, data: TrainingData) -> None:
         """Draws from the posterior; to be called once, before everything else."""
-        self.fitted = fit_bpmf(data, self._config, self._seed, self._on_sweep)
+        sizes = {one.name: data.feature_sizes[one.name] for one in known_features(data, Owner.USER)}
+        self._make_tables(fit_bpmf(data, self._config, self._seed, self._on_sweep), sizes)
+
+    def thinned(self, draws: int) -> Bpmf:
+        """Returns the factorisation with about so many draws, whose states of users cost less."""
+        found = Bpmf(self._config, self._seed)
+        sizes = {name: weights.shape[0] for name, weights in self.profile_weights.items()}
+        fitted = dataclasses.replace(self.fitted, draws=self.fitted.draws.thinned(draws))
+        found._make_tables(fitted, sizes)
+        return found
+
+    def _make_tables(self, fitted: BpmfFit, sizes: Mapping[str, int]) -> None:
+        """Makes what is served; `sizes` are those of the profile's features, by name."""
+        self.fitted = fitted
         draws, history = self.fitted.draws, self.fitted.history_features
         count, movies, width = draws.movies.shape
         self._shape = count, width
@@ -95,9 +111,15 @@ class Bpmf(tf.Module):
         end = 1 + history.width
         self.history_weights = saved_variable(weights[1:end], "history_weights")
         self.profile_weights: dict[str, tf.Variable] = {}
-        for one in known_features(data, Owner.USER):
-            start, end = end, end + data.feature_sizes[one.name]
-            self.profile_weights[one.name] = saved_variable(weights[start:end], one.name)
+        for name, size in sizes.items():
+            start, end = end, end + size
+            self.profile_weights[name] = saved_variable(weights[start:end], name)
+
+    @property
+    def state_width(self) -> int:
+        """How many numbers the state of a user is."""
+        count, width = self._shape
+        return count * width
 
     def user_states(self, data: TrainingData) -> Floats:
         """Returns `[users + 1, width]` the state of each user and of one without events.
@@ -106,9 +128,7 @@ class Bpmf(tf.Module):
           data: whose interactions are the users' events; they need not be those that were
             fitted.
         """
-        histories = _histories(data, extra=1)
-        profiles = _marks(data, Owner.USER)
-        found = posterior.user_states(self.fitted, histories, data.interactions.rating, profiles)
+        found = states_of_all(self.fitted, data)
         return found.reshape([len(found), -1])
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -136,10 +156,9 @@ class Bpmf(tf.Module):
         batch = tf.shape(profile)[0]
         prior = profile + tf.matmul(self._history_features(events, batch), self.history_weights)
         prior = tf.reshape(prior, [batch, count, width])
-        rated, targets, noise = self._rated(events, batch)
-        weighted = rated * noise[..., tf.newaxis]
-        precision = tf.einsum("undi,undj->udij", weighted, rated) + self.user_precision
-        side = tf.einsum("undi,und->udi", weighted, targets)
+        products = self._products(events, batch)
+        precision = products[..., :width, :width] + self.user_precision
+        side = products[..., :width, width]
         side += tf.einsum("udi,dij->udj", prior, self.user_precision)
         solved = tf.linalg.cholesky_solve(tf.linalg.cholesky(precision), side[..., tf.newaxis])
         return tf.reshape(solved, [batch, count * width])
@@ -155,26 +174,23 @@ class Bpmf(tf.Module):
             [sums / tf.sqrt(tf.maximum(counts, 1.0)), (logs - scale.mean) / scale.spread], axis=1
         )
 
-    def _rated(
-        self, events: RatedEvents, batch: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the rated events padded to the longest: `[batch, n, draws, 1 + rank]` inputs,
-        `[batch, n, draws]` stars that bias and vector explain, and the precision of these; zeros
-        where there are none."""
+    def _products(self, events: RatedEvents, batch: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, draws, 2 + rank, 2 + rank]`: for each rated event what bias and vector
+        multiply and, last, the stars that they explain; the products of these, times the precision
+        of the rating, summed over the events."""
         pairs = tf.boolean_mask(events.pairs, events.rated)
         ratings = tf.boolean_mask(events.ratings, events.rated)
         order = tf.argsort(pairs[:, 0], stable=True)
         user, movie = tf.unstack(tf.gather(pairs, order), num=2, axis=1)
         drawn = rows_of(self.movies, movie)
-        bias = drawn[:, :, 0]
-        inputs = tf.concat([tf.ones_like(drawn[:, :, :1]), drawn[:, :, 1:]], axis=2)
-        targets = tf.gather(ratings, order)[:, tf.newaxis] - self.fitted.mean - bias
-
-        def padded(values: tf.Tensor) -> tf.Tensor:
-            rows = tf.RaggedTensor.from_value_rowids(values, user, tf.cast(batch, tf.int64))
-            return rows.to_tensor()
-
-        return padded(inputs), padded(targets), padded(rows_of(self.noise_precision, movie))
+        targets = tf.gather(ratings, order)[:, tf.newaxis] - self.fitted.mean - drawn[:, :, 0]
+        ones = tf.ones_like(drawn[:, :, :1])
+        parts = tf.concat([ones, drawn[:, :, 1:], targets[:, :, tf.newaxis]], axis=2)
+        parts *= tf.sqrt(rows_of(self.noise_precision, movie))[:, :, tf.newaxis]
+        rows = tf.RaggedTensor.from_value_rowids(parts, user, tf.cast(batch, tf.int64))
+        # Padded to the longest history, with zeros.
+        padded = tf.transpose(rows.to_tensor(), [0, 2, 1, 3])
+        return tf.matmul(padded, padded, transpose_a=True)
 
     def ratings(self, user_state: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, n]` stars, not clipped.
@@ -191,6 +207,22 @@ class Bpmf(tf.Module):
             _PAIRS_AT_ONCE,
         )
         return tf.reshape(stars, [batch, n])
+
+    def session_residual(self, user_state: tf.Tensor, latest: Latest) -> tf.Tensor:
+        """Returns `[batch]`: how many stars the ratings of a session are above their predictions.
+
+        It is the mean over the latest events, weighted by exp(-seconds / `session_seconds`) and
+        shrunk towards 0. Unlike effects that are keyed by the time itself it holds for any session.
+
+        Args:
+          user_state: `[batch, width]`, of users with these events.
+          latest: the latest events of the session.
+        """
+        given = latest.earlier & (latest.ratings > 0)
+        weights = tf.where(given, tf.exp(-latest.seconds / self._config.session_seconds), 0.0)
+        residuals = latest.ratings - self.ratings(user_state, latest.movies)
+        total = tf.reduce_sum(weights * residuals, axis=1)
+        return total / (tf.reduce_sum(weights, axis=1) + self._config.session_shrinkage)
 
     def _stars(self, user_state: tf.Tensor, user: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
         """Returns `[n]` stars, given `[n]` rows of the users' states and of the catalogue."""
@@ -239,6 +271,30 @@ def fit_bpmf(
       seed: of all randomness.
       on_sweep: called after each sweep with its number and the number of sweeps.
     """
+    observed, features = observed_ratings(data, config)
+    chains = config.chains_of(len(observed.user))
+
+    def counted(chain: int) -> Callable[[int, int], None]:
+        return lambda sweep, sweeps: on_sweep and on_sweep(chain * sweeps + sweep, chains * sweeps)
+
+    seeds = np.random.SeedSequence(seed).spawn(chains)
+    samplers = [GibbsSampler(observed, config, chain_seed) for chain_seed in seeds]
+    draws = joined([one.draw(counted(number)) for number, one in enumerate(samplers)])
+    return BpmfFit(samplers[0].mean, draws, features)
+
+
+def observed_ratings(
+    data: TrainingData, config: BpmfConfig
+) -> tuple[ObservedRatings, HistoryFeatures]:
+    """Returns the ratings with the side information, and what computes a history's part of it.
+
+    A user's columns are those of `BpmfFit`; a movie's are the principal components of who rated
+    it, the number of ratings, and its features.
+
+    Args:
+      data: the training data.
+      config: how many components there are.
+    """
     histories = _histories(data)
     features, movie_known = fit_history_features(
         histories, len(data.catalogue.ids) + 1, config.components
@@ -251,16 +307,18 @@ def fit_bpmf(
         posterior.known_of_users(features, histories, profiles),
         np.concatenate([movie_known, _marks(data, Owner.MOVIE)], axis=1),
     )
-    seeds = np.random.SeedSequence(seed).spawn(config.chains_of(len(observed.user)))
-    chains = [GibbsSampler(observed, config, chain_seed) for chain_seed in seeds]
+    return observed, features
 
-    def counted(chain: int) -> Callable[[int, int], None]:
-        return lambda sweep, sweeps: on_sweep and on_sweep(
-            chain * sweeps + sweep, len(chains) * sweeps
-        )
 
-    draws = joined([chain.draw(counted(number)) for number, chain in enumerate(chains)])
-    return BpmfFit(chains[0].mean, draws, features)
+def states_of_all(fit: BpmfFit, data: TrainingData) -> Floats:
+    """Returns `[users + 1, draws, 1 + rank]` the states of users and of one without events.
+
+    Args:
+      fit: the fitted factorisation.
+      data: whose interactions are the users' events; they need not be those that were fitted.
+    """
+    histories, profiles = _histories(data, extra=1), _marks(data, Owner.USER)
+    return posterior.user_states(fit, histories, data.interactions.rating, profiles)
 
 
 def known_features(data: TrainingData, owner: Owner) -> tuple[Output, ...]:

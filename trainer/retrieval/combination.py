@@ -348,9 +348,12 @@ def _sequence_contributions(
     """Returns `[batch, n, events]`: what events add by the sequence block, 0 where it sees none."""
     places = places_of_latest(history.seconds, history.has_time, sequence.config.recency_events)
     present = tf.gather(history.has_time, places, batch_dims=1)
+    seconds = tf.gather(history.seconds, places, batch_dims=1)
     latest = Latest(
         tf.gather(history.movies, places, batch_dims=1),
-        tf.gather(history.seconds, places, batch_dims=1),
+        seconds,
+        # The block reads no ratings.
+        tf.zeros_like(seconds),
         present,
         present,
         tf.cast(history_length, tf.int64),

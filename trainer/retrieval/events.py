@@ -25,6 +25,7 @@ class Latest(NamedTuple):
     Attributes:
       movies: `[batch, events]` int32, rows of the catalogue; any where not `present`.
       seconds: `[batch, events]` float32, from the event to the query.
+      ratings: `[batch, events]` float32 stars; 0 where not given.
       present: `[batch, events]` bool, whether there is such an event.
       earlier: `[batch, events]` bool, whether it belongs to the query's session
         (`schema.events.SESSION_GAP_SECONDS`).
@@ -33,6 +34,7 @@ class Latest(NamedTuple):
 
     movies: tf.Tensor
     seconds: tf.Tensor
+    ratings: tf.Tensor
     present: tf.Tensor
     earlier: tf.Tensor
     history_length: tf.Tensor

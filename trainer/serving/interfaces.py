@@ -53,11 +53,21 @@ class Retrieval(Protocol):
 class Rating(Protocol):
     """Predicts ratings in stars, as `trainer.rating.rating_blend.BlendedRating` does."""
 
+    def thinned(self, draws: int) -> Rating:
+        """Returns a model of about so many draws, whose states of users cost less."""
+
+    @property
+    def state_width(self) -> int:
+        """How many numbers the state of a user is."""
+
     def user_states(self, data: TrainingData) -> Floats:
         """Returns `[users + 1, width]` states of the data's users; the last has no events."""
 
     def user_state(self, events: RatedEvents, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: the states of users with these events and features."""
+
+    def session_residual(self, user_state: tf.Tensor, latest: Latest) -> tf.Tensor:
+        """Returns `[batch]`: how many stars the session's ratings are above their predictions."""
 
     def user(self, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' features alone."""

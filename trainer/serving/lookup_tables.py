@@ -181,9 +181,15 @@ class HistoryTable(tf.Module):
         present = places >= before[:, :1]
         places = tf.maximum(places, 0)
         seconds = (start + timestamp)[:, tf.newaxis] - rows_of(self.keys, places)
-        movies = tf.gather(self.movies, places)
-        since = tf.cast(seconds, tf.float32)
-        return Latest(movies, since, present, present, ends - before[:, 0])
+        means = self.mean_ratings(user_row)[:, tf.newaxis]
+        return Latest(
+            tf.gather(self.movies, places),
+            tf.cast(seconds, tf.float32),
+            tf.gather(self.residuals, places) + means,
+            present,
+            present,
+            ends - before[:, 0],
+        )
 
     def padded(self, user_row: tf.Tensor, timestamp: tf.Tensor, bounds: tf.Tensor) -> History:
         """Returns whole histories, the latest event first, padded to the longest.

@@ -193,11 +193,11 @@ class ServingModel(tf.Module):
 
     def _tower_outputs(self, features: tf.Tensor) -> list[tf.Tensor]:
         """Returns the tower outputs `[batch, width]` of retrieval and, if it exists, of rating."""
-        named = self._named(features)
+        named = self.named(features)
         parts = [self.retrieval.profile(named)]
         return parts if self.rating is None else [*parts, self.rating.user(named)]
 
-    def _named(self, features: tf.Tensor) -> Features:
+    def named(self, features: tf.Tensor) -> Features:
         """Returns users' features `[batch]` by name, given `[batch, features]`."""
         names = [one.name for one in self._user_features]
         columns = tf.unstack(features, num=len(names), axis=1)
@@ -271,56 +271,98 @@ class ServingModel(tf.Module):
         return tf.scatter_nd(pairs, marks, shape) > 0
 
     def stars(
-        self, query: Query, rows: tf.Tensor, context: QueryContext | None = None
+        self,
+        query: Query,
+        rows: tf.Tensor,
+        recent: Recent | None = None,
+        latest: Latest | None = None,
     ) -> tf.Tensor:
         """Predicts `[batch, n]` ratings on the data's scale for `[batch, n]` movie rows.
 
         Args:
           query: the users.
           rows: the movies.
-          context: the events of the request, if there can be any.
+          recent: the events of the request, if there can be any.
+          latest: the latest events of the users' sessions, where they are known.
 
         Raises:
           ValueError: the data has no ratings.
         """
-        rating = self.rating
-        if rating is None:
+        if self.rating is None:
             raise ValueError("expected a model of data with ratings, received one without")
+        state = self._rating_state(self.rating, query, recent)
+        latest = latest or self._session(query, recent)
+        return self.stars_of(self.rating, state, latest, query, rows)
+
+    def stars_of(
+        self, rating: Rating, state: tf.Tensor, latest: Latest, query: Query, rows: tf.Tensor
+    ) -> tf.Tensor:
+        """Predicts `[batch, n]` ratings on the data's scale for `[batch, n]` movie rows.
+
+        Args:
+          rating: the model.
+          state: `[batch, width]` user states of it.
+          latest: the latest events of the users' sessions.
+          query: the users.
+          rows: the movies.
+        """
         predicted = rating(
-            self._rating_state(rating, query, context),
-            query.rating_outputs,
-            query.context,
-            rows,
-            tf.gather(self.movies.outputs, rows),
+            state, query.rating_outputs, query.context, rows, tf.gather(self.movies.outputs, rows)
         )
+        # Most queries are no part of a session.
+        residual = tf.cond(
+            tf.reduce_any(latest.earlier),
+            lambda: rating.session_residual(state, latest),
+            lambda: tf.zeros(tf.shape(rows)[:1]),
+        )
+        predicted += residual[:, tf.newaxis]
         scale = self.features.scale
         return tf.clip_by_value(scale.from_stars(predicted), scale.low, scale.high)
 
-    def _rating_state(
-        self, rating: Rating, query: Query, context: QueryContext | None
-    ) -> tf.Tensor:
+    def _session(self, query: Query, recent: Recent | None) -> Latest:
+        """Returns the latest events of each query's session, with those of the request."""
+        bounds = self.history.bounds(query.user_row)
+        if recent is None:
+            return self.latest(query, bounds)
+        latest = self._latest(query, bounds)
+
+        def with_recent() -> Latest:
+            is_new = self._is_new(recent, self.history.events(bounds))
+            return self._with_recent(latest, recent, is_new)
+
+        latest = tf.cond(tf.reduce_any(recent.has_time), with_recent, lambda: latest)
+        return latest._replace(earlier=session_of(latest.seconds, latest.present))
+
+    def _rating_state(self, rating: Rating, query: Query, recent: Recent | None) -> tf.Tensor:
         """Returns `[batch, width]` user states of rating, from profiles and all events."""
         stored = tf.gather(self.rating_states, query.user_row)
         unknown = query.user_row >= self.users.count
-        if context is None:
-            changed, recent = unknown, None
-        else:
-            recent = self._recent(query, context)
-            changed = unknown | tf.reduce_any(recent.counts, axis=1)
+        changed = unknown
+        if recent is not None:
+            changed |= tf.reduce_any(recent.counts, axis=1)
 
         def with_changed() -> tf.Tensor:
             rows = tf.where(changed)[:, 0]
             added = recent and Recent(*(tf.gather(part, rows) for part in recent))
-            events = self._rated_events(tf.gather(query.user_row, rows), added)
-            features = self._named(tf.gather(query.features, rows))
+            user_row = tf.gather(query.user_row, rows)
+            events = self.rated_events(user_row, self.history.bounds(user_row), added)
+            features = self.named(tf.gather(query.features, rows))
             states = rating.user_state(events, features)
             return tf.tensor_scatter_nd_update(stored, rows[:, tf.newaxis], states)
 
         return tf.cond(tf.reduce_any(changed), with_changed, lambda: stored)
 
-    def _rated_events(self, user_row: tf.Tensor, recent: Recent | None) -> RatedEvents:
-        """Returns the histories of users with what their requests add."""
-        history = self.history.events(self.history.bounds(user_row))
+    def rated_events(
+        self, user_row: tf.Tensor, bounds: tf.Tensor, recent: Recent | None = None
+    ) -> RatedEvents:
+        """Returns parts of the histories of users with what their requests add.
+
+        Args:
+          user_row: `[batch]` rows of the users.
+          bounds: `[batch, 2]` of the parts.
+          recent: the events of the requests, if there are any.
+        """
+        history = self.history.events(bounds)
         means = self.history.mean_ratings(tf.gather(user_row, history.pairs[:, 0]))
         ratings = history.residuals + means
         events = RatedEvents(history.pairs, ratings, tf.ones_like(ratings, tf.bool))
@@ -332,11 +374,11 @@ class ServingModel(tf.Module):
         new = RatedEvents(tf.stack([cells[:, 0], movies], axis=1), given, given > 0)
         return RatedEvents(*(tf.concat(pair, axis=0) for pair in zip(events, new, strict=True)))
 
-    def _scores(self, query: Query, context: QueryContext) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns `[batch, movies]` scores, and what was seen as pairs."""
+    def _scores(self, query: Query, recent: Recent) -> tuple[tf.Tensor, tf.Tensor, Latest]:
+        """Returns `[batch, movies]` scores, what was seen as pairs, and the session's events."""
         bounds = self.history.bounds(query.user_row)
         history, latest = self.history.events(bounds), self._latest(query, bounds)
-        recent, user_state = self._recent(query, context), self.user_state(query.user_row)
+        user_state = self.user_state(query.user_row)
 
         def with_recent() -> tuple[tf.Tensor, Latest, tf.Tensor]:
             is_new = self._is_new(recent, history)
@@ -356,7 +398,8 @@ class ServingModel(tf.Module):
         )
         latest = latest._replace(earlier=session_of(latest.seconds, latest.present))
         long_term = self.retrieval.long_term_scores(user_state, query.profile)
-        return self.retrieval.scores(long_term, user_state, query.profile, latest), seen
+        scores = self.retrieval.scores(long_term, user_state, query.profile, latest)
+        return scores, seen, latest
 
     def _with_recent(self, latest: Latest, recent: Recent, is_new: tf.Tensor) -> Latest:
         """Joins the latest events of histories and requests: the latest first.
@@ -368,11 +411,12 @@ class ServingModel(tf.Module):
             latest.movies[:, :, tf.newaxis] == recent.movies[:, tf.newaxis]
         )
         # The request was made after its events, so in one second they are the later ones.
-        movies, seconds, known = (
+        movies, seconds, ratings, known = (
             tf.concat([tf.reverse(of_request, [1]), of_history], axis=1)
             for of_request, of_history in (
                 (recent.movies, latest.movies),
                 (recent.seconds, latest.seconds),
+                (recent.ratings, latest.ratings),
                 (recent.has_time, latest.present & ~tf.reduce_any(named, axis=2)),
             )
         )
@@ -381,6 +425,7 @@ class ServingModel(tf.Module):
         return Latest(
             tf.gather(movies, places, batch_dims=1),
             tf.gather(seconds, places, batch_dims=1),
+            tf.gather(ratings, places, batch_dims=1),
             present,
             present,
             latest.history_length + not_later,
@@ -458,7 +503,8 @@ class ServingModel(tf.Module):
         """
         query = self.query(values, context.timestamp)
         movie_ids = input_parsing.checked(excluded.movie_ids, query.user_row, "exclude_movie_ids")
-        scores, seen = self._scores(query, context)
+        recent = self._recent(query, context)
+        scores, seen, latest = self._scores(query, recent)
         named = self.movies.rows(movie_ids)
         batch = tf.shape(named)[0]
         allowed = ~self.marks(_pairs(named, named < self.movies.count), batch)
@@ -472,7 +518,8 @@ class ServingModel(tf.Module):
         }
         if self.rating is not None:
             real = rows < self.movies.count
-            answer[PREDICTED_RATING] = tf.where(real, self.stars(query, rows, context), 0.0)
+            stars = self.stars(query, rows, recent, latest)
+            answer[PREDICTED_RATING] = tf.where(real, stars, 0.0)
         return answer
 
     def _best(
@@ -504,7 +551,7 @@ class ServingModel(tf.Module):
         return {
             "movie_id": movie_ids,
             "movie_title": self.movies.titles(rows),
-            PREDICTED_RATING: self.stars(query, rows, context),
+            PREDICTED_RATING: self.stars(query, rows, self._recent(query, context)),
         }
 
     def similar(self, movie_id: tf.Tensor, k: tf.Tensor) -> Answer:

@@ -63,6 +63,7 @@ def latest_of(interactions, row, query_time, columns=CONFIG.recency_events):
     return Latest(
         tf.constant(interactions.movie_row[places][np.newaxis], tf.int32),
         tf.constant(seconds[np.newaxis], tf.float32),
+        tf.constant(interactions.rating[places][np.newaxis], tf.float32),
         tf.constant(present[np.newaxis]),
         tf.constant(present[np.newaxis]),
         tf.constant([row - first + 1]),
