@@ -3,11 +3,14 @@
     .venv/bin/python -m benchmarks.next_visit                          # MovieLens-100K, random
     .venv/bin/python -m benchmarks.next_visit --split temporal
     .venv/bin/python -m benchmarks.next_visit --dataset ml-1m
+    .venv/bin/python -m benchmarks.next_visit --dataset ml-1m --split timeline --share 0.7
     .venv/bin/python -m benchmarks.next_visit long_term.ials_dim=128   # another value
 
 Fits retrieval's standalone models to the `train` part of the pipeline's own split and evaluates on
 `validation`; no line of a test is read. Lines are each model alone, the served blend, and the blend
-with one part left out or with other weights. Needs MovieLens-100K in $MOVIELENS_DIR or
+with one part left out or with other weights; then popularity, and the candidates of
+`trainer.retrieval.strong_ease`. Before a timeline's T are `--share` of all ratings, and validation
+is the last eighth of these. Needs MovieLens-100K in $MOVIELENS_DIR or
 MovieLens-1M in $MOVIELENS_1M_DIR; about half a minute of processor time for the first, two minutes
 for the second.
 """
@@ -15,6 +18,7 @@ for the second.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +31,7 @@ from benchmarks import command
 from benchmarks.compare import data, protocols
 from benchmarks.compare.data import DATASETS, Task
 from benchmarks.compare.protocols import LIST_LENGTH, FloatArray
-from components.names import SplitMethod
+from components.names import SPLIT_METHODS, SplitMethod
 from metrics import ranking
 from trainer.config import LongTermConfig, TrainerConfig
 from trainer.settings import applied, parse
@@ -55,14 +59,18 @@ METHODS: Mapping[str, tuple[float, float, float, float]] = {
 SERVED = "as served"
 
 
-def task_of(loaded: data.Data, method: SplitMethod) -> Task:
+def task_of(loaded: data.Data, method: SplitMethod, share: float = 0.8) -> Task:
     """Returns the task: fitted to train, evaluated on validation of the pipeline's split.
 
     Args:
       loaded: the data set.
       method: of the split.
+      share: of all ratings, which are before the test of a timeline.
     """
-    split = protocols.pipeline_split(loaded, method)
+    if method == "timeline":
+        split = protocols.timeline_split(loaded, share)
+    else:
+        split = protocols.pipeline_split(loaded, method)
     return Task(loaded, split, split.inner, split.validation)
 
 
@@ -101,6 +109,7 @@ def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
     from benchmarks.compare import ours
     from trainer.data.training_data import rating_residuals
     from trainer.retrieval import blend
+    from trainer.retrieval.ease import Ease
     from trainer.retrieval.events import Events
     from trainer.retrieval.long_term import fit_long_term
 
@@ -118,7 +127,7 @@ def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
     scores = models.scores(events, users, features)
     z = {name: blend.standardised(one).numpy() for name, one in scores.items()}
     length = tf.constant(np.diff(held.offsets).astype(np.float32))
-    served = blend.Blend(config, fitted.ratings_per_movie)(scores, length).numpy()
+    served = models.blend(fitted.ratings_per_movie)(scores, length).numpy()
     yield "| weights | recall@10 | recall@100 | NDCG@10 of users |"
     yield "|---" * 4 + "|"
     yield _line(SERVED, metrics_of(task, fitted, served))
@@ -128,6 +137,16 @@ def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
         if parts.keys() <= z.keys():
             total = sum(weight * z[part] for part, weight in parts.items())
             yield _line(name, metrics_of(task, fitted, np.asarray(total)))
+    popularity = blend.standardised(np.log1p(fitted.ratings_per_movie)[np.newaxis]).numpy()
+    everybody = np.repeat(popularity, len(served), axis=0)
+    yield _line("popularity", metrics_of(task, fitted, everybody))
+    for penalty in config.strong_penalties:
+        strong = Ease(dataclasses.replace(config, ease_popularity_penalty=penalty))
+        strong.fit(fitted)
+        of_strong = blend.standardised(strong.user_state(events, users)).numpy()
+        for weight in config.strong_popularity_weights:
+            name = f"EASE with {penalty:g} per rating + {weight:g} popularity"
+            yield _line(name, metrics_of(task, fitted, of_strong + weight * popularity))
     yield "CPU s of the fit: " + ", ".join(
         f"{name} {seconds:.1f}" for name, seconds in models.cpu_seconds.items()
     )
@@ -150,7 +169,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("changes", nargs="*", metavar="long_term.name=value")
     parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0])
-    parser.add_argument("--split", choices=tuple(protocols.PIPELINE_NAMES), default="random")
+    parser.add_argument("--split", choices=SPLIT_METHODS, default="random")
+    parser.add_argument("--share", type=float, default=0.8, help="of all ratings, before T")
     parser.add_argument("--seed", type=int, default=42)
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -158,7 +178,8 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         loaded = data.load(dataset=options.dataset, scratch=Path(scratch))
         print(f"{options.dataset}, {options.split} split, validation, seed {options.seed}")
-        for line in measure(task_of(loaded, options.split), config.long_term, options.seed):
+        task = task_of(loaded, options.split, options.share)
+        for line in measure(task, config.long_term, options.seed):
             print(line, flush=True)
 
 

@@ -110,7 +110,7 @@ def scores_of(fitted: TrainingData, known: TrainingData, seed: int, everything: 
     features = {name: tf.constant(values) for name, values in known.users.features.items()}
     scores = models.scores(events, users, features)
     length = tf.constant(np.diff(held.offsets).astype(np.float32))
-    served = blend.Blend(config, fitted.ratings_per_movie)(scores, length)
+    served = models.blend(fitted.ratings_per_movie)(scores, length)
     started, bpmf = time.process_time(), Bpmf(BpmfConfig(), seed)
     bpmf.fit(fitted)
     seconds = {**models.cpu_seconds, RATINGS: time.process_time() - started}

@@ -121,6 +121,12 @@ class LongTermConfig:
       kernel_rating_weight: the same of it as `ease_rating_weight`.
       kernel_megabytes: largest size of its tables in the model, two numbers in 32 bits for each
         user and movie; beyond, EASE stays in the list.
+      strong_penalties: values of `ease_popularity_penalty`, ascending, that are tried on validation
+        for a second EASE. Where one finds more than the usual EASE, as it does after a time T for
+        everybody, it takes the place of all models in the next visit's list of known users; none:
+        nothing is tried.
+      strong_popularity_weights: weights of the standardised log popularity beside it that are
+        tried.
       ials_dim: width of iALS's vectors.
       ials_unobserved: weight of a pair without a rating in its objective, α₀.
       ials_penalty: its penalty, λ.
@@ -132,7 +138,7 @@ class LongTermConfig:
       popularity_weights: weight of the standardised log popularity in the next visit's list.
       autoencoder_weights: weight of the autoencoder's standardised scores in it.
       kernel_shares: weight of those of the kernel regression, where there is one; EASE has the rest
-        of 1.
+        of 1. Also the share of the second EASE in the list, where validation chose one.
       ials_share: weight of those of iALS.
       session_weight: weight of the long-term scores beside the towers' in a session.
     """
@@ -155,6 +161,8 @@ class LongTermConfig:
     kernel_penalty: float = 3.0
     kernel_rating_weight: float = 0.3
     kernel_megabytes: float = 300.0
+    strong_penalties: tuple[float, ...] = (20.0, 60.0, 200.0)
+    strong_popularity_weights: tuple[float, ...] = (0.0, 0.5, 1.0)
     ials_dim: int = 256
     ials_unobserved: float = 0.249
     ials_penalty: float = 0.059

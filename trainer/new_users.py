@@ -27,7 +27,7 @@ from schema import hashing
 from schema.scenarios import NAMED_MOVIES, metric_name, new_user
 from sources.interactions import id_keys
 from trainer.config import LongTermConfig
-from trainer.data.training_data import Bytes, Interactions, TrainingData, Users
+from trainer.data.training_data import Bytes, TrainingData, Users
 from trainer.retrieval.blend import Blend
 from trainer.retrieval.events import Events
 from trainer.retrieval.long_term import LongTermModels, fit_long_term
@@ -126,17 +126,10 @@ def without_users(data: TrainingData, left_out: Bools) -> TrainingData:
     """
     kept = ~left_out
     held = data.interactions
-    rows = kept[held.user_row]
-    user_row = (np.cumsum(kept) - 1)[held.user_row[rows]]
-    interactions = Interactions(
-        user_row=user_row,
-        movie_row=held.movie_row[rows],
-        rating=held.rating[rows],
-        timestamp=held.timestamp[rows],
-        context={name: values[rows] for name, values in held.context.items()},
-        offsets=np.searchsorted(user_row, np.arange(kept.sum() + 1)),
-        position=held.position[rows],
-    )
+    left = held.where(kept[held.user_row])
+    user_row = (np.cumsum(kept) - 1)[left.user_row]
+    offsets = np.append(0, left.offsets[1:][kept])
+    interactions = dataclasses.replace(left, user_row=user_row, offsets=offsets)
     users = Users(
         data.users.ids[kept],
         {name: values[kept] for name, values in data.users.features.items()},

@@ -14,6 +14,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer import fn_args_utils
 
 from components import progress
+from components.names import TRAIN, VALIDATION
 from schema.export_contract import DATASET_FILE
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer import export, fit
@@ -316,6 +317,7 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
         fn_args.movie_files,
         transform_output,
         FeatureTable.from_json(fn_args.custom_config[FEATURES_KEY]),
+        files_of(fn_args.event_files, [VALIDATION] if {TRAIN, VALIDATION} <= {*fitted} else []),
     )
     trained = train(config, data, fn_args.model_run_dir, progress.report, known)
     progress.report("exporting")

@@ -29,6 +29,7 @@ from benchmarks.compare.report import CROSS, OURS, TRAIN_CPU_SECONDS, TRAIN_SECO
 from benchmarks.compare.runner import SEQUENCE
 from components.example_gen import records
 from components.examples.reading import parse_first
+from components.names import TRAIN, VALIDATION
 from components.source_hash import source_digest
 from metrics.new_users import NamedMovies
 from schema import features as raw
@@ -165,16 +166,19 @@ def training_data(task: Task, scratch: Path, lines: IntArray) -> TrainingData:
     fit, ratings, users, movies = (scratch / n for n in ("fit", "ratings", "users", "movies"))
     records.write_shard(str(fit), 0, 1, _examples(task, task.fit, sides))
     chunk = _chunk(task, lines)
-    _, columns = records.event_columns(chunk, sides.users, sides.movies)
-    records.write_events(str(ratings), 0, 1, columns)
+    held_out = np.isin(lines, np.concatenate([task.split.validation, task.split.only_final]))
+    for split, own in ((TRAIN, lines[~held_out]), (VALIDATION, lines[held_out])):
+        _, columns = records.event_columns(_chunk(task, own), sides.users, sides.movies)
+        records.write_events(str(ratings / split), 0, 1, columns)
     records.write_shard(str(users), 0, 1, records.user_examples(chunk, sides.users))
     records.write_shard(str(movies), 0, 1, records.movie_examples(sides.movies))
     return reading.load_training_data(
-        sorted(str(path) for path in ratings.iterdir()),
+        [str(path) for path in ratings.glob("*/*")],
         _files(users),
         _files(movies),
         tft.TFTransformOutput(_transform_graph(task, fit)),
         features,
+        [str(path) for path in ratings.glob(f"{VALIDATION}/*")],
     )
 
 

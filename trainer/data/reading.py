@@ -79,6 +79,7 @@ def load_training_data(
     movie_paths: Sequence[str],
     transform_output: tft.TFTransformOutput,
     features: FeatureTable,
+    validation_paths: Sequence[str] = (),
 ) -> TrainingData:
     """Reads the catalogue, the users and the ratings to train on.
 
@@ -88,13 +89,14 @@ def load_training_data(
       movie_paths: files of the catalogue's Examples.
       transform_output: the preprocessing graph, of the same features.
       features: the columns of the records.
+      validation_paths: those of `event_paths` that are marked as validation.
 
     Raises:
       ValueError: there are no movies or no ratings, or a rating is of a movie or a user that the
         files do not have.
     """
     data, _ = load_fitted_and_known(
-        event_paths, (), user_paths, movie_paths, transform_output, features
+        event_paths, (), user_paths, movie_paths, transform_output, features, validation_paths
     )
     return data
 
@@ -106,6 +108,7 @@ def load_fitted_and_known(
     movie_paths: Sequence[str],
     transform_output: tft.TFTransformOutput,
     features: FeatureTable,
+    validation_paths: Sequence[str] = (),
 ) -> tuple[TrainingData, TrainingData]:
     """Reads what a model is fitted to, and what is known of the users when it is served.
 
@@ -117,6 +120,7 @@ def load_fitted_and_known(
       movie_paths: files of the catalogue's Examples.
       transform_output: the preprocessing graph, of the same features.
       features: the columns of the records.
+      validation_paths: those of `event_paths` that are marked as validation.
 
     Returns:
       The fitted data, and all that is known: the same object where nothing is known beside it.
@@ -130,7 +134,7 @@ def load_fitted_and_known(
 
     def made_of(paths: Sequence[str]) -> TrainingData:
         interactions, users = load_interactions(
-            paths, everybody, catalogue, transform_output, features
+            paths, everybody, catalogue, transform_output, features, validation_paths
         )
         return TrainingData(catalogue, users, interactions, transform_output, features)
 
@@ -188,6 +192,7 @@ def load_interactions(
     catalogue: Catalogue,
     transform_output: tft.TFTransformOutput,
     features: FeatureTable,
+    validation_paths: Sequence[str] = (),
 ) -> tuple[Interactions, Users]:
     """Returns the ratings of event files, by user and time, and the users who gave them.
 
@@ -197,11 +202,14 @@ def load_interactions(
       catalogue: every movie.
       transform_output: the preprocessing graph.
       features: the columns of the event files.
+      validation_paths: those of `paths` that are marked as validation.
 
     Raises:
       ValueError: a rating is of a movie or a user that the others do not have.
     """
-    files = [map_events(path) for path in sorted(paths)]
+    paths = sorted(paths)
+    files = [map_events(path) for path in paths]
+    of_validation = [path in validation_paths for path in paths]
     timestamp = _values(files, features.of_kind(Kind.TIME), np.int64)
     position = _values(files, features.of_kind(Kind.POSITION), np.int64)
     movie_row = _rows(files, features.item_id, catalogue.ids)
@@ -222,6 +230,11 @@ def load_interactions(
         context=_context(timestamp, transform_output, features),
         offsets=np.searchsorted(user_row, np.arange(len(users.ids) + 1)),
         position=position[order] if features.position is not None else position,
+        validation=(
+            np.repeat(of_validation, [file.num_rows for file in files])[order]
+            if any(of_validation)
+            else np.zeros(0, np.bool_)
+        ),
     )
     return interactions, users
 

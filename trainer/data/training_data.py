@@ -1,7 +1,8 @@
 """The training data as compact arrays.
 
 The Trainer holds ratings as a few numbers each (user, movie, rating, time and its indices), 26
-bytes or 34 with a position, users and movies as tables of feature indices.
+bytes, 8 more with a position and 1 more where validation is marked, users and movies as tables of
+feature indices.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Interactions:
       offsets: `[users + 1]`; the ratings of user u are `offsets[u]:offsets[u + 1]`.
       position: `[ratings]` places in the file, which order ratings of one second; zeros (also
         if none are given) where the order of the file means nothing.
+      validation: `[ratings]` bool, which of the fitted ratings are those of validation, on which
+        a model may choose; none if not given.
 
     Raises:
       ValueError: there are positions of some ratings only.
@@ -81,10 +84,16 @@ class Interactions:
     context: Mapping[str, SmallInts]
     offsets: IntArray
     position: IntArray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    validation: npt.NDArray[np.bool_] = dataclasses.field(
+        default_factory=lambda: np.zeros(0, np.bool_)
+    )
 
     def __post_init__(self) -> None:
-        if not len(self.position):
-            object.__setattr__(self, "position", np.broadcast_to(np.int64(0), len(self)))
+        for name in ("position", "validation"):
+            values = getattr(self, name)
+            if not len(values):
+                nothing = np.broadcast_to(values.dtype.type(0), len(self))
+                object.__setattr__(self, name, nothing)
         if len(self.position) != len(self):
             raise ValueError(
                 f"expected a position of each of {len(self)} ratings, received {len(self.position)}"
@@ -92,6 +101,19 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self.user_row)
+
+    def where(self, rows: npt.NDArray[np.bool_]) -> Interactions:
+        """Returns the ratings at which `[ratings]` `rows` is true, of the same users."""
+        user_row = self.user_row[rows]
+        return Interactions(
+            user_row=user_row,
+            movie_row=self.movie_row[rows],
+            rating=self.rating[rows],
+            timestamp=self.timestamp[rows],
+            context={name: values[rows] for name, values in self.context.items()},
+            offsets=np.searchsorted(user_row, np.arange(len(self.offsets))),
+            position=self.position[rows],
+        )
 
     @functools.cached_property
     def ties(self) -> IntArray:

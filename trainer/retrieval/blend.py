@@ -5,7 +5,8 @@ the weights mean the same for every model, every user and every catalogue. The s
 popularity is a prior beside them, whose weight falls with the number of known events. With a
 profile and no events, only the autoencoder has scores; with few events it weighs less beside the
 others than with many. Where there is kernel regression, it takes EASE's place for all but short
-histories, of which EASE finds more beside the prior.
+histories, of which EASE finds more beside the prior. Where validation chose a strongly penalised
+EASE (`trainer.retrieval.strong_ease`), it and popularity take the place of everything for these.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from trainer.data.training_data import Floats, IntArray
 from trainer.lookups import saved_variable
 
 AUTOENCODER, EASE, IALS, KERNEL = "autoencoder", "ease", "ials", "kernel"
+STRONG_EASE = "strong_ease"
 """Names of the models that are blended."""
 
 _SMALLEST_DEVIATION = 1e-6
@@ -42,15 +44,22 @@ class Blend(tf.Module):
     Args:
       config: the weights.
       ratings_per_movie: `[movies]` training ratings of each.
+      strong_popularity: weight of popularity beside the strongly penalised EASE, if there is one.
     """
 
-    def __init__(self, config: LongTermConfig, ratings_per_movie: IntArray) -> None:
+    def __init__(
+        self,
+        config: LongTermConfig,
+        ratings_per_movie: IntArray,
+        strong_popularity: float = 0.0,
+    ) -> None:
         super().__init__(name="blend")
         self._lengths = np.array(config.blend_lengths, np.float32)
         self._prior = np.array(config.popularity_weights, np.float32)
         self._autoencoder = np.array(config.autoencoder_weights, np.float32)
         self._kernel = np.array(config.kernel_shares, np.float32)
         self._ials = config.ials_share
+        self._strong_popularity = strong_popularity
         popularity = np.log1p(ratings_per_movie).astype(np.float32)
         self._popularity = saved_variable(standardised(popularity[np.newaxis]), "popularity_prior")
 
@@ -63,7 +72,9 @@ class Blend(tf.Module):
         """
         weights = self.weights(length, scores)
         parts = [weights[name] * standardised(one) for name, one in scores.items()]
-        return tf.add_n(parts) + self._interpolated(length, self._prior) * self._popularity
+        strong = weights[STRONG_EASE]
+        prior = (1.0 - strong) * self._interpolated(length, self._prior)
+        return tf.add_n(parts) + (prior + strong * self._strong_popularity) * self._popularity
 
     def weights(self, length: tf.Tensor, models: Collection[str]) -> dict[str, tf.Tensor]:
         """Returns `[batch, 1]` the weight of each model's standardised scores.
@@ -73,13 +84,17 @@ class Blend(tf.Module):
           models: names of the models that there are.
         """
         ones = tf.ones_like(length)[:, tf.newaxis]
-        of_kernel = self._interpolated(length, self._kernel) if KERNEL in models else 0.0 * ones
-        return {
+        of_long = self._interpolated(length, self._kernel)
+        of_kernel = of_long if KERNEL in models else 0.0 * ones
+        strong = of_long if STRONG_EASE in models else 0.0 * ones
+        usual = {
             AUTOENCODER: self._interpolated(length, self._autoencoder),
             EASE: ones - of_kernel,
             IALS: self._ials * ones,
             KERNEL: of_kernel,
         }
+        weights = {name: (1.0 - strong) * weight for name, weight in usual.items()}
+        return {**weights, STRONG_EASE: strong}
 
     def _interpolated(self, length: tf.Tensor, values: Floats) -> tf.Tensor:
         """Returns `[batch, 1]` values, linear in the length between those that are given."""

@@ -1,8 +1,8 @@
 """Retrieval as it is served: scores of the next visit, and scores within a session.
 
 **Next visit**: the weighted sum of the standardised scores of the autoencoder, EASE, iALS, kernel
-regression and, where little is known of the user, popularity (`trainer.retrieval.blend`),
-whatever the time of the query.
+regression and, where little is known of the user, popularity, or of those of a strongly penalised
+EASE and popularity (`trainer.retrieval.blend`), whatever the time of the query.
 
 **In a session** the score of a movie is one dot product of a query and a candidate vector:
 
@@ -31,7 +31,7 @@ import tensorflow as tf
 from schema.events import SESSION_GAP_SECONDS
 from trainer.data.training_data import Catalogue, IntArray
 from trainer.lookups import rows_of, saved_variable, weighted_rows
-from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, KERNEL, Blend, deviation
+from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, KERNEL, STRONG_EASE, deviation
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.history import (
     mean_history,
@@ -98,15 +98,17 @@ class HistoryRetrieval(tf.Module):
         )
         self.ease = ease
         self.ials, self.kernel = long_term.ials, long_term.kernel
+        self.strong_ease = long_term.strong_ease
         # Columns of the user state: sums of `histories`, EASE's scores, the kernel with each fitted
-        # user, the vector of iALS.
+        # user, the scores of the strongly penalised EASE, the vector of iALS.
         self._state_parts = [
             sum(self._parts),
             0 if ease is None else self._movies,
             0 if self.kernel is None else self.kernel.weights.shape[0],
+            0 if self.strong_ease is None else self._movies,
             self._long_term_config.ials_dim,
         ]
-        self._blend = Blend(self._long_term_config, ratings_per_movie)
+        self._blend = long_term.blend(ratings_per_movie)
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' transformed features alone."""
@@ -124,12 +126,14 @@ class HistoryRetrieval(tf.Module):
 
         Returns:
           `[batch, width]`: the number of events, sums for the autoencoder and the tower, EASE's
-          weighted scores where there is EASE, the kernel where there is kernel regression, and the
-          vector of iALS.
+          weighted scores where there is EASE, the kernel where there is kernel regression, the
+          scores of the strongly penalised EASE where there is one, and the vector of iALS.
         """
         parts = [self._sums(events, batch)]
         if self.kernel is not None:
             parts.append(self.kernel.user_state(events, batch))
+        if self.strong_ease is not None:
+            parts.append(self.strong_ease.user_state(events, batch))
         return tf.concat([*parts, self.ials.user_state(events, batch)], axis=1)
 
     def session_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
@@ -161,16 +165,18 @@ class HistoryRetrieval(tf.Module):
 
     def _standalone_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns `[batch, movies]` scores of each standalone model, by name."""
-        _, _, of_kernel, of_ials = tf.split(user_state, self._state_parts, axis=1)
+        _, _, of_kernel, of_strong, of_ials = tf.split(user_state, self._state_parts, axis=1)
         scores = self._additive_scores(user_state, profile)
         scores[IALS] = self.ials.scores(of_ials)
         if self.kernel is not None:
             scores[KERNEL] = self.kernel.scores(of_kernel)
+        if self.strong_ease is not None:
+            scores[STRONG_EASE] = self.strong_ease.scores(of_strong)
         return scores
 
     def _additive_scores(self, user_state: tf.Tensor, profile: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns `[batch, movies]` scores of the models that count in a session, by name."""
-        sums, of_ease, _, _ = tf.split(user_state, self._state_parts, axis=1)
+        sums, of_ease, *_ = tf.split(user_state, self._state_parts, axis=1)
         query = tf.pad(self._long_term_query(sums, profile), [[0, 0], [0, 1]], constant_values=1.0)
         scores = {AUTOENCODER: tf.matmul(query, self.candidates, transpose_b=True)}
         if self.ease is not None:
@@ -296,6 +302,9 @@ class HistoryRetrieval(tf.Module):
             of_kernel = tf.split(user_state, self._state_parts, axis=1)[2]
             of_movies, mean = self.kernel.contributions(of_kernel, history, movies)
             above[KERNEL] = of_movies - mean[:, tf.newaxis]
+        if self.strong_ease is not None:
+            of_movies, mean = self.strong_ease.contributions(history, movies)
+            above[STRONG_EASE] = of_movies - mean[:, tf.newaxis]
         weights = self._blend.weights(user_state[:, 0], scores)
         return tf.add_n(
             [

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from trainer.config import LongTermConfig
-from trainer.data.training_data import TrainingData
-from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, KERNEL
+from trainer.data.training_data import IntArray, TrainingData
+from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, KERNEL, STRONG_EASE, Blend
 from trainer.retrieval.ease import Ease, ease_dtype
 from trainer.retrieval.events import Events
 from trainer.retrieval.ials import Ials
 from trainer.retrieval.kernel_regression import KernelRegression, fits
+from trainer.retrieval.strong_ease import choose
 from trainer.retrieval.user_autoencoder import UserAutoencoder
 
 
@@ -26,9 +27,12 @@ class LongTermModels:
       autoencoder: the autoencoder.
       ease: EASE; None where it is left out.
       ials: iALS.
-      kernel: kernel regression over users; None where users outnumber movies, or it is too large.
+      kernel: kernel regression over users; None where users outnumber movies, or it is too large,
+        or there is `strong_ease`.
       left_out: why a model was not fitted, by its name.
       cpu_seconds: what each took to fit, by name.
+      strong_ease: the strongly penalised EASE; None where validation did not choose it.
+      strong_popularity: weight of popularity beside it.
     """
 
     autoencoder: UserAutoencoder
@@ -37,6 +41,16 @@ class LongTermModels:
     kernel: KernelRegression | None
     left_out: Mapping[str, str]
     cpu_seconds: Mapping[str, float]
+    strong_ease: Ease | None = None
+    strong_popularity: float = 0.0
+
+    def blend(self, ratings_per_movie: IntArray) -> Blend:
+        """Returns what joins the scores of these models.
+
+        Args:
+          ratings_per_movie: `[movies]` training ratings of each.
+        """
+        return Blend(self.autoencoder.config, ratings_per_movie, self.strong_popularity)
 
     def scores(
         self, events: Events, users: tf.Tensor, features: Mapping[str, tf.Tensor]
@@ -58,13 +72,15 @@ class LongTermModels:
             found[EASE] = self.ease.scores(self.ease.user_state(events, users))
         if self.kernel is not None:
             found[KERNEL] = self.kernel.scores(self.kernel.user_state(events, users))
+        if self.strong_ease is not None:
+            found[STRONG_EASE] = self.strong_ease.scores(self.strong_ease.user_state(events, users))
         return found
 
 
 def fit_long_term(
     config: LongTermConfig, data: TrainingData, seed: int, on_progress: Callable[[str], None]
 ) -> LongTermModels:
-    """Fits autoencoder, EASE, iALS and kernel regression.
+    """Fits autoencoder, EASE, iALS, and what follows from the data: see `LongTermModels`.
 
     Args:
       config: hyperparameters.
@@ -96,18 +112,34 @@ def fit_long_term(
     ials_started = time.process_time()
     ials = Ials(config, seed)
     ials.fit(data)
+    strong_started = time.process_time()
+    strong = None if ease is None else choose(config, data)
+    strong_ease = None
+    if strong is not None:
+        on_progress(
+            f"EASE with {strong.popularity_penalty:g} per rating and {strong.popularity_weight:g} "
+            "popularity finds most on validation"
+        )
+        strengthened = dataclasses.replace(
+            config, ease_popularity_penalty=strong.popularity_penalty
+        )
+        strong_ease = _fit_ease(strengthened, data)
     kernel_started = time.process_time()
     kernel = None
-    if fits(len(data.users.ids), len(data.catalogue.ids), config.kernel_megabytes):
+    if strong_ease is None and fits(
+        len(data.users.ids), len(data.catalogue.ids), config.kernel_megabytes
+    ):
         kernel = KernelRegression(config)
         kernel.fit(data)
     seconds = {
         AUTOENCODER: ease_started - started,
         EASE: ials_started - ease_started,
-        IALS: kernel_started - ials_started,
+        IALS: strong_started - ials_started,
+        STRONG_EASE: kernel_started - strong_started,
         KERNEL: time.process_time() - kernel_started,
     }
-    return LongTermModels(autoencoder, ease, ials, kernel, left_out, seconds)
+    weight = 0.0 if strong is None else strong.popularity_weight
+    return LongTermModels(autoencoder, ease, ials, kernel, left_out, seconds, strong_ease, weight)
 
 
 def _fit_ease(config: LongTermConfig, data: TrainingData) -> Ease | None:

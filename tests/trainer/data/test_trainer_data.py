@@ -234,11 +234,11 @@ def test_files_hold_each_users_ratings_in_event_order(world, transform_output, c
 
 
 def test_a_rating_takes_at_most_26_bytes(rated):
-    """The position, which this data lacks, takes none."""
+    """The position, which this data lacks, and validation, which is not marked, take none."""
     interactions, _, _ = rated
     columns = [getattr(interactions, f.name) for f in dataclasses.fields(interactions)]
     columns = [c for c in columns if isinstance(c, np.ndarray) and len(c) == len(interactions)]
-    assert len(columns) == 5
+    assert len(columns) == 6
     columns += interactions.context.values()
     assert sum(column.strides[0] for column in columns) <= 26
 

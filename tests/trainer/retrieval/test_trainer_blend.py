@@ -58,6 +58,19 @@ def test_kernel_regression_takes_eases_place_from_some_length_on(model):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+def test_the_strong_ease_and_popularity_take_the_place_of_everything_from_some_length_on():
+    one, two, three = np.random.default_rng(2).normal(size=(3, 3, 5)).astype(np.float32)
+    lengths = np.array([0, 7, 100], np.float32)
+    scores = {blend.EASE: one, blend.IALS: two, blend.STRONG_EASE: three}
+    found = blend.Blend(CONFIG, COUNTS, strong_popularity=0.25)(scores, lengths)
+    share = np.array([[0.0], [0.75], [1.0]])
+    prior = z(np.log1p(COUNTS)[np.newaxis])
+    usual = z(one) + 0.5 * z(two)
+    usual += np.interp(lengths, LENGTHS, PRIOR)[:, np.newaxis] * prior
+    expected = (1 - share) * usual + share * (z(three) + 0.25 * prior)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
 @examples(25)
 @given(arrays.arrays(np.float32, 7, elements=st.floats(0, 10_000, width=32)))
 def test_the_autoencoders_weight_is_linear_between_the_given_lengths(model, lengths):

@@ -22,6 +22,7 @@ def data(monkeypatch):
         lambda config, *others: types.SimpleNamespace(config=config, fit=model.fit),
     )
     monkeypatch.setattr(long_term, "Ials", lambda config, seed: model)
+    monkeypatch.setattr(long_term, "choose", lambda config, data: None)
     monkeypatch.setattr(long_term, "Ease", lambda config, dtype: fitted.append(dtype) or model)
     features = types.SimpleNamespace(of_kinds=lambda owner, kinds: ())
     catalogue, users = (types.SimpleNamespace(ids=np.arange(n)) for n in (5, 6))
