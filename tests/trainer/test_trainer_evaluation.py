@@ -117,6 +117,11 @@ def test_a_request_that_gives_a_sessions_events_gets_the_stars_that_are_evaluate
     np.testing.assert_allclose(answer["predicted_rating"][0], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(("ratings", "draws"), [(1, 10), (400_000, 10), (800_000, 5), (10**8, 2)])
+def test_the_more_ratings_the_fewer_draws_predict_from_parts_of_histories(ratings, draws):
+    assert signature.draws_of_parts(ratings) == draws
+
+
 @pytest.mark.parametrize("rows", [1, 10])
 def test_rows_of_a_large_catalogue_are_answered_some_at_a_time(
     trained, middle_of_a_history, monkeypatch, rows

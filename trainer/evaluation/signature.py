@@ -46,6 +46,9 @@ _LONG = 10_000_000_000
 _DRAWS_OF_PARTS = 10
 """Draws that predict ratings from a part of a history: each row and draw has a state of its own."""
 
+_FULL_RATINGS = 400_000
+"""Fitted ratings up to which there are so many; beyond, fewer: each costs more and varies less."""
+
 _PARTS_AT_ONCE = 32
 """Parts of histories whose states of the rating model are solved for in one go."""
 
@@ -62,7 +65,8 @@ class Evaluation(tf.Module):
         super().__init__(name="evaluation")
         self._serving = serving
         rating = serving.rating
-        self._rating_of_parts = None if rating is None else rating.thinned(_DRAWS_OF_PARTS)
+        draws = draws_of_parts(int(ratings_per_movie.sum()))
+        self._rating_of_parts = None if rating is None else rating.thinned(draws)
         self._popularity = saved_variable(ratings_per_movie.astype(np.int64), "popularity")
 
     @property
@@ -302,6 +306,12 @@ class Evaluation(tf.Module):
             CATALOGUE_SIZE: tf.fill(tf.shape(movie_row), np.int64(movies)),
             MOVIES_LEFT: tf.reduce_sum(tf.cast(~_without_own(seen, column), tf.int64), axis=1),
         }
+
+
+def draws_of_parts(ratings: int) -> int:
+    """Returns how many draws predict ratings from parts of histories, given the fitted ratings."""
+    share = _FULL_RATINGS / max(ratings, _FULL_RATINGS)
+    return max(2, round(_DRAWS_OF_PARTS * share))
 
 
 def _in_parts(function: Callable[[tf.Tensor], Answer], examples: tf.Tensor, rows: int) -> Answer:

@@ -129,6 +129,12 @@ def test_a_user_is_their_events_and_profile_wherever_they_come_from():
     np.testing.assert_allclose(found[0], known[5], atol=1e-5)
 
 
+def test_thinned_draws_are_evenly_spaced():
+    draws = fitted(make(), np.arange(200)).draws
+    for count, kept in ((20, range(10)), (5, range(0, 10, 2)), (3, range(0, 10, 3))):
+        np.testing.assert_array_equal(draws.thinned(count).movies, draws.movies[list(kept)])
+
+
 def test_states_are_the_posterior_means_of_a_linear_regression():
     made = make(sides=True)
     rows = everything(made)
