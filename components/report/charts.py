@@ -1,15 +1,14 @@
 """The kinds of charts that the report uses, as Vega-Lite specifications built with Altair.
 
-A chart is made from `rows`: values by column. `formats` are number formats of columns, `height` is
-in pixels. A column's title names its axis, and the number format of the column's table cells is
-that of its axis and tooltip. A tooltip has the first values of a row. Colours, fonts and axes of
-all charts are in `assets/page.js`.
+A chart is made from `rows`: values by column. A column's title names its axis, and the number
+format of the column's table cells is that of its tooltip. A tooltip has the first values of a row.
+Colours, fonts and axes of all charts are in `assets/page.js`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import altair as alt
@@ -17,16 +16,17 @@ import altair as alt
 from components.report.page import Row, Spec, format_of
 
 Kind: TypeAlias = Literal["quantitative", "nominal", "ordinal", "temporal"]
-Formats: TypeAlias = Mapping[str, str]
 
 _AnyChart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
 _DATA = alt.NamedData("rows")
 _SERIES, _VALUE = "series", "value"
-_NONE: Formats = {}
 _TIPS = 8
 """Columns in a tooltip."""
 _STEP = 22
 """Height of a horizontal bar with the space below it, in pixels."""
+_HEIGHT = 220
+_LARGE = 10_000
+"""Numbers from which on an axis has thousands as k."""
 
 STEPS: tuple[str, ...] = tuple(f"var(--s{number})" for number in range(1, 7))
 """Colours of ordered classes, from light to dark: variables of the page, for its dark mode."""
@@ -45,30 +45,24 @@ def specification(chart: _AnyChart, rows: Sequence[Row], height: int) -> Spec:
     return {**spec, "data": {"values": list(rows)}}
 
 
-def channel(
-    base: type[Any], rows: Sequence[Row], column: str, formats: Formats = _NONE, **options: object
-) -> Any:  # noqa: ANN401 - one of Altair's channels
+def channel(base: type[Any], rows: Sequence[Row], column: str, **options: object) -> Any:  # noqa: ANN401 - one of Altair's channels
     """Returns a column as one of Altair's channels, typed by its values.
 
     Args:
       base: `alt.X`, `alt.Y`, `alt.Tooltip` and the like.
+      rows: the chart's.
       column: the column.
       options: further arguments of the channel.
     """
-    kind = str(options.pop("type", None) or _kind(rows, column))
-    form = format_of(column, formats) if kind == "quantitative" else formats.get(column)
-    field = _field(column)
-    settings: dict[str, Any] = {"field": field, "type": kind, "title": column, **options}
+    kind = options.pop("type", None) or _kind(rows, column)
+    settings = {"field": _field(column), "type": kind, "title": column, **options}
     if base is alt.Tooltip:
-        # Numbers that stand for times have the format of their axis.
-        is_time = "%Y" in formats.get(column, "")
-        settings |= {"type": "temporal"} if is_time else {}
-        if kind == "quantitative":
-            settings["format"] = _number_format(rows, column, formats)
-    else:
-        settings.setdefault("axis", _axis(kind, form))
-        if kind in ("nominal", "ordinal"):
-            settings.setdefault("sort", None)
+        form = {"quantitative": _number_format(rows, column), "temporal": "%Y-%m-%d"}.get(str(kind))
+        settings |= {"format": form} if form else {}
+    elif kind == "quantitative":
+        settings["axis"] = _axis(rows, column)
+    elif kind != "temporal":
+        settings.setdefault("sort", None)
     return base(**settings)
 
 
@@ -77,36 +71,29 @@ def _field(column: str) -> str:
     return re.sub(r"([.\[\]])", r"\\\1", column)
 
 
-def _axis(kind: str, form: str | None) -> alt.Axis:
-    if kind == "quantitative":
-        form = {".1%": "~%", None: "~s"}.get(form, form)
-    return alt.Axis(format=form) if form else alt.Axis()
-
-
 def _kind(rows: Sequence[Row], column: str) -> Kind:
     first = next((row[column] for row in rows if row[column] is not None), "")
     return "quantitative" if isinstance(first, int | float) else "nominal"
 
 
-def _number_format(rows: Sequence[Row], column: str, formats: Formats) -> str:
-    """Returns the format of single values of a column."""
-    return format_of(column, formats) or (",d" if _whole(rows, column) else ",.2f")
+def _axis(rows: Sequence[Row], column: str) -> alt.Axis:
+    form = format_of(column, {})
+    if form is None or form.endswith("%"):
+        large = any(abs(row[column]) >= _LARGE for row in rows if row[column] is not None)
+        form = "~%" if form else "~s" if large else "~f"
+    return alt.Axis(format=form)
 
 
-def _whole(rows: Sequence[Row], column: str) -> bool:
-    return all(isinstance(row[column], int) for row in rows if row[column] is not None)
+def _number_format(rows: Sequence[Row], column: str) -> str:
+    whole = all(isinstance(row[column], int) for row in rows if row[column] is not None)
+    return format_of(column, {}) or (",d" if whole else ",.2f")
 
 
-def tooltips(rows: Sequence[Row], formats: Formats = _NONE) -> list[alt.Tooltip]:
-    """Returns a tooltip with the first columns."""
+def tooltips(rows: Sequence[Row], times: str = "") -> list[alt.Tooltip]:
+    """Returns a tooltip with the first columns; `times` is one of times."""
     columns = list(rows[0])[:_TIPS]
-    return [channel(alt.Tooltip, rows, column, formats) for column in columns]
-
-
-def _series(names: Sequence[str]) -> alt.Color:
-    """Returns the colours of series, in their order."""
-    scale = alt.Scale(domain=list(names))
-    return alt.Color(field=_SERIES, type="nominal", title=None, sort=list(names), scale=scale)
+    kinds = {times: "temporal"}
+    return [channel(alt.Tooltip, rows, column, type=kinds.get(column)) for column in columns]
 
 
 def _folded(columns: Sequence[str]) -> alt.Chart:
@@ -116,9 +103,8 @@ def _folded(columns: Sequence[str]) -> alt.Chart:
     )
 
 
-def _value(base: type[Any], columns: Sequence[str], title: str, formats: Formats) -> Any:  # noqa: ANN401 - base()
-    axis = _axis("quantitative", format_of(columns[0], formats))
-    return base(field=_VALUE, type="quantitative", title=title, axis=axis)
+def _value(base: type[Any], rows: Sequence[Row], columns: Sequence[str], title: str) -> Any:  # noqa: ANN401 - base()
+    return base(field=_VALUE, type="quantitative", title=title, axis=_axis(rows, columns[0]))
 
 
 def bars(
@@ -128,62 +114,53 @@ def bars(
     *,
     upright: bool = False,
     title: str = "",
-    formats: Formats = _NONE,
     log: bool = False,
-    height: int = 220,
 ) -> Spec:
     """Returns horizontal bars, each with its value at its end, or upright ones without.
 
     Args:
+      rows: one per bar, or per group of bars.
       labels: the column with the bars' labels.
       values: the column with their lengths; of several, side by side over an axis of that title.
-      upright: whether they are upright; `height` is that of upright bars.
+      upright: whether they are upright.
+      title: title of the axis of several values.
       log: whether lengths are logarithmic, so that one large value does not hide the others.
     """
     base, length, offset = (alt.X, alt.Y, alt.XOffset) if upright else (alt.Y, alt.X, alt.YOffset)
     shown = {} if upright else {"title": None}
-    named = channel(base, rows, labels, formats, type="ordinal", **shown)
-    tips = tooltips(rows, formats)
+    named, tips = channel(base, rows, labels, type="ordinal", **shown), tooltips(rows)
     if not isinstance(values, str):
-        chart = _folded(values).mark_bar()
-        chart = chart.encode(named, _value(length, values, title, formats), tooltip=tips)
-        chart = chart.encode(offset(field=_SERIES, sort=list(values)), _series(values))
-        return specification(
-            chart, rows, height if upright else (10 * len(values) + 6) * len(rows) + 70
+        names = list(values)
+        color = alt.Color(
+            field=_SERIES, type="nominal", title=None, sort=names, scale=alt.Scale(domain=names)
         )
+        chart = _folded(names).mark_bar()
+        chart = chart.encode(named, _value(length, rows, names, title), color, tooltip=tips)
+        chart = chart.encode(offset(field=_SERIES, sort=names))
+        height = _HEIGHT if upright else (10 * len(names) + 6) * len(rows) + 70
+        return specification(chart, rows, height)
     scale = alt.Scale(type="symlog") if log else alt.Scale()
-    drawn = alt.Chart().encode(
-        named, channel(length, rows, values, formats, scale=scale), tooltip=tips
-    )
+    drawn = alt.Chart().encode(named, channel(length, rows, values, scale=scale), tooltip=tips)
     if upright:
-        return specification(drawn.mark_bar(), rows, height)
-    form = _number_format(rows, values, formats)
+        return specification(drawn.mark_bar().properties(data=_DATA), rows, _HEIGHT)
+    form = _number_format(rows, values)
     text = alt.Text(field=_field(values), type="quantitative", format=form)
     layers = drawn.mark_bar(), drawn.mark_text(align="left", dx=4, aria=False).encode(text)
     return specification(alt.layer(*layers, data=_DATA), rows, _STEP * len(rows) + 44)
 
 
-def stacked_bars(rows: Sequence[Row], y: str, parts: Sequence[str]) -> Spec:
+def stacked_bars(rows: Sequence[Row], labels: str, parts: Sequence[str]) -> Spec:
     """Returns horizontal bars of 100 %, cut into ordered parts: columns with shares of 0 to 1."""
-    last = len(STEPS) - 1
-    colors = [STEPS[round(n * last / max(len(parts) - 1, 1))] for n in range(len(parts))]
-    chart = (
-        _folded(parts)
-        .transform_calculate(place=f"indexof({list(parts)!r}, datum.{_SERIES})")
-        .mark_bar(cornerRadiusEnd=0)
-        .encode(
-            y=channel(alt.Y, rows, y, type="nominal", title=None),
-            x=alt.X(f"{_VALUE}:Q", stack="normalize", title="share", axis=alt.Axis(format="~%")),
-            color=alt.Color(
-                field=_SERIES,
-                type="ordinal",
-                title=None,
-                sort=list(parts),
-                scale=alt.Scale(domain=list(parts), range=colors),
-            ),
-            order=alt.Order("place:Q"),
-            tooltip=tooltips(rows, dict.fromkeys(parts, ".0%")),
-        )
+    names, last = list(parts), len(STEPS) - 1
+    colors = [STEPS[round(n * last / max(len(names) - 1, 1))] for n in range(len(names))]
+    scale = alt.Scale(domain=names, range=colors)
+    chart = _folded(names).transform_calculate(place=f"indexof({names!r}, datum.{_SERIES})")
+    chart = chart.mark_bar(cornerRadiusEnd=0).encode(
+        y=channel(alt.Y, rows, labels, type="nominal", title=None),
+        x=alt.X(f"{_VALUE}:Q", stack="normalize", title="share", axis=alt.Axis(format="~%")),
+        color=alt.Color(field=_SERIES, type="ordinal", title=None, sort=names, scale=scale),
+        order=alt.Order("place:Q"),
+        tooltip=tooltips(rows),
     )
     return specification(chart, rows, _STEP * len(rows) + 80)
 
@@ -196,164 +173,121 @@ def lines(
     title: str = "",
     series: str = "",
     kind: Kind = "quantitative",
-    formats: Formats = _NONE,
-    height: int = 220,
-    step: bool = False,
-    from_zero: bool = True,
 ) -> Spec:
     """Returns lines that differ in colour and in dashes.
 
     Args:
+      rows: one per point of a line; of several `y`, one per `x`.
       x: the column along the horizontal axis.
       y: the column along the vertical axis; of several columns, a line each.
       title: title of the vertical axis of several.
-      series: the column that tells several lines of one `y` apart.
+      series: the column that tells several lines of one `y` apart; they hold each value until
+        the next one, as the bars of a histogram do.
       kind: type of `x`.
-      step: whether a value holds until the next one.
-      from_zero: whether the vertical axis begins at 0.
     """
     mark: dict[str, Any] = {"point": len(rows) <= 20, "invalid": "filter"}
-    if step:
+    if series:
         mark = {"interpolate": "step-after"}
-    scale = alt.Scale(zero=False) if kind == "quantitative" else alt.Undefined
-    if kind == "temporal":
-        scale = alt.Scale(type="utc")
-    across = channel(alt.X, rows, x, formats, type=kind, scale=scale)
+    scales = {"quantitative": alt.Scale(zero=False), "temporal": alt.Scale(type="utc")}
+    across = channel(alt.X, rows, x, type=kind, scale=scales.get(kind, alt.Undefined))
     if isinstance(y, str):
-        chart = alt.Chart(_DATA)
-        up = channel(alt.Y, rows, y, formats, scale=alt.Scale(zero=from_zero))
+        chart, field = alt.Chart(_DATA), series
+        up = channel(alt.Y, rows, y, scale=alt.Scale(zero=bool(series)))
         names = list(dict.fromkeys(row[series] for row in rows)) if series else []
-        field = series
     else:
-        chart, up, names, field = _folded(y), _value(alt.Y, y, title, formats), list(y), _SERIES
-    encoding = {"x": across, "y": up, "tooltip": tooltips(rows, formats)}
+        chart, up, names, field = _folded(y), _value(alt.Y, rows, y, title), list(y), _SERIES
+    encoding = {"x": across, "y": up, "tooltip": tooltips(rows, x if kind == "temporal" else "")}
     if names:
         # Points would make the legend's symbols dots with dashed edges.
         legend = alt.Legend(symbolType="stroke", symbolSize=300, symbolFillColor="transparent")
         same: dict[str, Any] = {"field": field, "type": "nominal", "title": None}
         same |= {"legend": legend, "scale": alt.Scale(domain=names)}
         encoding |= {"color": alt.Color(**same), "strokeDash": alt.StrokeDash(**same)}
-    return specification(chart.mark_line(**mark).encode(**encoding), rows, height)
+    return specification(chart.mark_line(**mark).encode(**encoding), rows, _HEIGHT)
 
 
-def intervals(
-    rows: Sequence[Row],
-    y: str,
-    x: str,
-    ends: tuple[str, str],
-    reference: float,
-    *,
-    formats: Formats = _NONE,
-) -> Spec:
+def intervals(rows: Sequence[Row], y: str, x: str, ends: tuple[str, str], reference: float) -> Spec:
     """Returns a dot per label with its interval, and a dashed line at a reference value.
 
     Args:
+      rows: one per dot.
       y: the column with the labels.
       x: the column with the values.
       ends: the columns with the ends of the intervals.
       reference: where the dashed line is.
     """
-    labels = channel(alt.Y, rows, y, type="nominal", title=None)
-    scale = alt.Scale(zero=False)
+    base = alt.Chart().encode(y=channel(alt.Y, rows, y, type="nominal", title=None))
+    same: dict[str, Any] = {"title": f"{x} and 95 % interval", "scale": alt.Scale(zero=False)}
     low, high = ends
-    base = alt.Chart().encode(y=labels)
-    start = channel(alt.X, rows, low, formats, title=f"{x} and 95 % interval", scale=scale)
-    value = channel(alt.X, rows, x, formats, title=f"{x} and 95 % interval", scale=scale)
+    start, value = channel(alt.X, rows, low, **same), channel(alt.X, rows, x, **same)
     layers = (
         alt.Chart().mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(reference)),
         base.mark_rule(strokeWidth=2, opacity=0.55).encode(x=start, x2=alt.X2(field=high)),
-        base.mark_point(size=70, opacity=1).encode(x=value, tooltip=tooltips(rows, formats)),
+        base.mark_point(size=70, opacity=1).encode(x=value, tooltip=tooltips(rows)),
     )
     return specification(alt.layer(*layers, data=_DATA), rows, _STEP * len(rows) + 44)
 
 
-def points(
-    rows: Sequence[Row],
-    x: str,
-    y: str,
-    *,
-    series: str = "",
-    formats: Formats = _NONE,
-    height: int = 300,
-    log: bool = False,
-    diagonal: tuple[float, float] | None = None,
-) -> Spec:
+def points(rows: Sequence[Row], x: str, y: str, series: str = "") -> Spec:
     """Returns points; a click on the legend leaves one series alone.
 
     Args:
+      rows: one per point.
       x: the column along the horizontal axis.
       y: the column along the vertical axis.
       series: the column by which points differ in colour and shape.
-      log: whether the horizontal axis is logarithmic.
-      diagonal: ends of both axes, between which a dashed line shows where both are equal.
     """
-    scale = alt.Scale(domain=list(diagonal)) if diagonal else alt.Scale(zero=False)
-    across = alt.Scale(type="symlog") if log else scale
+    scale = alt.Scale(zero=False)
     # Hundreds of points read out one by one help nobody; the chart has a description.
-    mark = alt.Chart().mark_point(size=40, opacity=0.75, aria=len(rows) <= 60)
-    found = mark.encode(
-        x=channel(alt.X, rows, x, formats, scale=across),
-        y=channel(alt.Y, rows, y, formats, scale=scale),
-        tooltip=tooltips(rows, formats),
+    chart = alt.Chart(_DATA).mark_point(size=40, opacity=0.75, aria=False)
+    chart = chart.encode(
+        x=channel(alt.X, rows, x, scale=scale),
+        y=channel(alt.Y, rows, y, scale=scale),
+        tooltip=tooltips(rows),
     )
     if series:
-        names = list(dict.fromkeys(row[series] for row in rows))
-        same: dict[str, Any] = {"field": series, "type": "nominal", "title": None}
+        names = alt.Scale(domain=list(dict.fromkeys(row[series] for row in rows)))
+        same: dict[str, Any] = {"field": series, "type": "nominal", "title": None, "scale": names}
         only = alt.selection_point(name="only", fields=[series], bind="legend")
-        found = found.add_params(only).encode(
-            color=alt.Color(**same, scale=alt.Scale(domain=names)),
-            shape=alt.Shape(**same, scale=alt.Scale(domain=names)),
+        chart = chart.add_params(only).encode(
+            color=alt.Color(**same),
+            shape=alt.Shape(**same),
             opacity=alt.condition(only, alt.value(0.8), alt.value(0.04)),
         )
-    layers = [found]
-    if diagonal:
-        ends = alt.InlineData(values=[{x: end, y: end} for end in diagonal])
-        line = alt.Chart(ends).mark_line(strokeDash=[4, 4], color="var(--muted)", strokeWidth=1)
-        layers.insert(
-            0,
-            line.encode(
-                x=alt.X(field=x, type="quantitative"), y=alt.Y(field=y, type="quantitative")
-            ),
-        )
-    return specification(alt.layer(*layers, data=_DATA), rows, height)
+    return specification(chart, rows, 520)
 
 
-def heat(
-    rows: Sequence[Row], x: str, y: str, value: str, *, height: int = 240, log: bool = False
-) -> Spec:
-    """Returns a grid of cells that are darker where a value is larger.
+def _steps(rows: Sequence[Row], value: str) -> alt.Color:
+    """Returns colours by quantiles of a value, so that a few large ones do not hide the others."""
+    form = _number_format(rows, value)
+    legend = alt.Legend(format=form, gradientLength=260, labelOverlap="greedy")
+    scale = alt.Scale(type="quantile", range=list(STEPS))
+    return alt.Color(field=value, type="quantitative", title=value, scale=scale, legend=legend)
+
+
+def heat(rows: Sequence[Row], x: str, y: str, value: str) -> Spec:
+    """Returns a grid of cells coloured by quantiles of a value.
 
     Args:
       rows: one per cell.
       x: the column with the cells' columns.
       y: the column with the cells' rows.
       value: the column that they are coloured by.
-      log: whether each step of the colours begins at twice the value of the one before, for
-        values most of which are small beside a few.
     """
-    scale = alt.Scale(type="quantize", range=list(STEPS), nice=True, zero=False)
-    if log:
-        largest = max((row[value] for row in rows), default=1.0)
-        limits = [largest / 2**power for power in range(len(STEPS) - 1, 0, -1)]
-        scale = alt.Scale(type="threshold", domain=limits, range=list(STEPS))
-    whole = _whole(rows, value)
-    legend = alt.Legend(format=",d" if whole else ".2~g", gradientLength=260)
-    if log:
-        legend.type = "symbol"
     across = channel(alt.X, rows, x, type="nominal")
-    if log:
+    if max(len(str(row[x])) for row in rows) > 2:
         across.axis = alt.Axis(labelAngle=-45, labelOverlap=False)
     chart = alt.Chart(_DATA).mark_rect(cornerRadius=2)
     chart = chart.encode(
         x=across,
         y=channel(alt.Y, rows, y, type="nominal", title=None),
-        color=alt.Color(field=value, type="quantitative", title=value, scale=scale, legend=legend),
+        color=_steps(rows, value),
         tooltip=tooltips(rows),
     )
-    return specification(chart, rows, height)
+    return specification(chart, rows, 26 * len({row[y] for row in rows}) + 150)
 
 
-def us_map(rows: Sequence[Row], state: str, value: str, formats: Formats = _NONE) -> Spec:
+def us_map(rows: Sequence[Row], state: str, value: str) -> Spec:
     """Returns the states of the US coloured by quantiles of a value; grey where there is none.
 
     Args:
@@ -361,22 +295,7 @@ def us_map(rows: Sequence[Row], state: str, value: str, formats: Formats = _NONE
       state: the column with the state's name.
       value: the column that they are coloured by.
     """
-    known = alt.condition(
-        alt.expr.isValid(alt.datum[value]),
-        alt.Color(
-            field=value,
-            type="quantitative",
-            title=value,
-            scale=alt.Scale(type="quantile", range=list(STEPS)),
-            legend=alt.Legend(
-                type="symbol",
-                symbolType="square",
-                columns=3,
-                format=_number_format(rows, value, formats),
-            ),
-        ),
-        alt.value("var(--none)"),
-    )
+    known = alt.expr.isValid(alt.datum[value])
     looked_up = alt.LookupData(
         data=alt.InlineData(values=list(rows)), key=state, fields=list(rows[0])[:_TIPS]
     )
@@ -384,7 +303,10 @@ def us_map(rows: Sequence[Row], state: str, value: str, formats: Formats = _NONE
         alt.Chart(_DATA)
         .mark_geoshape(stroke="var(--card)", strokeWidth=0.8)
         .transform_lookup(lookup="properties.name", from_=looked_up)
-        .encode(color=known, tooltip=tooltips(rows, formats))
+        .encode(
+            color=alt.condition(known, _steps(rows, value), alt.value("var(--none)")),
+            tooltip=tooltips(rows),
+        )
         .project(type="identity")
     )
     outline = {"map": "us_states", "format": {"type": "topojson", "feature": "states"}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,21 +30,6 @@ _LEFT_OUT_FILE = "left_out.json"
 # Scores of all movies for so many ratings at once: 1,024 take 50 MB more and are 5 % faster.
 _ROWS_AT_ONCE = 256
 _RECORDS = 32_768
-
-
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-    """Known ratings and what the model predicts for them.
-
-    Attributes:
-      rating: true ratings, `[rows]`.
-      predicted: predicted ratings at the next visit, `[rows]`.
-      share: share of the split's users whose ratings these are, 0 to 1.
-    """
-
-    rating: FloatArray
-    predicted: FloatArray
-    share: float
 
 
 class EvaluatedModel:
@@ -110,8 +94,10 @@ class EvaluatedModel:
         found = self._call("similar", movie_id=_ids(movies), k=tf.constant(k))
         return _texts(found["movie_id"]), _floats(found["similarity"])
 
-    def predict(self, split: Path, every: int, table: FeatureTable) -> Predictions:
-        """Returns predictions of a split's ratings.
+    def predict(
+        self, split: Path, every: int, table: FeatureTable
+    ) -> tuple[FloatArray, FloatArray]:
+        """Returns a split's ratings, `[rows]`, and those predicted at the next visit.
 
         Args:
           split: the split's folder.
@@ -130,9 +116,7 @@ class EvaluatedModel:
                     found = serve(examples=tf.gather(records, rows))
                 rating.append(tf.gather(parsed[table.rating.name], rows).numpy())
                 predicted.append(found[rating_of(NEXT_VISIT)].numpy().reshape(-1))
-        return Predictions(
-            _floats(np.concatenate(rating)), _floats(np.concatenate(predicted)), share=1.0 / every
-        )
+        return _floats(np.concatenate(rating)), _floats(np.concatenate(predicted))
 
     def _call(self, name: str, **given: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """Calls a signature; inputs that are not given are empty or 0, which means not known."""

@@ -33,7 +33,7 @@ class Link:
     to: str
 
 
-Value: TypeAlias = str | int | float | bool | Link | tuple[Link, ...] | None
+Value: TypeAlias = str | int | float | bool | tuple[Link, ...] | None
 """What a cell holds; None and NaN are shown as a dash."""
 
 Row: TypeAlias = Mapping[str, Any]
@@ -46,23 +46,25 @@ _LONG = 160
 """Characters from which on a text is folded away below its beginning."""
 
 _FORMATS: Mapping[str, str] = {
-    "Share": ".1%",
-    "Id": "d",
-    "Year": "d",
+    "Share|Recall": ".1%",
+    "[0-9.]+ stars?$|rating [0-9.]+$": ".0%",
+    "Id|Year": "d",
     "Ratings": ",.0f",
-    "Rating": "g",
-    "RMSE": ".3f",
-    "MAE": ".3f",
-    "Recall": ".1%",
+    "Rating|In test": "g",
+    "RMSE|MAE": ".3f",
+    "Seconds|Predicted$": ",.1f",
+    "This model|Baseline": ".4f",
+    "Strength": ".2g",
+    "Difference": "+.4f",
 }
-"""Format of the columns whose titles begin so, in the terms that Python and d3 share."""
+"""Number formats by a pattern of the titles they are for, in the terms that Python and d3 share."""
 
 
 def format_of(column: str, formats: Mapping[str, str]) -> str | None:
     """Returns the number format of a column: its own, else by how its title begins."""
     if column in formats:
         return formats[column]
-    return next((form for start, form in _FORMATS.items() if column.startswith(start)), None)
+    return next((form for title, form in _FORMATS.items() if re.match(title, column)), None)
 
 
 def shown(value: Value, form: str | None = None) -> str:
@@ -77,8 +79,6 @@ def shown(value: Value, form: str | None = None) -> str:
             return f"{value:,.0f}"
         value = int(value) if (form or "").endswith("d") else value
         return format(value, form or ",.2f").replace("%", "\u00a0%")
-    if isinstance(value, Link):
-        return value.text
     return value if isinstance(value, str) else ", ".join(link.text for link in value)
 
 
@@ -134,12 +134,11 @@ def _lacks(value: Value) -> bool:
 
 def _cell(value: Value, numeric: bool, form: str | None) -> dict[str, Any]:
     text = shown(value, form)
-    links = (value,) if isinstance(value, Link) else value if isinstance(value, tuple) else ()
     return {
         "text": text,
         "number": numeric,
         "key": "" if value is None else value,
-        "links": links,
+        "links": value if isinstance(value, tuple) else (),
         "start": f"{text[: _LONG // 2]}…" if len(text) > _LONG else "",
     }
 
@@ -152,9 +151,9 @@ class Chart:
       key: unique on the page.
       title: what one sees.
       reading: what it says, in a sentence.
-      spec: the Vega-Lite specification.
-      rows: its numbers, shown as a table below it; none where there are too many.
-      formats: number formats of the rows' columns.
+      spec: the Vega-Lite specification, with the rows that it draws.
+      rows: the numbers in the table below it; None for those that it draws, empty for no table.
+      formats: number formats of columns that do not follow from their titles.
       wide: whether it takes the full width.
     """
 
@@ -162,16 +161,15 @@ class Chart:
     title: str
     reading: str
     spec: Spec
-    rows: Sequence[Row] = ()
+    rows: Sequence[Row] | None = None
     formats: Mapping[str, str] = dataclasses.field(default_factory=dict)
     wide: bool = False
 
     @property
     def table(self) -> Table | None:
         """The numbers as a table; None without any."""
-        if not self.rows:
-            return None
-        return Table(f"{self.key}-numbers", self.title, self.rows, self.formats)
+        rows = self.spec["data"]["values"] if self.rows is None else self.rows
+        return Table(f"{self.key}-numbers", self.title, rows, self.formats) if rows else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +267,7 @@ def render(page: Page) -> str:
         style=markupsafe.Markup(_asset("page.css")),
         libraries=markupsafe.Markup(libraries),
         script=markupsafe.Markup(script),
-        specs=_as_json({"maps": _maps(specs), "specs": specs}),
+        specs=_plain({"maps": _maps(specs), "specs": specs}),
     )
 
 
@@ -328,20 +326,10 @@ def _policy(*scripts: str) -> str:
     )
 
 
-def _as_json(value: object) -> markupsafe.Markup:
-    """Returns JSON that is safe between script tags: no character there can end the element."""
-    text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return markupsafe.Markup(text)
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any tree of plain data
-    """Returns a tree of JSON's types; NaN and infinity become null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value
+def _plain(value: object) -> Any:  # noqa: ANN401 - any tree of plain data
+    """Returns a tree in JSON's terms: NaN and infinity are null, numbers have six digits."""
+    return json.loads(
+        json.dumps(value),
+        parse_constant=lambda _: None,
+        parse_float=lambda text: float(f"{float(text):.6g}"),
+    )

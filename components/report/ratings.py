@@ -1,32 +1,34 @@
 """The ratings and the catalogue as data frames, and what groups of ratings have in common.
 
-TensorFlow reads, unzips and parses in C++. What is kept of a rating are four numbers, 28 bytes;
-ids are categorical, so each id's text is kept once.
+Ratings come from the event files, as columns: 28 bytes each; ids are categorical, so each id's text
+is kept once. What is known of users and movies is parsed from tf.Examples.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import scipy.special
 import tensorflow as tf
-from pandas.api.types import union_categoricals
 
+from components.examples.events import USERS, event_files, map_events
 from components.examples.reading import files_of_split, parse, serialized_batches
 from components.report.sources import splits
 from schema import features as raw
 from schema.features import MOVIELENS, Feature, FeatureTable, Kind, Owner
 
 MAX_ROWS = 2_000_000
-"""Ratings read per split: beyond that, the shards that are left are not opened."""
+"""Ratings read per split."""
 
 BATCH = 8_192
 
@@ -103,51 +105,47 @@ def read_ratings(
     Args:
       ratings: the artifact's folder.
       table: the columns of its records.
-      max_rows: shards of a split are read until they held so many ratings.
+      max_rows: ratings to read of a split.
     """
+    columns = {table.user_id.name: USER, table.item_id.name: MOVIE}
+    columns |= {table.rating.name: RATING} if table.has_rating else {}
+    columns |= {table.timestamp.name: SECONDS} if table.has_time else {}
     of_users = table.owned_by(Owner.USER)
-    facts = tuple(f for f in of_users if f.kind is not Kind.ID and not f.multivalued)
-    rows, users, complete = [], [pd.DataFrame(columns=[f.name for f in facts])], True
-    for split, folder in splits(ratings).items():
-        read = 0
-        for shard in files_of_split(folder):
-            if read >= max_rows:
-                complete = False
-                break
-            for part, found in _batches(shard, table, facts):
-                rows.append(part.assign(**{SPLIT: split}))
-                users.append(found)
-                read += len(part)
-    known = pd.concat(users)
-    known = known[~known.index.duplicated()].sort_index(key=in_order)
-    if not rows:
-        return Ratings(pd.DataFrame(columns=[USER, RATING]), known, complete)
-    ids = {c: union_categoricals([part.pop(c) for part in rows]) for c in (USER, MOVIE)}
-    return Ratings(pd.concat(rows, ignore_index=True).assign(**ids), known, complete)
+    facts = (f for f in of_users if f.kind is not Kind.ID and not f.multivalued)
+    users = _parsed(files_of_split(ratings / USERS), (table.user_id, *facts))
+    parts, complete = [], True
+    for split in splits(ratings):
+        left = max_rows
+        for path in event_files(ratings, split):
+            events = pa.Table.from_batches([map_events(path)]).select(list(columns))
+            complete = complete and len(events) <= left
+            part = events.slice(0, left)
+            parts.append(part.append_column(SPLIT, pa.array([split] * len(part), pa.string())))
+            left -= len(part)
+    if not parts:
+        return Ratings(pd.DataFrame(columns=[USER, RATING]), users, complete)
+    rows = pa.concat_tables(parts).unify_dictionaries().to_pandas().rename(columns=columns)
+    for column in (USER, MOVIE):
+        rows[column] = rows[column].cat.rename_categories(bytes.decode)
+    if table.has_rating:
+        span = table.scale.high - table.scale.low
+        step = _HALF if span <= _MOST_STEPS * _HALF else math.ceil(span / _MOST_STEPS)
+        rows[RATING] = np.rint(rows[RATING] / step) * step
+    return Ratings(rows, users.sort_index(key=in_order), complete)
 
 
-def _batches(
-    shard: str, table: FeatureTable, facts: tuple[Feature, ...]
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Yields the ratings of a file in parts, each with the features of the users in it."""
-    label = table.rating if table.has_rating else None
-    time = next(iter(table.of_kind(Kind.TIME)), None)
-    columns = [f for f in (table.user_id, table.item_id, label, time, *facts) if f is not None]
-    for records in serialized_batches([shard], BATCH):
-        batch = parse(records, columns, _MISSING)
-        rows: dict[str, Any] = {}
-        for column, feature in ((USER, table.user_id), (MOVIE, table.item_id)):
-            ids, places = tf.unique(batch[feature.name])
-            rows[column] = pd.Categorical.from_codes(places, _texts(ids))
-        if label is not None:
-            span = table.scale.high - table.scale.low
-            step = _HALF if span <= _MOST_STEPS * _HALF else math.ceil(span / _MOST_STEPS)
-            rows[RATING] = np.rint(batch[label.name].numpy() / step) * step
-        if time is not None:
-            rows[SECONDS] = batch[time.name].numpy()
-        _, first = np.unique(rows[USER].codes, return_index=True)
-        of_users = {f.name: _texts(tf.gather(batch[f.name], first)) for f in facts}
-        yield pd.DataFrame(rows), pd.DataFrame(of_users, index=rows[USER].categories)
+def _parsed(
+    files: Sequence[str], single: tuple[Feature, ...], tags: tuple[Feature, ...] = ()
+) -> pd.DataFrame:
+    """Returns features of one value and of several, of records by the first one."""
+    parts = [pd.DataFrame(columns=[f.name for f in (*single, *tags)])]
+    for records in serialized_batches(files, BATCH):
+        parsed = parse(records, (*single, *tags), _MISSING)
+        columns: dict[str, Any] = {f.name: _texts(parsed[f.name]) for f in single}
+        columns |= {f.name: _tuples(parsed[f.name]) for f in tags}
+        parts.append(pd.DataFrame(columns))
+    found = pd.concat(parts, ignore_index=True).infer_objects()
+    return found.set_index(single[0].name).rename_axis(None)
 
 
 def _texts(values: tf.Tensor) -> list[object]:
@@ -179,14 +177,7 @@ def read_catalogue(movies: Path, table: FeatureTable = MOVIELENS) -> pd.DataFram
     roles = {f.name: role for f, role in ((table.title, TITLE), (year, YEAR)) if f is not None}
     single = [f for f in (table.item_id, table.title, year, *named) if f is not None]
     files = [file for folder in splits(movies).values() for file in files_of_split(folder)]
-    parts = [pd.DataFrame(columns=[f.name for f in (*single, *tags)])]
-    for records in serialized_batches(files, BATCH):
-        parsed = parse(records, (*single, *tags), _MISSING)
-        columns: dict[str, Any] = {f.name: _texts(parsed[f.name]) for f in single}
-        columns |= {f.name: _tuples(parsed[f.name]) for f in tags}
-        parts.append(pd.DataFrame(columns))
-    found = pd.concat(parts, ignore_index=True).rename(columns=roles)
-    found.index = pd.Index(found.pop(table.item_id.name))
+    found = _parsed(files, tuple(single), tags).rename(columns=roles)
     found[TITLE] = found.get(TITLE, raw.UNKNOWN)
     found[YEAR] = pd.Series(found.get(YEAR, np.nan), found.index).astype("float64")
     found[YEAR] = found[YEAR].where(found[YEAR] >= 0)
@@ -233,9 +224,8 @@ def grouped(memberships: pd.Series, counts: pd.DataFrame) -> pd.DataFrame:
     variance = squares * members / (members - 1).where(members > 1) / ratings**2
     width = scipy.special.stdtrit((members - 1).clip(1), _SURE) * np.sqrt(variance)
     found = found.assign(mean=mean, low=mean - width, high=mean + width)
-    return found.join(by_group.div(ratings, axis=0)).sort_values(
-        "ratings", ascending=False, kind="stable"
-    )
+    found = found.join(by_group.div(ratings, axis=0))
+    return found.sort_values("ratings", ascending=False, kind="stable")
 
 
 def share_of_largest(totals: npt.NDArray[Any], share: float) -> float:
@@ -251,17 +241,14 @@ def share_of_largest(totals: npt.NDArray[Any], share: float) -> float:
 
 
 def binned(totals: npt.NDArray[Any]) -> Mapping[str, int]:
-    """Returns how many parts are in each of the bins 1–2, 3–5, 6–10, 11–20, 21–50, and so on.
+    """Returns how many parts are in each of the bins 1, 2–3, 4–7, 8–15, and so on.
 
-    Bins before the first and after the last that hold anything are left out.
+    Bins before the first that holds anything are left out.
 
     Args:
       totals: whole numbers from 1.
     """
-    ends = [0]
-    while ends[-1] < totals.max(initial=1):
-        ends.append((2, 5, 10)[(len(ends) - 1) % 3] * 10 ** ((len(ends) - 1) // 3))
-    counts, _ = np.histogram(totals, np.array(ends) + 0.5)
-    held = np.flatnonzero(counts)
-    kept = range(held[0], held[-1] + 1) if len(held) else ()
-    return {f"{ends[n] + 1:,}–{ends[n + 1]:,}": int(counts[n]) for n in kept}
+    counts = np.bincount(np.log2(totals).astype(int))
+    spans = ((2**power, 2 ** (power + 1) - 1, int(n)) for power, n in enumerate(counts))
+    kept = itertools.dropwhile(lambda span: not span[2], spans)
+    return {f"{low:,}–{high:,}" if low < high else "1": n for low, high, n in kept}

@@ -13,9 +13,6 @@ from components.pusher.kind import Kind
 from components.report.store import Lineage, read_latest_run
 from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
 
-RESULTS_FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "results.json"
-"""The comparison of models, in a checkout of the project."""
-
 _SPLIT_PREFIX = "Split-"
 
 
@@ -30,9 +27,7 @@ class Sources:
       previous_statistics: those of the run before, on other data.
       inferred_schema: the schema that SchemaGen inferred.
       schema: the curated schema.
-      anomalies: what ExampleValidator found.
       findings: `anomalies.json` of the gate.
-      transform_graph: the preprocessing graph.
       model: the trained model.
       model_run: the training's losses.
       evaluation: TFMA's results.
@@ -41,7 +36,6 @@ class Sources:
       dataset: name, folders and notice of the data, as the runner resolved them.
       kind: data set and split, in words.
       error: why the run ended early, as it was printed.
-      results: the comparison of models.
       features: the columns of ratings and movies.
     """
 
@@ -51,9 +45,7 @@ class Sources:
     previous_statistics: Path | None = None
     inferred_schema: Path | None = None
     schema: Path | None = None
-    anomalies: Path | None = None
     findings: Path | None = None
-    transform_graph: Path | None = None
     model: Path | None = None
     model_run: Path | None = None
     evaluation: Path | None = None
@@ -62,7 +54,6 @@ class Sources:
     dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     kind: str = ""
     error: str = ""
-    results: Path | None = None
     features: FeatureTable = MOVIELENS
 
     def evaluated_model(self) -> Path | None:
@@ -81,8 +72,6 @@ _OUTPUTS: Mapping[str, tuple[str, str]] = {
     "statistics": (names.STATISTICS_GEN, "statistics"),
     "inferred_schema": (names.SCHEMA_GEN, "schema"),
     "schema": (names.IMPORT_SCHEMA_GEN, "schema"),
-    "anomalies": (names.EXAMPLE_VALIDATOR, "anomalies"),
-    "transform_graph": (names.TRANSFORM, "transform_graph"),
     "model": (names.TRAINER, "model"),
     "model_run": (names.TRAINER, "model_run"),
     "evaluation": (names.EVALUATOR, "evaluation"),
@@ -125,7 +114,6 @@ def find_sources(
         dataset=dataset or summary.get("dataset") or {},
         kind=_in_words(kind or summary.get("kind")),
         error=error or str(summary.get("error") or ""),
-        results=existing(RESULTS_FILE),
         features=features_of(lineage),
     )
 

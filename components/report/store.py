@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ml_metadata import MetadataStore, errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.orchestration import data_types_utils
+from tfx.orchestration.portable.mlmd import event_lib
 
 from sources.errors import InputError
 
@@ -96,26 +98,8 @@ class Lineage:
 
     def maker(self, artifact: int) -> Execution | None:
         """Returns the execution that made an artifact; None if it is one of an earlier run."""
-        for execution in self.executions:
-            if any(artifact in made for made in execution.outputs.values()):
-                return execution
-        return None
-
-    def behind(self, artifact: int) -> tuple[set[int], set[int]]:
-        """Returns ids of the executions and artifacts that an artifact depends on, with its own."""
-        executions: set[int] = set()
-        artifacts: set[int] = set()
-        waiting = [artifact]
-        while waiting:
-            found = waiting.pop()
-            if found in artifacts:
-                continue
-            artifacts.add(found)
-            maker = self.maker(found)
-            if maker is not None:
-                executions.add(maker.id)
-                waiting.extend(id for ids in maker.inputs.values() for id in ids)
-        return executions, artifacts
+        made = (e for e in self.executions if any(artifact in ids for ids in e.outputs.values()))
+        return next(made, None)
 
     def _first(self, component: str, side: str, key: str) -> Artifact | None:
         for execution in self.executions:
@@ -154,57 +138,39 @@ def _latest_run(metadata: Path) -> Lineage | None:
     config.sqlite.filename_uri = str(metadata)
     config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READONLY
     store = MetadataStore(config)
-    runs = store.get_contexts_by_type(_RUN)
-    if not runs:
+    run = max(store.get_contexts_by_type(_RUN), key=lambda context: context.id, default=None)
+    if run is None:
         return None
-    run = max(runs, key=lambda context: context.id)
     # Of a component that was tried again, the latest; in the order they ran in.
     latest: dict[str, mlmd.Execution] = {}
     for execution in sorted(store.get_executions_by_context(run.id), key=lambda found: found.id):
-        component = _component(store, execution)
+        contexts = store.get_contexts_by_execution(execution.id)
+        node = next(context.name for context in contexts if context.type == _NODE)
+        component = node.rpartition(".")[2]
         latest.pop(component, None)
         latest[component] = execution
     executions = tuple(_execution(store, name, found) for name, found in latest.items())
-    ids = {
-        artifact
-        for execution in executions
-        for keyed in (execution.inputs, execution.outputs)
-        for artifacts in keyed.values()
-        for artifact in artifacts
-    }
-    artifacts = store.get_artifacts_by_id(sorted(ids)) if ids else []
-    return Lineage(
-        run.name,
-        executions,
-        {
+    keyed = (ids for e in executions for side in (e.inputs, e.outputs) for ids in side.values())
+    ids = sorted({artifact for group in keyed for artifact in group})
+    artifacts = {
+        found.id: Artifact(
+            found.id,
+            found.type,
             # The runner's are relative to the output directory.
-            found.id: Artifact(
-                found.id,
-                found.type,
-                str(metadata.parent / found.uri),
-                {**_values(found.properties), **_values(found.custom_properties)},
-            )
-            for found in artifacts
-        },
-    )
-
-
-def _component(store: MetadataStore, execution: mlmd.Execution) -> str:
-    for context in store.get_contexts_by_execution(execution.id):
-        if context.type == _NODE:
-            return str(context.name).rpartition(".")[2]
-    return str(execution.type).rpartition(".")[2]
+            str(metadata.parent / found.uri),
+            {**_values(found.properties), **_values(found.custom_properties)},
+        )
+        for found in (store.get_artifacts_by_id(ids) if ids else ())
+    }
+    return Lineage(run.name, executions, artifacts)
 
 
 def _original(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution:
     """Returns the execution that made the outputs of a cached one."""
     if execution.last_known_state != mlmd.Execution.CACHED:
         return execution
-    outputs = [
-        event.artifact_id
-        for event in store.get_events_by_execution_ids([execution.id])
-        if event.type == mlmd.Event.OUTPUT
-    ]
+    own = store.get_events_by_execution_ids([execution.id])
+    outputs = [event.artifact_id for event in own if event.type == mlmd.Event.OUTPUT]
     events = store.get_events_by_artifact_ids(outputs) if outputs else ()
     makers = {event.execution_id for event in events if event.type == mlmd.Event.OUTPUT}
     found = store.get_executions_by_id(sorted(makers))
@@ -215,6 +181,10 @@ def _original(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution
 def _execution(store: MetadataStore, component: str, own: mlmd.Execution) -> Execution:
     execution = _original(store, own)
     events = store.get_events_by_execution_ids([execution.id])
+    inputs, outputs = (
+        event_lib.reconstruct_artifact_id_multimap([e for e in events if e.type == kind])
+        for kind in (mlmd.Event.INPUT, mlmd.Event.OUTPUT)
+    )
     started = execution.create_time_since_epoch / 1000
     settings = _values(execution.custom_properties)
     return Execution(
@@ -223,25 +193,14 @@ def _execution(store: MetadataStore, component: str, own: mlmd.Execution) -> Exe
         state=_STATES.get(execution.last_known_state, "not finished"),
         started=datetime.datetime.fromtimestamp(started, datetime.timezone.utc),
         seconds=execution.last_update_time_since_epoch / 1000 - started,
-        inputs=_by_key(event for event in events if event.type == mlmd.Event.INPUT),
-        outputs=_by_key(event for event in events if event.type == mlmd.Event.OUTPUT),
+        inputs=inputs,
+        outputs=outputs,
         source_digest=str(settings.pop("source_digest", "")),
         cached=own.last_known_state == mlmd.Execution.CACHED,
         settings=settings,
     )
 
 
-def _by_key(events: Iterable[mlmd.Event]) -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {}
-    for event in events:
-        key = event.path.steps[0].key if event.path.steps else ""
-        found[key] = (*found.get(key, ()), event.artifact_id)
-    return found
-
-
 def _values(properties: Mapping[str, mlmd.Value]) -> dict[str, str | int | float]:
-    return {
-        name: getattr(value, value.WhichOneof("value"))
-        for name, value in properties.items()
-        if value.WhichOneof("value") in ("int_value", "double_value", "string_value")
-    }
+    found = data_types_utils.build_value_dict(properties)
+    return {name: value for name, value in found.items() if isinstance(value, str | int | float)}

@@ -11,7 +11,8 @@ def block(section, key):
 
 def rows(section, key):
     """Returns the rows of a table, or of a chart's numbers."""
-    return list(block(section, key).rows)
+    found = block(section, key)
+    return list((found if isinstance(found, Table) else found.table).rows)
 
 
 def column(section, key, name):

@@ -1,6 +1,7 @@
 """Lineage equals what SQLite holds of the run, and is complete for cached executions."""
 
 import contextlib
+import importlib.metadata
 import re
 import sqlite3
 
@@ -11,19 +12,12 @@ from report_blocks import notes, rows, tables
 
 from components.names import METADATA_FILE
 from components.report.context import Context
-from components.report.page import Facts, Link, Note, Page, render
+from components.report.page import Link, Note, Page, render
 from components.report.sections import lineage as module
 from components.report.sources import Sources, find_sources
 from components.report.store import read_latest_run
 
 pytestmark = pytest.mark.xdist_group("report")
-
-MADE_THE_MODEL = {"ImportSchemaGen", "MoviesGen", "RatingsGen", "Transform", "Trainer"}
-
-
-@pytest.fixture(scope="module")
-def sources(context):
-    return context.sources
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +25,7 @@ def section(context):
     return module.build(context)
 
 
-def facts(section):
-    (found,) = (b for b in section.blocks if isinstance(b, Facts))
-    return dict(found.items)
-
-
 # --- a real run
-
-
-def test_model_stands_on_what_its_training_took_and_on_nothing_else(sources):
-    lineage = sources.lineage
-    executions, artifacts = lineage.behind(lineage.output("Trainer", "model").id)
-    assert {e.component for e in lineage.executions if e.id in executions} == MADE_THE_MODEL
-    types = sorted(lineage.artifacts[id].type for id in artifacts)
-    assert types == ["Examples", "Examples", "Model", "Schema", "TransformGraph"]
 
 
 def test_executions_artifacts_and_hashes_are_those_in_the_store(section, run_output):
@@ -81,24 +62,20 @@ def test_rows_are_in_the_order_of_the_data_flow_and_lead_to_each_other(section):
     for row in found:
         assert {link.text for link in row["Uses results of"]} <= before
         before.add(row["Component"])
-    assert {row["Component"] for row in found if row["For the model"]} == MADE_THE_MODEL
-    for name in MADE_THE_MODEL:
-        assert name in facts(section)["Made from"]
     html = render(Page("t", "s", Note("v"), (section,)))
     links = set(re.findall(r'href="#([^"]+)"', html))
     anchors = set(re.findall(r' id="([^"]+)"', html))
     assert {"executions-Trainer", "artifacts-1"} <= links <= anchors
 
 
-def test_settings_and_versions_are_there(section, sources):
+def test_settings_and_versions_are_there(section):
     settings = {(r["Component"], r["Setting"]): r["Value"] for r in rows(section, "settings")}
     assert settings["Trainer", "run_fn"] == "trainer.run.run_fn"
-    assert settings["RatingsGen", "custom_config.split"] == "random"
+    assert settings["RatingsGen", "custom_config.custom_config.value.split"] == "random"
     packages = {row["Package"]: row["Version"] for row in rows(section, "packages")}
-    assert facts(section)["TFX that wrote it"] == packages["tfx"]
-    assert facts(section)["Run this page was made in"] == sources.lineage.run
+    assert packages["tfx"] == importlib.metadata.version("tfx")
     # Long values are whole.
-    assert settings["RatingsGen", "custom_config.content_digest"].isalnum()
+    assert settings["RatingsGen", "custom_config.custom_config.value.content_digest"].isalnum()
 
 
 # --- stores made by hand
@@ -176,7 +153,6 @@ def test_of_a_cached_component_the_execution_that_made_its_results_is_shown(stor
         (first, "RatingsGen", True, "aRatingsGen"),
         (last, "Trainer", False, "bTrainer"),
     ]
-    assert lineage.behind(model) == ({first, last}, {examples, model})
     states = {row["Component"]: row["State"] for row in rows(section_of(tmp_path), "executions")}
     assert states == {"RatingsGen": "cached", "Trainer": "ran"}
 
@@ -189,7 +165,6 @@ def test_artifact_of_an_earlier_run_is_said_to_be_one(store, tmp_path):
     section = section_of(tmp_path)
     makers = {row["Id"]: row["Made by"] for row in rows(section, "artifacts")}
     assert makers == {old: "an earlier run", new: (Link("Trainer", "executions-Trainer"),)}
-    assert facts(section)["Baseline"] == f"artifact {old}"
 
 
 def test_run_that_made_no_model_says_where_it_ended(store, tmp_path):

@@ -17,7 +17,7 @@ from components.report.ratings import Ratings
 from components.report.sections import model as section
 from components.report.sources import Sources, splits
 from schema.dataset import DatasetLabel
-from schema.features import GENRES, MOVIE_ID, RATING, TITLE, USER_ID, FeatureTable
+from schema.features import MOVIE_ID, RATING, TITLE, USER_ID, FeatureTable
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 
@@ -74,9 +74,6 @@ def test_cross_weights_are_those_that_were_exported(context, found):
     exported = json.loads(path.read_text(encoding="utf-8"))
     strengths = [row["Strength"] for row in drawn(found, "crosses")]
     assert strengths == pytest.approx(np.array(exported["norms"]).ravel().tolist())
-    limits = block(found, "crosses").spec["encoding"]["color"]["scale"]["domain"]
-    assert limits[-1] == pytest.approx(max(strengths) / 2)
-    assert np.diff(np.log2(limits)) == pytest.approx(1.0)
 
 
 def test_neighbours_have_the_largest_cosines(context, found):
@@ -171,21 +168,11 @@ def test_calibration_leaves_out_bins_of_few_ratings():
     assert [b["Ratings"] for b in section.calibration(np.ones(1001), predicted, 1)] == [1000]
 
 
-def test_chosen_users_like_a_genre_most_beyond_everybody():
-    movies = range(1, 101)
-    genres = pd.Series([("Drama", "Horror", "Comedy")[m % 3] for m in movies], movies)
-    genres = genres.map(lambda genre: (genre,))
-    everybody = [(user, m, 4.0) for user in (1, 2, 3) for m in range(1, 31)]
-    fan = [(4, m, 5.0 if m % 3 == 1 else 2.0) for m in range(1, 61)]
-    too_few = [(5, m, 5.0) for m in range(2, 12, 3)]
-    known = pd.DataFrame([*everybody, *fan, *too_few], columns=["user", "movie", "rating"])
-    chosen = section.choose(known, genres, 2, 4.0)
-    assert chosen[0] == ("4", "Horror")
-    assert len({genre for _, genre in chosen}) == len({user for user, _ in chosen}) == 2
-    assert section.choose(known[:0], genres, 3, 4.0) == []
-    assert section.choose(known, genres[:0], 3, 4.0) == []
-    # Without ratings every event counts: the fan has as many of each genre.
-    assert section.choose(known.drop(columns="rating"), genres, 2, None)[0] != ("4", "Horror")
+def test_chosen_users_are_at_the_quartiles_of_the_number_of_ratings():
+    users = [str(user) for user in range(9, 0, -1) for _ in range(user)]
+    known = pd.DataFrame({"user": pd.Categorical(users, [str(n) for n in range(20)])})
+    assert section.choose(known) == ["3", "5", "7"]
+    assert section.choose(known[:9]) == ["9"]  # one user alone
 
 
 @pytest.mark.parametrize(
@@ -212,30 +199,26 @@ def test_parts_that_were_not_fitted_are_named(context):
 
 
 def test_without_ratings_examples_show_events_and_no_predictions():
-    """Readers of books: r0 reads poems alone, the others anything; the model predicts no rating."""
+    """Borrowers of books that have no tags; the model predicts no rating."""
     books = [f"b{n}" for n in range(60)]
-    genres = [(("Poems", "Plays", "Prose")[n % 3],) for n in range(60)]
-    known = [("r0", book, "train") for book in books[::3]]
-    known += [(f"r{n}", book, "train") for n in (1, 2) for book in books[n : n + 30]]
-    frame = pd.DataFrame([*known, ("r0", "b1", "test")], columns=["user", "movie", "split"])
+    known = [(f"r{n}", book, "train") for n in range(3) for book in books[n : n + 30]]
+    frame = pd.DataFrame([*known, ("r0", "b50", "test")], columns=["user", "movie", "split"])
     rows = frame.astype({"user": "category", "movie": "category"})
-    users = pd.DataFrame(index=["r0", "r1", "r2"])
-    context = Context(Sources(features=FeatureTable((USER_ID, MOVIE_ID, TITLE, GENRES))))
+    context = Context(Sources(features=FeatureTable((USER_ID, MOVIE_ID, TITLE))))
     context.label = DatasetLabel(item_noun="book")
-    context.ratings = Ratings(rows, users, complete=True)
-    titles = [f"Book {n}" for n in range(60)]
-    context.catalogue = pd.DataFrame({"title": titles, "movie_genres": genres}, books)
+    context.ratings = Ratings(rows, pd.DataFrame(index=["r0", "r1", "r2"]), complete=True)
+    context.catalogue = pd.DataFrame({"title": [f"Book {n}" for n in range(60)]}, books)
     context.model = SimpleNamespace(
-        recommend=lambda users, k: (np.array([["b1", ""]] * len(users), object), None),
+        recommend=lambda users, k: (np.array([["b50", ""]] * len(users), object), None),
         because=lambda users, movies: np.array([["b0", ""]] * len(users), object),
     )
     found = [*section._examples(context), *section._errors(context)]
-    [table] = [each for each in found if getattr(each, "key", "") == "user-r0"]
-    assert table.caption == "User r0 likes Poems: 20 events in training and validation"
+    table, *_ = (each for each in found if getattr(each, "key", "") == "user-r0")
+    assert table.caption == "User r0: 30 events in training and validation"
     assert table.columns == ("Liked", "Recommended", "Because of", "In test")
     assert table.rows[0] == {
-        "Liked": table.rows[0]["Liked"], "Recommended": "Book 1", "Because of": "Book 0",
+        "Liked": table.rows[0]["Liked"], "Recommended": "Book 50", "Because of": "Book 0",
         "In test": "yes",
     }  # fmt: skip
     assert len(table.rows) == 8
-    assert found[-1].text == "This data has no ratings: the model predicts none."
+    assert found[-1].key.startswith("user-")

@@ -249,7 +249,6 @@ def test_markup_in_a_title_stays_text(opening, context, tmp_path):
     copy.__dict__.update(
         model=context.model,
         ratings=context.ratings,
-        predictions=None,
         catalogue=context.catalogue.assign(title=titles),
     )
     sections = [build(copy) for _, name, build in _SECTIONS if name != "Statistics"]
@@ -257,10 +256,10 @@ def test_markup_in_a_title_stays_text(opening, context, tmp_path):
     (tmp_path / "index.html").write_text(html, encoding="utf-8")
     page = opening(tmp_path / "index.html")
     # All whose marks, axes or hints show titles.
-    assert draw_all(page, "best-movies", "worst-movies", "movies-relation", "most-recommended") == 4
+    assert draw_all(page, "best-movies", "worst-movies", "embedding") == 3
     assert PLANTED in page.locator("#neighbours td").first.inner_text()
     assert PLANTED in page.locator("header").inner_text()
-    bar = page.locator("#most-recommended svg path[aria-roledescription=bar]").first
+    bar = page.locator("#best-movies svg path[aria-roledescription=bar]").first
     bar.hover(force=True)
     page.locator("#vg-tooltip-element.visible").wait_for()
     assert "<script>" in page.locator("#vg-tooltip-element").inner_text()

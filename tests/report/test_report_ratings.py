@@ -2,12 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.stats
 import tensorflow as tf
 from raw_sample import read_ratings, read_users, sample_folder
 
-from components.report import ratings as module
+from components.examples.events import file_name, write_events
 from components.report.ratings import binned, grouped, share_of_largest
 from components.report.ratings import read_ratings as read
 from schema.features import MOVIE_ID, USER_ID, FeatureTable
@@ -56,45 +57,62 @@ def test_features_of_users_are_those_of_the_raw_file(context, run_output):
 
 def example(user, movie, rating=None, seconds=880_000_000, **texts):
     """A record; without a rating or without a time where these are None."""
-    features = {}
-    if rating is not None:
-        value = tf.train.FloatList(value=[rating])
-        features["user_rating"] = tf.train.Feature(float_list=value)
-    if seconds is not None:
-        value = tf.train.Int64List(value=[seconds])
-        features["timestamp"] = tf.train.Feature(int64_list=value)
-    for name, text in {"user_id": str(user), "movie_id": str(movie), **texts}.items():
-        features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    record = {"user_id": str(user), "movie_id": str(movie), **texts}
+    record |= {} if rating is None else {"user_rating": float(rating)}
+    return record | ({} if seconds is None else {"timestamp": seconds})
 
 
 def write(folder, *shards):
-    (folder / "Split-train").mkdir(parents=True)
+    """Writes files of records as RatingsGen does: tf.Examples, those of the users, and events."""
+    for name in ("Split-train", "Users", "Events-train"):
+        (folder / name).mkdir(parents=True)
     for number, records in enumerate(shards):
-        path = folder / "Split-train" / f"data_tfrecord-{number:05d}.gz"
-        with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
-            for record in records:
-                writer.write(record)
+        name = f"data_tfrecord-{number:05d}.gz"
+        write_examples(folder / "Split-train" / name, records)
+        write_examples(folder / "Users" / name, {r["user_id"]: r for r in records}.values())
+        columns = {}
+        for column, kind in (("user_id", pa.binary()), ("movie_id", pa.binary()),
+                             ("user_rating", pa.float32()), ("timestamp", pa.int64())):  # fmt: skip
+            if not records or column in records[0]:
+                values = pa.array([record[column] for record in records], kind)
+                columns[column] = values.dictionary_encode() if column.endswith("_id") else values
+        write_events(str(folder / "Events-train" / file_name(number, len(shards))), columns)
     return folder
 
 
-def test_the_size_of_batches_changes_nothing(tmp_path, monkeypatch):
+def write_examples(path, records):
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for record in records:
+            features = tf.train.Features(feature={k: feature(v) for k, v in record.items()})
+            writer.write(tf.train.Example(features=features).SerializeToString())
+
+
+def feature(value):
+    if isinstance(value, str):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+    if isinstance(value, int):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+
+
+def test_ratings_in_several_files_are_read_as_those_in_one(tmp_path):
     random = np.random.default_rng(0)
     pairs = list(zip(random.integers(1, 60, 100), random.integers(1, 9, 100), strict=True))
-    folder = write(tmp_path, [example(u, m, 1 + (u + m) % 5) for u, m in pairs])
-    whole = read(folder)
-    monkeypatch.setattr(module, "BATCH", 7)
-    parts = read(folder)
-    pd.testing.assert_frame_equal(whole.rows, parts.rows)
+    records = [example(u, m, 1 + (u + m) % 5) for u, m in pairs]
+    by_parity = ([r for r in records if int(r["user_id"]) % 2 == n] for n in (0, 1))
+    whole = read(write(tmp_path / "one", records))
+    parts = read(write(tmp_path / "two", *by_parity))
+    pd.testing.assert_frame_equal(whole.by_user, parts.by_user)
+    pd.testing.assert_frame_equal(whole.by_movie, parts.by_movie)
     pd.testing.assert_frame_equal(whole.users, parts.users)
     assert whole.users.index.tolist() == [str(u) for u in sorted({u for u, _ in pairs})]
 
 
-def test_reading_stops_between_files_when_there_are_many_ratings(tmp_path):
+def test_reading_stops_when_there_are_many_ratings(tmp_path):
     shards = [[example(user, 1, 4) for user in range(first, first + 10)] for first in (1, 11, 21)]
     found = read(write(tmp_path, *shards), max_rows=15)
     assert not found.complete
-    assert len(found.rows) == 20
+    assert len(found.rows) == 15
 
 
 def test_half_stars_are_kept_and_absent_features_are_unknown(tmp_path):
@@ -174,9 +192,10 @@ def test_shares_of_the_largest():
 
 
 def test_bins_hold_every_part_once():
-    totals = np.array([1, 2, 3, 5, 6, 10, 11, 700])
+    totals = np.array([2, 3, 4, 7, 8, 700])
     assert binned(totals) == {
-        "1–2": 2, "3–5": 2, "6–10": 2, "11–20": 1,
-        "21–50": 0, "51–100": 0, "101–200": 0, "201–500": 0, "501–1,000": 1,
+        "2–3": 2, "4–7": 2, "8–15": 1,
+        "16–31": 0, "32–63": 0, "64–127": 0, "128–255": 0, "256–511": 0, "512–1,023": 1,
     }  # fmt: skip
+    assert binned(np.array([1, 1, 2])) == {"1": 2, "2–3": 1}
     assert binned(np.array([], int)) == {}

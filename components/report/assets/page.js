@@ -23,7 +23,7 @@
     },
     axisX: { grid: false },
     axisXDiscrete: { labelAngle: 0, labelOverlap: "greedy" },
-    legend: { ...small, orient: "top", symbolStrokeWidth: 2, columnPadding: 8 },
+    legend: { ...small, orient: "top", symbolStrokeWidth: 2, columnPadding: 8, labelLimit: 240 },
     bar: { color: first, cornerRadiusEnd: 2 },
     line: { color: first, strokeWidth: 2 },
     point: { color: first, filled: true },

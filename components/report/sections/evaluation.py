@@ -6,10 +6,6 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from components.evaluation.directions import (
     HIGH,
@@ -21,21 +17,18 @@ from components.evaluation.directions import (
 )
 from components.evaluation.verdict import SliceMetrics, ThresholdResult, Verdict
 from components.report import charts
-from components.report.context import MAX_USERS, TOP_K, Context, Words
+from components.report.context import Context, Words
 from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tone
 from components.report.sections import capital, percent, sources_of
 from components.report.sections.exploration import age_name
-from components.report.sources import read_json
 from metrics import bootstrap
 from schema import features as raw
 from schema.scenarios import IN_SESSION, NEXT_VISIT, SCENARIOS, Scenario, metric_name
-from sources.names import ML_100K
 
 _TOP_KS = (1, 5, 10, 50, 100)
 _RMSE = metric_name(NEXT_VISIT, "rating_rmse")
 _RECALL = metric_name(NEXT_VISIT, "recall_at_{}")
-_TENTHS = 10
-_MOST_RECOMMENDED = 12
+TOP_K = 10
 _FEW_ROWS = 30
 
 
@@ -48,11 +41,11 @@ def build(context: Context) -> Section:
         lead="What TensorFlow Model Analysis measured on the test split, on which neither the "
         f"model nor any choice was fitted.{kind}",
         sources=sources_of(context.sources, "evaluation", "blessing", "model"),
-        blocks=(*_evaluation(context), *_recommended(context), *_comparison(context)),
+        blocks=tuple(_blocks(context)),
     )
 
 
-def _evaluation(context: Context) -> Iterator[Block]:
+def _blocks(context: Context) -> Iterator[Block]:
     verdict = context.verdict
     if verdict is None:
         yield Note("No evaluation: the run did not get as far as the Evaluator.", "warn")
@@ -87,7 +80,6 @@ def _thresholds(verdict: Verdict, reasons: Sequence[str]) -> Iterator[Block]:
             }
             for threshold in verdict.thresholds
         ],
-        {"This model": ".4f", "Baseline": ".4f"},
     )
 
 
@@ -121,66 +113,45 @@ _SCENARIOS: Mapping[str, tuple[str, str]] = {
         "same minute, so that there these metrics say little about use.",
     ),
 }
-_MEANINGS: tuple[tuple[str, str], ...] = (
-    (r"recall_at_(\d+)", "share of test ratings whose movie is among the first {} recommended"),
-    (r"mrr", "mean of 1 / rank of the movie"),
-    (
-        r"user_recall_at_(\d+)",
-        "hits among the first {0} over min({0}, test movies), mean over users",
-    ),
-    (
-        r"user_ndcg_at_(\d+)",
-        "normalised discounted cumulative gain at {}, mean over users",
-    ),
-    (r"coverage_at_(\d+)", "share of the catalogue that is in some user's first {}"),
-    (
-        r"popularity_bias_at_(\d+)",
-        "how much more popular the first {} are than the movies users rated; 0 is as popular",
-    ),
-    (r"rating_rmse", "root mean square error of the predicted ratings, clipped to the scale"),
-    (r"rating_mae", "mean absolute error of the predicted ratings"),
-    (
-        r"rating_r_squared",
-        "share of the ratings' variance explained; 0 is what the mean reaches; undefined where "
-        "all ratings are the same",
-    ),
-    (r"rating_bias", "mean of predicted minus given rating"),
-    (
-        r"rating_calibration_error",
-        "mean difference of given and predicted rating, by half stars of the prediction",
-    ),
-    (r"popularity_recall_at_(\d+)", "recall_at_{} of recommending the most rated movies"),
-    (r"popularity_user_ndcg_at_(\d+)", "user_ndcg_at_{} of recommending the most rated movies"),
-    (r"recall_at_(\d+)_over_popularity", "recall_at_{} minus that of the most rated movies"),
-)
+_MEANINGS: Mapping[str, str] = {
+    "recall_at_k": "share of test ratings whose movie is among the first {k} recommended",
+    "mrr": "mean of 1 / rank of the movie",
+    "user_recall_at_k": "hits among the first {k} over min({k}, test movies), mean over users",
+    "user_ndcg_at_k": "normalised discounted cumulative gain at {k}, mean over users",
+    "coverage_at_k": "share of the catalogue that is in some user's first {k}",
+    "popularity_bias_at_k": "how much more popular the first {k} are than the users' own movies; "
+    "0 is as popular",
+    "rating_rmse": "root mean square error of the predicted ratings, clipped to the scale",
+    "rating_mae": "mean absolute error of the predicted ratings",
+    "rating_r_squared": "share of the ratings' variance explained; 0 is what the mean reaches; "
+    "undefined where all ratings are the same",
+    "rating_bias": "mean of predicted minus given rating",
+    "rating_calibration_error": "mean difference of given and predicted rating, by half stars of "
+    "the prediction",
+    "popularity_recall_at_k": "recall_at_{k} of recommending the most rated movies",
+    "popularity_user_ndcg_at_k": "user_ndcg_at_{k} of recommending the most rated movies",
+    "recall_at_k_over_popularity": "recall_at_{k} minus that of the most rated movies",
+}
 
 
 def meaning(metric: str) -> str:
     """Returns what a metric of the Evaluator is, in words; empty for one not known."""
     for scenario in SCENARIOS:
         metric = metric.removeprefix(f"{scenario.name}_")
-    if metric in _COUNTS:
-        return _COUNTS[metric]
-    for pattern, text in _MEANINGS:
-        found = re.fullmatch(pattern, metric)
-        if found:
-            return text.format(*found.groups())
-    return ""
+    k = re.search(r"_at_(\d+)", metric)
+    name = re.sub(r"_at_\d+", "_at_k", metric)
+    return {**_COUNTS, **_MEANINGS}.get(name, "").format(k=k and k[1])
 
 
 def _metrics(context: Context, verdict: Verdict) -> Iterator[Block]:
     names, words = [n for n in verdict.metrics if not n.endswith((LOW, HIGH))], context.words
     by_scenario = {s: [n for n in names if n.startswith(f"{s.name}_")] for s in SCENARIOS}
     counted = [name for name in names if not any(name in held for held in by_scenario.values())]
-    if not context.sources.features.has_rating:
-        yield Note("This data has no ratings: there are no metrics of predicted ratings.")
     for scenario, held in by_scenario.items():
         heading, text = _SCENARIOS[scenario.name]
         if held:
             yield Text(heading, words.fit(text))
             yield _metric_table(verdict, scenario, held, words)
-        else:
-            yield Note(f"Not measured: {heading[:1].lower()}{heading[1:]}.")
     yield Table(
         "counts",
         "What was evaluated",
@@ -222,18 +193,15 @@ def _metric_table(
         f"metrics-{scenario.name.replace('_', '-')}",
         f"Metrics over all test {words.events}; intervals come from drawing users again{compared}",
         rows,
-        {"This model": ".4f", "Baseline": ".4f", "Difference": "+.4f"},
         searchable=True,
     )
 
 
 def _top_k(verdict: Verdict, words: Words) -> Block:
+    popularity = metric_name(NEXT_VISIT, "popularity_recall_at_{}")
     of = {
         "this model": (_RECALL, verdict.metrics),
-        f"most popular {words.items}": (
-            metric_name(NEXT_VISIT, "popularity_recall_at_{}"),
-            verdict.metrics,
-        ),
+        f"most popular {words.items}": (popularity, verdict.metrics),
         "this model, in session": (metric_name(IN_SESSION, "recall_at_{}"), verdict.metrics),
         "baseline": (_RECALL, verdict.baseline_metrics),
     }
@@ -242,22 +210,20 @@ def _top_k(verdict: Verdict, words: Words) -> Block:
     if not ks:
         return Note(f"No chart of recall@k: there are too few {words.items} to rank.")
     shown = TOP_K if TOP_K in ks else ks[-1]
-    known = [who for who, (name, metrics) in of.items() if name.format(shown) in metrics]
-    rows: list[Row] = [
-        {"k": str(k), **{who: of[who][1].get(of[who][0].format(k)) for who in known}} for k in ks
-    ]
-    chosen = rows[ks.index(shown)]
-    said = ", ".join(f"{percent(chosen[who] or 0.0, 1)} for {who}" for who in known)
-    formats = dict.fromkeys(known, ".1%")
-    title = f"share of test {words.events}"
+    known = {
+        f"Recall of {who}": [metrics.get(name.format(k)) for k in ks]
+        for who, (name, metrics) in of.items()
+        if name.format(shown) in metrics
+    }
+    at_shown = ks.index(shown)
+    each = "; ".join(f"{who}, {percent(v[at_shown] or 0.0, 1)}" for who, v in known.items())
+    rows = [{"k": str(k), **{who: known[who][n] for who in known}} for n, k in enumerate(ks)]
     return Chart(
         "top-k",
         f"How often the {words.item} of a test {words.event} is among the first k recommended "
         "(recall@k)",
-        f"Among the first {shown}: {said}. At the next visit, except where it says in session.",
-        charts.lines(rows, "k", known, title=title, kind="ordinal", formats=formats),
-        rows,
-        formats,
+        f"Among the first {shown}: {each}. At the next visit, except where it says in session.",
+        charts.lines(rows, "k", list(known), title="recall@k", kind="ordinal"),
         wide=True,
     )
 
@@ -326,20 +292,12 @@ def _worst(verdict: Verdict, rows: Sequence[Row]) -> str:
     enough = [row for row in rows if row["Ratings"] >= _FEW_ROWS and row["RMSE"] is not None]
     if not enough:
         return f"No slice has {_FEW_ROWS} test ratings, too few to compare them."
-    worst = sorted(enough, key=lambda row: -row["RMSE"])[:3]
     names = "; ".join(
         f"{row['Of']} {row['Value']} ({row['RMSE']:.3f} over {row['Ratings']:,} test ratings)"
-        for row in worst
+        for row in sorted(enough, key=lambda row: -row["RMSE"])[:3]
     )
-    lows = [row for row in enough if row["RMSE from"] is not None]
-    sure = [f"{row['Of']} {row['Value']}" for row in lows if row["RMSE from"] > overall]
-    more = (
-        f" Their whole interval is above the overall RMSE: {', '.join(sure)}."
-        if sure
-        else " No slice's whole interval is above the overall RMSE."
-        if lows
-        else ""
-    )
+    sure = [f"{row['Of']} {row['Value']}" for row in enough if (row["RMSE from"] or 0.0) > overall]
+    more = f" Their whole interval is above the overall RMSE: {', '.join(sure)}." if sure else ""
     return f"Largest RMSE, against {overall:.3f} overall: {names}.{more}"
 
 
@@ -355,93 +313,4 @@ def _slice_chart(
             "%", "\u00a0%"
         ),
         charts.intervals(drawn, "Value", column, (f"{column} from", f"{column} to"), overall),
-    )
-
-
-# --- which movies are recommended
-
-
-def _recommended(context: Context) -> Iterator[Block]:
-    model, ratings = context.model, context.ratings
-    if model is None or ratings is None:
-        yield Note("What is recommended is not shown: there is no model.", "warn")
-        return
-    words, count = context.words, -(-len(ratings.by_user) // MAX_USERS)
-    users = ratings.by_user.index[::count].tolist()
-    ids, _ = model.recommend(users, TOP_K)
-    first, second = "Share of recommendations", f"Share of {words.events}"
-    chosen = pd.Series(ids[ids != ""], dtype=object).value_counts()
-    found = pd.DataFrame({first: chosen, second: ratings.by_movie.sum(axis=1)})
-    if context.catalogue is not None:
-        found = found.reindex(context.catalogue.index)
-    found = found.fillna(0).sort_values(second, ascending=False, kind="stable")
-    tenths = np.arange(len(found)) * _TENTHS // max(len(found), 1)
-    shares = found.groupby(tenths).sum() / found.sum().clip(1)
-    shares = shares.reindex(range(_TENTHS), fill_value=0.0)
-    shares.insert(0, "Tenth", (shares.index + 1).astype(str))
-    rows: list[Row] = shares.to_dict("records")
-    yield Text(
-        "Popularity of what is recommended",
-        f"The first {TOP_K} {words.items} recommended to each of {len(users):,} users at the next "
-        "visit.",
-    )
-    yield Chart(
-        "popularity",
-        f"Recommendations and {words.events} by popularity, in tenths of the catalogue",
-        f"The tenth of the {words.items} with most {words.events} gets {percent(rows[0][first])} "
-        f"of the recommendations and {percent(rows[0][second])} of the {words.events}.",
-        charts.bars(rows, "Tenth", (first, second), title="share", upright=True),
-        rows,
-    )
-    item = capital(words.item)
-    bars: list[Row] = [
-        {
-            item: context.title(movie),
-            "Share of users": times / len(users),
-            capital(words.events): int(found.at[movie, second]) if movie in found.index else 0,
-        }
-        for movie, times in chosen[:_MOST_RECOMMENDED].items()
-    ]
-    if bars:
-        yield Chart(
-            "most-recommended",
-            f"The {words.items} recommended most often",
-            f"{bars[0][item]} is among the first {TOP_K} of {percent(bars[0]['Share of users'])}"
-            " of the users.",
-            charts.bars(bars, item, "Share of users"),
-            bars,
-        )
-
-
-# --- the comparison of models
-
-
-def _comparison(context: Context) -> Iterator[Block]:
-    measured = read_json(context.sources.results).get("tables") or ()
-    name = context.sources.dataset.get("name")
-    tables = [table for table in measured if table.get("dataset", ML_100K) == name]
-    if not tables:
-        return
-    yield Text(
-        "Comparison with other methods",
-        f"Measured on {name} by make compare, not in this run, and kept in docs/results.json.",
-    )
-    for number, table in enumerate(tables):
-        yield _result_table(number, table)
-
-
-def _result_table(number: int, table: Mapping[str, Any]) -> Table:
-    titles = [str(column) for column in table["columns"]]
-    parts = (table.get("title"), table.get("protocol"))
-    return Table(
-        f"results-{number}",
-        ": ".join(str(part) for part in parts if part),
-        [
-            {
-                title: value if isinstance(value, int | float | None) else str(value)
-                for title, value in zip(titles, row, strict=True)
-            }
-            for row in table["rows"]
-        ],
-        dict.fromkeys(titles, ".4f"),
     )

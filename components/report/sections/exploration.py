@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import bisect
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.report import charts
 from components.report.context import Context, Words
-from components.report.page import Block, Chart, Note, Row, Section, Table, Text
+from components.report.page import Block, Chart, Note, Section, Table, Text
 from components.report.ratings import (
     MOVIE,
     RATING,
@@ -23,24 +23,18 @@ from components.report.ratings import (
     share_of_largest,
 )
 from components.report.sections import capital, movies, percent, sources_of
-from components.report.sections.groups import (
-    MEMBERS_FOR_MEAN,
-    group_charts,
-    group_rows,
-    rating_formats,
-)
+from components.report.sections.groups import group_charts, group_rows
 from schema import features as raw
 from schema import us_states
 from schema.features import Feature, FeatureTable, Kind, Owner
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _TENTH = 0.1
-_SHARES = (0.01, 0.02, 0.05, _TENTH, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _MONTHS_AT_MOST = 36
 """Of a longer time, ratings are counted by year instead of by month."""
 
 _GROUPED = (Kind.GENDER, Kind.AGE, Kind.CATEGORY)
-"""Kinds of features by whose values users are grouped; the zip code has its maps."""
+"""Kinds of features by whose values users are grouped; the zip code has its map."""
 
 
 def build(context: Context) -> Section:
@@ -59,7 +53,9 @@ def build(context: Context) -> Section:
 def _blocks(context: Context) -> Iterator[Block]:
     ratings, table, words = context.ratings, context.sources.features, context.words
     if ratings is None:
-        yield Note("Nothing to explore: the run did not get as far as reading ratings.", "warn")
+        yield Note(
+            f"Nothing to explore: the run did not get as far as reading {words.events}.", "warn"
+        )
         yield from movies.blocks(context)
         return
     if not ratings.complete:
@@ -83,8 +79,7 @@ def _blocks(context: Context) -> Iterator[Block]:
 
 
 def _distribution(ratings: Ratings, words: Words) -> Chart:
-    totals = ratings.by_user.sum()
-    splits = ratings.rows[SPLIT]
+    totals, splits = ratings.by_user.sum(), ratings.rows[SPLIT]
     by_split = pd.crosstab(ratings.rows[RATING], splits, normalize="columns")[splits.unique()]
     share = totals / totals.sum()
     found = pd.DataFrame({"Rating": totals.index, "Ratings": totals, "Share of ratings": share})
@@ -95,7 +90,6 @@ def _distribution(ratings: Ratings, words: Words) -> Chart:
         f"Most often {words.rated(totals.idxmax())}, in {percent(share.max())} of "
         f"{totals.sum():,} ratings; the mean is {ratings.mean:.2f}.",
         charts.bars(rows, "Rating", "Share of ratings", upright=True),
-        rows,
         wide=True,
     )
 
@@ -174,23 +168,11 @@ def _users(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Bloc
             )
 
 
-def users_by(ratings: Ratings, feature: Feature) -> pd.DataFrame:
-    """Returns the ratings by a feature of users: ages ascending, else most ratings first."""
-    values = ratings.users[feature.name]
-    if feature.kind is not Kind.AGE:
-        return grouped(values, ratings.by_user)
-    groups = grouped(values.map(_age_group), ratings.by_user)
-    return groups.reindex([name for name in _AGE_NAMES if name in groups.index])
-
-
+_ENDS = raw.AGE_BUCKETS[1:]
 _AGE_NAMES = (
-    f"under {raw.AGE_BUCKETS[1]}",
-    *(
-        f"{low}–{high - 1}"
-        for low, high in zip(raw.AGE_BUCKETS[1:-1], raw.AGE_BUCKETS[2:], strict=True)
-    ),
-    f"{raw.AGE_BUCKETS[-1]} and over",
-    raw.UNKNOWN,
+    f"under {_ENDS[0]}",
+    *(f"{low}–{high - 1}" for low, high in itertools.pairwise(_ENDS)),
+    f"{_ENDS[-1]} and over",
 )
 
 
@@ -200,47 +182,33 @@ def age_name(bucket: int) -> str:
     return _AGE_NAMES[raw.AGE_BUCKETS.index(bucket)] if known else raw.UNKNOWN
 
 
-def _age_group(age: float) -> str:
-    """Returns the name of the bucket that holds an age; "unknown" for one that is missing."""
-    bucket = bisect.bisect_right(raw.AGE_BUCKETS, age) if age > 0 else 0
-    return _AGE_NAMES[max(bucket - 1, 0)] if age > 0 else raw.UNKNOWN
+def users_by(ratings: Ratings, feature: Feature) -> pd.DataFrame:
+    """Returns the ratings by a feature of users: ages ascending, else most ratings first."""
+    values = ratings.users[feature.name]
+    if feature.kind is not Kind.AGE:
+        return grouped(values, ratings.by_user)
+    ages = pd.cut(values.where(values > 0), [0, *_ENDS, np.inf], right=False, labels=_AGE_NAMES)
+    groups = grouped(ages.astype(object).fillna(raw.UNKNOWN), ratings.by_user)
+    return groups.reindex([name for name in (*_AGE_NAMES, raw.UNKNOWN) if name in groups.index])
 
 
 # --- activity
 
 
 def _activity(ratings: Ratings, words: Words) -> Iterator[Block]:
-    events = words.events
+    events, users = words.events, ratings.by_user.sum(axis=1).to_numpy()
     yield Text("Activity", f"How unequally the {events} are spread over users and {words.items}.")
-    users, items = (by.sum(axis=1).to_numpy() for by in (ratings.by_user, ratings.by_movie))
+    items = ratings.by_movie.sum(axis=1).to_numpy()
     for key, who, found in (("users", "users", users), ("movies", words.items, items)):
         rows = [{capital(events): span, capital(who): n} for span, n in binned(found).items()]
         yield Chart(
             f"{key}-activity",
             f"How many {events} {who} have",
-            f"Half of the {who} have at most {np.median(found):,.0f} {events}; the most is "
-            f"{found.max():,}.",
+            f"Half of the {who} have at most {np.median(found):,.0f}; the most is "
+            f"{found.max():,}. The tenth of the {who} with most has "
+            f"{percent(share_of_largest(found, _TENTH))} of all {events}.",
             charts.bars(rows, capital(events), capital(who), upright=True),
-            rows,
         )
-    held = {"Most active users": users, f"{capital(words.items)} with most {events}": items}
-    rows = [
-        {"Share": share, **{name: share_of_largest(found, share) for name, found in held.items()}}
-        for share in _SHARES
-    ]
-    formats = dict.fromkeys(held, ".1%")
-    by_users, by_items = (percent(share_of_largest(found, _TENTH)) for found in (users, items))
-    yield Chart(
-        "long-tail",
-        f"How much of the {events} the most active users and the {words.items} with most {events} "
-        "have",
-        f"The most active tenth of users gave {by_users} of the {events}; the tenth of "
-        f"{words.items} with the most {events} got {by_items}.",
-        charts.lines(rows, "Share", list(held), title=f"share of {events}", formats=formats),
-        rows,
-        formats,
-        wide=True,
-    )
 
 
 # --- time
@@ -265,8 +233,7 @@ def _dates(times: pd.Series, words: Words) -> Chart:
         f"{events} by {unit}",
         f"From {first:%Y-%m-%d} to {last:%Y-%m-%d}; most in {counts.idxmax()}, "
         f"{counts.max():,} of {len(times):,}.",
-        charts.bars(rows, capital(unit), events, height=240, upright=True),
-        rows,
+        charts.bars(rows, capital(unit), events, upright=True),
     )
 
 
@@ -277,12 +244,10 @@ def _week(times: pd.Series, words: Words) -> Chart:
     totals, events = counts.rename_axis(index="Hour", columns="Day"), capital(words.events)
     cells = totals.unstack()
     day, hour = cells.idxmax()
-    busiest = percent(share_of_largest(cells.to_numpy(), _TENTH))
     return Chart(
         "week",
         f"{events} by weekday and hour",
-        f"Most on {day} from {int(hour)}:00 to {int(hour) + 1}:00 UTC, {cells.max():,}; the "
-        f"busiest tenth of the week's hours has {busiest} of the {words.events}.",
+        f"Most on {day} from {int(hour)}:00 to {int(hour) + 1}:00 UTC: {cells.max():,}.",
         charts.heat(cells.reset_index(name=events).to_dict("records"), "Hour", "Day", events),
         totals.reset_index().to_dict("records"),
     )
@@ -300,11 +265,12 @@ def _places(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Blo
         "By the first three digits of the zip code (table in schema/us_states.py). Other "
         "countries' codes, and those that are unknown, belong to no state.",
     )
-    states = by_state(ratings, zip_code)
-    if states.empty:
+    states = ratings.users[zip_code.name].map(us_states.state_of).dropna().map(us_states.NAMES)
+    groups = grouped(states, ratings.by_user)
+    if groups.empty:
         yield Note("No map: nobody's zip code is one of the United States.", "warn")
         return
-    rows, events = group_rows(states, "State", "users", ratings, words), capital(words.events)
+    rows, events = group_rows(groups, "State", "users", ratings, words), capital(words.events)
     share = f"Share of {words.events}"
     yield Chart(
         "state-map",
@@ -313,22 +279,6 @@ def _places(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Blo
         f"{percent(1 - sum(row[share] for row in rows), 1)} belong to no state. Grey: nobody.",
         charts.us_map(rows, "State", events),
         rows,
-        rating_formats(ratings, words),
     )
-    enough: list[Row] = [row for row in rows if row["Users"] >= MEMBERS_FOR_MEAN]
-    if enough and ratings.values:
-        ends = sorted(enough, key=lambda row: row["Mean rating"])
-        least, most = (f"{r['Mean rating']:.2f} ({r['State']})" for r in (ends[0], ends[-1]))
-        yield Chart(
-            "state-mean-map",
-            "Mean rating by US state",
-            f"From {least} to {most}, where at least {MEMBERS_FOR_MEAN} users rated; the others "
-            "are grey.",
-            charts.us_map(enough, "State", "Mean rating", {"Mean rating": ".2f"}),
-        )
-
-
-def by_state(ratings: Ratings, zip_code: Feature) -> pd.DataFrame:
-    """Returns the ratings by state, most first; without users who are in none."""
-    states = ratings.users[zip_code.name].map(us_states.state_of).dropna().map(us_states.NAMES)
-    return grouped(states, ratings.by_user)
+    _, *means = group_charts("state", "state", "users", groups, ratings, words)
+    yield from means

@@ -9,11 +9,12 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import pandas as pd
+
 from components import names
 from components.report.context import Context
-from components.report.page import Block, Facts, Link, Note, Section, Table, Text
-from components.report.sections import sources_of
-from components.report.store import Artifact, Lineage
+from components.report.page import Block, Link, Note, Section, Table, Text
+from components.report.store import Execution, Lineage
 
 _PACKAGES = (
     "tfx",
@@ -39,7 +40,7 @@ def build(context: Context) -> Section:
         title="Lineage",
         lead="What this run's model was made from, as recorded in the ML Metadata store: every "
         "execution of a component and every artifact, with a hash of the code that ran.",
-        sources=sources_of(context.sources, "model", "model_run", "transform_graph", "blessing"),
+        sources=(),
         blocks=tuple(_blocks(context)),
     )
 
@@ -50,129 +51,76 @@ def _blocks(context: Context) -> Iterator[Block]:
         yield Note("No lineage: there is no metadata store, or no run in it.", "warn")
         yield _packages()
         return
-    model = lineage.output(names.TRAINER, "model")
-    executions, artifacts = lineage.behind(model.id) if model else (set(), set())
-    yield from _model(lineage, model, executions)
-    yield Text(
-        "Executions and artifacts",
-        "In the order of the data flow: each row leads to the components whose results it used "
-        "and to the artifacts it made.",
-    )
-    yield _executions(lineage, executions)
-    yield _artifacts(lineage, artifacts)
-    yield Text("Settings and versions")
-    yield _settings(lineage)
-    yield _packages()
-
-
-# --- the model
-
-
-def _model(lineage: Lineage, model: Artifact | None, behind: set[int]) -> Iterator[Block]:
-    if model is None:
+    if lineage.output(names.TRAINER, "model") is None:
         last = next((e for e in lineage.executions if e.state != "ran"), lineage.executions[-1])
         yield Note(
             f"This run made no model: it ended at {last.component}. Below is how far it got.",
             "warn",
         )
-        yield Facts((("Run", lineage.run),))
-        return
-    trainer = lineage.maker(model.id)
-    made = [e.component for e in lineage.executions if e.id in behind]
-    facts = [
-        ("Run this page was made in", lineage.run),
-        ("Model", f"artifact {model.id}"),
-        ("Made from", f"the results of {', '.join(made)}"),
-    ]
-    if trainer is not None:
-        facts += [
-            ("Trained", f"{trainer.started:%Y-%m-%d %H:%M} UTC, execution {trainer.id}"),
-            ("Hash of the trainer's code", trainer.source_digest[:_HASH] or "not recorded"),
-        ]
-    facts.append(("TFX that wrote it", str(model.properties.get("tfx_version", "not recorded"))))
-    if model.properties.get(names.MODEL_KIND):
-        facts.append(("Kind", str(model.properties[names.MODEL_KIND])))
-    baseline = lineage.input(names.EVALUATOR, "baseline_model")
-    facts.append(("Baseline", f"artifact {baseline.id}" if baseline else "none"))
-    # The page that the pipeline makes ends at the verdict: see `components.report.component`.
-    if any(execution.component == names.PUSHER for execution in lineage.executions):
-        facts.append(("Pushed", _pushed(lineage)))
-    yield Facts(tuple(facts))
-
-
-def _pushed(lineage: Lineage) -> str:
-    pushed = lineage.output(names.PUSHER, "pushed_model")
-    if pushed is None:
-        return "the run did not get as far"
-    if pushed.properties.get("pushed_version"):
-        return f"version {pushed.properties['pushed_version']}"
-    return f"no: {pushed.properties.get('reason') or 'not recorded why'}".replace("_", " ")
+    yield Text(
+        "Executions and artifacts",
+        "In the order of the data flow: each row leads to the components whose results it used "
+        "and to the artifacts it made.",
+    )
+    yield _executions(lineage)
+    yield _artifacts(lineage)
+    yield Text("Settings and versions")
+    yield _settings(lineage)
+    yield _packages()
 
 
 # --- executions and artifacts
 
 
-def _executions(lineage: Lineage, behind: set[int]) -> Table:
-    return Table(
-        "executions",
-        "Executions; of a cached component, the execution that made its results",
-        [
-            {
-                "Component": e.component,
-                "State": "cached" if e.cached else e.state,
-                "Uses results of": _components(
-                    maker.component
-                    for id in _ids(e.inputs)
-                    if (maker := lineage.maker(id)) is not None
-                ),
-                "Made": tuple(
-                    Link(f"{key} {id}", f"artifacts-{id}")
-                    for key, ids in sorted(e.outputs.items())
-                    for id in ids
-                ),
-                "For the model": e.id in behind,
-                "Started, UTC": f"{e.started:%d %b %H:%M:%S}".replace(" ", "\u00a0"),
-                "Seconds": e.seconds if e.state != "not finished" else None,
-                "Id": e.id,
-                "Hash of its code": e.source_digest[:_HASH] or None,
-            }
-            for e in lineage.executions
-        ],
-        {"Seconds": ",.1f"},
-        searchable=True,
-        anchored="Component",
-    )
+def _executions(lineage: Lineage) -> Table:
+    rows = [
+        {
+            "Component": e.component,
+            "State": "cached" if e.cached else e.state,
+            "Uses results of": _components(map(lineage.maker, _ids(e.inputs))),
+            "Made": tuple(
+                Link(f"{key} {id}", f"artifacts-{id}")
+                for key, ids in sorted(e.outputs.items())
+                for id in ids
+            ),
+            "Started, UTC": f"{e.started:%d %b %H:%M:%S}".replace(" ", "\u00a0"),
+            "Seconds": e.seconds if e.state != "not finished" else None,
+            "Id": e.id,
+            "Hash of its code": e.source_digest[:_HASH] or None,
+        }
+        for e in lineage.executions
+    ]
+    caption = "Executions; of a cached component, the execution that made its results"
+    return Table("executions", caption, rows, searchable=True, anchored="Component")
 
 
 def _ids(keyed: Mapping[str, tuple[int, ...]]) -> Iterator[int]:
     yield from (id for ids in keyed.values() for id in ids)
 
 
-def _components(found: Iterable[str]) -> tuple[Link, ...]:
-    return tuple(Link(name, f"executions-{name}") for name in dict.fromkeys(found))
+def _components(found: Iterable[Execution | None]) -> tuple[Link, ...]:
+    """Returns links to executions, each once; without those of earlier runs."""
+    components = dict.fromkeys(e.component for e in found if e is not None)
+    return tuple(Link(name, f"executions-{name}") for name in components)
 
 
-def _artifacts(lineage: Lineage, behind: set[int]) -> Table:
+def _artifacts(lineage: Lineage) -> Table:
     # A store may hold both kinds: earlier releases wrote whole paths.
     places = {
         artifact.id: os.path.abspath(artifact.uri)  # noqa: PTH100 - links stay
         for artifact in lineage.artifacts.values()
     }
     root = os.path.commonpath(places.values() or [""])
-    rows = []
-    for artifact in sorted(lineage.artifacts.values(), key=lambda artifact: artifact.id):
-        maker = lineage.maker(artifact.id)
-        users = (e.component for e in lineage.executions if artifact.id in _ids(e.inputs))
-        rows.append(
-            {
-                "Id": artifact.id,
-                "Type": artifact.type,
-                "Made by": _components([maker.component]) if maker else "an earlier run",
-                "Used by": _components(users),
-                "For the model": artifact.id in behind,
-                "Path": os.path.relpath(places[artifact.id], root) if root else artifact.uri,
-            }
-        )
+    rows = [
+        {
+            "Id": artifact.id,
+            "Type": artifact.type,
+            "Made by": _components([lineage.maker(artifact.id)]) or "an earlier run",
+            "Used by": _components(e for e in lineage.executions if artifact.id in _ids(e.inputs)),
+            "Path": os.path.relpath(places[artifact.id], root) if root else artifact.uri,
+        }
+        for artifact in sorted(lineage.artifacts.values(), key=lambda artifact: artifact.id)
+    ]
     caption = f"Artifacts, below {root}" if root else "Artifacts"
     return Table("artifacts", caption, rows, searchable=True, anchored="Id")
 
@@ -182,16 +130,21 @@ def _artifacts(lineage: Lineage, behind: set[int]) -> Table:
 
 def _settings(lineage: Lineage) -> Table:
     rows = [
-        {"Component": execution.component, "Setting": name, "Value": value}
+        {"Component": execution.component, "Setting": name, "Value": str(value)}
         for execution in lineage.executions
-        for setting, given in sorted(execution.settings.items())
-        for name, value in _flat(setting, _parsed(given))
+        for name, value in flat(execution.settings).items()
+        if value not in (None, "null", "", [])
     ]
     return Table("settings", "Settings of the executions", rows, searchable=True)
 
 
+def flat(settings: Mapping[str, str | int | float]) -> dict[str, Any]:
+    """Returns settings by name; those that TFX keeps as JSON by their paths in it."""
+    values = {name: _parsed(value) for name, value in sorted(settings.items())}
+    return pd.json_normalize(values).iloc[0].to_dict() if values else {}
+
+
 def _parsed(value: object) -> object:
-    """Returns what JSON in a text says; TFX keeps nested settings so."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return json.loads(value)
@@ -200,28 +153,11 @@ def _parsed(value: object) -> object:
     return value
 
 
-def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON
-    if isinstance(value, Mapping):
-        if "@type" in value:  # a protocol buffer around what matters
-            yield from _flat(name, value.get("value"))
-            return
-        for key, item in value.items():
-            yield from _flat(name if key == name else f"{name}.{key}", item)
-    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
-        for number, item in enumerate(value):
-            yield from _flat(f"{name}.{number}", item)
-    elif value not in (None, "null", "", []):
-        whole = isinstance(value, float) and value.is_integer()
-        single = str(int(value) if whole else value)
-        yield name, ", ".join(map(str, value)) if isinstance(value, list) else single
-
-
 def _packages() -> Table:
-    versions = {"python": platform.python_version()}
+    rows = [{"Package": "python", "Version": platform.python_version()}]
     for name in _PACKAGES:
         try:
-            versions[name] = importlib.metadata.version(name)
+            rows.append({"Package": name, "Version": importlib.metadata.version(name)})
         except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    rows = [{"Package": name, "Version": version} for name, version in versions.items()]
+            rows.append({"Package": name, "Version": "not installed"})
     return Table("packages", "Packages installed where this page was made", rows)

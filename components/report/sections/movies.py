@@ -19,14 +19,9 @@ from components.report.ratings import (
     grouped,
 )
 from components.report.sections import capital, percent
-from components.report.sections.groups import (
-    group_charts,
-    group_rows,
-    rating_columns,
-    rating_formats,
-)
+from components.report.sections.groups import group_charts
 from schema import features as raw
-from schema.dataset import number_of, plural
+from schema.dataset import plural
 from schema.features import Feature, Kind, Owner
 
 _LEAST, _MOST = 5, 100
@@ -35,12 +30,8 @@ _QUANTILE = 0.75
 between `_LEAST` and `_MOST`: what is fair to require depends on how many ratings there are."""
 
 _BEST = 12
-_PER_RATING = 3
 _LISTED = 300
 """Movies in the table, those with most ratings: the page must not grow with the catalogue."""
-_DRAWN = 1000
-"""Movies in the scatter plot; of more, evenly chosen ones by number of ratings."""
-_NAMES = 15
 
 
 def rated_movies(ratings: Ratings, catalogue: pd.DataFrame | None, words: Words) -> pd.DataFrame:
@@ -67,10 +58,11 @@ def rated_movies(ratings: Ratings, catalogue: pd.DataFrame | None, words: Words)
 def blocks(context: Context) -> Iterator[Block]:
     """Yields what there is to say of the movies."""
     ratings, catalogue, words = context.ratings, context.catalogue, context.words
+    table = context.sources.features
     if ratings is None and catalogue is None:
         return
     drawn = f"Intervals are 95 % and take {words.items} as drawn at random."
-    yield Text(capital(words.items), drawn if context.sources.features.has_rating else "")
+    yield Text(capital(words.items), drawn if table.has_rating else "")
     if ratings is not None:
         yield from _rated(rated_movies(ratings, catalogue, words), ratings, words)
     if catalogue is None:
@@ -78,14 +70,11 @@ def blocks(context: Context) -> Iterator[Block]:
             f"What is known of the {words.items} is not shown: there is no catalogue.", "warn"
         )
         return
-    table = context.sources.features
     if any(f.kind is Kind.YEAR for f in table.owned_by(Owner.MOVIE)):
         yield from _years(catalogue, ratings, words)
     if ratings is not None:
-        for feature in catalogue_tags(table):
-            yield from _tags(feature, catalogue, ratings, words)
-        for feature in catalogue_names(table):
-            yield from _names(feature, catalogue, ratings, words)
+        for feature in (*catalogue_tags(table), *catalogue_names(table)):
+            yield from _groups(feature, catalogue, ratings, words)
     absent = _absent(context)
     if absent:
         yield Note(f"This data has no {absent} of {words.items}.")
@@ -94,25 +83,21 @@ def blocks(context: Context) -> Iterator[Block]:
 def _absent(context: Context) -> str:
     """Returns the kinds of features of movies that the data lacks, in words."""
     owned = {f.kind for f in context.sources.features.owned_by(Owner.MOVIE)}
-    said = {Kind.TITLE: "titles", Kind.YEAR: "release years", Kind.TAGS: "genres or other tags"}
-    lacking = [words for kind, words in said.items() if kind not in owned]
-    return " and no ".join(lacking)
+    kinds = {Kind.TITLE: "titles", Kind.YEAR: "release years", Kind.TAGS: "genres or other tags"}
+    return " and no ".join(words for kind, words in kinds.items() if kind not in owned)
 
 
 # --- all rated movies, the best and the worst
 
 
 def _rated(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[Block]:
-    formats = rating_formats(ratings, words)
     if ratings.values:
         yield from _best_and_worst(movies, ratings, words)
-        yield _relation(movies, words)
     which = f"All {words.items}"
     if len(movies) > _LISTED:
         which = f"The {_LISTED} {words.items} with most {words.events}"
     rows = _movie_rows(movies[:_LISTED], ratings, words)
-    caption = f"{which}, by number of {words.events}"
-    yield Table("movie-list", caption, rows, formats, searchable=True)
+    yield Table("movie-list", f"{which}, by number of {words.events}", rows, searchable=True)
 
 
 def _best_and_worst(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[Block]:
@@ -121,63 +106,24 @@ def _best_and_worst(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Ite
     if enough.empty:
         yield Note(f"No {words.item} has {floor} ratings, so none is called good or bad.")
         return
-    formats = rating_formats(ratings, words)
-    ends = (("best", enough, ratings.values[-1]), ("worst", enough[::-1], ratings.values[0]))
-    for word, found, value in ends:
+    parts = [words.rated(value) for value in ratings.values]
+    for word, found in (("best", enough), ("worst", enough[::-1])):
         rows, first = _movie_rows(found[:_BEST], ratings, words), found.iloc[0]
         yield Chart(
             f"{word}-movies",
             f"The {word} {words.items} by mean rating, of the {len(enough):,} with at least "
             f"{floor} ratings",
-            f"{capital(word)}: {first['title']} with a mean of {first['mean']:.2f}."
-            + (f" {percent(first[value])} gave it {words.rated(value)}." if first[value] else ""),
-            charts.stacked_bars(rows, capital(words.item), list(formats)),
-            rows,
-            formats,
+            f"{capital(word)}: {first['title']} with a mean of {first['mean']:.2f}.",
+            charts.stacked_bars(rows, capital(words.item), parts),
         )
-    most = [
-        enough.nlargest(_PER_RATING, v).assign(rating=v, share=enough[v]) for v in ratings.values
-    ]
-    found = pd.concat(most)
-    yield Table(
-        "movies-per-rating",
-        f"For each rating, the {words.items} that got it most often (at least {floor} ratings)",
-        pd.DataFrame(
-            {
-                "Rating": found["rating"],
-                capital(words.item): found["title"],
-                "Share of its ratings": found["share"],
-                "Ratings": found["ratings"],
-                "Mean rating": found["mean"],
-            }
-        ).to_dict("records"),
-    )
 
 
 def _movie_rows(movies: pd.DataFrame, ratings: Ratings, words: Words) -> list[Row]:
     columns = {capital(words.item): movies["title"], capital(words.events): movies["ratings"]}
     if ratings.values:
         columns["Mean rating"] = movies["mean"]
-    return pd.DataFrame({**columns, **rating_columns(movies, ratings, words)}).to_dict("records")
-
-
-def _relation(movies: pd.DataFrame, words: Words) -> Chart:
-    chosen = movies[:: max(1, -(-len(movies) // _DRAWN))]
-    names = {"title": capital(words.item), "ratings": "Ratings", "mean": "Mean rating"}
-    rows = chosen[list(names)].rename(columns=names).to_dict("records")
-    correlation = movies["ratings"].corr(movies["mean"], method="spearman")
-    word = "higher" if correlation > 0 else "lower"
-    return Chart(
-        "movies-relation",
-        f"Number of ratings and mean rating of each {words.item}",
-        f"{capital(words.items)} that are rated more often are rated {word} on average: the rank "
-        f"correlation is {correlation:.2f}."
-        if abs(correlation) >= 0.1
-        else "The number of ratings says little of the mean rating."
-        + ("" if np.isnan(correlation) else f" The rank correlation is {correlation:.2f}."),
-        charts.points(rows, "Ratings", "Mean rating", log=True, height=320),
-        wide=True,
-    )
+    columns |= {words.rated(value): movies[value] for value in ratings.values}
+    return pd.DataFrame(columns).to_dict("records")
 
 
 # --- years
@@ -197,7 +143,6 @@ def _years(catalogue: pd.DataFrame, ratings: Ratings | None, words: Words) -> It
         f"Most are from {counts.idxmax()}, {counts.max():,} of {len(catalogue):,}; half are from "
         f"{int(known.median())} or later. Without a year: {len(catalogue) - len(known):,}.",
         charts.bars(rows, "Year", items, upright=True),
-        rows,
     )
     if ratings is not None:
         decades = (known // 10 * 10).astype(str) + "s"
@@ -208,43 +153,23 @@ def _years(catalogue: pd.DataFrame, ratings: Ratings | None, words: Words) -> It
 # --- tags, such as genres, and names, such as directors
 
 
-def _tags(
+def _groups(
     feature: Feature, catalogue: pd.DataFrame, ratings: Ratings, words: Words
 ) -> Iterator[Block]:
-    groups = grouped(catalogue[feature.name].explode().dropna(), ratings.by_movie)
+    values = catalogue[feature.name].explode().dropna()
+    values = values[values != raw.UNKNOWN]
+    groups, of = grouped(values, ratings.by_movie), feature.singular
     if len(groups) < 2:
         what = f"no {words.item} has one"
         if len(groups):
             what = f"every {words.item} that has one has {groups.index[0]}"
-        yield Note(f"The {plural(feature.called)} are not shown: {what}.", "warn")
+        elif feature in (raw.DIRECTOR, raw.STAR):
+            what = "no movie metadata was given (--metadata-dir), or it holds none of these movies"
+        yield Note(f"The {plural(of)} are not shown: {what}.", "warn")
         return
     key = feature.key.replace("_", "-")
-    yield from group_charts(key, feature.called, words.items, groups, ratings, words)
-
-
-def _names(
-    feature: Feature, catalogue: pd.DataFrame, ratings: Ratings, words: Words
-) -> Iterator[Block]:
-    names = catalogue[feature.name]
-    names = names[names != raw.UNKNOWN]
-    groups = grouped(names, ratings.by_movie)
-    called = capital(feature.called)
-    if groups.empty:
-        why = "no movie metadata was given (--metadata-dir), or it holds none of these movies"
-        yield Note(
-            f"The {plural(feature.called)} are unknown"
-            + (f": {why}." if feature in (raw.DIRECTOR, raw.STAR) else ".")
-        )
-        return
-    rows = group_rows(groups[:100], called, words.items, ratings, words)
-    first, events = rows[0], capital(words.events)
-    yield Chart(
-        f"by-{feature.key.replace('_', '-')}",
-        f"The {plural(feature.called)} with most {words.events}",
-        f"Most: {first[called]}, {number_of(first[events], words.event)} of "
-        f"{number_of(first[capital(words.items)], words.item)}. Known for "
-        f"{percent(len(names) / len(catalogue))} of the {words.items}.",
-        charts.bars(rows[:_NAMES], called, events),
-        rows,
-        rating_formats(ratings, words),
-    )
+    yield from group_charts(key, of, words.items, groups, ratings, words)
+    known = values.index.nunique()
+    if known < len(catalogue):
+        share = percent(known / len(catalogue), 1)
+        yield Note(f"The {of} is known for {share} of the {words.items}.")

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from components import names
 from components.report import charts
 from components.report.context import Context
-from components.report.page import Block, Chart, Facts, Link, Note, Section, Table, Tiles
+from components.report.page import Block, Chart, Facts, Note, Section, Table, Tiles
 from components.report.sections import percent, sources_of
-from components.report.store import Execution
 from schema import features as raw
 from schema.scenarios import NEXT_VISIT, metric_name
 from sources.cleaning_log import asked_for, describe_missing
 
-_PACKAGES = ("tfx", "tensorflow", "tensorflow-data-validation", "tensorflow-model-analysis")
 # They take no time worth a bar.
 _LOOK_UPS = frozenset(
     {names.PREVIOUS_STATISTICS, names.LATEST_BLESSED_MODEL, names.IMPORT_SCHEMA_GEN}
@@ -109,11 +105,10 @@ def _facts(context: Context) -> Iterator[Block]:
         ("Data and split", context.sources.kind),
     ]
     if lineage is not None:
-        facts.append(("Started", _time(min(e.started for e in lineage.executions))))
+        started = min(e.started for e in lineage.executions)
+        facts.append(("Started", f"{started:%Y-%m-%d %H:%M} UTC"))
         seconds = sum(execution.seconds for execution in lineage.executions)
         facts.append(("Components took", f"{seconds:,.0f} s together"))
-    versions = (f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
-    facts.append(("Versions", ", ".join(versions)))
     yield Facts(tuple(fact for fact in facts if fact[1]))
 
 
@@ -129,10 +124,6 @@ def _metadata(context: Context) -> str:
         f"{known.get('directors', 0):,} with a director, "
         f"{known.get('stars', 0):,} with a lead actor"
     )
-
-
-def _time(moment: datetime.datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _cleanup(context: Context) -> Iterator[Block]:
@@ -183,34 +174,21 @@ def _components(context: Context) -> Iterator[Block]:
             "No metadata store: which components ran, and for how long, is not known.", "warn"
         )
         return
-    done = [e for e in lineage.executions if e.state == "ran" and e.component not in _LOOK_UPS]
-    if done:
-        yield _times(done)
+    rows = [
+        {"Component": e.component, "Seconds": e.seconds, "State": "cached" if e.cached else e.state}
+        for e in lineage.executions
+        if e.state == "ran" and e.component not in _LOOK_UPS
+    ]
+    if rows:
+        longest = max(rows, key=lambda row: row["Seconds"])
+        yield Chart(
+            "run-times",
+            "Seconds that each component took, on a logarithmic scale",
+            f"{longest['Component']} takes longest: {longest['Seconds']:.1f} seconds. Of a cached "
+            "component, the time of the execution that made its results.",
+            charts.bars(rows, "Component", "Seconds", log=True),
+            wide=True,
+        )
     failed = [e.component for e in lineage.executions if e.state == "failed"]
     if failed:
         yield Note(f"{', '.join(failed)} failed; what comes after it did not run.", "bad")
-
-
-def _times(done: list[Execution]) -> Chart:
-    longest = max(done, key=lambda execution: execution.seconds)
-    whole = sum(execution.seconds for execution in done)
-    rows = [{"Component": e.component, "Seconds": e.seconds, "State": _state(e)} for e in done]
-    linked = [{**row, "Component": _link(row["Component"])} for row in rows]
-    return Chart(
-        "run-times",
-        "Seconds that each component took, on a logarithmic scale",
-        f"{longest.component} takes longest: {longest.seconds:.1f} of {whole:.1f} seconds. Of a "
-        "cached component, the time of the execution that made its results.",
-        charts.bars(rows, "Component", "Seconds", formats={"Seconds": ",.1f"}, log=True),
-        linked,
-        {"Seconds": ",.1f"},
-        wide=True,
-    )
-
-
-def _state(execution: Execution) -> str:
-    return "cached" if execution.cached else execution.state
-
-
-def _link(component: Any) -> Link:  # noqa: ANN401 - a cell
-    return Link(str(component), f"executions-{component}")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
+import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from components.gate.anomalies import find_anomalies
-from components.names import ANOMALIES_FILE, TEST, TRAIN
+from components.names import TRAIN
 from components.report import charts
-from components.report.context import Context, Statistics
+from components.report.context import Context
 from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tone
 from components.report.sections import percent, sources_of
-from components.report.sources import existing, read_json, splits
+from components.report.sources import read_json, splits
 from schema import features as raw
 from schema.dataset import number_of
 
@@ -26,10 +26,8 @@ _LABEL = 26
 _TIMES = (raw.Kind.TIME, raw.Kind.DATE)
 """Kinds of features that are seconds since 1970."""
 _MILLISECONDS = 1000
-_LARGE = 10_000
 _SHOWN = 0.0005
 """Share from which on it is not 0.0 %."""
-_ANOMALIES_FILE = "SchemaDiff.pb"  # of TFX 1.15's ExampleValidator
 # TFDV's quantiles histogram holds as many values per bucket: ten buckets, so deciles.
 _DECILES = 10
 _KINDS: Mapping[int, str] = {
@@ -42,6 +40,9 @@ _MEASURES: Mapping[int, str] = {
     anomalies_pb2.DriftSkewInfo.Measurement.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon",
 }
 
+_STATISTICS_FILE = "FeatureStats.pb"  # of TFX 1.15
+
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatistics
 Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
 
 
@@ -58,7 +59,6 @@ def build(context: Context) -> Section:
             "previous_statistics",
             "schema",
             "inferred_schema",
-            "anomalies",
             "findings",
         ),
         blocks=(
@@ -74,10 +74,10 @@ def build(context: Context) -> Section:
 
 
 def _anomalies(context: Context) -> Iterator[Block]:
-    found = _found_anomalies(context)
-    if found is None:
+    if context.sources.findings is None:
         yield Note("No anomalies to show: the run did not get as far as validating.", "warn")
         return
+    found = read_json(context.sources.findings).get("anomalies", ())
     if not found:
         yield Note("No anomalies: every split agrees with the schema.", "good")
         return
@@ -103,30 +103,11 @@ def _anomalies(context: Context) -> Iterator[Block]:
     )
 
 
-def _found_anomalies(context: Context) -> Sequence[Mapping[str, Any]] | None:
-    """Returns the gate's findings, else the validator's; None if neither has run."""
-    if context.sources.findings is not None:
-        path = context.sources.findings
-        found = read_json(path / ANOMALIES_FILE if path.is_dir() else path)
-        return list(found.get("anomalies", ()))
-    paths = {
-        name: found_path
-        for name, split in splits(context.sources.anomalies).items()
-        if (found_path := existing(split / _ANOMALIES_FILE)) is not None
-    }
-    if not paths or context.schema is None:
-        return None
-    anomalies = {
-        name: anomalies_pb2.Anomalies.FromString(path.read_bytes()) for name, path in paths.items()
-    }
-    return [anomaly.to_json() for anomaly in find_anomalies(anomalies, {}, context.schema)]
-
-
 # --- features
 
 
 def _features(context: Context) -> Iterator[Block]:
-    statistics = context.statistics
+    statistics = read_statistics(context.sources.statistics)
     if not statistics:
         yield Note("No statistics: the run did not get as far as counting.", "warn")
         return
@@ -215,38 +196,31 @@ def _chart(name: str, by_split: Mapping[str, Feature], is_time: bool) -> Chart |
 
 
 def _top_values(name: str, held: Mapping[str, Feature]) -> Chart | None:
-    counts = {
-        split: {b.label: b.sample_count for b in feature.string_stats.rank_histogram.buckets}
-        for split, feature in held.items()
-    }
-    first = next(iter(held.values()))
-    unknown = counts[next(iter(held))].get(raw.UNKNOWN, 0.0) / _present(first)
-    # A bar of what is not known would hide the others.
-    ordered = [top.value for top in first.string_stats.top_values if top.value != raw.UNKNOWN]
-    values = ordered[:_TOP_VALUES]
-    if len({value for found in counts.values() for value in found} - {raw.UNKNOWN}) < 2:
-        return None
-    rows = [
+    shares = pd.DataFrame(
         {
-            "Value": _cut(value),
-            **{
-                split: counts[split].get(value, 0.0) / _present(feature)
-                for split, feature in held.items()
-            },
+            f"Share in {split}": {
+                bucket.label: bucket.sample_count / _present(feature)
+                for bucket in feature.string_stats.rank_histogram.buckets
+            }
+            for split, feature in held.items()
         }
-        for value in values
-    ]
+    ).fillna(0.0)
+    # A bar of what is not known would hide the others.
+    known = shares.drop(index=raw.UNKNOWN, errors="ignore")
+    if len(known) < 2:
+        return None
+    first = next(iter(shares))
+    drawn = known.nlargest(_TOP_VALUES, first)
+    rows = drawn.rename(_cut).rename_axis("Value").reset_index().to_dict("records")
+    unknown = shares[first].get(raw.UNKNOWN, 0.0)
     unique = ", ".join(f"{f.string_stats.unique:,} in {split}" for split, f in held.items())
-    formats = dict.fromkeys(held, ".1%")
-    share = rows[0][next(iter(held))]
     return Chart(
         f"feature-{name}",
         f"{name}: its most frequent values",
-        f"“{_cut(values[0])}” comes first with {percent(share, 1)} of rows; different values: "
-        f"{unique}." + (f" Unknown in {percent(unknown, 1)} of rows." if unknown >= _SHOWN else ""),
-        charts.bars(rows, "Value", list(held), title="share of rows", formats=formats),
-        rows,
-        formats,
+        f"“{rows[0]['Value']}” comes first with {percent(rows[0][first], 1)} of rows; different "
+        f"values: {unique}."
+        + (f" Unknown in {percent(unknown, 1)} of rows." if unknown >= _SHOWN else ""),
+        charts.bars(rows, "Value", list(shares), title="share of rows"),
     )
 
 
@@ -266,19 +240,14 @@ def _histogram(name: str, held: Mapping[str, Feature], is_time: bool) -> Chart:
         f"{_date(f.num_stats.mean) if is_time else f'{f.num_stats.mean:.2f}'} in {split}"
         for split, f in held.items()
     )
-    largest = max(abs(f.num_stats.max) for f in held.values())
-    spec = charts.lines(
-        rows,
-        name,
-        "Share of rows",
-        series="Split",
-        kind="temporal" if is_time else "quantitative",
-        formats={name: "%Y-%m-%d" if is_time else "~s" if largest >= _LARGE else "~f"},
-        height=170,
-        step=True,
+    kind: charts.Kind = "temporal" if is_time else "quantitative"
+    return Chart(
+        f"feature-{name}",
+        f"{name}: share of rows per tenth of its range{', UTC' if is_time else ''}",
+        f"The mean is {means}.",
+        charts.lines(rows, name, "Share of rows", series="Split", kind=kind),
+        rows=(),
     )
-    title = f"{name}: share of rows per tenth of its range{', UTC' if is_time else ''}"
-    return Chart(f"feature-{name}", title, f"The mean is {means}.", spec)
 
 
 def _date(seconds: float) -> str:
@@ -294,7 +263,9 @@ def _cut(text: str) -> str:
 
 
 def _changes(context: Context) -> Iterator[Block]:
-    statistics, schema = context.statistics, context.schema
+    statistics = read_statistics(context.sources.statistics)
+    earlier = read_statistics(context.sources.previous_statistics)
+    schema = read_schema(context.sources.schema)
     if TRAIN not in statistics or schema is None:
         return
     yield Text(
@@ -303,38 +274,27 @@ def _changes(context: Context) -> Iterator[Block]:
         "from the run before. TFDV measures the distance of each feature's distributions: "
         "L-infinity for text, Jensen-Shannon for numbers; 0 for the same distribution, 1 at most.",
     )
-    train, test = statistics[TRAIN], f"{TRAIN} to {TEST}"
-    since = {name: f"{name} since the run before" for name in context.previous_statistics}
     measured = {
-        f"{TRAIN} to {name}": distances(train, found, schema)
+        f"{TRAIN} to {name}": distances(statistics[TRAIN], found, schema)
         for name, found in statistics.items()
         if name != TRAIN
     }
-    for name, previous in context.previous_statistics.items():
+    for name, previous in earlier.items():
         if name in statistics:
-            measured[since[name]] = distances(statistics[name], previous, schema)
-    names = sorted({name for found in measured.values() for name in found})
-    rows = [
+            since = distances(statistics[name], previous, schema)
+            measured[f"{name} since the run before"] = since
+    names = {name for found in measured.values() for name in found}
+    rows: list[Row] = [
         {
             "Feature": name,
             "Measure": next(found[name][0] for found in measured.values() if name in found),
             **{of: found[name][1] if name in found else None for of, found in measured.items()},
-            "Warns above": _limit(schema, name),
         }
-        for name in names
+        for name in sorted(names)
     ]
-    formats = dict.fromkeys((*measured, "Warns above"), ".4f")
-    caption = "Distance between distributions"
-    if any(row["Warns above"] is not None for row in rows):
-        caption += "; features without a limit in the schema cause no warning"
-    yield Table("changes", caption, rows, formats)
-    drawn = ("skew", test, "training and test"), (
-        "drift", since.get(TRAIN, ""), "this run's training data and the run before's",
-    )  # fmt: skip
-    for key, column, between in drawn:
-        if measured.get(column):
-            yield _distances(key, between, column, [r for r in rows if r[column] is not None])
-    if not measured.get(since.get(TRAIN, "")):
+    caption = "Distance between distributions; the schema, below, has the limits that warn"
+    yield Table("changes", caption, rows, dict.fromkeys(measured, ".4f"))
+    if not earlier:
         yield Note("Drift is not shown: there is no earlier run on other data.")
 
 
@@ -355,8 +315,6 @@ def distances(
     Returns:
       Feature to name of the measure and value.
     """
-    import tensorflow_data_validation as tfdv
-
     open_schema = schema_pb2.Schema()
     open_schema.CopyFrom(schema)
     for feature in open_schema.feature:
@@ -378,54 +336,25 @@ def distances(
     }
 
 
-def _limit(schema: schema_pb2.Schema, name: str) -> float | None:
-    """Returns the smallest limit that the schema sets on a feature's drift or skew."""
-    limits = [
-        threshold
-        for feature in schema.feature
-        if feature.name == name
-        for comparator in (feature.skew_comparator, feature.drift_comparator)
-        for threshold in (
-            comparator.infinity_norm.threshold,
-            comparator.jensen_shannon_divergence.threshold,
-        )
-        if threshold
-    ]
-    return min(limits, default=None)
-
-
-def _distances(key: str, between: str, column: str, rows: Sequence[Row]) -> Chart:
-    drawn = sorted(
-        ({"Feature": r["Feature"], "Distance": r[column], "Measure": r["Measure"]} for r in rows),
-        key=lambda row: -row["Distance"],
-    )
-    middle = median(row["Distance"] for row in drawn)
-    return Chart(
-        key,
-        f"Distance of each feature between {between}",
-        f"{drawn[0]['Feature']} differs most, by {drawn[0]['Distance']:.4f}; half of the features "
-        f"by at most {middle:.4f}.",
-        charts.bars(drawn, "Feature", "Distance", formats={"Distance": ".2~g"}),
-        wide=True,
-    )
-
-
 # --- schemas
 
 
 def _schemas(context: Context) -> Iterator[Block]:
-    if context.schema is None:
+    schema, inferred = (
+        read_schema(folder) for folder in (context.sources.schema, context.sources.inferred_schema)
+    )
+    if schema is None:
         yield Note("No schema: the run did not get as far as importing it.", "warn")
         return
     # A schema that a run has made from the features of the data is none that somebody curated.
     of_movielens = context.sources.features == raw.MOVIELENS
     which = "Curated" if of_movielens else "Of this data"
     named = "curated schema" if of_movielens else "schema of this data"
-    schemas = {which: context.schema, "Inferred": context.inferred_schema}
-    if context.inferred_schema is None:
+    schemas = {which: schema, "Inferred": inferred}
+    if inferred is None:
         yield Note(f"No inferred schema to show beside the {named}.", "warn")
     described = pd.DataFrame(
-        {name: described_features(schema) for name, schema in schemas.items() if schema is not None}
+        {name: described_features(found) for name, found in schemas.items() if found is not None}
     )
     yield Text("Schema", f"In the terms of the file of the {named}.")
     yield Table(
@@ -436,19 +365,28 @@ def _schemas(context: Context) -> Iterator[Block]:
     )
 
 
-_SHOWN_ELSEWHERE = ("name", "skew_comparator", "drift_comparator", "not_in_environment")
-
-
 def described_features(schema: schema_pb2.Schema) -> dict[str, str]:
     """Returns what a schema says of each feature, with the values of the domains that it names."""
     domains = {domain.name: ", ".join(domain.value) for domain in schema.string_domain}
     found = {}
     for feature in schema.feature:
-        said = schema_pb2.Feature()
-        said.CopyFrom(feature)
-        for field in _SHOWN_ELSEWHERE:
-            said.ClearField(field)
-        text = text_format.MessageToString(said, as_one_line=True, as_utf8=True)
+        text = text_format.MessageToString(feature, as_one_line=True, as_utf8=True)
         values = domains.get(feature.domain)
         found[feature.name] = f"{text} ({values})" if values else text
     return found
+
+
+# --- files of artifacts
+
+
+def read_statistics(folder: Path | None) -> dict[str, Statistics]:
+    """Returns the statistics of each split of an artifact that has any."""
+    paths = {name: split / _STATISTICS_FILE for name, split in splits(folder).items()}
+    read = {n: tfdv.load_stats_binary(str(p)) for n, p in paths.items() if p.exists()}
+    return {name: found.datasets[0] for name, found in read.items() if found.datasets}
+
+
+def read_schema(folder: Path | None) -> schema_pb2.Schema | None:
+    """Returns the schema in the one text file of its artifact; None if there is none."""
+    paths = sorted(folder.glob("*.pbtxt")) if folder is not None else []
+    return tfdv.load_schema_text(str(paths[0])) if paths else None
