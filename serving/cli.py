@@ -151,28 +151,23 @@ def _number(kind: _Kind, least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
-def _prefix(text: str) -> str:
-    if text in ("", "/"):
-        return ""
-    prefix = text.rstrip("/")
-    if not _PREFIX.fullmatch(prefix):
-        raise argparse.ArgumentTypeError(
-            f"expected a path such as /shop, of letters, digits and signs of ASCII, found {text!r}"
-        )
-    return prefix
+def _matching(pattern: str, expected: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        value = text.rstrip("/")
+        if not re.fullmatch(pattern, value, re.IGNORECASE | re.ASCII):
+            raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
+        return value
+
+    return parse
 
 
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#,]+")
-
-
-def _origin(text: str) -> str:
-    origin = text.lower().removesuffix("/")
-    if not _ORIGIN.fullmatch(origin):
-        raise argparse.ArgumentTypeError(
-            f"expected an origin such as https://shop.example, without a path, found {text!r}"
-        )
-    return origin
+_prefix = _matching(
+    "((/[a-z0-9._~-]+)+)?", "a path such as /shop, of letters, digits and signs of ASCII"
+)
+_origin = _matching(
+    r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#,]+",
+    "an origin such as https://shop.example, without a path",
+)
 
 
 def _config(arguments: argparse.Namespace, token: str) -> Config:
@@ -184,7 +179,7 @@ def _config(arguments: argparse.Namespace, token: str) -> Config:
     return Config(
         model_dir=Path(arguments.model_dir),
         token=token,
-        cors_origins=tuple(arguments.cors_origin),
+        cors_origins=tuple(origin.lower() for origin in arguments.cors_origin),
         allowed_hosts=allowed,
         batching=BatchingOptions(**_fields(BatchingOptions, values)),
         validation=ValidationLimits(**_fields(ValidationLimits, values)),

@@ -83,9 +83,9 @@ class CorsMiddleware(CORSMiddleware):
         if response.status_code == 200:
             return response
         message = f"{bytes(response.body).decode()}: pages of this origin may not do that."
-        refusal = RequestError(400, message).response()
-        kept = ("access-control-", "vary")
-        refusal.headers.update(
-            {name: value for name, value in response.headers.items() if name.startswith(kept)}
-        )
-        return refusal
+        kept = {
+            name: value
+            for name, value in response.headers.items()
+            if name.startswith(("access-control-", "vary"))
+        }
+        return RequestError(400, message, kept).response()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 from schema.dataset import in_words_of
@@ -65,7 +65,7 @@ def document_of(whole: Json, table: FeatureTable, item_noun: str) -> Json:
             schema["example"] = _without(schema["example"], dropped)
         if field := schema.get("properties", {}).get("features"):
             _name_features(field, table)
-    used = frozenset(_references(document["paths"], schemas))
+    used = _used(document["paths"], schemas)
     document["components"]["schemas"] = {name: schemas[name] for name in schemas if name in used}
     return document
 
@@ -116,16 +116,14 @@ def _name_features(field: Json, table: FeatureTable) -> None:
     field["additionalProperties"] = False
 
 
-def _references(part: Json, schemas: Json) -> Iterator[str]:
-    """Yields the names of the schemas that a part of the document uses, directly or through one."""
-    found: set[str] = set()
-    waiting: list[Any] = [part]
-    while waiting:
-        text = json.dumps(waiting.pop())
-        new = set(_REFERENCE.findall(text)) - found
-        found |= new
-        waiting.extend(schemas[name] for name in new)
-    yield from found
+def _used(part: Json, schemas: Json) -> frozenset[str]:
+    """Returns the names of the schemas that a part of the document uses, at any depth."""
+    names = frozenset(_REFERENCE.findall(json.dumps(part)))
+    found: frozenset[str] = frozenset()
+    while names - found:
+        found |= names
+        names = frozenset(_REFERENCE.findall(json.dumps([schemas[name] for name in names])))
+    return found
 
 
 _READ = frozenset({"description", "summary"})

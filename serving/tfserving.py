@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -49,29 +50,20 @@ def read_predict(body: bytes, model: ServedModel) -> tuple[Call, bool]:
 
 
 def _parse_json(body: bytes) -> dict[str, Any]:
-    if not body:
-        raise InvalidInput("JSON Parse error: The document is empty")
+    """Reads JSON; unlike orjson it allows NaN, Infinity and -Infinity, as this API does."""
+    document: Any = None
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        document = _parse_with_special_numbers(body, error)
+        if b"NaN" in body or b"Infinity" in body:
+            with contextlib.suppress(ValueError, RecursionError):
+                document = json.loads(body.decode("utf-8"))
+        if document is None:
+            problem = f"JSON Parse error: {error.msg} at offset: {error.pos}"
+            raise InvalidInput(problem) from error
     if not isinstance(document, dict):
         raise InvalidInput(f"JSON Value: {shorten(document)} Is not object")
     return document
-
-
-def _parse_with_special_numbers(body: bytes, error: orjson.JSONDecodeError) -> Any:
-    """Reads JSON with NaN, Infinity and -Infinity, which this API allows and orjson refuses."""
-    if b"NaN" in body or b"Infinity" in body:
-        try:
-            text = body.decode("utf-8")
-            document = json.loads(text)
-            orjson.dumps(text)  # refuses halves of surrogate pairs
-        except (ValueError, RecursionError):
-            pass
-        else:
-            return document
-    raise InvalidInput(f"JSON Parse error: {error.msg} at offset: {error.pos}")
 
 
 def _signature(document: Mapping[str, Any], model: ServedModel) -> Signature:

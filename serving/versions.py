@@ -241,16 +241,11 @@ class Versions:
                 self._known[version] = _Known(kept.status)
 
     def _note_missing(self) -> None:
-        fields = {"model_dir": str(self.model_dir)}
-        if self._current is None:
-            self._log_once("missing", "no version yet", **fields)
-        else:
-            self._log_once(
-                "missing",
-                "every version was removed from the directory; the last one stays served",
-                **fields,
-                version=self._current.version,
-            )
+        message, fields = "no version yet", {"model_dir": str(self.model_dir)}
+        if self._current is not None:
+            message = "every version was removed from the directory; the last one stays served"
+            fields["version"] = self._current.version
+        self._log_once("missing", message, **fields)
 
     def _try(self, version: int, served: bool) -> bool:
         """Loads and serves a version if it is complete and valid; returns whether it is.

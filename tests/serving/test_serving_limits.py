@@ -93,6 +93,7 @@ def test_without_a_model_the_message_names_the_command_to_run(tmp_path, capsys):
         ((), {"SERVING_TOKEN": ""}, 2, "Expected a token in $SERVING_TOKEN, found nothing"),
         (("--root-path", "shop"), {}, 2, "expected a path such as /shop"),
         (("--root-path", "/shop?x"), {}, 2, "expected a path such as /shop"),
+        (("--root-path", "/\u017f"), {}, 2, "expected a path such as /shop"),
         (("--cors-origin", "shop.example"), {}, 2, "expected an origin such as"),
         (("--model-dir", "gs://b/models"), {}, 1, "is a URL"),
         (("--model-dir", ""), {}, 1, "found nothing"),

@@ -100,7 +100,7 @@ def test_a_version_is_called_by_number_and_label(client, catalogue, version_dir)
         ("GET", "/v1/models/movielens/nothing", None, 400, "Malformed request: GET"),
         ("POST", "/v1/models/other:predict", "{}", 404, "Servable not found for request"),
         ("POST", "/v1/models/movielens/versions/7:predict", "{}", 404, "Specific(movielens, 7)"),
-        ("POST", PREDICT, "", 400, "JSON Parse error: The document is empty"),
+        ("POST", PREDICT, "", 400, "empty document at offset: 0"),
         ("POST", PREDICT, "[]", 400, "Is not object"),
         ("POST", PREDICT, "{}", 400, "Missing 'inputs' or 'instances' key"),
         ("POST", PREDICT, '{"signature_name": 1}', 400, "to be a string"),
