@@ -8,6 +8,7 @@ import pytest
 from benchmarks import ratings
 from sources.errors import InputError
 from trainer.config import BpmfConfig
+from trainer.data.training_data import Interactions
 from trainer.rating.gibbs import ObservedRatings
 from trainer.rating.posterior import known_of_users, user_states
 from trainer.rating.side_information import UserHistories, fit_history_features
@@ -66,6 +67,28 @@ def test_a_user_without_events_is_known_by_features_that_are_not_left_out(made, 
 def test_each_line_changes_values_that_there_are():
     changed = [dataclasses.replace(SMALL, **line.values) for line in ratings.LINES.values()]
     assert len(set(changed)) == len(changed) - sum(bool(x.left_out) for x in ratings.LINES.values())
+
+
+def test_parts_and_sessions_are_what_comes_before_a_row():
+    """User 0: 100, 200, 200 and 5,000 s; user 1: 300 s."""
+    held = Interactions(
+        user_row=np.array([0, 0, 0, 0, 1]),
+        movie_row=np.arange(5),
+        rating=np.ones(5, np.float32),
+        timestamp=np.array([100, 200, 200, 5_000, 300]),
+        context={},
+        offsets=np.array([0, 4, 5]),
+    )
+    users, times = np.array([0, 0, 0, 0, 1]), np.array([100, 200, 201, 5_001, 9_000])
+    parts = ratings.parts_of(held, users, times)
+    assert parts.end[parts.part].tolist() == [0, 1, 3, 4, 5]
+    assert parts.owner[parts.part].tolist() == users.tolist()
+    places, since = ratings.latest_of(held, parts, times, 3)
+    found = [
+        [(int(place), int(seconds)) for place, seconds in zip(*row, strict=True) if seconds < 1e9]
+        for row in zip(places, since, strict=True)
+    ]
+    assert found == [[], [(0, 100)], [(2, 1), (1, 1), (0, 101)], [(3, 1)], []]
 
 
 def test_predictions_are_clipped_before_the_error_is_taken():
