@@ -45,7 +45,7 @@ from trainer.settings import EPOCHS, applied
 
 if TYPE_CHECKING:
     from pipeline.pipeline import PipelineConfig
-    from sources.adapter import MovieLensFiles
+    from sources.adapter import DatasetAdapter
 
 _logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def _check_folders(config: RunConfig) -> None:
     _check_given_files(config, features)
 
 
-def _check_early(config: RunConfig, adapter: MovieLensFiles) -> None:
+def _check_early(config: RunConfig, adapter: DatasetAdapter) -> None:
     """Refuses own tables that no run can end well with; see `early.check_early`."""
     if adapter.layout_text:
         from components.example_gen.early import check_early

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from schema import features
 from sources import files
@@ -41,73 +41,25 @@ class Part(NamedTuple):
     unit: int = 1
 
 
-class DatasetAdapter(Protocol):
-    """Reads one format: users, items and batches of interactions."""
+class DatasetAdapter:
+    """Reads one format: users, items and batches of interactions.
 
-    @property
-    def spec(self) -> DatasetSpec:
-        """Name, terms, scale and features of the data."""
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the files."""
-
-    @property
-    def formats(self) -> Mapping[str, Format]:
-        """How each file that is read looks, by its name; their content is the fingerprint."""
-
-    @property
-    def ratings_file(self) -> str:
-        """The name of the file of interactions."""
-
-    @property
-    def users_file(self) -> str:
-        """The name of the file of users; empty where there is none."""
-
-    @property
-    def items_file(self) -> str:
-        """The name of the file of items."""
-
-    @property
-    def ignored(self) -> Mapping[str, str]:
-        """The files of the folder that the format has and the pipeline does not read, with why."""
-
-    def users(
-        self, limits: LossLimits, invalid_zip: InvalidZip
-    ) -> tuple[pd.DataFrame, CleaningLog] | None:
-        """Returns the users, ascending by id, with a column for each of their features.
-
-        None where no file lists them: then everybody who rated is a user.
-        """
-
-    def items(self, limits: LossLimits) -> tuple[pd.DataFrame, CleaningLog]:
-        """Returns the items, ascending by id, with the columns of their features in the files."""
-
-    def tmdb_ids(self, limits: LossLimits) -> Mapping[int, int]:
-        """Returns the ids of The Movie Database by item id, as far as they are known."""
-
-    def parts(self, chunk_bytes: int) -> list[Part]:
-        """Returns the pieces that cover the interactions once, of about `chunk_bytes`."""
-
-    def interactions(
-        self, part: Part, users: KnownIds, items: KnownIds, limits: LossLimits
-    ) -> tuple[pa.RecordBatch, CleaningLog]:
-        """Returns the interactions of a part as `sources.interactions.INTERACTIONS`, cleaned."""
-
-
-class MovieLensFiles:
-    """The part that the adapters of MovieLens's formats share: one file of ratings, in chunks.
+    Users and items are of each format; interactions are those of MovieLens's formats, rows of four
+    numbers in one file, where a format has no others.
 
     Args:
       folder: the folder of the files.
-      spec: name, terms, scale and features.
-      formats: how each file that is read looks, by its name.
-      ignored: files that are not read, with why.
+      spec: name, terms, scale and features of the data.
+      formats: how each file that is read looks, by its name; their content is the fingerprint.
+      ignored: the files of the folder that the format has and the pipeline does not read, with why.
     """
 
     ratings_file: str
+    """The name of the file of interactions."""
     users_file: str
+    """The name of the file of users; empty where there is none."""
     items_file: str
+    """The name of the file of items."""
     pattern: str
     """Matches the files that are read, for TFX's own fingerprint of them."""
     layout_text: str = ""
@@ -130,11 +82,14 @@ class MovieLensFiles:
     def users(
         self, limits: LossLimits, invalid_zip: InvalidZip
     ) -> tuple[pd.DataFrame, CleaningLog] | None:
-        """Returns the users; see `DatasetAdapter.users`."""
+        """Returns the users, ascending by id, with a column for each of their features.
+
+        None where no file lists them: then everybody who rated is a user.
+        """
         raise NotImplementedError
 
     def items(self, limits: LossLimits) -> tuple[pd.DataFrame, CleaningLog]:
-        """Returns the items; see `DatasetAdapter.items`."""
+        """Returns the items, ascending by id, with the columns of their features in the files."""
         raise NotImplementedError
 
     def check(self) -> None:
@@ -158,11 +113,11 @@ class MovieLensFiles:
         raise NotImplementedError
 
     def tmdb_ids(self, limits: LossLimits) -> Mapping[int, int]:
-        """Returns no ids of The Movie Database: the format has none."""
+        """Returns the ids of The Movie Database by item id, as far as the format has them."""
         return {}
 
     def parts(self, chunk_bytes: int) -> list[Part]:
-        """Returns ranges of bytes of the file of ratings that cover it once."""
+        """Returns the pieces that cover the interactions once, of about `chunk_bytes`."""
         from sources.ratings import chunk_ranges
 
         ranges = chunk_ranges(self.folder / self.ratings_file, chunk_bytes)
@@ -171,7 +126,7 @@ class MovieLensFiles:
     def interactions(
         self, part: Part, users: KnownIds, items: KnownIds, limits: LossLimits
     ) -> tuple[pa.RecordBatch, CleaningLog]:
-        """Returns the ratings whose rows start in a range of bytes; see `read_ratings_chunk`."""
+        """Returns the interactions of a part as `sources.interactions.INTERACTIONS`, cleaned."""
         from sources.interactions import batch_of
         from sources.ratings import read_ratings_chunk
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from schema.dataset import number_of
 from schema.features import Kind, Owner
-from sources.adapter import MovieLensFiles
+from sources.adapter import DatasetAdapter
 from sources.cleaning_log import CleaningLog, FileLog, LossLimits
 from sources.description import FILE, find
 from sources.detect import detect
@@ -77,7 +77,7 @@ def _known(file: str, ids: pd.Series, found: CleaningLog) -> KnownIds:
     return KnownIds(file, keys, found.dropped_ids.get(file, {}))
 
 
-def _format_lines(adapter: MovieLensFiles, output_dir: Path | None) -> Iterator[str]:
+def _format_lines(adapter: DatasetAdapter, output_dir: Path | None) -> Iterator[str]:
     spec = adapter.spec
     yield f"Format: {spec.title} ({spec.name})"
     if spec.licence:
@@ -93,7 +93,7 @@ def _format_lines(adapter: MovieLensFiles, output_dir: Path | None) -> Iterator[
     yield from adapter.roles()
 
 
-def _feature_lines(adapter: MovieLensFiles) -> Iterator[str]:
+def _feature_lines(adapter: DatasetAdapter) -> Iterator[str]:
     table = adapter.spec.features
     for owner, noun in {**_OWNERS, Owner.MOVIE: f"{adapter.spec.item_noun}s"}.items():
         features = [f for f in table.owned_by(owner) if f.kind is not Kind.ID]
@@ -114,7 +114,7 @@ def _feature_lines(adapter: MovieLensFiles) -> Iterator[str]:
 
 
 def _count_lines(
-    adapter: MovieLensFiles, ratings: RatingsChunk, users: int | None, items: int
+    adapter: DatasetAdapter, ratings: RatingsChunk, users: int | None, items: int
 ) -> Iterator[str]:
     table, noun = adapter.spec.features, adapter.spec.item_noun
     what = "ratings" if table.has_rating else "events"
@@ -138,7 +138,7 @@ def _count_lines(
         yield f"Time: {first} to {last}"
 
 
-def _questions(adapter: MovieLensFiles, output_dir: Path | None) -> Iterator[str]:
+def _questions(adapter: DatasetAdapter, output_dir: Path | None) -> Iterator[str]:
     """Yields what can be understood in several ways; writes a `data.toml` to answer it in."""
     questions = adapter.questions()
     yield from questions

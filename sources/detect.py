@@ -16,13 +16,13 @@ from sources import (
     movielens_csv,
     movielens_dat,
 )
-from sources.adapter import MovieLensFiles
+from sources.adapter import DatasetAdapter
 from sources.errors import InputError
 from sources.movielens_100k import MovieLens100K
 from sources.movielens_csv import MovieLensCsv
 from sources.movielens_dat import MovieLensDat
 
-ADAPTERS: Mapping[str, Callable[[Path], MovieLensFiles]] = {
+ADAPTERS: Mapping[str, Callable[[Path], DatasetAdapter]] = {
     movielens_100k.SPEC.name: MovieLens100K,
     movielens_dat.ML_1M.name: MovieLensDat,
     movielens_dat.ML_10M.name: MovieLensDat,
@@ -50,14 +50,14 @@ _WANTED: frozenset[str] = FILE_NAMES | {
 }
 """What is taken out of a zip file: names and patterns of names."""
 
-_RATINGS: Mapping[str, Callable[[Path], MovieLensFiles]] = {
+_RATINGS: Mapping[str, Callable[[Path], DatasetAdapter]] = {
     files.RATINGS: MovieLens100K,
     movielens_dat.RATINGS: MovieLensDat,
     movielens_csv.RATINGS: MovieLensCsv,
 }
 
 
-def detect(path: Path, unpack_to: Path, output_dir: Path | None = None) -> MovieLensFiles:
+def detect(path: Path, unpack_to: Path, output_dir: Path | None = None) -> DatasetAdapter:
     """Returns the adapter of the data at a path.
 
     Args:
@@ -81,7 +81,7 @@ def detect(path: Path, unpack_to: Path, output_dir: Path | None = None) -> Movie
 
 def open_adapter(
     name: str, folder: Path, features: FeatureTable | None = None, layout_text: str = ""
-) -> MovieLensFiles:
+) -> DatasetAdapter:
     """Returns the adapter of a format for a folder of files.
 
     Args:
@@ -93,7 +93,7 @@ def open_adapter(
     if name == TABLE:
         from sources.table import Table
 
-        adapter: MovieLensFiles = Table(folder, layout.Layout.from_json(layout_text))
+        adapter: DatasetAdapter = Table(folder, layout.Layout.from_json(layout_text))
     else:
         adapter = ADAPTERS[name](folder)
     if features is not None:
@@ -103,7 +103,7 @@ def open_adapter(
 
 def _table(
     folder: Path, tables: Mapping[str, list[str]], output_dir: Path | None
-) -> MovieLensFiles:
+) -> DatasetAdapter:
     from sources.table import Table
 
     said = description.find(output_dir, folder)
@@ -141,7 +141,7 @@ def _formats(folder: Path) -> list[str]:
     return names
 
 
-def _of_folder(folder: Path, path: Path, output_dir: Path | None) -> MovieLensFiles:
+def _of_folder(folder: Path, path: Path, output_dir: Path | None) -> DatasetAdapter:
     if not folder.is_dir():
         if folder.exists():
             files.check_regular(folder)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from schema.features import MOVIELENS
 from sources import files
-from sources.adapter import InvalidZip, MovieLensFiles
+from sources.adapter import DatasetAdapter, InvalidZip
 from sources.cleaning_log import CleaningLog, LossLimits
 from sources.spec import MOVIELENS_CITATION, DatasetSpec
 
@@ -23,7 +23,7 @@ SPEC = DatasetSpec(
 )
 
 
-class MovieLens100K(MovieLensFiles):
+class MovieLens100K(DatasetAdapter):
     """`u.data`, `u.user`, `u.item`, `u.genre` and `u.occupation`."""
 
     ratings_file, users_file, items_file = files.RATINGS, files.USERS, files.MOVIES

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from schema import features as raw
 from schema.features import FeatureTable
 from sources import files, wrangling
-from sources.adapter import InvalidZip, MovieLensFiles
+from sources.adapter import DatasetAdapter, InvalidZip
 from sources.cleaning_log import CleaningLog, LossLimits
 from sources.files import Format
 from sources.movielens_dat import movie_of
@@ -90,7 +90,7 @@ class Link(NamedTuple):
     tmdb_id: int | None
 
 
-class MovieLensCsv(MovieLensFiles):
+class MovieLensCsv(DatasetAdapter):
     """`ratings.csv`, `movies.csv` and, where it is there, `links.csv`."""
 
     ratings_file, users_file, items_file = RATINGS, "", MOVIES

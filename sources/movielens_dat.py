@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from schema import features as raw
 from schema.features import FeatureTable
 from sources import cleaning_log, files, wrangling
-from sources.adapter import InvalidZip, MovieLensFiles
+from sources.adapter import DatasetAdapter, InvalidZip
 from sources.cleaning_log import BadRow, CleaningLog, LossLimits
 from sources.files import Format
 from sources.records import Line, parse_id, read_records
@@ -77,7 +77,7 @@ ML_10M = DatasetSpec(
 _ZIP_PLUS_4 = re.compile(r"(\d{5})-\d{4}", re.ASCII)
 
 
-class MovieLensDat(MovieLensFiles):
+class MovieLensDat(DatasetAdapter):
     """`ratings.dat` and `movies.dat`, with `users.dat` (1M) or without (10M)."""
 
     ratings_file, users_file, items_file = RATINGS, USERS, MOVIES

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from sources import download, releases, sample
-from sources.adapter import MovieLensFiles
+from sources.adapter import DatasetAdapter
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
 from sources.names import (
@@ -60,7 +60,7 @@ class DataSource:
     seed: int | None = None
     notice: str | None = None
 
-    def open(self) -> MovieLensFiles:
+    def open(self) -> DatasetAdapter:
         """Returns the adapter of the files."""
         return open_adapter(self.format, self.data_dir, layout_text=self.layout)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from schema.features import Owner
 from sources import table_files
-from sources.adapter import InvalidZip, MovieLensFiles, Part
+from sources.adapter import DatasetAdapter, InvalidZip, Part
 from sources.cleaning_log import CleaningLog, LossLimits
 from sources.files import Format
 from sources.layout import Layout, draft, questions
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAME = "table"
 
 
-class Table(MovieLensFiles):
+class Table(DatasetAdapter):
     """Own tables of any of the forms in `sources.table_files`.
 
     Args:
