@@ -29,6 +29,11 @@ from trainer.retrieval.two_towers import (
     embedding_table,
 )
 
+_MOST_PAIRS = 7_000_000_000
+"""Pairs of user and movie in all epochs, unless one epoch has more: a step predicts every movie for
+each of its users. It limits no release of MovieLens, whose many users bring few epochs as it is.
+"""
+
 
 class AutoencoderNetwork(tfrs.Model):
     """The network that is trained, from a user's history to all movies of it.
@@ -154,8 +159,7 @@ class UserAutoencoder(tf.Module):
         """
         config = self.config
         self.network = AutoencoderNetwork(data, config)
-        steps = math.ceil(len(data.users.ids) / config.batch_users)
-        epochs = max(1, min(config.epochs, config.max_steps // steps))
+        epochs, steps = _epochs(config, len(data.users.ids), len(data.catalogue.ids))
         schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * epochs)
         self.network.compile(optimizer=tf.keras.optimizers.Adam(schedule))
         losses = run_epochs(
@@ -203,6 +207,13 @@ class UserAutoencoder(tf.Module):
             **network.profile.tables,
             **network.feature_sum.tables,
         }
+
+
+def _epochs(config: LongTermConfig, users: int, movies: int) -> tuple[int, int]:
+    """Returns the number of epochs, one at least, and of steps in each."""
+    steps = math.ceil(users / config.batch_users)
+    most = min(config.epochs, config.max_steps // steps, _MOST_PAIRS // (users * movies))
+    return max(1, most), steps
 
 
 def _batches(data: TrainingData, size: int, seed: int) -> tf.data.Dataset:

@@ -7,7 +7,7 @@ import pytest
 
 from schema.features import MOVIELENS
 from trainer.config import LongTermConfig
-from trainer.retrieval import long_term
+from trainer.retrieval import long_term, user_autoencoder
 from trainer.serving import describe
 
 
@@ -46,3 +46,18 @@ def test_ease_takes_the_best_precision_that_fits_or_is_left_out(data, bytes_allo
     left_out = describe.left_out(models, data)
     assert ("EASE" in left_out) == (not expected)
     assert left_out["side information of movies in predicted ratings"] == "the data has none"
+
+
+@pytest.mark.parametrize(
+    ("users", "movies", "epochs"),
+    [
+        (943, 1_682, 60),
+        (6_040, 3_706, 32),
+        (138_493, 27_278, 1),
+        (20_000, 169_331, 2),
+        (9, 10**10, 1),
+    ],
+    ids=["100k", "1m", "20m", "a large catalogue", "no end of movies"],
+)
+def test_many_users_and_many_movies_get_fewer_epochs(users, movies, epochs):
+    assert user_autoencoder._epochs(LongTermConfig(), users, movies) == (epochs, -(-users // 200))
