@@ -31,7 +31,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         desktop = browser.new_page(viewport={"width": 1280, "height": 1080})
-        picture(desktop, report, "#director-size", "report.png")
+        picture(desktop, report, "#gender-size", "report.png")
         phone = browser.new_page(
             viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2
         )

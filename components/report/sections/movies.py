@@ -143,6 +143,7 @@ def _years(catalogue: pd.DataFrame, ratings: Ratings | None, words: Words) -> It
         f"Most are from {counts.idxmax()}, {counts.max():,} of {len(catalogue):,}; half are from "
         f"{int(known.median())} or later. Without a year: {len(catalogue) - len(known):,}.",
         charts.bars(rows, "Year", items, upright=True),
+        wide=True,
     )
     if ratings is not None:
         decades = (known // 10 * 10).astype(str) + "s"
