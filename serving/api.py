@@ -17,7 +17,7 @@ from schema.dataset import DatasetLabel, plural
 from schema.events import Event
 from schema.features import MOVIELENS
 from schema.scenarios import SCENARIOS, Scenario, metric_name
-from serving import limits, rest, schemas
+from serving import limits, schemas
 from serving.catalogue import Movie
 from serving.document import document_of, lacking, rating_limits
 from serving.errors import InternalError, InvalidInput, NotFound, RequestError, shorten
@@ -87,7 +87,7 @@ UserId = Annotated[
 
 
 def make_api(service: Service, lifespan: Any = None) -> FastAPI:
-    """Returns the application of all paths; `/api` and those for operation are in its document."""
+    """Returns the application of `/api`, of operation and of the pages."""
     app = FastAPI(
         title="Recommender",
         version="1",
@@ -107,7 +107,6 @@ def make_api(service: Service, lifespan: Any = None) -> FastAPI:
     _add_movies(app, service)
     _add_model(app, service)
     _add_health(app, service)
-    app.mount(rest.PREFIX, rest.RestApi(service))
     _add_files(app)
     whole = app.openapi
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.api import make_api
 from serving.cross_origin import CorsMiddleware
 from serving.middleware import AccessLogMiddleware, RequestLimitsMiddleware, without_root
+from serving.rest import PREFIX, RestApi
 from serving.service import Service
 
 
@@ -30,9 +31,12 @@ def make_application(service: Service) -> ASGIApp:
         finally:
             service.stop()
 
-    api, config = make_api(service, lifespan), service.config
+    api, rest, config = make_api(service, lifespan), RestApi(service), service.config
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(f"{PREFIX}/"):
+            await rest(scope, receive, send)
+            return
         if scope["type"] == "http" and b"%" in scope["raw_path"]:
             # An id may have a slash: each part of the path is decoded after it is matched.
             scope["path"] = without_root(_encoded(scope["raw_path"]), config.root_path)
@@ -47,4 +51,4 @@ def make_application(service: Service) -> ASGIApp:
 
 def _encoded(raw_path: bytes) -> str:
     """Returns a path in which each part between slashes is percent-encoded in one way."""
-    return "/".join(quote(unquote_to_bytes(part), safe=":") for part in raw_path.split(b"/"))
+    return "/".join(quote(unquote_to_bytes(part), safe="") for part in raw_path.split(b"/"))

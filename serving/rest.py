@@ -6,7 +6,6 @@ import contextlib
 import functools
 import re
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 from google.protobuf import json_format
@@ -38,7 +37,10 @@ _Target = re.Match[str]
 
 
 class RestApi:
-    """An ASGI application for the paths below `/v1/`; its errors are answered by the one around."""
+    """An ASGI application for the paths below `/v1/`.
+
+    Beside FastAPI's, whose layers would take a seventh more of a predict request's processor time.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -46,13 +48,16 @@ class RestApi:
         self._large = LargeCalls(limits.MAX_LARGE_CALLS, service.config.batching.deadline_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request.
+        """Handles one request."""
+        try:
+            response = await self._response(scope, receive)
+        except RequestError as error:
+            response = error.response()
+        await response(scope, receive, send)
 
-        Raises:
-          RequestError: if it cannot be answered.
-        """
+    async def _response(self, scope: Scope, receive: Receive) -> Response:
         scope["route_path"] = PREFIX
-        target = _target(scope["method"], unquote(scope["path"]))
+        target = _target(scope["method"], scope["path"])
         verb = (target["verb"] or "").lower()
         scope["route_path"] = f"{PREFIX}/models/{{model}}{verb}"
         if target["label"] not in (None, *LABELS):
@@ -64,7 +69,7 @@ class RestApi:
             body = await self._call(target, verb, Request(scope, receive))
         else:
             body = self._status(target)
-        await Response(body, media_type="application/json")(scope, receive, send)
+        return Response(body, media_type="application/json")
 
     def _status(self, target: _Target) -> bytes:
         versions = self._service.versions
