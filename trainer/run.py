@@ -119,7 +119,7 @@ class FittedParts:
     Attributes:
       retrieval: scores the catalogue.
       rating: predicts stars; None of data without ratings.
-      recency_events: how many of a user's latest events retrieval looks at.
+      recency_events: how many of a session's latest events predicted ratings look at.
       movie_features: the catalogue's transformed features as tensors.
     """
 
@@ -234,22 +234,20 @@ def fit_network(
             log_dir,
             on_epoch=lambda epoch, epochs, logs: on_progress(_describe(epoch, epochs, logs)),
         )
-    sequence = standalone.sequence
-    sequence_events = 0 if sequence is None else sequence.config.recency_events
     parts = FittedParts(
         HistoryRetrieval(
             model.towers,
             standalone.long_term,
             data.catalogue,
             data.ratings_per_movie,
-            sequence,
+            standalone.sequence,
         ),
         (
             BlendedRating(model.rating_model, standalone.bpmf, config.bpmf.weight)
             if model.rating_model is not None and standalone.bpmf is not None
             else None
         ),
-        max(config.model.recency_events, sequence_events),
+        config.model.recency_events,
         model.movie_features,
     )
     return Network(model, parts, parts.evaluation(data), losses)

@@ -144,6 +144,7 @@ class TutorialRetrieval(tf.Module):
         super().__init__(name="retrieval")
         self._model = model
         self.candidates = tf.Variable(model.movies[:-1], trainable=False, name="candidates")
+        self.recency_events = 0
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the users' embeddings `[batch, dim]`."""

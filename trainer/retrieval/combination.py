@@ -110,6 +110,14 @@ class HistoryRetrieval(tf.Module):
         ]
         self._blend = long_term.blend(ratings_per_movie)
 
+    @property
+    def recency_events(self) -> int:
+        """How many of a user's latest events `scores` looks at."""
+        if self._query_tower is None:
+            return 0
+        of_block = 0 if self.sequence is None else self.sequence.config.recency_events
+        return max(self._query_tower.config.recency_events, of_block)
+
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' transformed features alone."""
         profile = self._autoencoder.profile(features)
@@ -335,11 +343,11 @@ class HistoryRetrieval(tf.Module):
 
     def _recency(self, tower: QueryTower, latest: Latest) -> tf.Tensor:
         # The sequence block looks further back.
-        events = tower.config.recency_events
+        latest = latest.first(tower.config.recency_events)
         return recency_of_events(
-            latest.movies[:, :events],
-            latest.seconds[:, :events],
-            latest.earlier[:, :events],
+            latest.movies,
+            latest.seconds,
+            latest.earlier,
             self.recency,
             tower.mixture,
             tower.config.recency_seconds,

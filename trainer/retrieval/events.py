@@ -39,6 +39,15 @@ class Latest(NamedTuple):
     earlier: tf.Tensor
     history_length: tf.Tensor
 
+    def first(self, count: int) -> Latest:
+        """Returns the latest `count` of the events."""
+        columns = {
+            name: values[:, :count]
+            for name, values in self._asdict().items()
+            if name != "history_length"
+        }
+        return self._replace(**columns)
+
 
 class History(NamedTuple):
     """Everything users have rated, padded to the longest.

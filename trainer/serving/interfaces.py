@@ -21,6 +21,10 @@ class Retrieval(Protocol):
     def candidates(self) -> tf.Variable:
         """`[movies, dim]` candidate vectors."""
 
+    @property
+    def recency_events(self) -> int:
+        """How many of a user's latest events `scores` looks at."""
+
     def profile(self, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' features alone."""
 

@@ -48,7 +48,7 @@ class ServingModel(tf.Module):
     Args:
       retrieval: scores the catalogue.
       rating: predicts stars; None of data without ratings.
-      recency_events: how many of a user's latest events retrieval looks at.
+      recency_events: how many of a session's latest events predicted ratings look at.
       data: what the parts were fitted to.
       movie_features: the catalogue's transformed features as tensors.
       known: whose ratings become the users' histories, with the same catalogue; `data` where
@@ -67,7 +67,8 @@ class ServingModel(tf.Module):
         super().__init__(name="movie_recommender")
         known = known or data
         self.features = data.features
-        self._recency_events = recency_events
+        self._rating_events = recency_events
+        self._recency_events = max(recency_events, retrieval.recency_events)
         self.transform = data.transform_output.transform_features_layer()
         self.retrieval = retrieval
         self.rating = rating
@@ -309,6 +310,7 @@ class ServingModel(tf.Module):
         predicted = rating(
             state, query.rating_outputs, query.context, rows, tf.gather(self.movies.outputs, rows)
         )
+        latest = latest.first(self._rating_events)
         # Most queries are no part of a session.
         residual = tf.cond(
             tf.reduce_any(latest.earlier),

@@ -15,6 +15,7 @@ from hypothesis_profiles import examples
 
 from schema import features as raw
 from schema.features import FeatureTable
+from schema.predictions import PREDICTED_RATING
 from trainer import run
 from trainer.config import SequenceConfig
 from trainer.evaluation.signature import Evaluation
@@ -50,8 +51,8 @@ def evaluated(evaluation, rows):
     return {name: values.numpy() for name, values in evaluation.evaluate(serialized).items()}
 
 
-def all_scores(serving, profile, timestamp, recent):
-    """`[movies]` scores of the whole catalogue for a request, by the (time, row) of its events."""
+def answer_of(serving, profile, timestamp, recent):
+    """`[movies]` scores and stars of the whole catalogue for a request with some events."""
     inputs = fixtures.user_inputs(profile, timestamp=timestamp)
     events = fixtures.recent_inputs([recent], 1)
     answer = serving.recommend(
@@ -60,8 +61,8 @@ def all_scores(serving, profile, timestamp, recent):
         tf.constant(10**6),
         Excluded(tf.fill([1, 0], ""), tf.constant(False)),
     )
-    rows = serving.movies.rows(answer["movie_id"]).numpy()[0]
-    return answer["score"].numpy()[0][np.argsort(rows)]
+    order = np.argsort(serving.movies.rows(answer["movie_id"]).numpy()[0])
+    return [answer[name].numpy()[0][order] for name in ("score", PREDICTED_RATING)]
 
 
 def by_definition(block, oracle, user, profile, timestamp, recent=()):
@@ -126,7 +127,7 @@ def test_requests_are_answered_by_the_definition(
     at = history[len(history) // 2][0] + 30 if history and in_history else NOW
     recent = [(0 if ago is None else at - ago, row) for ago, row in events]
     named = [(time, trained.catalogue.ids[row].decode()) for time, row in recent]
-    found = all_scores(with_block[0], profile, at, named)
+    found, _ = answer_of(with_block[0], profile, at, named)
     expected = by_definition(
         with_block[0].retrieval.sequence,
         oracle,
@@ -138,16 +139,18 @@ def test_requests_are_answered_by_the_definition(
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
-def test_a_block_without_weight_changes_nothing(trained, model):
-    """The towers look at their own number of events, however many the block looks at."""
-    serving, _ = model_with(trained, dataclasses.replace(CONFIG, weight=0.0))
-    held = trained.interactions
-    longest = int(np.argmax(np.diff(held.offsets)))
-    profile = {"user_id": trained.users.ids[longest].decode()}
-    recent = [(NOW - 60 * n, trained.catalogue.ids[n].decode()) for n in range(24)]
-    found = all_scores(serving, profile, NOW, recent)
-    expected = all_scores(trained.serving, profile, NOW, recent)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+def test_a_block_changes_no_stars_and_without_weight_nothing(trained, with_block):
+    """Towers and stars look at their own number of events, however many the block looks at."""
+    without_weight, _ = model_with(trained, dataclasses.replace(CONFIG, weight=0.0))
+    ids = trained.catalogue.ids
+    # The events that only the block looks at are rated otherwise than the latest.
+    recent = [(NOW - 60 * n, ids[n].decode(), 5.0 if n < 16 else 1.0) for n in range(24)]
+    scores, stars = answer_of(trained.serving, STRANGER, NOW, recent)
+    found = answer_of(without_weight, STRANGER, NOW, recent)
+    np.testing.assert_allclose(found, [scores, stars], atol=1e-5)
+    changed, same = answer_of(with_block[0], STRANGER, NOW, recent)
+    assert np.abs(changed - scores).max() > 1e-2
+    np.testing.assert_array_equal(same, stars)
 
 
 def test_the_sessions_events_are_among_the_reasons(with_block, trained):
