@@ -17,6 +17,7 @@ def test_notebook_is_committed_without_outputs():
         assert cell.get("execution_count") is None
 
 
+@pytest.mark.exhaustive
 def test_notebook_shows_the_native_views_of_a_run(run_output, monkeypatch):
     monkeypatch.setenv("OUTPUT_DIR", str(run_output))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
