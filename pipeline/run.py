@@ -382,6 +382,7 @@ def _pipeline_config(
         max_loss=config.max_loss,
         format=data.format,
         layout=data.layout,
+        title=data.title,
         features=features,
     )
     thresholds = thresholds_for(data.name, config.split, features)
@@ -431,11 +432,9 @@ def _check_features(config: RunConfig, data: source.DataSource, features: Featur
     Raises:
       InputError: there are such.
     """
-    zip_codes = features.of_kind(FeatureKind.ZIP_CODE) and not data.layout
-    if config.invalid_zip == "drop" and not zip_codes:
+    if config.invalid_zip == "drop" and not features.of_kind(FeatureKind.ZIP_CODE):
         raise InputError(
-            "--invalid-zip drop is given, but this data has no zip codes"
-            + (" of MovieLens" if data.layout else ""),
+            "--invalid-zip drop is given, but this data has no zip codes",
             file=str(data.data_dir),
             action="leave --invalid-zip out",
         )

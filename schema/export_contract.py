@@ -32,6 +32,9 @@ VERSION = 2
 FEATURES_FILE = "assets.extra/features.json"
 """The feature table of the data that a version was trained on (`schema.features`)."""
 
+CHOICES_FILE = "assets.extra/choices.json"
+"""The values of the categories of users, by the feature's name, as the data spells them."""
+
 DATASET_FILE = "assets.extra/dataset.json"
 """The data set that a version was trained on: name, terms, features, what an item is called
 (`schema.dataset`)."""

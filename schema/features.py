@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ class Kind(enum.Enum):
     TAGS = "tags"  # multi-hot
     AGE = "age"  # bucket by lower bound
     YEAR = "year"  # quantile bucket
+    NUMBER = "number"  # quantile bucket; the missing value is NaN, since 0 is a number
     TIME = "time"  # quantile bucket, hour of day, day of week, seconds
     RATING = "rating"  # the label, passed through
     POSITION = "position"  # orders ratings of one second; not a model input
@@ -100,6 +102,13 @@ class Feature:
         """Its name in sentences for one of several values, such as "tag" of "tags"."""
         called = self.called
         return called.removesuffix("s") if self.multivalued and called[-2:] != "ss" else called
+
+    @property
+    def missing(self) -> str | float:
+        """The value of a request that does not give it: "", 0 or, of any number, NaN."""
+        if self.kind is Kind.NUMBER:
+            return math.nan
+        return "" if self.dtype == "string" else 0
 
     @property
     def is_model_input(self) -> bool:
@@ -180,6 +189,7 @@ _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     Kind.TAGS: ("string",),
     Kind.AGE: ("float32", "int64"),
     Kind.YEAR: ("int64",),
+    Kind.NUMBER: ("float32",),
     Kind.TIME: ("int64",),
     Kind.RATING: ("float32",),
     Kind.POSITION: ("int64",),
@@ -187,6 +197,9 @@ _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     Kind.AGE_BUCKET: ("int64",),
     Kind.REPORT_ONLY: ("string", "int64", "float32"),
 }
+
+
+_MISSING_NUMBERS = (Kind.AGE, Kind.YEAR, Kind.NUMBER)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -354,7 +367,7 @@ def _check(feature: Feature) -> None:
         raise ValueError(
             f"expected a scale of {name} that rises; received {feature.low:g} to {feature.high:g}"
         )
-    if feature.optional and feature.is_model_input and kind not in (Kind.AGE, Kind.YEAR):
+    if feature.optional and feature.is_model_input and kind not in _MISSING_NUMBERS:
         raise ValueError(
             f"expected {name}, of kind {kind.value}, in every row; received optional=True: "
             f"write {UNKNOWN!r} for text that is not known"
@@ -414,6 +427,12 @@ def _member(members: type[enum.Enum], value: object, name: object) -> Any:  # no
             f"received {value!r}"
         )
     return members(value)
+
+
+def quarter_of(number: Feature) -> Feature:
+    """Returns the feature that names the quarter in which a number lies, for slices and reports."""
+    name, label = f"{number.name}_quarter", number.called
+    return Feature(name, number.owner, Kind.REPORT_ONLY, "string", sliced=True, label=label)
 
 
 WORD_MIN_RATINGS = 20

@@ -301,10 +301,11 @@ def _strings(values: Sequence[str]) -> Array:
 
 
 def _column(feature: Feature, profiles: Sequence[Values]) -> Array:
-    """Returns a feature's values `[users]`: empty text or 0 where none is given."""
+    """Returns a feature's values `[users]`, the missing one where none is given."""
+    found = [values.get(feature.name, feature.missing) for values in profiles]
     if feature.dtype == "string":
-        return _strings([str(values.get(feature.name, "")) for values in profiles])
-    return np.array([values.get(feature.name, 0) for values in profiles], np.dtype(feature.dtype))
+        return _strings(list(map(str, found)))
+    return np.array(found, np.dtype(feature.dtype))
 
 
 def _ragged(rows: Sequence[Sequence[Any]], filler: Any) -> Array:

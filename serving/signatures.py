@@ -106,14 +106,14 @@ def check_outputs(call: Call, outputs: Mapping[str, Array]) -> None:
     output = _not_finite(outputs)
     if output is None:
         return
-    # NaN is an event without a rating.
-    given = _not_finite(
-        {
-            name: np.nan_to_num(value, posinf=np.inf, neginf=-np.inf)
-            if name == "recent_ratings"
-            else value
+    # NaN is an event without a rating, or a number that is not given.
+    given = next(
+        (
+            name
             for name, value in call.inputs.items()
-        }
+            if value.dtype.kind in "fc" and np.isinf(value).any()
+        ),
+        None,
     )
     if given is not None:
         raise InvalidInput(

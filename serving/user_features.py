@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from schema.export_contract import FEATURES_FILE
+from schema.export_contract import CHOICES_FILE, FEATURES_FILE
 from schema.features import MOVIELENS, Feature, FeatureTable, Kind, Owner
 from serving.errors import ModelError
 from serving.version_folder import read_as, read_limited
@@ -43,15 +43,34 @@ def read_table(version_dir: Path) -> FeatureTable:
 def read_choices(version_dir: Path, table: FeatureTable) -> dict[str, tuple[str, ...]]:
     """Returns the values of each categorical feature with a short vocabulary, by name.
 
-    A feature whose vocabulary cannot be read is left out.
+    They are spelled as in the data; of a version without spellings, as in the vocabulary, in lower
+    case. A feature whose values cannot be read is left out.
     """
+    spelled = _spellings(version_dir)
     found = {}
     for feature in features_of(table):
         if feature.kind is Kind.CATEGORY:
-            values = _vocabulary(version_dir / "assets" / f"{feature.stem or feature.name}_index")
+            values = spelled.get(feature.name) or _vocabulary(
+                version_dir / "assets" / f"{feature.stem or feature.name}_index"
+            )
             if 0 < len(values) <= _MOST_CHOICES:
                 found[feature.name] = values
     return found
+
+
+def _spellings(version_dir: Path) -> dict[str, tuple[str, ...]]:
+    try:
+        return read_as(
+            version_dir / CHOICES_FILE,
+            _MOST_BYTES,
+            lambda document: {
+                str(name): tuple(sorted(map(str, values), key=str.casefold))
+                for name, values in document.items()
+            },
+            {},
+        )
+    except ModelError:
+        return {}
 
 
 def _vocabulary(path: Path) -> tuple[str, ...]:

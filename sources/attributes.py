@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -12,11 +12,12 @@ from schema import features as raw
 from schema.features import Feature, Kind, Owner
 from sources import cleaning_log, files, wrangling
 from sources.cleaning_log import CleaningLog, RowExample
-from sources.columns import texts
+from sources.columns import number, number_with_comma, texts
 from sources.description import FILE, IGNORE, Description
 from sources.errors import InputError
 from sources.layout import plain
 from sources.records import MAX_TEXT_CHARS, mend
+from sources.table_files import TableFile
 from sources.tables import AGE_MAX, AGE_MIN
 
 YEAR_MIN, YEAR_MAX = 1000, 2100
@@ -29,7 +30,12 @@ MOST_ALWAYS_KNOWN = 100
 MOST_SLICED = 25
 """Of a user's category whose values slice the evaluation."""
 
-_MOST_NUMBERS = 20
+_FEW_NUMBERS = 20
+"""Numbers of at most so many different values, each in two rows, are a category."""
+
+_NAMES_OF_CODES = ("id", "code", "zip", "phone", "isbn", "ean", "sku")
+"""Ends of names of columns whose numbers name something: no amount."""
+
 _NAMES: Mapping[Owner, Mapping[str, Feature]] = {
     Owner.USER: {
         **dict.fromkeys(("gender", "sex", "usergender"), raw.GENDER),
@@ -68,7 +74,7 @@ class Attribute(NamedTuple):
 
 
 def attributes_of(
-    columns: Mapping[str, pa.Array], owner: Owner, said: Description, file: str
+    columns: Mapping[str, pa.Array], owner: Owner, said: Description, file: TableFile
 ) -> tuple[list[Attribute], dict[str, str]]:
     """Returns the features that columns make, and why the other columns make none.
 
@@ -76,7 +82,7 @@ def attributes_of(
       columns: `[n]` each, by name, without that of the ids.
       owner: whose they are.
       said: what the user says of the data.
-      file: the name of their file.
+      file: their file.
 
     Raises:
       InputError: a column cannot be of the kind that the user says.
@@ -87,11 +93,11 @@ def attributes_of(
         known = _NAMES[owner].get(plain(name))
         feature: Feature | str | None = None
         if name in said.features:
-            feature = _described(name, column, owner, said, file)
+            feature = _described(name, column, owner, said, file.name)
         elif known is not None and known.name not in {one.feature.name for one in found}:
             feature = known if _fits(known, column) else None
         if feature is None:
-            feature = _guess(name, column, owner)
+            feature = _guess(name, column, owner, file.separator)
         if isinstance(feature, str):
             ignored[name] = feature
         elif feature.name in {one.feature.name for one in found}:
@@ -135,7 +141,7 @@ def _described(
         return f"{FILE} says so"
     fixed = {one.kind.value: one for one in _NAMES[owner].values() if one.kind in _OF_ITS_OWN}
     lists = (Kind.TAGS.value, Kind.YEAR.value) if owner is Owner.MOVIE else ()
-    known = {Kind.CATEGORY.value, *lists, *fixed}
+    known = {Kind.CATEGORY.value, Kind.NUMBER.value, *lists, *fixed}
     if kind not in known:
         raise InputError(
             f"{FILE} gives column {name} a kind that its table cannot have",
@@ -151,6 +157,8 @@ def _described(
         return Feature(full, owner, Kind.TAGS, "string", multivalued=True, label=label)
     if kind == Kind.YEAR.value:
         return Feature(full, owner, Kind.YEAR, "int64", optional=True, label=label)
+    if kind == Kind.NUMBER.value:
+        return _number(full, owner, label)
     return _category(full, owner, label, len(texts(column).unique()))
 
 
@@ -170,6 +178,10 @@ def _category(name: str, owner: Owner, label: str, values: int) -> Feature:
     )
 
 
+def _number(name: str, owner: Owner, label: str) -> Feature:
+    return Feature(name, owner, Kind.NUMBER, "float32", optional=True, label=label)
+
+
 def _feature_name(column: str, owner: Owner) -> tuple[str, str]:
     """Returns the name of the feature that a column becomes, and what it is called in words."""
     prefix = "user" if owner is Owner.USER else "item"
@@ -178,8 +190,15 @@ def _feature_name(column: str, owner: Owner) -> tuple[str, str]:
     return full, column.replace("_", " ").strip()
 
 
-def _guess(name: str, column: pa.Array, owner: Owner) -> Feature | str:
-    """Returns the feature of a column that no name is known of; why there is none, else."""
+def _guess(name: str, column: pa.Array, owner: Owner, separator: str) -> Feature | str:
+    """Returns the feature of a column that no name is known of; why there is none, else.
+
+    Args:
+      name: of the column.
+      column: `[n]` values.
+      owner: whose they are.
+      separator: of the columns of the file.
+    """
     full, label = _feature_name(name, owner)
     if pa.types.is_list(column.type):
         return _tags(full, owner, label)
@@ -190,14 +209,24 @@ def _guess(name: str, column: pa.Array, owner: Owner) -> Feature | str:
         return "it has the same value in every row"
     if owner is Owner.MOVIE and any("|" in one for one in known):
         return _tags(full, owner, label)
-    numbers = all(wrangling.parse_number(one) is not None for one in known)
+    parse = _number_parser(known, separator)
+    numbers = all(parse(one) is not None for one in known)
     if numbers and plain(name).endswith("year"):
         return Feature(full, owner, Kind.YEAR, "int64", optional=True, label=label)
-    if numbers and len(known) > _MOST_NUMBERS:
-        return "numbers other than ages and years are no feature"
+    are_many = len(known) > _FEW_NUMBERS or 2 * len(known) > rows
+    if numbers and are_many and not plain(name).endswith(_NAMES_OF_CODES):
+        return _number(full, owner, label)
     if len(known) > MOST_VALUES or 2 * len(known) > rows:
         return "nearly every row has a value of its own"
     return _category(full, owner, label, len(known))
+
+
+def _number_parser(known: Sequence[str], separator: str) -> Callable[[str], float | None]:
+    """Returns how the numbers of a column are read: with decimal commas where all can be so."""
+    commas = separator not in ("", ",") and any("," in one for one in known)
+    if commas and all(number_with_comma(one) is not None for one in known):
+        return number_with_comma
+    return number
 
 
 def _tags(name: str, owner: Owner, label: str) -> Feature | str:
@@ -211,18 +240,26 @@ def _is_missing(value: str | None) -> bool:
 
 
 def derived(attributes: Sequence[Attribute]) -> Iterator[Feature]:
-    """Yields the features, each with those that are made of it: an age has its bucket."""
+    """Yields the features, each with those that are made of it.
+
+    An age has its bucket, and another number of users its quarter.
+    """
     for one in attributes:
         yield one.feature
         if one.feature == raw.AGE:
             yield raw.AGE_BUCKET
+        if one.feature.kind is Kind.NUMBER and one.feature.owner is Owner.USER:
+            yield raw.quarter_of(one.feature)
 
 
 class _Column:
     """One column on its way to values, which counts what was missing, lost and repaired."""
 
-    def __init__(self, file: str, name: str, column: pa.Array, found: CleaningLog) -> None:
-        self.file, self.name, self.column, self.found = file, name, column, found
+    def __init__(
+        self, file: str, name: str, column: pa.Array, number: RowNumber, found: CleaningLog
+    ) -> None:
+        self.file, self.name, self.column, self.number = file, name, column, number
+        self.found = found
 
     def missed(self, values: Sequence[object]) -> None:
         self.found.miss(self.file, self.name, sum(value is None for value in values))
@@ -240,28 +277,41 @@ class _Column:
         """Counts the values that are there and became nothing."""
         before = texts(self.column).to_pylist()
         lost = [
-            one
-            for one, value in zip(before, values, strict=True)
+            (row, one)
+            for row, (one, value) in enumerate(zip(before, values, strict=True))
             if value is None and not _is_missing(one)
         ]
-        examples = [RowExample(None, expected, files.shorten(one)) for one in lost[:3]]
+        examples = [
+            RowExample(self.number(row), expected, files.shorten(one)) for row, one in lost[:3]
+        ]
         self.found.lose(self.file, reason, len(lost), examples)
         missing = sum(value is None for value in values) - len(lost)
         self.found.miss(self.file, self.name, missing)
 
 
+RowNumber: TypeAlias = Callable[[int], "int | None"]
+"""The row in the file of a value's place; None where it is not known."""
+
+
 def values_of(
-    attribute: Attribute, column: pa.Array, file: str, found: CleaningLog
+    attribute: Attribute, column: pa.Array, file: TableFile, number: RowNumber, found: CleaningLog
 ) -> dict[str, list[Any]]:
     """Returns the values `[n]` of a feature by name, and of those that are made of it.
 
     Text that is not known is "unknown", but a title None; a number that is not known is None.
+
+    Args:
+      attribute: the feature and its column's name.
+      column: `[n]` values.
+      file: where they are from.
+      number: the row in the file of each place.
+      found: log to which what is lost and missing is added.
     """
     feature = attribute.feature
-    kind, read = feature.kind, _Column(file, attribute.column, column, found)
+    kind, read = feature.kind, _Column(file.name, attribute.column, column, number, found)
     if kind is Kind.TAGS:
         tags = _tag_values(column, read)
-        found.miss(file, attribute.column, sum(not one for one in tags))
+        found.miss(file.name, attribute.column, sum(not one for one in tags))
         return {feature.name: tags}
     if kind is Kind.AGE:
         ages = read.each(_age)
@@ -272,6 +322,12 @@ def values_of(
         years = read.each(_year)
         read.lose(cleaning_log.DATE_IGNORED, f"a year from {YEAR_MIN} to {YEAR_MAX}", years)
         return {feature.name: years}
+    if kind is Kind.NUMBER:
+        known = [one for one in texts(column).unique().to_pylist() if not _is_missing(one)]
+        values = read.each(_number_parser(known, file.separator))
+        reason = f"{cleaning_log.NOT_A_NUMBER} {attribute.column}"
+        read.lose(reason, "a number such as 12.5, or nothing", values)
+        return {feature.name: values}
     clean = wrangling.normalize_gender if kind is Kind.GENDER else _clean
     values = read.each(clean if kind is not Kind.TITLE else _clean_title)
     read.missed(values)

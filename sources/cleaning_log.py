@@ -22,6 +22,9 @@ NON_NUMERIC_TIMESTAMP = "non-numeric timestamp"
 UNREADABLE_TIME = "unreadable time"
 AMBIGUOUS_DATE = "ambiguous date (day or month first?)"
 NO_NUMBER = "no number, which a rule compares"
+NOT_A_NUMBER = "text in the column of numbers"
+"""With the column's name behind it."""
+
 LEFT_OUT = "left out by data.toml"
 BAD_GENRE_FLAG = "genre flag is neither 0 nor 1"
 BAD_OCCUPATION = "unknown occupation code"
@@ -383,6 +386,8 @@ def _too_much(
 def _action(reason: str) -> str:
     if reason in _ACTIONS:
         return _ACTIONS[reason]
+    if reason.startswith(NOT_A_NUMBER):
+        return "correct these values, or give the column another kind in data.toml, or ignore"
     # The ratings of a user or movie that was dropped; the log of its own file says why.
     return "correct the rows of these users and movies in their own files"
 

@@ -146,7 +146,7 @@ def ratings_of(column: pa.Array, *, decimal_comma: bool = False) -> Numbers:
     """
     kind = column.type
     if decimal_comma:
-        return _each(texts(column), _rating_with_comma, np.float64)
+        return _each(texts(column), number_with_comma, np.float64)
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
         missing = column.is_null().to_numpy(zero_copy_only=False)
         # Arrow has no cast from boolean to float64 for every version.
@@ -167,12 +167,19 @@ def ratings_of(column: pa.Array, *, decimal_comma: bool = False) -> Numbers:
 
 def _rating(value: str) -> float | None:
     word = _WORDS.get(value.lower())
-    number = wrangling.parse_number(value) if word is None else word
-    return number if number is not None and abs(number) <= _MOST_RATING else None
+    return number(value) if word is None else word
 
 
-def _rating_with_comma(value: str) -> float | None:
-    return _rating(value.replace(",", ".")) if _DECIMAL_COMMA.fullmatch(value) else None
+def number(value: str) -> float | None:
+    """Returns the number that a text is, with a decimal point; None if it is none."""
+    found = wrangling.parse_number(wrangling.clean_token(value[:MAX_ID_CHARS]))
+    return found if found is not None and abs(found) <= _MOST_RATING else None
+
+
+def number_with_comma(value: str) -> float | None:
+    """Returns the number that a text such as "4" or "4,5" is; None if it is none."""
+    value = wrangling.clean_token(value[:MAX_ID_CHARS])
+    return number(value.replace(",", ".")) if _DECIMAL_COMMA.fullmatch(value) else None
 
 
 def ambiguous_dates(column: pa.Array) -> _BoolArray:

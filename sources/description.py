@@ -22,7 +22,7 @@ ROLES = ("user", "item", "rating", "time", "event")
 KINDS = tuple(
     kind.value
     for kind in (
-        *(Kind.CATEGORY, Kind.TAGS, Kind.TITLE, Kind.YEAR),
+        *(Kind.CATEGORY, Kind.TAGS, Kind.TITLE, Kind.YEAR, Kind.NUMBER),
         *(Kind.AGE, Kind.GENDER, Kind.ZIP_CODE),
     )
 )

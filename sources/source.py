@@ -64,6 +64,13 @@ class DataSource:
         """Returns the adapter of the files."""
         return open_adapter(self.format, self.data_dir, layout_text=self.layout)
 
+    @property
+    def title(self) -> str:
+        """What people call the data: a release's name, or the user's; empty if only its format is
+        known."""
+        archive = releases.ARCHIVES.get(self.name)
+        return self.called if archive is None else archive.name
+
     def to_json(self) -> dict[str, str | int | None]:
         """Returns the fields but the layout as a JSON object, paths as text.
 

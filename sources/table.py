@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from schema.features import Owner
-from sources import table_files
+from schema.features import Kind, Owner
+from sources import cleaning_log, files, table_files, wrangling
 from sources.adapter import DatasetAdapter, InvalidZip, Part
-from sources.cleaning_log import CleaningLog, LossLimits
+from sources.cleaning_log import CleaningLog, LossLimits, RowExample
 from sources.files import Format
+from sources.interactions import id_keys
 from sources.layout import Layout, draft, questions
 from sources.spec import DatasetSpec
 from sources.table_entities import entities
@@ -86,16 +88,44 @@ class Table(DatasetAdapter):
         ]
 
     def interactions(
-        self, part: Part, users: KnownIds, items: KnownIds, limits: LossLimits
+        self, part: Part, users: KnownIds | None, items: KnownIds | None, limits: LossLimits
     ) -> tuple[pa.RecordBatch, CleaningLog]:
-        """Returns the events of a part; whoever and whatever has an event is known."""
-        return read_events(self.folder, self.layout, part)
+        """Returns the events of a part but those of users who were dropped.
+
+        Whoever and whatever has an event is known.
+        """
+        batch, found = read_events(self.folder, self.layout, part)
+        if users is not None and users.dropped:
+            gone = np.isin(id_keys(batch.column("user_id")), list(users.dropped))
+            found.drop(part.file, cleaning_log.INVALID_ZIP, int(gone.sum()))
+            batch = batch.filter(pa.array(~gone))
+        return batch, found
 
     def users(
         self, limits: LossLimits, invalid_zip: InvalidZip
     ) -> tuple[pd.DataFrame, CleaningLog]:
         """Returns everybody who is listed or has an event; what is not known of them is missing."""
-        return entities(self.folder, self.layout, self.spec.features, Owner.USER, limits)
+        table = self.spec.features
+        users, found = entities(self.folder, self.layout, table, Owner.USER, limits)
+        zip_code = next(iter(table.of_kind(Kind.ZIP_CODE)), None)
+        if invalid_zip == "keep" or zip_code is None:
+            return users, found
+        valid = np.array([wrangling.is_valid_zip(one) for one in users[zip_code.name]], np.bool_)
+        gone = users[~valid]
+        examples = [
+            RowExample(None, "a zip code of five digits", files.shorten(one))
+            for one in gone[zip_code.name][: cleaning_log.MAX_EXAMPLES]
+        ]
+        if self.users_file:
+            # Whoever is not listed is no row of the file.
+            unlisted = found.file(self.users_file).repaired.get(cleaning_log.UNLISTED, 0)
+            count = len(gone) - unlisted
+            found.drop(self.users_file, cleaning_log.INVALID_ZIP, count, examples)
+        keys = id_keys(pa.array(list(gone[table.user_id.name]), pa.string()))
+        reasons = dict.fromkeys(keys.tolist(), cleaning_log.INVALID_ZIP)
+        found.dropped_ids.setdefault(self.users_file, {}).update(reasons)
+        found.check(limits)
+        return users[valid].reset_index(drop=True), found
 
     def items(self, limits: LossLimits) -> tuple[pd.DataFrame, CleaningLog]:
         """Returns everything that is listed or has an event; one without a title has its id."""

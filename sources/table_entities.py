@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from schema import features as raw
-from schema.features import Feature, FeatureTable, Owner
+from schema.features import Feature, FeatureTable, Kind, Owner
 from sources import cleaning_log, files, table_files
 from sources.attributes import Attribute, belongs_to, values_of
 from sources.cleaning_log import CleaningLog, LossLimits, RowExample
@@ -19,6 +19,7 @@ from sources.columns import Ids, ids_of
 from sources.errors import InputError
 from sources.interactions import id_keys
 from sources.layout import Layout
+from sources.numbers import quarters
 from sources.ratings import BoolArray
 from sources.table_events import SCAN_BYTES, scan_of
 from sources.table_files import Rows, TableFile, json_column, plain_values
@@ -55,12 +56,14 @@ def entities(
     everybody = [*ids, *unlisted]
     columns: dict[str, Any] = {name: pd.array(everybody, dtype="object")}
     for feature in table.owned_by(owner):
-        if feature.name != name:
+        if feature.name not in columns:
             values = _values(feature, frame, len(ids), len(unlisted))
             if feature == table.title:
                 pairs = zip(values, everybody, strict=True)
                 values = [key if one in (None, raw.UNKNOWN) else one for one, key in pairs]
             columns[feature.name] = _typed(values, feature.dtype)
+            if feature.kind is Kind.NUMBER and owner is Owner.USER:
+                columns[raw.quarter_of(feature).name] = _typed(quarters(values), "string")
     found.check(limits)
     _refuse_colliding(columns[name], name)
     return pd.DataFrame(columns), found
@@ -75,7 +78,7 @@ def _known(
     frames = [
         _frame(
             table_files.read_all(folder, file, _wanted(layout, owner, key), found),
-            file.name,
+            file,
             key,
             owner,
             layout,
@@ -86,7 +89,7 @@ def _known(
     if joined:
         key = layout.roles["user" if owner is Owner.USER else "item"]
         rows = first_rows(folder, layout, owner, joined)
-        events = layout.interactions[0].name
+        events = layout.interactions[0]
         frames = [_frame(rows, events, key, owner, layout, CleaningLog())]
     ids = [one for frame in frames for one in frame.pop(key)]
     whole = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
@@ -179,15 +182,17 @@ def _wanted(layout: Layout, owner: Owner, key: str) -> list[str]:
 
 
 def _frame(
-    rows: Rows, file: str, key: str, owner: Owner, layout: Layout, found: CleaningLog
+    rows: Rows, file: TableFile, key: str, owner: Owner, layout: Layout, found: CleaningLog
 ) -> pd.DataFrame:
     """Returns the usable rows of a file: the ids under the name of their column, and features."""
     ids = ids_of(rows.columns[key])
     usable = ids.values.is_valid()
-    _count_ids(file, ids, rows, "id", found)
+    _count_ids(file.name, ids, rows, "id", found)
+    places = np.flatnonzero(usable.to_numpy(zero_copy_only=False))
     values: dict[str, Any] = {key: ids.values.filter(usable).cast(pa.string()).to_pylist()}
     for one in _attributes(layout, owner):
-        values |= values_of(one, rows.columns[one.column].filter(usable), file, found)
+        column = rows.columns[one.column].filter(usable)
+        values |= values_of(one, column, file, lambda place: rows.number(int(places[place])), found)
     return pd.DataFrame(
         {name: pd.Series(list(column), dtype="object") for name, column in values.items()}
     )

@@ -66,7 +66,7 @@ def with_features(folder: Path, layout: Layout) -> Layout:
             else:
                 others = [column for column in file.columns if column != key]
                 read = table_files.read_all(folder, file, others, CleaningLog()).columns
-            attributes, why = attributes_of(read, owner, layout.description, file.name)
+            attributes, why = attributes_of(read, owner, layout.description, file)
             features += derived(attributes)
             columns |= {one.feature.name: one.column for one in attributes}
             ignored |= {f"{file.name}, {column}": reason for column, reason in why.items()}

@@ -30,6 +30,13 @@ UNKNOWN_TIME = TIME_BUCKETS
 YEAR_BUCKETS = 16
 """Quantile buckets of a year, over ratings; 0 is kept for an unknown year."""
 
+NUMBER_BUCKETS = 16
+"""Quantile buckets of any other number, over ratings; 0 is kept for a missing one.
+
+Buckets rather than the number itself: an embedding of each follows any relation, a price of a
+million beside others of ten moves nothing, and "not known" needs no stand-in value.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Output:
@@ -152,6 +159,7 @@ _OUTPUTS: Mapping[Kind, Callable[[Feature], tuple[Output, ...]]] = {
         Output(f"{one.key}_bucket_index", one, fixed_size=len(raw.AGE_BUCKETS) + 1),
     ),
     Kind.YEAR: lambda one: (Output(f"{one.key}_bucket", one, fixed_size=YEAR_BUCKETS + 1),),
+    Kind.NUMBER: lambda one: (Output(f"{one.key}_bucket", one, fixed_size=NUMBER_BUCKETS + 1),),
     Kind.TIME: _time,
     Kind.RATING: lambda one: (),
     Kind.POSITION: lambda one: (),

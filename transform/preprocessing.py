@@ -139,9 +139,9 @@ def _zip_code(values: tf.Tensor, outputs: tuple[Output, ...]) -> Columns:
     return _index(zip_prefix(zip_code), outputs[0]), state_index(zip_code)
 
 
-def _year(values: Column, outputs: tuple[Output, ...]) -> Columns:
-    """Quantile bucket of a year (where optional, sparse `[batch, 1]`) from 1 on; 0 if missing."""
-    buckets = tft.bucketize(values, out.YEAR_BUCKETS, name=outputs[0].name)
+def _quantiles(number: int, values: Column, outputs: tuple[Output, ...]) -> Columns:
+    """Quantile bucket of a value (where optional, sparse `[batch, 1]`) from 1 on; 0 if missing."""
+    buckets = tft.bucketize(values, number, name=outputs[0].name)
     if not isinstance(buckets, tf.SparseTensor):
         return (buckets + 1,)
     shifted = tf.SparseTensor(buckets.indices, buckets.values + 1, buckets.dense_shape)
@@ -168,7 +168,8 @@ _TRANSFORMS: Mapping[Kind, Callable[[Any, tuple[Output, ...]], Columns]] = {
     Kind.TITLE: lambda values, outputs: (_index(title_words(values), outputs[0]),),
     Kind.TAGS: lambda values, outputs: (_index(values, outputs[0]),),
     Kind.AGE: lambda values, outputs: (age_bucket_index(_or_zero(values)),),
-    Kind.YEAR: _year,
+    Kind.YEAR: functools.partial(_quantiles, out.YEAR_BUCKETS),
+    Kind.NUMBER: functools.partial(_quantiles, out.NUMBER_BUCKETS),
     Kind.TIME: _time,
 }
 """The columns of each output of `transform.outputs.made_from`, by kind."""

@@ -8,6 +8,7 @@ go through Beam, not one per row.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -245,6 +246,8 @@ class _Executor(base_beam_executor.BaseBeamExecutor):
             raise
         _write_json(str(Path(examples.uri) / REPORT_FILE), summary)
         spec = open_adapter(options.format, Path(data_dir), options.features, options.layout).spec
+        if options.title:
+            spec = dataclasses.replace(spec, title=options.title)
         examples.set_string_custom_property(
             DATASET_SPEC, json.dumps(spec.to_json(), ensure_ascii=False)
         )

@@ -30,6 +30,7 @@ class ExampleGenOptions:
       max_loss: share (0 to 1) of rows, values and ratings that may be lost.
       format: name of the format of the files (`sources.detect.ADAPTERS`).
       layout: of own tables: files and roles as JSON (`sources.layout.Layout`).
+      title: what people call the data; empty: as its format says.
       features: the columns of the records.
       split_time: T of a timeline, unix seconds: test begins there. None: after 80 % of the
         ratings.
@@ -45,6 +46,7 @@ class ExampleGenOptions:
     max_loss: float = DEFAULT_MAX_LOSS
     format: str = ML_100K
     layout: str = ""
+    title: str = ""
     features: FeatureTable = MOVIELENS
     split_time: int | None = None
     chunk_bytes: int = 16 * 2**20

@@ -36,6 +36,10 @@ class Column(Protocol):
     def optional(self) -> bool:
         """Whether a row may lack the value."""
 
+    @property
+    def missing(self) -> str | float:
+        """What stands for a value that is not there."""
+
 
 def files_of_split(folder: str | os.PathLike[str]) -> list[str]:
     """Returns the complete record files in the folder of a split, sorted by name.
@@ -92,9 +96,9 @@ def parse_first(serialized: tf.Tensor, columns: Iterable[Column]) -> dict[str, t
       columns: the columns to parse.
 
     Returns:
-      By column name `[batch]` values, those of `EMPTY` if a record has none.
+      By column name `[batch]` values, the column's missing one if a record has none.
     """
-    empty = {column.name: EMPTY[column.dtype] for column in columns}
+    empty = {column.name: column.missing for column in columns}
     spec = {
         column.name: tf.io.VarLenFeature(tf.dtypes.as_dtype(column.dtype)) for column in columns
     }

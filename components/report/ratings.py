@@ -166,13 +166,19 @@ def catalogue_names(table: FeatureTable) -> tuple[Feature, ...]:
     return tuple(f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.CATEGORY)
 
 
+def catalogue_numbers(table: FeatureTable) -> tuple[Feature, ...]:
+    """Returns the movies' features that are numbers, such as prices."""
+    return tuple(f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.NUMBER)
+
+
 def read_catalogue(movies: Path, table: FeatureTable = MOVIELENS) -> pd.DataFrame:
     """Returns the catalogue: a row per movie in the artifact's order, by id.
 
     Columns: `TITLE`, "unknown" where there is none; `YEAR`, NaN where there is none; those of
-    `catalogue_tags`, each a tuple of texts, and of `catalogue_names`, by their names.
+    `catalogue_tags`, each a tuple of texts, of `catalogue_names` and of `catalogue_numbers`, NaN
+    where there is none, by their names.
     """
-    tags, named = catalogue_tags(table), catalogue_names(table)
+    tags, named = catalogue_tags(table), (*catalogue_names(table), *catalogue_numbers(table))
     year = next((f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.YEAR), None)
     roles = {f.name: role for f, role in ((table.title, TITLE), (year, YEAR)) if f is not None}
     single = [f for f in (table.item_id, table.title, year, *named) if f is not None]

@@ -337,7 +337,7 @@ function otherField({ name, type, choices }) {
   const id = `feature-${name}`;
   const input = choices.length
     ? element("select", { id }, element("option", { value: "", textContent: "not given" }), ...choices.map(option))
-    : element("input", { id, type: type === "number" ? "number" : "text", maxLength: 200, autocomplete: "off" });
+    : element("input", { id, type: type === "number" ? "number" : "text", step: "any", maxLength: 200, autocomplete: "off" });
   input.dataset.feature = name;
   input.addEventListener(choices.length ? "change" : "input", choices.length ? changed : changedWhileTyping);
   return element("div", {}, element("label", { htmlFor: id, textContent: name.replaceAll("_", " ") }), input);

@@ -1,8 +1,11 @@
 """Own tables through the ExampleGens: ids stay text, and what the data lacks is not written."""
 
+import json
+
 import pytest
 from example_artifacts import run_movies, run_ratings
 
+from components.names import DATASET_SPEC
 from sources.detect import detect
 
 pytestmark = pytest.mark.xdist_group("example_gen")
@@ -33,7 +36,9 @@ def rows_of(found):
 def test_ids_alone_are_written_as_text_in_three_splits(tmp_path):
     text = "user,item\n" + "".join(f"{user},{item}\n" for user, item in [*PLAYS, PLAYS[0]])
     _, options, folder = written(tmp_path, text, items_csv="item,name\nISBN 001,Π\nunsold,\n")
-    ratings = run_ratings(folder, tmp_path / "ratings", **options)
+    ratings = run_ratings(folder, tmp_path / "ratings", title="Käse und Bücher", **options)
+    label = json.loads(ratings.artifact.get_string_custom_property(DATASET_SPEC))
+    assert label["title"] == "Käse und Bücher"
     rows = rows_of(ratings)
     assert all(rows.values())
     found = [row for split in rows.values() for row in split]
@@ -68,3 +73,16 @@ def test_of_kept_repeats_none_of_a_training_pair_is_in_test(tmp_path):
     dropped = ratings.report["files"]["interactions.csv"]["dropped"]
     assert not pairs["train"] & pairs["test"]
     assert dropped == {"repeats a user and item of an earlier split": len(lines) - total}
+
+
+def test_users_without_a_valid_zip_code_leave_with_their_events_if_asked(tmp_path):
+    text = "user,item\n" + "".join(f"{user},{item}\n" for user, item in PLAYS)
+    codes = ["12345", "123", "", "55105", "94043"]
+    rows = "".join(f"käse-{user},{codes[user % 5]}\n" for user in range(25))  # five are not listed
+    _, options, folder = written(tmp_path, text, users_csv=f"user,zip\n{rows}")
+    ratings = run_ratings(folder, tmp_path / "ratings", invalid_zip="drop", **options)
+    found = {row["user_id"][0] for rows in rows_of(ratings).values() for row in rows}
+    assert found == {f"käse-{user}" for user in range(25) if user % 5 in (0, 3, 4)}
+    files = ratings.report["files"]
+    assert files["users.csv"]["dropped"] == {"invalid zip code": 10}
+    assert files["interactions.csv"]["dropped"] == {"invalid zip code": 10 * 15}

@@ -39,8 +39,10 @@ from schema.features import (
     FeatureTable,
     Kind,
     Owner,
+    quarter_of,
 )
 from schema.us_states import NAMES, STATES, state_of
+from sources.numbers import quarters
 
 pytestmark = pytest.mark.xdist_group("report")
 
@@ -285,7 +287,10 @@ def test_a_handful_of_ratings_is_explored_as_well(context, tmp_path):
 
 FAVOURITE = Feature("user_favourite_genre", Owner.USER, Kind.CATEGORY, "string")
 MOOD = Feature("mood", Owner.MOVIE, Kind.TAGS, "string", multivalued=True)
-TABLE = FeatureTable((*(f for f in MOVIELENS.features if f != ZIP_CODE), FAVOURITE, MOOD))
+PRICE = Feature("item_price", Owner.MOVIE, Kind.NUMBER, "float32", optional=True, label="price")
+INCOME = Feature("user_income", Owner.USER, Kind.NUMBER, "float32", optional=True, label="income")
+NEW = (FAVOURITE, MOOD, PRICE, INCOME, quarter_of(INCOME))
+TABLE = FeatureTable((*(f for f in MOVIELENS.features if f != ZIP_CODE), *NEW))
 
 
 @pytest.fixture(scope="module")
@@ -296,12 +301,26 @@ def other_table(tmp_path_factory):
     folder = tmp_path_factory.mktemp("other-table")
     favourites = ("Comedy", "Western", "Comedy", "Drama")
     ratings = [
-        example(user, movie, 1 + (user + movie) % 5, user_favourite_genre=favourites[user % 4])
+        example(
+            user,
+            movie,
+            1 + (user + movie) % 5,
+            user_favourite_genre=favourites[user % 4],
+            user_income=float(user),
+            user_income_quarter=quarters(range(1, 40))[user - 1],
+        )
         for user in range(1, 40)
         for movie in (1, 2, 3)
     ]
     catalogue = [
-        example(1, movie, 3, movie_title=f"Movie {movie}", mood=f"mood {movie % 2}")
+        example(
+            1,
+            movie,
+            3,
+            movie_title=f"Movie {movie}",
+            mood=f"mood {movie % 2}",
+            item_price=movie / 2,
+        )
         for movie in (1, 2, 3)
     ]
     return Sources(
@@ -320,6 +339,13 @@ def test_new_features_of_users_and_movies_are_charted_without_a_change_of_the_re
     sizes = drawn(found, "mood-size")
     assert {row["Mood"]: row["Movies"] for row in sizes} == {"mood 0": 1, "mood 1": 2}
     assert "The genres are not shown: no movie has one." in notes(found)
+    # Three movies of 50 cents to 1.50: a third of them each.
+    ratings = {row["Price"]: row["Ratings"] for row in drawn(found, "item-price-size")}
+    assert ratings == {"1. at most 0.5": 39, "2. over 0.5 to 1": 39, "3. over 1": 39}
+    found = rows(found, "user-income-quarter-mean")
+    assert [row["Income"] for row in found] == [
+        "1. at most 10", "2. over 10 to 20", "3. over 20 to 30", "4. over 30",
+    ]  # fmt: skip
 
 
 def test_what_the_data_does_not_have_is_named(other_table):

@@ -40,6 +40,12 @@ def test_choices_are_the_vocabularies_of_categories(tmp_path):
     (tmp_path / "assets" / "home_town_index").write_text("york\nbath\n")
     (tmp_path / "assets" / "gender_index").write_text("male\nfemale\n")
     assert read_choices(tmp_path, TABLE) == {"home_town": ("bath", "york")}
+    (tmp_path / "assets.extra").mkdir()
+    spelled = tmp_path / "assets.extra" / "choices.json"
+    spelled.write_text('{"home_town": ["York", "Bath", "ashford"], "gone": ["x"]}')
+    assert read_choices(tmp_path, TABLE) == {"home_town": ("ashford", "Bath", "York")}
+    spelled.write_text('["York"]')
+    assert read_choices(tmp_path, TABLE) == {"home_town": ("bath", "york")}
 
 
 def test_names_and_types_are_those_of_the_table():

@@ -113,7 +113,7 @@ def test_the_output_folder_comes_before_the_data(tmp_path):
         ('[columns]\nbuyer = "who"', "unknown role buyer"),
         ('[columns]\nuser = "whom"', "names a column that is not there"),
         ("[columns]\nuser = 1", "columns is wrong"),
-        ('[features]\nx = "number"', "unknown kind of feature x"),
+        ('[features]\nx = "amount"', "unknown kind of feature x"),
         (COLUMNS + '[features]\nx = "category"', "a kind to a column that is not there"),
         ('positive = "good"', "positive is no rule"),
         ('positive = "goodness > 1"\n' + COLUMNS, "a rule of data.toml names a column"),

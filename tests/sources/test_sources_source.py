@@ -89,6 +89,12 @@ def test_the_users_own_name_of_the_data_stands_in_place_of_custom(tmp_path):
     assert DataSource("custom", "data", tmp_path).to_json()["name"] == "custom"
 
 
+def test_a_release_is_called_by_its_name_and_not_by_that_of_its_format(tmp_path):
+    assert DataSource("ml-25m", "cache", tmp_path, format="ml-csv").title == "MovieLens-25M"
+    assert DataSource("custom", "data", tmp_path, called="bookshop").title == "bookshop"
+    assert DataSource("custom", "data", tmp_path, format="ml-csv").title == ""
+
+
 @pytest.mark.parametrize("dataset", ["auto", "ml-100k"])
 def test_without_a_cache_the_data_is_downloaded(world, monkeypatch, dataset):
     fetched = world.directory("fetched")

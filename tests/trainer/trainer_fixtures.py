@@ -46,7 +46,6 @@ from transform.outputs import UNKNOWN_TIME
 from transform.preprocessing import preprocessing_of
 
 USER_FIELDS = (raw.USER_ID, raw.GENDER, raw.AGE, raw.OCCUPATION, raw.ZIP_CODE)
-EMPTY = {"string": "", "float32": 0.0}
 
 # Few decay times and events, and a batch smaller than some histories: every edge is met.
 SMALL = TrainerConfig(
@@ -329,7 +328,7 @@ def user_inputs(*profiles, timestamp=0):
     """Inputs of `recommend` and `rank` for profiles given by column name, else empty."""
     columns = {
         feature.name: tf.constant(
-            [profile.get(feature.name, EMPTY[feature.dtype]) for profile in profiles],
+            [profile.get(feature.name, feature.missing) for profile in profiles],
             feature.dtype,
             [len(profiles)],
         )
@@ -439,7 +438,7 @@ class Oracle:
     def profile(self, profile, timestamp):
         """Transformed features of user and context, by the transform graph, run eagerly."""
         inputs = {
-            feature.name: tf.constant([profile.get(feature.name, EMPTY[feature.dtype])])
+            feature.name: tf.constant([profile.get(feature.name, feature.missing)], feature.dtype)
             for feature in USER_FIELDS
         }
         age = inputs[raw.AGE.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -178,12 +179,26 @@ def _load_users(
     paths: Sequence[str], transform_output: tft.TFTransformOutput, features: FeatureTable
 ) -> Users:
     """Reads the users' Examples and transforms them."""
-    user_id = features.user_id
-    collected = _read(paths, features.model_inputs(Owner.USER), (user_id,), transform_output)
+    user_id, inputs = features.user_id, features.model_inputs(Owner.USER)
+    categories = [one for one in inputs if one.kind is Kind.CATEGORY]
+    collected = _read(paths, inputs, (user_id, *categories), transform_output)
     columns = {name: np.concatenate(values) for name, values in collected.items()}
     ids, first = np.unique(columns.get(_raw(user_id), np.zeros(0, np.bytes_)), return_index=True)
     found = outputs_of(features).owned_by(Owner.USER) if len(ids) else ()
-    return Users(ids, {output.name: columns[output.name][first] for output in found})
+    spellings = {}
+    for output in found:
+        if output.source in categories:
+            known = transform_output.vocabulary_size_by_name(output.vocabulary)
+            texts = columns[_raw(output.source)][first]
+            spellings[output.source.name] = _spellings(columns[output.name][first], texts, known)
+    return Users(ids, {output.name: columns[output.name][first] for output in found}, spellings)
+
+
+def _spellings(indices: IntArray, texts: Bytes, known: int) -> list[str]:
+    """Returns the most frequent text of each index below `known` that there is, by index."""
+    pairs = collections.Counter(zip(indices.tolist(), texts.tolist(), strict=True))
+    found = {index: text for (index, text), _ in reversed(pairs.most_common()) if index < known}
+    return [found[index].decode("utf-8").strip() for index in sorted(found)]
 
 
 def load_interactions(
@@ -221,6 +236,7 @@ def load_interactions(
     users = Users(
         everybody.ids[rated],
         {name: values[rated] for name, values in everybody.features.items()},
+        everybody.spellings,
     )
     interactions = Interactions(
         user_row=user_row,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,13 @@ class Users:
     Attributes:
       ids: `[users]` bytes, ascending.
       features: transformed user features by name, `[users]` int64.
+      spellings: of each category by its name, the values in the vocabulary as the data spells them
+        most often.
     """
 
     ids: Bytes
     features: Mapping[str, IntArray]
+    spellings: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,7 +43,7 @@ from trainer.rating.side_information import (
 from trainer.retrieval.events import Latest
 from transform.outputs import Output
 
-_KNOWN_KINDS = (Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY)
+_KNOWN_KINDS = (Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY, Kind.NUMBER)
 """Kinds of features in the side information, in the order of the columns."""
 
 _PAIRS_AT_ONCE = 4_096

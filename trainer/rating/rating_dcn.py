@@ -20,7 +20,10 @@ from transform import outputs as out
 USER_SHRINKAGE, MOVIE_SHRINKAGE, TIME_SHRINKAGE = 10.0, 5.0, 20.0
 """Shrinkage of the biases of users, movies and times, in pseudo-ratings at the mean."""
 
-FEATURE_KINDS: tuple[Kind, ...] = (Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY)
+FEATURE_KINDS: tuple[Kind, ...] = (
+    *(Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY),
+    Kind.NUMBER,
+)
 """Kinds of features that are embedded beside ids, in the order in which initial values are drawn.
 
 Zip codes and title words are left out: each has too few ratings for a reliable effect.

@@ -27,6 +27,7 @@ FEATURE_KINDS: tuple[Kind, ...] = (
     Kind.YEAR,
     Kind.CATEGORY,
     Kind.ZIP_CODE,
+    Kind.NUMBER,
 )
 """Kinds of features that are embedded, in the order in which initial values are drawn.
 

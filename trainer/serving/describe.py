@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from schema.export_contract import FEATURES_FILE
+from schema.export_contract import CHOICES_FILE, FEATURES_FILE
 from schema.features import Kind, Owner
 from trainer.data.training_data import TrainingData
 from trainer.rating.rating_bpmf import known_features
@@ -32,12 +32,14 @@ def catalogue_and_users(data: TrainingData) -> dict[str, Any]:
     """Returns JSON values by file name.
 
     `catalogue.json`: the movies in the order of the candidate vectors; `users.json`: the ids
-    of users who are known; `features.json`: the feature table.
+    of users who are known; `choices.json`: the values of their categories, as people spell them;
+    `features.json`: the feature table.
     """
     users = data.users
     return {
         PurePosixPath(FEATURES_FILE).name: json.loads(data.features.to_json()),
         CATALOGUE_FILE: _movies(data),
+        PurePosixPath(CHOICES_FILE).name: users.spellings,
         USERS_FILE: {"count": len(users.ids), "ids": [user.decode() for user in users.ids]},
     }
 

@@ -171,7 +171,7 @@ class ServingModel(tf.Module):
         times = {one.name: timestamp for one in self.features.of_kind(Kind.TIME)}
         transformed = self.transform({**users, **times})
         stated = tf.stack([transformed[one.name] for one in outputs], axis=1)
-        is_given = [input_parsing.is_given(values[one.source.name]) for one in outputs]
+        is_given = [input_parsing.is_given(values[one.source.name], one.source) for one in outputs]
         known = (user_row < self.users.count)[:, tf.newaxis]
         from_profile = known & ~tf.stack(is_given, axis=1)
         features = tf.where(from_profile, tf.gather(self.users.profiles, user_row), stated)

@@ -116,7 +116,10 @@ def describe(ratings: Ratings, table: FeatureTable) -> pd.DataFrame:
     """
     numbers = ratings.users.apply(pd.to_numeric, errors="coerce").astype("float64")
     # A whole number that is missing is read as -1.
-    joined = numbers.where(numbers >= 0).reindex(ratings.rows[USER]).reset_index(drop=True)
+    any_sign = numbers.columns.isin(raw.names(table.of_kind(Kind.NUMBER)))
+    joined = (
+        numbers.where((numbers >= 0) | any_sign).reindex(ratings.rows[USER]).reset_index(drop=True)
+    )
     for name, column in ((table.user_id.name, USER), (table.item_id.name, MOVIE)):
         ids = ratings.rows[column]
         of_ids = pd.to_numeric(ids.cat.categories.to_series(), errors="coerce")
@@ -151,7 +154,7 @@ def _describe(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[T
 
 
 def _users(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Block]:
-    features = [f for f in table.owned_by(Owner.USER) if f.kind in _GROUPED]
+    features = [f for f in table.owned_by(Owner.USER) if f.kind in _GROUPED or _is_quarter(f)]
     if not features:
         yield Note("This data says nothing of users: there are no groups of them.")
         return
@@ -162,10 +165,16 @@ def _users(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Bloc
         if list(groups.index) == [raw.UNKNOWN]:
             yield Note(f"No groups by {feature.called}: nobody's is known.")
         else:
-            key, ordered = feature.key.replace("_", "-"), feature.kind is Kind.AGE
+            key = feature.key.replace("_", "-")
+            ordered = feature.kind is Kind.AGE or _is_quarter(feature)
             yield from group_charts(
                 key, feature.called, "users", groups, ratings, words, ordered=ordered
             )
+
+
+def _is_quarter(feature: Feature) -> bool:
+    """Returns whether a feature names the quarters of a number (`schema.features.quarter_of`)."""
+    return feature.kind is Kind.REPORT_ONLY and feature.sliced
 
 
 _ENDS = raw.AGE_BUCKETS[1:]
@@ -183,8 +192,10 @@ def age_name(bucket: int) -> str:
 
 
 def users_by(ratings: Ratings, feature: Feature) -> pd.DataFrame:
-    """Returns the ratings by a feature of users: ages ascending, else most ratings first."""
+    """Returns the ratings by a feature of users: numbers ascending, else most ratings first."""
     values = ratings.users[feature.name]
+    if _is_quarter(feature):
+        return grouped(values, ratings.by_user).sort_index()
     if feature.kind is not Kind.AGE:
         return grouped(values, ratings.by_user)
     ages = pd.cut(values.where(values > 0), [0, *_ENDS, np.inf], right=False, labels=_AGE_NAMES)

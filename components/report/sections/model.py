@@ -331,6 +331,8 @@ def _profile(facts: Mapping[str, Any], table: FeatureTable) -> Iterator[str]:
         value: Any = facts.get(feature.name, raw.UNKNOWN)
         if feature.kind is Kind.AGE and value > 0:
             yield f"{value:.0f}"
+        elif feature.kind is Kind.NUMBER and value == value:
+            yield f"{feature.called} {value:g}"
         elif feature.kind in (Kind.GENDER, Kind.CATEGORY) and value not in ("", raw.UNKNOWN):
             yield str(value)
 

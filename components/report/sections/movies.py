@@ -15,6 +15,7 @@ from components.report.ratings import (
     YEAR,
     Ratings,
     catalogue_names,
+    catalogue_numbers,
     catalogue_tags,
     grouped,
 )
@@ -23,6 +24,7 @@ from components.report.sections.groups import group_charts
 from schema import features as raw
 from schema.dataset import plural
 from schema.features import Feature, Kind, Owner
+from sources.numbers import quarters
 
 _LEAST, _MOST = 5, 100
 _QUANTILE = 0.75
@@ -75,6 +77,12 @@ def blocks(context: Context) -> Iterator[Block]:
     if ratings is not None:
         for feature in (*catalogue_tags(table), *catalogue_names(table)):
             yield from _groups(feature, catalogue, ratings, words)
+        for feature in catalogue_numbers(table):
+            values = catalogue[feature.name]
+            named = quarters([None if value != value else value for value in values])
+            groups = grouped(pd.Series(named, values.index), ratings.by_movie).sort_index()
+            key, of = feature.key.replace("_", "-"), feature.called
+            yield from group_charts(key, of, words.items, groups, ratings, words, ordered=True)
     absent = _absent(context)
     if absent:
         yield Note(f"This data has no {absent} of {words.items}.")

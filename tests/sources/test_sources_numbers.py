@@ -1,0 +1,118 @@
+"""Columns of numbers, such as prices: found out or asked for, read, and refused in words."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from movielens_files import write
+
+from schema import features as raw
+from schema.features import Kind
+from sources.cleaning_log import LossLimits
+from sources.detect import detect
+from sources.errors import InputError
+from sources.numbers import quarters
+
+EVENTS = "user_id,item_id\n" + "".join(f"u{n},i{n}\n" for n in range(40))
+
+
+def shop(tmp_path, users="", items="", said=""):
+    tables = {"interactions.csv": EVENTS, "users.csv": users, "items.csv": items}
+    tables["data.toml"] = said
+    folder = write(
+        tmp_path / "data", {name: text.encode() for name, text in tables.items() if text}
+    )
+    return detect(folder, tmp_path)
+
+
+def column(name, values, key="item_id", letter="i", separator=","):
+    head = f"{key}{separator}{name}\n"
+    return head + "".join(f"{letter}{n}{separator}{value}\n" for n, value in enumerate(values))
+
+
+def values_of(frame, name):
+    return [None if value != value else value for value in frame[name].tolist()]
+
+
+@pytest.mark.parametrize(
+    ("separator", "written", "read"),
+    [
+        (",", "12.5", 12.5),
+        (",", "-3e2", -300.0),
+        (";", "12,5", 12.5),
+        ("\t", "1,234", 1.234),
+    ],
+)
+def test_a_column_of_numbers_is_a_number_and_what_is_empty_is_missing(
+    tmp_path, separator, written, read
+):
+    values = [written, "", "N/A", *range(30)]
+    adapter = shop(tmp_path, items=column("price", values, separator=separator))
+    feature = adapter.spec.features["item_price"]
+    assert (feature.kind, feature.dtype, feature.optional) == (Kind.NUMBER, "float32", True)
+    items, log = adapter.items(LossLimits())
+    by_id = dict(zip(items["movie_id"], values_of(items, "item_price"), strict=True))
+    assert by_id["i0"] == pytest.approx(read)
+    assert by_id["i1"] is by_id["i2"] is by_id["i39"] is None  # the last has no row
+    assert by_id["i7"] == 4.0
+    assert log.files["items.csv"].missing["price"] == 2
+
+
+@pytest.mark.parametrize("name", ["tmdbId", "postal_code", "phone"])
+def test_numbers_that_name_something_are_no_amounts(tmp_path, name):
+    adapter = shop(tmp_path, items=column(name, range(100, 140)))
+    assert adapter.ignored == {f"items.csv, {name}": "nearly every row has a value of its own"}
+    said = f'[features]\n{name} = "number"\n'
+    asked = shop(tmp_path / "asked", items=column(name, range(100, 140)), said=said)
+    assert [f.kind for f in asked.spec.features.of_kind(Kind.NUMBER)] == [Kind.NUMBER]
+
+
+def test_few_different_numbers_are_a_category_unless_it_is_said_otherwise(tmp_path):
+    items = column("floor", [n % 5 for n in range(40)])
+    assert shop(tmp_path, items=items).spec.features["item_floor"].kind is Kind.CATEGORY
+    said = '[features]\nfloor = "number"\n'
+    asked = shop(tmp_path / "asked", items=items, said=said)
+    assert asked.spec.features["item_floor"].kind is Kind.NUMBER
+
+
+def test_text_in_a_column_of_numbers_is_refused_with_its_row(tmp_path):
+    values = [*range(20), "cheap", "dear", *range(18)]
+    adapter = shop(tmp_path, items=column("price", values), said='[features]\nprice = "number"\n')
+    with pytest.raises(InputError) as error:
+        adapter.items(LossLimits())
+    message = str(error.value)
+    assert "items.csv, row 22: text in the column of numbers price" in message
+    assert "expected: a number such as 12.5, or nothing" in message
+    assert "cheap" in message
+    assert "or give the column another kind in data.toml" in message
+    items, log = adapter.items(LossLimits.of(0.1))
+    assert values_of(items, "item_price").count(None) == 2
+    assert log.files["items.csv"].values_lost == {"text in the column of numbers price": 2}
+
+
+def test_a_number_of_users_has_quarters_for_slices(tmp_path):
+    adapter = shop(tmp_path, users=column("income", range(0, 4000, 100), "user_id", "u"))
+    number, table = adapter.spec.features["user_income"], adapter.spec.features
+    quarter = raw.quarter_of(number)
+    assert quarter in table.sliced
+    assert not quarter.is_model_input
+    users, _ = adapter.users(LossLimits(), "keep")
+    assert sorted(users[quarter.name].unique()) == [
+        "1. at most 900", "2. over 900 to 1,900", "3. over 1,900 to 2,900", "4. over 2,900",
+    ]  # fmt: skip
+    assert users[quarter.name].value_counts().tolist() == [10] * 4
+
+
+@given(st.lists(st.none() | st.floats(-1e6, 1e6, width=32), max_size=60))
+def test_quarters_are_ordered_as_the_numbers_are_and_equal_numbers_are_together(values):
+    names = quarters(values)
+    assert [name == raw.UNKNOWN for name in names] == [value is None for value in values]
+    known = sorted((v, name) for v, name in zip(values, names, strict=True) if v is not None)
+    places = [int(name.split(".")[0]) for _, name in known]
+    assert places == sorted(places)
+    assert len({(v, name) for v, name in known}) == len({v for v, _ in known})
+    if known:
+        # No quarter but one that holds a run of equal numbers is larger than a quarter of all.
+        first = places.count(1) - sum(v == known[0][0] for v, _ in known)
+        assert first <= math.ceil(len(known) / 4)
