@@ -463,10 +463,15 @@ class Oracle:
         own = held.user_row == self.known_users.get(user, -1)
         return float((held.rating[own] if own.any() else held.rating).astype(np.float64).mean())
 
+    def listed(self, user, recent):
+        """The request's events that count for the list: of somebody new, no dislikes."""
+        known = user in self.known_users
+        return [event for event in last_of_each(recent) if known or not 0 < event[2] < 3]
+
     def residuals(self, user, recent=()):
         """Residuals by row, of the history's movies and of the new ones of `recent`."""
         found = {row: self.rating_residual(user, row) for _, row in self.history(user)}
-        for _, row, stars in last_of_each(recent):
+        for _, row, stars in self.listed(user, recent):
             found.setdefault(row, stars - self.mean_rating(user) if stars else 0.0)
         return found
 
@@ -593,7 +598,7 @@ class Oracle:
         for name, index in self.profile(profile, timestamp).items():
             if name in self.tower.profile.tables:
                 liked = liked + self.tower.profile.tables[name].numpy()[index]
-        latest = self.latest(user, timestamp, recent)
+        latest = self.latest(user, timestamp, self.listed(user, recent))
         if latest:
             # Buckets end at powers of two: 2 seconds, 4, 8, ...
             bucket = int(math.log2(max(min(seconds for seconds, _ in latest), 1)))
@@ -614,7 +619,7 @@ class Oracle:
         return np.concatenate([liked, recency, [1.0]])
 
     def scores(self, user, profile, timestamp, recent=()):
-        latest = self.latest(user, timestamp, recent)
+        latest = self.latest(user, timestamp, self.listed(user, recent))
         if not latest:
             return self.long_term(user, profile, timestamp, recent)
         query = self.query(user, profile, timestamp, recent)

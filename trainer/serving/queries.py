@@ -44,6 +44,7 @@ class Recent(NamedTuple):
         others count for nothing.
       has_time: `[batch, n]` bool: which of them have a time, not after the query's: a session can
         hold these.
+      disliked: `[batch, n]` bool: which are rated below the middle of the scale by somebody new.
     """
 
     movies: tf.Tensor
@@ -52,6 +53,13 @@ class Recent(NamedTuple):
     seconds: tf.Tensor
     counts: tf.Tensor
     has_time: tf.Tensor
+    disliked: tf.Tensor
+
+    def without_dislikes(self) -> Recent:
+        """Returns the events that count for the list: what somebody new dislikes is no like."""
+        return self._replace(
+            counts=self.counts & ~self.disliked, has_time=self.has_time & ~self.disliked
+        )
 
 
 class QueryContext(NamedTuple):

@@ -115,6 +115,26 @@ def test_a_rating_counts_as_its_difference_to_the_mean(model, oracle, trained, p
         np.testing.assert_allclose(by_stars[9.0], by_stars[5.0], atol=1e-5)
 
 
+@pytest.mark.parametrize("seconds", [None, 5])
+def test_what_somebody_new_dislikes_is_hidden_and_raises_no_similar_movie(model, trained, seconds):
+    """1 or 2 stars of 5: the list is that of somebody without the event; the stars know of it."""
+    time = 0 if seconds is None else NOW - seconds
+    disliked = named(trained, [(time, 3, 1.0), (time, 5, 2.0)])
+    liked = named(trained, [(time, 17, 4.0), (time, 9, 3.0), (time, 12)])
+    for events in ([], liked):
+        without = all_scores(model, trained, STRANGER, NOW, events)
+        found = all_scores(model, trained, STRANGER, NOW, [*disliked, *events])
+        np.testing.assert_allclose(found, without, atol=1e-5)
+    answer = fixtures.recommend(model, STRANGER, k=10**6, timestamp=NOW, recent=[disliked])
+    hidden = set(trained.catalogue.ids.tolist()) - set(answer["movie_id"][0].tolist())
+    assert hidden == {movie.encode() for _, movie, _ in disliked}
+    movies = [trained.catalogue.ids[20:40].tolist()] * 2
+    stars = fixtures.rank(
+        model, STRANGER, STRANGER, movies=movies, timestamp=NOW, recent=[disliked, []]
+    )["predicted_rating"]
+    assert stars[0].mean() < stars[1].mean() - 0.05
+
+
 BEFORE = st.sampled_from([-60, 0, 1, 40, GAP - 1, GAP, GAP + 1, 2 * GAP, 10**6, None])
 EVENTS = st.lists(
     st.tuples(BEFORE, st.integers(0, 59), st.sampled_from([0.0, 1.0, 4.0])), max_size=20
