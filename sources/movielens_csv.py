@@ -102,7 +102,7 @@ class MovieLensCsv(DatasetAdapter):
             here[LINKS] = FORMATS[LINKS]
         ignored = {path.name: "the tag genome is not used" for path in folder.glob("genome-*.csv")}
         if (folder / TAGS).exists():
-            ignored[TAGS] = "tags are not used yet"
+            ignored[TAGS] = "tags are not used: on validation they gained nothing"
         super().__init__(folder, SPEC, here, ignored)
 
     def users(self, limits: LossLimits, invalid_zip: InvalidZip) -> None:

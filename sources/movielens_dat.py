@@ -86,7 +86,8 @@ class MovieLensDat(DatasetAdapter):
     def __init__(self, folder: Path) -> None:
         has_users = (folder / USERS).exists()
         formats = {name: form for name, form in FORMATS.items() if name != USERS or has_users}
-        ignored = {TAGS: "tags are not used yet"} if (folder / TAGS).exists() else {}
+        why = "tags are not used: on validation they gained nothing"
+        ignored = {TAGS: why} if (folder / TAGS).exists() else {}
         super().__init__(folder, ML_1M if has_users else ML_10M, formats, ignored)
 
     def users(
