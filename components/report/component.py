@@ -8,8 +8,10 @@ verdict is left out for that reason. Nothing waits for it, and the Pusher least 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tfx import types
@@ -18,6 +20,7 @@ from tfx.types import artifact, component_spec, standard_artifacts
 
 from components.gate.component import GatePass
 from components.report import executor
+from components.report.sources import RESULTS_FILE
 from schema.features import FEATURES_KEY, FeatureTable
 
 
@@ -50,6 +53,8 @@ class ReportGenSpec(component_spec.ComponentSpec):
         executor.KIND_KEY: component_spec.ExecutionParameter(type=str),
         FEATURES_KEY: component_spec.ExecutionParameter(type=str),
         executor.METADATA_FILE_KEY: component_spec.ExecutionParameter(type=str, optional=True),
+        executor.RESULTS_FILE_KEY: component_spec.ExecutionParameter(type=str),
+        executor.RESULTS_DIGEST_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {  # noqa: RUF012
         "ratings": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -80,6 +85,7 @@ class ReportGen(base_component.BaseComponent):
         kind: str,
         features: FeatureTable,
         metadata_file: str | None = None,
+        results_file: Path = RESULTS_FILE,
         **others: types.BaseChannel,
     ) -> None:
         """Builds the component.
@@ -90,6 +96,7 @@ class ReportGen(base_component.BaseComponent):
           kind: data set and split, in words.
           features: the columns of ratings and movies; what is charted follows from them.
           metadata_file: SQLite file of the metadata store; without it the page has no lineage.
+          results_file: the comparison with other methods, which may be missing.
           **others: `movies`, `statistics`, `previous_statistics`, `inferred_schema`,
             `schema`, `gate_pass`, `model`, `model_run`,
             `evaluation` and `blessing`, as `Sources` describes them; all optional.
@@ -102,6 +109,15 @@ class ReportGen(base_component.BaseComponent):
                 kind=kind,
                 features=features.to_json(),
                 metadata_file=metadata_file,
+                results_file=str(results_file),
+                results_digest=_digest(results_file),
                 report=types.Channel(type=Report),
             )
         )
+
+
+def _digest(path: Path) -> str:
+    """Returns a hash of a file's content for the cache key; empty where there is no file."""
+    if not path.is_file():
+        return ""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

@@ -22,6 +22,8 @@ REPORT_KEY = "report"
 DATASET_KEY = "dataset"
 KIND_KEY = "kind"
 METADATA_FILE_KEY = "metadata_file"
+RESULTS_FILE_KEY = "results_file"
+RESULTS_DIGEST_KEY = "results_digest"
 
 GATE_PASS_KEY = "gate_pass"
 """What the gate found, in its artifact."""
@@ -47,7 +49,8 @@ class Executor(base_executor.BaseExecutor):
         Args:
           input_dict: the artifacts to report on, each of which may be missing.
           output_dict: `report`.
-          exec_properties: `dataset` and `features` as JSON, `kind`, `metadata_file`.
+          exec_properties: `dataset` and `features` as JSON, `kind`, `metadata_file`,
+            `results_file`.
         """
         report = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
         made = write_report(
@@ -63,12 +66,14 @@ class Executor(base_executor.BaseExecutor):
             key: Path(found[0].uri) for key in FOLDERS if (found := input_dict.get(key))
         }
         gate = input_dict.get(GATE_PASS_KEY)
+        results = exec_properties.get(RESULTS_FILE_KEY)
         return Sources(
             **folders,
             findings=existing(Path(gate[0].uri) / names.ANOMALIES_FILE) if gate else None,
             lineage=_lineage(exec_properties.get(METADATA_FILE_KEY)),
             dataset=json.loads(exec_properties[DATASET_KEY]),
             kind=exec_properties[KIND_KEY],
+            results=existing(Path(results)) if results else None,
             features=FeatureTable.from_json(exec_properties[FEATURES_KEY]),
         )
 

@@ -13,6 +13,9 @@ from components.pusher.kind import Kind
 from components.report.store import Lineage, read_latest_run
 from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
 
+RESULTS_FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "results.json"
+"""The comparison with other methods, in a checkout of the project."""
+
 _SPLIT_PREFIX = "Split-"
 
 
@@ -36,6 +39,7 @@ class Sources:
       dataset: name, folders and notice of the data, as the runner resolved them.
       kind: data set and split, in words.
       error: why the run ended early, as it was printed.
+      results: the comparison with other methods.
       features: the columns of ratings and movies.
     """
 
@@ -54,6 +58,7 @@ class Sources:
     dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     kind: str = ""
     error: str = ""
+    results: Path | None = None
     features: FeatureTable = MOVIELENS
 
     def evaluated_model(self) -> Path | None:
@@ -114,6 +119,7 @@ def find_sources(
         dataset=dataset or summary.get("dataset") or {},
         kind=_in_words(kind or summary.get("kind")),
         error=error or str(summary.get("error") or ""),
+        results=existing(RESULTS_FILE),
         features=features_of(lineage),
     )
 

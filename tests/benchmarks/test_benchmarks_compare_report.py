@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import statistics
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from compare_fixtures import constant
 from benchmarks.compare import movielens_1m, protocols, report, texts
 from benchmarks.compare import runner as runner_module
 from benchmarks.compare.methods import Answer, Predictions, grid
+from components.report.page import Table
+from components.report.sections import evaluation
 
 
 def nothing(text):
@@ -290,6 +293,17 @@ def test_files_hold_the_same_tables(bench, ours, tmp_path):
         for row in table["rows"]:
             assert len(row) == len(table["columns"])
             assert f"| {row[0]} |" in text
+
+
+def test_the_report_of_a_run_shows_the_tables(bench, ours, tmp_path):
+    bench.runner().run([ours], nothing)
+    report.write(tmp_path, bench.runner(), [ours])
+    sources = types.SimpleNamespace(results=tmp_path / report.JSON, dataset={"name": "ml-100k"})
+    shown = list(evaluation._comparison(types.SimpleNamespace(sources=sources)))
+    by_title = {block.caption: block for block in shown if isinstance(block, Table)}
+    table = by_title[f"{NEXT_VISIT}: next_visit"]
+    assert [table.numeric(column) for column in table.columns[:3]] == [False, True, True]
+    assert table.rows[0]["recall@10"] == 0.32
 
 
 def test_nothing_measured_gives_no_empty_tables(bench):

@@ -74,6 +74,7 @@ def test_optional_inputs_may_be_missing(tmp_path):
         "dataset": '{"name": "sample"}',
         "kind": "k",
         "features": MOVIELENS.to_json(),
+        "results_file": "nowhere",
     }
     executor.Executor().Do({}, {"report": [report]}, properties)
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
@@ -87,9 +88,13 @@ def key(**changes):
     return dict(built.spec.exec_properties)
 
 
-def test_whatever_is_on_the_page_is_in_the_cache_key():
+def test_whatever_is_on_the_page_is_in_the_cache_key(tmp_path):
     keys = [key(), key(kind="q"), key(dataset={"name": "sample", "notice": "invented"})]
     keys.append(key(features=FeatureTable(tuple(f for f in MOVIELENS.features if f != ZIP_CODE))))
+    results = tmp_path / "results.json"
+    for text in ("{}", '{"tables": []}'):
+        results.write_text(text, encoding="utf-8")
+        keys.append(key(results_file=results))
     assert len({json.dumps(each, sort_keys=True) for each in keys}) == len(keys)
 
 

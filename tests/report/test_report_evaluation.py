@@ -1,10 +1,11 @@
 """The evaluation's section against TFMA's own reading of its artifacts, and the intervals."""
 
 import dataclasses
+import json
 
 import pytest
 import tensorflow_model_analysis as tfma
-from report_blocks import assert_reads_well, block, charts, column, drawn, notes, rows
+from report_blocks import assert_reads_well, block, charts, column, drawn, notes, rows, tables
 
 from components.evaluation.directions import HIGH, LOW, LOWER_IS_BETTER
 from components.evaluation.metrics import METRIC_NAMES
@@ -175,6 +176,30 @@ def notes_of(found):
 
 def test_without_an_evaluation_it_says_so():
     assert "did not get as far as the Evaluator" in notes(section.build(Context(Sources())))
+
+
+def test_comparison_of_models_is_shown_in_reports_of_the_data_it_was_measured_on(tmp_path):
+    path = tmp_path / "results.json"
+    table = {
+        "title": "Retrieval",
+        "protocol": "random split",
+        "columns": ["method", "top-10"],
+        "rows": [["ours", 0.27], ["popular <b>", None]],
+        "dataset": "ml-100k",
+    }
+    larger = {**table, "title": "Larger", "dataset": "ml-1m"}
+    path.write_text(json.dumps({"tables": [larger, table]}), encoding="utf-8")
+    sources = Sources(results=path, dataset={"name": "ml-100k"})
+    shown = section.build(Context(sources))
+    assert block(shown, "results-0").caption == "Retrieval: random split"
+    assert rows(shown, "results-0") == [
+        {"method": "ours", "top-10": 0.27}, {"method": "popular <b>", "top-10": None},
+    ]  # fmt: skip
+    for other in (dataclasses.replace(sources, dataset={"name": "sample"}), Sources()):
+        shown = section.build(Context(other))
+        assert tables(shown) == []
+        assert "Comparison with other methods" not in [text.heading for text in shown.headings]
+    assert "did not get as far as the Evaluator" in notes_of(shown)[0]
 
 
 def test_age_buckets_of_any_feature_table_are_named_by_their_ages():

@@ -198,6 +198,16 @@ def test_best_and_worst_movies_have_enough_ratings_and_the_extreme_means(section
     assert worst == pytest.approx(enough.nsmallest(12).tolist())
 
 
+def test_movies_per_rating_got_that_rating_more_often_than_any_other(section, raw):
+    table = pd.DataFrame(rows(section, "movies-per-rating"))
+    shares = pd.crosstab(raw["movie"], raw["stars"], normalize="index")
+    sizes = raw["movie"].value_counts()
+    floor = int(np.clip(np.quantile(sizes, 0.75), 5, 100))
+    for stars, found in table.groupby("Rating"):
+        expected = shares[stars][sizes[sizes >= floor].index].nlargest(3)
+        assert found["Share of its ratings"].tolist() == pytest.approx(expected.tolist())
+
+
 def test_movies_of_the_same_title_are_told_apart(context):
     twins = context.catalogue.assign(title="Chasing Amy (1997)")
     found = movies.rated_movies(context.ratings, twins, context.words)["title"]

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from components.evaluation.directions import (
     HIGH,
@@ -21,9 +22,11 @@ from components.report.context import Context, Words
 from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tone
 from components.report.sections import capital, percent, sources_of
 from components.report.sections.exploration import age_name
+from components.report.sources import read_json
 from metrics import bootstrap
 from schema import features as raw
 from schema.scenarios import IN_SESSION, NEXT_VISIT, SCENARIOS, Scenario, metric_name
+from sources.names import ML_100K
 
 _TOP_KS = (1, 5, 10, 50, 100)
 _RMSE = metric_name(NEXT_VISIT, "rating_rmse")
@@ -41,7 +44,7 @@ def build(context: Context) -> Section:
         lead="What TensorFlow Model Analysis measured on the test split, on which neither the "
         f"model nor any choice was fitted.{kind}",
         sources=sources_of(context.sources, "evaluation", "blessing", "model"),
-        blocks=tuple(_blocks(context)),
+        blocks=(*_blocks(context), *_comparison(context)),
     )
 
 
@@ -313,4 +316,32 @@ def _slice_chart(
             "%", "\u00a0%"
         ),
         charts.intervals(drawn, "Value", column, (f"{column} from", f"{column} to"), overall),
+    )
+
+
+# --- the comparison with other methods
+
+
+def _comparison(context: Context) -> Iterator[Block]:
+    measured = read_json(context.sources.results).get("tables") or ()
+    name = context.sources.dataset.get("name")
+    tables = [table for table in measured if table.get("dataset", ML_100K) == name]
+    if not tables:
+        return
+    yield Text(
+        "Comparison with other methods",
+        f"Measured on {name} by make compare, not in this run, and kept in docs/results.json.",
+    )
+    for number, table in enumerate(tables):
+        yield _result_table(number, table)
+
+
+def _result_table(number: int, table: Mapping[str, Any]) -> Table:
+    titles = [str(column) for column in table["columns"]]
+    cells = [[v if isinstance(v, int | float | None) else str(v) for v in r] for r in table["rows"]]
+    return Table(
+        f"results-{number}",
+        ": ".join(str(part) for part in (table.get("title"), table.get("protocol")) if part),
+        [dict(zip(titles, row, strict=True)) for row in cells],
+        dict.fromkeys(titles, ".4f"),
     )

@@ -97,14 +97,15 @@ def _training(context: Context) -> Iterator[Block]:
     for name, values in history.items():
         if name in _CURVES and any(values):
             title, unit = _CURVES[name]
+            if len(values) == 1:
+                yield Note(f"{title}: {values[0]:.4f} after the only epoch.")
+                continue
             rows = [{"Epoch": n, unit: value} for n, value in enumerate(values, 1)]
             spec = charts.lines(rows, "Epoch", unit)
             yield Chart(f"learning-{name}", title, _curve(values), spec, formats={unit: ".4f"})
 
 
 def _curve(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.3f} after the only epoch."
     return f"From {values[0]:.3f} after the first epoch to {values[-1]:.3f} after {len(values)}."
 
 

@@ -32,6 +32,7 @@ _QUANTILE = 0.75
 between `_LEAST` and `_MOST`: what is fair to require depends on how many ratings there are."""
 
 _BEST = 12
+_PER_RATING = 3
 _LISTED = 300
 """Movies in the table, those with most ratings: the page must not grow with the catalogue."""
 
@@ -124,6 +125,21 @@ def _best_and_worst(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Ite
             f"{capital(word)}: {first['title']} with a mean of {first['mean']:.2f}.",
             charts.stacked_bars(rows, capital(words.item), parts),
         )
+    most = [
+        enough.nlargest(_PER_RATING, v).assign(rating=v, share=enough[v]) for v in ratings.values
+    ]
+    columns = {
+        "rating": "Rating",
+        "title": capital(words.item),
+        "share": "Share of its ratings",
+        "ratings": "Ratings",
+        "mean": "Mean rating",
+    }
+    yield Table(
+        "movies-per-rating",
+        f"For each rating, the {words.items} that got it most often (at least {floor} ratings)",
+        pd.concat(most)[list(columns)].rename(columns=columns).to_dict("records"),
+    )
 
 
 def _movie_rows(movies: pd.DataFrame, ratings: Ratings, words: Words) -> list[Row]:
