@@ -319,7 +319,7 @@ def _introduce(data: source.DataSource, root: Path, terminal: Terminal) -> None:
         )
     if data.layout:
         said = description.find(root, data.data_dir)
-        for line in (*said.shown(), *adapter.roles()):
+        for line in (*said.shown(), *adapter.roles(), *adapter.odd()):
             terminal.print(line)
         terminal.print()
         return

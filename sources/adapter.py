@@ -104,6 +104,10 @@ class DatasetAdapter:
         """Returns which column plays which role, in words, where that was found out."""
         return []
 
+    def odd(self) -> list[str]:
+        """Returns what is not read though it looks as if it were meant, in words."""
+        return []
+
     def questions(self) -> list[str]:
         """Returns what can be understood in several ways, in words."""
         return []

@@ -66,7 +66,7 @@ def describe(
     yield from _format_lines(adapter, output_dir)
     yield from _feature_lines(adapter)
     yield from _count_lines(adapter, ratings, None if users is None else len(users[0]), len(items))
-    yield from _odd_lines(found)
+    yield from _odd_lines(adapter, found)
     yield from _questions(adapter, output_dir)
     found.read(adapter.ratings_file, 0)  # an empty file has no part
     found.check(limits)
@@ -154,8 +154,9 @@ def _day(seconds: int) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).date().isoformat()
 
 
-def _odd_lines(found: CleaningLog) -> Iterator[str]:
-    odd = [
+def _odd_lines(adapter: DatasetAdapter, found: CleaningLog) -> Iterator[str]:
+    odd = [f"  {line}" for line in adapter.odd()]
+    odd += [
         f"  {name}: {number_of(count, what)} {how}: {reason}{_first(entry, kind, reason)}"
         for name, entry in sorted(found.files.items())
         for kind, (what, how) in _KINDS.items()

@@ -47,6 +47,7 @@ TABLE = "table"
 _WANTED: frozenset[str] = FILE_NAMES | {
     description.FILE,
     *(f"{stem}{rest}" for stem in layout.STEMS for rest in (".*", "[-_.]*", "/[!._]*")),
+    *(f"{stem}.*" for stem in layout.COMMON_STEMS),
 }
 """What is taken out of a zip file: names and patterns of names."""
 

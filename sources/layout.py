@@ -25,6 +25,14 @@ STEMS: Mapping[str, str] = {
 }
 """The table that a file holds, by its name without suffixes and without the number of a part."""
 
+COMMON_STEMS: Mapping[str, str] = {
+    "customers": "users",
+    **dict.fromkeys(("products", "books", "songs", "articles", "tracks"), "items"),
+}
+"""The same, where the file has a column of ids of such a table and none of the other."""
+
+_NOT_READ = "not read; a table of users is called users.*, one of items items.* or movies.*"
+
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "user": ("user_id", "user", "uid", "customer_id", "customer", "member_id", "member",
              "visitor_id", "visitor", "reviewer_id", "account_id", "account", "reader_id", "reader",
@@ -61,6 +69,8 @@ class Layout:
       item_key: the column of `items` with the item's id.
       columns: the column of `users` or `items` that each feature is read from.
       ignored: why a column is not read, by file and column.
+      unread: the files of tables beside the interactions that hold none of these.
+      dates: columns of events that have dates and no role, where none has that of the time.
       features: the feature table.
       decimal_comma: whether the ratings are written as "4,5".
       description: what the user says of the data.
@@ -74,6 +84,8 @@ class Layout:
     item_key: str = ""
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ignored: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
     features: FeatureTable | None = None
     decimal_comma: bool = False
     description: Description = dataclasses.field(default_factory=Description)
@@ -106,6 +118,7 @@ class Layout:
         for table in TABLES:
             found = [{**file, "columns": tuple(file["columns"])} for file in values[table]]
             values[table] = tuple(TableFile(**file) for file in found)
+        values |= {name: tuple(values[name]) for name in ("unread", "dates")}
         values["description"] = Description.from_json(values["description"])
         if values["features"] is not None:
             values["features"] = FeatureTable.from_json(values["features"])
@@ -140,6 +153,8 @@ def _stem(name: str) -> str:
 def find_tables(folder: Path) -> dict[str, list[str]]:
     """Returns the names of the files of each table in a folder; no interactions if it has none.
 
+    Beside them, as "unread", those of tables that are none of these.
+
     The interactions are `interactions.*` or `ratings.*`, their parts, or the files of a folder of
     that name; else the only table that there is, or the parts of one.
 
@@ -160,7 +175,10 @@ def find_tables(folder: Path) -> dict[str, list[str]]:
             others.append(path.name)
     others = [name for name in others if ".txt" not in name.lower()]  # README.txt and the like
     if not found["interactions"] and len({_stem(name) for name in others}) == 1:
-        found["interactions"] = others
+        found["interactions"], others = others, []
+    for table in ("users", "items"):
+        if found["interactions"] and not found[table]:
+            found[table] = [name for name in others if _holds(folder, name, table)]
     for table, names in found.items():
         kinds = {(str(Path(name).parent), _stem(name), Path(name).suffix) for name in names}
         in_folder = all("/" in name for name in names)
@@ -172,7 +190,20 @@ def find_tables(folder: Path) -> dict[str, list[str]]:
                 found=", ".join(names[:5]),
                 action="leave one of them in the folder, or give the file itself",
             )
-    return found
+    read = {name for names in found.values() for name in names}
+    return {**found, "unread": [name for name in others if name not in read]}
+
+
+def _holds(folder: Path, name: str, table: str) -> bool:
+    """Returns whether a file holds users or items by a common name of theirs and its columns."""
+    if COMMON_STEMS.get(_stem(name)) != table:
+        return False
+    try:
+        columns = look(folder, name).columns
+    except InputError:
+        return False
+    has = {role: first_of(columns, SYNONYMS[role]) is not None for role in ("user", "item")}
+    return has == {"user": table == "users", "item": table == "items"}
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -231,6 +262,7 @@ def layout_of(
         roles=roles,
         user_key=keys.get("users", ""),
         item_key=keys.get("items", ""),
+        unread=tuple(tables.get("unread", ())),
         description=description,
     )
 
@@ -345,6 +377,19 @@ def _is_data(events: TableFile) -> bool:
     if events.kind != "text":
         return False
     return any(parse_number(one) is not None or _VALUE.fullmatch(one) for one in events.columns)
+
+
+def odd(layout: Layout) -> list[str]:
+    """Returns what is beside the events and is not read, though it looks as if it were meant."""
+    file, said = layout.interactions[0].name, layout.description
+    return [
+        *(f"{name}: {_NOT_READ}" for name in layout.unread),
+        *(
+            f"{file}: column {column} has dates and is not read; if they are the times of the "
+            f"events, {lines_to_write('time', column, said)}"
+            for column in layout.dates
+        ),
+    ]
 
 
 def questions(layout: Layout) -> list[str]:

@@ -15,7 +15,7 @@ from sources.adapter import DatasetAdapter, InvalidZip, Part
 from sources.cleaning_log import CleaningLog, LossLimits, RowExample
 from sources.files import Format
 from sources.interactions import id_keys
-from sources.layout import Layout, draft, questions
+from sources.layout import Layout, draft, odd, questions
 from sources.spec import DatasetSpec
 from sources.table_entities import entities
 from sources.table_events import Scan, read_events, scan_of
@@ -70,6 +70,10 @@ class Table(DatasetAdapter):
             *(f"Ids of {table}: {key}" for table, key in keys.items() if key),
             *(f"  {column} is {name}" for name, column in self.layout.columns.items()),
         ]
+
+    def odd(self) -> list[str]:
+        """Returns which tables and which columns of dates are beside the events and not read."""
+        return odd(self.layout)
 
     def questions(self) -> list[str]:
         """Returns which roles could be of several columns, and types of events without weights."""

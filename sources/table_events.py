@@ -230,7 +230,11 @@ def _read(folder: Path, layout: Layout, part: Part) -> tuple[pa.RecordBatch, _Pa
 def scan_of(folder: Path, layout: Layout) -> Scan:
     """Returns what one reading of all events finds; files that did not change are read once."""
     stats = [(folder / file.name).stat() for file in layout.interactions]
-    key = dataclasses.replace(layout, columns={}, ignored={}, features=None, users=(), items=())
+    key = Layout(
+        *(layout.interactions, (), (), layout.roles),
+        decimal_comma=layout.decimal_comma,
+        description=layout.description,
+    )
     return _scan(folder, key.to_json(), tuple((s.st_size, s.st_mtime_ns) for s in stats))
 
 

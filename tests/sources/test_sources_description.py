@@ -332,3 +332,35 @@ def test_ids_that_programs_write_for_nothing_are_missing(tmp_path):
     rows = b"user,item\nNone,a\nu,-\n-,None\nu,none such\n"
     adapter = detect(write(tmp_path / "data", {"plays.csv": rows}), tmp_path)
     assert pairs(adapter) == [("u", "none such", None)]
+
+
+SALES = b"customer_id,product_id\nu1,a\nu1,b\nu2,a\n"
+
+
+def test_tables_of_a_common_name_are_read_where_their_ids_are_recognised(tmp_path):
+    tables = {
+        "interactions.csv": SALES,
+        "customers.csv": b"customer_id,city\nu1,Bonn\nu2,Bonn\n",
+        "products.csv": b"product_id,name,price,category\na,A,1,x\nb,B,2,x\n",
+    }
+    adapter = detect(write(tmp_path / "data", tables), tmp_path)
+    assert (adapter.users_file, adapter.items_file) == ("customers.csv", "products.csv")
+    assert adapter.odd() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("customers.csv", b"code,city\nu1,Bonn\n"),
+        ("products.csv", b"customer_id,product_id\nu1,b\n"),
+        ("shops.csv", b"customer_id,city\nu1,Bonn\n"),
+        ("customers.csv", b""),
+    ],
+)
+def test_other_tables_beside_the_interactions_are_odd(tmp_path, name, content):
+    folder = write(tmp_path / "data", {"interactions.csv": SALES, name: content})
+    lines = words(folder, tmp_path).splitlines()
+    odd = f"  {name}: not read; a table of users is called users.*, one of items items.* or movies.*"
+    assert lines[lines.index("Odd:") + 1] == odd
+    adapter = detect(folder, tmp_path)
+    assert Layout.from_json(adapter.layout_text) == adapter.layout
