@@ -33,6 +33,7 @@ _MOST_RATING = float(np.finfo(np.float32).max)
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "up": 1.0, "down": 0.0}
 # Of 05/06/2024 nobody knows which is the month.
 _AMBIGUOUS_DATE = r"^\s*[\"']?[0-9]{1,2}[/-][0-9]{1,2}[/-][0-9]{4}([^0-9]|$)"
+_DATE = r"^\W*[0-9]+[-./][0-9]+[-./][0-9]"
 _DAY_FIRST = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(.*)", re.ASCII | re.DOTALL)
 
 
@@ -180,6 +181,20 @@ def number_with_comma(value: str) -> float | None:
     """Returns the number that a text such as "4" or "4,5" is; None if it is none."""
     value = wrangling.clean_token(value[:MAX_ID_CHARS])
     return number(value.replace(",", ".")) if _DECIMAL_COMMA.fullmatch(value) else None
+
+
+def are_dates(column: pa.Array) -> bool | None:
+    """Returns whether all values that there are are dates or moments; None where there are none."""
+    if column.null_count == len(column):
+        return None
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        return True
+    values = texts(column).drop_null().unique()
+    dated = pc.match_substring_regex(values, _DATE).to_numpy(zero_copy_only=False)
+    missing = np.array([_is_missing(one) for one in values.to_pylist()], np.bool_)
+    if missing.all():
+        return None
+    return bool((dated | missing).all()) and not times_of(values).bad.any()
 
 
 def ambiguous_dates(column: pa.Array) -> _BoolArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from schema import features as raw
@@ -11,12 +11,13 @@ from schema.features import FeatureTable, Owner, RatingScale
 from sources import cleaning_log, files, table_files
 from sources.attributes import attributes_of, derived
 from sources.cleaning_log import CleaningLog
+from sources.columns import are_dates
 from sources.description import FILE
 from sources.errors import InputError
 from sources.layout import Layout, lines_to_write
 from sources.repeats import MOST_COUNTED
 from sources.table_entities import first_rows, joined_columns, listed_in
-from sources.table_events import MOST_RATINGS, Scan, scan_of
+from sources.table_events import MOST_RATINGS, SCAN_BYTES, Scan, scan_of
 from sources.table_files import TableFile
 
 SCALES: tuple[tuple[float, float], ...] = (
@@ -76,7 +77,29 @@ def with_features(folder: Path, layout: Layout) -> Layout:
         if column not in (*layout.roles.values(), *columns.values()):
             ignored.setdefault(f"{events.name}, {column}", "it has no role that is known")
     table = FeatureTable(tuple(features))
-    return dataclasses.replace(layout, columns=columns, ignored=ignored, features=table)
+    dates = _dates(folder, layout, columns.values())
+    return dataclasses.replace(
+        layout, columns=columns, ignored=ignored, dates=dates, features=table
+    )
+
+
+def _dates(folder: Path, layout: Layout, used: Collection[str]) -> tuple[str, ...]:
+    """Returns the columns of events that have dates and no use; none where the times are known."""
+    if "time" in layout.roles or "time" in layout.description.columns:
+        return ()
+    taken = {*layout.roles.values(), *used}
+    taken.update(*(joined_columns(layout, owner) for owner in (Owner.USER, Owner.MOVIE)))
+    left = [column for column in layout.interactions[0].columns if column not in taken]
+    seen: set[str] = set()
+    for file in layout.interactions:
+        for part in table_files.parts(folder, file, SCAN_BYTES):
+            if not left:
+                return ()
+            read = table_files.read_part(folder, file, part, left, CleaningLog()).columns
+            found = {name: are_dates(read[name]) for name in left}
+            left = [name for name in left if found[name] is not False]
+            seen.update(name for name in left if found[name])
+    return tuple(name for name in left if name in seen)
 
 
 def _with_readable_ratings(folder: Path, layout: Layout) -> Layout:

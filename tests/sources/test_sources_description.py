@@ -364,3 +364,36 @@ def test_other_tables_beside_the_interactions_are_odd(tmp_path, name, content):
     assert lines[lines.index("Odd:") + 1] == odd
     adapter = detect(folder, tmp_path)
     assert Layout.from_json(adapter.layout_text) == adapter.layout
+
+
+@pytest.mark.parametrize(
+    ("values", "is_odd"),
+    [
+        (("2024-05-31", "", "2024-06-01T10:00:00Z"), True),
+        (("31.05.2024", "01.06.2024", "N/A"), True),
+        (("2024-05-31", "", "soon"), False),
+        (("05/06/2024", "06/06/2024", "07/06/2024"), False),
+        (("1", "2.5", "3"), False),
+        (("", "", ""), False),
+    ],
+)
+def test_dates_without_a_role_are_odd_where_there_are_no_times(tmp_path, values, is_odd):
+    rows = "".join(f"u{i},i{i},{value}\n" for i, value in enumerate(values))
+    content = {"sales.csv": f"user,item,ordered_at\n{rows}".encode()}
+    folder, output = write(tmp_path / "data", content), tmp_path / "output"
+    text = words(folder, tmp_path, output)
+    hint = (
+        "  sales.csv: column ordered_at has dates and is not read; if they are the times of the "
+        f"events, write these two lines to {output / 'data.toml'}:\n"
+        '    [columns]\n    time = "ordered_at"'
+    )
+    assert (hint in text) is is_odd
+    for answer in ("", "ordered_at") if is_odd else ():
+        output.mkdir(exist_ok=True)
+        (output / "data.toml").write_text(f'[columns]\ntime = "{answer}"\n')
+        assert detect(folder, tmp_path, output).odd() == []
+
+
+def test_dates_of_items_are_no_times_of_events(tmp_path):
+    rows = b"user_id,item_id,item_date\nu1,a,2024-05-31\nu1,b,2024-06-01\n"
+    assert detect(write(tmp_path / "data", {"sales.csv": rows}), tmp_path).odd() == []
