@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,14 @@ import pandas as pd
 import pyarrow as pa
 
 from schema.dataset import number_of
-from schema.features import Kind, Owner
+from schema.features import DIRECTOR, STAR, Feature, Kind, Owner
 from sources.adapter import DatasetAdapter
 from sources.cleaning_log import CleaningLog, FileLog, LossLimits
-from sources.description import FILE, find
+from sources.description import FILE, Repeats, find
 from sources.detect import detect
 from sources.interactions import chunk_of, id_keys
 from sources.ratings import KnownIds, RatingsChunk, concatenate
+from sources.repeats import count_events, without_repeats
 from sources.staging import writable
 from storage import paths as storage
 
@@ -97,7 +98,7 @@ def _feature_lines(adapter: DatasetAdapter) -> Iterator[str]:
     table = adapter.spec.features
     for owner, noun in {**_OWNERS, Owner.MOVIE: f"{adapter.spec.item_noun}s"}.items():
         features = [f for f in table.owned_by(owner) if f.kind is not Kind.ID]
-        columns = ", ".join(f"{f.name} ({f.kind.value})" for f in features)
+        columns = ", ".join(f"{f.name} ({f.kind.value}{_needs(adapter, f)})" for f in features)
         none = "none" if owner is Owner.CONTEXT else "none: this data says nothing of them but ids"
         yield f"Features of {noun}: {columns or none}"
     if table.has_rating:
@@ -113,6 +114,12 @@ def _feature_lines(adapter: DatasetAdapter) -> Iterator[str]:
     yield f"The order of a user's rows {order} the order in which the {what}."
 
 
+def _needs(adapter: DatasetAdapter, feature: Feature) -> str:
+    """Returns what a feature that is in no file of the data takes."""
+    of_metadata = not adapter.layout_text and feature in (DIRECTOR, STAR)
+    return ", with --metadata-dir" if of_metadata else ""
+
+
 def _count_lines(
     adapter: DatasetAdapter, ratings: RatingsChunk, users: int | None, items: int
 ) -> Iterator[str]:
@@ -125,17 +132,38 @@ def _count_lines(
     yield f"Users: {rated_by:,} with {what}, {of_users}"
     yield f"{noun.capitalize()}s: {rated:,} with {what}, {items:,} {listed}"
     yield f"Usable {what}: {len(ratings.user_id):,}"
+    whole, _ = without_repeats(ratings, adapter.repeats)
+    yield from _repeat_lines(adapter, ratings, whole)
     if len(ratings.user_id) and table.has_rating:
         values = ", ".join(
             f"{value:g}: {count:,}"
-            for value, count in zip(
-                *np.unique(ratings.user_rating, return_counts=True), strict=True
-            )
+            for value, count in zip(*np.unique(whole.user_rating, return_counts=True), strict=True)
         )
         yield f"Ratings by value: {values}"
     if len(ratings.user_id) and table.has_time:
         first, last = (_day(int(t)) for t in (ratings.timestamp.min(), ratings.timestamp.max()))
         yield f"Time: {first} to {last}"
+
+
+_REPEATS: Mapping[Repeats, str] = {
+    "latest": "the latest of each pair counts",
+    "count": "those of a pair count as one, rated with their number times their weights",
+    "keep": "all count but exact repeats",
+}
+
+
+def _repeat_lines(
+    adapter: DatasetAdapter, ratings: RatingsChunk, whole: RatingsChunk
+) -> Iterator[str]:
+    """Yields how many events are of a pair that has another one, and what becomes of them."""
+    rows, left, policy = len(ratings.user_id), len(whole.user_id), adapter.repeats
+    pairs = len(count_events(whole)[0].user_id) if policy == "keep" else left
+    if rows > pairs:
+        key = f'repeats = "{policy}": ' if adapter.layout_text else ""
+        yield (
+            f"Repeats: {rows - pairs:,}, of {pairs:,} different pairs of user and "
+            f"{adapter.spec.item_noun}; {key}{_REPEATS[policy]}, which leaves {left:,}"
+        )
 
 
 def _questions(adapter: DatasetAdapter, output_dir: Path | None) -> Iterator[str]:

@@ -28,7 +28,9 @@ KINDS = tuple(
 )
 IGNORE = "ignore"
 
-_RULE = re.compile(r"\s*(.+?)\s*(==|!=|<=|>=|<|>)\s*(.+?)\s*")
+_OPERATORS = ("==", "!=", "<=", ">=", "<", ">")
+_SIGNS = "[=!<>~]"
+_RULE = re.compile(rf"\s*(.+?)\s*(?<!{_SIGNS})({'|'.join(_OPERATORS)})(?!{_SIGNS})\s*(.+?)\s*")
 _NOUN = re.compile(r"[^\W\d_][\w -]{0,39}")
 
 
@@ -178,6 +180,10 @@ def _is_weight(value: object) -> bool:
 
 def _rule(path: Path, name: str, value: object) -> Rule:
     match = _RULE.fullmatch(value) if isinstance(value, str) else None
+    signs = re.findall(f"{_SIGNS}+", value) if isinstance(value, str) and match is None else []
+    if signs and signs[0] not in _OPERATORS:
+        problem = f"{signs[0]} in {name} is no operator"
+        raise _wrong(path, problem, f"one of {', '.join(_OPERATORS)}", value)
     if match is None:
         raise _wrong(path, f"{name} is no rule", 'a rule such as "rating >= 4"', value)
     column, operator, other = match.groups()

@@ -245,6 +245,9 @@ def test_what_is_understood_is_told_in_words(tmp_path):
         "Format: MovieLens as CSV (ml-csv)",
         "  genome-tags.csv: not read, the tag genome is not used",
         "Features of users: none: this data says nothing of them but ids",
+        "Features of movies: movie_title (title), movie_genres (tags), "
+        "movie_year_release (year), director (category, with --metadata-dir), "
+        "star (category, with --metadata-dir)",
         "Ratings: user_rating, 0.5 to 5 in steps of 0.5; every event counts",
         "Users: 2 with ratings, no file of users",
         "Movies: 2 with ratings, 4 listed",

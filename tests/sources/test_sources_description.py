@@ -118,6 +118,11 @@ def test_the_output_folder_comes_before_the_data(tmp_path):
         ('positive = "good"', "positive is no rule"),
         ('positive = "goodness > 1"\n' + COLUMNS, "a rule of data.toml names a column"),
         ("drop = 3", "drop is wrong"),
+        ('drop = ["price <> 3"]', r"<> in drop is no operator(.|\n)*one of ==, !=, <=, >=, <, >"),
+        ('positive = "stars => 3"', "=> in positive is no operator"),
+        ('positive = "stars === 3"', "=== in positive is no operator"),
+        ('positive = "stars = 3"', "= in positive is no operator"),
+        ('positive = "stars >="', "positive is no rule"),
         ("scale = [5, 1]", "scale does not rise"),
         ('scale = [1, "5"]', "scale is wrong"),
         ('repeats = "sum"', "repeats is wrong"),
@@ -360,7 +365,9 @@ def test_tables_of_a_common_name_are_read_where_their_ids_are_recognised(tmp_pat
 def test_other_tables_beside_the_interactions_are_odd(tmp_path, name, content):
     folder = write(tmp_path / "data", {"interactions.csv": SALES, name: content})
     lines = words(folder, tmp_path).splitlines()
-    odd = f"  {name}: not read; a table of users is called users.*, one of items items.* or movies.*"
+    odd = (
+        f"  {name}: not read; a table of users is called users.*, one of items items.* or movies.*"
+    )
     assert lines[lines.index("Odd:") + 1] == odd
     adapter = detect(folder, tmp_path)
     assert Layout.from_json(adapter.layout_text) == adapter.layout
@@ -397,3 +404,29 @@ def test_dates_without_a_role_are_odd_where_there_are_no_times(tmp_path, values,
 def test_dates_of_items_are_no_times_of_events(tmp_path):
     rows = b"user_id,item_id,item_date\nu1,a,2024-05-31\nu1,b,2024-06-01\n"
     assert detect(write(tmp_path / "data", {"sales.csv": rows}), tmp_path).odd() == []
+
+
+TWICE = b"user,item,when\nu1,a,1\nu1,a,2\nu1,a,2\nu1,b,3\nu2,a,4\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "line"),
+    [
+        ("latest", "the latest of each pair counts, which leaves 3"),
+        ("count", "those of a pair count as one, rated with their number times their weights, "
+         "which leaves 3"),
+        ("keep", "all count but exact repeats, which leaves 4"),
+    ],
+)  # fmt: skip
+def test_repeats_are_counted_and_it_is_said_what_becomes_of_them(tmp_path, policy, line):
+    toml = f'repeats = "{policy}"\n'.encode()
+    folder = write(tmp_path / "data", {"plays.csv": TWICE, "data.toml": toml})
+    lines = words(folder, tmp_path).splitlines()
+    assert lines[
+        lines.index("Usable events: 5" if policy != "count" else "Usable ratings: 5") + 1
+    ] == (f'Repeats: 2, of 3 different pairs of user and item; repeats = "{policy}": {line}')
+    assert ("Ratings by value: 1: 2, 3: 1" in lines) is (policy == "count")
+
+
+def test_without_repeats_nothing_is_said_of_them(tmp_path):
+    assert "Repeats" not in words(write(tmp_path / "data", {"plays.csv": SALES}), tmp_path)
