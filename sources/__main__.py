@@ -7,11 +7,21 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import preflight
+
+if __name__ == "__main__":
+    wants_help = not {"-h", "--help"}.isdisjoint(sys.argv[1:])
+    preflight.require("-m sources describe", "runtime", packages=not wants_help)
 
 from sources.cleaning_log import DEFAULT_MAX_LOSS, LossLimits
 from sources.errors import InputError
 from storage.errors import PathError
 from storage.paths import local_path
+
+if TYPE_CHECKING:
+    from sources.adapter import DatasetAdapter
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,12 +57,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         with tempfile.TemporaryDirectory() as scratch:
             folder = output_dir.expanduser()
-            for line in describe(path.expanduser(), Path(scratch), folder, limits):
+            for line in describe(
+                path.expanduser(), Path(scratch), folder, limits, lambda a: _refuse(a, limits)
+            ):
                 print(line)
     except (InputError, PathError) as error:
         print(error, file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _refuse(adapter: DatasetAdapter, limits: LossLimits) -> None:
+    """Refuses own tables that a run with the options of the default refuses at the first look."""
+    from components.example_gen.early import check_early
+    from sources.table import Table
+
+    if not isinstance(adapter, Table):
+        return
+    try:
+        check_early(adapter, "random", 42, limits)
+    except InputError as error:
+        raise InputError(
+            f"a run refuses this data: {error.problem}",
+            file=error.file,
+            row=error.row,
+            expected=error.expected,
+            found=error.found,
+            action=error.action,
+        ) from error
 
 
 if __name__ == "__main__":

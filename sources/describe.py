@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ def describe(
     unpack_to: Path,
     output_dir: Path | None = None,
     limits: LossLimits = LossLimits(),  # noqa: B008
+    refuse: Callable[[DatasetAdapter], None] = lambda adapter: None,
 ) -> Iterator[str]:
     """Yields lines of what is understood: files, columns, counts, scale, times and what is odd.
 
@@ -41,10 +42,11 @@ def describe(
       output_dir: where a `data.toml` is looked for; where something of own tables can be
         understood in several ways and there is none, one is written there to be corrected.
       limits: what may be lost, as in a run.
+      refuse: called at the end; raises an InputError for data that no run can end well with.
 
     Raises:
       InputError: the data is not recognised, a file of it cannot be read, or, after all lines,
-        more is lost than `limits` allow.
+        more is lost than `limits` allow or the data is refused.
     """
     adapter = detect(path, unpack_to, output_dir)
     adapter.check()
@@ -71,6 +73,7 @@ def describe(
     yield from _questions(adapter, output_dir)
     found.read(adapter.ratings_file, 0)  # an empty file has no part
     found.check(limits)
+    refuse(adapter)
 
 
 def _known(file: str, ids: pd.Series, found: CleaningLog) -> KnownIds:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from components.example_gen.splits import SplitTimes, check_rows, split_ratings, split_times
@@ -46,16 +48,20 @@ def check_early(
         return  # what is wrong is the split, and that is said elsewhere
     parts = table.parts(MOST_BYTES)
     if sum((part.end - part.start) * part.unit for part in parts) > MOST_BYTES:
-        _check_counts(scan, method)
+        _check_counts(scan, method, _rows(table))
         return
     batches = [table.interactions(part, _ANYBODY, _ANYBODY, limits)[0] for part in parts]
     _check_ratings(table, concatenate(map(chunk_of, batches)), method, seed, test_time)
 
 
-def _check_counts(scan: Scan, method: SplitMethod) -> None:
+def _rows(table: Table) -> Literal["ratings", "events"]:
+    return "ratings" if table.spec.features.has_rating else "events"
+
+
+def _check_counts(scan: Scan, method: SplitMethod, what: Literal["ratings", "events"]) -> None:
     """Refuses users with one event each where a user's last ones are the test."""
     if method in ("temporal", "leave-one-out") and scan.events == len(scan.users):
-        check_rows(method, {**dict.fromkeys(SPLITS, 0), SPLITS[0]: scan.events})
+        check_rows(method, {**dict.fromkeys(SPLITS, 0), SPLITS[0]: scan.events}, what)
 
 
 def _check_ratings(
@@ -72,7 +78,7 @@ def _check_ratings(
         or test_time is not None
         or len(np.unique(chunk.timestamp)) < len(SPLITS)
     ):
-        check_rows(method, dict(zip(SPLITS, counts, strict=True)))
+        check_rows(method, dict(zip(SPLITS, counts, strict=True)), _rows(table))
     values = np.unique(whole.user_rating)
     if table.spec.features.has_rating and len(values) == 1:
         raise _one_value(table, float(values[0]))

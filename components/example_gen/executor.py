@@ -331,7 +331,9 @@ class RatingsExecutor(_Executor):
                 )
             )
         found = _finish(collected, known, options.limits)
-        splits.check_rows(options.split, found["rows"])
+        splits.check_rows(
+            options.split, found["rows"], "ratings" if options.features.has_rating else "events"
+        )
         return found
 
 

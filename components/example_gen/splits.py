@@ -15,7 +15,7 @@ with an older one that has seen the answers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -189,12 +189,15 @@ _MAKES: Mapping[SplitMethod, str] = {
 }
 
 
-def check_rows(method: SplitMethod, rows: Mapping[str, int]) -> None:
+def check_rows(
+    method: SplitMethod, rows: Mapping[str, int], what: Literal["ratings", "events"] = "ratings"
+) -> None:
     """Refuses to go on where a split has no ratings.
 
     Args:
       method: the split method that made them.
       rows: number of ratings of each of `SPLITS`.
+      what: the rows are: "ratings" or "events".
 
     Raises:
       InputError: a split is empty.
@@ -204,12 +207,12 @@ def check_rows(method: SplitMethod, rows: Mapping[str, int]) -> None:
         shares = ", ".join(
             f"{share:.0%} {name}" for name, share in zip(SPLITS, SHARES, strict=True)
         )
+        made = _MAKES.get(method, shares).replace("rating", what[:-1])
         raise InputError(
-            f"the {method} split ({_MAKES.get(method, shares)}) leaves no ratings for "
-            + " and ".join(empty),
-            expected=_NEEDS[method],
-            found="usable ratings: " + ", ".join(f"{rows[name]:,} {name}" for name in SPLITS),
-            action=_ACTIONS[method],
+            f"the {method} split ({made}) leaves no {what} for " + " and ".join(empty),
+            expected=_NEEDS[method].replace("ratings", what),
+            found=f"usable {what}: " + ", ".join(f"{rows[name]:,} {name}" for name in SPLITS),
+            action=_ACTIONS[method].replace("ratings", what),
         )
 
 

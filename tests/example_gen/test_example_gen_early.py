@@ -42,7 +42,7 @@ REFUSED = {
     ),
     "two seconds": (
         {"text": THREES.replace("10000000", "1000000"), "method": "timeline", "test_time": 1},
-        "the timeline split .* leaves no ratings",
+        "the timeline split .* leaves no events",
     ),
     "one value on a given scale": (
         {"text": THREES, "toml": "scale = [1, 5]\n"}, r'every rating is 3(.|\n)*rating = ""'

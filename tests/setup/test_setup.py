@@ -188,6 +188,7 @@ PROGRAMS = {
     ("local_runner.py", "--dataset", "sample"): "make run",
     ("-m", "serving"): "make serve",
     ("-m", "serving.batch", "--output", "x.parquet"): "",
+    ("-m", "sources", "describe", "data"): "",
     ("-m", "components.report"): "make report",
     ("-m", "benchmarks.compare"): "",
     ("-m", "benchmarks.cross_weights"): "",

@@ -2,6 +2,7 @@
 
 import zipfile
 
+import pytest
 from movielens_files import ML_CSV, write
 
 from sources.__main__ import main
@@ -49,3 +50,20 @@ def test_what_is_no_data_is_named_without_options_that_the_command_lacks(tmp_pat
         error = capsys.readouterr().err
         assert message in error
         assert "--data" not in error
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "what"),
+    [("user,item", "u,i", "events"), ("user,item,stars", "u,i,4\nu,j,5", "ratings")],
+)
+def test_what_a_run_refuses_early_ends_with_2_after_everything_is_said(
+    tmp_path, capsys, header, row, what
+):
+    (tmp_path / "plays.csv").write_text(f"{header}\n{row}\n")
+    assert main(["describe", str(tmp_path / "plays.csv")]) == 2
+    output = capsys.readouterr()
+    assert "Odd: nothing" in output.out
+    assert output.err.startswith("a run refuses this data: the random split (70% train, ")
+    assert f"leaves no {what} for " in output.err
+    assert f"usable {what}: " in output.err
+    assert ({"events": "ratings", "ratings": "events"}[what]) not in output.err

@@ -369,8 +369,9 @@ def test_other_tables_beside_the_interactions_are_odd(tmp_path, name, content):
         f"  {name}: not read; a table of users is called users.*, one of items items.* or movies.*"
     )
     assert lines[lines.index("Odd:") + 1] == odd
-    adapter = detect(folder, tmp_path)
-    assert Layout.from_json(adapter.layout_text) == adapter.layout
+    text = detect(folder, tmp_path).layout_text
+    assert Layout.from_json(text).unread == (name,)
+    assert Layout.from_json(text).to_json() == text
 
 
 @pytest.mark.parametrize(
