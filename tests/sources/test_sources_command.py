@@ -60,7 +60,8 @@ def test_what_a_run_refuses_early_ends_with_2_after_everything_is_said(
     tmp_path, capsys, header, row, what
 ):
     (tmp_path / "plays.csv").write_text(f"{header}\n{row}\n")
-    assert main(["describe", str(tmp_path / "plays.csv")]) == 2
+    command = ["describe", str(tmp_path / "plays.csv"), "--output-dir", str(tmp_path / "out")]
+    assert main(command) == 2
     output = capsys.readouterr()
     assert "Odd: nothing" in output.out
     assert output.err.startswith("a run refuses this data: the random split (70% train, ")
