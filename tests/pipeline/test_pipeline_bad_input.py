@@ -149,7 +149,7 @@ def test_own_tables_that_no_split_can_be_made_of_leave_nothing_behind(project, t
     (tmp_path / "events.csv").write_text("user,item,when\n" + rows)
     command = ["--data", tmp_path / "events.csv", "--split", "temporal"]
     result = project.run(*command, output=tmp_path / "output")
-    assert_refused(result, 2, ["leaves no ratings for validation", "use --split random"])
+    assert_refused(result, 2, ["leaves no events for validation", "use --split random"])
     assert not (tmp_path / "output").exists()
 
 
