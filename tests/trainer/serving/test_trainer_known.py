@@ -167,9 +167,10 @@ def test_a_user_of_the_test_split_alone_is_answered_by_their_events(world, train
     """The answer is that for an unknown user whose request has the same events."""
     first = next(fixtures.read_examples(world.rating_files["test"]))
     movies = trained.catalogue.ids[[3, 9, 27]].tolist()
+    given = (5.0, 4.0, 4.0)
     rows = [
         copied(first, user_id=b"newcomer", movie_id=movie, user_rating=stars)
-        for movie, stars in zip(movies, (5.0, 3.0, 4.0), strict=True)
+        for movie, stars in zip(movies, given, strict=True)
     ]
     path, users = fixtures.write_events(tmp_path, rows)
     data, known = reading.load_fitted_and_known(
@@ -189,14 +190,13 @@ def test_a_user_of_the_test_split_alone_is_answered_by_their_events(world, train
         feature.name: fixtures.as_text(fixtures.value(first, feature))
         for feature in fixtures.USER_FIELDS
     } | {"user_id": "nobody"}
-    # Residuals of an unknown user are to the mean of all, the newcomer's to their own, which is 4.
-    mean = float(known.interactions.rating.astype(np.float64).mean())
-    events = [(0, m.decode(), s - 4.0 + mean) for m, s in zip(movies, (5.0, 3.0, 4.0), strict=True)]
+    # Residuals of an unknown user are to the mean of all, the newcomer's to their own. Moved
+    # by the difference all stay above the middle, below which an unknown user's are no likes.
+    shift = float(known.interactions.rating.astype(np.float64).mean()) - np.mean(given)
+    events = [(0, m.decode(), s + shift) for m, s in zip(movies, given, strict=True)]
     stranger = fixtures.recommend(eager, profile, recent=[events], **everything)
     np.testing.assert_allclose(answer["score"], stranger["score"], atol=1e-3)
-    stars = [
-        (0, movie.decode(), given) for movie, given in zip(movies, (5.0, 3.0, 4.0), strict=True)
-    ]
+    stars = [(0, movie.decode(), value) for movie, value in zip(movies, given, strict=True)]
     ratings = fixtures.rank(
         eager,
         {"user_id": "newcomer"},
