@@ -730,7 +730,8 @@ def last_of_each(recent):
     """(time, row, stars) of the last event of each movie, in event order."""
     full = [(*event, 0.0)[:3] for event in recent]
     ordered = sorted(full, key=lambda event: event[0])
-    return list({row: (time, row, stars) for time, row, stars in ordered}.values())
+    last = {row: place for place, (_, row, _) in enumerate(ordered)}
+    return [ordered[place] for place in sorted(last.values())]
 
 
 def fixture_bytes(text):
