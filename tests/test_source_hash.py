@@ -173,7 +173,9 @@ def imports(file):
 
 def reached(packages):
     """Returns every module that the code in packages imports, and what that imports in turn."""
-    waiting = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    files = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    # A program that is started by name; no component imports it.
+    waiting = [path for path in files if path.name != "__main__.py"]
     seen = set()
     while waiting:
         for name in imports(waiting.pop()) - seen:
