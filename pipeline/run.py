@@ -318,8 +318,8 @@ def _introduce(data: source.DataSource, root: Path, terminal: Terminal) -> None:
             "measured within a session"
         )
     if data.layout:
-        said = description.find(root, data.data_dir)
-        for line in (*said.shown(), *adapter.roles(), *adapter.odd()):
+        own = description.find(root, data.data_dir)
+        for line in (*own.shown(), *adapter.roles(), *adapter.odd()):
             terminal.print(line)
         terminal.print()
         return

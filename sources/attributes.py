@@ -74,14 +74,14 @@ class Attribute(NamedTuple):
 
 
 def attributes_of(
-    columns: Mapping[str, pa.Array], owner: Owner, said: Description, file: TableFile
+    columns: Mapping[str, pa.Array], owner: Owner, description: Description, file: TableFile
 ) -> tuple[list[Attribute], dict[str, str]]:
     """Returns the features that columns make, and why the other columns make none.
 
     Args:
       columns: `[n]` each, by name, without that of the ids.
       owner: whose they are.
-      said: what the user says of the data.
+      description: what the user says of the data.
       file: their file.
 
     Raises:
@@ -92,8 +92,8 @@ def attributes_of(
     for name, column in columns.items():
         known = _NAMES[owner].get(plain(name))
         feature: Feature | str | None = None
-        if name in said.features:
-            feature = _described(name, column, owner, said, file.name)
+        if name in description.features:
+            feature = _described(name, column, owner, description, file.name)
         elif known is not None and known.name not in {one.feature.name for one in found}:
             feature = known if _fits(known, column) else None
         if feature is None:
@@ -129,14 +129,14 @@ def _fits(feature: Feature, column: pa.Array) -> bool:
 
 
 def _described(
-    name: str, column: pa.Array, owner: Owner, said: Description, file: str
+    name: str, column: pa.Array, owner: Owner, description: Description, file: str
 ) -> Feature | str:
     """Returns the feature that the user says a column is.
 
     Raises:
       InputError: users have no such feature, or items have none.
     """
-    kind = said.features[name]
+    kind = description.features[name]
     if kind == IGNORE:
         return f"{FILE} says so"
     fixed = {one.kind.value: one for one in _NAMES[owner].values() if one.kind in _OF_ITS_OWN}
@@ -148,7 +148,7 @@ def _described(
             file=file,
             expected=f"one of {', '.join(sorted(known))}, {IGNORE}",
             found=kind,
-            action=f"correct {said.path}",
+            action=f"correct {description.path}",
         )
     full, label = _feature_name(name, owner)
     if kind in fixed:

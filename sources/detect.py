@@ -107,8 +107,8 @@ def _table(
 ) -> DatasetAdapter:
     from sources.table import Table
 
-    said = description.find(output_dir, folder)
-    return Table(folder, layout.layout_of(folder, tables, said))
+    own = description.find(output_dir, folder)
+    return Table(folder, layout.layout_of(folder, tables, own))
 
 
 def _inner(folder: Path) -> Path:

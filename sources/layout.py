@@ -381,12 +381,12 @@ def _is_data(events: TableFile) -> bool:
 
 def odd(layout: Layout) -> list[str]:
     """Returns what is beside the events and is not read, though it looks as if it were meant."""
-    file, said = layout.interactions[0].name, layout.description
+    file, description = layout.interactions[0].name, layout.description
     return [
         *(f"{name}: {_NOT_READ}" for name in layout.unread),
         *(
             f"{file}: column {column} has dates and is not read; if they are the times of the "
-            f"events, {lines_to_write('time', column, said)}"
+            f"events, {lines_to_write('time', column, description)}"
             for column in layout.dates
         ),
     ]
@@ -394,14 +394,14 @@ def odd(layout: Layout) -> list[str]:
 
 def questions(layout: Layout) -> list[str]:
     """Returns what can be understood in several ways, and how it was, in words."""
-    events, said = layout.interactions[0], layout.description
+    events, description = layout.interactions[0], layout.description
     found = []
     for role, names in SYNONYMS.items():
         fitting = [column for column in events.columns if plain(column) in map(plain, names)]
-        if role in said.columns or not fitting:
+        if role in description.columns or not fitting:
             continue
         if role == "event":
-            if not said.events:
+            if not description.events:
                 found.append(f"Every event counts the same, whatever its {fitting[0]}.")
         elif len(fitting) > 1:
             taken = layout.roles.get(role, "none")

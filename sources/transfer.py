@@ -77,7 +77,7 @@ class _Transfer:
     """A download in a thread of its own, which is left behind when it takes too long.
 
     Nothing else ends a look-up of a name, or a server that sends a byte a second: a time limit on
-    reading starts anew with each byte.
+    reading starts again with each byte.
     """
 
     def __init__(

@@ -85,8 +85,8 @@ def _check_ratings(
 
 
 def _one_value(table: Table, value: float) -> InputError:
-    said = table.layout.description
-    counted = said.repeats == "count"
+    description = table.layout.description
+    counted = description.repeats == "count"
     return InputError(
         f"every pair of user and {table.spec.item_noun} has one event of weight {value:g}"
         if counted
@@ -94,7 +94,7 @@ def _one_value(table: Table, value: float) -> InputError:
         file=table.ratings_file,
         expected="ratings that differ: a model of one value predicts nothing",
         found=f"{value:g} alone",
-        action=f'write repeats = "latest" to {said.path}, so that events have no rating'
+        action=f'write repeats = "latest" to {description.path}, so that events have no rating'
         if counted
-        else "to use the events without ratings, " + lines_to_write("rating", "", said),
+        else "to use the events without ratings, " + lines_to_write("rating", "", description),
     )

@@ -112,7 +112,7 @@ def damage(name):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (remove("assets.extra"), "assets.extra/manifest.json is missing"),
         (remove(MANIFEST), "assets.extra/manifest.json is missing"),
@@ -125,10 +125,10 @@ def damage(name):
         (remove("saved_model.pb"), "saved_model.pb is missing"),
     ],
 )
-def test_a_half_copied_version_is_incomplete_for_a_reason(spoil, said, ours, model_dir):
+def test_a_half_copied_version_is_incomplete_for_a_reason(spoil, message, ours, model_dir):
     half = copy(ours, model_dir, 2)
     spoil(half)
-    with pytest.raises(Incomplete, match=said):
+    with pytest.raises(Incomplete, match=message):
         is_whole(half, listing(half), {})
 
 
@@ -303,10 +303,10 @@ def test_folders_that_cannot_be_read_end_neither_the_search_nor_the_server(
     for _ in range(3):
         versions.look()
     assert served(versions) == 1
-    for number, (_, said) in enumerate(UNREADABLE, 10):
+    for number, (_, message) in enumerate(UNREADABLE, 10):
         found = status(versions, number)
         assert found.state is State.END
-        assert re.search(said, found.message), found.message
+        assert re.search(message, found.message), found.message
         assert str(model_dir) not in found.message
         assert versions.text().count(f"version {number} ") == 1
 

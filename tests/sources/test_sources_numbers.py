@@ -1,4 +1,4 @@
-"""Columns of numbers, such as prices: found out or asked for, read, and refused in words."""
+"""Columns of numbers, such as prices: inferred or described, read, and refused in words."""
 
 import math
 
@@ -17,9 +17,9 @@ from sources.numbers import quarters
 EVENTS = "user_id,item_id\n" + "".join(f"u{n},i{n}\n" for n in range(40))
 
 
-def shop(tmp_path, users="", items="", said=""):
+def shop(tmp_path, users="", items="", toml=""):
     tables = {"interactions.csv": EVENTS, "users.csv": users, "items.csv": items}
-    tables["data.toml"] = said
+    tables["data.toml"] = toml
     folder = write(
         tmp_path / "data", {name: text.encode() for name, text in tables.items() if text}
     )
@@ -63,22 +63,22 @@ def test_a_column_of_numbers_is_a_number_and_what_is_empty_is_missing(
 def test_numbers_that_name_something_are_no_amounts(tmp_path, name):
     adapter = shop(tmp_path, items=column(name, range(100, 140)))
     assert adapter.ignored == {f"items.csv, {name}": "nearly every row has a value of its own"}
-    said = f'[features]\n{name} = "number"\n'
-    asked = shop(tmp_path / "asked", items=column(name, range(100, 140)), said=said)
-    assert [f.kind for f in asked.spec.features.of_kind(Kind.NUMBER)] == [Kind.NUMBER]
+    toml = f'[features]\n{name} = "number"\n'
+    described = shop(tmp_path / "described", items=column(name, range(100, 140)), toml=toml)
+    assert [f.kind for f in described.spec.features.of_kind(Kind.NUMBER)] == [Kind.NUMBER]
 
 
 def test_few_different_numbers_are_a_category_unless_it_is_said_otherwise(tmp_path):
     items = column("floor", [n % 5 for n in range(40)])
     assert shop(tmp_path, items=items).spec.features["item_floor"].kind is Kind.CATEGORY
-    said = '[features]\nfloor = "number"\n'
-    asked = shop(tmp_path / "asked", items=items, said=said)
-    assert asked.spec.features["item_floor"].kind is Kind.NUMBER
+    toml = '[features]\nfloor = "number"\n'
+    described = shop(tmp_path / "described", items=items, toml=toml)
+    assert described.spec.features["item_floor"].kind is Kind.NUMBER
 
 
 def test_text_in_a_column_of_numbers_is_refused_with_its_row(tmp_path):
     values = [*range(20), "cheap", "dear", *range(18)]
-    adapter = shop(tmp_path, items=column("price", values), said='[features]\nprice = "number"\n')
+    adapter = shop(tmp_path, items=column("price", values), toml='[features]\nprice = "number"\n')
     with pytest.raises(InputError) as error:
         adapter.items(LossLimits())
     message = str(error.value)

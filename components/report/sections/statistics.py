@@ -370,10 +370,10 @@ def described_features(schema: schema_pb2.Schema) -> dict[str, str]:
     domains = {domain.name: ", ".join(domain.value) for domain in schema.string_domain}
     found = {}
     for feature in schema.feature:
-        said = schema_pb2.Feature()
-        said.CopyFrom(feature)
-        said.ClearField("name")
-        text = text_format.MessageToString(said, as_one_line=True, as_utf8=True)
+        unnamed = schema_pb2.Feature()
+        unnamed.CopyFrom(feature)
+        unnamed.ClearField("name")
+        text = text_format.MessageToString(unnamed, as_one_line=True, as_utf8=True)
         values = domains.get(feature.domain)
         found[feature.name] = f"{text} ({values})" if values else text
     return found
