@@ -8,6 +8,9 @@ from pathlib import Path
 
 PYTHON = (3, 10)
 ROOT = Path(__file__).resolve().parent
+_FEW = 3
+"""So many missing packages are named; of more, as before the set-up, the number is given."""
+
 WRONG_USE = 2
 """The exit code of a program that was started with another interpreter than the project's."""
 
@@ -80,6 +83,8 @@ def what_is_missing(files: "list[Path]") -> str:
         fits = version.startswith(pinned[:-1]) if pinned.endswith("*") else version == pinned
         if pinned and not fits:
             wrong.append(f"{name} is {version}, expected {pinned}")
+    if len(missing) > _FEW:
+        return f"{len(missing)} packages that it needs are not installed."
     if missing:
         return f"These packages are not installed: {', '.join(missing)}."
     if wrong:

@@ -107,7 +107,6 @@ class RunConfig:
         for name, value, least in (
             ("--epochs", self.epochs, 1),
             ("--tune-trials", self.tune_trials, 1),
-            ("--new-user-folds", self.new_user_folds or None, 2),
             ("--seed", self.seed, 0),
             ("--split-seed", self.split_seed, 0),
             ("--sample-seed", self.sample_seed, 0),
@@ -120,6 +119,14 @@ class RunConfig:
                     expected=f"a whole number from {least} on",
                     found=str(value),
                 )
+        if self.new_user_folds < 0 or self.new_user_folds == 1:
+            raise InputError(
+                "--new-user-folds is out of range",
+                expected="2 or more folds of users, one of which is held out at a time; or 0, the "
+                "default, which measures no new users",
+                found=str(self.new_user_folds),
+                action="choose for example 5, or leave --new-user-folds out",
+            )
         LossLimits.of(self.max_loss)
         if self.split_time is not None and self.split != "timeline":
             raise InputError(
@@ -202,6 +209,12 @@ class RunConfig:
             raise InputError(
                 f"{given[0]} changes nothing without --sequence",
                 action="add --sequence, or leave it out",
+            )
+        if self.sequence and dict(self.settings).get("model.recency_seconds") == ():
+            raise InputError(
+                "--sequence adds a part to lists within a session, but model.recency_seconds=none "
+                "switches sessions off",
+                action="leave out --sequence or the setting",
             )
         ours = ("model", "long_term", "bpmf", "sequence")
         unused = ("tutorial",) if self.model == "hybrid" else ours

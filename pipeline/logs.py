@@ -111,5 +111,15 @@ def _log_everything() -> None:
     """Sends Python's log to stderr with times and, unlike absl's handler, loggers' names."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s"))
+    handler.addFilter(_is_of_use)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    """Whether a record belongs into the log.
+
+    TFX's `channel_resolver` warns for every input that it ignores a predicate, which its own
+    compiler has put there: dozens of lines, after all that the libraries have to say of a run.
+    """
+    return not str(record.msg).endswith("property_predicate is not supported.")

@@ -259,8 +259,8 @@ _SHOWN = (
             "coverage_at_10",
             "popularity_recall_at_10",
             "popularity_recall_at_100",
+            "recall_at_10_over_popularity",
             "recall_at_100_over_popularity",
-            "recall_at_100_over_popularity_high",
             "rating_rmse",
             "rating_mae",
             "rating_r_squared",
@@ -279,22 +279,34 @@ def _metric_lines(summary: Summary) -> list[tuple[str, Text | str]]:
     lines: list[tuple[str, Text | str]] = []
     if summary.changes or any(_interval(summary.metrics, name) for name in _SHOWN):
         lines.append(("metrics", "of the test split; in brackets 95 % intervals"))
-    bounds = [each["metric"] for each in summary.thresholds]
+    bounds: dict[str, list[Text]] = {}
+    for threshold in summary.thresholds:
+        row, end = _row_of(threshold["metric"], summary.metrics)
+        line = Text(f"   {end}{_bound(threshold)} ", "dim")
+        line.append(*(("✓", "green") if threshold["passed"] else ("✗", "bold red")))
+        bounds.setdefault(row, []).append(line)
     for name in dict.fromkeys((*_SHOWN, *bounds)):
-        bounded = any(threshold["metric"] == name for threshold in summary.thresholds)
-        if name not in summary.metrics or (name.endswith(HIGH) and not bounded):
+        if name not in summary.metrics:
             continue
         value = summary.metrics[name]
         line = Text("could not be computed" if value is None else f"{value:.4f}")
         if value is not None:
             line.append(_interval(summary.metrics, name), "dim")
-        for threshold in summary.thresholds:
-            if threshold["metric"] == name:
-                line.append(f"   {_bound(threshold)} ", "dim")
-                line.append(*(("✓", "green") if threshold["passed"] else ("✗", "bold red")))
-        lines.append((name, line))
+        lines.append((name, Text.assemble(line, *bounds.get(name, ()))))
         lines += [("", _change(each)) for each in summary.changes if each["metric"] == name]
     return lines
+
+
+def _row_of(metric: str, metrics: Mapping[str, float | None]) -> tuple[str, str]:
+    """Returns the row that shows a threshold's metric, and which end of its interval it is, if any.
+
+    The ends of an interval stand in brackets behind their metric, so have no rows of their own.
+    """
+    for suffix, end in ((LOW, "lower end "), (HIGH, "upper end ")):
+        row = metric.removesuffix(suffix)
+        if row != metric and row in metrics:
+            return row, end
+    return metric, ""
 
 
 def _change(change: Mapping[str, Any]) -> Text:

@@ -49,10 +49,15 @@ class DatasetLabel:
 
 
 def plural(noun: str) -> str:
-    """Returns the plural of a regular noun."""
+    """Returns the plural of a regular noun.
+
+    >>> plural("story"), plural("match"), plural("epoch")
+    ('stories', 'matches', 'epochs')
+    """
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"
-    return f"{noun}es" if noun.endswith(("s", "x", "z", "ch", "sh")) else f"{noun}s"
+    # "och" is spoken as "ok" (epoch), "ooch" is not (brooch).
+    return f"{noun}es" if re.search(r"(s|x|z|sh|[^o]ch|ooch)$", noun) else f"{noun}s"
 
 
 def number_of(count: int, what: str) -> str:

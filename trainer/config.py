@@ -44,8 +44,8 @@ class ModelConfig:
 
     Attributes:
       embedding_dim: width of one block of the retrieval vectors.
-      recency_seconds: decay times of the session component, in seconds; none switches it, and the
-        towers that it is a part of, off.
+      recency_seconds: decay times of the session component, in seconds. `none`: neither the
+        session component nor the two towers that it belongs to are trained.
       recency_events: how many of a session's latest events the session component looks at.
       history_dropout: upper end of the uniform share of a user's history left out of a
         training batch, so that short histories are learned from too.
@@ -53,7 +53,7 @@ class ModelConfig:
         latest ratings before the row, as a user's next session will be.
       truncation_share: upper end of the uniform share of the ratings before the row that are
         hidden there.
-      max_truncation: how many they are at most.
+      max_truncation: largest number of ratings that are hidden there.
       time_dropout: share of training rows whose time is hidden from the deep & cross network: a
         query may come long after the last rating.
       query_dropout: dropout on the history and the session component.
@@ -61,8 +61,9 @@ class ModelConfig:
       full_softmax_limit: largest catalogue that is scored whole in the retrieval loss;
         above it the batch's movies are the negatives, corrected by log-Q.
       rating_dim: width of the deep & cross network's vectors of users and movies.
-      time_dim: width of its embedding of time.
-      components: principal components of the training interactions it is given.
+      time_dim: width of the deep & cross network's embedding of time.
+      components: principal components of the training interactions that the deep & cross network
+        is given.
       cross_projection: rank of the cross layer's kernel.
       hidden_units: units of the dense layer after the cross.
       rating_dropout: dropout on user vector, movie vector and hidden layer.
@@ -99,9 +100,10 @@ class LongTermConfig:
       embedding_dim: width of the autoencoder's vectors.
       history_dropout: upper end of the uniform share of a history that is hidden.
       query_dropout: dropout on the autoencoder's queries.
-      profile_dropout: dropout on their part that comes from age, gender and the like.
-      l2_ratings: L2 penalty on its tables, for a loss summed over the training ratings: so that
-        more data outweighs it.
+      profile_dropout: dropout on the part of the queries that comes from the user's features, such
+        as age and gender.
+      l2_ratings: L2 penalty on the autoencoder's tables. The loss is summed over the training
+        ratings, so that more data outweighs the penalty.
       learning_rate: the highest, at the start; a cosine takes it to zero.
       batch_users: users per step.
       epochs: passes over the users.
@@ -112,35 +114,38 @@ class LongTermConfig:
         that those of hundreds of ratings do not decide everything.
       ease_rating_weight: how much more a movie of the history counts per star above the
         user's mean.
-      ease_weight: weight of EASE's scores beside the autoencoder's in a session.
+      ease_weight: weight of EASE's scores beside the autoencoder's scores in a session.
       ease_megabytes: largest size of EASE's weights in the model, one number for each pair of
-        movies: in 32 bits up to 8,660 movies, in 16 bits up to 12,247; of more EASE is left out.
+        movies: in 32 bits up to 8,660 movies, in 16 bits up to 12,247; for more, EASE is left out.
         Fitting takes 8 bytes for each pair and half as much again: 1.8 GB for 12,247 movies.
       kernel_penalty: λ of the kernel regression over users, which takes EASE's place in the next
         visit's list of known users where users do not outnumber movies.
-      kernel_rating_weight: the same of it as `ease_rating_weight`.
-      kernel_megabytes: largest size of its tables in the model, two numbers in 32 bits for each
-        user and movie; beyond, EASE stays in the list.
-      strong_penalties: values of `ease_popularity_penalty`, ascending, that are tried on validation
-        for a second EASE. Where one finds more than the usual EASE, as it does after a time T for
-        everybody, it takes the place of all models in the next visit's list of known users; none:
-        nothing is tried.
-      strong_popularity_weights: weights of the standardised log popularity beside it that are
-        tried.
+      kernel_rating_weight: in the kernel regression, how much more a movie of the history counts
+        per star above the user's mean.
+      kernel_megabytes: largest size of the kernel regression's tables in the model, two numbers in
+        32 bits for each user and movie; beyond, EASE stays in the list.
+      strong_penalties: values of `ease_popularity_penalty` that are tried on validation for a
+        second EASE, the smallest first. Where one finds more than the usual EASE, as it does with
+        `--split timeline`, the second EASE takes the place of all models in the next visit's list
+        of known users. `none`: no second EASE is tried.
+      strong_popularity_weights: weights of the standardised log popularity that are tried beside
+        the second EASE.
       ials_dim: width of iALS's vectors.
       ials_unobserved: weight of a pair without a rating in its objective, α₀.
-      ials_penalty: its penalty, λ.
-      ials_exponent: how the penalty grows with the number of ratings, ν.
-      ials_iterations: how often it solves for users and movies.
+      ials_penalty: iALS's penalty, λ.
+      ials_exponent: exponent ν by which iALS's penalty grows with the number of ratings.
+      ials_iterations: how often iALS solves for users and movies.
       ials_state_steps: steps of conjugate gradients that solve for a user's vector.
-      blend_lengths: numbers of known events, ascending: at these, the next three are given; they
-        are linear in between and go on as at the last.
+      blend_lengths: numbers of known events, ascending, at which `popularity_weights`,
+        `autoencoder_weights` and `kernel_shares` are given, one value for each. In between they are
+        linear; beyond the last they stay as they are there.
       popularity_weights: weight of the standardised log popularity in the next visit's list.
-      autoencoder_weights: weight of the autoencoder's standardised scores in it.
-      kernel_shares: weight of those of the kernel regression, where there is one; EASE has the rest
-        of 1. Also the share of the second EASE in the list, where validation chose one.
-      ials_share: weight of those of iALS.
-      session_weight: weight of the long-term scores beside the towers' in a session.
+      autoencoder_weights: weight of the autoencoder's standardised scores in that list.
+      kernel_shares: weight of the kernel regression's standardised scores in that list, where there
+        is a kernel regression; EASE has the rest of 1. Also the share of the second EASE in the
+        list, where validation chose one.
+      ials_share: weight of iALS's standardised scores in that list.
+      session_weight: weight of the long-term scores beside the towers' scores in a session.
     """
 
     embedding_dim: int = 64
@@ -182,7 +187,8 @@ class BpmfConfig:
     """The Bayesian factorisation of the ratings (`trainer.rating.rating_bpmf`).
 
     Attributes:
-      weight: its weight in the served rating; the deep & cross network has the rest.
+      weight: weight of the factorisation in the served rating; the deep & cross network has the
+        rest of 1.
       rank: width of the vectors.
       burn_in: sweeps before the first draw that counts.
       chains: independent samplers on data of up to `full_ratings` ratings; beyond, one. Two cover
@@ -196,9 +202,9 @@ class BpmfConfig:
         them at the expected one.
       prior_variance: expected variance of a vector's entries.
       user_noise_freedom: degrees of freedom of the prior of a user's noise level.
-      movie_noise_freedom: the same of a movie's.
+      movie_noise_freedom: degrees of freedom of the prior of a movie's noise level.
       session_seconds: decay time of the weights of a session's ratings in the session's residual.
-      session_shrinkage: shrinkage of that residual, in pseudo-ratings as predicted.
+      session_shrinkage: shrinkage of the session's residual, in pseudo-ratings as predicted.
       full_ratings: ratings up to which all sweeps are made; beyond, fewer, as each costs more
         and a draw from the posterior of more ratings varies less.
     """
@@ -237,11 +243,11 @@ class SequenceConfig:
     """The causal sequence block (`trainer.retrieval.sequence`), which `--sequence` adds.
 
     Attributes:
-      weight: weight of its scores in a session; the towers' have the rest of 1.
-      width: width of its vectors; a multiple of `heads`.
-      heads: heads of its attention.
+      weight: weight of the block's scores in a session; the towers' scores have the rest of 1.
+      width: width of the block's vectors; a multiple of `heads`.
+      heads: heads of the block's attention.
       hidden_units: units of the layer after attention.
-      recency_events: how many of a user's latest events it looks at, of any session.
+      recency_events: how many of a user's latest events the block looks at, of any session.
       dropout: dropout on attention and on what attention and the layer after it add.
       epochs: passes over the ratings.
       max_steps: steps of all epochs together, at most: large data gets fewer epochs.
@@ -249,8 +255,8 @@ class SequenceConfig:
       learning_rate: the highest, after the warm-up; a cosine takes it to zero.
       warm_up_share: share of the steps in which the learning rate rises from zero.
       softmax_rows: rows of a batch whose softmax is computed at a time.
-      catalogue_limit: largest catalogue that it is trained for, since each step scores all of it;
-        for more movies it is left out.
+      catalogue_limit: largest catalogue that the block is trained for, since each step scores every
+        movie; for more movies the block is left out.
     """
 
     weight: float = 0.75
@@ -278,7 +284,7 @@ class TutorialConfig:
 
     Attributes:
       embedding_dim: width of the users' and the movies' embeddings.
-      hidden_units: layers of the rating network.
+      hidden_units: units of each hidden layer of the rating network; `none`: no hidden layer.
       learning_rate: Adagrad's.
       batch_size: ratings per step, which are also each other's negatives.
       retrieval_weight: weight of the retrieval loss.

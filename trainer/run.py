@@ -15,6 +15,7 @@ from tfx.components.trainer import fn_args_utils
 
 from components import progress
 from components.names import TRAIN, VALIDATION
+from schema.dataset import number_of
 from schema.export_contract import DATASET_FILE
 from schema.features import FEATURES_KEY, FeatureTable
 from trainer import export, fit
@@ -329,7 +330,7 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     rmse = trained.losses.get("rmse")
     epochs = len(next(iter(trained.losses.values())))
     progress.report(
-        f"{epochs} epoch{'' if epochs == 1 else 's'} on {len(data.interactions):,} "
+        f"{number_of(epochs, 'epoch')} on {len(data.interactions):,} "
         + (f"ratings, training rmse {rmse[-1]:.3f}" if rmse else "events")
     )
 

@@ -72,6 +72,12 @@ _ABOVE_ZERO = (
 _SHARES = ("truncated_share", "truncation_share", "warm_up_share", "bpmf.weight", "sequence.weight")
 _LARGEST = 1e12
 
+NONE = "none"
+"""How a setting of no numbers is written; in a TOML file it is `[]`."""
+
+_MAY_BE_NONE = ("model.recency_seconds", "long_term.strong_penalties", "tutorial.hidden_units")
+"""Settings of any number of values that may have none; others need one at least."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
@@ -97,7 +103,10 @@ class Setting:
         one = f"a {'whole ' if self.number is int else ''}number {self._rule[0]}"
         if self.count == 1:
             return one
-        return f"{'' if self.count is None else f'{self.count} '}numbers, each {one}"
+        several = f"numbers with commas between, each {one}"
+        if self.count is not None:
+            return f"{self.count} {several}"
+        return f"{NONE}, or {several}" if self.name in _MAY_BE_NONE else several
 
     @property
     def _rule(self) -> tuple[str, Callable[[Number], bool]]:
@@ -123,6 +132,7 @@ class Setting:
         numbers: Sequence[object] = value if several else [value]  # type: ignore[assignment]
         found = [self._number(one) for one in numbers]
         fits = (self.count == 1) != several and self.count in (None, len(found))
+        fits = fits and (bool(found) or self.name in _MAY_BE_NONE)
         if not fits or any(one is None for one in found):
             raise InputError(
                 f"{self.name} cannot be {_shown(value)}",
@@ -194,7 +204,9 @@ def parse(assignments: Iterable[str]) -> dict[str, Value]:
 
 
 def _numbers(text: str, *, several: bool) -> object:
-    """Returns the number or numbers in a text; the text itself where it holds none."""
+    """Returns the number or numbers in a text; the text itself where it holds anything else."""
+    if several and text == NONE:
+        return []
     parts = [part for part in text.split(",") if part.strip()] if several else [text]
     try:
         found = [
@@ -299,11 +311,11 @@ def _check_multiples(config: SequenceConfig) -> None:
 def _check_blend(config: LongTermConfig) -> None:
     """Refuses blend weights that are not one for each length, or lengths that do not rise."""
     lengths = config.blend_lengths
-    if not lengths or list(lengths) != sorted(set(lengths)):
+    if list(lengths) != sorted(set(lengths)):
         raise InputError(
             "long_term.blend_lengths do not rise", expected="numbers, each above the one before"
         )
-    for name in ("popularity_weights", "autoencoder_weights"):
+    for name in ("popularity_weights", "autoencoder_weights", "kernel_shares"):
         weights = getattr(config, name)
         if len(weights) != len(lengths):
             raise InputError(
@@ -337,7 +349,7 @@ def listing() -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, list | tuple):
-        return ",".join(_shown(one) for one in value)
+        return ",".join(_shown(one) for one in value) or NONE
     if isinstance(value, float):
         return f"{value:g}"
     text = "".join(filter(str.isprintable, str(value)))

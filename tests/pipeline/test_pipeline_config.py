@@ -233,6 +233,8 @@ def test_settings_that_contradict_the_options_or_change_nothing_are_refused():
         RunConfig(settings=(("sequence.width", 64),))
     with pytest.raises(InputError, match="(?s)width and sequence.heads do not fit.*multiple of 2"):
         RunConfig(sequence=True, settings=(("sequence.width", 33),))
+    with pytest.raises(InputError, match="model.recency_seconds=none switches sessions off"):
+        RunConfig(sequence=True, settings=(("model.recency_seconds", ()),))
 
 
 def test_settings_reach_the_trainer_beside_the_other_options():

@@ -272,6 +272,19 @@ def test_table_of_a_run_that_stopped_early_is_short_and_says_where_to_look():
     assert RMSE not in text
 
 
+def test_threshold_of_an_interval_stands_in_the_row_that_has_the_interval():
+    over = "next_visit_recall_at_10_over_popularity"
+    bound = threshold(f"{over}_high", "value", bound=0.0, value=0.031, limit=0.0)
+    values = {over: 0.021, f"{over}_low": 0.011, f"{over}_high": 0.031}
+    text = shown(summary(metrics=summary().metrics | values, thresholds=[bound]))
+    assert re.search(
+        rf"^{over} +0\.0210 \(0\.0110 to 0\.0310\)   upper end at least 0\.0000 ✓$",
+        text,
+        re.MULTILINE,
+    )
+    assert f"{over}_high" not in text
+
+
 def test_threshold_that_could_not_be_computed_is_shown_without_numbers():
     broken = [threshold(RMSE, "change", bound=0.005, value=0.9, limit=None, passed=False)]
     assert "✗" in shown(summary(thresholds=broken))
@@ -466,6 +479,7 @@ NOISE = (
     "print('printed too', file=sys.stderr)",
     "logging.getLogger('tfx.x').info('logged')",
     "import warnings; warnings.warn('beware')",
+    "logging.warning('ArtifactQuery.property_predicate is not supported.')",
     "people.write('for people\\n')",
 )
 HEARD = ("from C to stdout", "from C to stderr", "printed", "printed too", "logged", "beware")
@@ -478,6 +492,7 @@ def test_everything_libraries_write_lands_in_the_log(tmp_path):
     for word in HEARD:
         assert word in log
     assert "I tfx.x: logged" in log
+    assert "property_predicate" not in log
     assert "for people" not in log
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from schema.dataset import DatasetLabel, in_words_of, read_label
+from schema.dataset import DatasetLabel, in_words_of, number_of, plural, read_label
 from sources import movielens_dat
 
 
@@ -25,6 +25,16 @@ def test_what_is_damaged_costs_words_only(tmp_path, text):
     assert read_label(path) == DatasetLabel()
     path.write_bytes(text.encode("latin-1"))
     assert read_label(path) == DatasetLabel(item_noun="movie")
+
+
+def test_plurals_follow_the_sound_of_the_last_letters():
+    nouns = ("movie", "story", "play", "bus", "match", "brooch", "epoch")
+    assert [plural(noun) for noun in nouns] == (
+        ["movies", "stories", "plays", "buses", "matches", "brooches", "epochs"]
+    )
+    assert [number_of(count, "epoch") for count in (0, 1, 1200)] == (
+        ["0 epochs", "1 epoch", "1,200 epochs"]
+    )
 
 
 @pytest.mark.parametrize(

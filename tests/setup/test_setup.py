@@ -212,7 +212,7 @@ def test_without_packages_a_program_says_which_commands_install_and_start_it(arg
     assert started.returncode == 2, started.stderr
     assert started.stdout == ""
     what, how = started.stderr.splitlines()
-    assert what.startswith("These packages are not installed: t")
+    assert re.fullmatch(r"\d+ packages that it needs are not installed\.", what)
     assert f"Run `make setup` in {ROOT} once" in how
     assert f"`.venv/bin/python {' '.join(arguments[:-1])}"[:30] in how
     assert f"`{PROGRAMS[arguments]}`" in how or not PROGRAMS[arguments]
@@ -260,6 +260,13 @@ def test_a_package_of_another_distribution_is_not_missing(preflight, tmp_path):
     requirements.write_text("json==1.0\nno-such-package\n")
     missing = preflight.what_is_missing([requirements])
     assert missing == "These packages are not installed: no-such-package."
+
+
+def test_before_the_set_up_one_short_sentence_is_enough(preflight, tmp_path):
+    requirements = tmp_path / "serving.in"
+    requirements.write_text("".join(f"no-such-package-{number}\n" for number in range(25)))
+    missing = preflight.what_is_missing([requirements])
+    assert missing == "25 packages that it needs are not installed."
 
 
 def test_this_environment_passes_the_preflight(preflight):

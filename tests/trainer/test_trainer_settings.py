@@ -50,6 +50,17 @@ def test_train_is_another_name_of_trainer_and_the_last_value_counts():
     assert settings.parse(["trainer.epochs=3", " train.epochs = 4"]) == {"trainer.epochs": 4}
 
 
+@pytest.mark.parametrize(
+    "name", ["model.recency_seconds", "long_term.strong_penalties", "tutorial.hidden_units"]
+)
+def test_a_setting_that_may_be_none_says_so_and_is_set_by_the_word(tmp_path, name):
+    group, _, field = name.partition(".")
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[{group}]\n{field} = []\n")
+    assert settings.parse([f"{name}=none"]) == settings.read(file) == {name: ()}
+    assert "`none`: " in settings.named(name).meaning
+
+
 def test_a_file_has_a_table_for_each_group(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("[trainer]\nepochs = 4\n[model]\nrecency_seconds = [30, 4000.5]\nl2_rating=1\n")
@@ -85,7 +96,15 @@ def test_a_file_has_a_table_for_each_group(tmp_path):
         ("bpmf.user_noise_freedom=0", "(?s)freedom cannot be 0.*a number above 0"),
         ("bpmf.session_seconds=0", "(?s)session_seconds cannot be 0.*a number above 0"),
         ("model.recency_seconds=a,b", "model.recency_seconds cannot be a,b"),
-        ("model.rating_dropout=0.1,0.2", "(?s)rating_dropout cannot be 0.1,0.2.*3 numbers, each"),
+        (
+            "model.rating_dropout=0.1,0.2",
+            "(?s)rating_dropout cannot be 0.1,0.2.*3 numbers with commas",
+        ),
+        ("model.recency_seconds=-1", "(?s)expected: none, or numbers with commas between, each a"),
+        ("long_term.strong_popularity_weights=none", "(?s)cannot be none.*expected: numbers with"),
+        ("long_term.blend_lengths=", "blend_lengths cannot be none"),
+        ("model.rating_dropout=none", "(?s)rating_dropout cannot be none.*3 numbers with commas"),
+        ("trainer.epochs=none", "trainer.epochs cannot be none"),
         ("model.rating_dim=3,4", "model.rating_dim cannot be 3,4"),
     ],
 )
@@ -123,6 +142,7 @@ def test_a_missing_file_is_named(tmp_path):
     ("changes", "message"),
     [
         (["long_term.blend_lengths=0,5"], "(?s)popularity_weights and .* do not fit.*found: 7"),
+        (["long_term.kernel_shares=0,1"], "(?s)kernel_shares and .* do not fit.*found: 2"),
         (["long_term.blend_lengths=0,3,1,5,10,15,20"], "blend_lengths do not rise"),
     ],
 )
