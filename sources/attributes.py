@@ -217,7 +217,11 @@ def _guess(name: str, column: pa.Array, owner: Owner, separator: str) -> Feature
     if numbers and are_many and not plain(name).endswith(_NAMES_OF_CODES):
         return _number(full, owner, label)
     if len(known) > MOST_VALUES or 2 * len(known) > rows:
-        return "nearly every row has a value of its own"
+        reason = "nearly every row has a value of its own"
+        is_title = owner is Owner.MOVIE and not numbers
+        return (
+            f"{reason}; if it is the title, give it that kind in data.toml" if is_title else reason
+        )
     return _category(full, owner, label, len(known))
 
 
@@ -320,7 +324,8 @@ def values_of(
         return {feature.name: ages, raw.AGE_BUCKET.name: buckets}
     if kind is Kind.YEAR:
         years = read.each(_year)
-        read.lose(cleaning_log.DATE_IGNORED, f"a year from {YEAR_MIN} to {YEAR_MAX}", years)
+        reason = f"{cleaning_log.NOT_A_YEAR} {attribute.column}"
+        read.lose(reason, f"a year from {YEAR_MIN} to {YEAR_MAX}, or nothing", years)
         return {feature.name: years}
     if kind is Kind.NUMBER:
         known = [one for one in texts(column).unique().to_pylist() if not _is_missing(one)]

@@ -23,6 +23,7 @@ UNREADABLE_TIME = "unreadable time"
 AMBIGUOUS_DATE = "ambiguous date (day or month first?)"
 NO_NUMBER = "no number, which a rule compares"
 NOT_A_NUMBER = "text in the column of numbers"
+NOT_A_YEAR = "no year in the column of years"
 """With the column's name behind it."""
 
 LEFT_OUT = "left out by data.toml"
@@ -386,8 +387,8 @@ def _too_much(
 def _action(reason: str) -> str:
     if reason in _ACTIONS:
         return _ACTIONS[reason]
-    if reason.startswith(NOT_A_NUMBER):
-        return "correct these values, or give the column another kind in data.toml, or ignore"
+    if reason.startswith((NOT_A_NUMBER, NOT_A_YEAR)):
+        return 'correct these values, or give the column another kind (or "ignore") in data.toml'
     # The ratings of a user or movie that was dropped; the log of its own file says why.
     return "correct the rows of these users and movies in their own files"
 

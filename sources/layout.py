@@ -362,6 +362,8 @@ def _no_column(
 def lines_to_write(role: str, column: str, description: Description) -> str:
     """Returns what to do so that a column plays a role ("": none does), in words."""
     name = json.dumps(column, ensure_ascii=False)
+    if description.columns:
+        return f"write this line below [columns] in {description.path}:\n    {role} = {name}"
     return f"write these two lines to {description.path}:\n    [columns]\n    {role} = {name}"
 
 

@@ -234,6 +234,14 @@ def test_the_refusal_of_ratings_says_how_to_leave_them_out(tmp_path):
     assert pairs(adapter) == [("u0", "0", None), ("u1", "1", None), ("u0", "2", None)]
 
 
+def test_a_line_for_a_file_that_has_columns_already_comes_without_their_header(tmp_path):
+    folder = rated(tmp_path, WORDS, text='[columns]\nitem = "item"\n')
+    with pytest.raises(InputError, match="the ratings in column stars cannot be read") as error:
+        detect(folder, tmp_path, tmp_path)
+    expected = f'this line below [columns] in {folder / "data.toml"}:\n    rating = ""'
+    assert error.value.action.endswith(expected)
+
+
 @pytest.mark.parametrize(
     ("values", "why"),
     [

@@ -85,10 +85,30 @@ def test_text_in_a_column_of_numbers_is_refused_with_its_row(tmp_path):
     assert "items.csv, row 22: text in the column of numbers price" in message
     assert "expected: a number such as 12.5, or nothing" in message
     assert "cheap" in message
-    assert "or give the column another kind in data.toml" in message
+    assert 'or give the column another kind (or "ignore") in data.toml' in message
     items, log = adapter.items(LossLimits.of(0.1))
     assert values_of(items, "item_price").count(None) == 2
     assert log.files["items.csv"].values_lost == {"text in the column of numbers price": 2}
+
+
+def test_a_column_of_prices_that_is_said_to_be_years_is_refused_by_its_name(tmp_path):
+    prices = [f"{price}.95" for price in range(40)]
+    adapter = shop(tmp_path, items=column("price", prices), toml='[features]\nprice = "year"\n')
+    with pytest.raises(InputError) as error:
+        adapter.items(LossLimits())
+    message = str(error.value)
+    assert "items.csv, row 2: no year in the column of years price" in message
+    assert "expected: a year from 1000 to 2100, or nothing" in message
+    assert "found: '0.95'" in message
+    assert 'correct these values, or give the column another kind (or "ignore") in data.' in message
+    assert "release date" not in message
+
+
+def test_text_of_its_own_in_every_row_may_be_the_title(tmp_path):
+    adapter = shop(tmp_path, items=column("Bezeichnung", [f"Thing {n}" for n in range(40)]))
+    assert adapter.ignored["items.csv, Bezeichnung"].endswith(
+        "if it is the title, give it that kind in data.toml"
+    )
 
 
 def test_a_number_of_users_has_quarters_for_slices(tmp_path):
