@@ -57,7 +57,7 @@ lines: ## count the physical lines of the product's Python files
 		printf '%7d %s\n' "$$(find $$part -name '*.py' -exec cat {} + | wc -l)" $$part; \
 	done | awk '{ print; total += $$1 } END { printf "%7d total\n", total }'
 
-audit: setup-dev ## ask for known vulnerabilities of the locked packages (a network; ARGS="...")
+audit: setup-dev ## look up known vulnerabilities of the locked packages (a network; ARGS="...")
 	@$(PYTHON) requirements/audit.py $(ARGS)
 
 compare: setup ## measure baselines and ours, write docs/results.md (an hour; ARGS="--dataset ml-1m": 4)

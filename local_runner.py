@@ -8,7 +8,7 @@ import sys
 import preflight
 
 if __name__ == "__main__":
-    # Help needs the standard library only, so it asks for no packages.
+    # Help needs the standard library only, so no packages are required for it.
     wants_help = not {"-h", "--help"}.isdisjoint(sys.argv[1:])
     preflight.require("local_runner.py", "runtime", target="run", packages=not wants_help)
     from pipeline.cli import main

@@ -1,4 +1,4 @@
-"""Whether this interpreter can run a program of the project, asked before anything is imported.
+"""Checks, before anything is imported, that this interpreter can run a program of the project.
 
 Standard library only, and written so that any Python from 3.6 on can read it.
 """

@@ -149,7 +149,7 @@ def cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def ask(
+def measure(
     url: str,
     process: int,
     ids: Sequence[str],
@@ -189,14 +189,14 @@ def ask(
 
 
 def measure_health_under_large_calls(url: str, version: Path) -> None:
-    """Asks /healthz while four clients ask for the largest answers; aim: 100 ms at most."""
+    """Times /healthz while four clients request the largest answers; aim: 100 ms at most."""
     movies = len(json.loads((version / "assets.extra" / "catalogue.json").read_text()))
     rows = max(1, LARGE_CELLS // movies)
     inputs = {"movie_id": [str(1 + row % movies) for row in range(rows)], "k": movies}
     body = json.dumps({"signature_name": "similar", "inputs": inputs}).encode()
     large = urllib.request.Request(f"{url}/v1/models/movielens:predict", body)
 
-    def ask_much() -> int:
+    def request_much() -> int:
         statuses = []
         for _ in range(4):
             try:
@@ -208,14 +208,14 @@ def measure_health_under_large_calls(url: str, version: Path) -> None:
 
     waits = []
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(ask_much) for _ in range(4)]
-        while not all(one.done() for one in asked):
+        calls = [pool.submit(request_much) for _ in range(4)]
+        while not all(one.done() for one in calls):
             started = time.perf_counter()
             with urllib.request.urlopen(f"{url}/healthz", timeout=60) as answer:
                 answer.read()
             waits.append((time.perf_counter() - started) * 1e3)
             time.sleep(0.01)
-    answered = sum(one.result() for one in asked)
+    answered = sum(one.result() for one in calls)
     waits.sort()
     print(
         f"    healthz while {answered} of 16 large calls are answered ({rows} rows x {movies}):"
@@ -234,7 +234,7 @@ def measure_swap(version: Path, ids: Sequence[str], seconds: int, clients: int) 
         with server(models, "--poll", "0.2") as (url, process, _):
             shutil.copytree(version, models / ".2")
             (models / ".2").rename(models / "2")
-            ask(url, process, ids, max(seconds, SWAP_SECONDS), 100, clients)
+            measure(url, process, ids, max(seconds, SWAP_SECONDS), 100, clients)
             with urllib.request.urlopen(f"{url}/readyz", timeout=60) as answer:
                 swapped = json.load(answer)["model_version"] == "2"
             print(f"    {'' if swapped else 'not '}swapped in meanwhile", flush=True)
@@ -272,7 +272,7 @@ def main() -> None:
     print(f"\nstart to ready: median {statistics.median(starts):.1f} s of {len(starts)}\n")
 
     print("GET /api/users/<id>/recommendations?k=10")
-    print("           asked    reached    p50 ms    p99 ms    max ms    refused   broken    cpu ms")
+    print("          wanted    reached    p50 ms    p99 ms    max ms    refused   broken    cpu ms")
     configurations: list[tuple[str, list[str], list[int]]] = [
         ("batching (as by default)", [], [*arguments.rates, 0]),
         ("no batching", ["--max-batch", "1"], [*arguments.rates, 0]),
@@ -280,13 +280,13 @@ def main() -> None:
     ]
     for name, options, rates in configurations:
         with server(arguments.model_dir, *options) as (url, process, _):
-            ask(url, process, ids, 2, 0, 8)  # warm, and heard by nobody
+            measure(url, process, ids, 2, 0, 8)  # warm-up; nothing is measured
             print(f"  {name}")
             for rate in rates:
-                ask(url, process, ids, arguments.seconds, rate, arguments.clients)
+                measure(url, process, ids, arguments.seconds, rate, arguments.clients)
             if not options:
                 print("  the same with reasons=2")
-                ask(url, process, ids, arguments.seconds, 100, arguments.clients, "&reasons=2")
+                measure(url, process, ids, arguments.seconds, 100, arguments.clients, "&reasons=2")
                 measure_health_under_large_calls(url, version)
             print(f"    peak memory {peak_memory_mb(process):.0f} MB")
     measure_swap(version, ids, arguments.seconds, arguments.clients)

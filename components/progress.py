@@ -1,4 +1,4 @@
-"""Progress of long work, from inside a component to whoever watches.
+"""Progress of long work, from inside a component to the terminal or another listener.
 
 A component reports a short text ("epoch 3 of 10"). The runner sets a sink that shows it;
 without one (on a cluster's worker) the text goes to the log.

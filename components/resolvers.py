@@ -1,4 +1,4 @@
-"""What something new is compared with: the latest of its kind that is not itself.
+"""Resolvers of what an artifact is compared with: the latest other one of the same kind.
 
 For models the stock strategy takes the latest blessed model, which after a run is the very model
 that was just blessed: a second, identical run would compare it with itself, find the

@@ -1,4 +1,4 @@
-"""Users of whom nothing was learned: which movies they name, and which are to be found."""
+"""Users held out of training: which movies they name, and which are to be found in their lists."""
 
 from __future__ import annotations
 

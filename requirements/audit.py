@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 LOCKS = tuple(HERE / f"{name}.txt" for name in ("dev", "compare", "docs"))
 ACCEPTED = HERE / "audit-accepted.txt"
 
-NOTHING_FOUND, FOUND, NOT_ASKED = 0, 1, 69
+NOTHING_FOUND, FOUND, NO_ANSWER = 0, 1, 69
 """Exit codes; 69 is EX_UNAVAILABLE of sysexits.h."""
 
 
@@ -41,7 +41,7 @@ class Finding:
     summary: str
 
 
-class NotAskedError(Exception):
+class NoAnswerError(Exception):
     """The service gave no answer; the message is pip-audit's last line."""
 
 
@@ -52,7 +52,7 @@ def read_accepted(path: Path) -> dict[str, str]:
     return {name: reason.strip() for name, _, reason in entries}
 
 
-def ask(locks: Sequence[Path], options: Sequence[str]) -> Mapping[str, Any]:
+def look_up(locks: Sequence[Path], options: Sequence[str]) -> Mapping[str, Any]:
     """Returns pip-audit's answer about every package of lock files.
 
     Args:
@@ -60,7 +60,7 @@ def ask(locks: Sequence[Path], options: Sequence[str]) -> Mapping[str, Any]:
       options: further options of pip-audit, as those that name the service.
 
     Raises:
-      NotAskedError: it ended without an answer.
+      NoAnswerError: it ended without an answer.
     """
     command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes"]
     command += ["--format", "json", "--progress-spinner", "off", *options]
@@ -70,12 +70,12 @@ def ask(locks: Sequence[Path], options: Sequence[str]) -> Mapping[str, Any]:
     try:
         answer: Mapping[str, Any] = json.loads(done.stdout)
     except ValueError:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise NotAskedError(said[-1]) from None
+        lines = done.stderr.strip().splitlines() or ["it printed nothing"]
+        raise NoAnswerError(lines[-1]) from None
     return answer
 
 
-def unasked(answer: Mapping[str, Any]) -> list[str]:
+def unanswered(answer: Mapping[str, Any]) -> list[str]:
     """Returns the packages that the service did not answer for."""
     return sorted({one["name"] for one in answer["dependencies"] if "skip_reason" in one})
 
@@ -108,23 +108,23 @@ def _show(finding: Finding, reason: str) -> None:
 
 def judge(answer: Mapping[str, Any], accepted: Mapping[str, str]) -> int:
     """Prints what an answer says; returns the exit code."""
-    found, silent = findings(answer), unasked(answer)
+    found, silent = findings(answer), unanswered(answer)
     open_ones = [finding for finding in found if not reason_for(finding, accepted)]
     for finding in found:
         _show(finding, reason_for(finding, accepted))
-    asked = len({one["name"] for one in answer["dependencies"]} - set(silent))
-    print(f"{asked} packages asked about, {len(found)} known vulnerabilities,", end=" ")
+    count = len({one["name"] for one in answer["dependencies"]} - set(silent))
+    print(f"{count} packages were looked up, {len(found)} known vulnerabilities,", end=" ")
     print(f"{len(found) - len(open_ones)} of them accepted ({ACCEPTED.name}).")
     if open_ones:
         print("Raise the packages (requirements/lock.sh says how), or accept with a reason.")
     if silent:
         _complain(f"no answer for {len(silent)} packages: {', '.join(silent[:5])} ...")
-    return FOUND if open_ones else NOT_ASKED if silent else NOTHING_FOUND
+    return FOUND if open_ones else NO_ANSWER if silent else NOTHING_FOUND
 
 
 def _complain(what: str) -> None:
     print(
-        f"Could not ask about known vulnerabilities: {what}\n"
+        f"Known vulnerabilities could not be looked up: {what}\n"
         "This says nothing about the packages. Try again where pypi.org can be reached, or name"
         " another service, as --service osv with --osv-url.",
         file=sys.stderr,
@@ -132,7 +132,7 @@ def _complain(what: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Asks and prints; returns the exit code."""
+    """Looks the packages up and prints what is known; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog=".venv/bin/python requirements/audit.py",
         description="Check the lock files for known vulnerabilities.",
@@ -154,10 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     more = ["--vulnerability-service", options.service, "--timeout", str(options.timeout)]
     more += ["--osv-url", options.osv_url] if options.osv_url else []
     try:
-        answer = ask(options.locks or LOCKS, more)
-    except NotAskedError as error:
+        answer = look_up(options.locks or LOCKS, more)
+    except NoAnswerError as error:
         _complain(str(error))
-        return NOT_ASKED
+        return NO_ANSWER
     return judge(answer, read_accepted(options.accepted))
 
 

@@ -1,4 +1,4 @@
-"""What the pipeline and the model server agree on about a pushed version.
+"""The contract of the pipeline and the model server on a pushed version.
 
 The SavedModel itself says that it is ours, by a signature that the server finds in
 `saved_model.pb` without running anything. Such a version is complete once every file of its

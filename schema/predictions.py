@@ -1,4 +1,4 @@
-"""The names of what a model answers per row: the contract of the Trainer and the Evaluator."""
+"""The names of the model's outputs per row: the contract of the Trainer and the Evaluator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from schema.scenarios import NEXT_VISIT, SCENARIOS, Scenario
 
 PREDICTED_RATING = "predicted_rating"
-"""Stars, clipped to the scale: an output of the signatures that programs ask."""
+"""Stars, clipped to the scale: an output of the signatures that programs call."""
 
 USER_KEY = "user_key"
 """A number that is the same for all rows of a user, to average over users."""

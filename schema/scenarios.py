@@ -1,4 +1,4 @@
-"""Scenarios: the ways in which a model is asked, and the names of the metrics of each.
+"""Scenarios: which of a user's events a query may use, and the names of the metrics of each.
 
 What the Evaluator computes, what a model must reach, what is printed and what is tuned take
 their scenarios from here.
@@ -14,7 +14,7 @@ from schema.features import FeatureTable
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """A way to ask a model about the test rows.
+    """Which events and times the queries of an evaluation use.
 
     Attributes:
       name: the first part of its metrics' names.

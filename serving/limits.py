@@ -1,4 +1,4 @@
-"""What one request may ask for; beyond it the answer is 4xx, at once."""
+"""Limits on the content of one request; beyond them the answer is 4xx, at once."""
 
 MAX_K = 100
 """Recommendations, similar movies or search results in one answer of our own API."""

@@ -81,7 +81,7 @@ _ACTIONS: Mapping[str, str] = {
 }
 
 ASKED_FOR: Mapping[str, str] = {INVALID_ZIP: "--invalid-zip drop", LEFT_OUT: "a rule of data.toml"}
-"""Reasons that an option asked for, with the option; no limit applies to them."""
+"""Reasons to drop that a user chose, with the option that chooses them; no limit applies."""
 
 NO_LOSS = frozenset((EXACT_DUPLICATE, SUPERSEDED, COUNTED, REPEATED, *ASKED_FOR))
 """Reasons to drop a row that lose nothing, or nothing unasked.
@@ -350,7 +350,7 @@ def describe_missing(file: str, column: str, count: int, rows: int) -> str:
 
 
 def asked_for(reason: str) -> str:
-    """Returns a reason with the option that asked for it, if one did."""
+    """Returns a reason, with the option by which the user chose it, if there is one."""
     option = ASKED_FOR.get(reason)
     return reason if option is None else f"{reason} (asked for: {option})"
 

@@ -1,4 +1,4 @@
-"""`data.toml`: what users say of own tables where it is not found out, or found out wrongly."""
+"""`data.toml`: the user's description of own tables, where detection does not suffice."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Description:
       scale: the least and the greatest rating.
       repeats: what becomes of several events of one user and item.
       item_noun: what people call an item.
-      path: of the file that says so, or would; no part of what is said.
+      path: of the file with this content, or where one can be put; no part of the content.
       is_read: whether that file is there.
     """
 

@@ -1,4 +1,4 @@
-"""Python literals from files of others, read without trusting them, in linear time."""
+"""Parses Python literals in files that are not trusted, in linear time."""
 
 from __future__ import annotations
 

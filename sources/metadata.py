@@ -1,4 +1,4 @@
-"""Director and star of each movie, from The Movies Dataset where it is at hand.
+"""Director and star of each movie, from The Movies Dataset where its folder is given.
 
 The two catalogues share no key, so movies meet by title and year (`titles` says how).
 Its files are often worse for having been through a spreadsheet; what can be read is
@@ -65,7 +65,7 @@ _MAX_FIELD_CHARS = 16_000_000
 _MAX_ROW_BYTES = 32_000_000
 _MAX_JOINED_LINES = 20
 _FEW_ROWS = 3
-# After the last line: inside of a cell, it tells that a quote was never closed.
+# After the last line: inside of a cell, it shows that a quote was never closed.
 _END = "\x03 end of file"
 _YEAR_TOLERANCE = 1
 

@@ -98,7 +98,7 @@ def resolve_source(
 
     "auto" takes the first it can have of: `data`, `$MOVIELENS_DIR`, the cache, a
     download, a sample. "ml-100k" never ends with a sample, "sample" always; another release of
-    MovieLens comes from the cache or a download. Data that was asked for is used or refused;
+    MovieLens comes from the cache or a download. Data that is named is used or refused;
     there is no falling back from it.
 
     Args:

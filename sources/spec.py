@@ -1,4 +1,4 @@
-"""What a data set is, as a value: its name, its terms, its scale and its features."""
+"""The description of a data set as one value: its name, its terms, its scale and its features."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def listed_in(layout: Layout, owner: Owner) -> tuple[str, tuple[TableFile, ...]]
 def joined_columns(layout: Layout, owner: Owner) -> list[str]:
     """Returns the columns of events that say something of the user or item, as in one table of all.
 
-    Names such as `user_gender` and `movie_title` tell, as TensorFlow Datasets has them.
+    Names such as `user_gender` and `movie_title` show it, as in TensorFlow Datasets.
     """
     role = "user" if owner is Owner.USER else "item"
     if listed_in(layout, owner)[1]:
@@ -148,7 +148,7 @@ def joined_columns(layout: Layout, owner: Owner) -> list[str]:
 
 
 def first_rows(folder: Path, layout: Layout, owner: Owner, columns: Sequence[str]) -> Rows:
-    """Returns the first event of each user or item, with some columns of it: ids and what is said.
+    """Returns the first event of each user or item, with some columns of it: ids and features.
 
     Memory is that of the users or items, not of the events.
     """

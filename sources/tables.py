@@ -234,7 +234,7 @@ def read_age(line: Line, column: int) -> float | None:
 def drop_invalid_zips(
     users: list[tuple[int, User]], file: str, invalid_zip: InvalidZip, found: CleaningLog
 ) -> list[tuple[int, User]]:
-    """Returns users with their rows, those of invalid zip codes counted and left out if asked."""
+    """Returns users with their rows; counts invalid zip codes, and leaves them out for "drop"."""
     if invalid_zip == "keep":
         return users
     kept = []

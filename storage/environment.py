@@ -103,11 +103,11 @@ def connect_to_nothing(descriptor: int) -> None:
 
 def _undo_warnings_as_errors() -> bool:
     """Keeps the libraries' warnings on import from ending the process."""
-    asked = [option for option in sys.warnoptions if option.startswith("error")]
-    if not asked:
+    as_errors = [option for option in sys.warnoptions if option.startswith("error")]
+    if not as_errors:
         return False
     os.environ.pop("PYTHONWARNINGS", None)
-    for option in asked:
+    for option in as_errors:
         sys.warnoptions.remove(option)
     kept = [found for found in warnings.filters if found[0] != "error"]
     warnings.resetwarnings()

@@ -29,7 +29,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--regenerate-goldens",
         action="store_true",
-        help="write the golden files anew from what the code does now, then look at the diff",
+        help="rewrite the golden files from what the code does now, then look at the diff",
     )
 
 

@@ -1,4 +1,4 @@
-"""The component that measures what new users are shown, if folds of users are asked for."""
+"""The component that measures what new users are shown, where `--new-user-folds` is given."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def query_of(data: TrainingData, held_out: Bools, count: int, mean: float) -> Qu
 
     Args:
       data: the ratings of all users.
-      held_out: `[users]` the users who ask.
+      held_out: `[users]` the users whose lists are measured.
       count: how many movies are named.
       mean: of the fitted ratings, in stars: what is known of a new user's mean.
     """

@@ -74,7 +74,7 @@ def custom_extractors(
     eval_config: tfma.EvalConfig,
     tensor_adapter_config: tensor_adapter.TensorAdapterConfig | None = None,
 ) -> list[tfma.extractors.Extractor]:
-    """Returns the extractors; the name and arguments are those the Evaluator asks for.
+    """Returns the extractors; the Evaluator calls this function by its name with these arguments.
 
     Args:
       eval_shared_model: the model, or the list of candidate and baseline.

@@ -1,4 +1,4 @@
-"""Own tables that no run can end well with, refused before anything is written."""
+"""Refuses own tables on which no model can be trained, before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the test split is, beyond its number of rows: a fingerprint, and who and what is new in it.
+"""The test split: a fingerprint of its rows, and its users and movies that are not in training.
 
 Metrics of two runs can be compared where they are of the same test rows. The fingerprint tells;
 with the kind of the run it makes the evaluation scope (`components.pusher.kind`).

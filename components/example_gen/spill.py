@@ -1,4 +1,4 @@
-"""Ratings on their way from the reading to the partitions: in files, so that memory is bounded.
+"""Spills ratings to files between reading and partitioning, so that memory is bounded.
 
 Each chunk is one file, its rows in order of their partition; Beam carries the places alone. A file
 is mapped into memory and has no longer life than the component's execution.

@@ -128,8 +128,8 @@ def read_latest_run(metadata: Path) -> Lineage | None:
             file=str(metadata.absolute()),
             # Without the query, which is no help to a user.
             found=str(error).removeprefix(_QUERY).partition(" query: ")[0].strip()[:200],
-            action="a run with --reset-cache starts it anew, if it is damaged; that costs only the "
-            "cache: everything is run once more, and what is served stays",
+            action="if it is damaged, a run with --reset-cache creates a new one; that costs only "
+            "the cache: everything is run once more, and what is served stays",
         ) from error
 
 

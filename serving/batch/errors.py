@@ -1,4 +1,4 @@
-"""The error that ends batch scoring although it was used rightly."""
+"""The error that ends a batch whose options are right, such as a full disk."""
 
 
 class RunError(Exception):

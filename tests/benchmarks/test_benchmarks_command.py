@@ -14,18 +14,18 @@ def fail(error):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "beginning"),
     [
         (InputError("no such file", action="give another"), 2, "no such file"),
         (KeyboardInterrupt(), 130, "Stopped; go on."),
     ],
 )
-def test_mistakes_and_interruptions_end_with_a_message_and_a_code(capsys, error, code, said):
+def test_mistakes_and_interruptions_end_with_a_message_and_a_code(capsys, error, code, beginning):
     with pytest.raises(SystemExit) as caught:
         command.run(fail(error), "Stopped; go on.")
     assert caught.value.code == code
     message = capsys.readouterr().err
-    assert message.startswith(said)
+    assert message.startswith(beginning)
     assert "Traceback" not in message
 
 

@@ -56,9 +56,9 @@ def test_baselines_are_measured_by_the_python_of_their_environment(places, capfd
         if table["title"] == "Recommendations at the next visit, shuffle 42"
     )
     assert [row[0] for row in lists["rows"]] == ["Popularity", "EASE^R"]
-    said = capfd.readouterr()
-    assert "EASE^R: test on shuffle 7" in said.err
-    assert "results.md" in said.out
+    message = capfd.readouterr()
+    assert "EASE^R: test on shuffle 7" in message.err
+    assert "results.md" in message.out
     run(places, "--quick")  # nothing is left to do, and nothing is wrong with that
     assert "Not all is measured" not in capfd.readouterr().out
 

@@ -84,7 +84,7 @@ def method_of(name):
 def test_lists_of_somebody_new_follow_from_the_movies_that_they_name(new_users, name):
     method = method_of(name)
     answer = method.run(new_users, method.quick)
-    # Who names nothing is told apart by nothing but popularity.
+    # Users who name nothing all get the list by popularity.
     without_history = {0} if name in ("popularity", "prior_edlae") else set()
     assert set(answer.new_user) == {1, 3, 5, 10} | without_history
     for named, scores in answer.new_user.items():

@@ -134,14 +134,14 @@ def test_differences_are_paired_by_user_and_said_in_words(bench):
     ours = random_ratings(bench, report.OURS, 0.3, kind="rating")
     far, same = random_ratings(bench, "far", 2.0), random_ratings(bench, "same", 0.3)
     found = tables(bench, far, same, ours)
-    told = rows(found[texts.RATINGS_TITLE])
-    difference = told["The ours"]["shuffle 42"] - told["The far"]["shuffle 42"]
+    cells = rows(found[texts.RATINGS_TITLE])
+    difference = cells["The ours"]["shuffle 42"] - cells["The far"]["shuffle 42"]
     value, low, _, high = (
-        told["The far"]["shuffle 42: ours minus it (95 %)"].strip(")").replace("(", "").split()
+        cells["The far"]["shuffle 42: ours minus it (95 %)"].strip(")").replace("(", "").split()
     )
     assert float(value) == pytest.approx(difference, abs=2e-4)
     assert float(low) < float(value) < float(high) < 0
-    assert told["The ours"]["shuffle 42: ours minus it (95 %)"] is None
+    assert cells["The ours"]["shuffle 42: ours minus it (95 %)"] is None
     assert [row[-1] for row in found[texts.SUMMARY_TITLE].rows if row[0] == "shuffle 42"] == [
         "within noise"
     ]
@@ -207,9 +207,9 @@ def test_somebody_new_is_measured_over_all_folds(bench):
     other = bench.method("other", lists_of(2), kind="retrieval", new_users=None)
     found = rows(tables(bench, other, ours)[texts.NEW_USERS_TITLE])
     assert set(found) == {"The other", "The ours"}
-    told = found["The other"]["3 named: ours minus it (95 %)"]
+    cells = found["The other"]["3 named: ours minus it (95 %)"]
     difference = found["The ours"]["3 named"] - found["The other"]["3 named"]
-    assert float(told.split()[0]) == pytest.approx(difference, abs=2e-4)
+    assert float(cells.split()[0]) == pytest.approx(difference, abs=2e-4)
     next(bench.folder.glob("other-new-users*fold-2*.json")).unlink()
     left = {t.title: t for t in report.make_tables(bench.runner(), [other, ours])}
     assert set(rows(left[texts.NEW_USERS_TITLE])) == {"The ours"}

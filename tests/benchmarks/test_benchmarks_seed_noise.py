@@ -31,15 +31,15 @@ def test_the_table_gives_mean_deviation_and_how_much_wider_the_threshold_is():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--seeds", "1"], "expected at least two different ones"),
         (["--seeds", "1", "1"], "expected at least two different ones"),
         (["--output-dir", "nowhere"], "expected artifacts of RatingsGen in "),
     ],
 )
-def test_what_cannot_be_measured_is_refused_with_a_reason(arguments, told, capsys):
+def test_what_cannot_be_measured_is_refused_with_a_reason(arguments, message, capsys):
     with pytest.raises(SystemExit) as refused:
         seed_noise.main(arguments)
     assert refused.value.code == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

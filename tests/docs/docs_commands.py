@@ -55,7 +55,7 @@ else:
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What a page tells its reader to type.
+    """What the reader of a page is to type.
 
     Attributes:
       text: as it is written.
@@ -80,7 +80,7 @@ class Command:
 
 
 class UnreadablePage(Exception):
-    """A page holds a block whose kind cannot be told."""
+    """A page holds a block whose kind is not known."""
 
 
 def commands_of(text: str, page: str) -> list[Command]:
@@ -195,7 +195,7 @@ class Checkout:
     """A fresh copy of the project with an environment that is ready, as after `make setup`.
 
     The environment holds links to the packages of the present one and finds the project's own
-    in the copy. pip is told to ask no index, so that a stamp that does not fit ends in an error
+    in the copy. pip uses no index, so that a stamp that does not fit ends in an error
     rather than in an installation.
     """
 

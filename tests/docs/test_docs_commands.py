@@ -22,7 +22,7 @@ class Why(enum.Enum):
     SERVER = "it runs until it is stopped"
     NETWORK = "it needs a network"
     ROOT = "it needs root"
-    FOREIGN = "it is a program of others that need not be there, or asks a server"
+    FOREIGN = "it is a program of others that need not be there, or needs a server"
     TESTS = "it is the test command itself"
     REMOVES = "it removes what these tests need"
     OF_MAKE = "a make target that is run, or checked, starts the same"

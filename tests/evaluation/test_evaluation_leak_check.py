@@ -126,7 +126,7 @@ def test_nearly_equal_scores_may_swap_their_places():
 
 
 class Reads(tf.Module):
-    """Answers as told in the examples, but lets a feature of the row into one answer."""
+    """Answers with the values in the examples, but lets a feature of the row into one answer."""
 
     def __init__(self, feature, output):
         super().__init__()

@@ -37,7 +37,7 @@ SCENARIOS = ("next_visit_", "in_session_")
 
 
 def row(predicted=4.0, rating=4.0, user=0, rank=1, **more):
-    """One row that is asked the same in both scenarios."""
+    """One row with the same query in both scenarios."""
     both = {"in_session_predicted": predicted, "in_session_rank": rank, "popularity_rank": rank}
     return fixtures.Row(rating, predicted, rank, user=user, **{**both, **more})
 

@@ -1,4 +1,4 @@
-"""Which SavedModel of a Model artifact the Evaluator asks."""
+"""Which SavedModel of a Model artifact the Evaluator calls."""
 
 import evaluation_fixtures as fixtures
 import pytest

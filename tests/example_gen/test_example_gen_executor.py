@@ -93,7 +93,7 @@ def pairs_by_split(found):
 
 
 def copy_with(sample, target, **rows):
-    """Copies the raw files, with rows (by the file's name without "u.") written anew."""
+    """Copies the raw files, with rows (by the file's name without "u.") replaced."""
     target.mkdir()
     for name in files.FILES:
         (target / name).write_bytes((sample / name).read_bytes())

@@ -44,7 +44,7 @@ COMPONENTS = (
 """In the order they run in."""
 
 RESOLVERS = frozenset({"PreviousStatistics", "LatestBlessedModel"})
-"""They only look things up, each time anew, so they are never cached."""
+"""They only look things up, in every run, so they are never cached."""
 
 CACHEABLE = tuple(name for name in COMPONENTS if name not in RESOLVERS | {"Pusher"})
 """The Pusher looks at what is served every time; with nothing to do it is shown as cached."""
@@ -110,8 +110,8 @@ class Result:
         """The lines that are neither of components, nor of the data, nor of the table."""
         text = re.split(r"\n *\n *data  ", self.out)[0]
         lines = [line for line in text.splitlines() if line.strip()]
-        told = ("✓", "○", "✗", "Data: ", "Movie metadata: ", "Generating a sample")
-        return [line for line in lines if not line.startswith(told)] + self.err.splitlines()
+        run_lines = ("✓", "○", "✗", "Data: ", "Movie metadata: ", "Generating a sample")
+        return [line for line in lines if not line.startswith(run_lines)] + self.err.splitlines()
 
 
 class Project:

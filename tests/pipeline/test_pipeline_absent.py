@@ -47,9 +47,9 @@ def test_clicks_without_times_end_in_a_pushed_model_of_lists_alone(project, data
     }
     assert set(summary["left_out"]) >= {"predicted ratings", "recommendations within a session"}
     assert "this data has none: every event counts as positive" in result.out
-    said = " ".join(summary["reasons"])
+    message = " ".join(summary["reasons"])
     for words in ("no ratings", "no times", "movies are left to rank at most"):
-        assert words in said
+        assert words in message
     [version] = (tmp_path / "serving_model").glob("[0-9]*")
     model = tf.saved_model.load(str(version))
     assert not {"rank", "serving_default"} & set(model.signatures)

@@ -63,11 +63,11 @@ def refused(project, served):
 
 
 def assert_refused(result, code, words):
-    told = "\n".join(result.message)
+    printed = "\n".join(result.message)
     assert result.code == code, result.out + result.err
     for word in words:
-        assert str(word) in told
-    assert 1 <= len(result.message) <= MOST_LINES, told
+        assert str(word) in printed
+    assert 1 <= len(result.message) <= MOST_LINES, printed
     assert "Traceback" not in result.out + result.err
     if result.summary is not None:
         assert result.summary["status"] == ("anomalies" if code == 3 else "failed")
@@ -261,11 +261,11 @@ def test_full_disk_is_called_that(project, mounted, good, kilobytes):
 
 
 def assert_disk_full(result):
-    told = "\n".join(result.message)
+    printed = "\n".join(result.message)
     assert result.code == 2, result.out + result.err
-    assert "full" in told or "no space left" in told
-    assert "free some space" in told
-    assert len(result.message) <= MOST_LINES, told
+    assert "full" in printed or "no space left" in printed
+    assert "free some space" in printed
+    assert len(result.message) <= MOST_LINES, printed
     assert "Traceback" not in result.out + result.err
     assert result.versions == {}
 
@@ -412,10 +412,10 @@ def test_new_gender_stops_the_run_before_transform(anomalous):
 
 
 def test_anomaly_names_split_feature_value_and_what_to_do(anomalous):
-    told = "\n".join(anomalous.message)
+    printed = "\n".join(anomalous.message)
     for word in ("train", "user_gender", "X", "schema/schema.pbtxt", "string_domain"):
-        assert word in told, told
-    assert len(anomalous.message) <= MOST_LINES, told
+        assert word in printed, printed
+    assert len(anomalous.message) <= MOST_LINES, printed
     assert "Traceback" not in anomalous.out + anomalous.err
 
 
@@ -539,7 +539,7 @@ def test_unexpected_failure_is_one_message_and_the_detail_is_in_the_log(
 
 
 def test_output_directory_of_a_run_that_failed_is_fine_for_the_next(project, served, raw):
-    """What failed is asked again, and never cached."""
+    """A component that failed runs again and is never cached."""
     good_row = rows(raw / "u.user")[20]
     replace_rows(raw / "u.user", lambda f: [*f[:3], "astronaut", f[4]])
     first = project.run("--data", raw, output=served)

@@ -1,4 +1,4 @@
-"""A metadata store that cannot be used is said so in words, with a way out that loses nothing."""
+"""A metadata store that cannot be used: a message, and a way out that loses nothing."""
 
 import contextlib
 import os
@@ -124,6 +124,6 @@ def test_an_error_of_the_store_in_the_midst_of_a_run_has_the_same_way_out(paths,
     config.sqlite.filename_uri = str(paths.metadata)
     with pytest.raises(Exception, match=r".") as caught:
         MetadataStore(config).get_artifact_types()
-    told = run.error_to_print(caught.value, paths)
-    assert isinstance(told, InputError)
-    assert "--reset-cache" in str(told)
+    printed = run.error_to_print(caught.value, paths)
+    assert isinstance(printed, InputError)
+    assert "--reset-cache" in str(printed)

@@ -1,4 +1,4 @@
-"""What a person can ask for, and what --help says of it."""
+"""Options of the pipeline: what is allowed, what is refused, and the text of --help."""
 
 import dataclasses
 import os
@@ -100,9 +100,9 @@ def test_a_sequence_block_needs_the_hybrid_model_and_times():
 
 def test_trials_without_a_search_are_refused_before_anything_is_written(tmp_path, capsys):
     assert cli.main(["--tune-trials", "5", "--output-dir", str(tmp_path / "output")]) == 2
-    told = capsys.readouterr().err
-    assert "--tune-trials is given, but nothing is searched" in told
-    assert "add --tune" in told
+    printed = capsys.readouterr().err
+    assert "--tune-trials is given, but nothing is searched" in printed
+    assert "add --tune" in printed
     assert not (tmp_path / "output").exists()
 
 
@@ -170,8 +170,8 @@ def test_help_is_short_complete_and_quick():
 
 
 def test_every_field_of_the_configuration_is_an_option(monkeypatch):
-    asked = []
-    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 7)
+    configs = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: configs.append(config) or 7)
     line = (
         "--dataset auto --data d --data-name n --metadata-dir m --output-dir o"
         " --split timeline --split-time 7 --invalid-zip drop --epochs 3 --tune --tune-trials 4"
@@ -182,7 +182,7 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
     )
     code = cli.main(line.split())
     assert code == 7
-    assert asked == [
+    assert configs == [
         RunConfig(
             dataset="auto",
             data=Path("d"),
@@ -213,12 +213,12 @@ def test_every_field_of_the_configuration_is_an_option(monkeypatch):
 
 
 def test_a_setting_on_the_command_line_goes_before_the_files(monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 0)
+    configs = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: configs.append(config) or 0)
     file = tmp_path / "settings.toml"
     file.write_text("[trainer]\nepochs = 3\nbatch_size = 512\n")
     assert cli.main(["--settings", str(file), "--set", "trainer.epochs=12"]) == 0
-    assert asked == [RunConfig(settings=(("trainer.batch_size", 512), ("trainer.epochs", 12)))]
+    assert configs == [RunConfig(settings=(("trainer.batch_size", 512), ("trainer.epochs", 12)))]
 
 
 def test_settings_that_contradict_the_options_or_change_nothing_are_refused():
@@ -260,34 +260,34 @@ def test_an_unknown_setting_is_refused_before_anything_is_written(tmp_path, caps
 
 
 def test_the_former_name_of_the_data_option_works_with_a_warning(monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 0)
+    configs = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: configs.append(config) or 0)
     assert cli.main(["--data-dir", "d"]) == 0
-    assert asked == [RunConfig(data=Path("d"))]
+    assert configs == [RunConfig(data=Path("d"))]
     assert "Warning: --data-dir is now --data" in capsys.readouterr().err
     assert cli.main(["--data-dir", "d", "--data", "e"]) == 2
     assert "both are given" in capsys.readouterr().err
 
 
 def test_replacing_another_kind_is_an_option(monkeypatch):
-    asked = []
-    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 0)
+    configs = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: configs.append(config) or 0)
     cli.main(["--replace"])
-    assert asked == [RunConfig(replace=True)]
+    assert configs == [RunConfig(replace=True)]
 
 
 def test_model_is_an_option(monkeypatch):
-    asked = []
-    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 0)
+    configs = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: configs.append(config) or 0)
     cli.main(["--model", "joint"])
-    assert asked == [RunConfig(model="joint")]
+    assert configs == [RunConfig(model="joint")]
 
 
 def test_defaults_of_the_options_are_those_of_the_configuration(monkeypatch):
-    asked = []
-    monkeypatch.setattr("pipeline.run.run", lambda config: asked.append(config) or 0)
+    configs = []
+    monkeypatch.setattr("pipeline.run.run", lambda config: configs.append(config) or 0)
     cli.main([])
-    assert asked == [RunConfig()]
+    assert configs == [RunConfig()]
 
 
 def test_interrupt_is_no_stack_trace(monkeypatch, capsys):
@@ -296,6 +296,6 @@ def test_interrupt_is_no_stack_trace(monkeypatch, capsys):
 
     monkeypatch.setattr("pipeline.run.run", interrupted)
     assert cli.main([]) == 130
-    told = capsys.readouterr()
-    assert "next run goes on" in told.err
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert "next run goes on" in printed.err
+    assert printed.out == ""

@@ -127,16 +127,16 @@ def test_the_seed_of_the_splits_changes_the_kind_and_no_training(paths, tmp_path
 
 @pytest.mark.parametrize(("options", "expected"), [({"seed": 7}, 42), ({"sample_seed": 7}, 7)])
 def test_the_sample_has_a_seed_of_its_own(tmp_path, monkeypatch, options, expected):
-    asked = []
+    seeds = []
 
     def stop(**arguments):
-        asked.append(arguments["seed"])
-        raise InputError("asked")
+        seeds.append(arguments["seed"])
+        raise InputError("recorded")
 
     monkeypatch.setattr(run.source, "resolve_source", stop)  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="asked"):
+    with pytest.raises(InputError, match="recorded"):
         run.run(RunConfig(dataset="sample", output_dir=tmp_path / "output", **options))
-    assert asked == [expected]
+    assert seeds == [expected]
 
 
 SOURCE = DataSource("custom", "data", Path("/a/ratings"))

@@ -156,9 +156,9 @@ def run_on(project, folder, raw, *arguments):
 
 
 def assert_ends_with_a_reason(result):
-    told = result.out + result.err
-    assert result.code in (PUSHED, REFUSED, NOT_BLESSED), told
-    assert "Traceback" not in told
+    printed = result.out + result.err
+    assert result.code in (PUSHED, REFUSED, NOT_BLESSED), printed
+    assert "Traceback" not in printed
     assert "of the report failed" not in result.log
     if result.code == PUSHED:
         assert len(result.versions) == 1

@@ -69,8 +69,8 @@ def assert_reads_well(section):
 
 def words_of(section):
     """Returns everything that the page says of its own: titles, readings, notes and headings."""
-    told = [section.title, section.lead]
+    texts = [section.title, section.lead]
     for each in section.blocks:
-        told += [str(getattr(each, name, "")) for name in ("title", "reading", "caption", "text")]
-        told += [str(getattr(each, "heading", "")), *getattr(each, "columns", ())]
-    return " ".join(told)
+        texts += [str(getattr(each, name, "")) for name in ("title", "reading", "caption", "text")]
+        texts += [str(getattr(each, "heading", "")), *getattr(each, "columns", ())]
+    return " ".join(texts)

@@ -29,11 +29,11 @@ def test_a_store_that_cannot_be_read_is_told_in_words_and_left_alone(write, tmp_
     write(store)
     before = store.read_bytes()
     assert main(["--output-dir", str(tmp_path)]) == 2
-    told = capsys.readouterr().err
-    assert "the metadata store cannot be read" in told
-    assert str(store) in told
-    assert "CREATE TABLE" not in told
-    assert "--reset-cache" in told
+    printed = capsys.readouterr().err
+    assert "the metadata store cannot be read" in printed
+    assert str(store) in printed
+    assert "CREATE TABLE" not in printed
+    assert "--reset-cache" in printed
     assert store.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["metadata.sqlite"]
 

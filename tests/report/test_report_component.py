@@ -219,9 +219,9 @@ def test_command_remakes_the_report_of_the_latest_run(run_output, tmp_path, caps
 
 def test_command_without_a_run_says_what_to_do(tmp_path, capsys):
     assert command.main(["--output-dir", str(tmp_path)]) == 2
-    told = capsys.readouterr().err
-    assert "no run was found" in told
-    assert "make run" in told
+    printed = capsys.readouterr().err
+    assert "no run was found" in printed
+    assert "make run" in printed
     assert not (tmp_path / "report").exists()
 
 

@@ -399,11 +399,11 @@ def test_events_without_ratings_times_or_users_features_read_well(events):
         "users-activity", "movies-activity", "genre-size",
     }  # fmt: skip
     assert tables(found) == ["movie-list"]
-    for said in ("This data has no ratings", "no times", "says nothing of users", "no release"):
-        assert said in notes(found)
+    for words in ("This data has no ratings", "no times", "says nothing of users", "no release"):
+        assert words in notes(found)
     assert block(found, "movie-list").columns == ("Book", "Events")
-    said = words_of(found).lower().replace("no ratings", "")
-    assert not re.search(r"\b(movie|rating|star|gender|age)s?\b", said)
+    words = words_of(found).lower().replace("no ratings", "")
+    assert not re.search(r"\b(movie|rating|star|gender|age)s?\b", words)
 
 
 def test_the_sample_has_no_empty_chart_and_no_column_of_dashes(section):

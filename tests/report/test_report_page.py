@@ -51,13 +51,15 @@ def opening(browser):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
             "console",
-            lambda said: problems.append(said.text) if said.type in ("error", "warning") else None,
+            lambda message: problems.append(message.text)
+            if message.type in ("error", "warning")
+            else None,
         )
         page.on(
             "request",
-            lambda asked: (
-                problems.append(asked.url)
-                if not asked.url.startswith(("file://", "data:"))
+            lambda request: (
+                problems.append(request.url)
+                if not request.url.startswith(("file://", "data:"))
                 else None
             ),
         )
@@ -127,8 +129,8 @@ def test_every_section_is_there_with_its_charts_drawn_and_described(opening, pat
         title = figure.locator("figcaption strong").inner_text()
         reading = figure.locator("figcaption span").inner_text()
         assert len(reading) > 10, title
-        told = figure.locator("[role=graphics-document]").first.get_attribute("aria-label")
-        assert title in told, title
+        label = figure.locator("[role=graphics-document]").first.get_attribute("aria-label")
+        assert title in label, title
 
 
 def test_page_may_load_nothing(path):

@@ -88,8 +88,8 @@ def test_a_film_liked_just_now_begins_a_session_and_one_without_a_time_does_not(
     film = catalogue[3]["movie_id"]
 
     def scores(**changes):
-        asked = {"liked": [{"movie_id": film, **changes}], "k": 50}
-        found = client.post("/api/recommendations", json=asked).json()["recommendations"]
+        body = {"liked": [{"movie_id": film, **changes}], "k": 50}
+        found = client.post("/api/recommendations", json=body).json()["recommendations"]
         return [(movie["movie_id"], movie["score"]) for movie in found]
 
     now = int(time.time())

@@ -130,17 +130,17 @@ def test_memory_after_six_large_calls_is_that_after_two(attacked, http, user_ids
 def test_health_is_answered_while_large_calls_run(attacked, user_ids, catalogue):
     question = json.dumps(largest_recommendation(user_ids, catalogue))
 
-    def ask(_):
+    def call(_):
         return httpx.post(f"{attacked.url}{PREDICT}", content=question, timeout=90).status_code
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool, attacked.client() as probe:
-        asked = [pool.submit(ask, number) for number in range(5)]
+        calls = [pool.submit(call, number) for number in range(5)]
         waits = []
-        while not all(one.done() for one in asked):
+        while not all(one.done() for one in calls):
             answer = probe.get("/healthz")
             assert answer.status_code == 200
             waits.append(answer.elapsed.total_seconds())
-        assert [one.result() for one in asked] == [200] * 5
+        assert [one.result() for one in calls] == [200] * 5
     # Many answers came meanwhile: none waited for a large call to end.
     assert len(waits) > 5
 
@@ -303,10 +303,10 @@ def test_what_is_not_a_plain_http_1_request_is_refused_with_a_reason(guarded, se
 
 
 def test_answers_keep_their_order_whatever_comes_behind_them(guarded):
-    ask = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
-    assert statuses(talk(guarded, ask * 5 + b"GET /he")) == [200] * 5 + [408]
-    assert statuses(talk(guarded, ask * 3 + b"NONSENSE\r\n\r\n")) == [200] * 3 + [400]
-    flood = statuses(talk(guarded, ask * 5_000))
+    request = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+    assert statuses(talk(guarded, request * 5 + b"GET /he")) == [200] * 5 + [408]
+    assert statuses(talk(guarded, request * 3 + b"NONSENSE\r\n\r\n")) == [200] * 3 + [400]
+    flood = statuses(talk(guarded, request * 5_000))
     assert flood[-1] == 503
     assert set(flood[:-1]) == {200}
 
@@ -388,12 +388,12 @@ def test_posts_of_other_sites_are_refused_whatever_their_type(attacked, http, he
 )
 def test_an_allowed_page_may_read_every_answer(guarded, method, path, headers, status):
     with guarded.client() as http:
-        ask = functools.partial(http.request, method, path, content="{}")
-        answer = ask(headers={"origin": ORIGIN, **headers})
+        send = functools.partial(http.request, method, path, content="{}")
+        answer = send(headers={"origin": ORIGIN, **headers})
         assert answer.status_code == status
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert "origin" in answer.headers["vary"].lower()
-        foreign = ask(headers={"origin": "https://evil.example", **headers})
+        foreign = send(headers={"origin": "https://evil.example", **headers})
         assert "access-control-allow-origin" not in foreign.headers
         assert "origin" in foreign.headers["vary"].lower()
 
@@ -406,17 +406,17 @@ def test_an_allowed_page_may_read_that_it_was_too_slow(guarded):
 
 
 def test_a_preflight_needs_no_token_and_is_refused_in_the_usual_form(guarded):
-    asked = {
+    preflight = {
         "access-control-request-method": "POST",
         "access-control-request-headers": "authorization",
     }
     with guarded.client() as http:
-        allowed = http.options("/api/recommendations", headers={**asked, "origin": ORIGIN})
+        allowed = http.options("/api/recommendations", headers={**preflight, "origin": ORIGIN})
         assert allowed.status_code == 200
         assert allowed.headers["access-control-allow-origin"] == ORIGIN
         assert "POST" in allowed.headers["access-control-allow-methods"]
         foreign = http.options(
-            "/api/recommendations", headers={**asked, "origin": "https://evil.example"}
+            "/api/recommendations", headers={**preflight, "origin": "https://evil.example"}
         )
         assert foreign.status_code == 400
         assert "error" in foreign.json()
@@ -455,7 +455,7 @@ def test_a_token_is_required_of_everything_but_health_and_the_page(guarded):
 
 
 def test_many_wrong_tokens_are_held_back_and_the_right_one_is_not(guarded):
-    asked = []
+    waits = []
 
     def guess(number):
         with httpx.Client(base_url=guarded.url, timeout=90) as http:
@@ -463,7 +463,7 @@ def test_many_wrong_tokens_are_held_back_and_the_right_one_is_not(guarded):
                 http.get("/api/model", headers={"authorization": f"Bearer {number}-{turn}"})
                 for turn in range(12)
             ]
-            asked.extend(answer.elapsed.total_seconds() for answer in answers)
+            waits.extend(answer.elapsed.total_seconds() for answer in answers)
             return {answer.status_code for answer in answers}
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool, guarded.client() as http:
@@ -472,7 +472,7 @@ def test_many_wrong_tokens_are_held_back_and_the_right_one_is_not(guarded):
             assert http.get("/api/model", headers=RIGHT).status_code == 200
         assert {status for future in futures for status in future.result()} == {401}
     # 30 were free, the others waited, four at a time.
-    assert sum(wait > 0.4 for wait in asked) >= 10
+    assert sum(wait > 0.4 for wait in waits) >= 10
 
 
 # -- bodies ------------------------------------------------------------------------------------

@@ -107,9 +107,9 @@ def test_a_signal_ends_the_batch_with_130_and_leaves_what_was_there(pushed, tmp_
     # It is said just before the model is loaded, which takes seconds.
     assert "users, version" in started.stderr.readline()
     started.send_signal(number)
-    _, said = started.communicate(timeout=120)
-    assert started.returncode == 130, said
-    assert "Interrupted; nothing was written" in said
-    assert "Traceback" not in said
+    _, message = started.communicate(timeout=120)
+    assert started.returncode == 130, message
+    assert "Interrupted; nothing was written" in message
+    assert "Traceback" not in message
     assert output.read_text() == "old"
     assert list(tmp_path.iterdir()) == [output]

@@ -207,10 +207,12 @@ def test_progress_is_one_line_that_moves_in_a_terminal_and_lines_now_and_then_el
         for users in (100, 200, 300, 400):
             progress.reach(users)
         assert progress.end() == pytest.approx(20)
-        said = stream.getvalue()
-        assert "400 of 1,000 users, 25 per second" in said if moves else "300 of 1,000" in said
-        assert said.count("\r") == (4 if moves else 0)
-        assert said.count("\n") == 1
+        message = stream.getvalue()
+        assert (
+            "400 of 1,000 users, 25 per second" in message if moves else "300 of 1,000" in message
+        )
+        assert message.count("\r") == (4 if moves else 0)
+        assert message.count("\n") == 1
 
 
 def test_a_closed_pipe_is_not_an_error():

@@ -35,13 +35,13 @@ def refused(tmp_path, models, capsys):
         output = str(tmp_path / "out.csv") if output is None else output
         before = snapshot(tmp_path)
         code = main(["--model-dir", str(models), "--output", output, *options])
-        said = capsys.readouterr()
-        assert code == 2, said.err
-        assert said.out == ""
-        assert "Traceback" not in said.err
-        assert "Unexpected" not in said.err
+        message = capsys.readouterr()
+        assert code == 2, message.err
+        assert message.out == ""
+        assert "Traceback" not in message.err
+        assert "Unexpected" not in message.err
         assert snapshot(tmp_path) == before
-        return said.err
+        return message.err
 
     return run
 
@@ -77,9 +77,9 @@ def test_an_output_that_is_a_url_is_refused(refused, url):
 def test_an_output_of_an_unknown_format_is_refused_with_those_that_are_known(
     refused, tmp_path, name
 ):
-    said = refused(output=str(tmp_path / name))
-    assert "not that of a known format" in said
-    assert ".parquet, .csv, .jsonl" in said
+    message = refused(output=str(tmp_path / name))
+    assert "not that of a known format" in message
+    assert ".parquet, .csv, .jsonl" in message
 
 
 def test_an_output_in_a_folder_that_is_not_there_or_is_a_file_is_refused(refused, tmp_path):
@@ -123,8 +123,8 @@ def test_the_file_of_users_and_the_folder_of_models_are_no_output(refused, tmp_p
     ids.write_text("1\n")
     (tmp_path / "same.csv").hardlink_to(ids)
     for name in ("ids.csv", "same.csv"):
-        said = refused("--users-file", str(ids), output=str(tmp_path / name))
-        assert "also an input" in said
+        message = refused("--users-file", str(ids), output=str(tmp_path / name))
+        assert "also an input" in message
     assert "folder of models" in refused(output=str(models / VERSION / "x.csv"))
 
 
@@ -182,9 +182,9 @@ def test_an_output_that_may_not_be_written_is_refused():
 def test_users_that_are_no_ids_are_named_and_the_option_for_files_is_pointed_at(
     refused, users, says
 ):
-    said = refused(f"--users={users}")
-    assert says in said
-    assert "--users-file" in said
+    message = refused(f"--users={users}")
+    assert says in message
+    assert "--users-file" in message
 
 
 @pytest.mark.parametrize("users", ["", " ", ",", " , "])
@@ -213,10 +213,10 @@ def test_lines_of_a_users_file_that_are_no_id_are_named_with_their_number(
 ):
     path = tmp_path / "users [1]%?.txt"
     path.write_bytes(content)
-    said = refused("--users-file", str(path))
-    assert says in said
-    assert str(path) in said or "has no data on" in said
-    assert len(said.splitlines()) <= 5
+    message = refused("--users-file", str(path))
+    assert says in message
+    assert str(path) in message or "has no data on" in message
+    assert len(message.splitlines()) <= 5
 
 
 def test_a_users_file_that_is_not_a_regular_file_is_refused(refused, tmp_path):
@@ -238,11 +238,11 @@ def test_users_and_a_file_of_users_together_are_refused(refused):
 
 
 def test_unknown_users_are_an_error_that_names_a_few_and_counts_all(refused):
-    said = refused("--users", "1,2," + ",".join(str(100 + number) for number in range(20)))
-    assert "has no data on 20 of the users" in said
-    assert "100; 101; 102; 103; 104 and 15 more" in said
-    assert "--unknown skip" in said
-    assert "--unknown cold" in said
+    message = refused("--users", "1,2," + ",".join(str(100 + number) for number in range(20)))
+    assert "has no data on 20 of the users" in message
+    assert "100; 101; 102; 103; 104 and 15 more" in message
+    assert "--unknown skip" in message
+    assert "--unknown cold" in message
 
 
 def test_no_user_left_after_skipping_is_an_error(refused):

@@ -82,13 +82,13 @@ def test_many_callers_share_few_calls_of_the_model(recommender, people, catalogu
     rows = []
     calls = calls_of(recommender, people, catalogue, "recommend")
 
-    async def ask():
+    async def call_all():
         batcher = Batcher(BatchingOptions(), lambda count, seconds: rows.append(count))
         answers = await asyncio.gather(*(batcher.run(call) for call in calls))
         batcher.close()
         return answers
 
-    assert len(asyncio.run(ask())) == len(calls)
+    assert len(asyncio.run(call_all())) == len(calls)
     assert sum(rows) == len(calls)
     assert len(rows) <= 2
 
@@ -97,7 +97,7 @@ def test_one_bad_call_spoils_no_other(recommender):
     good = recommender.rank([UserProfile()], [["1"]])
     bad = Call(good.model, "rank", {**good.inputs, "movie_ids": np.array(["1"], object)})
 
-    async def ask():
+    async def call_all():
         batcher = Batcher(BatchingOptions())
         answers = await asyncio.gather(
             *(batcher.run(call) for call in (good, bad, good)), return_exceptions=True
@@ -105,7 +105,7 @@ def test_one_bad_call_spoils_no_other(recommender):
         batcher.close()
         return answers
 
-    first, second, third = asyncio.run(ask())
+    first, second, third = asyncio.run(call_all())
     assert first["predicted_rating"] == third["predicted_rating"]
     assert isinstance(second, InvalidInput)
 
@@ -113,7 +113,7 @@ def test_one_bad_call_spoils_no_other(recommender):
 def test_a_full_queue_refuses_at_once(recommender):
     call = recommender.rank([UserProfile()], [["1"]])
 
-    async def ask():
+    async def call_all():
         batcher = Batcher(BatchingOptions(max_rows=1, queue_size=2))
         answers = await asyncio.gather(
             *(batcher.run(call) for _ in range(6)), return_exceptions=True
@@ -121,5 +121,5 @@ def test_a_full_queue_refuses_at_once(recommender):
         batcher.close()
         return answers
 
-    answers = asyncio.run(ask())
+    answers = asyncio.run(call_all())
     assert sum(isinstance(answer, Overloaded) for answer in answers) == 4

@@ -29,12 +29,12 @@ pytestmark = pytest.mark.xdist_group("serving")
     ],
 )  # fmt: skip
 def test_head_has_the_headers_of_get_and_no_body(client, path):
-    got, asked = client.get(path), client.head(path)
-    assert asked.status_code == got.status_code
-    assert asked.content == b""
+    got, headed = client.get(path), client.head(path)
+    assert headed.status_code == got.status_code
+    assert headed.content == b""
     names = {"content-type"} if path == "/metrics" else {"content-type", "content-length"}
     if "content-encoding" not in got.headers:
-        assert {name: asked.headers[name] for name in names} == {
+        assert {name: headed.headers[name] for name in names} == {
             name: got.headers[name] for name in names
         }
 
@@ -200,11 +200,11 @@ def test_an_unexpected_error_has_the_usual_form(tmp_path, monkeypatch, path):
     monkeypatch.setattr(service.versions, "lease", broken)
     transport = httpx.ASGITransport(make_application(service))
 
-    async def ask():
+    async def call():
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             return await http.get(path, headers={"origin": ORIGIN, "x-request-id": "fault"})
 
-    answer = asyncio.run(ask())
+    answer = asyncio.run(call())
     assert answer.status_code == 500
     assert "fault" in answer.json()["error"]
     assert "secret" not in answer.text

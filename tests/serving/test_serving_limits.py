@@ -64,16 +64,16 @@ def test_requests_under_way_are_answered_when_the_server_is_stopped(small):
         async def stop_while_asking():
             async with httpx.AsyncClient(timeout=90, base_url=server.url) as http:
                 question = {"movie_ids": ["1"]}
-                asked = [
+                pending = [
                     asyncio.create_task(http.post("/api/ratings/predict", json=question))
                     for _ in range(5)
                 ]
                 while "serving_queue_length 5.0" not in (
                     await http.get("/metrics")
-                ).text and not any(one.done() for one in asked):
+                ).text and not any(one.done() for one in pending):
                     await asyncio.sleep(0.02)
                 server.process.send_signal(signal.SIGTERM)
-                return await asyncio.gather(*asked)
+                return await asyncio.gather(*pending)
 
         assert [answer.status_code for answer in asyncio.run(stop_while_asking())] == [200] * 5
         assert server.stop() == 0
@@ -113,9 +113,9 @@ def test_invalid_options_stop_the_start_with_a_reason(
 def test_a_port_in_use_is_explained(small, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit, match="1"):
         main(["--model-dir", str(small), "--port", str(taken.getsockname()[1])])
-    said = capsys.readouterr().err
-    assert "Address already in use" in said
-    assert "--port" in said
+    printed = capsys.readouterr().err
+    assert "Address already in use" in printed
+    assert "--port" in printed
 
 
 def test_nothing_of_the_pipeline_is_imported(small):

@@ -20,10 +20,10 @@ class Gate(io.RawIOBase):
     """A stream that takes nothing until it is opened."""
 
     def __init__(self):
-        self.opened, self.written, self.asked = threading.Event(), [], threading.Event()
+        self.opened, self.written, self.called = threading.Event(), [], threading.Event()
 
     def write(self, data):
-        self.asked.set()
+        self.called.set()
         self.opened.wait()
         self.written.append(bytes(data))
         return len(data)
@@ -37,7 +37,7 @@ def test_an_unread_stream_blocks_nothing_and_dropped_lines_are_counted():
     gate = Gate()
     log = Log(gate, lines=10)
     log.info("first")
-    assert gate.asked.wait(10)
+    assert gate.called.wait(10)
     for number in range(100):
         log.info("more", number=number)
     assert log.dropped == 90
@@ -54,7 +54,7 @@ def test_lines_are_dropped_by_their_size_as_well():
     gate = Gate()
     log = Log(gate)
     log.info("first")
-    assert gate.asked.wait(10)
+    assert gate.called.wait(10)
     for _ in range(9):
         log.info("x" * (1 << 20))
     assert log.dropped == 6

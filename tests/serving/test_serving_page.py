@@ -44,11 +44,15 @@ def page(browser, server):
     opened.on("pageerror", lambda error: problems.append(str(error)))
     opened.on(
         "console",
-        lambda said: problems.append(said.text) if "Content Security" in said.text else None,
+        lambda message: problems.append(message.text)
+        if "Content Security" in message.text
+        else None,
     )
     opened.on(
         "request",
-        lambda asked: problems.append(asked.url) if not asked.url.startswith(server.url) else None,
+        lambda requests: problems.append(requests.url)
+        if not requests.url.startswith(server.url)
+        else None,
     )
     yield opened
     opened.close()
@@ -103,23 +107,25 @@ def test_a_film_is_searched_picked_and_changes_the_recommendations(opened, catal
 
 
 def test_a_film_of_the_search_is_history_and_one_liked_on_the_page_is_this_visit(opened, catalogue):
-    asked = []
+    requests = []
     opened.on(
         "request",
-        lambda request: asked.append(request.post_data_json) if request.method == "POST" else None,
+        lambda request: requests.append(request.post_data_json)
+        if request.method == "POST"
+        else None,
     )
     title = display_title(catalogue[0]["title"])
     opened.get_by_label("Search movies").fill(title[:12])
     changes(opened, opened.locator("#found button", has_text=title).first.click)
-    assert asked[-1]["liked"] == [{"movie_id": catalogue[0]["movie_id"]}]
-    assert "timestamp" not in asked[-1]
+    assert requests[-1]["liked"] == [{"movie_id": catalogue[0]["movie_id"]}]
+    assert "timestamp" not in requests[-1]
     first = shown(opened)[0]
     changes(opened, opened.get_by_role("button", name="I liked").first.click)
-    searched, marked = asked[-1]["liked"]
+    searched, marked = requests[-1]["liked"]
     assert searched == {"movie_id": catalogue[0]["movie_id"]}
     assert marked["movie_id"] == first
     assert abs(marked["timestamp"] - time.time()) < 600
-    assert marked["timestamp"] <= asked[-1]["timestamp"]
+    assert marked["timestamp"] <= requests[-1]["timestamp"]
 
 
 def test_titles_are_shown_with_the_article_in_front_wherever_they_appear(opened, catalogue):

@@ -41,10 +41,10 @@ def loop_for(names):
 def test_a_model_that_loops_holds_up_neither_health_nor_the_stop(tmp_path):
     handmade.save(tmp_path / "1", loop_for("loop"))
     with Server(tmp_path, "--deadline", "1") as server, server.client() as http:
-        asked = {"user_id": "", "liked": [{"movie_id": "1"}]}
+        body = {"user_id": "", "liked": [{"movie_id": "1"}]}
         assert http.get("/api/users/loop/recommendations").status_code == 504
         assert http.get("/healthz").status_code == 200
-        assert http.post("/api/recommendations", json=asked).status_code == 504
+        assert http.post("/api/recommendations", json=body).status_code == 504
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=LIMIT) == 0
         assert any('"stopped"' in line for line in server.log)

@@ -329,7 +329,7 @@ def test_pyenv_is_found_when_only_its_folder_is_there(tmp_path):
     assert is_this_python(find_python(tmp_path, path=tmp_path / "bin"))
 
 
-def test_uv_is_asked_first(tmp_path):
+def test_uv_is_tried_first(tmp_path):
     executable(tmp_path / "bin" / "python3.10", FAILING_SHIM)
     mine = this_python(tmp_path / "uv" / "python3.10")
     executable(tmp_path / "bin" / "uv", f'[ "$*" != "python find --system 3.10" ] || echo "{mine}"')
@@ -350,7 +350,7 @@ esac""",
     assert is_this_python(find_python(tmp_path, path=tmp_path / "bin"))
 
 
-# --- making .venv, with a uv that installs nothing and writes down what it was asked
+# --- making .venv, with a uv that installs nothing and writes down how it was called
 
 
 @pytest.fixture
@@ -363,7 +363,7 @@ class Project:
     def __init__(self, folder):
         self.root = folder / "project with a space"
         self.stubs = folder / "stubs"
-        self.asked = folder / "asked"
+        self.calls = folder / "calls"
         shutil.copytree(REQUIREMENTS, self.root / "requirements")
         for name in ("setup.py", "pyproject.toml"):
             shutil.copy(ROOT / name, self.root)
@@ -380,20 +380,20 @@ class Project:
 case "$*" in
     --version) ;;
     "python find"*) echo "{Path(sys.executable).resolve()}" ;;
-    "pip install"*) echo "$*" >>"{self.asked}"; {on_install} ;;
+    "pip install"*) echo "$*" >>"{self.calls}"; {on_install} ;;
 esac""",
         )
 
     def set_up(self, kind="runtime", cwd=None):
         script = self.root / "requirements" / "setup_env.sh"
         env = {**os.environ, "PATH": f"{self.stubs}:/usr/bin:/bin"}
-        self.asked.write_text("")
+        self.calls.write_text("")
         return run("/bin/sh", script, kind, env=env, cwd=cwd or self.root)
 
     @property
     def installed(self):
         """The lock files and projects of the last call's installs."""
-        return re.findall(r"(?:-r requirements/|-e )(\S+)", self.asked.read_text())
+        return re.findall(r"(?:-r requirements/|-e )(\S+)", self.calls.read_text())
 
 
 def test_first_set_up_installs_the_lock_and_the_project(project, tmp_path):

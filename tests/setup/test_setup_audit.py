@@ -33,8 +33,8 @@ class Service(BaseHTTPRequestHandler):
     status = 200
 
     def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        weak = asked["package"]["name"] == "weak" and asked["version"] == "1.0"
+        query = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        weak = query["package"]["name"] == "weak" and query["version"] == "1.0"
         body = json.dumps({"vulns": [WEAK]} if weak else {}).encode()
         self.send_response(self.status)
         self.send_header("content-length", str(len(body)))
@@ -82,7 +82,7 @@ def test_a_known_vulnerability_fails_with_its_names_and_the_version_that_mends_i
     assert done.returncode == FOUND, done.stderr
     assert "weak 1.0: PYSEC-2099-1, CVE-2099-0001; fixed in 1.1" in done.stdout
     assert "Anybody may do anything." in done.stdout
-    assert "2 packages asked about, 1 known vulnerabilities, 0 of them accepted" in done.stdout
+    assert "2 packages were looked up, 1 known vulnerabilities, 0 of them accepted" in done.stdout
 
 
 def test_packages_without_known_vulnerabilities_pass(audit, service):
@@ -100,7 +100,7 @@ def test_a_service_that_refuses_is_not_success(audit, service):
     service.status = 500
     done = audit(service.url, "sound==2.0")
     assert done.returncode == NOT_ASKED
-    assert done.stderr.startswith("Could not ask about known vulnerabilities: ")
+    assert done.stderr.startswith("Known vulnerabilities could not be looked up: ")
     assert "Traceback" not in done.stderr
 
 
@@ -123,9 +123,9 @@ def test_a_package_that_the_service_does_not_know_is_not_called_safe(module, cap
     skipped = {"name": "numpy", "skip_reason": "Dependency not found on PyPI"}
     sound = {"name": "scipy", "version": "1.0", "vulns": []}
     assert module.judge({"dependencies": [skipped, sound]}, {}) == NOT_ASKED
-    told = capsys.readouterr()
-    assert "1 packages asked about" in told.out
-    assert "no answer for 1 packages: numpy" in told.err
+    printed = capsys.readouterr()
+    assert "1 packages were looked up" in printed.out
+    assert "no answer for 1 packages: numpy" in printed.err
 
 
 def test_every_accepted_vulnerability_has_a_reason_and_stands_in_the_docs(module):

@@ -90,7 +90,7 @@ def read_ratings(
     dropped_movies: dict[int, str] | None = None,
     **options: Any,
 ) -> tuple[RatingsChunk, CleaningLog]:
-    """Reads a range of ratings, all of the file unless told."""
+    """Reads a range of ratings; by default the whole file."""
     return read_ratings_chunk(
         path,
         start,

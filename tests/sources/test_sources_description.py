@@ -154,9 +154,9 @@ def test_a_draft_is_written_where_something_is_ambiguous_and_says_what_was_under
     ):
         assert line in text.splitlines()
     assert [path.name for path in folder.iterdir()] == ["interactions.csv"]
-    said = description.read(output / "data.toml")
+    draft = description.read(output / "data.toml")
     roles = {"user": "user", "item": "sku", "rating": "stars", "time": "date", "event": ""}
-    assert said == Description(columns=roles)
+    assert draft == Description(columns=roles)
     before = roles_of(detect(folder, tmp_path))
     assert roles_of(detect(folder, tmp_path, output)) == before
     # It is there now, and answers.

@@ -211,7 +211,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def serve(server, cache, monkeypatch):
-    """Makes the download ask for this path of the server."""
+    """Makes the download request this path of the server."""
 
     def use(kind):
         url = f"http://127.0.0.1:{server.server_address[1]}/{kind}"
@@ -227,14 +227,14 @@ def names(directory: Path) -> list[str]:
 
 def test_a_good_file_is_unpacked_into_the_cache(serve, cache):
     serve("good")
-    told = []
-    directory = download(ARCHIVE, progress=lambda *args: told.append(args))
+    calls = []
+    directory = download(ARCHIVE, progress=lambda *args: calls.append(args))
     assert directory == cache / "toy"
     assert names(cache) == ["toy"]
     assert names(directory) == sorted(FILES)
     for name in FILES:
         assert (directory / name).read_bytes() == CONTENT[f"toy/{name}"]
-    assert told[-1] == ("Downloading Toy", len(GOOD), len(GOOD))
+    assert calls[-1] == ("Downloading Toy", len(GOOD), len(GOOD))
 
 
 def test_a_second_download_is_answered_from_the_cache(serve, server):
@@ -281,10 +281,10 @@ def test_a_download_goes_on_from_where_it_was_cut_off(serve, server, cache, leng
     cache.mkdir()
     (cache / PART).write_bytes(GOOD[:length])
     serve("ranges")
-    told = []
-    assert download(ARCHIVE, progress=lambda *args: told.append(args)) == cached(ARCHIVE)
+    calls = []
+    assert download(ARCHIVE, progress=lambda *args: calls.append(args)) == cached(ARCHIVE)
     assert server.sent == len(GOOD) - length
-    assert told[-1:] == ([("Downloading Toy", len(GOOD), len(GOOD))] if server.sent else [])
+    assert calls[-1:] == ([("Downloading Toy", len(GOOD), len(GOOD))] if server.sent else [])
     assert names(cache) == ["toy"]
 
 

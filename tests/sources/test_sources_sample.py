@@ -250,9 +250,9 @@ def test_memory_does_not_grow_with_the_ratings(tmp_path):
 
 
 def test_progress_reaches_the_total(tmp_path):
-    told = []
-    generate_sample(tmp_path / "s", ratings=1_500, progress=lambda *args: told.append(args))
-    assert told[-1] == ("Generating the sample data", 1_500, 1_500)
+    calls = []
+    generate_sample(tmp_path / "s", ratings=1_500, progress=lambda *args: calls.append(args))
+    assert calls[-1] == ("Generating the sample data", 1_500, 1_500)
 
 
 @pytest.mark.parametrize(("ratings", "seed"), [(999, 1), (0, 1), (-5, 1), (1_000, -1)])

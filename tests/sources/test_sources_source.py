@@ -23,10 +23,10 @@ REFUSED = InputError("MovieLens-100K could not be downloaded", found="connection
 
 @dataclasses.dataclass
 class World:
-    """Arguments of `resolve_source`, and what it told."""
+    """Arguments of `resolve_source`, and what it printed."""
 
     root: Path
-    said: list[str] = dataclasses.field(default_factory=list)
+    printed: list[str] = dataclasses.field(default_factory=list)
 
     def directory(self, name: str, *, metadata: bool = False) -> Path:
         path = self.root / name
@@ -45,7 +45,7 @@ class World:
             "sample_ratings": 1_000,
             **options,
         }
-        return resolve_source(dataset=dataset, say=self.said.append, **arguments)
+        return resolve_source(dataset=dataset, say=self.printed.append, **arguments)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_auto_prefers_data_to_the_variable_to_the_cache(world, monkeypatch):
     assert (found.name, found.source, found.data_dir) == ("custom", "data", mine)
     assert found.notice is None
     assert found.seed is None
-    assert world.said == []
+    assert world.printed == []
 
 
 def test_the_users_own_name_of_the_data_stands_in_place_of_custom(tmp_path):
@@ -101,8 +101,8 @@ def test_without_a_cache_the_data_is_downloaded(world, monkeypatch, dataset):
     monkeypatch.setattr(download, "download", lambda progress: fetched)
     found = world.resolve(dataset)
     assert (found.name, found.source, found.data_dir) == ("ml-100k", "download", fetched)
-    assert len(world.said) == 1
-    assert "Downloading" in world.said[0]
+    assert len(world.printed) == 1
+    assert "Downloading" in world.printed[0]
 
 
 def test_auto_without_real_data_makes_a_sample_and_says_so_loudly(world):
@@ -111,7 +111,7 @@ def test_auto_without_real_data_makes_a_sample_and_says_so_loudly(world):
     assert sample.is_complete(found.data_dir)
     for part in ("NOT REAL DATA", "connection refused", "--data", "MOVIELENS_DIR"):
         assert part in found.notice
-    assert found.notice in world.said
+    assert found.notice in world.printed
 
 
 def test_ml_100k_never_ends_with_a_sample(world):
@@ -131,10 +131,10 @@ def test_sample_is_a_sample_whatever_else_there_is(world, monkeypatch):
 def test_a_sample_is_made_once(world):
     first = world.resolve("sample")
     before = (first.data_dir / "u.data").stat().st_mtime_ns
-    said = len(world.said)
+    count = len(world.printed)
     assert world.resolve("sample") == first
     assert (first.data_dir / "u.data").stat().st_mtime_ns == before
-    assert len(world.said) == said
+    assert len(world.printed) == count
     assert world.resolve("sample", seed=8).data_dir != first.data_dir
     assert world.resolve("sample", sample_ratings=1_001).data_dir != first.data_dir
 

@@ -1,4 +1,4 @@
-"""Tables in every form: the same rows come out, in parts, and damage is told."""
+"""Tables in every form: the same rows come out, in parts, and damage is reported."""
 
 import gzip
 import json

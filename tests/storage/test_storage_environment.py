@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("name", environment.IGNORED)
 def test_variables_that_break_libraries_are_removed_and_named(name):
     variables = {name: "1", "PATH": "/bin", "HOME": "/root"}
-    [told] = environment.prepare(variables)
+    [warning] = environment.prepare(variables)
     assert variables == {"PATH": "/bin", "HOME": "/root"}
-    assert told.startswith(f"{name}=1 is ignored: ")
+    assert warning.startswith(f"{name}=1 is ignored: ")
 
 
 def test_of_ordinary_surroundings_nothing_is_said():

@@ -97,7 +97,7 @@ def test_signatures_have_no_input_and_no_output_of_what_the_data_lacks(state):
     assert set(state.model.signatures["evaluate"].structured_outputs) == set(expected)
 
 
-def asked(state, signature, user, recent, **more):
+def answer_of(state, signature, user, recent, **more):
     """Answers a query with what of its inputs the signature takes."""
     inputs = {
         **fixtures.user_inputs({raw.USER_ID.name: user}),
@@ -109,7 +109,7 @@ def asked(state, signature, user, recent, **more):
 
 
 def recommended(state, user, recent=()):
-    return asked(
+    return answer_of(
         state,
         "recommend",
         user,
@@ -140,7 +140,7 @@ def test_known_and_new_users_get_lists_without_what_they_have(state):
 def test_named_movies_explain_a_new_users_list(state):
     named = [movie.decode() for movie in state.trained.catalogue.ids[:5]]
     movies = tf.constant(recommended(state, "nobody", named)["movie_id"])
-    answer = asked(state, "explain", "nobody", named, movie_ids=movies, k=tf.constant(3))
+    answer = answer_of(state, "explain", "nobody", named, movie_ids=movies, k=tf.constant(3))
     assert set(answer["because_movie_id"].ravel()) - {b""} <= {movie.encode() for movie in named}
     assert (answer["contribution"] > 0).any()
 
@@ -201,9 +201,9 @@ def test_the_evaluator_judges_by_what_there_is(state, tmp_path):
     names = set(verdict.metrics)
     assert any("_rating_" in name for name in names) == state.table.has_rating
     assert any(name.startswith("in_session") for name in names) == state.table.has_time
-    said = " ".join(verdict.reasons())
-    assert ("this data has no ratings" in said) != state.table.has_rating
-    assert ("this data has no times" in said) != state.table.has_time
+    reasons = " ".join(verdict.reasons())
+    assert ("this data has no ratings" in reasons) != state.table.has_rating
+    assert ("this data has no times" in reasons) != state.table.has_time
     judged = {threshold.metric for threshold in verdict.thresholds}
     assert judged >= {"next_visit_recall_at_10_over_popularity_high", "leaking_rows"}
     assert verdict.metrics["leaking_rows"] == 0

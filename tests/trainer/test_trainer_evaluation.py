@@ -84,7 +84,7 @@ def test_earlier_events_change_answers_in_session(trained, middle_of_a_history):
 def test_a_request_that_gives_a_sessions_events_gets_the_stars_that_are_evaluated(
     trained, middle_of_a_history
 ):
-    """Asked is a model that knows the first half of the events; the request gives the others."""
+    """The model knows the first half of the events; the request gives the others."""
     examples, start, later, _ = middle_of_a_history
     expected = in_session(trained, examples)["in_session_rating"]
     held, ids, serving = trained.interactions, trained.catalogue.ids, trained.serving

@@ -159,11 +159,11 @@ def test_metrics_are_means_over_the_users_who_can_name_as_many(data, fits, monke
         found = {user: named_and_wanted(data, user, count) for user in range(USERS)}
         pairs = [
             (
-                slow_ndcg(random_scores(user), *asked),
-                slow_ndcg(fold_of[user].ratings_per_movie, *asked),
+                slow_ndcg(random_scores(user), *queries),
+                slow_ndcg(fold_of[user].ratings_per_movie, *queries),
             )
-            for user, asked in found.items()
-            if asked
+            for user, queries in found.items()
+            if queries
         ]
         ours, popular = np.array(pairs).T
         assert metrics[f"{name}user_ndcg_at_10"] == pytest.approx(ours.mean())

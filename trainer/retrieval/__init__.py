@@ -1,1 +1,1 @@
-"""Which movies: the autoencoder, EASE, the two towers, and their combination."""
+"""Retrieval of movies: the autoencoder, EASE, the two towers, and their combination."""

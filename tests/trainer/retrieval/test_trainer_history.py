@@ -229,7 +229,7 @@ def test_recency_of_a_user_does_not_depend_on_the_others_in_the_batch(users, eve
 
 
 def served_recency(movies, times, now, events):
-    """The session component as the exported model asks for it: the session's latest events."""
+    """The session component as the exported model calls it: the session's latest events."""
     earlier = [(now - time, movie) for movie, time in zip(movies, times, strict=True) if time < now]
     latest = session_of(earlier[::-1][:events])
     padding = events - len(latest)

@@ -344,15 +344,15 @@ def test_no_users_get_no_recommendations(model):
 
 
 @pytest.mark.parametrize(
-    ("ask", "name"),
+    ("call", "name"),
     [
         (fixtures.recommend, "exclude"),
         (fixtures.rank, "movies"),
     ],
 )
-def test_lists_that_do_not_fit_the_users_are_refused(model, ask, name):
+def test_lists_that_do_not_fit_the_users_are_refused(model, call, name):
     with pytest.raises(tf.errors.InvalidArgumentError, match="to have one list for each user_id"):
-        ask(model, STRANGER, STRANGER, **{name: [["1"]]})
+        call(model, STRANGER, STRANGER, **{name: [["1"]]})
 
 
 # --- rank
@@ -385,7 +385,7 @@ def test_nothing_to_rank_gives_empty_answers(model, users, movies):
     assert answer["predicted_rating"].shape == (users, movies)
 
 
-# --- whoever asks
+# --- any user of the signatures
 
 
 PROFILES = st.fixed_dictionaries(
@@ -632,7 +632,7 @@ def test_contributions_are_what_the_score_loses_without_the_movie(model, oracle,
 
 
 def test_no_reason_is_a_movie_that_was_rated_below_the_users_mean(model, world, oracle, trained):
-    """Asked for every reason of every movie, with the stars of the Examples."""
+    """A request for every reason of every movie, with the stars of the Examples."""
     stars = {}
     for split in fixtures.SMALL.train.splits:
         for example in fixtures.read_examples(world.rating_files[split]):
