@@ -1,5 +1,8 @@
 """The user's own blessing thresholds: what a file can say, and what the Evaluator makes of it."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from components.evaluation.config import Thresholds, build_eval_config, own_thresholds
@@ -41,6 +44,14 @@ def test_own_bounds_stand_in_place_of_the_shipped_ones_and_beside_them(tmp_path)
         "next_visit_recall_at_10 off, change of next_visit_rating_rmse up to 0.5 worse, "
         "change of next_visit_recall_at_10 off"
     )
+
+
+def test_the_file_in_the_guide_can_be_read(tmp_path):
+    text = (Path(__file__).parents[2] / "docs/guides/own-data.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```toml\n([^`]*\[change\].*?)```", text, re.DOTALL)
+    found = read(tmp_path, example)
+    assert found.value_bounds()["next_visit_recall_at_10"] == 0.05
+    assert found.allowed_worsening()["next_visit_recall_at_10"] == 0.01
 
 
 def test_own_thresholds_are_in_the_configuration_of_the_evaluator_which_is_its_cache_key(tmp_path):

@@ -1,10 +1,13 @@
 """`.venv/bin/python -m sources describe`: what it prints, and how it ends."""
 
+import re
 import zipfile
+from pathlib import Path
 
 import pytest
 from movielens_files import ML_CSV, write
 
+from sources import description
 from sources.__main__ import main
 
 
@@ -14,6 +17,42 @@ def test_it_prints_what_is_understood_and_writes_nothing_beside_the_data(tmp_pat
     assert main(["describe", str(folder)]) == 0
     assert capsys.readouterr().out.startswith("Format: MovieLens as CSV (ml-csv)\n")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+GUIDE = Path(__file__).parents[2] / "docs/guides/own-data.md"
+
+
+def blocks(language):
+    """The fenced blocks of the guide in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_first_commands_of_the_guide_work_on_its_own_table(tmp_path, monkeypatch, capsys):
+    [table] = blocks("csv")
+    header, row = table.splitlines()
+    more = [
+        row.replace("-9b57-", f"-{user}-").replace("0042", f"{item:04}").replace(",4,", f",{star},")
+        for user, item, star in zip(
+            range(1000, 1030), range(7, 7 * 31, 7), [1, 2, 5] * 10, strict=True
+        )
+    ]
+    text = "\n".join((header, row, *more))
+    write(tmp_path / "my-data", {"interactions.csv": text.encode()})
+    monkeypatch.chdir(tmp_path)
+    line = next(one for one in "".join(blocks("sh")).splitlines() if "describe" in one)
+    _, arguments = line.split(" -m sources ")
+    assert main(arguments.split()) == 0
+    printed = capsys.readouterr().out
+    assert "user_id (user), item_id (item), rating (rating), timestamp (time)" in printed
+    assert "Users: 31 with ratings" in printed
+
+
+def test_the_description_in_the_guide_can_be_read(tmp_path):
+    [text] = [one for one in blocks("toml") if "[columns]" in one]
+    (tmp_path / "data.toml").write_text(text)
+    found = description.read(tmp_path / "data.toml")
+    assert found.columns["user"] == "buyer"
+    assert set(found.features.values()) <= {*description.KINDS, description.IGNORE}
 
 
 def test_what_is_not_recognised_ends_with_2_and_what_to_do(tmp_path, capsys):
