@@ -214,10 +214,23 @@ def _parquet(path: Path, name: str, texts: Iterable[str] = ()) -> Iterator[Any]:
     """Opens a Parquet file; columns of text are read as dictionaries."""
     import pyarrow as pa
     import pyarrow.parquet
+    import pyarrow_hotfix  # noqa: F401 - Arrow 10 would run what is pickled in a column's type
 
     with _reading(path, name) as file:
         try:
-            yield pa.parquet.ParquetFile(file, read_dictionary=list(texts))
+            opened = pa.parquet.ParquetFile(file, read_dictionary=list(texts))
+        except RuntimeError as error:  # of pyarrow_hotfix
+            raise InputError(
+                "a column has a type of Python's own, which could hold a program",
+                file=name,
+                expected="columns of text, numbers, dates or lists",
+                found="the type arrow.py_extension_type",
+                action="write the table without this type",
+            ) from error
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            raise _damaged(name, error) from error
+        try:
+            yield opened
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
             raise _damaged(name, error) from error
 

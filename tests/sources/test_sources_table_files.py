@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.csv
@@ -221,3 +222,24 @@ def test_a_table_of_tensorflow_datasets_is_read_as_it_is(tmp_path):
         "timestamp": 879024465,
         "position": None,
     }
+
+
+def test_a_column_of_pickled_types_is_refused_and_nothing_in_it_is_run(tmp_path):
+    """CVE-2023-47248: pyarrow before 14.0.1 unpickles such a type when it opens the file."""
+    made = tmp_path / "made"
+
+    class Type(pa.PyExtensionType):
+        def __init__(self):
+            pa.PyExtensionType.__init__(self, pa.string())
+
+        def __reduce__(self):
+            return os.mkdir, (str(made),)
+
+    users = pa.ExtensionArray.from_storage(Type(), pa.array(["u", "v"]))
+    sink = pa.BufferOutputStream()
+    pa.parquet.write_table(pa.table({"user": users, "item": pa.array(["x", "y"])}), sink)
+    folder = write(tmp_path / "data", {"interactions.parquet": sink.getvalue().to_pybytes()})
+    with pytest.raises(InputError, match="a column has a type of Python's own") as error:
+        detect(folder, tmp_path)
+    assert "expected: columns of text, numbers, dates or lists" in str(error.value)
+    assert not made.exists()
