@@ -25,10 +25,10 @@ _COLORS = (
     (r"^○", "cyan"),
     (r"✗", "bold red"),
     (r"\bblessed and pushed\b", "bold green"),
-    (r"at (least|most) [\d.]+", "dim"),
+    (r"((upper|lower) end )?at (least|most) [\d.]+", "dim"),
     (
         r"^(data|ratings|new in test|dropped|repaired|missing|metadata|metrics|verdict|serving"
-        r"|report|summary|next)\b",
+        r"|report|summary|next|left out)\b",
         "bold",
     ),
     (r"^[a-z0-9_]+(?= +-?\d\.\d{4})", "bold"),
