@@ -142,12 +142,12 @@ def _is_number(value: object) -> bool:
 
 
 def _check_measured(path: Path, name: str, split: SplitMethod, features: FeatureTable) -> None:
-    """Refuses a bound on what this run does not measure, or what says nothing on its split."""
+    """Refuses a bound on a metric that this run lacks, or that its split does not allow."""
     scenario = _scenario_of(name)
     if split not in scenario.splits:
         raise _refused(
             path,
-            f"{name} says nothing about use on --split {split}",
+            f"{name} cannot have a bound on --split {split}",
             f"--split {' or '.join(scenario.splits)}",
             f"--split {split}",
         )

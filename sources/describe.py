@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from schema.dataset import number_of
+from schema.dataset import number_of, plural
 from schema.features import DIRECTOR, STAR, Feature, Kind, Owner
 from sources.adapter import DatasetAdapter
 from sources.cleaning_log import CleaningLog, FileLog, LossLimits
@@ -99,10 +99,10 @@ def _format_lines(adapter: DatasetAdapter, output_dir: Path | None) -> Iterator[
 
 def _feature_lines(adapter: DatasetAdapter) -> Iterator[str]:
     table = adapter.spec.features
-    for owner, noun in {**_OWNERS, Owner.MOVIE: f"{adapter.spec.item_noun}s"}.items():
+    for owner, noun in {**_OWNERS, Owner.MOVIE: plural(adapter.spec.item_noun)}.items():
         features = [f for f in table.owned_by(owner) if f.kind is not Kind.ID]
         columns = ", ".join(f"{f.name} ({f.kind.value}{_needs(adapter, f)})" for f in features)
-        none = "none" if owner is Owner.CONTEXT else "none: this data says nothing of them but ids"
+        none = "none" if owner is Owner.CONTEXT else "none: only their ids are known"
         yield f"Features of {noun}: {columns or none}"
     if table.has_rating:
         scale = table.scale.describe()

@@ -1,7 +1,8 @@
 """The test split: a fingerprint of its rows, and its users and movies that are not in training.
 
-Metrics of two runs can be compared where they are of the same test rows. The fingerprint tells;
-with the kind of the run it makes the evaluation scope (`components.pusher.kind`).
+Metrics of two runs can be compared where they are of the same test rows, that is, where the
+fingerprints are equal. With the kind of the run the fingerprint makes the evaluation scope
+(`components.pusher.kind`).
 """
 
 from __future__ import annotations

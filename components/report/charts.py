@@ -181,7 +181,7 @@ def lines(
       x: the column along the horizontal axis.
       y: the column along the vertical axis; of several columns, a line each.
       title: title of the vertical axis of several.
-      series: the column that tells several lines of one `y` apart; they hold each value until
+      series: the column that distinguishes several lines of one `y`; they hold each value until
         the next one, as the bars of a histogram do.
       kind: type of `x`.
     """

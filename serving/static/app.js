@@ -385,7 +385,7 @@ function noun() {
 
 function plural(word) {
   if (/[^aeiou]y$/i.test(word)) return `${word.slice(0, -1)}ies`;
-  return word + (/(s|x|z|ch|sh)$/i.test(word) ? "es" : "s");
+  return word + (/(s|x|z|sh|[^o]ch|ooch)$/i.test(word) ? "es" : "s");
 }
 
 function counted(number) {

@@ -100,7 +100,7 @@ def test_every_metric_that_can_have_a_bound_is_one_of_summary_json():
         ("change = 1", "change is no table"),
         ("[change]\nnext_visit_mrr = 0.1", "(?s)no metric .change. next_visit_mrr"),
         ("[change]\nnext_visit_rating_rmse = -0.1", "cannot be -0.1"),
-        ("in_session_recall_at_10 = 0.1", "(?s)says nothing about use on --split random.*temporal"),
+        ("in_session_recall_at_10 = 0.1", "(?s)cannot have a bound on --split random.*temporal"),
         ("[oops", "this file cannot be read"),
     ],
 )

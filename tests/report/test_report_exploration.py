@@ -369,7 +369,7 @@ def test_what_the_data_does_not_have_is_named(other_table):
         tuple(f for f in MOVIELENS.features if f.owner is not Owner.USER or f.kind is Kind.ID)
     )
     found = exploration.build(Context(dataclasses.replace(other_table, features=bare)))
-    assert "This data says nothing of users" in notes(found)
+    assert "This data has no features of users" in notes(found)
     assert "Users" not in [heading.heading for heading in found.headings]
 
 
@@ -399,7 +399,7 @@ def test_events_without_ratings_times_or_users_features_read_well(events):
         "users-activity", "movies-activity", "genre-size",
     }  # fmt: skip
     assert tables(found) == ["movie-list"]
-    for words in ("This data has no ratings", "no times", "says nothing of users", "no release"):
+    for words in ("This data has no ratings", "no times", "no features of users", "no release"):
         assert words in notes(found)
     assert block(found, "movie-list").columns == ("Book", "Events")
     words = words_of(found).lower().replace("no ratings", "")

@@ -244,7 +244,7 @@ def test_what_is_understood_is_told_in_words(tmp_path):
     for line in (
         "Format: MovieLens as CSV (ml-csv)",
         "  genome-tags.csv: not read, the tag genome is not used",
-        "Features of users: none: this data says nothing of them but ids",
+        "Features of users: none: only their ids are known",
         "Features of movies: movie_title (title), movie_genres (tags), "
         "movie_year_release (year), director (category, with --metadata-dir), "
         "star (category, with --metadata-dir)",

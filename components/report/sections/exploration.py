@@ -156,7 +156,7 @@ def _describe(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[T
 def _users(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Block]:
     features = [f for f in table.owned_by(Owner.USER) if f.kind in _GROUPED or _is_quarter(f)]
     if not features:
-        yield Note("This data says nothing of users: there are no groups of them.")
+        yield Note("This data has no features of users, so there are no groups of them.")
         return
     drawn = "Intervals are 95 % and take users as drawn at random."
     yield Text("Users", drawn if ratings.values else "")
