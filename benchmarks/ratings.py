@@ -163,7 +163,7 @@ def predicted(fit: BpmfFit, states: Floats, rows: IntArray, movies: IntArray) ->
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """What of users' histories comes before some rows: of one second nothing.
+    """The part of users' histories before some rows; events of the row's second are left out.
 
     Attributes:
       owner: `[parts]` rows of the users.

@@ -279,7 +279,7 @@ class FeatureTable:
 
     @property
     def position(self) -> Feature | None:
-        """The place of the rating in its file; None where the file's order means nothing."""
+        """The place of the rating in its file; None where the file's order is not that of time."""
         return next(iter(self.of_kind(Kind.POSITION)), None)
 
     @property

@@ -72,11 +72,11 @@ def scenarios_of(table: FeatureTable) -> tuple[Scenario, ...]:
 
 
 NAMED_MOVIES: tuple[int, ...] = (0, 1, 3, 5, 10)
-"""How many movies somebody new names."""
+"""The numbers of movies that a new user names."""
 
 
 def new_user(named: int) -> Scenario:
-    """Returns the scenario of somebody new who names movies that they like.
+    """Returns the scenario of a new user who names some movies that they like.
 
     Nothing of them is in the training. Of no movies the profile alone is known.
 

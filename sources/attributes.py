@@ -278,7 +278,7 @@ class _Column:
         return [None if place is None else made[place] for place in encoded.indices.to_pylist()]
 
     def lose(self, reason: str, expected: str, values: Sequence[object]) -> None:
-        """Counts the values that are there and became nothing."""
+        """Counts the values that are not empty and could not be read."""
         before = texts(self.column).to_pylist()
         lost = [
             (row, one)

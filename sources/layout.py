@@ -131,7 +131,7 @@ def plain(name: str) -> str:
 
 
 def table_of(name: str) -> str | None:
-    """Returns the table that a file or folder holds by its name, None if the name says nothing."""
+    """Returns the table that a file or folder holds by its name; None if it has another name."""
     return STEMS.get(_stem(name)) if is_table_name(name) or "." not in name else None
 
 

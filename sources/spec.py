@@ -15,7 +15,7 @@ MOVIELENS_CITATION = (
 
 
 EVERY_EVENT = "every event"
-"""The rule by which an event is positive whatever its rating."""
+"""The rule by which every event is positive, also one of a low rating."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,7 +103,7 @@ def _dates(folder: Path, layout: Layout, used: Collection[str]) -> tuple[str, ..
 
 
 def _with_readable_ratings(folder: Path, layout: Layout) -> Layout:
-    """Returns a layout without a column of ratings that says nothing: one value, or none at all.
+    """Returns a layout without its column of ratings where that has one value, or none at all.
 
     Raises:
       InputError: the ratings differ, and cannot be read.

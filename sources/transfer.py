@@ -43,7 +43,7 @@ class TransferError(Exception):
 
 
 class _RefusedError(Exception):
-    """The server does what no server of a plain file does: nothing of it is kept."""
+    """The server breaks a limit of a plain file transfer; what it has sent is discarded."""
 
 
 def receive(
@@ -90,7 +90,7 @@ class _Transfer:
         self._failure: Exception | None = None
 
     def run(self) -> None:
-        """Downloads the file; raises whatever goes wrong in the thread."""
+        """Downloads the file; raises the exception of the thread, if there is one."""
         started, first = self._last, self._received
         end = started + TOTAL_SECONDS * max(1.0, self._limit / 50e6)
         thread = threading.Thread(target=self._work, daemon=True)
@@ -118,7 +118,7 @@ class _Transfer:
             self._failure = error
 
     def _take(self, response: requests.Response) -> None:
-        """Appends the body as it is sent: whatever is packed in it is not unpacked."""
+        """Appends the body as it is sent, without decompressing it."""
         found = response.headers.get("Content-Range", "")
         if response.status_code == 416:
             # Nothing comes after what there is: it is whole, or of another file.

@@ -73,7 +73,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 class NewUserEvaluator(base_component.BaseComponent):
-    """Measures, on held-out folds of users, the lists of users of whom nothing was learned.
+    """Measures, on held-out folds of users, the lists of users who are not in the training.
 
     Args:
       examples: ratings, raw Examples; users of the splits of `config.train.splits` are held out.

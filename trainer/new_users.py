@@ -98,7 +98,7 @@ def measure(
 
 
 def summarised(count: int, ndcg: Floats) -> dict[str, float]:
-    """Returns the metrics of one number of named movies by name; nothing of no users.
+    """Returns the metrics of one number of named movies by name; empty without users.
 
     Args:
       count: how many movies are named.

@@ -31,7 +31,7 @@ class Record:
       params: the method's values.
       metrics: values by name.
       seconds: time of learning and answering, by the clock.
-      cpu_seconds: the same of the processor, all threads together.
+      cpu_seconds: processor time of that, all threads together.
       sums: sums per user that the metrics are made of, to compare methods by.
     """
 

@@ -46,7 +46,7 @@ class Thresholds:
       min_rating_r_squared: lowest share of the ratings' variance explained, below 1.
       min_recall_at_10_over_popularity: lowest upper end of the paired 95 % interval of recall@10
         minus popularity's; 0 refuses models that are worse than popularity beyond chance.
-      min_recall_at_100_over_popularity: the same of recall@100.
+      min_recall_at_100_over_popularity: the same bound for recall@100.
       min_in_session_recall_at_10: lowest recall@10 in session, for split methods on which that is
         meaningful (`schema.scenarios.IN_SESSION.splits`).
       max_leaking_rows: highest number of leaking rows in the leak check's sample

@@ -84,7 +84,7 @@ def _no_run(output_dir: Path, found: str) -> InputError:
 
 
 def _print(text: str) -> None:
-    """Prints, if somebody reads it; what the terminal's encoding lacks is escaped."""
+    """Prints, unless stdout is closed; escapes what the terminal's encoding lacks."""
     encoding = sys.stdout.encoding or "utf-8"
     with contextlib.suppress(OSError, ValueError):
         print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -162,7 +162,7 @@ def catalogue_tags(table: FeatureTable) -> tuple[Feature, ...]:
 
 
 def catalogue_names(table: FeatureTable) -> tuple[Feature, ...]:
-    """Returns the movies' features that name somebody or something, such as directors."""
+    """Returns the movies' features whose values are names, such as directors."""
     return tuple(f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.CATEGORY)
 
 

@@ -75,7 +75,7 @@ class UserHistories:
 
 @dataclasses.dataclass(frozen=True)
 class HistoryFeatures:
-    """Side information that follows from which movies a user rated, whatever the stars.
+    """Side information that follows from which movies a user rated, without their ratings.
 
     Attributes:
       event_weights: `[movies, components]`; a user's principal components are the sum of these

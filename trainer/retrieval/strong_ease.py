@@ -24,9 +24,9 @@ from trainer.retrieval.ease import ease_weights
 
 _NDCG_AT, _RECALL_AT = 10, 100
 _LEAST_USERS, _MOST_USERS = 30, 1_000
-"""Fewer users of validation decide nothing; of more, so many are drawn."""
+"""With fewer users in validation no choice is made; of more, so many are drawn."""
 _SMALLEST = 1e-9
-"""Keeps divisions defined where nothing is found."""
+"""Keeps divisions defined where no movie of validation is found."""
 
 
 class StrongEase(NamedTuple):

@@ -58,7 +58,7 @@ def or_now(timestamp: tf.Tensor) -> tf.Tensor:
 
 
 def unknown_user_features(table: FeatureTable) -> dict[str, tf.Tensor | tf.SparseTensor]:
-    """Raw features of a user of whom nothing is known."""
+    """Raw features of a user without a profile, every value unknown."""
     return {
         one.name: as_read(tf.constant([one.missing], one.dtype), one)
         for one in table.model_inputs(Owner.USER)

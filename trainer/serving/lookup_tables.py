@@ -69,7 +69,7 @@ class UserTable(tf.Module):
     Args:
       users: the users.
       outputs: their transformed features, in the order of the profiles' columns.
-      unknown: transformed features of a user of whom nothing is known, `[1]` each.
+      unknown: transformed features of a user without a profile, `[1]` each.
     """
 
     def __init__(self, users: Users, outputs: tuple[Output, ...], unknown: Features) -> None:

@@ -47,7 +47,7 @@ _ROWS_AT_ONCE = 65_536
 """Users whose features are embedded in one go when the model is exported."""
 
 _USERS_AT_ONCE = 256
-"""The same of their histories, which are wider: EASE's scores among them."""
+"""The same limit for tables of histories, which are wider: EASE's scores are among them."""
 
 
 class ServingModel(tf.Module):
