@@ -108,6 +108,8 @@ class LongTermConfig:
       batch_users: users per step.
       epochs: passes over the users.
       max_steps: steps after which no further epoch begins, for data of many users.
+      autoencoders: how many autoencoders are trained, whose scores are averaged; fewer where all
+        of their steps would be more than `max_steps`, one at least.
       ease_penalty: EASE's λ.
       ease_popularity_penalty: what is added to λ for each rating of the movie.
       ease_user_exponent: users are weighted by their number of ratings to minus this power, so
@@ -157,6 +159,7 @@ class LongTermConfig:
     batch_users: int = 200
     epochs: int = 60
     max_steps: int = 1_000
+    autoencoders: int = 3
     ease_penalty: float = 300.0
     ease_popularity_penalty: float = 2.0
     ease_user_exponent: float = 0.25
@@ -174,7 +177,7 @@ class LongTermConfig:
     ials_exponent: float = 0.75
     ials_iterations: int = 12
     ials_state_steps: int = 12
-    blend_lengths: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0, 10.0, 15.0, 20.0)
+    blend_lengths: tuple[float, ...] = (0.0, 1.0, 3.0, 5.0, 10.0, 12.0, 15.0)
     popularity_weights: tuple[float, ...] = (0.0, 60.0, 30.0, 15.0, 6.0, 2.0, 0.0)
     autoencoder_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0, 4.0, 4.0)
     kernel_shares: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0)

@@ -62,7 +62,7 @@ def test_the_splits_of_the_configuration_are_fitted(trained, world):
 def test_progress_is_reported_epoch_by_epoch(trained):
     reading, autoencoder, sweeps, first, second, exporting, done = trained.progress_lines
     assert reading == "reading ratings"
-    assert autoencoder.startswith("autoencoder, epoch 3 of 3: loss ")
+    assert autoencoder.startswith("autoencoder, epoch 6 of 6: loss ")
     assert sweeps == "ratings, sweep 18 of 18"
     assert first.startswith("epoch 1 of 2: retrieval loss ")
     assert second.startswith("epoch 2 of 2: retrieval loss ")

@@ -27,6 +27,7 @@ from trainer.rating.rating_bpmf import Bpmf
 from trainer.rating.rating_dcn import baseline_biases
 from trainer.retrieval import user_autoencoder
 from trainer.retrieval.ease import ease_weights
+from trainer.retrieval.events import Events
 from transform import outputs as out
 
 OUTPUTS = out.outputs_of(MOVIELENS)
@@ -160,6 +161,30 @@ def test_a_step_of_the_autoencoder_is_finite(tiny, seed):
     residuals = rating_residuals(data.interactions)
     dense = user_autoencoder._dense(data.interactions, residuals, rows, len(data.catalogue.ids))
     assert_a_step_is_finite(model, {**data.users.features, **dense})
+
+
+@examples(4, shrink=False)
+@given(tiny=tiny_data(), number=st.integers(1, 3))
+def test_joined_autoencoders_score_as_they_do_on_average(tiny, number):
+    """All users, with profiles and ratings; each network's numbers are random."""
+    data, config = to_training_data(tiny), LongTermConfig(embedding_dim=3)
+    networks = [user_autoencoder.AutoencoderNetwork(data, config) for _ in range(number)]
+    for network in networks:
+        for table in (network.rating_weights, network.start, network.bias):
+            table.assign(tf.random.normal(table.shape))
+    scores = [scores_of(network, data) for network in networks]
+    joined = user_autoencoder.joined(networks, data, config)
+    np.testing.assert_allclose(scores_of(joined, data), np.mean(scores, axis=0), atol=1e-5)
+
+
+def scores_of(network, data):
+    model = user_autoencoder.UserAutoencoder(network.network_config, 0)
+    model.network, held = network, data.interactions
+    events = Events(
+        tf.constant(np.stack([held.user_row, held.movie_row], axis=1), tf.int64),
+        tf.constant(rating_residuals(held)),
+    )
+    return model.scores(model.user_state(events, model.profile(data.users.features))).numpy()
 
 
 def assert_a_step_is_finite(model, batch):

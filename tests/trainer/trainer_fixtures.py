@@ -51,7 +51,13 @@ USER_FIELDS = (raw.USER_ID, raw.GENDER, raw.AGE, raw.OCCUPATION, raw.ZIP_CODE)
 SMALL = TrainerConfig(
     model=ModelConfig(embedding_dim=8, recency_events=16, rating_dim=8, hidden_units=8),
     long_term=LongTermConfig(
-        embedding_dim=6, epochs=3, batch_users=16, ease_penalty=20.0, ials_dim=5, ials_iterations=3
+        embedding_dim=6,
+        epochs=3,
+        batch_users=16,
+        autoencoders=2,
+        ease_penalty=20.0,
+        ials_dim=5,
+        ials_iterations=3,
     ),
     bpmf=BpmfConfig(rank=4, burn_in=3, draws=3, thinning=2, components=3),
     train=TrainConfig(epochs=2, batch_size=128, learning_rate=0.01, seed=7),

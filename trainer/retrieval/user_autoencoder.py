@@ -3,12 +3,17 @@
 Vincent et al., Extracting and Composing Robust Features with Denoising Autoencoders, 2008; for
 recommendation Liang et al., Variational Autoencoders for Collaborative Filtering, 2018, with the
 multinomial likelihood used here. A history is a set of movies, without order or times.
+
+Several networks of other initial values and orders of the users are trained and their scores
+averaged, which makes up for what chance adds to each (Hansen & Salamon, Neural network ensembles,
+1990). Side by side in wider tables they are one network of the same form.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +36,8 @@ from trainer.retrieval.two_towers import (
 
 _MOST_PAIRS = 7_000_000_000
 """Pairs of user and movie in all epochs, unless one epoch has more: a step predicts every movie for
-each of its users. It limits no release of MovieLens, whose many users bring few epochs as it is.
+each of its users. It limits the epochs of no release of MovieLens, whose many users bring few as it
+is.
 """
 
 
@@ -129,17 +135,48 @@ class AutoencoderNetwork(tfrs.Model):
         return loss + penalty * tf.add_n([tf.nn.l2_loss(table) for table in tables])
 
 
+def joined(
+    networks: Sequence[AutoencoderNetwork], data: TrainingData, config: LongTermConfig
+) -> AutoencoderNetwork:
+    """Returns one network that scores as several do on average, as wide as all of them together.
+
+    Args:
+      networks: the trained networks.
+      data: what they were fitted to.
+      config: of each of them.
+    """
+    if len(networks) == 1:
+        return networks[0]
+    wide = dataclasses.replace(config, embedding_dim=len(networks) * config.embedding_dim)
+    found, share = AutoencoderNetwork(data, wide), 1.0 / len(networks)
+    for target, *parts in zip(*map(_query_variables, (found, *networks)), strict=True):
+        target.assign(tf.concat(parts, axis=-1))
+    for target, *parts in zip(*map(_candidate_variables, (found, *networks)), strict=True):
+        target.assign(share * tf.concat(parts, axis=-1))
+    found.bias.assign(share * tf.add_n([one.bias for one in networks]))
+    return found
+
+
+def _query_variables(network: AutoencoderNetwork) -> list[tf.Variable]:
+    of_profile = network.profile.tables.values()
+    return [network.input_table, network.rating_weights, network.start, *of_profile]
+
+
+def _candidate_variables(network: AutoencoderNetwork) -> list[tf.Variable]:
+    return [network.ids, *network.feature_sum.tables.values()]
+
+
 class UserAutoencoder(tf.Module):
     """The autoencoder as a standalone model: the user state is the query vector.
 
     Args:
-      config: width, regularisation and steps.
+      config: width, regularisation, steps, and how many networks.
       seed: seed of the order of the users; initial values follow TensorFlow's own seed.
-      on_epoch: see `OnEpoch`; the loss is `autoencoder_loss`.
+      on_epoch: see `OnEpoch`; the loss is `autoencoder_loss`. Epochs of all networks count.
 
     Attributes:
-      network: the trained network.
-      losses: the loss of each epoch.
+      network: the trained network, or all of them joined.
+      losses: the loss of each epoch, the networks' mean.
     """
 
     def __init__(
@@ -158,19 +195,42 @@ class UserAutoencoder(tf.Module):
           ValueError: the loss is not finite: the learning rate is too high.
         """
         config = self.config
-        self.network = AutoencoderNetwork(data, config)
         epochs, steps = _epochs(config, len(data.users.ids), len(data.catalogue.ids))
+        count = _networks(config, len(data.users.ids), len(data.catalogue.ids))
+        networks, losses = [], []
+        for number in range(count):
+            network = AutoencoderNetwork(data, config)
+            losses.append(self._train(network, data, epochs, steps, (number, count)))
+            networks.append(network)
+        self.network = joined(networks, data, config)
+        self.losses = np.mean(losses, axis=0).tolist()
+
+    def _train(
+        self,
+        network: AutoencoderNetwork,
+        data: TrainingData,
+        epochs: int,
+        steps: int,
+        place: tuple[int, int],
+    ) -> list[float]:
+        """Trains one network, `place` of how many, and returns its loss of each epoch."""
+        config, (number, count) = self.config, place
+
+        def on_epoch(epoch: int, _: int, losses: Mapping[str, float]) -> None:
+            if self._on_epoch is not None:
+                self._on_epoch(number * epochs + epoch, count * epochs, losses)
+
         schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * epochs)
-        self.network.compile(optimizer=tf.keras.optimizers.Adam(schedule))
+        network.compile(optimizer=tf.keras.optimizers.Adam(schedule))
         losses = run_epochs(
-            self.network,
-            _batches(data, config.batch_users, self._seed),
+            network,
+            _batches(data, config.batch_users, self._seed + number),
             epochs=epochs,
             steps=steps,
             learning_rate=("long_term.learning_rate", config.learning_rate),
-            on_epoch=self._on_epoch,
+            on_epoch=on_epoch,
         )
-        self.losses = losses["autoencoder_loss"]
+        return losses["autoencoder_loss"]
 
     def profile(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[users, dim]`: embeddings of the users' transformed features `[users]`."""
@@ -214,6 +274,13 @@ def _epochs(config: LongTermConfig, users: int, movies: int) -> tuple[int, int]:
     steps = math.ceil(users / config.batch_users)
     most = min(config.epochs, config.max_steps // steps, _MOST_PAIRS // (users * movies))
     return max(1, most), steps
+
+
+def _networks(config: LongTermConfig, users: int, movies: int) -> int:
+    """Returns how many networks are trained: together within the limits of `_epochs`."""
+    epochs, steps = _epochs(config, users, movies)
+    most = min(config.max_steps // (epochs * steps), _MOST_PAIRS // (epochs * users * movies))
+    return max(1, min(config.autoencoders, most))
 
 
 def _batches(data: TrainingData, size: int, seed: int) -> tf.data.Dataset:

@@ -49,15 +49,16 @@ def test_ease_takes_the_best_precision_that_fits_or_is_left_out(data, bytes_allo
 
 
 @pytest.mark.parametrize(
-    ("users", "movies", "epochs"),
+    ("users", "movies", "epochs", "networks"),
     [
-        (943, 1_682, 60),
-        (6_040, 3_706, 32),
-        (138_493, 27_278, 1),
-        (20_000, 169_331, 2),
-        (9, 10**10, 1),
+        (943, 1_682, 60, 3),
+        (6_040, 3_706, 32, 1),
+        (138_493, 27_278, 1, 1),
+        (20_000, 169_331, 2, 1),
+        (9, 10**10, 1, 1),
     ],
     ids=["100k", "1m", "20m", "a large catalogue", "no end of movies"],
 )
-def test_many_users_and_many_movies_get_fewer_epochs(users, movies, epochs):
+def test_many_users_and_many_movies_get_fewer_epochs_and_networks(users, movies, epochs, networks):
     assert user_autoencoder._epochs(LongTermConfig(), users, movies) == (epochs, -(-users // 200))
+    assert user_autoencoder._networks(LongTermConfig(), users, movies) == networks
