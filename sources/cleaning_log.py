@@ -7,6 +7,7 @@ one, which is written beside the artifact and shown in the summary.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -340,9 +341,17 @@ _ROW_NOUNS = {
 }
 
 
+_NAMED_ROWS = re.compile(r"([A-Za-z]+)s(?![A-Za-z])")
+"""A name of a file or folder that begins with a plural, as `users-00001.csv` or `items/1.csv`."""
+
+
 def describe_missing(file: str, column: str, count: int, rows: int) -> str:
-    """Returns what is missing in words: "58 of 65 users have no gender"."""
-    noun = _ROW_NOUNS.get(file, "row")
+    """Returns what is missing in words: "58 of 65 users have no gender".
+
+    The rows of own tables are called as the file is: those of `customers.csv` customers.
+    """
+    named = _NAMED_ROWS.match(file)
+    noun = _ROW_NOUNS.get(file) or (named[1].lower() if named else "row")
     return (
         f"{count:,} of {rows:,} {noun}{'s' * (rows != 1)} "
         f"{'has' if count == 1 else 'have'} no {column}"

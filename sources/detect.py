@@ -181,8 +181,12 @@ def _unknown(path: Path, folder: Path) -> InputError:
     return InputError(
         "no data set is recognised",
         file=str(path),
-        expected=f"ratings as {', '.join(_RATINGS)}, or own tables as interactions.csv, "
-        "interactions.parquet and so on",
+        expected=f"ratings as {', '.join(_RATINGS)}, or own tables: interactions.csv, "
+        "interactions.parquet and so on, or one table with a column of users (such as user_id) and "
+        "one of items (such as item_id)",
         found=files.listing(folder),
-        action=f"give the zip file itself: {zipped[0]}; or {guide}" if zipped else guide,
+        action=f"give the zip file itself: {zipped[0]}; or {guide}"
+        if zipped
+        else "name the table of events interactions.*, and its columns of users and items in "
+        f"{description.FILE} ([columns] user = ..., item = ...); {guide}",
     )

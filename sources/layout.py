@@ -26,10 +26,21 @@ STEMS: Mapping[str, str] = {
 """The table that a file holds, by its name without suffixes and without the number of a part."""
 
 COMMON_STEMS: Mapping[str, str] = {
-    "customers": "users",
-    **dict.fromkeys(("products", "books", "songs", "articles", "tracks"), "items"),
+    **dict.fromkeys(
+        ("customers", "members", "accounts", "subscribers", "readers", "listeners", "viewers"),
+        "users",
+    ),
+    **dict.fromkeys(
+        ("products", "books", "songs", "articles", "tracks", "videos", "films", "games"), "items"
+    ),
+    **dict.fromkeys(
+        ("events", "plays", "clicks", "views", "listens", "purchases", "orders", "transactions"),
+        "interactions",
+    ),
 }
-"""The same, where the file has a column of ids of such a table and none of the other."""
+"""The same, where the file has a column of ids of such a table and none of the other; events have
+both. Events may have any name where no other file has both.
+"""
 
 _NOT_READ = "not read; a table of users is called users.*, one of items items.* or movies.*"
 
@@ -156,7 +167,8 @@ def find_tables(folder: Path) -> dict[str, list[str]]:
     Beside them, as "unread", those of tables that are none of these.
 
     The interactions are `interactions.*` or `ratings.*`, their parts, or the files of a folder of
-    that name; else the only table that there is, or the parts of one.
+    that name; else the only table that there is, or the parts of one; else the only one with a
+    column of users and one of items, those of a common name first.
 
     Raises:
       InputError: two files of one table that are no parts of it, or the folder cannot be read.
@@ -176,6 +188,10 @@ def find_tables(folder: Path) -> dict[str, list[str]]:
     others = [name for name in others if ".txt" not in name.lower()]  # README.txt and the like
     if not found["interactions"] and len({_stem(name) for name in others}) == 1:
         found["interactions"], others = others, []
+    if not found["interactions"]:
+        events = [name for name in others if _has_both(folder, name)]
+        common = [name for name in events if COMMON_STEMS.get(_stem(name)) == "interactions"]
+        found["interactions"] = common or events
     for table in ("users", "items"):
         if found["interactions"] and not found[table]:
             found[table] = [name for name in others if _holds(folder, name, table)]
@@ -196,14 +212,23 @@ def find_tables(folder: Path) -> dict[str, list[str]]:
 
 def _holds(folder: Path, name: str, table: str) -> bool:
     """Returns whether a file holds users or items by a common name of theirs and its columns."""
-    if COMMON_STEMS.get(_stem(name)) != table:
-        return False
+    owner = {"users": {"user"}, "items": {"item"}}[table]
+    return COMMON_STEMS.get(_stem(name)) == table and _owners(folder, name) == owner
+
+
+def _has_both(folder: Path, name: str) -> bool:
+    """Returns whether a file has a column of users and one of items, and is none of either."""
+    of_events = COMMON_STEMS.get(_stem(name), "interactions") == "interactions"
+    return of_events and _owners(folder, name) == {"user", "item"}
+
+
+def _owners(folder: Path, name: str) -> set[str]:
+    """Returns of whom a file has a column of ids: "user", "item", both or none."""
     try:
         columns = look(folder, name).columns
     except InputError:
-        return False
-    has = {role: first_of(columns, SYNONYMS[role]) is not None for role in ("user", "item")}
-    return has == {"user": table == "users", "item": table == "items"}
+        return set()
+    return {role for role in ("user", "item") if first_of(columns, SYNONYMS[role]) is not None}
 
 
 def _entries(folder: Path) -> list[Path]:

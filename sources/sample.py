@@ -27,6 +27,8 @@ METADATA_FILES = ("movies_metadata.csv", "credits.csv")
 MARKER_FILE = "GENERATED-SAMPLE"
 """Says that the data is invented, wherever the folder is used or copied to."""
 METADATA_FOLDER = "metadata"
+TITLE = "Generated sample"
+"""What people call it: its files have the form of MovieLens-100K, and nothing else of it."""
 
 _BLOCK_RATINGS = 250_000
 """Ratings made and held in memory at once."""

@@ -66,8 +66,10 @@ class DataSource:
 
     @property
     def title(self) -> str:
-        """What people call the data: a release's name, or the user's; empty if only its format is
-        known."""
+        """What people call the data: a release's name, `sample.TITLE` or the user's; empty if only
+        its format is known."""
+        if self.name == SAMPLE:
+            return sample.TITLE
         archive = releases.ARCHIVES.get(self.name)
         return self.called if archive is None else archive.name
 

@@ -12,7 +12,7 @@ from sources import cleaning_log, files, table_files
 from sources.attributes import attributes_of, derived
 from sources.cleaning_log import CleaningLog
 from sources.columns import are_dates
-from sources.description import FILE
+from sources.description import FILE, IGNORE
 from sources.errors import InputError
 from sources.layout import Layout, lines_to_write
 from sources.repeats import MOST_COUNTED
@@ -72,7 +72,7 @@ def with_features(folder: Path, layout: Layout) -> Layout:
             columns |= {one.feature.name: one.column for one in attributes}
             ignored |= {f"{file.name}, {column}": reason for column, reason in why.items()}
     events = layout.interactions[0]
-    _refuse_unknown(layout, events)
+    _refuse_unknown(layout, events, columns.values())
     for column in events.columns:
         if column not in (*layout.roles.values(), *columns.values()):
             ignored.setdefault(f"{events.name}, {column}", "it has no role that is known")
@@ -180,11 +180,27 @@ def _refuse_no_events(scan: Scan, layout: Layout) -> None:
     )
 
 
-def _refuse_unknown(layout: Layout, events: TableFile) -> None:
-    """Refuses kinds of columns that are in no file, such as misspelt ones."""
-    tables = [*layout.users, *layout.items, events]
-    known = {column for file in tables for column in file.columns}
-    for name in layout.description.features:
+def _refuse_unknown(layout: Layout, events: TableFile, used: Collection[str]) -> None:
+    """Refuses kinds of columns that are in no file, such as misspelt ones, or the events' own.
+
+    Args:
+      layout: the tables.
+      events: the file of the events.
+      used: columns that features of users and items are made of.
+    """
+    of_others = {column for file in (*layout.users, *layout.items) for column in file.columns}
+    known = {*of_others, *events.columns}
+    for name, kind in layout.description.features.items():
+        if name in known - of_others and name not in used and kind != IGNORE:
+            raise InputError(
+                f"{FILE} gives the kind {kind} to a column of the events",
+                file=events.name,
+                expected="columns of users and items: an event is its user, its item, its rating, "
+                "its time and its type, and the model does not learn from other columns of it",
+                found=files.shorten(name),
+                action=f"take it out of {layout.description.path}; if it says something of the "
+                "user or the item, whatever the event, move it to users.* or items.*",
+            )
         if name not in known:
             raise InputError(
                 f"{FILE} gives a kind to a column that is not there",

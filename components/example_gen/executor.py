@@ -35,7 +35,7 @@ from components.example_gen.splits import SplitTimes
 from components.examples import events
 from components.names import DATASET_SPEC, MOVIES, SPLITS
 from schema.features import Owner
-from sources import staging
+from sources import sample, staging
 from sources.adapter import Part
 from sources.cleaning_log import CleaningLog, LossLimits
 from sources.detect import open_adapter
@@ -248,6 +248,9 @@ class _Executor(base_beam_executor.BaseBeamExecutor):
         spec = open_adapter(options.format, Path(data_dir), options.features, options.layout).spec
         if options.title:
             spec = dataclasses.replace(spec, title=options.title)
+        if options.title == sample.TITLE:
+            # It has MovieLens's form and none of its data.
+            spec = dataclasses.replace(spec, licence="", citation="")
         examples.set_string_custom_property(
             DATASET_SPEC, json.dumps(spec.to_json(), ensure_ascii=False)
         )

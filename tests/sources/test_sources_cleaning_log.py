@@ -162,10 +162,15 @@ def test_missing_values_and_repairs_have_no_limit():
     found.miss("u.user", "gender", 58)
     found.repair("u.user", cleaning_log.CONTROLS_REMOVED, 65)
     found.check()
-    assert (
-        cleaning_log.describe_missing("u.user", "gender", 58, 65) == "58 of 65 users have no gender"
-    )
-    assert cleaning_log.describe_missing("u.item", "title", 1, 9) == "1 of 9 movies has no title"
+    for file, column, count, expected in (
+        ("u.user", "gender", 58, "58 of 65 users have no gender"),
+        ("u.item", "title", 1, "1 of 65 movies has no title"),
+        ("customers.csv", "income", 18, "18 of 65 customers have no income"),
+        ("Users-00001.csv.gz", "age", 2, "2 of 65 users have no age"),
+        ("items/part-1.csv", "price", 2, "2 of 65 items have no price"),
+        ("table2.csv", "price", 2, "2 of 65 rows have no price"),
+    ):
+        assert cleaning_log.describe_missing(file, column, count, 65) == expected
 
 
 def test_the_limit_can_be_moved():

@@ -115,6 +115,7 @@ def test_the_output_folder_comes_before_the_data(tmp_path):
         ("[columns]\nuser = 1", "columns is wrong"),
         ('[features]\nx = "amount"', "unknown kind of feature x"),
         (COLUMNS + '[features]\nx = "category"', "a kind to a column that is not there"),
+        (COLUMNS + '[features]\nscore = "number"', "the kind number to a column of the events"),
         ('positive = "good"', "positive is no rule"),
         ('positive = "goodness > 1"\n' + COLUMNS, "a rule of data.toml names a column"),
         ("drop = 3", "drop is wrong"),
@@ -359,6 +360,33 @@ def test_tables_of_a_common_name_are_read_where_their_ids_are_recognised(tmp_pat
     adapter = detect(write(tmp_path / "data", tables), tmp_path)
     assert (adapter.users_file, adapter.items_file) == ("customers.csv", "products.csv")
     assert adapter.odd() == []
+
+
+@pytest.mark.parametrize("events", ["plays.csv", "orders.csv", "log of 2024.csv"])
+def test_events_of_any_name_are_read_where_one_table_has_users_and_items(tmp_path, events):
+    tables = {
+        events: SALES,
+        "customers.csv": b"customer_id,city\nu1,Bonn\nu2,Bonn\n",
+        "songs.csv": b"song_id,name,artist\na,A,x\nb,B,x\n",
+        "shops.csv": b"shop,city\n1,Bonn\n",
+    }
+    adapter = detect(write(tmp_path / "data", tables), tmp_path)
+    assert [file.name for file in Layout.from_json(adapter.layout_text).interactions] == [events]
+    assert (adapter.users_file, adapter.items_file) == ("customers.csv", "songs.csv")
+    assert [odd.split(":")[0] for odd in adapter.odd()] == ["shops.csv"]
+
+
+@pytest.mark.parametrize(
+    ("tables", "words_of_it"),
+    [
+        ({"views.csv": SALES, "orders.csv": SALES}, "orders.csv, views.csv"),
+        ({"plays.csv": b"kunde,lied\nu1,a\n", "customers.csv": b"id\nu1\n"}, "[columns] user = "),
+    ],
+    ids=["several", "not recognised"],
+)
+def test_events_that_are_not_recognised_are_refused_with_what_to_do(tmp_path, tables, words_of_it):
+    with pytest.raises(InputError, match=re.escape(words_of_it)):
+        detect(write(tmp_path / "data", tables), tmp_path)
 
 
 @pytest.mark.parametrize(

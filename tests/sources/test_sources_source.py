@@ -93,6 +93,7 @@ def test_a_release_is_called_by_its_name_and_not_by_that_of_its_format(tmp_path)
     assert DataSource("ml-25m", "cache", tmp_path, format="ml-csv").title == "MovieLens-25M"
     assert DataSource("custom", "data", tmp_path, called="bookshop").title == "bookshop"
     assert DataSource("custom", "data", tmp_path, format="ml-csv").title == ""
+    assert DataSource("sample", "generated", tmp_path).title == "Generated sample"
 
 
 @pytest.mark.parametrize("dataset", ["auto", "ml-100k"])
