@@ -144,7 +144,8 @@ def _trainer(run: ComponentRun) -> str:
     # Without ratings there is no network of theirs, and without times there are no towers either.
     name = next(one for one in ("rmse", "retrieval_loss", "autoencoder_loss") if one in losses)
     text = name.replace("_", " ")
-    line = f"{number_of(len(losses[name]), 'epoch')}, training {text} {losses[name][-1]:.4f}"
+    epochs = len(losses[name])
+    line = f"{epochs} epoch{'s' * (epochs != 1)}, training {text} {losses[name][-1]:.4f}"
     block = losses.get("sequence_loss")
     return f"{line}, sequence block: loss {block[-1]:.4f}" if block else line
 

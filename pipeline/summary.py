@@ -19,7 +19,7 @@ from components.names import SPLITS
 from components.pusher.kind import EvaluationScope, Kind
 from pipeline.config import OutputPaths
 from pipeline.terminal import Terminal
-from schema.dataset import plural
+from schema.dataset import in_words_of, plural
 from schema.scenarios import IN_SESSION, NAMED_MOVIES, NEXT_VISIT, metric_name, new_user
 from sources.cleaning_log import COUNTS, asked_for, describe_missing
 from sources.errors import AnomaliesError, PipelineError
@@ -120,7 +120,9 @@ class Summary:
 
     def describe_data(self, source: DataSource) -> None:
         """Records where the data comes from."""
-        self.dataset = {**source.to_json(), "item_noun": source.open().spec.item_noun}
+        spec = source.open().spec
+        event = "rating" if spec.features.has_rating else "event"
+        self.dataset = {**source.to_json(), "item_noun": spec.item_noun, "event_noun": event}
 
     def fail(self, error: BaseException, message: str) -> None:
         """Records why the run ended early, and the exit code."""
@@ -179,7 +181,9 @@ def _lines(summary: Summary, paths: OutputPaths) -> list[tuple[str, Text | str]]
     lines: list[tuple[str, Text | str]] = [("data", _data(summary))]
     lines += _row_lines(summary)
     lines += _tuning_lines(summary)
-    lines += [("left out", f"{part}: {reason}") for part, reason in summary.left_out.items()]
+    noun = summary.dataset.get("item_noun") or "movie"
+    left_out = [f"{part}: {reason}" for part, reason in summary.left_out.items()]
+    lines += [("left out", in_words_of(text, noun)) for text in left_out]
     lines += _metric_lines(summary)
     lines.append(("verdict", _verdict(summary)))
     lines += [("", reason) for reason in summary.reasons]
@@ -203,13 +207,14 @@ def _data(summary: Summary) -> Text | str:
 def _row_lines(summary: Summary) -> list[tuple[str, Text | str]]:
     rows = summary.rows
     splits = [f"{rows[name]:,} {name}" for name in SPLITS if name in rows]
-    lines: list[tuple[str, Text | str]] = [("ratings", ", ".join(splits))] if splits else []
+    events = plural(summary.dataset.get("event_noun") or "rating")
+    lines: list[tuple[str, Text | str]] = [(events, ", ".join(splits))] if splits else []
     new = rows.get("new_in_test", {})
     if new.get("new_users"):
         lines.append(
             (
                 "new in test",
-                f"{new['rows_of_new_users']:,} ratings by {new['new_users']:,} users, "
+                f"{new['rows_of_new_users']:,} {events} by {new['new_users']:,} users, "
                 f"{new['rows_of_new_movies']:,} of {new['new_movies']:,} "
                 f"{plural(summary.dataset.get('item_noun') or 'movie')}, that have none "
                 "in train or validation",

@@ -69,10 +69,13 @@ def in_words_of(text: str, item_noun: str) -> str:
     """Returns a text on movies with the data's noun in place of "movie"; paths of URLs stay."""
 
     def noun(found: re.Match[str]) -> str:
-        word = plural(item_noun) if found[2] else item_noun
-        return word[:1].upper() + word[1:] if found[1] == "M" else word
+        word = plural(item_noun) if found[3] else item_noun
+        article = found[1] or ""
+        if article and not found[3] and word[:1].lower() in "aeiou":
+            article = f"{article.strip()}n "
+        return article + (word[:1].upper() + word[1:] if found[2] == "M" else word)
 
-    return re.sub(r"(?<!/)\b([Mm])ovie(s?)\b", noun, text)
+    return re.sub(r"(?<!/)\b([Aa] )?\b([Mm])ovie(s?)\b", noun, text)
 
 
 def read_label(path: Path) -> DatasetLabel:

@@ -146,9 +146,10 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
     async def recommend(request: schemas.RecommendRequest) -> Response:
         """Recommends movies to any user: by profile, by movies liked, or both.
 
-        Entries of `liked` without a `timestamp` are history. Those with one belong to the current
-        session if gaps of at most 30 minutes lead to them from `timestamp` (0 is now). In a session
-        the next movie of the same visit is recommended, otherwise movies for the user's next visit.
+        {times: Entries of `liked` without a `timestamp` are history. Those with one belong to the
+        current session if gaps of at most 30 minutes lead to them from `timestamp` (0 is now). In a
+        session the next movie of the same visit is recommended, otherwise movies for the user's
+        next visit.}
         """
         with service.versions.lease() as model:
             profile = _profile(model, request)
@@ -303,7 +304,7 @@ def _stars(movie: ScoredMovie) -> dict[str, float]:
 def _add_movies(app: FastAPI, service: Service) -> None:
     @app.get("/api/movies", tags=["catalogue"], response_model=schemas.Movies)
     async def find_movies(query: Annotated[schemas.MovieQuery, Query()]) -> Response:
-        """Finds movies by the words of their titles; without a query, the most rated ones."""
+        """Finds movies by the words of their titles; without a query, the most popular ones."""
         with service.versions.lease() as model:
             found, total = model.catalogue.search(query.query, query.limit)
             movies = [_movie(movie) for movie in found]

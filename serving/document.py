@@ -42,8 +42,8 @@ def document_of(whole: Json, table: FeatureTable, item_noun: str) -> Json:
       The document without the paths and fields that the model's data does not have, and with its
       user features by name.
     """
-    document: Json = _in_words_of(whole, item_noun)
     lacks = lacking(table)
+    document: Json = _in_words_of(whole, item_noun, lacks)
     document["paths"] = {
         path: operations
         for path, operations in document["paths"].items()
@@ -70,18 +70,23 @@ def document_of(whole: Json, table: FeatureTable, item_noun: str) -> Json:
     return document
 
 
-def _in_words_of(part: Any, item_noun: str) -> Any:
-    """Returns a copy of a part of the document with the data's noun in what people read."""
+def _in_words_of(part: Any, item_noun: str, lacks: Collection[str]) -> Any:
+    """Returns a copy of a part of the document with what people read in the words of the data."""
     if isinstance(part, list):
-        return [_in_words_of(one, item_noun) for one in part]
+        return [_in_words_of(one, item_noun, lacks) for one in part]
     if not isinstance(part, dict):
         return part
     return {
-        key: in_words_of(one, item_noun)
+        key: in_words_of(_met(one, lacks), item_noun)
         if key in _READ and isinstance(one, str)
-        else _in_words_of(one, item_noun)
+        else _in_words_of(one, item_noun, lacks)
         for key, one in part.items()
     }
+
+
+def _met(text: str, lacks: Collection[str]) -> str:
+    """Returns a description without what needs what the data lacks (`serving/schemas.py`)."""
+    return _PARTS.sub(lambda part: "" if part[1] in lacks else part[2], text).strip()
 
 
 def _is_lacking(described: Json, lacks: Collection[str]) -> bool:
@@ -127,4 +132,5 @@ def _used(part: Json, schemas: Json) -> frozenset[str]:
 
 
 _READ = frozenset({"description", "summary"})
+_PARTS = re.compile(rf"\{{({RATINGS}|{TIMES}): (.*?)\}}", re.DOTALL)
 _REFERENCE = re.compile(r'"#/components/schemas/([^"]+)"')

@@ -17,7 +17,10 @@ from serving import limits
 
 NEEDS = "x-needs"
 RATINGS, TIMES, USER_FEATURES = "ratings", "times", "user features"
-"""What a field can need of the training data, beside a column of `FIELDS`."""
+"""What a field can need of the training data, beside a column of `FIELDS`.
+
+A description has "{ratings: text}" for text that needs ratings, and so on.
+"""
 
 FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -131,7 +134,7 @@ class _Body(_Strict):
 
 
 class LikedMovie(_Body):
-    """A movie that the user liked or rated, in addition to the history that the model has."""
+    """A movie that the user liked{ratings:  or rated}, beside the history that the model has."""
 
     movie_id: Id
     timestamp: Time = Field(
@@ -178,8 +181,8 @@ class ProfileFields(_Body):
     liked: list[LikedMovie] = Field(
         [],
         max_length=limits.MAX_LIST,
-        description="Movies liked or rated. Where a movie is given several times, the last one by"
-        " time and place in the list counts.",
+        description="Movies liked{ratings:  or rated}. Where a movie is given several times, the"
+        " last one by {times: time and }place in the list counts.",
     )
 
 
@@ -262,7 +265,7 @@ class Movie(_Titled):
 class Reason(_Titled):
     """A movie that the user liked and that adds to a recommendation's score.
 
-    Liked means rated at least the user's mean rating, or given without a rating.
+    {ratings: Liked means rated at least the user's mean rating, or given without a rating.}
     """
 
     contribution: float = Field(description="Its part of the score.", examples=[0.42])
@@ -351,13 +354,13 @@ class InScenario(_Response):
     """Metrics of the version on the test split in one scenario; null where not known."""
 
     scenario: str = Field(
-        description="`next_visit`: a known user at a later visit. `in_session`: right after other"
-        " ratings.",
+        description="`next_visit`: a known user at a later visit.{times:  `in_session`: right after"
+        " other events.}",
         examples=["next_visit"],
     )
     recall_at_10: float | None = Field(
-        description="Share of the test ratings whose movie is among the first 10 that the user has"
-        " not rated before, 0 to 1.",
+        description="Share of the test events whose movie is among the first 10 of those that the"
+        " user does not have in the history, 0 to 1.",
         examples=[0.14],
     )
     rating_rmse: float | None = Field(
@@ -399,7 +402,8 @@ class ModelFacts(_Response):
         description="The name of the training data; empty if not known.", examples=["ml-100k"]
     )
     scenarios: list[InScenario] = Field(
-        description="Metrics by scenario. Requests without times are of the first, `next_visit`."
+        description="Metrics by scenario.{times:  Requests without times are of the first,"
+        " `next_visit`.}"
     )
     metrics: dict[str, float] = Field(
         description="On the test split, `<scenario>_<metric>`; empty if not known.",

@@ -47,3 +47,9 @@ def test_plurals_follow_the_sound_of_the_last_letters():
 )
 def test_texts_for_people_have_the_noun_of_the_data_and_names_stay(noun, expected):
     assert in_words_of("Movies: 2 movies, one movie_id of /api/movies", noun) == expected
+
+
+def test_the_article_is_that_of_the_noun():
+    text = "A movie or a movie, movies a movie's"
+    assert in_words_of(text, "item") == "An item or an item, items an item's"
+    assert in_words_of(text, "book") == "A book or a book, books a book's"

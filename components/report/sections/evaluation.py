@@ -131,9 +131,9 @@ _MEANINGS: Mapping[str, str] = {
     "rating_bias": "mean of predicted minus given rating",
     "rating_calibration_error": "mean difference of given and predicted rating, by half stars of "
     "the prediction",
-    "popularity_recall_at_k": "recall_at_{k} of recommending the most rated movies",
-    "popularity_user_ndcg_at_k": "user_ndcg_at_{k} of recommending the most rated movies",
-    "recall_at_k_over_popularity": "recall_at_{k} minus that of the most rated movies",
+    "popularity_recall_at_k": "recall_at_{k} of recommending the most popular movies",
+    "popularity_user_ndcg_at_k": "user_ndcg_at_{k} of recommending the most popular movies",
+    "recall_at_k_over_popularity": "recall_at_{k} minus that of the most popular movies",
 }
 
 
@@ -150,8 +150,11 @@ def _metrics(context: Context, verdict: Verdict) -> Iterator[Block]:
     names, words = [n for n in verdict.metrics if not n.endswith((LOW, HIGH))], context.words
     by_scenario = {s: [n for n in names if n.startswith(f"{s.name}_")] for s in SCENARIOS}
     counted = [name for name in names if not any(name in held for held in by_scenario.values())]
+    has_sessions = bool(by_scenario[IN_SESSION])
     for scenario, held in by_scenario.items():
         heading, text = _SCENARIOS[scenario.name]
+        if not has_sessions:
+            text = text.replace(" and no session", "")
         if held:
             yield Text(heading, words.fit(text))
             yield _metric_table(verdict, scenario, held, words)
@@ -219,13 +222,15 @@ def _top_k(verdict: Verdict, words: Words) -> Block:
         if name.format(shown) in metrics
     }
     at_shown = ks.index(shown)
+    has_sessions = any("in session" in who for who in known)
+    where = " At the next visit, except where it says in session." if has_sessions else ""
     each = "; ".join(f"{who}, {percent(v[at_shown] or 0.0, 1)}" for who, v in known.items())
     rows = [{"k": str(k), **{who: known[who][n] for who in known}} for n, k in enumerate(ks)]
     return Chart(
         "top-k",
         f"How often the {words.item} of a test {words.event} is among the first k recommended "
         "(recall@k)",
-        f"Among the first {shown}: {each}. At the next visit, except where it says in session.",
+        f"Among the first {shown}: {each}.{where}",
         charts.lines(rows, "k", list(known), title="recall@k", kind="ordinal"),
         wide=True,
     )

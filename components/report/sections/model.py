@@ -28,7 +28,7 @@ from components.report.sections import capital, percent, sources_of
 from components.report.sources import read_json, splits
 from metrics import rating as rating_metrics
 from schema import features as raw
-from schema.dataset import number_of, plural
+from schema.dataset import in_words_of, number_of, plural
 from schema.features import FeatureTable, Kind, Owner
 
 FloatArray = npt.NDArray[np.float64]
@@ -93,7 +93,8 @@ def _training(context: Context) -> Iterator[Block]:
     if not history:
         yield Note("No learning curves: the run did not get as far as training.", "warn")
     for part, reason in context.model.left_out.items() if context.model else ():
-        yield Note(f"The model is without {part}: {reason}.")
+        text = f"The model is without {part}: {reason}."
+        yield Note(in_words_of(text, context.words.item))
     for name, values in history.items():
         if name in _CURVES and any(values):
             title, unit = _CURVES[name]
