@@ -3,6 +3,7 @@
     .venv/bin/python -m benchmarks.pipeline_cost            # the data that local_runner.py finds
     .venv/bin/python -m benchmarks.pipeline_cost --runs 3   # medians of three cold runs
     .venv/bin/python -m benchmarks.pipeline_cost --dataset sample --sample-ratings 1000000
+    .venv/bin/python -m benchmarks.pipeline_cost --items 300000   # own tables of so many items
 
 Per component: seconds by the clock, processor seconds (all threads) and peak memory of
 the process, from the run's own summary.json. Machines are noisy: compare values of one
@@ -23,6 +24,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.catalogue_tables import write_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -89,11 +92,23 @@ def main() -> None:
         epilog="All other options go to local_runner.py.",
     )
     parser.add_argument("--runs", type=int, default=1, help="cold runs to take the median of")
+    parser.add_argument("--items", type=int, help="make own tables of so many items, and run those")
+    parser.add_argument("--users", type=int, default=10_000, help="their users (default: 10000)")
+    parser.add_argument("--events", type=int, default=500_000, help="their events, about")
     options, rest = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if options.items:
+            write_tables(Path(folder), options.items, options.users, options.events)
+            rest = ["--data", folder, *rest]
+        _measure(options.runs, rest)
+
+
+def _measure(runs: int, rest: Sequence[str]) -> None:
+    """Runs the pipeline with these options and prints what it costs."""
     cold, warm = [], []
-    for number in range(options.runs):
+    for number in range(runs):
         with tempfile.TemporaryDirectory() as folder:
-            print(f"cold run {number + 1} of {options.runs} …", flush=True)
+            print(f"cold run {number + 1} of {runs} …", flush=True)
             cold.append(run_once(Path(folder), rest))
             print("warm run …", flush=True)
             warm.append(run_once(Path(folder), rest))

@@ -209,7 +209,8 @@ class BpmfConfig:
       session_seconds: decay time of the weights of a session's ratings in the session's residual.
       session_shrinkage: shrinkage of the session's residual, in pseudo-ratings as predicted.
       full_ratings: ratings up to which all sweeps are made; beyond, fewer, as each costs more
-        and a draw from the posterior of more ratings varies less.
+        and a draw from the posterior of more ratings varies less. A user or a movie counts as 20
+        ratings where that is more than the ratings (`sweep_cost`).
     """
 
     weight: float = 0.9
@@ -229,16 +230,30 @@ class BpmfConfig:
     full_ratings: int = 400_000
 
     def chains_of(self, ratings: int) -> int:
-        """Returns how many chains are run."""
+        """Returns how many chains are run, given the ratings or `sweep_cost`."""
         return self.chains if ratings <= self.full_ratings else 1
 
     def sweeps(self, ratings: int) -> tuple[int, int, int]:
-        """Returns how many sweeps are made before draws count, the draws, and the thinning."""
+        """Returns how many sweeps are made before draws count, the draws, and the thinning.
+
+        Args:
+          ratings: their number, or `sweep_cost`.
+        """
         share = min(1.0, self.full_ratings / ratings)
         counted = max(10, round(self.draws * self.thinning * share))
         draws = min(self.draws, counted)
         burn_in = max(self.burn_in // 2, round(self.burn_in * share))
         return burn_in, draws, max(1, min(self.thinning, counted // draws))
+
+
+def sweep_cost(ratings: int, entities: int) -> int:
+    """Returns what a sweep costs, in ratings: a user or a movie costs as much as some 20 of them.
+
+    Args:
+      ratings: how many are fitted.
+      entities: how many users and movies there are.
+    """
+    return max(ratings, 20 * entities)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -317,6 +332,8 @@ class TrainConfig:
       splits: splits that are fitted. The final fit includes validation, on which
         hyperparameters were chosen.
       seed: seed of initialisers, shuffles and dropout.
+      catalogue_limit: movies that the model has at most, those with most training ratings. Others
+        are neither learned from nor recommended.
     """
 
     epochs: int = 10
@@ -327,6 +344,7 @@ class TrainConfig:
     rating_weight: float = 2.0
     splits: tuple[str, ...] = (TRAIN, VALIDATION)
     seed: int = 42
+    catalogue_limit: int = 50_000
 
     def schedule(self, steps: int) -> tuple[int, int]:
         """Returns the number of epochs and of steps in each, given those of one whole epoch."""

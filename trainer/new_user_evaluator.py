@@ -62,6 +62,7 @@ class Executor(base_executor.BaseExecutor):
             [path for files in movies.values() for path in files],
             tft.TFTransformOutput(artifact_utils.get_single_uri(input_dict[_GRAPH])),
             FeatureTable.from_json(values[FEATURES_KEY]),
+            movies=config.train.catalogue_limit,
         )
         folds = exec_properties[_FOLDS]
         metrics = new_users.measure(

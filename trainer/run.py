@@ -286,7 +286,7 @@ def _train_tutorial(
         parts.serving_model(data, known),
         parts.evaluation(data),
         losses,
-        describe.catalogue_and_users(known),
+        {**describe.catalogue_and_users(known), LEFT_OUT_FILE: describe.left_out_movies(data)},
     )
 
 
@@ -317,6 +317,7 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
         transform_output,
         FeatureTable.from_json(fn_args.custom_config[FEATURES_KEY]),
         files_of(fn_args.event_files, [VALIDATION] if {TRAIN, VALIDATION} <= {*fitted} else []),
+        config.train.catalogue_limit,
     )
     trained = train(config, data, fn_args.model_run_dir, progress.report, known)
     progress.report("exporting")

@@ -264,7 +264,12 @@ def evaluation(
     transform_output = tft.TFTransformOutput(transform_graph)
     progress.report("reading ratings")
     data = reading.load_training_data(
-        run.files_of(event_files, [TRAIN]), user_files, movie_files, transform_output, features
+        run.files_of(event_files, [TRAIN]),
+        user_files,
+        movie_files,
+        transform_output,
+        features,
+        movies=config.train.catalogue_limit,
     )
     examples = _records(run.files_of(rating_files, [VALIDATION]))
     tf.keras.utils.set_random_seed(config.train.seed)

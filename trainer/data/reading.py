@@ -23,6 +23,7 @@ from trainer.data.training_data import (
     Interactions,
     TrainingData,
     Users,
+    most_rated,
 )
 from transform.outputs import made_from, outputs_of
 
@@ -81,6 +82,7 @@ def load_training_data(
     transform_output: tft.TFTransformOutput,
     features: FeatureTable,
     validation_paths: Sequence[str] = (),
+    movies: int | None = None,
 ) -> TrainingData:
     """Reads the catalogue, the users and the ratings to train on.
 
@@ -91,13 +93,21 @@ def load_training_data(
       transform_output: the preprocessing graph, of the same features.
       features: the columns of the records.
       validation_paths: those of `event_paths` that are marked as validation.
+      movies: how many movies the catalogue has at most, those with most ratings.
 
     Raises:
       ValueError: there are no movies or no ratings, or a rating is of a movie or a user that the
         files do not have.
     """
     data, _ = load_fitted_and_known(
-        event_paths, (), user_paths, movie_paths, transform_output, features, validation_paths
+        event_paths,
+        (),
+        user_paths,
+        movie_paths,
+        transform_output,
+        features,
+        validation_paths,
+        movies,
     )
     return data
 
@@ -110,6 +120,7 @@ def load_fitted_and_known(
     transform_output: tft.TFTransformOutput,
     features: FeatureTable,
     validation_paths: Sequence[str] = (),
+    movies: int | None = None,
 ) -> tuple[TrainingData, TrainingData]:
     """Reads what a model is fitted to, and what is known of the users when it is served.
 
@@ -122,6 +133,8 @@ def load_fitted_and_known(
       transform_output: the preprocessing graph, of the same features.
       features: the columns of the records.
       validation_paths: those of `event_paths` that are marked as validation.
+      movies: how many movies the catalogue has at most, those with most fitted ratings; ratings of
+        the others are in neither result.
 
     Returns:
       The fitted data, and all that is known: the same object where nothing is known beside it.
@@ -145,6 +158,11 @@ def load_fitted_and_known(
             f"expected ratings to train on, received none in {len(event_paths)} event files"
         )
     known = made_of([*event_paths, *later_paths]) if later_paths else data
+    if movies is not None and len(catalogue.ids) > movies:
+        rows = most_rated(data.ratings_per_movie, movies)
+        left_out = len(data.interactions) - int(data.ratings_per_movie[rows].sum())
+        catalogue = catalogue.of_rows(rows, left_out)
+        data, known = data.of_movies(rows, catalogue), known.of_movies(rows, catalogue)
     return data, known if len(known.interactions) > len(data.interactions) else data
 
 

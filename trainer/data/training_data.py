@@ -17,6 +17,7 @@ import numpy.typing as npt
 import tensorflow_transform as tft
 
 from schema.features import FeatureTable
+from transform import outputs as out
 from transform.outputs import OutputTable, outputs_of
 
 IntArray = npt.NDArray[np.int64]
@@ -51,11 +52,32 @@ class Catalogue:
       titles: `[movies]` bytes, UTF-8.
       features: transformed movie features by name, `[movies]` int64; of multi-valued
         ones a list of arrays, one per movie.
+      left_out: how many movies are left out of the model, because there are too many.
+      left_out_ratings: how many training ratings these have together.
     """
 
     ids: Bytes
     titles: Bytes
     features: Mapping[str, IntArray | list[IntArray]]
+    left_out: int = 0
+    left_out_ratings: int = 0
+
+    def of_rows(self, rows: IntArray, left_out_ratings: int) -> Catalogue:
+        """Returns some of the movies, with the indices of their ids numbered anew.
+
+        Args:
+          rows: `[movies]` ascending rows.
+          left_out_ratings: training ratings of the others.
+        """
+        features: dict[str, IntArray | list[IntArray]] = {
+            name: [values[row] for row in rows] if isinstance(values, list) else values[rows]
+            for name, values in self.features.items()
+        }
+        ids = np.asarray(features[out.ITEM_ID_INDEX])
+        # The last index is that of all movies without a training rating.
+        features[out.ITEM_ID_INDEX] = np.searchsorted(np.unique(ids), ids).astype(np.int64)
+        left_out = self.left_out + len(self.ids) - len(rows)
+        return Catalogue(self.ids[rows], self.titles[rows], features, left_out, left_out_ratings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +126,22 @@ class Interactions:
 
     def __len__(self) -> int:
         return len(self.user_row)
+
+    def of_movies(self, rows: IntArray, movies: int) -> Interactions:
+        """Returns the ratings of some movies, of the same users.
+
+        Args:
+          rows: `[kept movies]` ascending rows of the catalogue, which become 0, 1, and so on.
+          movies: number of movies before.
+        """
+        new_row = np.full(movies, -1, np.int32)
+        new_row[rows] = np.arange(len(rows), dtype=np.int32)
+        movie_row = new_row[self.movie_row]
+        kept = movie_row >= 0
+        found = self.where(kept)
+        return dataclasses.replace(
+            found, movie_row=movie_row[kept], validation=self.validation[kept]
+        )
 
     def where(self, rows: npt.NDArray[np.bool_]) -> Interactions:
         """Returns the ratings at which `[ratings]` `rows` is true, of the same users."""
@@ -173,7 +211,11 @@ class TrainingData:
     @functools.cached_property
     def feature_sizes(self) -> dict[str, int]:
         """Number of indices of each transformed feature, by name."""
-        return {output.name: output.size(self.transform_output) for output in self.outputs.outputs}
+        sizes = {one.name: one.size(self.transform_output) for one in self.outputs.outputs}
+        if self.catalogue.left_out:
+            # One more than the movies, for those without a training rating.
+            sizes[out.ITEM_ID_INDEX] = len(self.catalogue.ids) + 1
+        return sizes
 
     @functools.cached_property
     def ratings_per_movie(self) -> IntArray:
@@ -182,3 +224,23 @@ class TrainingData:
             self.interactions.movie_row, minlength=len(self.catalogue.ids)
         )
         return counts
+
+    def of_movies(self, rows: IntArray, catalogue: Catalogue) -> TrainingData:
+        """Returns the data of some movies and the same users.
+
+        Args:
+          rows: `[kept movies]` ascending rows of the catalogue.
+          catalogue: these movies.
+        """
+        interactions = self.interactions.of_movies(rows, len(self.catalogue.ids))
+        return dataclasses.replace(self, catalogue=catalogue, interactions=interactions)
+
+
+def most_rated(ratings_per_movie: IntArray, limit: int) -> IntArray:
+    """Returns the ascending rows of the `limit` movies with most ratings; of equals the first.
+
+    Args:
+      ratings_per_movie: `[movies]` number of training ratings of each.
+      limit: how many, at most.
+    """
+    return np.sort(np.argsort(-ratings_per_movie, kind="stable")[:limit])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import threadpoolctl
 from scipy.linalg import blas, lapack
 
-from trainer.config import BpmfConfig
+from trainer.config import BpmfConfig, sweep_cost
 from trainer.rating.posterior import Draws
 from trainer.rating.side_information import Array, Floats, Ints
 
@@ -194,7 +194,9 @@ class GibbsSampler:
         Args:
           on_sweep: called after each sweep with its number and the number of sweeps.
         """
-        burn_in, draws, thinning = self._config.sweeps(len(self._stars[0]))
+        entities = len(self._users.counts) + len(self._movies.counts)
+        cost = sweep_cost(len(self._stars[0]), entities)
+        burn_in, draws, thinning = self._config.sweeps(cost)
         sweeps = burn_in + draws * thinning
         kept = []
         for sweep in range(1, sweeps + 1):

@@ -27,7 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 from schema.features import Kind, Owner
-from trainer.config import BpmfConfig
+from trainer.config import BpmfConfig, sweep_cost
 from trainer.data.training_data import TrainingData
 from trainer.lookups import in_pieces, rows_of, saved_variable, weighted_rows
 from trainer.rating import posterior
@@ -272,7 +272,8 @@ def fit_bpmf(
       on_sweep: called after each sweep with its number and the number of sweeps.
     """
     observed, features = observed_ratings(data, config)
-    chains = config.chains_of(len(observed.user))
+    entities = len(observed.user_known) + len(observed.movie_known)
+    chains = config.chains_of(sweep_cost(len(observed.user), entities))
 
     def counted(chain: int) -> Callable[[int, int], None]:
         return lambda sweep, sweeps: on_sweep and on_sweep(chain * sweeps + sweep, chains * sweeps)

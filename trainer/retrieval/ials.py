@@ -33,7 +33,7 @@ import threadpoolctl
 
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Floats, IntArray, TrainingData
-from trainer.lookups import rows_of, saved_variable
+from trainer.lookups import rows_of, saved_variable, weighted_rows
 from trainer.retrieval.events import Events, History
 from trainer.retrieval.standalone import StandaloneModel
 
@@ -44,6 +44,12 @@ _INITIAL_DEVIATION = 0.1
 
 _NUMBERS_AT_ONCE = 2**20
 """Histories are solved in pieces of as many numbers, which fit in a processor's cache."""
+
+_SMALL_CATALOGUE = 20_000
+"""Movies up to which long histories are solved by marks of the whole catalogue."""
+
+_EVENTS_AT_ONCE = 250_000
+"""Events beyond which they are as well: the vectors of so many take 256 MB."""
 
 _SMALLEST = 1e-30
 """Keeps divisions defined where a residual is 0."""
@@ -129,9 +135,27 @@ class Ials(tf.Module):
                 tf.tensordot(marks, table, 1),
             )
 
+        def from_events() -> tf.Tensor:
+            owners, movies = tf.unstack(events.pairs, num=2, axis=1)
+            vectors, ones = tf.gather(table, movies), tf.ones_like(events.residuals)
+
+            def applied(x: tf.Tensor) -> tf.Tensor:
+                products = tf.reduce_sum(tf.gather(x[:, 0], owners) * vectors, axis=1)
+                return weighted_rows(events.pairs, products, users, table)[:, tf.newaxis]
+
+            right = weighted_rows(events.pairs, ones, users, table)
+            return self._solve(diagonal, applied, right[:, tf.newaxis])
+
+        def otherwise() -> tf.Tensor:
+            # Of a large catalogue, marks of all of it take longer than many events.
+            if self.movies.shape[0] <= _SMALL_CATALOGUE:
+                return from_marks()
+            few_events = tf.size(events.residuals) <= _EVENTS_AT_ONCE
+            return tf.cond(few_events, from_events, from_marks)
+
         # Padded to the longest history, a batch of long ones takes more than the catalogue.
         few = users * longest <= 2 * self.movies.shape[0]
-        return tf.cond(few, from_histories, from_marks)[:, 0]
+        return tf.cond(few, from_histories, otherwise)[:, 0]
 
     def diagonal(self, lengths: tf.Tensor) -> tf.Tensor:
         """Returns `[users, width]`: the system's matrix without its sum over the history.

@@ -136,4 +136,9 @@ def fits(users: int, movies: int, megabytes: float) -> bool:
       movies: number of movies in the catalogue.
       megabytes: how large its two tables `[users, movies]` may be in 32 bits.
     """
-    return users <= movies and 8e-6 * users * movies <= megabytes
+    return users <= movies and table_megabytes(users, movies) <= megabytes
+
+
+def table_megabytes(users: int, movies: int) -> float:
+    """Returns how large the regression's two tables `[users, movies]` are in 32 bits, in MB."""
+    return 8e-6 * users * movies

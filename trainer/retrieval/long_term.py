@@ -14,7 +14,7 @@ from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, KERNEL, STRONG_EASE
 from trainer.retrieval.ease import Ease, ease_dtype
 from trainer.retrieval.events import Events
 from trainer.retrieval.ials import Ials
-from trainer.retrieval.kernel_regression import KernelRegression, fits
+from trainer.retrieval.kernel_regression import KernelRegression, fits, table_megabytes
 from trainer.retrieval.strong_ease import choose
 from trainer.retrieval.user_autoencoder import UserAutoencoder
 
@@ -126,11 +126,16 @@ def fit_long_term(
         strong_ease = _fit_ease(strengthened, data)
     kernel_started = time.process_time()
     kernel = None
-    if strong_ease is None and fits(
-        len(data.users.ids), len(data.catalogue.ids), config.kernel_megabytes
-    ):
+    users, movies = len(data.users.ids), len(data.catalogue.ids)
+    if strong_ease is None and fits(users, movies, config.kernel_megabytes):
         kernel = KernelRegression(config)
         kernel.fit(data)
+    elif strong_ease is None and users <= movies:
+        left_out["kernel regression"] = (
+            f"its tables of {users:,} users and {movies:,} movies take "
+            f"{table_megabytes(users, movies):,.0f} MB, allowed are "
+            f"{config.kernel_megabytes:,.0f} (long_term.kernel_megabytes)"
+        )
     seconds = {
         AUTOENCODER: ease_started - started,
         EASE: ials_started - ease_started,

@@ -34,7 +34,7 @@ from trainer.retrieval.two_towers import (
     embedding_table,
 )
 
-_MOST_PAIRS = 7_000_000_000
+_MOST_PAIRS = 2_000_000_000
 """Pairs of user and movie in all epochs, unless one epoch has more: a step predicts every movie for
 each of its users. It limits the epochs of no release of MovieLens, whose many users bring few as it
 is.

@@ -46,7 +46,7 @@ def catalogue_and_users(data: TrainingData) -> dict[str, Any]:
 
 def left_out(models: LongTermModels, data: TrainingData) -> dict[str, str]:
     """Returns which parts of the model this data leaves out, and why, by the name of the part."""
-    found = dict(models.left_out)
+    found = {**left_out_movies(data), **models.left_out}
     if not data.features.has_time:
         found["recommendations within a session"] = "this data has no times"
     if not data.features.has_rating:
@@ -55,6 +55,22 @@ def left_out(models: LongTermModels, data: TrainingData) -> dict[str, str]:
         if not known_features(data, owner):
             found[f"side information of {entities} in predicted ratings"] = "the data has none"
     return found
+
+
+def left_out_movies(data: TrainingData) -> dict[str, str]:
+    """Returns how many movies are left out of the model and why; nothing where none is."""
+    catalogue = data.catalogue
+    if not catalogue.left_out:
+        return {}
+    movies = catalogue.left_out + len(catalogue.ids)
+    ratings = catalogue.left_out_ratings + len(data.interactions)
+    return {
+        f"{catalogue.left_out:,} of {movies:,} movies": (
+            "those with the fewest events, which are not recommended "
+            f"({catalogue.left_out_ratings:,} of {ratings:,} training events; "
+            "trainer.catalogue_limit)"
+        )
+    }
 
 
 def cross_strengths(

@@ -116,6 +116,7 @@ class HistoryTable(tf.Module):
         bounds = np.stack([offsets, np.append(offsets[1:], offsets[-1])], axis=1)
         self._bounds = saved_variable(bounds, "history_bounds")
         means = np.append(mean_ratings(interactions), np.mean(interactions.rating, dtype=float))
+        means[:-1][np.diff(offsets) == 0] = means[-1]
         self._means = saved_variable(means.astype(np.float32), "mean_ratings")
 
     def bounds(self, user_row: tf.Tensor) -> tf.Tensor:

@@ -83,7 +83,7 @@ class ServingModel(tf.Module):
         self.candidates = retrieval.candidates
         self.movies = MovieTable(
             data.catalogue,
-            None if rating is None else self._movie_outputs(rating, movie_features),
+            None if rating is None else self._movie_outputs(rating, movie_features, data),
             retrieval.similarity_vectors(),
         )
         self._user_features = data.outputs.owned_by(Owner.USER)
@@ -105,10 +105,16 @@ class ServingModel(tf.Module):
         self.queries_of = lambda serialized: graph(serialized)
 
     def _movie_outputs(
-        self, rating: Rating, features: Mapping[str, tf.Tensor | tf.RaggedTensor]
+        self,
+        rating: Rating,
+        features: Mapping[str, tf.Tensor | tf.RaggedTensor],
+        data: TrainingData,
     ) -> tf.Tensor:
         """Returns the rating model's tower outputs of movies, the last row for "no movie"."""
         unknown = input_parsing.unknown_movie_features(self.features, self.transform)
+        # The graph knows more ids than a model that leaves movies out.
+        last = np.int64(data.feature_sizes[out.ITEM_ID_INDEX] - 1)
+        unknown[out.ITEM_ID_INDEX] = tf.minimum(unknown[out.ITEM_ID_INDEX], last)
         return rating.movie(
             {name: tf.concat([values, unknown[name]], axis=0) for name, values in features.items()}
         )

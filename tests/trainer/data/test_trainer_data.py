@@ -1,9 +1,11 @@
 """Reading event files and Examples into arrays, and cutting the arrays into batches."""
 
 import bisect
+import collections
 import copy
 import dataclasses
 import datetime
+import functools
 import re
 
 import numpy as np
@@ -19,6 +21,7 @@ from schema import features as raw
 from trainer.data import reading
 from trainer.data.batches import user_batches
 from trainer.data.training_data import Interactions
+from trainer.serving import describe
 
 pytestmark = pytest.mark.xdist_group("trainer")
 
@@ -69,6 +72,42 @@ def position(transform_output, name, value):
     """Where a value stands in a vocabulary; the one after the last if it does not."""
     words = [word.decode() for word in transform_output.vocabulary_by_name(name)]
     return words.index(value) if value in words else len(words)
+
+
+@pytest.mark.parametrize("movies", [1, 7, 40])
+def test_a_large_catalogue_is_cut_to_the_movies_with_most_fitted_ratings(
+    world, transform_output, movies
+):
+    load = functools.partial(
+        reading.load_fitted_and_known,
+        world.event_files["train"],
+        world.event_files["test"],
+        world.user_files,
+        world.movie_files,
+        transform_output,
+        raw.MOVIELENS,
+    )
+    whole, cut = load(), load(movies=movies)
+    counts = collections.Counter(_ids_of_movies(whole[0]))
+    ids = sorted(whole[0].catalogue.ids.tolist(), key=lambda one: (-counts[one], one))[:movies]
+    for before, after in zip(whole, cut, strict=True):
+        assert sorted(ids) == after.catalogue.ids.tolist()
+        assert after.users.ids.tolist() == before.users.ids.tolist()
+        assert _ids_of_movies(after) == [one for one in _ids_of_movies(before) if one in ids]
+        assert len(np.unique(after.catalogue.features["movie_id_index"])) == movies
+        assert after.feature_sizes["movie_id_index"] == movies + 1
+        assert after.interactions.offsets[-1] == len(after.interactions)
+    left_out = cut[0].catalogue
+    assert left_out.left_out == len(whole[0].catalogue.ids) - movies
+    assert left_out.left_out_ratings == sum(counts.values()) - len(cut[0].interactions)
+    ((name, reason),) = describe.left_out_movies(cut[0]).items()
+    assert name.startswith(f"{left_out.left_out:,} of ")
+    assert "trainer.catalogue_limit" in reason
+    assert describe.left_out_movies(whole[0]) == {}
+
+
+def _ids_of_movies(data):
+    return data.catalogue.ids[data.interactions.movie_row].tolist()
 
 
 # --- the catalogue

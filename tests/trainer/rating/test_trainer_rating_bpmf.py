@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config import BpmfConfig
+from trainer.config import BpmfConfig, sweep_cost
 from trainer.rating import gibbs, posterior
 from trainer.rating.side_information import (
     CountScale,
@@ -257,3 +257,21 @@ def test_large_data_get_fewer_sweeps_and_one_chain():
     assert config.sweeps(1_000) == (20, 20, 5)
     assert config.sweeps(2_000) == (10, 20, 2)
     assert config.sweeps(10**9) == (10, 10, 1)
+
+
+@pytest.mark.parametrize(
+    ("ratings", "users", "movies", "all_of_them"),
+    [
+        (100_000, 943, 1_682, True),
+        (100_836, 610, 9_742, True),
+        (500_000, 10_000, 50_000, False),
+        (100_000, 10_000, 50_000, False),
+    ],
+    ids=["100k", "latest-small", "large", "a large catalogue of few ratings"],
+)
+def test_a_large_catalogue_of_few_ratings_counts_as_more(ratings, users, movies, all_of_them):
+    cost = sweep_cost(ratings, users + movies)
+    assert (BpmfConfig().sweeps(cost) == BpmfConfig().sweeps(1)) == all_of_them
+    # On MovieLens-1M and larger releases ratings cost more.
+    assert sweep_cost(1_000_209, 6_040 + 3_706) == 1_000_209
+    assert sweep_cost(25_000_095, 162_541 + 59_047) == 25_000_095

@@ -13,6 +13,7 @@ from hypothesis_profiles import examples
 
 from trainer.config import LongTermConfig
 from trainer.data.training_data import Interactions
+from trainer.retrieval import ials
 from trainer.retrieval.events import Events, History
 from trainer.retrieval.ials import Ials, Objective, ials_movies
 
@@ -84,6 +85,13 @@ def assert_solved(model, seen):
 @examples(20)
 @given(seen=histories)
 def test_a_users_vector_solves_the_normal_equations(fitted, seen):
+    assert_solved(fitted, seen)
+
+
+@pytest.mark.parametrize("events_at_once", [10_000, 0])
+def test_so_does_that_of_a_user_of_a_large_catalogue(fitted, seen, monkeypatch, events_at_once):
+    monkeypatch.setattr(ials, "_SMALL_CATALOGUE", MOVIES - 1)
+    monkeypatch.setattr(ials, "_EVENTS_AT_ONCE", events_at_once)
     assert_solved(fitted, seen)
 
 
