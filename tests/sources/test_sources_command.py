@@ -60,7 +60,8 @@ def test_what_is_not_recognised_ends_with_2_and_what_to_do(tmp_path, capsys):
     output = capsys.readouterr()
     assert output.out == ""
     assert "no data set is recognised" in output.err
-    assert "what to do: see docs/guides/own-data.md" in output.err
+    assert "what to do: name the table of events interactions.*" in output.err
+    assert "see docs/guides/own-data.md" in output.err
 
 
 def test_more_lost_than_is_allowed_ends_with_2_as_a_run_does(tmp_path, capsys):
