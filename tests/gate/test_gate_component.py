@@ -11,19 +11,15 @@ from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.types import standard_artifacts
 
-from components.gate import executor
 from components.gate.component import AnomalyGate, GatePass
 from sources.errors import AnomaliesError
 
 
-def run_gate(folder, splits, anomalies_path=None):
+def run_gate(folder, splits, anomalies_path=""):
     gate_pass = GatePass()
     gate_pass.uri = str(Path(folder) / "gate_pass")
-    executor.Executor().Do(
-        fixtures.inputs(folder, splits),
-        {"gate_pass": [gate_pass]},
-        {"anomalies_path": anomalies_path},
-    )
+    inputs = {name: one for name, [one] in fixtures.inputs(folder, splits).items()}
+    AnomalyGate.test_call(**inputs, gate_pass=gate_pass, anomalies_path=anomalies_path)
     return gate_pass
 
 
@@ -62,10 +58,11 @@ def test_drift_from_the_statistics_of_the_run_before_is_reported(tmp_path):
     before = fixtures.inputs(tmp_path / "before", {"train": fixtures.GOOD})
     gate_pass = GatePass()
     gate_pass.uri = str(tmp_path / "gate_pass")
-    executor.Executor().Do(
-        {**inputs, "previous_statistics": before["statistics"]},
-        {"gate_pass": [gate_pass]},
-        {"anomalies_path": None},
+    [previous] = before["statistics"]
+    AnomalyGate.test_call(
+        **{name: one for name, [one] in inputs.items()},
+        gate_pass=gate_pass,
+        previous_statistics=previous,
     )
     assert (gate_pass.errors, gate_pass.warnings) == (0, 1)
     [drift] = read_report(Path(gate_pass.uri) / "anomalies.json")["anomalies"]
