@@ -17,7 +17,7 @@ from components.evaluation.verdict import Verdict, read_verdict
 from components.example_gen.executor import REPORT_FILE
 from components.pusher import executor as pusher
 from components.pusher.kind import Kind
-from components.report import executor as report
+from components.report import component as report
 from pipeline.dag import ComponentRun
 from pipeline.summary import Summary, rows_of, scope_of, thresholds_as_json
 from pipeline.terminal import FAILED

@@ -26,7 +26,7 @@ from components.example_gen.options import ExampleGenOptions
 from components.gate.component import AnomalyGate
 from components.pusher.component import Pusher
 from components.pusher.kind import Kind
-from components.report.component import ReportGen
+from components.report.component import ReportGen, parameters
 from components.resolvers import LatestOtherBlessedModel, LatestOtherStatistics
 from components.source_hash import keyed_by_source
 from components.statistics_gen.component import StatisticsGen
@@ -207,10 +207,12 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             model_run=trainer.outputs["model_run"],
             evaluation=evaluator.outputs["evaluation"],
             blessing=evaluator.outputs["blessing"],
-            dataset=config.dataset,
-            kind=config.kind.describe(),
-            features=config.features,
-            metadata_file=str(config.paths.metadata),
+            **parameters(
+                config.dataset,
+                config.kind.describe(),
+                config.features,
+                str(config.paths.metadata),
+            ),
         ),
         "components/report",
         "components/examples",
@@ -303,14 +305,13 @@ def _new_user_evaluators(
     if not config.new_user_folds:
         return []
     # The models that it fits are loaded by the runs that use it.
-    from trainer.new_user_evaluator import NewUserEvaluator
+    from trainer.new_user_evaluator import NewUserEvaluator, config_of
 
     evaluator = NewUserEvaluator(
         examples=ratings.outputs["examples"],
         movies=movies.outputs["examples"],
         transform_graph=transform.outputs["transform_graph"],
-        config=config.trainer,
-        features=config.features,
+        custom_config=config_of(config.trainer, config.features),
         folds=config.new_user_folds,
     )
     return [keyed_by_source(evaluator, *_TRAINER_CODE)]

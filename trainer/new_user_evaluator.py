@@ -1,15 +1,14 @@
 """The component that measures what new users are shown, where `--new-user-folds` is given."""
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: TFX reads the types of the arguments.
 
 import json
 from pathlib import Path
-from typing import Any
 
 import tensorflow_transform as tft
-from tfx import types
-from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.types import artifact_utils, component_spec, standard_artifacts
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types.standard_artifacts import Examples, ModelEvaluation, TransformGraph
 from tfx.utils import json_utils
 
 from components import progress
@@ -20,91 +19,45 @@ from trainer.config import NEW_USERS_FILE, TrainerConfig
 from trainer.data import reading
 from trainer.run import files_of
 
-_EXAMPLES, _MOVIES, _GRAPH, _EVALUATION = "examples", "movies", "transform_graph", "evaluation"
-_CONFIG, _FOLDS = "custom_config", "folds"
 
-
-class NewUserEvaluatorSpec(component_spec.ComponentSpec):
-    """What goes into the component and comes out of it."""
-
-    PARAMETERS = {  # noqa: RUF012 - TFX reads a plain dict
-        _CONFIG: component_spec.ExecutionParameter(type=str),
-        _FOLDS: component_spec.ExecutionParameter(type=int),
-    }
-    INPUTS = {  # noqa: RUF012
-        _EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        _MOVIES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        _GRAPH: component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
-    }
-    OUTPUTS = {  # noqa: RUF012
-        _EVALUATION: component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
-    }
-
-
-class Executor(base_executor.BaseExecutor):
-    """Fits and measures fold by fold, and writes `NEW_USERS_FILE`."""
-
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Measures the metrics of new users."""
-        values = json_utils.loads(exec_properties[_CONFIG])
-        config = TrainerConfig.from_json(values)
-        movies = files_by_split(input_dict[_MOVIES])
-        progress.report("reading ratings")
-        events, users = events_of(input_dict[_EXAMPLES])
-        data = reading.load_training_data(
-            files_of(events, config.train.splits),
-            users,
-            [path for files in movies.values() for path in files],
-            tft.TFTransformOutput(artifact_utils.get_single_uri(input_dict[_GRAPH])),
-            FeatureTable.from_json(values[FEATURES_KEY]),
-            movies=config.train.catalogue_limit,
-        )
-        folds = exec_properties[_FOLDS]
-        metrics = new_users.measure(
-            config.long_term, data, folds, config.train.seed, progress.report
-        )
-        folder = Path(artifact_utils.get_single_uri(output_dict[_EVALUATION]))
-        text = json.dumps({"folds": folds, "metrics": metrics}, indent=2)
-        (folder / NEW_USERS_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-class NewUserEvaluator(base_component.BaseComponent):
+@component
+def NewUserEvaluator(
+    examples: InputArtifact[Examples],
+    movies: InputArtifact[Examples],
+    transform_graph: InputArtifact[TransformGraph],
+    evaluation: OutputArtifact[ModelEvaluation],
+    custom_config: Parameter[str],
+    folds: Parameter[int],
+) -> None:
     """Measures, on held-out folds of users, the lists of users who are not in the training.
 
     Args:
-      examples: ratings, raw Examples; users of the splits of `config.train.splits` are held out.
+      examples: ratings, raw Examples; users of the splits of the Trainer's configuration are held
+        out.
       movies: the catalogue, raw Examples.
       transform_graph: the preprocessing graph.
-      config: hyperparameters.
-      features: the columns of the Examples.
+      evaluation: gets `NEW_USERS_FILE`.
+      custom_config: what `config_of` returns.
       folds: how many folds the users are dealt into; the models are fitted once for each.
-
-    Outputs: `evaluation`, which holds `NEW_USERS_FILE`.
     """
+    values = json_utils.loads(custom_config)
+    config = TrainerConfig.from_json(values)
+    catalogue = files_by_split([movies])
+    progress.report("reading ratings")
+    events, users = events_of([examples])
+    data = reading.load_training_data(
+        files_of(events, config.train.splits),
+        users,
+        [path for files in catalogue.values() for path in files],
+        tft.TFTransformOutput(transform_graph.uri),
+        FeatureTable.from_json(values[FEATURES_KEY]),
+        movies=config.train.catalogue_limit,
+    )
+    metrics = new_users.measure(config.long_term, data, folds, config.train.seed, progress.report)
+    text = json.dumps({"folds": folds, "metrics": metrics}, indent=2)
+    (Path(evaluation.uri) / NEW_USERS_FILE).write_text(text + "\n", encoding="utf-8")
 
-    SPEC_CLASS = NewUserEvaluatorSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(
-        self,
-        examples: types.BaseChannel,
-        movies: types.BaseChannel,
-        transform_graph: types.BaseChannel,
-        config: TrainerConfig,
-        features: FeatureTable,
-        folds: int,
-    ) -> None:
-        spec = NewUserEvaluatorSpec(
-            examples=examples,
-            movies=movies,
-            transform_graph=transform_graph,
-            custom_config=json_utils.dumps({**config.to_json(), FEATURES_KEY: features.to_json()}),
-            folds=folds,
-            evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
-        )
-        super().__init__(spec=spec)
+def config_of(config: TrainerConfig, features: FeatureTable) -> str:
+    """Returns hyperparameters and the columns of the Examples as the component takes them."""
+    return str(json_utils.dumps({**config.to_json(), FEATURES_KEY: features.to_json()}))

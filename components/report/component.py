@@ -6,22 +6,40 @@ inputs, which the page lists from the metadata store, cannot change. What comes 
 verdict is left out for that reason. Nothing waits for it, and the Pusher least of all.
 """
 
-from __future__ import annotations
+# Without `from __future__ import annotations`: TFX reads the types of the arguments.
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import artifact, component_spec, standard_artifacts
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import artifact
+from tfx.types.standard_artifacts import (
+    Examples,
+    ExampleStatistics,
+    Model,
+    ModelBlessing,
+    ModelEvaluation,
+    ModelRun,
+    Schema,
+)
 
+from components import names
 from components.gate.component import GatePass
-from components.report import executor
-from components.report.sources import RESULTS_FILE
-from schema.features import FEATURES_KEY, FeatureTable
+from components.report.build import write_report
+from components.report.sources import RESULTS_FILE, Sources, existing
+from components.report.store import Lineage, read_latest_run
+from schema.features import FeatureTable
+
+BROKEN = "broken"
+"""Property of the report: titles of sections that could not be made, separated by commas."""
+
+# What happens after the verdict can differ between runs whose reports are the same.
+_AFTERWARDS = frozenset({names.PUSHER, names.REPORT_GEN})
 
 
 class Report(artifact.Artifact):
@@ -30,90 +48,94 @@ class Report(artifact.Artifact):
     TYPE_NAME = "Report"
 
 
-_OPTIONAL = {
-    "movies": standard_artifacts.Examples,
-    "statistics": standard_artifacts.ExampleStatistics,
-    "previous_statistics": standard_artifacts.ExampleStatistics,
-    "inferred_schema": standard_artifacts.Schema,
-    "schema": standard_artifacts.Schema,
-    executor.GATE_PASS_KEY: GatePass,
-    "model": standard_artifacts.Model,
-    "model_run": standard_artifacts.ModelRun,
-    "evaluation": standard_artifacts.ModelEvaluation,
-    "blessing": standard_artifacts.ModelBlessing,
-}
-"""Types of the inputs that may be missing."""
+@component
+def ReportGen(
+    ratings: InputArtifact[Examples],
+    report: OutputArtifact[Report],
+    dataset: Parameter[str],
+    kind: Parameter[str],
+    features: Parameter[str],
+    results_file: Parameter[str],
+    results_digest: Parameter[str],
+    movies: InputArtifact[Examples] = None,
+    statistics: InputArtifact[ExampleStatistics] = None,
+    previous_statistics: InputArtifact[ExampleStatistics] = None,
+    inferred_schema: InputArtifact[Schema] = None,
+    schema: InputArtifact[Schema] = None,
+    gate_pass: InputArtifact[GatePass] = None,
+    model: InputArtifact[Model] = None,
+    model_run: InputArtifact[ModelRun] = None,
+    evaluation: InputArtifact[ModelEvaluation] = None,
+    blessing: InputArtifact[ModelBlessing] = None,
+    metadata_file: Parameter[str] = "",
+) -> None:
+    """Writes `index.html`; a part that cannot be made says so in its place.
 
-
-class ReportGenSpec(component_spec.ComponentSpec):
-    """Inputs, outputs and parameters of ReportGen."""
-
-    PARAMETERS = {  # noqa: RUF012 - TFX reads a plain dict
-        executor.DATASET_KEY: component_spec.ExecutionParameter(type=str),
-        executor.KIND_KEY: component_spec.ExecutionParameter(type=str),
-        FEATURES_KEY: component_spec.ExecutionParameter(type=str),
-        executor.METADATA_FILE_KEY: component_spec.ExecutionParameter(type=str, optional=True),
-        executor.RESULTS_FILE_KEY: component_spec.ExecutionParameter(type=str),
-        executor.RESULTS_DIGEST_KEY: component_spec.ExecutionParameter(type=str),
-    }
-    INPUTS = {  # noqa: RUF012
-        "ratings": component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        **{
-            name: component_spec.ChannelParameter(type=kind, optional=True)
-            for name, kind in _OPTIONAL.items()
-        },
-    }
-    OUTPUTS = {  # noqa: RUF012
-        executor.REPORT_KEY: component_spec.ChannelParameter(type=Report),
-    }
-
-
-class ReportGen(base_component.BaseComponent):
-    """Builds the HTML report of a run's artifacts.
-
-    `outputs["report"]` is a `Report` that holds `index.html`.
+    The inputs are as `Sources` describes them; `parameters` returns the others.
     """
+    folders = {
+        "ratings": ratings,
+        "movies": movies,
+        "statistics": statistics,
+        "previous_statistics": previous_statistics,
+        "inferred_schema": inferred_schema,
+        "schema": schema,
+        "model": model,
+        "model_run": model_run,
+        "evaluation": evaluation,
+        "blessing": blessing,
+    }
+    sources = Sources(
+        **{name: Path(given.uri) for name, given in folders.items() if given},
+        findings=existing(Path(gate_pass.uri) / names.ANOMALIES_FILE) if gate_pass else None,
+        lineage=_lineage(metadata_file),
+        dataset=json.loads(dataset),
+        kind=kind,
+        results=existing(Path(results_file)),
+        features=FeatureTable.from_json(features),
+    )
+    made = write_report(sources, Path(report.uri) / names.REPORT_FILE.name)
+    report.set_string_custom_property(BROKEN, ", ".join(made.broken))
 
-    SPEC_CLASS = ReportGenSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(
-        self,
-        ratings: types.BaseChannel,
-        *,
-        dataset: Mapping[str, Any],
-        kind: str,
-        features: FeatureTable,
-        metadata_file: str | None = None,
-        results_file: Path = RESULTS_FILE,
-        **others: types.BaseChannel,
-    ) -> None:
-        """Builds the component.
+def parameters(
+    dataset: Mapping[str, Any],
+    kind: str,
+    features: FeatureTable,
+    metadata_file: str = "",
+    results_file: Path = RESULTS_FILE,
+) -> dict[str, str]:
+    """Returns the arguments of `ReportGen` that are no channels.
 
-        Args:
-          ratings: `Examples` of the ratings, with `wrangling.json` beside the splits.
-          dataset: name, folders and notice of the data, in JSON's terms.
-          kind: data set and split, in words.
-          features: the columns of ratings and movies; what is charted follows from them.
-          metadata_file: SQLite file of the metadata store; without it the page has no lineage.
-          results_file: the comparison with other methods, which may be missing.
-          **others: `movies`, `statistics`, `previous_statistics`, `inferred_schema`,
-            `schema`, `gate_pass`, `model`, `model_run`,
-            `evaluation` and `blessing`, as `Sources` describes them; all optional.
-        """
-        super().__init__(
-            spec=ReportGenSpec(
-                ratings=ratings,
-                **others,
-                dataset=json.dumps(dataset, sort_keys=True),
-                kind=kind,
-                features=features.to_json(),
-                metadata_file=metadata_file,
-                results_file=str(results_file),
-                results_digest=_digest(results_file),
-                report=types.Channel(type=Report),
-            )
-        )
+    Args:
+      dataset: name, folders and notice of the data, in JSON's terms.
+      kind: data set and split, in words.
+      features: the columns of ratings and movies; what is charted follows from them.
+      metadata_file: SQLite file of the metadata store; without it the page has no lineage.
+      results_file: the comparison with other methods, which may be missing.
+    """
+    return {
+        "dataset": json.dumps(dataset, sort_keys=True),
+        "kind": kind,
+        "features": features.to_json(),
+        "metadata_file": metadata_file,
+        "results_file": str(results_file),
+        "results_digest": _digest(results_file),
+    }
+
+
+def _lineage(metadata: str) -> Lineage | None:
+    """Returns this run up to the verdict, which is all that the inputs' history says."""
+    found = read_latest_run(Path(metadata)) if metadata else None
+    if found is None:
+        return None
+    # Whether this run, or one before, did the work can differ as well.
+    kept = tuple(
+        dataclasses.replace(execution, cached=False)
+        for execution in found.executions
+        if execution.component not in _AFTERWARDS
+    )
+    return dataclasses.replace(found, executions=kept)
 
 
 def _digest(path: Path) -> str:

@@ -84,9 +84,6 @@ _OUTPUTS: Mapping[str, tuple[str, str]] = {
 }
 """Component and output of each field of `Sources`."""
 
-FOLDERS = (*_OUTPUTS, "previous_statistics")
-"""Fields of `Sources` that are folders of artifacts, as the component's inputs are called."""
-
 
 def find_sources(
     output_dir: Path,

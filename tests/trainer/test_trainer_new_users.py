@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import trainer_fixtures as fixtures
 from tfx.types import artifact_utils, standard_artifacts
-from tfx.utils import json_utils
 
-from schema.features import FEATURES_KEY, MOVIELENS
+from schema.features import MOVIELENS
 from schema.scenarios import NAMED_MOVIES
 from trainer import new_user_evaluator, new_users
 from trainer.config import LongTermConfig
@@ -209,11 +208,13 @@ def test_the_component_writes_the_metrics_of_the_fitted_splits(world, tmp_path):
     ratings, movies = (examples_of(world.folder / name) for name in ("ratings", "catalogue"))
     graph, evaluation = standard_artifacts.TransformGraph(), standard_artifacts.ModelEvaluation()
     graph.uri, evaluation.uri = world.transform_graph, str(tmp_path)
-    config = json_utils.dumps({**fixtures.SMALL.to_json(), FEATURES_KEY: MOVIELENS.to_json()})
-    new_user_evaluator.Executor().Do(
-        {"examples": [ratings], "movies": [movies], "transform_graph": [graph]},
-        {"evaluation": [evaluation]},
-        {"custom_config": config, "folds": 2},
+    new_user_evaluator.NewUserEvaluator.test_call(
+        examples=ratings,
+        movies=movies,
+        transform_graph=graph,
+        evaluation=evaluation,
+        custom_config=new_user_evaluator.config_of(fixtures.SMALL, MOVIELENS),
+        folds=2,
     )
     found = json.loads((tmp_path / "new_users.json").read_text())
     assert found["folds"] == 2
