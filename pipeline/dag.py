@@ -25,7 +25,7 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.types import standard_artifacts
 
 from components import progress
-from components.pusher import executor as pusher
+from components.pusher import component as pusher
 from components.pusher.publish import Reason
 from pipeline.runtime_patches import (
     keep_paths_relative,

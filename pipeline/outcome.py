@@ -15,7 +15,7 @@ from tfx.utils import path_utils
 from components import names
 from components.evaluation.verdict import Verdict, read_verdict
 from components.example_gen.executor import REPORT_FILE
-from components.pusher import executor as pusher
+from components.pusher import component as pusher
 from components.pusher.kind import Kind
 from components.report import component as report
 from pipeline.dag import ComponentRun

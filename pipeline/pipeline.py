@@ -24,9 +24,9 @@ from components.evaluation.config import Thresholds, build_eval_config
 from components.example_gen.component import MoviesGen, RatingsGen
 from components.example_gen.options import ExampleGenOptions
 from components.gate.component import AnomalyGate
-from components.pusher.component import Pusher
+from components.pusher.component import Pusher, push_options
 from components.pusher.kind import Kind
-from components.report.component import ReportGen, parameters
+from components.report.component import ReportGen, report_options
 from components.resolvers import LatestOtherBlessedModel, LatestOtherStatistics
 from components.source_hash import keyed_by_source
 from components.statistics_gen.component import StatisticsGen
@@ -180,13 +180,15 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             model=trainer.outputs["model"],
             model_blessing=evaluator.outputs["blessing"],
             evaluation=evaluator.outputs["evaluation"],
-            serving_model_dir=str(config.paths.serving_model),
-            kind=config.kind,
-            earlier_kind=config.earlier_kind,
-            dataset=config.dataset,
-            settings=config.settings,
-            replace=config.replace,
-            no_push=config.no_push,
+            **push_options(
+                str(config.paths.serving_model),
+                kind=config.kind,
+                earlier_kind=config.earlier_kind,
+                dataset=config.dataset,
+                settings=config.settings,
+                replace=config.replace,
+                no_push=config.no_push,
+            ),
         ),
         "components/pusher",
         "components/evaluation",
@@ -207,7 +209,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             model_run=trainer.outputs["model_run"],
             evaluation=evaluator.outputs["evaluation"],
             blessing=evaluator.outputs["blessing"],
-            **parameters(
+            **report_options(
                 config.dataset,
                 config.kind.describe(),
                 config.features,

@@ -71,7 +71,7 @@ def ReportGen(
 ) -> None:
     """Writes `index.html`; a part that cannot be made says so in its place.
 
-    The inputs are as `Sources` describes them; `parameters` returns the others.
+    The inputs are as `Sources` describes them; `report_options` returns the others.
     """
     folders = {
         "ratings": ratings,
@@ -98,7 +98,7 @@ def ReportGen(
     report.set_string_custom_property(BROKEN, ", ".join(made.broken))
 
 
-def parameters(
+def report_options(
     dataset: Mapping[str, Any],
     kind: str,
     features: FeatureTable,

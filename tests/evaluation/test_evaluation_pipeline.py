@@ -15,7 +15,7 @@ from tfx.types import standard_artifacts
 
 from components.evaluation.config import Thresholds, build_eval_config
 from components.evaluation.verdict import read_verdict
-from components.pusher.component import Pusher
+from components.pusher.component import Pusher, push_options
 from schema.features import MOVIELENS
 
 EASY = Thresholds(max_rating_rmse=4.0, min_recall_at_10=0.0, min_recall_at_100=0.0)
@@ -49,7 +49,7 @@ def run(folder, thresholds):
     pusher = Pusher(
         model=model.outputs["result"],
         model_blessing=evaluator.outputs["blessing"],
-        serving_model_dir=str(folder / "serving"),
+        **push_options(str(folder / "serving")),
     )
     LocalDagRunner().run(
         pipeline.Pipeline(

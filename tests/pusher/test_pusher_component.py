@@ -14,8 +14,7 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.pipeline import Pipeline
 from tfx.types import channel, standard_artifacts
 
-from components.pusher import executor
-from components.pusher.component import Pusher
+from components.pusher.component import Pusher, push_options
 from components.pusher.kind import Kind
 from components.pusher.publish import tree_digest
 
@@ -63,17 +62,14 @@ def run_pusher(model_uri, destination, blessed=None, **properties):
         made.uri = str(uri)
         return made
 
-    inputs = {"model": [artifact(standard_artifacts.Model, model_uri)]}
+    inputs = {"model": artifact(standard_artifacts.Model, model_uri)}
     if blessed is not None:
         blessing = artifact(standard_artifacts.ModelBlessing)
         blessing.set_int_custom_property("blessed", blessed)
-        inputs["model_blessing"] = [blessing]
+        inputs["model_blessing"] = blessing
     pushed_model = artifact(standard_artifacts.PushedModel)
-    executor.Executor().Do(
-        inputs,
-        {"pushed_model": [pushed_model]},
-        {"serving_model_dir": str(destination), **properties},
-    )
+    given = push_options(str(destination), **properties) | {"run_id": "a run"}
+    Pusher.test_call(**inputs, pushed_model=pushed_model, **given)
     return pushed_model
 
 
@@ -117,8 +113,8 @@ def test_the_same_weights_exported_by_another_process_count_as_the_same_model(mo
 def test_the_component_takes_its_blessing_as_an_option():
     model = channel.Channel(type=standard_artifacts.Model)
     blessing = channel.Channel(type=standard_artifacts.ModelBlessing)
-    bare = Pusher(model=model, serving_model_dir="serving")
-    guarded = Pusher(model=model, serving_model_dir="serving", model_blessing=blessing)
+    bare = Pusher(model=model, **push_options("serving"))
+    guarded = Pusher(model=model, model_blessing=blessing, **push_options("serving"))
     assert set(bare.inputs) == {"model"}
     assert set(guarded.inputs) == {"model", "model_blessing"}
     assert guarded.outputs["pushed_model"].type is standard_artifacts.PushedModel
@@ -127,33 +123,30 @@ def test_the_component_takes_its_blessing_as_an_option():
 
 
 def test_a_model_is_not_pushed_if_that_is_not_wanted(model_uri, tmp_path):
-    found = properties(run_pusher(model_uri, tmp_path / "serving", blessed=1, no_push=1))
+    found = properties(run_pusher(model_uri, tmp_path / "serving", blessed=1, no_push=True))
     assert (found["reason"], found["version"]) == ("no_push", "")
     assert not (tmp_path / "serving").exists()
 
 
 def test_the_settings_of_the_user_are_in_the_run_record(model_uri, tmp_path):
-    kind = json.dumps(Kind("ml-100k", "random", 42).to_json())
+    kind = Kind("ml-100k", "random", 42)
     given = {"trainer.epochs": 3, "model.rating_dropout": [0.1, 0.2, 0.2]}
-    pushed = run_pusher(
-        model_uri, tmp_path / "serving", blessed=1, kind=kind, settings=json.dumps(given)
-    )
+    pushed = run_pusher(model_uri, tmp_path / "serving", blessed=1, kind=kind, settings=given)
     folder = Path(properties(pushed)["destination"])
     record = json.loads((folder / "assets.extra" / "run.json").read_text())
-    assert record["settings"] == given
+    assert (record["run"], record["settings"]) == ("a run", given)
 
 
 def test_a_model_of_another_kind_is_not_pushed_and_says_why(model_uri, tmp_path):
-    kinds = (Kind("ml-100k", "random", 42), Kind("sample", "random", 42))
-    real, sample = (json.dumps(kind.to_json()) for kind in kinds)
+    real, sample = Kind("ml-100k", "random", 42), Kind("sample", "random", 42)
     first = properties(run_pusher(model_uri, tmp_path / "serving", blessed=1, kind=real))
-    pushed = run_pusher(model_uri, tmp_path / "serving", blessed=1, kind=sample, replace=1)
+    pushed = run_pusher(model_uri, tmp_path / "serving", blessed=1, kind=sample, replace=True)
     assert properties(pushed) | {"reason": ""} == {
         **dict.fromkeys(first, ""),
         "pushed": 0,
     }
     assert properties(pushed)["reason"] == "other_kind"
-    assert kinds[0].describe() in pushed.get_string_custom_property("explanation")
+    assert real.describe() in pushed.get_string_custom_property("explanation")
 
 
 def test_no_runner_ever_takes_the_pusher_from_the_cache(model_uri, tmp_path):
@@ -167,7 +160,10 @@ def test_no_runner_ever_takes_the_pusher_from_the_cache(model_uri, tmp_path):
             Pipeline(
                 pipeline_name="push",
                 pipeline_root=str(tmp_path / "root"),
-                components=[model, Pusher(model.outputs["result"], str(tmp_path / "served"))],
+                components=[
+                    model,
+                    Pusher(model=model.outputs["result"], **push_options(str(tmp_path / "served"))),
+                ],
                 enable_cache=True,
                 metadata_connection_config=metadata.sqlite_metadata_connection_config(
                     str(tmp_path / "metadata.sqlite")

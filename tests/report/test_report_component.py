@@ -13,7 +13,7 @@ from tfx.utils import proto_utils
 from components.example_gen.options import ExampleGenOptions
 from components.report import build, component, sources
 from components.report import cli as command
-from components.report.component import Report, ReportGen, parameters
+from components.report.component import Report, ReportGen, report_options
 from components.report.context import Context
 from components.report.page import Section
 from components.report.sources import Sources, find_sources
@@ -61,7 +61,7 @@ def test_every_output_of_the_pipeline_reaches_the_page(run_output):
 
 
 def test_optional_inputs_may_be_missing(tmp_path):
-    given = parameters({"name": "sample"}, "k", MOVIELENS, results_file=tmp_path / "nowhere")
+    given = report_options({"name": "sample"}, "k", MOVIELENS, results_file=tmp_path / "nowhere")
     built = ReportGen(ratings=channel(standard_artifacts.Examples), **given)
     assert set(built.inputs) == {"ratings"}
     report, ratings = Report(), standard_artifacts.Examples()
@@ -74,7 +74,7 @@ def test_optional_inputs_may_be_missing(tmp_path):
 
 def key(**changes):
     arguments = {"dataset": {"name": "sample"}, "kind": "k", "features": MOVIELENS, **changes}
-    built = ReportGen(ratings=channel(standard_artifacts.Examples), **parameters(**arguments))
+    built = ReportGen(ratings=channel(standard_artifacts.Examples), **report_options(**arguments))
     return dict(built.spec.exec_properties)
 
 
