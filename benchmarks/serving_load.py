@@ -32,7 +32,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 120
 SWAP_SECONDS = 20
 """Longer than a swap takes."""
 LARGE_CELLS = 100_000

@@ -113,15 +113,6 @@ def recall_at_k(ranks: Ranks, k: int) -> float:
     return _mean(hits(ranks, k))
 
 
-def mean_reciprocal_rank(ranks: Ranks) -> float:
-    """Returns the mean of 1 / rank over rows; a miss counts 0.
-
-    >>> mean_reciprocal_rank(np.array([1, 4, -1, 4]))
-    0.375
-    """
-    return _mean(reciprocal_ranks(ranks))
-
-
 def row_ndcg(ranks: Ranks, k: int) -> float:
     """Returns NDCG@k of lists with one relevant movie each, averaged over rows.
 
@@ -149,19 +140,7 @@ def user_ndcg(ranks: Ranks, users: Ints, k: int) -> float:
     >>> user_ndcg(np.array([1, 3, 2]), np.array([7, 7, 8]), 10).__round__(4)
     0.7753
     """
-    counts, (gains,) = sums_by_user(users, discounted_gains(ranks, k))
-    return user_ndcg_from_sums(gains, counts, k)
-
-
-def user_ndcg_from_sums(gains: Floats, counts: Ints, k: int) -> float:
-    """Returns `user_ndcg` from sums per user.
-
-    Args:
-      gains: `[users]` sums of `discounted_gains`.
-      counts: `[users]` rows of each user, at least one.
-      k: length of the lists.
-    """
-    return _mean(gains / ideal_gains(counts, k))
+    return _mean(ndcg_per_user(ranks, users, k))
 
 
 def ndcg_per_user(ranks: Ranks, users: Ints, k: int) -> Floats:
@@ -169,24 +148,6 @@ def ndcg_per_user(ranks: Ranks, users: Ints, k: int) -> Floats:
     counts, (gains,) = sums_by_user(users, discounted_gains(ranks, k))
     found: Floats = gains / ideal_gains(counts, k)
     return found
-
-
-def user_recall(ranks: Ranks, users: Ints, k: int) -> float:
-    """Returns recall@k of each user's list, averaged over users.
-
-    The user's movies within the first k over min(k, movies to be found), so that 1 can be
-    reached (Liang et al.: Variational autoencoders for collaborative filtering, 2018).
-
-    Args:
-      ranks: `[rows]`.
-      users: `[rows]` the user of each row.
-      k: length of the lists.
-
-    >>> user_recall(np.array([1, 30, 2]), np.array([7, 7, 8]), 10)
-    0.75
-    """
-    counts, (found,) = sums_by_user(users, hits(ranks, k))
-    return _mean(found / np.minimum(counts, k))
 
 
 def user_only_ceiling(counts: Ints, k: int) -> float:

@@ -29,17 +29,6 @@ def rmse(predicted: Floats, ratings: Floats) -> float:
     return rmse_from_sums(float(np.sum((predicted - ratings) ** 2, dtype=np.float64)), ratings.size)
 
 
-def mae(predicted: Floats, ratings: Floats) -> float:
-    """Returns the mean absolute error; NaN without rows.
-
-    >>> mae(np.array([4.0, 2.0]), np.array([5.0, 5.0]))
-    2.0
-    """
-    if not ratings.size:
-        return float("nan")
-    return float(np.mean(np.abs(predicted - ratings), dtype=np.float64))
-
-
 def rmse_from_sums(squared_error: float, rows: float) -> float:
     """Returns the RMSE from the sum of squared errors over `rows` rows; NaN without rows.
 
@@ -80,35 +69,19 @@ def bins(predicted: Floats, scale: tuple[float, float]) -> npt.NDArray[np.int64]
     return np.minimum(np.where(np.isnan(place), 0, place), last).astype(np.int64)
 
 
-def calibration_error(predicted: Floats, ratings: Floats, scale: tuple[float, float]) -> float:
-    """Returns the expected calibration error in stars; NaN without rows.
-
-    The mean over rows of |mean prediction - mean rating| of the bin of half a star that the
-    prediction is in (Naeini, Cooper & Hauskrecht: Obtaining well calibrated probabilities using
-    Bayesian binning, 2015, with stars in place of probabilities).
-
-    Args:
-      predicted: `[rows]` stars within the scale.
-      ratings: `[rows]` stars given.
-      scale: least and most stars.
-
-    >>> predicted, ratings = np.array([2.0, 2.2, 4.0]), np.array([3.0, 1.2, 4.9])
-    >>> calibration_error(predicted, ratings, (1.0, 5.0)).__round__(4)
-    0.3
-    """
-    if not ratings.size:
-        return float("nan")
-    sums = np.bincount(bins(predicted, scale), predicted - ratings, bin_count(scale))
-    rows = np.full(1, float(ratings.size))
-    return float(calibration_error_from_sums(sums[np.newaxis].astype(np.float64), rows)[0])
-
-
 def calibration_error_from_sums(sums: Floats, rows: Floats) -> Floats:
-    """Returns the expected calibration error of several sets of rows.
+    """Returns the expected calibration error of several sets of rows, in stars.
+
+    The mean over rows of |mean prediction - mean rating| of the bin that the prediction is in
+    (Naeini, Cooper & Hauskrecht: Obtaining well calibrated probabilities using Bayesian binning,
+    2015, with stars in place of probabilities).
 
     Args:
       sums: `[sets, bins]` sums of predicted minus given over the rows of each bin.
       rows: `[sets]` how many rows there are.
+
+    >>> calibration_error_from_sums(np.array([[0.0, -1.0, 1.0]]), np.array([4.0])).tolist()
+    [0.5]
     """
     errors: Floats = np.sum(np.abs(sums), axis=1) / rows
     return errors

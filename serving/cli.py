@@ -29,10 +29,9 @@ from serving.service import Service
 from serving.shutdown import StoppableServer, end
 from serving.tokens import TOKEN_VARIABLE, Token, TokenError, read_token
 from serving.validation_process import ValidationLimits
-from serving.version_folder import versions_in
 from storage.environment import open_closed_streams
 from storage.errors import PathError
-from storage.paths import refuse_url
+from storage.paths import refuse_url, versions_in
 
 _BACKLOG = 512
 _SWITCH_SECONDS = 0.0005

@@ -23,7 +23,6 @@ from serving.errors import ModelError
 from storage.paths import read_bytes
 
 SAVED_MODEL = "saved_model.pb"
-LARGEST_VERSION = 2**63 - 1
 
 _MOST_FILES = 10_000
 _DEEPEST = 16
@@ -51,40 +50,6 @@ class Incomplete(Exception):
 
 class Unreadable(ModelError):
     """A version that could not be read for a reason that may be temporary."""
-
-
-def numbers_in(model_dir: Path) -> list[int]:
-    """Returns the numbers that name subfolders of a directory, the greatest first.
-
-    Raises:
-      OSError: if the directory cannot be read.
-    """
-    try:
-        with os.scandir(model_dir) as entries:
-            found = [entry.name for entry in entries if _is_number(entry.name) and _is_dir(entry)]
-    except FileNotFoundError:
-        return []
-    return sorted(map(int, found), reverse=True)
-
-
-def versions_in(model_dir: Path) -> list[int]:
-    """Returns the versions in a directory, the newest first: its numbers that int64 holds.
-
-    Raises:
-      OSError: if the directory cannot be read.
-    """
-    return [number for number in numbers_in(model_dir) if number <= LARGEST_VERSION]
-
-
-def _is_number(name: str) -> bool:
-    return name.isascii() and name.isdigit() and str(int(name)) == name
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return True  # Loading it reports the error.
 
 
 def listing(path: Path) -> Listing:

@@ -28,15 +28,13 @@ from serving.model_validation import load_and_validate
 from serving.recommender import Recommender
 from serving.validation_process import validate_in_subprocess, within
 from serving.version_folder import (
-    LARGEST_VERSION,
     File,
     Incomplete,
     Listing,
     is_whole,
     listing,
-    numbers_in,
-    versions_in,
 )
+from storage.paths import LARGEST_VERSION, numbers_in, versions_in
 
 _START_THREADS = 2
 _LONGEST_PAUSE = 300.0
@@ -54,7 +52,6 @@ class State(Enum):
     START = "START"
     LOADING = "LOADING"
     AVAILABLE = "AVAILABLE"
-    UNLOADING = "UNLOADING"
     END = "END"
 
 

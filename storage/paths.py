@@ -27,6 +27,9 @@ _PARTIAL = ".partial-"
 _ATTEMPTS = 100
 _JSON_BYTES = 16 << 20
 
+LARGEST_VERSION = 2**63 - 1
+"""Model servers keep version numbers as int64."""
+
 
 def is_url(value: str | os.PathLike[str]) -> bool:
     """Whether a path begins with the scheme of a URL, such as `gs://`, `s3://` or `file://`."""
@@ -108,6 +111,43 @@ def list_names(folder: str | os.PathLike[str]) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208 - its names alone
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def numbers_in(folder: Path) -> list[int]:
+    """Returns the numbers that name subfolders of a directory, the greatest first.
+
+    Raises:
+      OSError: if the directory cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry.name for entry in entries if _is_number(entry.name) and _is_dir(entry)]
+    except FileNotFoundError:
+        return []
+    return sorted(map(int, found), reverse=True)
+
+
+def versions_in(folder: Path) -> list[int]:
+    """Returns the versions in a directory of models, the newest first.
+
+    As for model servers, files, numbers beyond int64 and numbers with leading zeros are no
+    versions.
+
+    Raises:
+      OSError: if the directory cannot be read.
+    """
+    return [number for number in numbers_in(folder) if number <= LARGEST_VERSION]
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and str(int(name)) == name
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return True  # Reading it reports the error.
 
 
 def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:

@@ -28,14 +28,12 @@ from components.pusher.manifest import write_manifest
 from schema.export_contract import MANIFEST, RUN_RECORD
 from sources.errors import InputError
 from storage.errors import FULL_DISK, PathError
+from storage.paths import LARGEST_VERSION, sync, versions_in
 
 TEMPORARY_PREFIX = ".tmp-push-"
 """Prefix of the names of unfinished versions, which model servers ignore."""
 
 SAVED_MODEL_FILE = "saved_model.pb"
-
-LARGEST_VERSION = 2**63 - 1
-"""Model servers keep version numbers as int64."""
 
 _FINGERPRINT_FILE = "fingerprint.pb"
 _NOT_THE_MODEL = frozenset({MANIFEST, RUN_RECORD})
@@ -166,16 +164,7 @@ def newest_version(destination: Path) -> int | None:
     As for model servers, files, numbers beyond int64 and numbers with leading zeros are no
     versions.
     """
-    if not destination.is_dir():
-        return None
-    return max(
-        (
-            int(child.name)
-            for child in destination.iterdir()
-            if _is_version(child.name) and child.is_dir()
-        ),
-        default=None,
-    )
+    return next(iter(versions_in(destination)), None) if destination.is_dir() else None
 
 
 def tree_digest(directory: Path) -> str | None:
@@ -232,12 +221,6 @@ def _next_version(now: int, newest: int, destination: Path) -> int:
     return version
 
 
-def _is_version(name: str) -> bool:
-    if not (name.isascii() and name.isdecimal()):
-        return False
-    return str(int(name)) == name and int(name) <= LARGEST_VERSION
-
-
 def _files_below(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
@@ -255,20 +238,20 @@ def _copy_and_rename(model: Path, path: Path, record: str | None) -> None:
             write_record(temporary / RUN_RECORD, record)
         write_manifest(temporary)
         for directory in [temporary, *(d for d in temporary.rglob("*") if d.is_dir())]:
-            _sync(directory)
+            sync(directory)
         temporary.rename(path)
     except BaseException:
         # What cannot be removed now is removed by the next push.
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def copy_file(source: Path, target: Path) -> None:
     """Copies one file and waits until it is on the disk."""
     target.touch(_FILE_MODE)
     shutil.copyfile(source, target)
-    _sync(target)
+    sync(target)
 
 
 def _make_directories(path: Path) -> None:
@@ -284,16 +267,7 @@ def write_record(target: Path, text: str) -> None:
     _make_directories(target.parent)
     target.touch(_FILE_MODE)
     target.write_text(text, encoding="utf-8")
-    _sync(target)
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file's contents, or a directory's entries, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(target)
 
 
 @contextlib.contextmanager

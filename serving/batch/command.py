@@ -18,10 +18,9 @@ from serving.batch.options import parse
 from serving.batch.users import Selection, choose, given_ids
 from serving.catalogue import read_users
 from serving.errors import ModelError
-from serving.version_folder import versions_in
 from storage.environment import flush_streams
 from storage.errors import UsageError
-from storage.paths import local_path
+from storage.paths import local_path, versions_in
 
 if TYPE_CHECKING:
     import pyarrow

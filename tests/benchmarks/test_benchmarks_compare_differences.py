@@ -36,12 +36,13 @@ def test_metrics_of_lists_are_those_of_the_ranks(task):
     scores = scores_of(task, 1)
     found = measure(task, Answer(Predictions(scores=scores))).metrics
     ranks, users = ranks_of(task, scores), task.data.users[task.targets]
+    counts, (found_by,) = ranking.sums_by_user(users, ranking.hits(ranks, 10))
     expected = {
         "next_visit_recall_at_10": ranking.recall_at_k(ranks, 10),
         "next_visit_recall_at_100": ranking.recall_at_k(ranks, 100),
-        "next_visit_mrr": ranking.mean_reciprocal_rank(ranks),
+        "next_visit_mrr": np.mean(ranking.reciprocal_ranks(ranks)),
         "next_visit_row_ndcg_at_10": ranking.row_ndcg(ranks, 10),
-        "next_visit_user_recall_at_10": ranking.user_recall(ranks, users, 10),
+        "next_visit_user_recall_at_10": np.mean(found_by / np.minimum(counts, 10)),
         "next_visit_user_ndcg_at_10": ranking.user_ndcg(ranks, users, 10),
     }
     assert found == pytest.approx(expected)
