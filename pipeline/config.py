@@ -142,27 +142,18 @@ class RunConfig:
                 found=f"--tune-trials {self.tune_trials} alone",
                 action="add --tune, or leave --tune-trials out",
             )
-        if self.tune and self.model != "hybrid":
-            raise InputError(
-                "--tune searches hyperparameters of the hybrid model only",
-                expected="--model hybrid",
-                found=f"--model {self.model}",
-                action="leave out --tune or --model",
-            )
-        if self.sequence and self.model != "hybrid":
-            raise InputError(
-                "--sequence adds a part to the hybrid model only",
-                expected="--model hybrid",
-                found=f"--model {self.model}",
-                action="leave out --sequence or --model",
-            )
-        if self.new_user_folds and self.model != "hybrid":
-            raise InputError(
-                "--new-user-folds measures the hybrid model only",
-                expected="--model hybrid",
-                found=f"--model {self.model}",
-                action="leave out --new-user-folds or --model",
-            )
+        for option, is_given, does in (
+            ("--tune", self.tune, "searches hyperparameters of"),
+            ("--sequence", self.sequence, "adds a part to"),
+            ("--new-user-folds", self.new_user_folds, "measures"),
+        ):
+            if is_given and self.model != "hybrid":
+                raise InputError(
+                    f"{option} {does} the hybrid model only",
+                    expected="--model hybrid",
+                    found=f"--model {self.model}",
+                    action=f"leave out {option} or --model",
+                )
         if self.replace and self.no_push:
             raise InputError(
                 "--replace and --no-push contradict each other", action="leave one of them out"

@@ -305,12 +305,7 @@ def _interleave(is_second: BoolArray, first: RatingsChunk, second: RatingsChunk)
     rows = np.empty(len(is_second), np.int64)
     rows[~is_second] = np.arange(len(first.user_id))
     rows[is_second] = np.arange(len(second.user_id)) + len(first.user_id)
-    return RatingsChunk(
-        np.concatenate([first.user_id, second.user_id])[rows],
-        np.concatenate([first.movie_id, second.movie_id])[rows],
-        np.concatenate([first.user_rating, second.user_rating])[rows],
-        np.concatenate([first.timestamp, second.timestamp])[rows],
-    )
+    return concatenate([first, second]).take(rows)
 
 
 def _set_aside(data: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:

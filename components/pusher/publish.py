@@ -24,7 +24,6 @@ from typing import Any
 
 from components.pusher import kind as kinds
 from components.pusher.kind import Kind
-from components.pusher.manifest import write_manifest
 from schema.export_contract import MANIFEST, RUN_RECORD
 from sources.errors import InputError
 from storage.errors import FULL_DISK, PathError
@@ -38,6 +37,7 @@ SAVED_MODEL_FILE = "saved_model.pb"
 _FINGERPRINT_FILE = "fingerprint.pb"
 _NOT_THE_MODEL = frozenset({MANIFEST, RUN_RECORD})
 _BLOCK_BYTES = 1024 * 1024
+_MANIFEST_VERSION = 1
 
 # Independent of the umask: only the owner may change what a server runs.
 _FILE_MODE = 0o644
@@ -187,10 +187,14 @@ def tree_digest(directory: Path) -> str | None:
             continue
         name = os.fsencode(relative)
         digest.update(b"%d:%s%d:" % (len(name), name, file.stat().st_size))
-        with file.open("rb") as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                digest.update(block)
+        _add_content(digest, file)
     return digest.hexdigest()
+
+
+def _add_content(digest: hashlib._Hash, file: Path) -> None:
+    with file.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
 
 
 def remove_leftovers(destination: Path) -> None:
@@ -260,6 +264,22 @@ def _make_directories(path: Path) -> None:
         if path.parent != path:
             _make_directories(path.parent)
         path.mkdir(_DIRECTORY_MODE, exist_ok=True)
+
+
+def write_manifest(directory: Path) -> None:
+    """Writes `assets.extra/manifest.json`: size and SHA-256 of every other file of a version.
+
+    It is written last. A reader that finds a file missing, shorter or different treats the version
+    as incomplete.
+    """
+    files: dict[str, dict[str, Any]] = {}
+    for file in _files_below(directory):
+        name = file.relative_to(directory).as_posix()
+        if name != MANIFEST:
+            _add_content(digest := hashlib.sha256(), file)
+            files[name] = {"size": file.stat().st_size, "sha256": digest.hexdigest()}
+    document = {"schema_version": _MANIFEST_VERSION, "files": files}
+    write_record(directory / MANIFEST, json.dumps(document, ensure_ascii=False) + "\n")
 
 
 def write_record(target: Path, text: str) -> None:

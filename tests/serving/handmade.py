@@ -4,7 +4,7 @@ import json
 
 import tensorflow as tf
 
-from components.pusher.manifest import write_manifest
+from components.pusher.publish import write_manifest
 from schema.features import Owner
 
 MOVIES = 12

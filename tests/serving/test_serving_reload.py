@@ -11,7 +11,7 @@ import httpx
 import pytest
 from serving_fixtures import Server
 
-from components.pusher.manifest import write_manifest
+from components.pusher.publish import write_manifest
 
 pytestmark = [pytest.mark.xdist_group("serving"), pytest.mark.slow]
 WAIT_SECONDS = 300

@@ -15,7 +15,7 @@ import handmade
 import pytest
 import tensorflow as tf
 
-from components.pusher.manifest import write_manifest
+from components.pusher.publish import write_manifest
 from schema import export_contract
 from serving import validation_process
 from serving.access_log import Log
