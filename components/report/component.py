@@ -73,7 +73,7 @@ def ReportGen(
 
     The inputs are as `Sources` describes them; `report_options` returns the others.
     """
-    folders = {
+    given = {
         "ratings": ratings,
         "movies": movies,
         "statistics": statistics,
@@ -85,8 +85,9 @@ def ReportGen(
         "evaluation": evaluation,
         "blessing": blessing,
     }
+    folders: dict[str, Any] = {name: Path(one.uri) for name, one in given.items() if one}
     sources = Sources(
-        **{name: Path(given.uri) for name, given in folders.items() if given},
+        **folders,
         findings=existing(Path(gate_pass.uri) / names.ANOMALIES_FILE) if gate_pass else None,
         lineage=_lineage(metadata_file),
         dataset=json.loads(dataset),
