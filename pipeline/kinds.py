@@ -6,9 +6,8 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from components.pusher.kind import Kind, read_kind, read_served
 from components.pusher.publish import newest_version
@@ -16,7 +15,6 @@ from pipeline.config import OutputPaths, RunConfig
 from sources.errors import InputError
 from sources.names import CUSTOM, SAMPLE
 from sources.source import DataSource
-from storage.paths import read_json
 
 _NAME_LENGTH = 40
 
@@ -102,32 +100,3 @@ def name_of_folder(place: str) -> str:
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(place).name).strip("-._")[:_NAME_LENGTH]
     digest = hashlib.blake2b(os.fsencode(place), digest_size=4).hexdigest()
     return f"{readable or 'data'}-{digest}"
-
-
-def earlier_kind(paths: OutputPaths) -> Kind | None:
-    """Returns the kind of a serving folder of an earlier release, which recorded none.
-
-    It is read from the summary of the run that pushed the newest version. None if the folder
-    records a kind or has no version, or if a later run has replaced the summary.
-    """
-    newest = newest_version(paths.serving_model)
-    if newest is None or read_served(paths.serving_model, newest).kinds:
-        return None
-    return _from_summary(paths.summary, newest)
-
-
-def _from_summary(file: Path, newest: int) -> Kind | None:
-    try:
-        document: Mapping[str, Any] = read_json(file)
-        if document["pushed_version"] != str(newest):
-            return None
-        name, options = document["dataset"]["name"], document["options"]
-        place = None
-        if name == CUSTOM:
-            place = str(document["dataset"]["data_dir"])
-            name = name_of_folder(place)
-        own_seed = options.get("split_seed")  # before it existed, --seed was the split's seed too
-        seed = options["seed"] if own_seed is None else own_seed
-        return Kind(str(name), str(options["split"]), int(seed), data_dir=place)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

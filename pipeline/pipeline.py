@@ -65,7 +65,6 @@ class PipelineConfig:
       kind: data set and split by which models replace each other.
       thresholds: what a model must reach to be blessed.
       paths: the output directory's.
-      earlier_kind: the kind of a serving folder that records none.
       replace: push even if a model of another kind is served.
       no_push: push nothing.
       dataset: name, folders and notice of the data, for the report.
@@ -81,7 +80,6 @@ class PipelineConfig:
     kind: Kind
     thresholds: Thresholds
     paths: OutputPaths
-    earlier_kind: Kind | None = None
     replace: bool = False
     no_push: bool = False
     tuner: TunerConfig | None = None
@@ -183,7 +181,6 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             **push_options(
                 str(config.paths.serving_model),
                 kind=config.kind,
-                earlier_kind=config.earlier_kind,
                 dataset=config.dataset,
                 settings=config.settings,
                 replace=config.replace,

@@ -263,7 +263,7 @@ def _announce_other_kind(built: PipelineConfig, terminal: Terminal) -> None:
     from components.pusher.publish import newest_version
 
     folder = built.paths.serving_model
-    served = read_served(folder, newest_version(folder), built.earlier_kind)
+    served = read_served(folder, newest_version(folder))
     if not built.no_push and refusal(built.kind, served, replace=built.replace):
         terminal.print(
             f"Another kind is served here ({served.describe()}): this run's model "
@@ -403,7 +403,6 @@ def _pipeline_config(
         new_user_folds=config.new_user_folds,
         dataset=data.to_json(),
         kind=kind,
-        earlier_kind=kinds.earlier_kind(paths),
         replace=config.replace,
         no_push=config.no_push,
         thresholds=thresholds,

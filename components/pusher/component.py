@@ -45,7 +45,6 @@ def Pusher(
     model_blessing: InputArtifact[ModelBlessing] = None,
     evaluation: InputArtifact[ModelEvaluation] = None,
     kind: Parameter[str] = "",
-    earlier_kind: Parameter[str] = "",
     dataset: Parameter[str] = "{}",
     settings: Parameter[str] = "{}",
     replace: Parameter[int] = 0,
@@ -85,8 +84,7 @@ def Pusher(
             "dataset": {name: data.get(name) for name in _DATASET_FIELDS},
             **_verdict(evaluation, model_blessing),
         }
-        earlier = Kind.from_json(json.loads(earlier_kind)) if earlier_kind else None
-        origin = Origin(Kind.from_json(json.loads(kind)), bool(replace), earlier, record)
+        origin = Origin(Kind.from_json(json.loads(kind)), bool(replace), record)
     is_old = path_utils.is_old_model_artifact(model)
     folder = Path(path_utils.serving_model_path(model.uri, is_old))
     mark(pushed_model, publish(folder, Path(serving_model_dir), origin=origin))
@@ -96,7 +94,6 @@ def push_options(
     serving_model_dir: str,
     *,
     kind: Kind | None = None,
-    earlier_kind: Kind | None = None,
     dataset: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     replace: bool = False,
@@ -107,7 +104,6 @@ def push_options(
     Args:
       serving_model_dir: the directory that a model server watches.
       kind: the model's; without it any model may replace any, and nothing is recorded.
-      earlier_kind: the kind to assume of a directory that records none.
       dataset: name, source and notice of the data, for the run record.
       settings: hyperparameters that the user set, by name, for the run record.
       replace: push even if what is served is of another kind.
@@ -115,9 +111,8 @@ def push_options(
     """
     options = {
         "kind": _as_text(kind.to_json() if kind else None),
-        "earlier_kind": _as_text(earlier_kind.to_json() if earlier_kind else None),
         "dataset": _as_text(dataset),
-        "settings": _as_text(settings),
+        "settings": _as_text(settings or None),
         "replace": int(replace),
         "no_push": int(no_push),
     }
@@ -127,7 +122,7 @@ def push_options(
 
 
 def _as_text(value: Mapping[str, Any] | None) -> str:
-    return json.dumps(value, ensure_ascii=False) if value else ""
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _verdict(evaluation: types.Artifact | None, blessing: types.Artifact | None) -> dict[str, Any]:

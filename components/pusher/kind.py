@@ -136,7 +136,7 @@ def write_kind(folder: Path, kind: Kind) -> None:
     paths.write_text(folder / KIND_FILE, json.dumps(kind.to_json(), indent=2) + "\n")
 
 
-def read_served(folder: Path, newest: int | None, earlier: Kind | None = None) -> Served:
+def read_served(folder: Path, newest: int | None) -> Served:
     """Returns the kinds recorded in a serving folder.
 
     The folder's and the newest version's may differ after somebody has removed a version to roll
@@ -145,14 +145,11 @@ def read_served(folder: Path, newest: int | None, earlier: Kind | None = None) -
     Args:
       folder: the serving folder.
       newest: its newest version, if it has any.
-      earlier: the kind to assume if none is recorded.
     """
     found = [read_kind(folder)]
     if newest is not None:
         found.append(_kind_in(folder / str(newest) / RUN_RECORD, key="kind"))
     kinds = tuple(kind for kind in found if kind is not None)
-    if not kinds and newest is not None and earlier is not None:
-        kinds = (earlier,)
     return Served(kinds, unknown=newest is not None and not kinds)
 
 

@@ -79,13 +79,11 @@ class Origin:
     Attributes:
       kind: its kind.
       replace: whether it may replace models of another kind.
-      earlier: the kind to assume of a destination without a recorded one.
       run: content of the version's run record: run, metrics and verdict.
     """
 
     kind: Kind
     replace: bool = False
-    earlier: Kind | None = None
     run: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -139,7 +137,7 @@ def _take_kind(destination: Path, newest: int | None, origin: Origin | None) -> 
     """
     if origin is None:
         return None
-    served = kinds.read_served(destination, newest, origin.earlier)
+    served = kinds.read_served(destination, newest)
     refusal = kinds.refusal(origin.kind, served, replace=origin.replace)
     if refusal is None and kinds.read_kind(destination) != origin.kind:
         kinds.write_kind(destination, origin.kind)

@@ -1,7 +1,6 @@
 """What the data of a run is called, so that models of one kind replace each other."""
 
 import io
-import json
 from pathlib import Path
 
 import pytest
@@ -200,49 +199,3 @@ def test_a_name_without_data_is_refused_before_something_else_is_trained_on(opti
 def test_replacing_and_not_pushing_contradict_each_other():
     with pytest.raises(InputError, match="contradict"):
         RunConfig(replace=True, no_push=True)
-
-
-def version(paths, number):
-    folder = paths.serving_model / str(number)
-    folder.mkdir()
-    (folder / "saved_model.pb").touch()
-
-
-def test_the_summary_tells_the_kind_of_the_version_that_its_run_pushed(paths):
-    version(paths, 100)
-    summary = {
-        "pushed_version": "100",
-        "dataset": {"name": "ml-100k", "data_dir": "/x"},
-        "options": {"split": "temporal", "seed": 7},
-    }
-    paths.summary.write_text(json.dumps(summary))
-    assert kinds.earlier_kind(paths) == Kind("ml-100k", "temporal", 7)
-    summary["options"]["split_seed"] = 0
-    paths.summary.write_text(json.dumps(summary))
-    assert kinds.earlier_kind(paths) == Kind("ml-100k", "temporal", 0)
-    version(paths, 200)
-    assert kinds.earlier_kind(paths) is None
-
-
-def test_own_data_of_an_earlier_run_is_named_after_its_folder(paths):
-    version(paths, 100)
-    summary = {
-        "pushed_version": "100",
-        "dataset": {"name": "custom", "data_dir": "/srv/ratings"},
-        "options": {"split": "random", "seed": 42},
-    }
-    paths.summary.write_text(json.dumps(summary))
-    assert kinds.earlier_kind(paths).dataset == name(paths, data=Path("/srv/ratings"))
-
-
-def test_a_recorded_kind_needs_nothing_from_elsewhere(paths):
-    version(paths, 100)
-    write_kind(paths.serving_model, Kind("ml-100k", "random", 42))
-    assert kinds.earlier_kind(paths) is None
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"pushed_version": "100", "dataset": null}'])
-def test_a_summary_that_tells_nothing_gives_no_kind(paths, text):
-    version(paths, 100)
-    paths.summary.write_text(text)
-    assert kinds.earlier_kind(paths) is None

@@ -105,13 +105,6 @@ def test_versions_of_a_kind_that_nothing_tells_are_not_replaced_unasked(push, tm
     assert push(REAL, replace=True).reason is Reason.PUSHED
 
 
-def test_a_folder_from_before_kinds_is_of_the_kind_that_its_lineage_tells(push, tmp_path):
-    write_model(tmp_path / "serving" / "50")
-    assert push(SAMPLE, earlier=REAL).reason is Reason.OTHER_KIND
-    assert push(REAL, earlier=REAL).reason is Reason.PUSHED
-    assert read_kind(tmp_path / "serving") == REAL
-
-
 def test_after_going_back_to_a_version_of_another_kind_both_records_count(push, tmp_path):
     push(SAMPLE)
     shutil.rmtree(push(REAL, replace=True).path)
