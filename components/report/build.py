@@ -4,25 +4,92 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from components.report import page
 from components.report.context import Context
-from components.report.page import Note, Page, Section
-from components.report.sections import evaluation, exploration, lineage, model, run, statistics
+from components.report.page import Block, Note, Page, Section
+from components.report.sections import (
+    evaluation,
+    exploration,
+    lineage,
+    model,
+    run,
+    sources_of,
+    statistics,
+)
 from components.report.sources import Sources
 from storage.paths import write_text
 
 _logger = logging.getLogger(__name__)
 
-_SECTIONS: tuple[tuple[str, str, Callable[[Context], Section]], ...] = (
-    ("run", "Run", run.build),
-    ("statistics", "Statistics", statistics.build),
-    ("exploration", "Exploration", exploration.build),
-    ("model", "Model", model.build),
-    ("evaluation", "Evaluation", evaluation.build),
-    ("lineage", "Lineage", lineage.build),
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What a section is made from; its anchor is its title in lower case.
+
+    Attributes:
+      title: its heading.
+      lead: what it is about, in a sentence; names of `Context` in braces are filled in.
+      sources: the fields of `Sources` that it is made from.
+      blocks: yields what it shows.
+    """
+
+    title: str
+    lead: str
+    sources: tuple[str, ...]
+    blocks: Callable[[Context], Iterable[Block]]
+
+    def build(self, context: Context) -> Section:
+        """Returns the section."""
+        lead = self.lead.format(context=context)
+        sources = sources_of(context.sources, *self.sources)
+        return Section(self.title.lower(), self.title, lead, sources, tuple(self.blocks(context)))
+
+
+PARTS: tuple[Part, ...] = (
+    Part(
+        "Run",
+        "Where the data came from, what the cleanup changed in it, and what ran.",
+        ("ratings", "evaluation", "blessing"),
+        run.blocks,
+    ),
+    Part(
+        "Statistics",
+        "What TensorFlow Data Validation counted in each split, and how it compares with the "
+        "schema and with other data. An anomaly is data that disagrees with the schema.",
+        ("statistics", "previous_statistics", "schema", "inferred_schema", "findings"),
+        statistics.blocks,
+    ),
+    Part(
+        "Exploration",
+        "The {context.words.events} before any model: by whom and of which {context.words.items} "
+        "they are, and what the data says of both. All splits together, after the cleanup.",
+        ("ratings", "movies"),
+        exploration.blocks,
+    ),
+    Part(
+        "Model",
+        "How it was trained, which {context.words.items} it finds alike, and what it recommends "
+        "to three users.",
+        ("model", "model_run", "movies", "ratings"),
+        model.blocks,
+    ),
+    Part(
+        "Evaluation",
+        "What TensorFlow Model Analysis measured on the test split, on which neither the model "
+        "nor any choice was fitted.{context.kind}",
+        ("evaluation", "blessing", "model"),
+        evaluation.blocks,
+    ),
+    Part(
+        "Lineage",
+        "What this run's model was made from, as recorded in the ML Metadata store: every "
+        "execution of a component and every artifact, with a hash of the code that ran.",
+        (),
+        lineage.blocks,
+    ),
 )
 
 
@@ -44,14 +111,16 @@ def build_report(sources: Sources) -> Report:
     context = Context(sources)
     sections: list[Section] = []
     broken: list[str] = []
-    for key, title, build in _SECTIONS:
+    for part in PARTS:
         try:
-            sections.append(build(context))
+            sections.append(part.build(context))
         except Exception as error:
             # A chart that fails must not hide the verdict.
-            _logger.exception("The section %s of the report failed", title)
-            sections.append(_broken(key, title, error))
-            broken.append(title)
+            _logger.exception("The section %s of the report failed", part.title)
+            why = f"This part could not be made ({type(error).__name__}: {error}); see the log."
+            note = Note(why, "bad")
+            sections.append(Section(part.title.lower(), part.title, "", (), (note,)))
+            broken.append(part.title)
     html = page.render(
         Page(
             title="Recommender report",
@@ -82,11 +151,6 @@ def _verdict(context: Context) -> Note:
     except Exception as error:
         _logger.exception("The verdict could not be read")
         return Note(f"The verdict could not be read ({type(error).__name__}: {error}).", "bad")
-
-
-def _broken(key: str, title: str, error: Exception) -> Section:
-    why = f"This part could not be made ({type(error).__name__}: {error}); see the log."
-    return Section(key, title, "", (), (Note(why, "bad"),))
 
 
 def _subtitle(sources: Sources) -> str:

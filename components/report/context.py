@@ -76,6 +76,11 @@ class Context:
         in_stars = table.has_rating and table.scale.low >= 0 and table.scale.high == raw.RATING_MAX
         return Words(item, plural(item), event, plural(event), in_stars)
 
+    @property
+    def kind(self) -> str:
+        """Data and split as a sentence after another one; empty where they are not known."""
+        return f" Data and split: {self.sources.kind}." if self.sources.kind else ""
+
     @functools.cached_property
     def wrangling(self) -> Mapping[str, Any]:
         """What RatingsGen dropped and repaired."""

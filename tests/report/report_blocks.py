@@ -1,6 +1,13 @@
 """Access to the blocks of a section by key."""
 
+from components.report.build import PARTS
 from components.report.page import Chart, Note, Page, Table, render
+
+
+def section_of(title, context):
+    """Returns the section of a title."""
+    [part] = (part for part in PARTS if part.title == title)
+    return part.build(context)
 
 
 def block(section, key):

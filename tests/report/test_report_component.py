@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from components.report import build, component, sources
 from components.report import cli as command
 from components.report.component import Report, ReportGen, report_options
 from components.report.context import Context
-from components.report.page import Section
+from components.report.page import Block
 from components.report.sources import Sources, find_sources
 from components.report.store import read_latest_run
 from pipeline import dag, pipeline
@@ -110,11 +111,14 @@ def options_with(table):
 
 
 def test_section_that_fails_says_so_and_leaves_the_others(tmp_path, monkeypatch):
-    def fails(context: Context) -> Section:
+    def fails(context: Context) -> Iterator[Block]:
         raise ValueError("<b>no chart</b>")
 
-    sections = tuple((k, t, fails if k == "model" else b) for k, t, b in build._SECTIONS)
-    monkeypatch.setattr(build, "_SECTIONS", sections)
+    parts = [
+        dataclasses.replace(part, blocks=fails) if part.title == "Model" else part
+        for part in build.PARTS
+    ]
+    monkeypatch.setattr(build, "PARTS", parts)
     made = build.write_report(Sources(error="the disk is full"), tmp_path / "index.html")
     assert made.broken == ("Model",)
     assert "&lt;b&gt;no chart&lt;/b&gt;" in made.html

@@ -5,7 +5,17 @@ import json
 
 import pytest
 import tensorflow_model_analysis as tfma
-from report_blocks import assert_reads_well, block, charts, column, drawn, notes, rows, tables
+from report_blocks import (
+    assert_reads_well,
+    block,
+    charts,
+    column,
+    drawn,
+    notes,
+    rows,
+    section_of,
+    tables,
+)
 
 from components.evaluation.directions import HIGH, LOW, LOWER_IS_BETTER
 from components.evaluation.metrics import METRIC_NAMES
@@ -38,7 +48,7 @@ def value_of(key):
 
 @pytest.fixture(scope="module")
 def found(context):
-    return section.build(context)
+    return section_of("Evaluation", context)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +144,7 @@ def refused(context):
         baseline_metrics={RMSE: 0.8, RECALL: 0.01},
         changes=(Change(RMSE, 0.025, 0.02, 0.03, "worse"),),
     )
-    return section.build(other)
+    return section_of("Evaluation", other)
 
 
 def test_missed_threshold_stands_out_with_its_reason(refused):
@@ -175,7 +185,9 @@ def notes_of(found):
 
 
 def test_without_an_evaluation_it_says_so():
-    assert "did not get as far as the Evaluator" in notes(section.build(Context(Sources())))
+    assert "did not get as far as the Evaluator" in notes(
+        section_of("Evaluation", Context(Sources()))
+    )
 
 
 def test_comparison_of_models_is_shown_in_reports_of_the_data_it_was_measured_on(tmp_path):
@@ -190,13 +202,13 @@ def test_comparison_of_models_is_shown_in_reports_of_the_data_it_was_measured_on
     larger = {**table, "title": "Larger", "dataset": "ml-1m"}
     path.write_text(json.dumps({"tables": [larger, table]}), encoding="utf-8")
     sources = Sources(results=path, dataset={"name": "ml-100k"})
-    shown = section.build(Context(sources))
+    shown = section_of("Evaluation", Context(sources))
     assert block(shown, "results-0").caption == "Retrieval: random split"
     assert rows(shown, "results-0") == [
         {"method": "ours", "top-10": 0.27}, {"method": "popular <b>", "top-10": None},
     ]  # fmt: skip
     for other in (dataclasses.replace(sources, dataset={"name": "sample"}), Sources()):
-        shown = section.build(Context(other))
+        shown = section_of("Evaluation", Context(other))
         assert tables(shown) == []
         assert "Comparison with other methods" not in [text.heading for text in shown.headings]
     assert "did not get as far as the Evaluator" in notes_of(shown)[0]
@@ -220,7 +232,7 @@ def test_without_ratings_and_times_nothing_is_said_of_predicted_ratings_or_sessi
         slices=tuple(SliceMetrics("user_gender", value, of_slice) for value in "ab"),
         thresholds=(ThresholdResult(RECALL, "value", 0.1, 0.2, None, passed=True),),
     )
-    found = section.build(other)
+    found = section_of("Evaluation", other)
     assert {*charts(found)} == {"top-k", "slice-gender-recall-10"}
     assert "In session" not in [heading.heading for heading in found.headings]
     assert [row["k"] for row in drawn(found, "top-k")] == ["10", "50"]

@@ -18,6 +18,7 @@ from report_blocks import (
     drawn,
     notes,
     rows,
+    section_of,
     tables,
     words_of,
 )
@@ -49,7 +50,7 @@ pytestmark = pytest.mark.xdist_group("report")
 
 @pytest.fixture(scope="module")
 def section(context):
-    return exploration.build(context)
+    return section_of("Exploration", context)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def without(context, **changes):
     copy = Context(context.sources)
     for name in ("ratings", "catalogue"):
         copy.__dict__[name] = changes.get(name, getattr(context, name))
-    return exploration.build(copy)
+    return section_of("Exploration", copy)
 
 
 # --- the whole section
@@ -340,7 +341,7 @@ def other_table(tmp_path_factory):
 
 
 def test_new_features_of_users_and_movies_are_charted_without_a_change_of_the_report(other_table):
-    found = exploration.build(Context(other_table))
+    found = section_of("Exploration", Context(other_table))
     sizes = rows(found, "user-favourite-genre-mean")
     ratings = {row["User favourite genre"]: row["Ratings"] for row in sizes}
     # Users 1 to 39 by their number modulo 4, three ratings each.
@@ -359,7 +360,7 @@ def test_new_features_of_users_and_movies_are_charted_without_a_change_of_the_re
 
 
 def test_what_the_data_does_not_have_is_named(other_table):
-    found = exploration.build(Context(other_table))
+    found = section_of("Exploration", Context(other_table))
     assert "state-map" not in charts(found)
     assert "No groups by occupation: nobody's is known." in notes(found)
     assert "user_zip_code" not in block(found, "describe").columns
@@ -368,7 +369,7 @@ def test_what_the_data_does_not_have_is_named(other_table):
     bare = FeatureTable(
         tuple(f for f in MOVIELENS.features if f.owner is not Owner.USER or f.kind is Kind.ID)
     )
-    found = exploration.build(Context(dataclasses.replace(other_table, features=bare)))
+    found = section_of("Exploration", Context(dataclasses.replace(other_table, features=bare)))
     assert "This data has no features of users" in notes(found)
     assert "Users" not in [heading.heading for heading in found.headings]
 
@@ -393,7 +394,7 @@ def events(tmp_path_factory):
 
 
 def test_events_without_ratings_times_or_users_features_read_well(events):
-    found = exploration.build(events)
+    found = section_of("Exploration", events)
     assert_reads_well(found)
     assert charts(found).keys() == {
         "users-activity", "movies-activity", "genre-size",

@@ -8,12 +8,11 @@ import sqlite3
 import pytest
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
-from report_blocks import notes, rows, tables
+from report_blocks import notes, rows, section_of, tables
 
 from components.names import METADATA_FILE
 from components.report.context import Context
 from components.report.page import Link, Note, Page, render
-from components.report.sections import lineage as module
 from components.report.sources import Sources, find_sources
 from components.report.store import read_latest_run
 
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("report")
 
 @pytest.fixture(scope="module")
 def section(context):
-    return module.build(context)
+    return section_of("Lineage", context)
 
 
 # --- a real run
@@ -135,8 +134,8 @@ def store(tmp_path):
     return Store(tmp_path / METADATA_FILE)
 
 
-def section_of(tmp_path):
-    return module.build(Context(find_sources(tmp_path)))
+def lineage_in(tmp_path):
+    return section_of("Lineage", Context(find_sources(tmp_path)))
 
 
 def test_of_a_cached_component_the_execution_that_made_its_results_is_shown(store, tmp_path):
@@ -153,7 +152,7 @@ def test_of_a_cached_component_the_execution_that_made_its_results_is_shown(stor
         (first, "RatingsGen", True, "aRatingsGen"),
         (last, "Trainer", False, "bTrainer"),
     ]
-    states = {row["Component"]: row["State"] for row in rows(section_of(tmp_path), "executions")}
+    states = {row["Component"]: row["State"] for row in rows(lineage_in(tmp_path), "executions")}
     assert states == {"RatingsGen": "cached", "Trainer": "ran"}
 
 
@@ -162,7 +161,7 @@ def test_artifact_of_an_earlier_run_is_said_to_be_one(store, tmp_path):
     store.execute("a", "Trainer", mlmd.Execution.COMPLETE, {}, {"model": old})
     store.execute("b", "Trainer", mlmd.Execution.COMPLETE, {}, {"model": new})
     store.execute("b", "Evaluator", mlmd.Execution.COMPLETE, {"model": new, "baseline_model": old})
-    section = section_of(tmp_path)
+    section = lineage_in(tmp_path)
     makers = {row["Id"]: row["Made by"] for row in rows(section, "artifacts")}
     assert makers == {old: "an earlier run", new: (Link("Trainer", "executions-Trainer"),)}
 
@@ -171,14 +170,14 @@ def test_run_that_made_no_model_says_where_it_ended(store, tmp_path):
     examples = store.artifact("Examples", "/x/examples/1")
     store.execute("a", "RatingsGen", mlmd.Execution.COMPLETE, {}, {"examples": examples})
     store.execute("a", "AnomalyGate", mlmd.Execution.FAILED, {"examples": examples})
-    section = section_of(tmp_path)
+    section = lineage_in(tmp_path)
     assert "made no model: it ended at AnomalyGate" in notes(section)
     assert rows(section, "executions")[-1]["State"] == "failed"
     render(Page("t", "s", Note("v"), (section,)))
 
 
 def test_without_a_store_it_says_so(tmp_path):
-    section = module.build(Context(Sources()))
+    section = section_of("Lineage", Context(Sources()))
     assert "no metadata store" in notes(section)
     assert tables(section) == ["packages"]
     assert find_sources(tmp_path).lineage is None

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from report_blocks import block, charts, drawn, notes, rows, tables
+from report_blocks import block, charts, drawn, notes, rows, section_of, tables
 
 from components.examples.reading import files_of_split
 from components.report.context import Context
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 
 @pytest.fixture(scope="module")
 def found(context):
-    return section.build(context)
+    return section_of("Model", context)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_liking_is_the_upper_quarter_of_the_scale(rating, least):
 
 
 def test_what_is_missing_is_named():
-    found = section.build(Context(Sources()))
+    found = section_of("Model", Context(Sources()))
     assert not charts(found)
     assert notes(found).count("did not get as far as training") == 2
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from components.report import charts
-from components.report.build import _SECTIONS
+from components.report.build import PARTS
 from components.report.context import Context
 from components.report.page import Chart, Note, Page, Section, render
 
@@ -253,7 +253,7 @@ def test_markup_in_a_title_stays_text(opening, context, tmp_path):
         ratings=context.ratings,
         catalogue=context.catalogue.assign(title=titles),
     )
-    sections = [build(copy) for _, name, build in _SECTIONS if name != "Statistics"]
+    sections = [part.build(copy) for part in PARTS if part.title != "Statistics"]
     html = render(Page("Report", PLANTED, Note(PLANTED), tuple(sections)))
     (tmp_path / "index.html").write_text(html, encoding="utf-8")
     page = opening(tmp_path / "index.html")

@@ -9,7 +9,7 @@ import pytest
 import tensorflow_data_validation as tfdv
 from example_artifacts import Written
 from google.protobuf import text_format
-from report_blocks import block, charts, column, drawn, notes, rows, tables
+from report_blocks import block, charts, column, drawn, notes, rows, section_of, tables
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx.types import standard_artifacts
 
@@ -29,7 +29,7 @@ def sources(context):
 
 @pytest.fixture(scope="module")
 def section(context):
-    return module.build(context)
+    return section_of("Statistics", context)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_feature_of_one_value_is_named_and_not_drawn(context, monkeypatch):
     )
     of_one = {"train": statistics_pb2.DatasetFeatureStatistics(features=[one])}
     monkeypatch.setattr(module, "read_statistics", lambda folder: of_one if folder else {})
-    found = module.build(context)
+    found = section_of("Statistics", context)
     assert "Not drawn, having one known value at most: a." in notes(found)
     assert "feature-a" not in charts(found)
 
@@ -179,7 +179,7 @@ def test_drift_is_shown_beside_skew_when_there_was_a_run_before(context, section
     later = Context(
         dataclasses.replace(context.sources, previous_statistics=context.sources.statistics)
     )
-    found = module.build(later)
+    found = section_of("Statistics", later)
     assert set(column(found, "changes", drift)) == {0.0}
     assert "no earlier run" not in notes(found)
     render(Page("t", "s", Note("v"), (found,)))
@@ -226,7 +226,7 @@ def test_findings_of_the_gate_are_listed(sources, tmp_path):
     }
     path = tmp_path / "anomalies.json"
     path.write_text(json.dumps({"anomalies": [finding]}))
-    found = module.build(Context(dataclasses.replace(sources, findings=path)))
+    found = section_of("Statistics", Context(dataclasses.replace(sources, findings=path)))
     (row,) = rows(found, "anomalies-found")
     assert row["Feature"] == "user_gender"
     assert row["Values in the data"] == "X; <b>Y</b>"
@@ -235,7 +235,7 @@ def test_findings_of_the_gate_are_listed(sources, tmp_path):
 
 
 def test_a_run_that_stopped_before_counting_says_so():
-    found = module.build(Context(Sources()))
+    found = section_of("Statistics", Context(Sources()))
     assert not charts(found)
     assert not tables(found)
     for words in ("as validating", "as counting", "as importing"):

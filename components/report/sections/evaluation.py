@@ -19,8 +19,8 @@ from components.evaluation.directions import (
 from components.evaluation.verdict import SliceMetrics, ThresholdResult, Verdict
 from components.report import charts
 from components.report.context import Context, Words
-from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tone
-from components.report.sections import capital, percent, sources_of
+from components.report.page import Block, Chart, Note, Row, Table, Text, Tone
+from components.report.sections import capital, percent
 from components.report.sections.exploration import age_name
 from components.report.sources import read_json
 from metrics import bootstrap
@@ -35,20 +35,13 @@ TOP_K = 10
 _FEW_ROWS = 30
 
 
-def build(context: Context) -> Section:
-    """Returns the section."""
-    kind = f" Data and split: {context.sources.kind}." if context.sources.kind else ""
-    return Section(
-        key="evaluation",
-        title="Evaluation",
-        lead="What TensorFlow Model Analysis measured on the test split, on which neither the "
-        f"model nor any choice was fitted.{kind}",
-        sources=sources_of(context.sources, "evaluation", "blessing", "model"),
-        blocks=(*_blocks(context), *_comparison(context)),
-    )
+def blocks(context: Context) -> Iterator[Block]:
+    """Yields what the section shows."""
+    yield from _evaluated(context)
+    yield from _comparison(context)
 
 
-def _blocks(context: Context) -> Iterator[Block]:
+def _evaluated(context: Context) -> Iterator[Block]:
     verdict = context.verdict
     if verdict is None:
         yield Note("No evaluation: the run did not get as far as the Evaluator.", "warn")

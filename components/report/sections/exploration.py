@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.report import charts
 from components.report.context import Context, Words
-from components.report.page import Block, Chart, Note, Section, Table, Text
+from components.report.page import Block, Chart, Note, Table, Text
 from components.report.ratings import (
     MOVIE,
     RATING,
@@ -22,7 +22,7 @@ from components.report.ratings import (
     grouped,
     share_of_largest,
 )
-from components.report.sections import capital, movies, percent, sources_of
+from components.report.sections import capital, movies, percent
 from components.report.sections.groups import group_charts, group_rows
 from schema import features as raw
 from schema import us_states
@@ -37,20 +37,8 @@ _GROUPED = (Kind.GENDER, Kind.AGE, Kind.CATEGORY)
 """Kinds of features by whose values users are grouped; the zip code has its map."""
 
 
-def build(context: Context) -> Section:
-    """Returns the section."""
-    words = context.words
-    return Section(
-        key="exploration",
-        title="Exploration",
-        lead=f"The {words.events} before any model: by whom and of which {words.items} they are, "
-        "and what the data says of both. All splits together, after the cleanup.",
-        sources=sources_of(context.sources, "ratings", "movies"),
-        blocks=tuple(_blocks(context)),
-    )
-
-
-def _blocks(context: Context) -> Iterator[Block]:
+def blocks(context: Context) -> Iterator[Block]:
+    """Yields what the section shows."""
     ratings, table, words = context.ratings, context.sources.features, context.words
     if ratings is None:
         yield Note(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from components import names
 from components.report.context import Context
-from components.report.page import Block, Link, Note, Section, Table, Text
+from components.report.page import Block, Link, Note, Table, Text
 from components.report.store import Execution, Lineage
 
 _PACKAGES = (
@@ -33,19 +33,8 @@ _HASH = 12
 """Characters of a hash that are shown."""
 
 
-def build(context: Context) -> Section:
-    """Returns the section."""
-    return Section(
-        key="lineage",
-        title="Lineage",
-        lead="What this run's model was made from, as recorded in the ML Metadata store: every "
-        "execution of a component and every artifact, with a hash of the code that ran.",
-        sources=(),
-        blocks=tuple(_blocks(context)),
-    )
-
-
-def _blocks(context: Context) -> Iterator[Block]:
+def blocks(context: Context) -> Iterator[Block]:
+    """Yields what the section shows."""
     lineage = context.sources.lineage
     if lineage is None or not lineage.executions:
         yield Note("No lineage: there is no metadata store, or no run in it.", "warn")

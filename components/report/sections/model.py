@@ -13,7 +13,7 @@ from components.names import TEST
 from components.report import charts
 from components.report.context import Context, Words
 from components.report.evaluated import EvaluatedModel
-from components.report.page import Block, Chart, Note, Row, Section, Table, Text
+from components.report.page import Block, Chart, Note, Row, Table, Text
 from components.report.ratings import (
     MOVIE,
     RATING,
@@ -24,7 +24,7 @@ from components.report.ratings import (
     catalogue_tags,
     in_order,
 )
-from components.report.sections import capital, percent, sources_of
+from components.report.sections import capital, percent
 from components.report.sources import read_json, splits
 from metrics import rating as rating_metrics
 from schema import features as raw
@@ -52,22 +52,13 @@ _OTHER = "other"
 _HISTORY_FILE = "history.json"  # the Trainer's
 
 
-def build(context: Context) -> Section:
-    """Returns the section."""
-    return Section(
-        key="model",
-        title="Model",
-        lead=f"How it was trained, which {context.words.items} it finds alike, and what it "
-        "recommends to three users.",
-        sources=sources_of(context.sources, "model", "model_run", "movies", "ratings"),
-        blocks=(
-            *_training(context),
-            *_crosses(context),
-            *_movies(context),
-            *_examples(context),
-            *_errors(context),
-        ),
-    )
+def blocks(context: Context) -> Iterator[Block]:
+    """Yields what the section shows."""
+    yield from _training(context)
+    yield from _crosses(context)
+    yield from _movies(context)
+    yield from _examples(context)
+    yield from _errors(context)
 
 
 # --- training

@@ -8,8 +8,8 @@ from typing import Any
 from components import names
 from components.report import charts
 from components.report.context import Context
-from components.report.page import Block, Chart, Facts, Note, Section, Table, Tiles
-from components.report.sections import percent, sources_of
+from components.report.page import Block, Chart, Facts, Note, Table, Tiles
+from components.report.sections import percent
 from schema import features as raw
 from schema.scenarios import NEXT_VISIT, metric_name
 from sources.cleaning_log import asked_for, describe_missing
@@ -21,21 +21,13 @@ _LOOK_UPS = frozenset(
 _CLEANUP = {"dropped": "dropped", "values_lost": "value lost", "repaired": "repaired"}
 
 
-def build(context: Context) -> Section:
-    """Returns the section."""
-    return Section(
-        key="run",
-        title="Run",
-        lead="Where the data came from, what the cleanup changed in it, and what ran.",
-        sources=sources_of(context.sources, "ratings", "evaluation", "blessing"),
-        blocks=(
-            *_notes(context),
-            *_tiles(context),
-            *_facts(context),
-            *_cleanup(context),
-            *_components(context),
-        ),
-    )
+def blocks(context: Context) -> Iterator[Block]:
+    """Yields what the section shows."""
+    yield from _notes(context)
+    yield from _tiles(context)
+    yield from _facts(context)
+    yield from _cleanup(context)
+    yield from _components(context)
 
 
 def verdict(context: Context) -> Note:

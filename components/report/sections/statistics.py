@@ -15,8 +15,8 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from components.names import TRAIN
 from components.report import charts
 from components.report.context import Context
-from components.report.page import Block, Chart, Note, Row, Section, Table, Text, Tone
-from components.report.sections import percent, sources_of
+from components.report.page import Block, Chart, Note, Row, Table, Text, Tone
+from components.report.sections import percent
 from components.report.sources import read_json, splits
 from schema import features as raw
 from schema.dataset import number_of
@@ -46,28 +46,12 @@ Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatistics
 Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
 
 
-def build(context: Context) -> Section:
-    """Returns the section."""
-    return Section(
-        key="statistics",
-        title="Statistics",
-        lead="What TensorFlow Data Validation counted in each split, and how it compares with the "
-        "schema and with other data. An anomaly is data that disagrees with the schema.",
-        sources=sources_of(
-            context.sources,
-            "statistics",
-            "previous_statistics",
-            "schema",
-            "inferred_schema",
-            "findings",
-        ),
-        blocks=(
-            *_anomalies(context),
-            *_features(context),
-            *_changes(context),
-            *_schemas(context),
-        ),
-    )
+def blocks(context: Context) -> Iterator[Block]:
+    """Yields what the section shows."""
+    yield from _anomalies(context)
+    yield from _features(context)
+    yield from _changes(context)
+    yield from _schemas(context)
 
 
 # --- anomalies
