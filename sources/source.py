@@ -119,17 +119,19 @@ def resolve_source(
       InputError: wrong or contradicting arguments, a directory that does not exist, data
         that cannot be had.
     """
-    given_paths(dataset=dataset, data=data, metadata_dir=metadata_dir)
+    path, folder = given_paths(dataset=dataset, data=data, metadata_dir=metadata_dir)
     make_sample = functools.partial(_sample, output_dir, seed, sample_ratings, say, progress)
     if dataset == SAMPLE:
         found = make_sample()
     elif dataset in OTHER_RELEASES:
         found = _released(cast(DatasetName, dataset), say, progress)
+    elif path is not None:
+        found = _given(path, "data" if data else "MOVIELENS_DIR", output_dir)
     else:
-        found = _given(data, output_dir) or _ml_100k(
-            say, progress, otherwise=make_sample if dataset == AUTO else None
-        )
-    return dataclasses.replace(found, metadata_dir=_metadata(metadata_dir, found))
+        found = _ml_100k(say, progress, otherwise=make_sample if dataset == AUTO else None)
+    if folder is None or (metadata_dir is None and found.name == SAMPLE):
+        folder = found.data_dir / sample.METADATA_FOLDER
+    return dataclasses.replace(found, metadata_dir=folder if folder.is_dir() else None)
 
 
 def given_paths(
@@ -165,15 +167,8 @@ def _from_environment(variable: str, ignored: bool) -> tuple[Path, str] | None:
     return (Path(value), f"${variable}") if value else None
 
 
-def _given(data: Path | None, output_dir: Path) -> DataSource | None:
-    """Returns the data that the user named, None if they named none."""
-    origin: Origin = "data"
-    if data is not None:
-        path = _there(data, "--data")
-    elif value := os.environ.get(DATA_VARIABLE):
-        path, origin = _there(Path(value), f"${DATA_VARIABLE}"), "MOVIELENS_DIR"
-    else:
-        return None
+def _given(path: Path, origin: Origin, output_dir: Path) -> DataSource:
+    """Returns the data that the user named."""
     adapter = detect(path, output_dir / "data", output_dir)
     folder = adapter.folder.resolve()
     return DataSource(
@@ -244,16 +239,6 @@ def _sample_notice(error: InputError) -> str:
         f"made up. {why[0].upper()}{why[1:]}. For real data give the unpacked MovieLens-100K "
         f"with --data or ${DATA_VARIABLE}."
     )
-
-
-def _metadata(given: Path | None, found: DataSource) -> Path | None:
-    if given is not None:
-        return _existing(given, "--metadata-dir")
-    value = os.environ.get(METADATA_VARIABLE)
-    if value and found.name != SAMPLE:
-        return _existing(Path(value), f"${METADATA_VARIABLE}")
-    own = found.data_dir / sample.METADATA_FOLDER
-    return own if own.is_dir() else None
 
 
 def _there(path: Path, option: str) -> Path:
