@@ -6,6 +6,7 @@ It runs before TensorFlow is imported, which reads its variables once.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -79,6 +80,7 @@ def open_closed_streams() -> None:
     """Connects closed standard streams to /dev/null.
 
     Otherwise files and sockets opened later would get their descriptors, and the output.
+    Characters that the terminal's encoding lacks are escaped.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -91,6 +93,9 @@ def open_closed_streams() -> None:
         sys.stdout = open(1, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def connect_to_nothing(descriptor: int) -> None:

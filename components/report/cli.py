@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +64,9 @@ def _make(output_dir: Path, *, show: bool) -> int:
             report = write_report(sources, path)
         except OSError as error:
             raise cannot_write(str(path), error) from error
-    _print(str(path))
+    # Whether or not somebody reads it.
+    with contextlib.suppress(OSError, ValueError):
+        print(path, flush=True)
     if report.broken:
         environment.print_to_stderr([f"These parts could not be made: {', '.join(report.broken)}"])
     if show and not webbrowser.open(path.as_uri()):
@@ -81,10 +82,3 @@ def _no_run(output_dir: Path, found: str) -> InputError:
         found=found,
         action="run the pipeline first (make run), or name its directory with --output-dir",
     )
-
-
-def _print(text: str) -> None:
-    """Prints, unless stdout is closed; escapes what the terminal's encoding lacks."""
-    encoding = sys.stdout.encoding or "utf-8"
-    with contextlib.suppress(OSError, ValueError):
-        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)

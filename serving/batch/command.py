@@ -18,7 +18,7 @@ from serving.batch.options import parse
 from serving.batch.users import Selection, choose, given_ids
 from serving.catalogue import read_users
 from serving.errors import ModelError
-from storage.environment import flush_streams
+from storage.environment import flush_streams, open_closed_streams
 from storage.errors import UsageError
 from storage.paths import local_path, versions_in
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code: 0 written; 1 unexpected failure; 2 wrong use or unreadable input; 130
       interrupted. Unless it is 0, an existing output file is unchanged.
     """
-    terminal.keep_standard_streams()
+    open_closed_streams()
     try:
         with terminal.interruptible():
             return _batch(parse(argv))

@@ -12,22 +12,11 @@ from types import FrameType
 from typing import IO
 
 from schema.dataset import number_of
-from storage.environment import connect_to_nothing, open_closed_streams
+from storage.environment import connect_to_nothing
 
 _MOVING_SECONDS = 0.2
 _LINE_SECONDS = 10.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def keep_standard_streams() -> None:
-    """Opens closed standard streams, so that no other file gets their number.
-
-    Characters that the terminal's encoding lacks are escaped.
-    """
-    open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str, stream: IO[str] | None = None, end: str = "\n") -> None:
