@@ -78,10 +78,10 @@ def measure(output: Path) -> dict[str, Any]:
     imports, loaded = time.process_time(), _peak()
     by_section = {}
     sections = []
-    for key, _, make in build._SECTIONS:
+    for part in build.PARTS:
         before = time.process_time()
-        sections.append(make(context))
-        by_section[key] = time.process_time() - before
+        sections.append(part.build(context))
+        by_section[part.title] = time.process_time() - before
     html = page.render(page.Page("", "", page.Note(""), tuple(sections)))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "index.html").write_text(html, encoding="utf-8")
