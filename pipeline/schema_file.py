@@ -49,7 +49,9 @@ class CuratedSchema:
     def describe(self) -> str:
         """Returns which schema it is, in words."""
         if self.made:
-            return f"made from the {self.features} features of the data, {self.shown}: edit it"
+            return (
+                f"made from the {self.features} features of the data, {self.shown}; you may edit it"
+            )
         return f"{self.shown}, {self.features} features"
 
 

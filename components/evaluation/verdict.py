@@ -264,8 +264,8 @@ def trivial_metrics(overall: Mapping[str, float]) -> frozenset[str]:
 def _of_few_movies(overall: Mapping[str, float], trivial: frozenset[str]) -> Iterator[str]:
     if trivial:
         yield (
-            f"{overall[metrics.MOVIES_TO_RANK]:.0f} movies are left to rank at most: recall of as "
-            "many is 1 for any model, so it is left out with its thresholds"
+            f"no list has more than {overall[metrics.MOVIES_TO_RANK]:.0f} movies left to rank: the "
+            "recall at as many is 1 for any model, so it is left out with its thresholds"
         )
 
 

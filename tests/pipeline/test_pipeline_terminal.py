@@ -272,6 +272,12 @@ def test_table_of_a_run_that_stopped_early_is_short_and_says_where_to_look():
     assert RMSE not in text
 
 
+def test_reasons_call_items_what_the_data_calls_them():
+    label = summary().dataset | {"item_noun": "product"}
+    text = shown(summary(dataset=label, reasons=["no list has more than 66 movies left to rank"]))
+    assert "no list has more than 66 products left to rank" in text
+
+
 def test_threshold_of_an_interval_stands_in_the_row_that_has_the_interval():
     over = "next_visit_recall_at_10_over_popularity"
     bound = threshold(f"{over}_high", "value", bound=0.0, value=0.031, limit=0.0)
