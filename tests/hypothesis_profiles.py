@@ -28,7 +28,7 @@ settings.register_profile(
     "quick", max_examples=QUICK_EXAMPLES, derandomize=True, database=None, **SHARED
 )
 settings.register_profile("ci", max_examples=CI_EXAMPLES, derandomize=True, database=None, **SHARED)
-# derandomize is said because hypothesis takes it from the environment: CI sets it.
+# derandomize is given because hypothesis takes it from the environment: CI sets it.
 settings.register_profile(
     "fuzz", max_examples=FUZZ_FACTOR * CI_EXAMPLES, derandomize=False, **SHARED
 )

@@ -45,7 +45,7 @@ def check_early(
     scan = table.scan()
     scan.found.check(limits)
     if method != "random" and not table.spec.features.has_time:
-        return  # what is wrong is the split, and that is said elsewhere
+        return  # the split is refused elsewhere, with its own message
     parts = table.parts(MOST_BYTES)
     if sum((part.end - part.start) * part.unit for part in parts) > MOST_BYTES:
         _check_counts(scan, method, _rows(table))

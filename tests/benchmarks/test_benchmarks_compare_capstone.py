@@ -22,7 +22,7 @@ def figures(bench):
     return figures_of
 
 
-def test_a_query_that_is_told_the_movies_features_beats_the_ceiling(bench, figures):
+def test_a_query_with_the_features_of_the_movie_to_be_found_beats_the_ceiling(bench, figures):
     ceiling = protocols.user_only_ceiling(bench.loaded.users[bench.splits.main.test])
     leaking, honest = figures("tutorial_leak"), figures("tutorial_retrieval")
     assert honest["next_visit_recall_at_10"] <= ceiling < 0.95

@@ -63,7 +63,7 @@ def test_baselines_are_measured_by_the_python_of_their_environment(places, capfd
     assert "Not all is measured" not in capfd.readouterr().out
 
 
-def test_baselines_that_fail_end_the_command_with_what_they_said(places, monkeypatch, capfd):
+def test_baselines_that_fail_end_the_command_with_their_message(places, monkeypatch, capfd):
     broken = places / "python"
     broken.write_text("#!/bin/sh\necho no module named implicit >&2\nexit 7\n", encoding="utf-8")
     broken.chmod(0o755)

@@ -156,7 +156,9 @@ def test_splits_are_those_of_the_pipeline(rated, method):
 
 
 @pytest.mark.parametrize("share", [0.6, 0.8])
-def test_a_timeline_asks_known_users_about_what_is_later_than_everything_learned(rated, share):
+def test_on_a_timeline_every_test_row_is_of_a_known_user_and_later_than_all_of_training(
+    rated, share
+):
     split = protocols.timeline_split(rated, share)
     times, users = rated.timestamps, rated.users
     for fit, targets in ((split.inner, split.validation), (split.train, split.test)):

@@ -130,7 +130,7 @@ def random_ratings(bench, name, noise, **options):
     return bench.method(name, answer, **options)
 
 
-def test_differences_are_paired_by_user_and_said_in_words(bench):
+def test_differences_are_paired_by_user_and_shown_in_words(bench):
     ours = random_ratings(bench, report.OURS, 0.3, kind="rating")
     far, same = random_ratings(bench, "far", 2.0), random_ratings(bench, "same", 0.3)
     found = tables(bench, far, same, ours)
@@ -174,7 +174,7 @@ def test_rows_and_users_are_those_of_the_tests(bench):
     assert (found["test rows"], found["test users"]) == (len(users), len(set(users.tolist())))
 
 
-def test_users_with_exact_and_with_interpolated_times_are_told_apart(bench):
+def test_users_with_exact_and_with_interpolated_times_are_distinguished(bench):
     shift = movielens_1m.FIRST_USER_WITH_INTERPOLATED_TIMES - 4
     user_ids = bench.loaded.user_ids + shift  # the first three are below
     bench.loaded = dataclasses.replace(bench.loaded, name="ml-1m", user_ids=user_ids)
@@ -273,7 +273,7 @@ def test_costs_tell_the_training_of_ours_apart(bench, ours):
     assert "The close, the training alone" not in found
 
 
-def test_what_was_tried_and_chosen_is_told(bench):
+def test_what_was_tried_and_chosen_is_listed(bench):
     method = bench.method("close", grid=grid(off=(1.0, 0.0), kind=("x",)))
     (row,) = tables(bench, method)["Hyperparameters tried and chosen"].rows
     assert row == [

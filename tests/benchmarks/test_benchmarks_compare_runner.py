@@ -150,7 +150,7 @@ def test_a_damaged_measurement_counts_as_none(bench, damage, of):
     assert [record.metrics for _, record in runner.results(method)] == expected
 
 
-def test_other_data_is_measured_anew(bench, tmp_path, monkeypatch):
+def test_other_data_is_measured_again(bench, tmp_path, monkeypatch):
     method = bench.method()
     bench.runner().run([method], nothing)
     monkeypatch.setenv(data.DATA_VARIABLE, str(write_files(tmp_path / "other", seed=2)))  # type: ignore[attr-defined]
@@ -158,7 +158,7 @@ def test_other_data_is_measured_anew(bench, tmp_path, monkeypatch):
     assert not list(other.runner().results(method))
 
 
-def test_changed_code_is_measured_anew(bench):
+def test_changed_code_is_measured_again(bench):
     def method(version):
         return bench.method(more_source=lambda: version)
 

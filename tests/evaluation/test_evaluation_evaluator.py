@@ -186,7 +186,7 @@ def test_a_bad_small_slice_does_not_withhold_the_blessing(first):
     assert first.blessed == 1
 
 
-def test_a_model_that_misses_a_value_threshold_is_not_blessed_and_told_why(evaluate):
+def test_a_model_that_misses_a_value_threshold_is_not_blessed_with_the_reason(evaluate):
     thresholds = dataclasses.replace(LENIENT, max_rating_rmse=0.5, min_recall_at_10=0.999)
     evaluated = evaluate(thresholds)
     verdict = read_verdict(evaluated.evaluation, evaluated.blessing)

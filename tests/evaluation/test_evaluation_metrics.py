@@ -341,7 +341,7 @@ def test_a_change_is_the_difference_on_the_same_draws_of_users(rows):
         assert swapped[f"{name}_change_low"] == pytest.approx(-found[f"{name}_change_high"])
 
 
-def test_models_that_were_asked_about_different_users_are_not_compared():
+def test_models_that_predict_for_different_users_are_not_compared():
     first, second = (metrics.sum_rows(to_rows([row(user=user)])) for user in (1, 2))
     with pytest.raises(ValueError, match="the same users of candidate and baseline"):
         metrics.changes_from_sums(first, second)
@@ -360,7 +360,7 @@ def test_models_that_were_asked_about_different_users_are_not_compared():
         ("next_visit_recall_at_10", None, None, "within noise"),
     ],
 )
-def test_a_change_is_said_in_words_by_its_whole_interval(metric, low, high, word):
+def test_the_word_of_a_change_follows_from_its_whole_interval(metric, low, high, word):
     assert directions.word_of_change(metric, low, high) == word
 
 
@@ -372,7 +372,7 @@ def test_names_are_those_of_the_scenarios():
 
 
 @given(rows=ROWS, bound=st.floats(-1, 5), kind=st.sampled_from(["value", "change"]))
-def test_every_metric_is_said_in_words_whatever_its_value(rows, bound, kind):
+def test_every_metric_has_words_for_any_value(rows, bound, kind):
     found = compute(rows)
     for metric, value in found.items():
         baseline, low, high = (None, None, None) if kind == "value" else (value, -0.1, 0.1)

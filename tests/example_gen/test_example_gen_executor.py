@@ -535,7 +535,7 @@ def test_ratings_lost_with_one_user_stop_it_although_hardly_a_user_is_lost(tmp_p
     assert sum(allowed.report["rows"].values()) == 999
 
 
-def test_ratings_lost_because_an_option_asked_for_it_have_no_limit(tmp_path):
+def test_ratings_lost_because_of_an_option_have_no_limit(tmp_path):
     data = busy_user(tmp_path, "1|30|M|writer|T8H1N")
     found = run_ratings(data, tmp_path / "out", invalid_zip="drop", max_loss=0.0)
     assert sum(found.report["rows"].values()) == 999

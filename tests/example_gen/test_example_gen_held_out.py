@@ -38,7 +38,7 @@ def test_neither_the_order_of_rows_nor_groups_of_users_matter(rows, random):
 
 
 @given(ROWS, ROWS)
-def test_the_fingerprint_tells_sets_of_test_rows_apart(one, other):
+def test_different_sets_of_test_rows_have_different_fingerprints(one, other):
     same = rows_in_test(one) == rows_in_test(other)
     assert (held_out(one).fingerprint == held_out(other).fingerprint) == same
 

@@ -75,7 +75,7 @@ def test_of_kept_repeats_none_of_a_training_pair_is_in_test(tmp_path):
     assert dropped == {"repeats a user and item of an earlier split": len(lines) - total}
 
 
-def test_users_without_a_valid_zip_code_leave_with_their_events_if_asked(tmp_path):
+def test_invalid_zip_drop_removes_users_with_their_events(tmp_path):
     text = "user,item\n" + "".join(f"{user},{item}\n" for user, item in PLAYS)
     codes = ["12345", "123", "", "55105", "94043"]
     rows = "".join(f"käse-{user},{codes[user % 5]}\n" for user in range(25))  # five are not listed

@@ -64,7 +64,7 @@ def test_a_store_that_is_not_there_yet_is_none_to_complain_about(paths, content)
     assert cache_store.is_fresh(paths)
 
 
-def test_a_whole_store_is_used_and_only_deleted_if_that_is_asked_for(paths, whole):
+def test_a_whole_store_is_used_and_only_deleted_on_request(paths, whole):
     paths.metadata.write_bytes(whole)
     cache_store.prepare(paths, reset=False)
     assert paths.metadata.read_bytes() == whole
@@ -92,7 +92,7 @@ def test_a_folder_in_the_stores_place_is_refused_and_stays(paths, reset):
     assert (paths.metadata / "kept").is_dir()
 
 
-def test_a_store_that_another_program_holds_is_said_to_be_in_use(paths, whole, monkeypatch):
+def test_a_store_that_another_program_holds_is_reported_as_in_use(paths, whole, monkeypatch):
     monkeypatch.setattr(cache_store, "_PATIENCE_SECONDS", 0.0)
     paths.metadata.write_bytes(whole)
     with contextlib.closing(sqlite3.connect(paths.metadata)) as holder:

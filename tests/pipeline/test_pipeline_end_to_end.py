@@ -397,7 +397,7 @@ def test_blessed_model_of_another_kind_is_not_pushed(deleted, other_kind):
 
 
 @pytest.mark.exhaustive
-def test_that_it_will_not_be_pushed_is_said_first_and_last_in_words(other_kind, other_data):
+def test_that_it_will_not_be_pushed_stands_first_and_last_in_words(other_kind, other_data):
     begin, end = other_kind.out.split("ImportSchemaGen", 1)
     assert "is evaluated but not pushed" in begin
     assert "sample, random split, split seed 42" in begin
@@ -416,7 +416,7 @@ def test_readers_of_earlier_runs_keep_to_one_kind(other_kind):
 
 
 @pytest.mark.exhaustive
-def test_another_kind_replaces_what_is_served_if_that_is_asked_for(other_kind, replaced, output):
+def test_another_kind_replaces_what_is_served_with_replace(other_kind, replaced, output):
     assert replaced.code == 0, replaced.out
     assert replaced.ran == RESOLVERS | {"Pusher"}
     assert replaced.versions.keys() > other_kind.versions.keys()

@@ -188,7 +188,7 @@ def test_beam_runs_in_this_process_with_the_package_for_its_workers():
         "seed of the splits",
     ],
 )
-def test_changed_setting_changes_what_the_component_is_told(nodes, change, name):
+def test_changed_setting_changes_the_components_parameters(nodes, change, name):
     ir = compiler.Compiler().compile(create_pipeline(configuration(**change)))
     [changed] = [n.pipeline_node for n in ir.nodes if n.pipeline_node.node_info.id == name]
     assert changed.parameters != nodes[name].parameters

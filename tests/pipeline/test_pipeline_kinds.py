@@ -31,7 +31,7 @@ def name(paths, data_name_="custom", **options):
     return kinds.kind_of(RunConfig(**options), source, paths, no_time).dataset
 
 
-def test_data_of_two_folders_of_one_name_is_told_apart_and_stays_the_same_every_day(paths):
+def test_data_of_two_folders_of_one_name_has_two_kinds_which_stay_the_same_every_day(paths):
     one, other, again = (
         name(paths, data=Path(folder)) for folder in ("/a/ratings", "/b/ratings", "/a/ratings")
     )

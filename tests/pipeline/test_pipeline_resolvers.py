@@ -74,7 +74,7 @@ def test_a_model_of_another_split_is_no_baseline_since_it_has_seen_what_is_test_
     assert [artifact.id for artifact in found[MODEL]] == [1]
 
 
-def test_a_model_of_another_evaluation_is_no_baseline_but_is_told_of(tmp_path):
+def test_a_model_of_another_evaluation_is_no_baseline_but_is_named(tmp_path):
     """Its signature lacks outputs that the Evaluator reads: it would stop the run."""
     models = [model(number, tmp_path) for number in (1, 2, 3)]
     for artifact in (models[0], models[2]):

@@ -221,7 +221,7 @@ def test_final_table(golden, name, value):
     golden(GOLDEN / f"summary_{name}.txt", shown(value))
 
 
-def test_what_is_missing_lost_and_asked_for_is_said_in_words():
+def test_what_is_missing_lost_and_dropped_on_request_is_shown_in_words():
     report = {
         "rows": {"train": 700, "validation": 100, "test": 200},
         "files": {
@@ -447,7 +447,7 @@ def test_other_failure_is_left_as_it_is():
     assert runs.error_to_print(error, PATHS) is error
 
 
-def test_error_for_people_is_told_as_it_is():
+def test_error_with_a_message_for_people_is_printed_as_it_is():
     assert runs.explain(InputError("odd", file="u.data", row=3), PATHS) == "u.data, row 3: odd"
 
 
@@ -547,7 +547,7 @@ def test_failure_in_the_midst_restores_the_streams(tmp_path):
     assert "gone" not in log
 
 
-def test_log_is_written_anew(tmp_path):
+def test_log_of_an_earlier_run_is_replaced(tmp_path):
     (tmp_path / "run.log").write_text("of an earlier run")
     _, log = capture(tmp_path, ("print('new')",), verbose=False)
     assert log == "new\n"

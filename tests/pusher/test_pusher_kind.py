@@ -70,9 +70,7 @@ def test_replace_is_how_another_kind_is_meant(push, tmp_path):
 
 
 @pytest.mark.parametrize("held", [REAL, OWN])
-def test_a_sample_never_replaces_anything_else_not_even_when_that_is_asked_for(
-    push, tmp_path, held
-):
+def test_a_sample_never_replaces_anything_else_not_even_on_request(push, tmp_path, held):
     push(held)
     done = push(SAMPLE, replace=True)
     assert done.reason is Reason.OTHER_KIND
@@ -95,7 +93,7 @@ def test_where_own_data_lies_is_no_part_of_its_kind(push, folder):
 
 
 @pytest.mark.parametrize("record", [None, "", "[]", '{"schema_version": 2}', '{"dataset": 1}'])
-def test_versions_of_a_kind_that_nothing_tells_are_not_replaced_unasked(push, tmp_path, record):
+def test_versions_of_an_unknown_kind_are_replaced_on_request_only(push, tmp_path, record):
     write_model(tmp_path / "serving" / "50")
     if record is not None:
         (tmp_path / "serving" / "kind.json").write_text(record)

@@ -24,7 +24,7 @@ def write_empty(store):
 
 
 @pytest.mark.parametrize("write", [write_damaged, write_another_programs, write_empty])
-def test_a_store_that_cannot_be_read_is_told_in_words_and_left_alone(write, tmp_path, capsys):
+def test_a_store_that_cannot_be_read_ends_with_a_message_and_is_left_alone(write, tmp_path, capsys):
     store = tmp_path / "metadata.sqlite"
     write(store)
     before = store.read_bytes()
@@ -38,7 +38,7 @@ def test_a_store_that_cannot_be_read_is_told_in_words_and_left_alone(write, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["metadata.sqlite"]
 
 
-def test_a_folder_without_a_run_is_told_in_words(tmp_path, capsys):
+def test_a_folder_without_a_run_ends_with_a_message(tmp_path, capsys):
     assert main(["--output-dir", str(tmp_path)]) == 2
     assert "no run was found" in capsys.readouterr().err
 
@@ -56,6 +56,6 @@ def test_the_page_takes_no_folders_place_and_leaves_a_link(tmp_path):
 @pytest.mark.parametrize(
     "text", ["{", "[" * 100_000, '{"a": "\xe9"}', "[]"], ids=["cut", "deep", "Latin-1", "a list"]
 )
-def test_a_damaged_summary_tells_nothing(text, tmp_path):
+def test_a_damaged_summary_is_as_none(text, tmp_path):
     (tmp_path / "summary.json").write_text(text, encoding="latin-1")
     assert read_json(tmp_path / "summary.json") == {}

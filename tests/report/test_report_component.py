@@ -42,7 +42,7 @@ def test_run_publishes_the_page_that_its_component_made(run_output):
     assert [c["name"] for c in summary["components"]][-1] == "ReportGen"
 
 
-def test_page_of_the_component_tells_what_led_to_the_verdict_and_not_what_came_after(run_output):
+def test_page_of_the_component_shows_what_led_to_the_verdict_and_not_what_came_after(run_output):
     lineage = read_latest_run(run_output / "metadata.sqlite")
     page = (run_output / "report" / "index.html").read_text(encoding="utf-8")
     assert "Blessed" in page
@@ -219,7 +219,7 @@ def test_command_without_a_run_says_what_to_do(tmp_path, capsys):
     assert not (tmp_path / "report").exists()
 
 
-def test_summary_of_another_run_is_not_told_of_this_one(run_output, tmp_path):
+def test_summary_of_another_run_is_not_shown_for_this_one(run_output, tmp_path):
     """As after a run that could not read its data, which the store knows nothing of."""
     for name in ("metadata.sqlite", "anomalies.json"):
         shutil.copy2(run_output / name, tmp_path)

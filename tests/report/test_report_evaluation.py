@@ -221,7 +221,7 @@ def test_age_buckets_of_any_feature_table_are_named_by_their_ages():
     assert (row["Of"], row["Value"]) == ("age of members", "25–34")
 
 
-def test_without_ratings_and_times_nothing_is_said_of_predicted_ratings_or_sessions(context):
+def test_without_ratings_and_times_there_is_no_word_of_predicted_ratings_or_sessions(context):
     """The keys that a model without a rating part has, and a catalogue of 60 books."""
     other = Context(Sources(features=FeatureTable((USER_ID, MOVIE_ID, GENDER))))
     other.label = DatasetLabel(item_noun="book")

@@ -209,7 +209,7 @@ def test_movies_per_rating_got_that_rating_more_often_than_any_other(section, ra
         assert found["Share of its ratings"].tolist() == pytest.approx(expected.tolist())
 
 
-def test_movies_of_the_same_title_are_told_apart(context):
+def test_movies_of_the_same_title_are_distinguished(context):
     twins = context.catalogue.assign(title="Chasing Amy (1997)")
     found = movies.rated_movies(context.ratings, twins, context.words)["title"]
     assert found.is_unique
@@ -263,14 +263,14 @@ def test_without_a_catalogue_movies_have_ids_and_it_says_what_is_not_shown(conte
     assert rows(found, "best-movies")[0]["Movie"].startswith("movie ")
 
 
-def test_without_movie_metadata_directors_and_lead_actors_are_said_to_be_unknown(context):
+def test_without_movie_metadata_directors_and_lead_actors_are_called_unknown(context):
     found = without(context, catalogue=context.catalogue.assign(director="unknown", star="unknown"))
     assert "The directors are not shown: no movie metadata" in notes(found)
     assert "The lead actors are not shown: no movie metadata" in notes(found)
     assert "director-size" not in charts(found)
 
 
-def test_one_genre_for_all_movies_is_said_and_not_drawn(context):
+def test_one_genre_for_all_movies_is_a_sentence_and_no_chart(context):
     found = without(
         context,
         catalogue=context.catalogue.assign(movie_genres=[("none",)] * len(context.catalogue)),

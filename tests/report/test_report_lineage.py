@@ -156,7 +156,7 @@ def test_of_a_cached_component_the_execution_that_made_its_results_is_shown(stor
     assert states == {"RatingsGen": "cached", "Trainer": "ran"}
 
 
-def test_artifact_of_an_earlier_run_is_said_to_be_one(store, tmp_path):
+def test_artifact_of_an_earlier_run_is_marked(store, tmp_path):
     old, new = store.artifact("Model", "/x/old"), store.artifact("Model", "/x/new")
     store.execute("a", "Trainer", mlmd.Execution.COMPLETE, {}, {"model": old})
     store.execute("b", "Trainer", mlmd.Execution.COMPLETE, {}, {"model": new})

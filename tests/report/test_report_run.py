@@ -71,7 +71,7 @@ def of(found, **sources):
     return verdict(context)
 
 
-def test_a_baseline_of_another_evaluation_is_said_to_be_not_comparable():
+def test_a_baseline_of_another_evaluation_is_called_not_comparable():
     assert "is not comparable" in of(BLESSED, lineage=lineage(model_blessing=True)).text
     for found in (lineage(), lineage(model=True), None):
         assert "not comparable" not in of(BLESSED, lineage=found).text

@@ -156,7 +156,7 @@ def test_the_document_has_nothing_that_the_data_lacks(app):
     assert "/api/movies/{movie_id}/similar" in document["paths"]
     schemas = document["components"]["schemas"]
     fields = {name for schema in schemas.values() for name in schema["properties"]}
-    # Whether there are ratings is the one thing that is said of them.
+    # The answer has nothing on ratings but whether there are any.
     assert [name for name in fields if any(word in name for word in RATING_WORDS)] == ["ratings"]
     assert fields.isdisjoint({"timestamp", "age", "gender", "occupation", "zip_code", "features"})
     assert {"Rating", "Ratings", "RatingRequest"}.isdisjoint(schemas)

@@ -104,7 +104,7 @@ def test_a_signal_ends_the_batch_with_130_and_leaves_what_was_there(pushed, tmp_
         # What runs in the background of a script inherits that SIGINT is ignored.
         preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    # It is said just before the model is loaded, which takes seconds.
+    # It is printed just before the model is loaded, which takes seconds.
     assert "users, version" in started.stderr.readline()
     started.send_signal(number)
     _, message = started.communicate(timeout=120)

@@ -286,7 +286,7 @@ def test_the_interactive_documentation_works_offline(page, server):
     page.get_by_text("/api/users/{user_id}/recommendations").first.wait_for()
 
 
-def test_the_page_asks_for_a_token_and_keeps_it(browser, small):
+def test_the_page_has_a_form_for_the_token_and_keeps_it(browser, small):
     with Server(small, environment={"SERVING_TOKEN": "secret"}) as guarded:
         page = browser.new_page(base_url=guarded.url)
         page.goto("/")

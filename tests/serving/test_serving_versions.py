@@ -50,7 +50,7 @@ def model_dir(tmp_path):
 
 @pytest.fixture
 def versions(model_dir):
-    """Looks when told to; tries in a process of its own where it would."""
+    """Looks only when it is called; tries a version in a process of its own as the server would."""
     log = io.BytesIO()
     made = Versions(Config(model_dir, settle_seconds=-1), Log(log))
     made.text = lambda: made._log.flush() and log.getvalue().decode()  # type: ignore[attr-defined]

@@ -445,7 +445,7 @@ def test_a_moved_checkout_is_installed_again(project):
     assert project.installed == ["runtime.txt", "."]
 
 
-def test_a_set_up_killed_in_the_middle_is_made_anew(project):
+def test_a_set_up_killed_in_the_middle_is_repeated(project):
     project.uv("kill -9 $PPID")
     assert project.set_up().returncode != 0
     leftover = project.root / ".venv" / "half-installed"
@@ -458,7 +458,7 @@ def test_a_set_up_killed_in_the_middle_is_made_anew(project):
     assert project.installed == ["runtime.txt", "."]
 
 
-def test_a_venv_without_its_python_is_made_anew(project):
+def test_a_venv_without_its_python_is_replaced(project):
     project.set_up()
     (project.root / ".venv/bin/python").unlink()
     done = project.set_up()

@@ -236,7 +236,7 @@ def test_movielens_100k_has_the_same_interface(tmp_path):
     assert {row[4] for row in rows} == {None}
 
 
-def test_what_is_understood_is_told_in_words(tmp_path):
+def test_what_is_understood_is_printed_in_words(tmp_path):
     bad = ML_CSV["ratings.csv"] + b"7,1,9.0,964982703\r\n7,77,3.0,964982703\r\n"
     folder, lines = write(tmp_path / "data", ML_CSV, ratings_csv=bad), []
     with pytest.raises(InputError, match="2 of 5 rows are lost"):

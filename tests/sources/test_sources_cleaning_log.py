@@ -99,7 +99,7 @@ def test_the_first_bad_row_of_all_reasons_is_shown():
         found.check()
 
 
-def test_duplicates_and_what_was_asked_for_are_no_loss():
+def test_duplicates_and_what_an_option_drops_are_no_loss():
     found = CleaningLog()
     found.read("u.data", 100)
     for reason in (

@@ -96,7 +96,7 @@ def test_what_is_no_data_is_named_without_options_that_the_command_lacks(tmp_pat
     ("header", "row", "what"),
     [("user,item", "u,i", "events"), ("user,item,stars", "u,i,4\nu,j,5", "ratings")],
 )
-def test_what_a_run_refuses_early_ends_with_2_after_everything_is_said(
+def test_what_a_run_refuses_early_ends_with_2_after_everything_is_printed(
     tmp_path, capsys, header, row, what
 ):
     (tmp_path / "plays.csv").write_text(f"{header}\n{row}\n")

@@ -137,7 +137,7 @@ def test_the_output_folder_comes_before_the_data(tmp_path):
         (COLUMNS + '[features]\nshelf = "age"', "a kind that its table cannot have"),
     ],
 )
-def test_what_cannot_be_said_is_refused(tmp_path, text, message):
+def test_a_description_that_cannot_be_is_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as error:
         described(tmp_path, text, **{"items.csv": b"id,shelf\na,x\nb,y\n"})
     assert str(tmp_path / "data" / "data.toml") in str(error.value)
@@ -288,7 +288,7 @@ def test_data_without_an_event_is_refused_at_the_first_look(tmp_path, values, te
         detect(rated(tmp_path, values, text=text), tmp_path)
 
 
-def test_losses_are_judged_as_in_a_run_after_everything_is_said(tmp_path):
+def test_losses_are_judged_as_in_a_run_after_everything_is_printed(tmp_path):
     events = b"user,item,stars,date\nu1,a,1,05/06/2024\nu1,b,2,2024-06-05\n"
     folder = write(tmp_path / "data", {"events.csv": events})
     lines = []
@@ -313,7 +313,7 @@ def test_times_that_are_all_lost_are_named_and_not_the_ratings(tmp_path):
         detect(write(tmp_path / "data", {"events.csv": events}), tmp_path)
 
 
-def test_a_column_that_is_not_recognised_is_told_as_the_guide_spells_it(tmp_path):
+def test_a_column_that_is_not_recognised_is_named_as_the_guide_spells_it(tmp_path):
     folder = write(tmp_path / "data", {"loans.csv": b"date,stars,patron_id,isbn\n,1,a,b\n"})
     with pytest.raises(InputError, match="no column is recognised as the user's id") as error:
         detect(folder, tmp_path, tmp_path / "output")
@@ -336,7 +336,7 @@ def test_the_guide_lists_every_name_that_is_recognised():
         assert tuple(re.findall(r"`(\w+)`", rows[f"`{role}`"].split("|", 2)[2])) == names
 
 
-def test_it_is_said_which_description_is_followed(tmp_path):
+def test_the_description_that_is_followed_is_named(tmp_path):
     described(tmp_path, COLUMNS)
     followed = f"Followed: {tmp_path / 'data' / 'data.toml'}"
     assert followed in words(tmp_path / "data", tmp_path, tmp_path / "output").splitlines()
@@ -455,7 +455,7 @@ TWICE = b"user,item,when\nu1,a,1\nu1,a,2\nu1,a,2\nu1,b,3\nu2,a,4\n"
         ("keep", "all count but exact repeats, which leaves 4"),
     ],
 )  # fmt: skip
-def test_repeats_are_counted_and_it_is_said_what_becomes_of_them(tmp_path, policy, line):
+def test_repeats_are_counted_with_what_becomes_of_them(tmp_path, policy, line):
     toml = f'repeats = "{policy}"\n'.encode()
     folder = write(tmp_path / "data", {"plays.csv": TWICE, "data.toml": toml})
     lines = words(folder, tmp_path).splitlines()
@@ -465,5 +465,5 @@ def test_repeats_are_counted_and_it_is_said_what_becomes_of_them(tmp_path, polic
     assert ("Ratings by value: 1: 2, 3: 1" in lines) is (policy == "count")
 
 
-def test_without_repeats_nothing_is_said_of_them(tmp_path):
+def test_without_repeats_there_is_no_line_of_them(tmp_path):
     assert "Repeats" not in words(write(tmp_path / "data", {"plays.csv": SALES}), tmp_path)

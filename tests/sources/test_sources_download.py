@@ -290,7 +290,7 @@ def test_a_download_goes_on_from_where_it_was_cut_off(serve, server, cache, leng
 
 @pytest.mark.parametrize("kind", ["ranges", "other-range", "good"])
 @pytest.mark.parametrize("part", [b"x" * 100, GOOD + b"x"], ids=["shorter", "longer"])
-def test_a_part_of_another_file_is_received_anew(serve, cache, kind, part):
+def test_a_part_of_another_file_is_received_again(serve, cache, kind, part):
     cache.mkdir()
     (cache / PART).write_bytes(part)
     serve(kind)
@@ -345,7 +345,7 @@ def test_a_release_is_downloaded_by_its_name_once_whatever_folder_the_environmen
         resolve(data=tmp_path)
 
 
-def test_every_release_can_be_asked_for_by_name(cache, monkeypatch):
+def test_every_release_can_be_downloaded_by_name(cache, monkeypatch):
     assert set(releases.ARCHIVES) == {ML_100K, *OTHER_RELEASES}
     for name, archive in releases.ARCHIVES.items():
         assert archive.url == f"https://files.grouplens.org/datasets/movielens/{name}.zip"

@@ -68,7 +68,7 @@ def test_numbers_that_name_something_are_no_amounts(tmp_path, name):
     assert [f.kind for f in described.spec.features.of_kind(Kind.NUMBER)] == [Kind.NUMBER]
 
 
-def test_few_different_numbers_are_a_category_unless_it_is_said_otherwise(tmp_path):
+def test_few_different_numbers_are_a_category_unless_data_toml_has_another_kind(tmp_path):
     items = column("floor", [n % 5 for n in range(40)])
     assert shop(tmp_path, items=items).spec.features["item_floor"].kind is Kind.CATEGORY
     toml = '[features]\nfloor = "number"\n'
@@ -91,7 +91,7 @@ def test_text_in_a_column_of_numbers_is_refused_with_its_row(tmp_path):
     assert log.files["items.csv"].values_lost == {"text in the column of numbers price": 2}
 
 
-def test_a_column_of_prices_that_is_said_to_be_years_is_refused_by_its_name(tmp_path):
+def test_a_column_of_prices_with_the_kind_year_is_refused_by_its_name(tmp_path):
     prices = [f"{price}.95" for price in range(40)]
     adapter = shop(tmp_path, items=column("price", prices), toml='[features]\nprice = "year"\n')
     with pytest.raises(InputError) as error:

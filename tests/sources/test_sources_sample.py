@@ -71,7 +71,7 @@ def test_every_file_is_there(sample_dir):
 
 
 @pytest.mark.parametrize("ratings", [1_000, 1_001, 5_000, 20_000])
-def test_u_data_has_as_many_rows_as_asked_for(tmp_path, ratings):
+def test_u_data_has_the_given_number_of_rows(tmp_path, ratings):
     generate_sample(tmp_path / "s", ratings=ratings, seed=1)
     data = np.loadtxt(tmp_path / "s" / "u.data", dtype=np.int64)
     assert len(data) == ratings

@@ -150,7 +150,7 @@ def test_an_incomplete_sample_is_made_again(world):
 
 @pytest.mark.parametrize("dataset", ["auto", "ml-100k"])
 @pytest.mark.parametrize("option", ["--data", "$MOVIELENS_DIR"])
-def test_a_directory_asked_for_that_is_not_there_is_refused(world, monkeypatch, dataset, option):
+def test_a_given_directory_that_is_not_there_is_refused(world, monkeypatch, dataset, option):
     missing = world.root / "missing"
     data = missing if option == "--data" else None
     if data is None:
@@ -203,7 +203,7 @@ def test_a_sample_brings_metadata_of_its_own_films(world, monkeypatch):
 
 
 @pytest.mark.parametrize("option", ["--metadata-dir", "$MOVIES_METADATA_DIR"])
-def test_metadata_asked_for_that_is_not_there_is_refused(world, monkeypatch, option):
+def test_given_metadata_that_is_not_there_is_refused(world, monkeypatch, option):
     missing = world.root / "missing"
     metadata_dir = missing if option == "--metadata-dir" else None
     if metadata_dir is None:

@@ -156,7 +156,7 @@ def test_texts_of_items_may_have_line_breaks(tmp_path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_damage_is_told(tmp_path, name, data, message):
+def test_damage_is_reported(tmp_path, name, data, message):
     with pytest.raises(InputError, match=message):
         detect(write(tmp_path / "data", {name: data}), tmp_path)
 

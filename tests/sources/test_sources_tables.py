@@ -135,7 +135,7 @@ def test_a_missing_value_is_unknown_and_no_reason_to_drop_a_user(tmp_path, row, 
     assert (user["bucketized_user_age"] is pd.NA) == ("age" in missing)
 
 
-def test_users_without_a_zip_code_are_dropped_where_that_was_asked_for(tmp_path):
+def test_users_without_a_zip_code_are_dropped_by_the_option(tmp_path):
     users, found = users_with(tmp_path, "300|30|M|writer|", invalid_zip="drop")
     assert len(users) == 200
     assert found.file("u.user").missing == {}
@@ -184,7 +184,7 @@ def test_two_rows_of_a_user_that_differ_in_what_is_missing_are_refused(tmp_path)
     assert "id 300 has a second row that differs" in message
 
 
-def test_zip_codes_that_are_not_five_digits_are_kept_or_dropped_as_told(tmp_path):
+def test_zip_codes_that_are_not_five_digits_are_kept_or_dropped_by_the_option(tmp_path):
     rows = ["300|30|M|writer|T8H1N", "301|30|M|writer|b'94043-12'", "302|30|M|writer|'94043"]
     kept, found = users_with(tmp_path, *rows)
     assert kept["user_zip_code"].tolist()[-3:] == ["T8H1N", "94043-12", "94043"]

@@ -20,7 +20,7 @@ def test_variables_that_break_libraries_are_removed_and_named(name):
     assert warning.startswith(f"{name}=1 is ignored: ")
 
 
-def test_of_ordinary_surroundings_nothing_is_said():
+def test_ordinary_surroundings_give_no_warning():
     variables = {"PATH": "/bin", "HOME": "/root", "COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
     before = dict(variables)
     assert environment.prepare(variables) == []

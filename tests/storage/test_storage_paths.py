@@ -170,7 +170,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     assert paths.list_names(tmp_path) == ["a.txt"]
 
 
-def test_errors_of_the_disk_are_told_in_words():
+def test_errors_of_the_disk_have_messages():
     assert "the disk is full" in str(cannot_write("/x", OSError(28, "No space left on device")))
     assert "Permission denied" in str(cannot_write("/x", OSError(13, "Permission denied")))
 

@@ -161,7 +161,7 @@ def test_test_rows_are_ranked(state):
     assert (left < movies).any()
 
 
-def test_what_is_left_out_is_said(state):
+def test_what_is_left_out_is_named(state):
     found = state.trained.serving
     left_out = fixtures.left_out_of(state.trained.path)
     assert ("predicted ratings" in left_out) != state.table.has_rating

@@ -63,7 +63,7 @@ class Catalogue:
     left_out_ratings: int = 0
 
     def of_rows(self, rows: IntArray, left_out_ratings: int) -> Catalogue:
-        """Returns some of the movies, with the indices of their ids numbered anew.
+        """Returns some of the movies, with the indices of their ids numbered again.
 
         Args:
           rows: `[movies]` ascending rows.

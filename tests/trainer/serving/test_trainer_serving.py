@@ -450,7 +450,7 @@ def test_a_known_user_need_not_repeat_the_profile(model, trained, profiles):
             np.testing.assert_allclose(values, np.tile(values[:1], [len(queries), 1]), atol=1e-5)
 
 
-def test_what_is_said_about_a_known_user_outweighs_the_stored_profile(model, oracle, trained):
+def test_a_profile_in_the_request_outweighs_that_of_a_known_user(model, oracle, trained):
     user = trained.users.ids[0].decode()
     profile = {**STRANGER, "user_id": user}
     answer = fixtures.recommend(model, profile, timestamp=NOW)
@@ -489,7 +489,7 @@ def test_each_row_of_a_batch_is_answered_as_if_alone(model, trained):
         assert together["movie_id"][row].tolist() == alone["movie_id"][0].tolist()
 
 
-def test_histories_summed_up_when_asked_say_what_those_summed_up_before_say(trained):
+def test_user_states_made_for_a_request_equal_those_made_at_the_export(trained):
     """Where the table would be too large there is none."""
     serving, rows = trained.serving, [3, 0, 3, len(trained.users.ids)]
     table = serving.user_states
