@@ -74,6 +74,10 @@ class Evaluation(tf.Module):
         """The model that is evaluated."""
         return self._serving
 
+    @property
+    def _rows_at_once(self) -> int:
+        return max(1, _CELLS_AT_ONCE // self._serving.movies.count)
+
     def evaluate(self, examples: tf.Tensor) -> Answer:
         """Scores the (user, movie) of each serialized tf.Example; missing features are unknown.
 
@@ -90,10 +94,15 @@ class Evaluation(tf.Module):
           `user_key` is the same for all rows of a user, `known_user` `[batch]` bool whether the
           user has a history.
         """
-        rows = max(1, _CELLS_AT_ONCE // self._serving.movies.count)
+        rows = self._rows_at_once
         if rows >= _ROWS_OF_A_BATCH:
             return self._evaluate(examples)
-        return _in_parts(self._evaluate, examples, rows)
+        # The leak check sends a few rows at a time: filled up, they would cost as much as a part.
+        return tf.cond(
+            tf.size(examples) <= rows,
+            lambda: self._evaluate(examples),
+            lambda: _in_parts(self._evaluate, examples, rows),
+        )
 
     def _evaluate(self, examples: tf.Tensor) -> Answer:
         serving = self._serving
@@ -103,8 +112,7 @@ class Evaluation(tf.Module):
         bounds = serving.history.bounds(users)
         events = serving.history.events(bounds)
         seen = tf.gather(serving.marks(events.pairs, tf.size(users)), user)
-        user_state = serving.user_state(query.user_row)
-        next_visit = serving.retrieval.long_term_scores(user_state, query.profile)
+        next_visit = self._next_visit(query)
         answer = {
             USER_KEY: tf.strings.to_hash_bucket_fast(user_id, 1 << 62),
             KNOWN_USER: tf.gather(bounds[:, 1] > bounds[:, 0], user),
@@ -124,6 +132,21 @@ class Evaluation(tf.Module):
                     serving.rating, self._rating_of_parts, query, movie_row, own_bounds
                 )
         return answer
+
+    def _next_visit(self, query: Query) -> tf.Tensor:
+        """Returns `[batch, movies]` scores of the next visit.
+
+        Of a large catalogue they are computed once for each known user of the batch, whose rows
+        have the same features.
+        """
+        retrieval, user_row, profile = self._serving.retrieval, query.user_row, query.profile
+        if self._rows_at_once >= _ROWS_OF_A_BATCH:
+            return retrieval.long_term_scores(self._serving.user_state(user_row), profile)
+        rows, known = tf.range(tf.size(user_row)), self._serving.users.count
+        users, user = tf.unique(tf.where(user_row < known, user_row, known + rows))
+        first = tf.math.unsorted_segment_min(rows, user, tf.size(users))
+        user_state = self._serving.user_state(tf.gather(user_row, first))
+        return tf.gather(retrieval.long_term_scores(user_state, tf.gather(profile, first)), user)
 
     def _answer(
         self,
