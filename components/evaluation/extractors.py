@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors import slice_key_extractor
 from tfx.dsl.io import fileio
@@ -24,7 +25,9 @@ from tfx_bsl.tfxio import tensor_adapter
 from components.evaluation import leak_check
 from components.evaluation.config import swapped_features
 from components.evaluation.directions import LEAKING_ROWS
+from components.evaluation.graph_optimizer import without_graph_optimizer
 from components.evaluation.leak_check import Swapped
+from schema.export_contract import EVALUATION_SIGNATURE
 from schema.predictions import rank_of
 from schema.scenarios import NEXT_VISIT
 
@@ -95,9 +98,7 @@ def custom_extractors(
         tfma.extractors.LabelsExtractor(eval_config=eval_config),
         tfma.extractors.ExampleWeightsExtractor(eval_config=eval_config),
         LeakCheckExtractor(eval_config),
-        tfma.extractors.PredictionsExtractor(
-            eval_config=eval_config, eval_shared_model=eval_shared_model
-        ),
+        PredictionExtractor(eval_shared_model),
         SliceBatchExtractor(eval_config),
     ]
 
@@ -151,6 +152,42 @@ class _AddCopies(beam.DoFn):  # type: ignore[misc, unused-ignore]
             tfma.LABELS_KEY: _take(element[tfma.LABELS_KEY], repeated),
             _IS_COPY: np.ones(len(copies), np.bool_),
         }
+
+
+def PredictionExtractor(
+    eval_shared_model: tfma.types.MaybeMultipleEvalSharedModels,
+) -> tfma.extractors.Extractor:
+    """Returns an extractor that adds the evaluation signature's outputs for each batch.
+
+    Args:
+      eval_shared_model: the model, or the list of candidate and baseline. Outputs of several are
+        nested under the models' names, as TFMA's own extractor nests them.
+    """
+    several = eval_shared_model if isinstance(eval_shared_model, list) else [eval_shared_model]
+    return tfma.extractors.Extractor(
+        stage_name="ExtractPredictions",
+        ptransform=beam.ParDo(_Predict({one.model_name: one.model_loader for one in several})),
+    )
+
+
+class _Predict(beam.DoFn):  # type: ignore[misc, unused-ignore]
+    """Yields each batch with the predictions of its rows."""
+
+    def __init__(self, loaders: Mapping[str, tfma.types.ModelLoader]) -> None:
+        self._loaders = loaders
+
+    def setup(self) -> None:
+        self._models = {name: loader.load() for name, loader in self._loaders.items()}
+
+    def process(self, element: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        examples = tf.constant(element[tfma.INPUT_KEY], tf.string)
+        found: dict[str, Batch] = {}
+        for name, model in self._models.items():
+            with without_graph_optimizer():
+                outputs = model.signatures[EVALUATION_SIGNATURE](examples)
+            found[name] = {output: values.numpy() for output, values in outputs.items()}
+        predictions = found if len(found) > 1 else next(iter(found.values()))
+        yield {**element, tfma.PREDICTIONS_KEY: predictions}
 
 
 def SliceBatchExtractor(eval_config: tfma.EvalConfig) -> tfma.extractors.Extractor:

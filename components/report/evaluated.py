@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.evaluation.graph_optimizer import without_graph_optimizer
 from components.examples.reading import files_of_split, parse, serialized_batches
 from components.report.sources import read_json
 from schema.export_contract import EVALUATION_SIGNATURE
@@ -112,7 +112,7 @@ class EvaluatedModel:
             kept = tf.where(bucket == 0)[:, 0]
             for start in range(0, len(kept), _ROWS_AT_ONCE):
                 rows = kept[start : start + _ROWS_AT_ONCE]
-                with _without_graph_optimizer():
+                with without_graph_optimizer():
                     found = serve(examples=tf.gather(records, rows))
                 rating.append(tf.gather(parsed[table.rating.name], rows).numpy())
                 predicted.append(found[rating_of(NEXT_VISIT)].numpy().reshape(-1))
@@ -124,19 +124,9 @@ class EvaluatedModel:
         _, expected = signature.structured_input_signature
         batch = len(next(iter(given.values())))
         inputs = {name: given.get(name, _nothing(spec, batch)) for name, spec in expected.items()}
-        with _without_graph_optimizer():
+        with without_graph_optimizer():
             found: Mapping[str, tf.Tensor] = signature(**inputs)
         return found
-
-
-@contextlib.contextmanager
-def _without_graph_optimizer() -> Iterator[None]:
-    """Runs graphs as they are: each runs a few times, which costs less than to optimise it."""
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
 def _ids(ids: Sequence[str] | Texts) -> tf.Tensor:
