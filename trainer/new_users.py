@@ -207,7 +207,9 @@ def _ndcg(
         some = _part(query, start, start + step)
         scores = scores_of(models, blend, some, data.users.features)
         by_popularity = np.broadcast_to(popularity, scores.shape)
-        parts.append(np.stack([_of_lists(one, some) for one in (scores, by_popularity)], axis=1))
+        parts.append(
+            np.stack([ndcg_of_lists(one, some) for one in (scores, by_popularity)], axis=1)
+        )
     return np.concatenate(parts)
 
 
@@ -225,7 +227,7 @@ def _part(query: Query, start: int, end: int) -> Query:
     )
 
 
-def _of_lists(scores: Floats, query: Query) -> Floats:
+def ndcg_of_lists(scores: Floats, query: Query) -> Floats:
     """Returns `[users]` NDCG@10 of each user's list of the movies that were not named."""
     owners, named = query.named.T
     users, movies = query.wanted.T

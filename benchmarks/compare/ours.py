@@ -49,6 +49,7 @@ from trainer.config import (
 )
 from trainer.data import reading
 from trainer.data.training_data import TrainingData
+from trainer.evaluation.signature import Evaluation
 from trainer.serving import describe
 from trainer.serving.interfaces import Features
 from trainer.serving.module import ServingModel
@@ -128,6 +129,50 @@ def with_sequence(task: Task, params: Params) -> Answer:
     return answer_with(task, dataclasses.replace(_config(params), sequence=sequence))
 
 
+@dataclasses.dataclass(frozen=True)
+class FittedModel:
+    """Our model before it is exported.
+
+    Attributes:
+      data: what it was fitted to.
+      standalone: its standalone models.
+      network: its towers and network.
+      examples: the target lines.
+    """
+
+    data: TrainingData
+    standalone: trainer_run.Standalone
+    network: trainer_run.Network
+    examples: list[bytes]
+
+    def answers(self, evaluate: tf.types.experimental.GenericFunction) -> Mapping[str, FloatArray]:
+        """Returns the outputs (`schema.predictions`) of an evaluation for the target lines."""
+        return _evaluate(evaluate, self.examples)
+
+
+def fitted_model(task: Task, config: TrainerConfig, scratch: Path) -> FittedModel:
+    """Trains our model on the lines of `fit`.
+
+    Args:
+      task: what is learned from and what is to be found.
+      config: hyperparameters.
+      scratch: an empty folder.
+    """
+    data = training_data(task, scratch, task.fit)
+    tf.keras.utils.set_random_seed(config.train.seed)
+    standalone = trainer_run.fit_standalone(config, data, print)
+    network = trainer_run.fit_network(config, standalone, data, str(scratch), print)
+    examples = _examples(task, task.targets, _sides(task.data.folder, _features(task.data)))
+    return FittedModel(data, standalone, network, examples)
+
+
+def traced(evaluation: Evaluation) -> tf.types.experimental.GenericFunction:
+    """Returns an evaluation whose graph is made once: tables may change, other values may not."""
+    return tf.function(
+        evaluation.evaluate, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+    )
+
+
 def by_sequence_weight(
     task: Task, config: TrainerConfig, weights: Sequence[float], scratch: Path
 ) -> Iterator[tuple[float, Mapping[str, FloatArray]]]:
@@ -142,15 +187,12 @@ def by_sequence_weight(
     Yields:
       Each weight, and the model's outputs (`schema.predictions`) for the target lines.
     """
-    data = training_data(task, scratch, task.fit)
-    tf.keras.utils.set_random_seed(config.train.seed)
-    standalone = trainer_run.fit_standalone(config, data, print)
-    network = trainer_run.fit_network(config, standalone, data, str(scratch), print)
-    assert standalone.sequence is not None, "the configuration has a block"
-    examples = _examples(task, task.targets, _sides(task.data.folder, _features(task.data)))
+    model = fitted_model(task, config, scratch)
+    block = model.standalone.sequence
+    assert block is not None, "the configuration has a block"
     for weight in weights:
-        standalone.sequence.config = dataclasses.replace(standalone.sequence.config, weight=weight)
-        yield weight, _evaluate(network.evaluation.evaluate, examples)
+        block.config = dataclasses.replace(block.config, weight=weight)
+        yield weight, model.answers(model.network.evaluation.evaluate)
 
 
 def training_data(task: Task, scratch: Path, lines: IntArray) -> TrainingData:

@@ -186,8 +186,10 @@ class _Predict(beam.DoFn):  # type: ignore[misc, unused-ignore]
             with without_graph_optimizer():
                 outputs = model.signatures[EVALUATION_SIGNATURE](examples)
             found[name] = {output: values.numpy() for output, values in outputs.items()}
-        predictions = found if len(found) > 1 else next(iter(found.values()))
-        yield {**element, tfma.PREDICTIONS_KEY: predictions}
+        yield {
+            **element,
+            tfma.PREDICTIONS_KEY: found if len(found) > 1 else found[next(iter(found))],
+        }
 
 
 def SliceBatchExtractor(eval_config: tfma.EvalConfig) -> tfma.extractors.Extractor:

@@ -67,6 +67,7 @@ NOT_RUN = {
     "benchmarks.cross_weights": Why.LONG,
     "benchmarks.refit": Why.LONG,
     "benchmarks.next_visit": Why.LONG,
+    "benchmarks.parts": Why.LONG,
     "benchmarks.pipeline_cost": Why.LONG,
     "benchmarks.ratings": Why.LONG,
     "benchmarks.report_cost": Why.LONG,
