@@ -1,14 +1,15 @@
 """What each part of the model is worth where somebody is new, and within a session.
 
     .venv/bin/python -m benchmarks.parts                                # MovieLens-100K, new users
-    .venv/bin/python -m benchmarks.parts --features --folds 2           # without each feature
+    .venv/bin/python -m benchmarks.parts --features --folds 2           # without features
     .venv/bin/python -m benchmarks.parts --in-session --split temporal  # within a session
     .venv/bin/python -m benchmarks.parts --dataset ml-1m --folds 2
 
 **New users**: for each fold of users, the list's models are fitted to the ratings of all others
 but those of test, and the fold's users name no movie, or their first 1, 3, 5 or 10, as with
 `--new-user-folds`. Parts are left out after the fit; with `--features` the autoencoder, the one
-model that reads features, is fitted again without each.
+model that reads features, is fitted again without groups of them; `--features each` also without
+each.
 
 **In session**: trains the whole model on `train`, once, and evaluates it on `validation` with the
 tables of one part at a time set to zero; `--rows` evaluates fewer rows, evenly spread.
@@ -79,8 +80,13 @@ def without_features(fitted: TrainingData, names: Sequence[str]) -> TrainingData
     )
 
 
-def feature_lines(fitted: TrainingData) -> dict[str, list[str]]:
-    """Returns which transformed features are left out together, by what the line is called."""
+def feature_lines(fitted: TrainingData, *, each: bool) -> dict[str, list[str]]:
+    """Returns which transformed features are left out together, by what the line is called.
+
+    Args:
+      fitted: the data.
+      each: whether each feature is left out as well.
+    """
     from schema.features import Kind, Owner
     from trainer.retrieval.two_towers import FEATURE_KINDS
 
@@ -92,7 +98,7 @@ def feature_lines(fitted: TrainingData) -> dict[str, list[str]]:
         "without the users' features": of_users,
         "without the movies' features": of_movies,
         "without director and lead actor": credited,
-        **{f"without {one.name}": [one] for one in (*of_users, *of_movies)},
+        **({f"without {one.name}": [one] for one in (*of_users, *of_movies)} if each else {}),
     }
     return {line: [one.name for one in group] for line, group in groups.items() if group}
 
@@ -179,7 +185,7 @@ def new_user_lines(
 
 
 def of_new_users(
-    fitted: TrainingData, config: LongTermConfig, folds: int, seed: int, *, features: bool
+    fitted: TrainingData, config: LongTermConfig, folds: int, seed: int, features: str | None
 ) -> Iterator[str]:
     """Yields the lines of the table of new users.
 
@@ -188,7 +194,8 @@ def of_new_users(
       config: hyperparameters of the list.
       folds: of users.
       seed: of the fits.
-      features: whether the lines are those without one feature, rather than without one part.
+      features: lines are those without "groups" of features, or without "each" as well; None: those
+        without one part.
     """
     import tensorflow as tf
 
@@ -198,7 +205,7 @@ def of_new_users(
 
     fold_of_user = hashing.user_folds(fitted.users.ids.astype(np.int64), folds, seed)
     found: dict[str, dict[int, list[FloatArray]]] = {}
-    left_out = feature_lines(fitted) if features else {}
+    left_out = feature_lines(fitted, each=features == "each") if features else {}
     for fold in range(folds):
         held_out = fold_of_user == fold
         others = new_users.without_users(fitted, held_out)
@@ -317,7 +324,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0])
     parser.add_argument("--split", choices=tuple(protocols.PIPELINE_NAMES), default="random")
     parser.add_argument("--folds", type=int, default=5, help="of new users")
-    parser.add_argument("--features", action="store_true", help="new users, without each feature")
+    parser.add_argument(
+        "--features",
+        nargs="?",
+        choices=("groups", "each"),
+        const="groups",
+        help="new users, without groups of features, or each as well",
+    )
     parser.add_argument("--in-session", action="store_true", help="parts within a session")
     parser.add_argument("--rows", type=int, help="of validation, evenly spread")
     parser.add_argument("--seed", type=int, default=42)
@@ -338,7 +351,7 @@ def main(arguments: Sequence[str]) -> None:
 
             fitted = ours.training_data(task, Path(records), task.split.train)
             table = of_new_users(
-                fitted, config.long_term, options.folds, options.seed, features=options.features
+                fitted, config.long_term, options.folds, options.seed, options.features
             )
         for line in table:
             print(line, flush=True)
