@@ -91,9 +91,7 @@ class Recommender:
         parts = {
             "a run record": self.run_record != RunRecord(),
             "a list of users": self.users.count is not None,
-            "a list of movies with years and genres": any(
-                movie.genres or movie.year for movie in self.catalogue.movies.values()
-            ),
+            "a list of movies": bool(self.catalogue.movies),
             "similar movies": self.finds_similar,
             "reasons": self.gives_reasons,
             "recent movies": self.takes_recent_movies,

@@ -61,6 +61,7 @@ def to_training_data(tiny):
             else np.arange(movies) * (one.name == out.ITEM_ID_INDEX)
             for one in OUTPUTS.owned_by(Owner.MOVIE)
         },
+        years=np.zeros(movies, np.int64),
     )
     known = Users(
         ids=tiny.user_ids[users].astype(np.bytes_),

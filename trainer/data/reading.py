@@ -175,9 +175,9 @@ def load_catalogue(
       ValueError: there are none.
     """
     named = features.title or features.item_id
-    collected = _read(
-        paths, features.model_inputs(Owner.MOVIE), (features.item_id, named), transform_output
-    )
+    years = [one for one in features.owned_by(Owner.MOVIE) if one.kind is Kind.YEAR]
+    keep = (features.item_id, named, *years)
+    collected = _read(paths, features.model_inputs(Owner.MOVIE), keep, transform_output)
     if not collected:
         raise ValueError(f"expected Examples of movies, received none in {len(paths)} files")
     ids = np.concatenate(collected[_raw(features.item_id)])
@@ -190,7 +190,13 @@ def load_catalogue(
             indices[output.name] = [values[row] for row in order]
         else:
             indices[output.name] = np.concatenate(values)[order]
-    return Catalogue(ids=ids[order], titles=titles[order], features=indices)
+    known = [np.concatenate(collected[_raw(year)])[order] for year in years[:1]]
+    return Catalogue(
+        ids=ids[order],
+        titles=titles[order],
+        features=indices,
+        years=known[0] if known else np.zeros(len(ids), np.int64),
+    )
 
 
 def _load_users(

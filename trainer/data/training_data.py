@@ -52,6 +52,7 @@ class Catalogue:
       titles: `[movies]` bytes, UTF-8.
       features: transformed movie features by name, `[movies]` int64; of multi-valued
         ones a list of arrays, one per movie.
+      years: `[movies]` int64 release years, 0 or less where they are not known.
       left_out: how many movies are left out of the model, because there are too many.
       left_out_ratings: how many training ratings these have together.
     """
@@ -59,6 +60,7 @@ class Catalogue:
     ids: Bytes
     titles: Bytes
     features: Mapping[str, IntArray | list[IntArray]]
+    years: IntArray
     left_out: int = 0
     left_out_ratings: int = 0
 
@@ -77,7 +79,14 @@ class Catalogue:
         # The last index is that of all movies without a training rating.
         features[out.ITEM_ID_INDEX] = np.searchsorted(np.unique(ids), ids).astype(np.int64)
         left_out = self.left_out + len(self.ids) - len(rows)
-        return Catalogue(self.ids[rows], self.titles[rows], features, left_out, left_out_ratings)
+        return Catalogue(
+            self.ids[rows],
+            self.titles[rows],
+            features,
+            self.years[rows],
+            left_out,
+            left_out_ratings,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -132,6 +132,7 @@ def _movies(data: TrainingData) -> list[Mapping[str, Any]]:
         catalogue.ids.tolist(),
         catalogue.titles.tolist(),
         listed,
+        catalogue.years.tolist(),
         data.ratings_per_movie.tolist(),
         strict=True,
     )
@@ -139,9 +140,15 @@ def _movies(data: TrainingData) -> list[Mapping[str, Any]]:
         {
             "movie_id": movie_id.decode(),
             "title": title.decode(),
-            "year": int(year[1]) if (year := _YEAR.search(title.decode())) else None,
+            "year": _year(title.decode(), year),
             "genres": [vocabulary[genre] for genre in genres if genre < len(vocabulary)],
             "ratings": ratings,
         }
-        for movie_id, title, genres, ratings in rows
+        for movie_id, title, genres, year, ratings in rows
     ]
+
+
+def _year(title: str, year: int) -> int | None:
+    """Returns the year at the title's end or else that of the data, if it is known."""
+    found = _YEAR.search(title)
+    return int(found[1]) if found else year if year > 0 else None

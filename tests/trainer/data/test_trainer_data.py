@@ -162,6 +162,18 @@ def test_later_films_are_in_no_earlier_bucket(world, catalogue):
     assert [bucket for _, bucket in known] == sorted(bucket for _, bucket in known)
 
 
+def test_the_exported_year_is_that_of_the_title_or_else_of_the_data(world, catalogue):
+    years = {
+        fixtures.value(e, raw.MOVIE_ID): fixtures.value(e, raw.RELEASE_YEAR)
+        for e in fixtures.read_examples(world.movie_files)
+    }
+    found = dict(zip(catalogue.ids.tolist(), catalogue.years.tolist(), strict=True))
+    assert {movie: year if year > 0 else None for movie, year in found.items()} == years
+    assert describe._year("Heat (1995)", 1996) == 1995
+    assert describe._year("Heat", 1996) == 1996
+    assert describe._year("Heat", 0) is describe._year("Heat", -1) is None
+
+
 def test_an_empty_catalogue_is_refused(tmp_path, transform_output):
     nothing = fixtures.write_examples(tmp_path / "none.gz", [])
     with pytest.raises(ValueError, match="expected Examples of movies"):
