@@ -91,8 +91,11 @@ def _ratios_of(scenario: Scenario) -> tuple[str, ...]:
     of_lists = (
         *(f"recall_at_{k}" for k in TOP_KS),
         "mrr",
-        f"user_recall_at_{LIST_LENGTH}",
-        *([f"user_ndcg_at_{LIST_LENGTH}"] if scenario.one_list_per_user else []),
+        *(
+            [f"user_recall_at_{LIST_LENGTH}", f"user_ndcg_at_{LIST_LENGTH}"]
+            if scenario.one_list_per_user
+            else []
+        ),
         f"popularity_bias_at_{LIST_LENGTH}",
     )
     of_ratings = ("rating_rmse", "rating_mae", "rating_r_squared", "rating_bias")
@@ -135,8 +138,8 @@ not in `example_count` and `user_count`.
 
 - `recall_at_k`: share of test rows whose movie is among the first k. `mrr`: mean of 1 / rank.
 - `user_recall_at_10`: mean over users of hits / min(10, test rows). `user_ndcg_at_10`: mean over
-  users of DCG@10 over that of the best order, only where a user has one list (Järvelin &
-  Kekäläinen 2002).
+  users of DCG@10 over that of the best order (Järvelin & Kekäläinen 2002). Both only where a user
+  has one list.
 - `coverage_at_10`: share of the catalogue that is in somebody's first ten.
 - `popularity_bias_at_10`: how much more popular the first ten are than the users' test movies
   (`metrics.lists.popularity_bias`).

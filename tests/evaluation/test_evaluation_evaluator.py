@@ -103,6 +103,7 @@ def expected_metrics(rows, rating_shift=0.0, rank_shift=0):
     next_visit["recall_at_100_over_popularity"] = (
         next_visit["recall_at_100"] - popular["recall_at_100"]
     )
+    del in_session["user_recall_at_10"]
     found |= {f"next_visit_{name}": value for name, value in next_visit.items()}
     return found | {f"in_session_{name}": value for name, value in in_session.items()}
 

@@ -50,9 +50,9 @@ SUMMARY_TYPES = {
 SHARES = {
     f"{scenario}_{name}{end}"
     for scenario in ("next_visit", "in_session")
-    for name in (*(f"recall_at_{k}" for k in (1, 5, 10, 50, 100)), "mrr", "user_recall_at_10")
+    for name in (*(f"recall_at_{k}" for k in (1, 5, 10, 50, 100)), "mrr")
     for end in ("", "_low", "_high")
-}
+} | {f"next_visit_user_recall_at_10{end}" for end in ("", "_low", "_high")}
 RMSE = "next_visit_rating_rmse"
 
 
