@@ -71,6 +71,7 @@ class PipelineConfig:
       settings: which of `trainer`'s values the user set, for the run record.
       cache: reuse results of components whose inputs have not changed.
       schema_file: the curated schema.
+      schema_shown: the file of it that people edit.
       beam_args: options of Beam's pipelines.
     """
 
@@ -88,6 +89,7 @@ class PipelineConfig:
     settings: Settings = dataclasses.field(default_factory=dict)
     cache: bool = True
     schema_file: Path = SCHEMA_FILE
+    schema_shown: Path = SCHEMA_FILE
     beam_args: tuple[str, ...] = LOCAL_BEAM_ARGS
 
     @property
@@ -134,6 +136,7 @@ def create_pipeline(config: PipelineConfig) -> Pipeline:
             schema=schema.outputs["schema"],
             previous_statistics=previous.outputs["statistics"],
             anomalies_path=str(config.paths.anomalies),
+            schema_file=str(config.schema_shown),
         ),
         "components/gate",
     )

@@ -409,6 +409,7 @@ def _pipeline_config(
         paths=paths,
         cache=config.cache,
         schema_file=schema.path,
+        schema_shown=schema.shown,
     )
 
 

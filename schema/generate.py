@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from schema.features import Feature, FeatureTable, Kind
+from schema.features import MOVIELENS, Feature, FeatureTable, Kind
 
 _TYPES = {
     "string": schema_pb2.FeatureType.BYTES,
@@ -17,20 +17,21 @@ _TYPES = {
 def schema_of(table: FeatureTable, curated: str) -> str:
     """Returns the schema of a feature table as text.
 
-    A feature that the curated schema has keeps its entry, with the rating's domain that of the
-    table's scale; any other gets one of its type, presence and number of values. Features that
-    the table does not have are left out.
+    A feature that the curated schema has keeps its entry if it is of the same kind, with the
+    rating's domain that of the table's scale; any other gets one of its type, presence and number
+    of values. Features that the table does not have are left out.
 
     Args:
       table: the features.
       curated: the hand-edited schema as text.
     """
     known = text_format.Parse(curated, schema_pb2.Schema())
-    entries = {entry.name: entry for entry in known.feature}
+    kinds = {feature.name: feature.kind for feature in MOVIELENS.features}
+    entries = {(entry.name, kinds.get(entry.name)): entry for entry in known.feature}
     schema = schema_pb2.Schema(default_environment=known.default_environment)
     for feature in table.features:
         entry = schema.feature.add()
-        entry.CopyFrom(entries.get(feature.name) or _entry(feature))
+        entry.CopyFrom(entries.get((feature.name, feature.kind)) or _entry(feature))
         if feature.kind is Kind.RATING:
             scale = table.scale
             entry.float_domain.min, entry.float_domain.max = scale.low, scale.high

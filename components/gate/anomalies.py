@@ -14,7 +14,7 @@ WHOLE_DATA_SET = "(whole data set)"
 """The feature of an anomaly of the whole data set."""
 
 SCHEMA_FILE = "schema/schema.pbtxt"
-"""The curated schema, as messages name it."""
+"""The committed schema, as messages name it where no other file is given."""
 
 MAX_MESSAGE_LINES = 10
 MAX_EXAMPLE_VALUES = 3
@@ -64,6 +64,7 @@ def find_anomalies(
     anomalies: Mapping[str, anomalies_pb2.Anomalies],
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
     schema: schema_pb2.Schema,
+    file: str = SCHEMA_FILE,
 ) -> tuple[Anomaly, ...]:
     """Returns every anomaly, by split in the order given and then by feature.
 
@@ -71,6 +72,7 @@ def find_anomalies(
       anomalies: TFDV's anomalies by split.
       statistics: the statistics they were found in, by split; splits may be missing.
       schema: the schema that the data was validated against.
+      file: the file of the schema that people edit, as advice names it.
     """
     found: list[Anomaly] = []
     for split, findings in anomalies.items():
@@ -78,9 +80,11 @@ def find_anomalies(
         if findings.data_missing:
             found.append(_no_data(split))
         if findings.HasField("dataset_anomaly_info"):
-            found.append(_to_anomaly(split, WHOLE_DATA_SET, findings.dataset_anomaly_info, schema))
+            found.append(
+                _to_anomaly(split, WHOLE_DATA_SET, findings.dataset_anomaly_info, schema, file)
+            )
         for feature, info in sorted(findings.anomaly_info.items()):
-            found.append(_to_anomaly(split, feature, info, schema, by_feature.get(feature)))
+            found.append(_to_anomaly(split, feature, info, schema, file, by_feature.get(feature)))
     return tuple(found)
 
 
@@ -88,6 +92,7 @@ def find_changes(
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
     previous: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList],
     schema: schema_pb2.Schema,
+    file: str = SCHEMA_FILE,
 ) -> tuple[Anomaly, ...]:
     """Returns drift and skew beyond the schema's comparators, as warnings.
 
@@ -98,21 +103,22 @@ def find_changes(
       statistics: this run's, by split, in order.
       previous: the previous run's, by split; empty if there was none.
       schema: its `drift_comparator` and `skew_comparator` set the limits.
+      file: the file of the schema that people edit, as advice names it.
     """
     found: list[Anomaly] = []
     for split, current in statistics.items():
         if split in previous:
             drift = tfdv.validate_statistics(current, schema, previous_statistics=previous[split])
-            found += _compared(f"{split} since the last run", drift, schema)
+            found += _compared(f"{split} since the last run", drift, schema, file)
     if len(statistics) > 1:
         (first, here), *_, (last, there) = statistics.items()
         skew = tfdv.validate_statistics(here, schema, serving_statistics=there)
-        found += _compared(f"{first} against {last}", skew, schema)
+        found += _compared(f"{first} against {last}", skew, schema, file)
     return tuple(found)
 
 
 def _compared(
-    where: str, findings: anomalies_pb2.Anomalies, schema: schema_pb2.Schema
+    where: str, findings: anomalies_pb2.Anomalies, schema: schema_pb2.Schema, file: str
 ) -> list[Anomaly]:
     """Returns the anomalies of the comparators; ExampleValidator has reported the others."""
     types = anomalies_pb2.AnomalyInfo.Type
@@ -123,7 +129,7 @@ def _compared(
             only = anomalies_pb2.AnomalyInfo(
                 severity=anomalies_pb2.AnomalyInfo.WARNING, reason=reasons
             )
-            compared.append(_to_anomaly(where, feature, only, schema))
+            compared.append(_to_anomaly(where, feature, only, schema, file))
     return compared
 
 
@@ -182,6 +188,7 @@ def _to_anomaly(
     feature: str,
     info: anomalies_pb2.AnomalyInfo,
     schema: schema_pb2.Schema,
+    file: str,
     statistics: statistics_pb2.FeatureNameStatistics | None = None,
 ) -> Anomaly:
     types = anomalies_pb2.AnomalyInfo.Type
@@ -198,7 +205,7 @@ def _to_anomaly(
         kinds=kinds,
         description=_description(info),
         examples=_examples(statistics),
-        remedy=remedy(kinds, feature, schema),
+        remedy=remedy(kinds, feature, schema, file),
     )
 
 
@@ -247,18 +254,19 @@ def _examples(statistics: statistics_pb2.FeatureNameStatistics | None) -> tuple[
 _COUNTED = ("string_stats", "num_stats", "bytes_stats")
 
 
-def remedy(kinds: Sequence[str], feature: str, schema: schema_pb2.Schema) -> str:
+def remedy(kinds: Sequence[str], feature: str, schema: schema_pb2.Schema, file: str) -> str:
     """Returns what to edit in the schema so that it allows what was found.
 
     Args:
       kinds: TFDV's names of what is wrong.
       feature: name of the feature.
       schema: the schema as it is, for the names of its domains.
+      file: the file to edit.
     """
     if feature == WHOLE_DATA_SET:
-        return f"edit dataset_constraints in {SCHEMA_FILE}"
+        return f"edit dataset_constraints in {file}"
     edits = list(dict.fromkeys(_edit(kind, feature, schema) for kind in kinds))
-    return f"{' and '.join(edits)} of feature {feature!r} in {SCHEMA_FILE}"
+    return f"{' and '.join(edits)} of feature {feature!r} in {file}"
 
 
 def _edit(kind: str, feature: str, schema: schema_pb2.Schema) -> str:

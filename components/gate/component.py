@@ -20,6 +20,7 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.types import artifact, artifact_utils, standard_artifacts
 
 from components.gate.anomalies import (
+    SCHEMA_FILE,
     Anomaly,
     blocking_anomalies,
     describe,
@@ -55,6 +56,7 @@ def AnomalyGate(
     gate_pass: OutputArtifact[GatePass],
     previous_statistics: InputArtifact[standard_artifacts.ExampleStatistics] = None,
     anomalies_path: Parameter[str] = "",
+    schema_file: Parameter[str] = SCHEMA_FILE,
 ) -> None:
     """Writes the anomalies, and stops the run if one is an error.
 
@@ -66,6 +68,7 @@ def AnomalyGate(
       previous_statistics: the previous run's, to find drift.
       anomalies_path: file for a copy of `anomalies.json`. TFX removes the outputs of an
         execution that fails, so without the copy a failed gate leaves only its message.
+      schema_file: the file of the schema that people edit, as advice names it.
 
     Raises:
       AnomaliesError: an anomaly has severity ERROR.
@@ -74,8 +77,8 @@ def AnomalyGate(
     curated = _read_schema(Path(schema.uri))
     current = {split: _read_statistics(statistics, split) for split in splits}
     by_split = {split: _read_anomalies(anomalies, split) for split in splits}
-    found = find_anomalies(by_split, current, curated)
-    found += find_changes(current, _read_previous(previous_statistics), curated)
+    found = find_anomalies(by_split, current, curated, schema_file)
+    found += find_changes(current, _read_previous(previous_statistics), curated, schema_file)
     blocking = blocking_anomalies(found)
     copies = [Path(anomalies_path)] if anomalies_path else []
     for path in (Path(gate_pass.uri) / ANOMALIES_FILE, *copies):

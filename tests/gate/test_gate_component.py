@@ -15,11 +15,11 @@ from components.gate.component import AnomalyGate, GatePass
 from sources.errors import AnomaliesError
 
 
-def run_gate(folder, splits, anomalies_path=""):
+def run_gate(folder, splits, **options):
     gate_pass = GatePass()
     gate_pass.uri = str(Path(folder) / "gate_pass")
     inputs = {name: one for name, [one] in fixtures.inputs(folder, splits).items()}
-    AnomalyGate.test_call(**inputs, gate_pass=gate_pass, anomalies_path=anomalies_path)
+    AnomalyGate.test_call(**inputs, gate_pass=gate_pass, **options)
     return gate_pass
 
 
@@ -44,12 +44,15 @@ def test_an_anomaly_in_any_split_stops_the_run_with_exit_code_3(tmp_path):
             tmp_path,
             {"train": fixtures.GOOD, "test": fixtures.NEW_GENDER},
             anomalies_path=str(report),
+            schema_file="/out/data.schema.pbtxt",
         )
     assert caught.value.exit_code == 3
     assert f"see {report}" in str(caught.value)
     (anomaly,) = read_report(report)["anomalies"]
     assert anomaly["split"] == "test"
     assert anomaly["severity"] == "error"
+    for text in (anomaly["remedy"], str(caught.value)):
+        assert "in /out/data.schema.pbtxt" in text
 
 
 def test_drift_from_the_statistics_of_the_run_before_is_reported(tmp_path):

@@ -52,3 +52,12 @@ def test_a_feature_that_the_curated_schema_lacks_gets_its_type_presence_and_numb
     assert (entries["runtime"].value_count.min, entries["runtime"].value_count.max) == (1, 1)
     assert entries["keywords"].type == schema_pb2.FeatureType.BYTES
     assert not entries["keywords"].HasField("shape")
+
+
+def test_a_feature_of_another_kind_has_no_domain_of_its_namesake():
+    own = Feature("user_gender", Owner.USER, Kind.CATEGORY, "string")
+    features = tuple(own if one == raw.GENDER else one for one in MOVIELENS.features)
+    schema = parsed(schema_of(FeatureTable(features), CURATED))
+    (entry,) = (one for one in schema.feature if one.name == "user_gender")
+    assert (entry.type, entry.domain) == (schema_pb2.FeatureType.BYTES, "")
+    assert not schema.string_domain
