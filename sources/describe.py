@@ -149,7 +149,7 @@ def _count_lines(
 
 
 _REPEATS: Mapping[Repeats, str] = {
-    "latest": "the latest of each pair counts",
+    "latest": "{one} of each pair counts",
     "count": "those of a pair count as one, rated with their number times their weights",
     "keep": "all count but exact repeats",
 }
@@ -161,11 +161,14 @@ def _repeat_lines(
     """Yields how many events are of a pair that has another one, and what becomes of them."""
     rows, left, policy = len(ratings.user_id), len(whole.user_id), adapter.repeats
     pairs = len(count_events(whole)[0].user_id) if policy == "keep" else left
+    table = adapter.spec.features
+    one = "the latest" if table.has_time else "the highest rating" if table.has_rating else "one"
+    what = _REPEATS[policy].format(one=one) + ("" if table.has_time else ", as there are no times")
     if rows > pairs:
         key = f'repeats = "{policy}": ' if adapter.layout_text else ""
         yield (
             f"Repeats: {rows - pairs:,}, of {pairs:,} different pairs of user and "
-            f"{adapter.spec.item_noun}; {key}{_REPEATS[policy]}, which leaves {left:,}"
+            f"{adapter.spec.item_noun}; {key}{what}, which leaves {left:,}"
         )
 
 
@@ -173,7 +176,8 @@ def _questions(adapter: DatasetAdapter, output_dir: Path | None) -> Iterator[str
     """Yields what can be understood in several ways; writes a `data.toml` to answer it in."""
     questions = adapter.questions()
     yield from questions
-    if not questions or output_dir is None or (output_dir / FILE).exists():
+    # One beside the data is followed; another in the output folder would come before it.
+    if not questions or output_dir is None or find(output_dir, adapter.folder).is_read:
         return
     with writable(output_dir):
         output_dir.mkdir(parents=True, exist_ok=True)

@@ -65,6 +65,7 @@ class Description:
       scale: the least and the greatest rating.
       repeats: what becomes of several events of one user and item.
       item_noun: what people call an item.
+      of_columns: the columns of the events that it is of; none: of any.
       path: of the file with this content, or where one can be put; no part of the content.
       is_read: whether that file is there.
     """
@@ -77,6 +78,7 @@ class Description:
     scale: tuple[float, float] | None = None
     repeats: Repeats = "latest"
     item_noun: str = "item"
+    of_columns: tuple[str, ...] = ()
     path: str = dataclasses.field(default=FILE, compare=False)
     is_read: bool = dataclasses.field(default=False, compare=False)
 
@@ -99,6 +101,7 @@ class Description:
                 "positive": positive and Rule(**positive),
                 "drop": tuple(Rule(**rule) for rule in values["drop"]),
                 "scale": scale and tuple(scale),
+                "of_columns": tuple(values["of_columns"]),
             }
         )
 
@@ -219,6 +222,12 @@ def _noun(path: Path, name: str, value: object) -> str:
     return value
 
 
+def _of_columns(path: Path, name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise _wrong(path, f"{name} is wrong", 'names of columns such as ["user", "item"]', value)
+    return tuple(value)
+
+
 _READERS: Mapping[str, Any] = {
     "columns": _columns,
     "features": _features,
@@ -228,4 +237,5 @@ _READERS: Mapping[str, Any] = {
     "scale": _scale,
     "repeats": _repeats,
     "item_noun": _noun,
+    "of_columns": _of_columns,
 }

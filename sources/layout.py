@@ -266,6 +266,7 @@ def layout_of(
                     action="give these parts the same columns",
                 )
     events = looked["interactions"][0]
+    _refuse_other_data(events, description)
     roles = _roles(events, description)
     keys = {}
     for table, role in (("users", "user"), ("items", "item")):
@@ -326,6 +327,19 @@ def _roles(events: TableFile, description: Description) -> dict[str, str]:
                 action=f"correct {description.path}",
             )
     return roles
+
+
+def _refuse_other_data(events: TableFile, description: Description) -> None:
+    """Refuses a description that was written for events with other columns."""
+    if description.of_columns and set(description.of_columns) != set(events.columns):
+        raise InputError(
+            f"{FILE} was written for other data",
+            file=description.path,
+            expected=f"events with the columns {', '.join(description.of_columns)}",
+            found=f"{events.name} with {', '.join(events.columns)}",
+            action="give another --output-dir, or move the file away; if it is meant for this data "
+            "as well, remove its line of_columns",
+        )
 
 
 def _refuse_contradictions(
@@ -436,10 +450,30 @@ def questions(layout: Layout) -> list[str]:
     return found
 
 
+def _toml(value: str | tuple[str, ...]) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def why_unused(column: str, layout: Layout) -> str:
+    """Returns why a column of events has no role, in words."""
+    said = layout.description
+    names = {role: first_of(layout.interactions[0].columns, SYNONYMS[role]) for role in ROLES}
+    role = next((role for role, name in names.items() if name == column), None)
+    if role is None or role in layout.roles:
+        return "it has no role that is known"
+    if said.columns.get(role) == "":
+        return f'{FILE} says {role} = ""'
+    if role == "event":
+        return f"[events] in {FILE} gives no weights to types of events"
+    why = f"positive = {json.dumps(str(said.positive))}" if said.positive else 'repeats = "count"'
+    return f"with {why} in {FILE} there are no ratings of events"
+
+
 def draft(layout: Layout) -> str:
     """Returns a `data.toml` that says what was understood, and in comments what else it can."""
     events = layout.interactions[0]
-    columns = "".join(filter(str.isprintable, ", ".join(events.columns)))
+    # A role without a column is left to be found out, so that ratings of other data stay.
+    roles = {"event": "", **layout.roles}
     lines = [
         f"# What the columns of {events.name} are. Everything here can be left out.",
         '# item_noun = "book"           # what people call an item',
@@ -447,8 +481,9 @@ def draft(layout: Layout) -> str:
         '# drop = ["rating == 0"]       # events that are left out',
         "# scale = [1, 5]               # the least and the greatest rating",
         '# repeats = "latest"           # of one user and item; or "count", or "keep" all',
-        f"[columns]                      # of: {columns}",
-        *(f"{role} = {json.dumps(layout.roles.get(role, ''))}" for role in ROLES),
+        f"of_columns = {_toml(events.columns)}  # other data is refused",
+        "[columns]",
+        *(f"{role} = {_toml(roles[role])}" for role in ROLES if role in roles),
         "# [events]                     # weights of types of events; others are left out",
         "# purchase = 1",
         '# [features]                   # kinds of columns of users and items, or "ignore"',

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sources import cleaning_log, files, table_files, wrangling
 from sources.adapter import Part
 from sources.cleaning_log import CleaningLog, RowExample
 from sources.columns import ambiguous_dates, ids_of, ratings_of, texts, times_of
 from sources.description import Rule
+from sources.errors import InputError
 from sources.interactions import INTERACTIONS
 from sources.layout import Layout, column_of
 from sources.ratings import TIMESTAMP_END, BoolArray
@@ -107,12 +109,30 @@ class _Part:
     def ids(self, role: str) -> tuple[pa.Array, BoolArray]:
         """Returns the ids of a role, and which of them were repaired."""
         name = self.layout.roles[role]
-        ids = ids_of(self.column(role))
+        column = self.column(role)
+        self.refuse_nested(name, column)
+        ids = ids_of(column)
         usable = ids.values.is_valid().to_numpy(zero_copy_only=False)
         expected = f"an id in {name}"
         self.drop(cleaning_log.MISSING_VALUE, ids.missing, expected, "nothing")
         self.drop(cleaning_log.UNUSABLE_ID, ~usable, expected, "a text that is too long")
         return ids.values.cast(pa.string()), ids.repaired
+
+    def refuse_nested(self, name: str, column: pa.Array) -> None:
+        """Refuses ids that are objects or lists, of JSON or Parquet."""
+        nested = pa.types.is_nested(column.type)
+        if self.file.kind == "json" and not nested:  # an object was read as its text
+            nested = pc.any(pc.starts_with(texts(column), '{"')).as_py()
+        if nested:
+            values = (one for one in table_files.plain_values(column) if one is not None)
+            first = next((one for one in values if isinstance(one, list) or one[:2] == '{"'), "")
+            raise InputError(
+                f"the ids in {name} are objects or lists",
+                file=self.file.name,
+                expected=f"a text or a number in {name}, such as 7",
+                found=files.shorten(str(first)),
+                action="write the id itself in a column of its own",
+            )
 
     def rating(self) -> pa.Array:
         """Returns the ratings; the weights of events where these are counted."""

@@ -14,7 +14,7 @@ from sources.cleaning_log import CleaningLog
 from sources.columns import are_dates
 from sources.description import FILE, IGNORE
 from sources.errors import InputError
-from sources.layout import Layout, lines_to_write
+from sources.layout import Layout, lines_to_write, why_unused
 from sources.repeats import MOST_COUNTED
 from sources.table_entities import first_rows, joined_columns, listed_in
 from sources.table_events import MOST_RATINGS, SCAN_BYTES, Scan, scan_of
@@ -75,7 +75,7 @@ def with_features(folder: Path, layout: Layout) -> Layout:
     _refuse_unknown(layout, events, columns.values())
     for column in events.columns:
         if column not in (*layout.roles.values(), *columns.values()):
-            ignored.setdefault(f"{events.name}, {column}", "it has no role that is known")
+            ignored.setdefault(f"{events.name}, {column}", why_unused(column, layout))
     table = FeatureTable(tuple(features))
     dates = _dates(folder, layout, columns.values())
     return dataclasses.replace(

@@ -157,11 +157,61 @@ def test_a_draft_is_written_where_something_is_ambiguous_and_says_what_was_under
     assert [path.name for path in folder.iterdir()] == ["interactions.csv"]
     draft = description.read(output / "data.toml")
     roles = {"user": "user", "item": "sku", "rating": "stars", "time": "date", "event": ""}
-    assert draft == Description(columns=roles)
+    columns = ("user", "sku", "stars", "score", "date", "type")
+    assert draft == Description(columns=roles, of_columns=columns)
     before = roles_of(detect(folder, tmp_path))
     assert roles_of(detect(folder, tmp_path, output)) == before
     # It is there now, and answers.
     assert "Written" not in words(folder, tmp_path, output)
+
+
+def test_a_draft_of_other_data_is_refused_and_keeps_its_content(tmp_path):
+    typed = write(tmp_path / "a", {"interactions.csv": b"user,item,type\nu1,a,x\nu2,b,y\n"})
+    rated = write(tmp_path / "b", {"interactions.csv": b"user,item,stars\nu1,a,3\nu2,b,4\n"})
+    words(typed, tmp_path, tmp_path)
+    draft = (tmp_path / "data.toml").read_bytes()
+    with pytest.raises(InputError, match=r"data\.toml was written for other data") as error:
+        detect(rated, tmp_path, tmp_path)
+    assert "remove its line of_columns" in error.value.action
+    assert (tmp_path / "data.toml").read_bytes() == draft
+    write(tmp_path, {"data.toml": re.sub(b"(?m)^of_columns.*", b"", draft)})
+    assert detect(rated, tmp_path, tmp_path).spec.features.has_rating
+
+
+def test_no_draft_comes_before_a_description_beside_the_data(tmp_path):
+    described(tmp_path, 'drop = ["sku == b"]\n' + COLUMNS)
+    assert "Every event counts the same" in words(tmp_path / "data", tmp_path, tmp_path / "output")
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_draft_has_columns_of_any_name(tmp_path):
+    folder = write(
+        tmp_path / "data", {"plays.csv": "user,item,type,\U0001f600\n1,2,x,3\n".encode()}
+    )
+    words(folder, tmp_path, tmp_path)
+    assert description.read(tmp_path / "data.toml").of_columns[3] == "\U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('[columns]\nrating = ""', 'data.toml says rating = ""'),
+        ('repeats = "count"', 'with repeats = "count" in data.toml there are no ratings of events'),
+        ('positive = "stars > 1"', 'with positive = "stars > 1" in data.toml there are no ratings '
+         "of events"),
+    ],
+)  # fmt: skip
+def test_ratings_that_the_description_leaves_out_are_not_read_for_that_reason(tmp_path, text, why):
+    assert detect(rated(tmp_path, (1, 2, 3), text=text), tmp_path).ignored == {
+        "events.csv, stars": why
+    }
+
+
+@pytest.mark.parametrize("ids", [b'{"id": 3}', b"[3]"])
+def test_ids_that_are_objects_or_lists_are_refused(tmp_path, ids):
+    rows = b'{"user": %s, "item": 5}\n' % ids
+    with pytest.raises(InputError, match="the ids in user are objects or lists"):
+        detect(write(tmp_path / "data", {"interactions.jsonl": rows}), tmp_path)
 
 
 def test_clicks_without_ratings_and_times_are_a_table_of_ids_alone(tmp_path):
@@ -463,6 +513,17 @@ def test_repeats_are_counted_with_what_becomes_of_them(tmp_path, policy, line):
         lines.index("Usable events: 5" if policy != "count" else "Usable ratings: 5") + 1
     ] == (f'Repeats: 2, of 3 different pairs of user and item; repeats = "{policy}": {line}')
     assert ("Ratings by value: 1: 2, 3: 1" in lines) is (policy == "count")
+
+
+@pytest.mark.parametrize(
+    ("stars", "one"), [(b",stars", "the highest rating"), (b"", "one")], ids=["ratings", "ids"]
+)
+def test_of_repeats_without_times_none_is_called_the_latest(tmp_path, stars, one):
+    rows = [b"u,a,1", b"u,a,2", b"u,b,3"]
+    lines = [b"user,item" + stars, *(row if stars else row[:3] for row in rows)]
+    folder = write(tmp_path / "data", {"plays.csv": b"\n".join(lines)})
+    line = f"{one} of each pair counts, as there are no times, which leaves 2"
+    assert line in words(folder, tmp_path)
 
 
 def test_without_repeats_there_is_no_line_of_them(tmp_path):
