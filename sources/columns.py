@@ -30,10 +30,13 @@ _ZONE = re.compile(r"(:\d\d[+-]\d\d)(\d\d)?$", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d{1,40}(?:,\d{1,40})?", re.ASCII)
 _DECIMAL_ID = re.compile(r"(-?\d{1,18})\.0+", re.ASCII)
 _MOST_RATING = float(np.finfo(np.float32).max)
+_MOST_STARS = 21
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "up": 1.0, "down": 0.0}
 # Of 05/06/2024 nobody knows which is the month.
 _AMBIGUOUS_DATE = r"^\s*[\"']?[0-9]{1,2}[/-][0-9]{1,2}[/-][0-9]{4}([^0-9]|$)"
 _DATE = r"^\W*[0-9]+[-./][0-9]+[-./][0-9]"
+# Seconds or milliseconds of 2001 to 2033.
+_MOMENT = r"^1[0-9]{9}([0-9]{3})?$"
 _DAY_FIRST = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(.*)", re.ASCII | re.DOTALL)
 
 
@@ -183,8 +186,26 @@ def number_with_comma(value: str) -> float | None:
     return number(value.replace(",", ".")) if _DECIMAL_COMMA.fullmatch(value) else None
 
 
+def are_like_ratings(column: pa.Array) -> bool:
+    """Returns whether all values that there are are few different numbers, as ratings are.
+
+    These are from 3 to 21 (0 to 10 in halves) numbers from -10 to 100, each in two rows on average.
+    """
+    if pa.types.is_nested(column.type) or pa.types.is_boolean(column.type):
+        return False
+    known = [one for one in texts(column).to_pylist() if one is not None and not _is_missing(one)]
+    different = set(known)
+    if not 3 <= len(different) <= _MOST_STARS or 2 * len(different) > len(known):
+        return False
+    numbers = [number_with_comma(one) if "," in one else number(one) for one in different]
+    return all(one is not None and -10 <= one <= 100 for one in numbers)
+
+
 def are_dates(column: pa.Array) -> bool | None:
-    """Returns whether all values that there are are dates or moments; None where there are none."""
+    """Returns whether all values that there are are dates or moments; None where there are none.
+
+    Whole numbers are where all of them would be seconds or milliseconds of 2001 to 2033.
+    """
     if column.null_count == len(column):
         return None
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
@@ -194,6 +215,9 @@ def are_dates(column: pa.Array) -> bool | None:
     missing = np.array([_is_missing(one) for one in values.to_pylist()], np.bool_)
     if missing.all():
         return None
+    moments = pc.match_substring_regex(values, _MOMENT).to_numpy(zero_copy_only=False)
+    if (moments | missing).all():
+        return True
     return bool((dated | missing).all()) and not times_of(values).bad.any()
 
 

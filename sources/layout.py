@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from schema.features import FeatureTable
 from sources import files
+from sources.cleaning_log import CleaningLog
 from sources.description import FILE, ROLES, Description
 from sources.errors import InputError
-from sources.table_files import TableFile, look
+from sources.table_files import TableFile, look, parts, read_part
 from sources.wrangling import parse_number
 
 TABLES = ("interactions", "users", "items")
@@ -64,6 +66,7 @@ _SUFFIXES = frozenset(
 )
 _PACKED = frozenset((".gz", ".zst", ".zstd"))
 _VALUE = re.compile(r"\W*|\d{4}-\d\d?-\d\d?.*|\d[\d./:-]*|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-.*")
+_FIRST_BYTES = 2**20
 _PART = re.compile(r"(?:[-_.]?part)?[-_.]?\d+(?:-of-\d+)?(?:[-_.][0-9a-f-]{8,})?$")
 
 
@@ -82,6 +85,7 @@ class Layout:
       ignored: why a column is not read, by file and column.
       unread: the files of tables beside the interactions that hold none of these.
       dates: columns of events that have dates and no role, where none has that of the time.
+      stars: columns of events with few different numbers and no role, where none has the ratings.
       features: the feature table.
       decimal_comma: whether the ratings are written as "4,5".
       description: what the user says of the data.
@@ -97,6 +101,7 @@ class Layout:
     ignored: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unread: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
+    stars: tuple[str, ...] = ()
     features: FeatureTable | None = None
     decimal_comma: bool = False
     description: Description = dataclasses.field(default_factory=Description)
@@ -129,7 +134,7 @@ class Layout:
         for table in TABLES:
             found = [{**file, "columns": tuple(file["columns"])} for file in values[table]]
             values[table] = tuple(TableFile(**file) for file in found)
-        values |= {name: tuple(values[name]) for name in ("unread", "dates")}
+        values |= {name: tuple(values[name]) for name in ("unread", "dates", "stars")}
         values["description"] = Description.from_json(values["description"])
         if values["features"] is not None:
             values["features"] = FeatureTable.from_json(values["features"])
@@ -267,7 +272,7 @@ def layout_of(
                 )
     events = looked["interactions"][0]
     _refuse_other_data(events, description)
-    roles = _roles(events, description)
+    roles = _roles(folder, events, description)
     keys = {}
     for table, role in (("users", "user"), ("items", "item")):
         for file in looked[table][:1]:
@@ -293,7 +298,7 @@ def layout_of(
     )
 
 
-def _roles(events: TableFile, description: Description) -> dict[str, str]:
+def _roles(folder: Path, events: TableFile, description: Description) -> dict[str, str]:
     """Returns the column of each role that there is: as described, else by its name."""
     roles: dict[str, str] = {}
     for role in ROLES:
@@ -310,8 +315,8 @@ def _roles(events: TableFile, description: Description) -> dict[str, str]:
             )
         if name:
             roles[role] = name
-        elif role in ("user", "item"):
-            raise _no_column(role, events, [*roles.values()], description)
+    if missing := [role for role in ("user", "item") if role not in roles]:
+        raise _no_column(missing, folder, events, roles, description)
     _refuse_contradictions(roles, events, description)
     if not description.events:
         roles.pop("event", None)
@@ -364,7 +369,9 @@ def _refuse_contradictions(
             file=events.name,
             expected=f"a column named {', '.join(SYNONYMS['event'])}",
             found=", ".join(events.columns),
-            action=lines_to_write("event", _likely(events.columns, roles.values()), description),
+            action=lines_to_write(
+                {"event": next(iter(_free(events.columns, roles.values())), "...")}, description
+            ),
         )
 
 
@@ -384,33 +391,90 @@ def first_of(columns: Iterable[str], names: Iterable[str]) -> str | None:
 
 
 def _no_column(
-    role: str, events: TableFile, taken: list[str], description: Description
+    missing: Sequence[str],
+    folder: Path,
+    events: TableFile,
+    roles: Mapping[str, str],
+    description: Description,
 ) -> InputError:
-    other = lines_to_write(role, _likely(events.columns, taken), description)
+    """Returns the error of events without users or items, with all lines that may be missing."""
+    other = lines_to_write(_likely(folder, events, roles, missing, description), description)
     hint = "write the names of the columns as the first row; else " if _is_data(events) else ""
+    names = (f"a column named {', '.join(SYNONYMS[role][:6])} or the like" for role in missing)
     return InputError(
-        f"no column is recognised as the {role}'s id"
+        "no column is recognised as "
+        + ", and none as ".join(f"the {role}'s id" for role in missing)
         + ("; the first row looks like values, not like a header" if hint else ""),
         file=events.name,
-        expected=f"a column named {', '.join(SYNONYMS[role][:6])} or the like",
+        expected="; and ".join(names),
         found=", ".join(events.columns),
         action=f"{hint}rename the column (docs/guides/own-data.md has all names), or {other}",
     )
 
 
-def lines_to_write(role: str, column: str, description: Description) -> str:
-    """Returns what to do so that a column plays a role ("": none does), in words."""
-    name = json.dumps(column, ensure_ascii=False)
-    if description.columns:
-        return f"write this line below [columns] in {description.path}:\n    {role} = {name}"
-    return f"write these two lines to {description.path}:\n    [columns]\n    {role} = {name}"
+_COUNTS = {1: "this line", 2: "these two lines", 3: "these three lines", 4: "these four lines"}
 
 
-def _likely(columns: Iterable[str], taken: Iterable[str]) -> str:
-    """Returns a column that may be meant: one of ids that plays no role, else the first such."""
+def lines_to_write(columns: Mapping[str, str], description: Description) -> str:
+    """Returns what to do so that columns play roles ("": none does), in words."""
+    lines = [f"{role} = {json.dumps(name, ensure_ascii=False)}" for role, name in columns.items()]
+    if not description.columns:
+        lines = ["[columns]", *lines]
+    where = "below [columns] in" if description.columns else "to"
+    count = _COUNTS.get(len(lines), "these lines")
+    return "\n    ".join([f"write {count} {where} {description.path}:", *lines])
+
+
+def _free(columns: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Returns the columns of no known name that play no role, those of ids first."""
     known = {plain(name) for names in SYNONYMS.values() for name in names}
     free = [one for one in columns if one not in taken and plain(one) not in known]
-    return next((one for one in free if plain(one).endswith("id")), next(iter(free), "..."))
+    return sorted(free, key=lambda one: not plain(one).endswith("id"))
+
+
+def _likely(
+    folder: Path,
+    events: TableFile,
+    roles: Mapping[str, str],
+    missing: Iterable[str],
+    description: Description,
+) -> dict[str, str]:
+    """Returns the columns that may be meant by roles that none plays, those of ids first."""
+    free = _free(events.columns, roles.values())
+    dates, stars = unused(folder, events, free)
+    ids = sorted(free, key=lambda one: (one in dates, one in stars))
+    found = {role: ids.pop(0) if ids else "..." for role in missing}
+    if lacks_ratings(roles, description) and (left := [one for one in stars if one in ids]):
+        found["rating"] = left[0]
+    if lacks_times(roles, description) and (left := [one for one in dates if one in ids]):
+        found["time"] = left[0]
+    return found
+
+
+def lacks_ratings(roles: Mapping[str, str], description: Description) -> bool:
+    """Returns whether the ratings may be in a column that is not recognised."""
+    is_said = "rating" in description.columns or description.repeats == "count"
+    return "rating" not in roles and not is_said and description.positive is None
+
+
+def lacks_times(roles: Mapping[str, str], description: Description) -> bool:
+    """Returns whether the times may be in a column that is not recognised."""
+    return "time" not in roles and "time" not in description.columns
+
+
+def unused(folder: Path, events: TableFile, columns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns which columns have dates, and which numbers as ratings have, in their first rows."""
+    # Arrow is loaded for data that can be read.
+    from sources.columns import are_dates, are_like_ratings
+
+    try:
+        first = parts(folder, events, _FIRST_BYTES)[:1]
+        rows = [read_part(folder, events, one, columns, CleaningLog()).columns for one in first]
+    except InputError:  # what cannot be read is refused where it is needed
+        return [], []
+    found = rows[0] if rows and columns else {}
+    dates = [name for name, values in found.items() if are_dates(values)]
+    return dates, [name for name, values in found.items() if are_like_ratings(values)]
 
 
 def _is_data(events: TableFile) -> bool:
@@ -422,15 +486,30 @@ def _is_data(events: TableFile) -> bool:
 
 def odd(layout: Layout) -> list[str]:
     """Returns what is beside the events and is not read, though it looks as if it were meant."""
-    file, description = layout.interactions[0].name, layout.description
+    file = layout.interactions[0].name
     return [
         *(f"{name}: {_NOT_READ}" for name in layout.unread),
-        *(
-            f"{file}: column {column} has dates and is not read; if they are the times of the "
-            f"events, {lines_to_write('time', column, description)}"
-            for column in layout.dates
-        ),
+        *(f"{file}: {hint}" for hint in _hints(layout)),
     ]
+
+
+_HINTS = {
+    "rating": ("few different numbers", "the ratings"),
+    "time": ("dates or times", "the times of the events"),
+}
+
+
+def _hints(layout: Layout) -> Iterator[str]:
+    """Yields which columns may be ratings and times; one file gets all lines, so these are one."""
+    for pair in itertools.zip_longest(layout.stars, layout.dates):
+        found = {role: name for role, name in zip(_HINTS, pair, strict=True) if name}
+        columns = ", ".join(f"column {name} has {_HINTS[role][0]}" for role, name in found.items())
+        meant = " and ".join(_HINTS[role][1] for role in found)
+        unread = "neither is read" if len(found) > 1 else "is not read"
+        yield (
+            f"{columns} and {unread}; "
+            f"if they are {meant}, {lines_to_write(found, layout.description)}"
+        )
 
 
 def questions(layout: Layout) -> list[str]:

@@ -14,7 +14,14 @@ from sources.cleaning_log import CleaningLog
 from sources.columns import are_dates
 from sources.description import FILE, IGNORE
 from sources.errors import InputError
-from sources.layout import Layout, lines_to_write, why_unused
+from sources.layout import (
+    Layout,
+    lacks_ratings,
+    lacks_times,
+    lines_to_write,
+    unused,
+    why_unused,
+)
 from sources.repeats import MOST_COUNTED
 from sources.table_entities import first_rows, joined_columns, listed_in
 from sources.table_events import MOST_RATINGS, SCAN_BYTES, Scan, scan_of
@@ -77,19 +84,27 @@ def with_features(folder: Path, layout: Layout) -> Layout:
         if column not in (*layout.roles.values(), *columns.values()):
             ignored.setdefault(f"{events.name}, {column}", why_unused(column, layout))
     table = FeatureTable(tuple(features))
-    dates = _dates(folder, layout, columns.values())
+    left = _left(layout, columns.values())
+    stars = (
+        unused(folder, events, left)[1] if lacks_ratings(layout.roles, layout.description) else ()
+    )
+    dates = _dates(folder, layout, left)
     return dataclasses.replace(
-        layout, columns=columns, ignored=ignored, dates=dates, features=table
+        layout, columns=columns, ignored=ignored, dates=dates, stars=tuple(stars), features=table
     )
 
 
-def _dates(folder: Path, layout: Layout, used: Collection[str]) -> tuple[str, ...]:
-    """Returns the columns of events that have dates and no use; none where the times are known."""
-    if "time" in layout.roles or "time" in layout.description.columns:
-        return ()
+def _left(layout: Layout, used: Collection[str]) -> list[str]:
+    """Returns the columns of events that have no use, by their names and the features'."""
     taken = {*layout.roles.values(), *used}
     taken.update(*(joined_columns(layout, owner) for owner in (Owner.USER, Owner.MOVIE)))
-    left = [column for column in layout.interactions[0].columns if column not in taken]
+    return [column for column in layout.interactions[0].columns if column not in taken]
+
+
+def _dates(folder: Path, layout: Layout, left: list[str]) -> tuple[str, ...]:
+    """Returns which columns of events have dates; none where the times are known."""
+    if not lacks_times(layout.roles, layout.description):
+        return ()
     seen: set[str] = set()
     for file in layout.interactions:
         for part in table_files.parts(folder, file, SCAN_BYTES):
@@ -151,7 +166,7 @@ def _unreadable_ratings(scan: Scan, layout: Layout) -> InputError:
         expected=f"numbers in {name}, such as 4.5",
         found=first.found,
         action="convert the column to numbers; or, to use the events without ratings, "
-        + lines_to_write("rating", "", layout.description),
+        + lines_to_write({"rating": ""}, layout.description),
     )
 
 

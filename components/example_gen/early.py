@@ -96,5 +96,5 @@ def _one_value(table: Table, value: float) -> InputError:
         found=f"{value:g} alone",
         action=f'write repeats = "latest" to {description.path}, so that events have no rating'
         if counted
-        else "to use the events without ratings, " + lines_to_write("rating", "", description),
+        else "to use the events without ratings, " + lines_to_write({"rating": ""}, description),
     )

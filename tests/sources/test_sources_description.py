@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from movielens_files import write
 from table_data import events, write_tables
@@ -12,6 +13,7 @@ from schema.features import Kind
 from sources import describe as descriptions
 from sources import description
 from sources.__main__ import main
+from sources.columns import are_like_ratings
 from sources.description import Description
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
@@ -477,8 +479,8 @@ def test_dates_without_a_role_are_odd_where_there_are_no_times(tmp_path, values,
     folder, output = write(tmp_path / "data", content), tmp_path / "output"
     text = words(folder, tmp_path, output)
     hint = (
-        "  sales.csv: column ordered_at has dates and is not read; if they are the times of the "
-        f"events, write these two lines to {output / 'data.toml'}:\n"
+        "  sales.csv: column ordered_at has dates or times and is not read; if they are the times "
+        f"of the events, write these two lines to {output / 'data.toml'}:\n"
         '    [columns]\n    time = "ordered_at"'
     )
     assert (hint in text) is is_odd
@@ -486,6 +488,56 @@ def test_dates_without_a_role_are_odd_where_there_are_no_times(tmp_path, values,
         output.mkdir(exist_ok=True)
         (output / "data.toml").write_text(f'[columns]\ntime = "{answer}"\n')
         assert detect(folder, tmp_path, output).odd() == []
+
+
+STARRED = b"Sterne,Datum,Kunde,Artikel\n" + b"".join(
+    f"{i % 3 + 2},{1700000000 + 3600 * i},K{i % 7},A{i % 11}\n".encode() for i in range(40)
+)
+FOUR_LINES = 'user = "Kunde"\n    item = "Artikel"\n    rating = "Sterne"\n    time = "Datum"'
+
+
+def test_all_lines_that_may_be_missing_are_offered_at_the_first_error(tmp_path):
+    folder, output = write(tmp_path / "data", {"sales.csv": STARRED}), tmp_path / "output"
+    with pytest.raises(InputError, match="the user's id, and none as the item's id") as error:
+        detect(folder / "sales.csv", tmp_path, output)
+    assert error.value.action.endswith(f"{output / 'data.toml'}:\n    [columns]\n    {FOUR_LINES}")
+    output.mkdir()
+    (output / "data.toml").write_text("[columns]\n" + FOUR_LINES)
+    adapter = detect(folder / "sales.csv", tmp_path, output)
+    assert set(roles_of(adapter)) == {"user", "item", "rating", "time"}
+    assert adapter.odd() == []
+
+
+def test_likely_ratings_and_times_that_are_not_read_are_odd_with_lines_for_one_file(tmp_path):
+    folder = write(tmp_path / "data", {"interactions.csv": STARRED})
+    (folder / "data.toml").write_text('[columns]\nuser = "Kunde"\nitem = "Artikel"\n')
+    [odd] = detect(folder, tmp_path).odd()
+    assert odd == (
+        "interactions.csv: column Sterne has few different numbers, column Datum has dates or "
+        "times and neither is read; if they are the ratings and the times of the events, write "
+        f"these two lines below [columns] in {folder / 'data.toml'}:\n"
+        '    rating = "Sterne"\n    time = "Datum"'
+    )
+    (folder / "data.toml").write_text(
+        '[columns]\nuser = "Kunde"\nitem = "Artikel"\nrating = ""\ntime = ""\n'
+    )
+    assert detect(folder, tmp_path).odd() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "are_like"),
+    [
+        ("1 2 3 1 2 3", True),
+        ("4,5 3 2,5 3 2,5 4,5", True),
+        ("0 1 0 1 0 1", False),
+        ("1 2 3 4 5 6", False),
+        ("1 2 3 1 2 x", False),
+        ("1 2 999 1 2 999", False),
+        (" ".join(map(str, [*range(30)] * 2)), False),
+    ],
+)
+def test_few_different_numbers_are_like_ratings(values, are_like):
+    assert are_like_ratings(pa.array([*values.split(), None])) is are_like
 
 
 def test_dates_of_items_are_no_times_of_events(tmp_path):
