@@ -8,6 +8,8 @@ import numpy as np
 
 from components.example_gen.splits import SplitTimes, check_rows, split_ratings, split_times
 from components.names import SPLITS, SplitMethod
+from schema.dataset import plural
+from sources import files
 from sources.cleaning_log import LossLimits
 from sources.errors import InputError
 from sources.interactions import chunk_of
@@ -40,7 +42,8 @@ def check_early(
       test_time: where the test of a timeline begins; None: after 80 % of the ratings.
 
     Raises:
-      InputError: more is lost than may be, a split is empty, or all ratings are one value.
+      InputError: more is lost than may be, a split is empty, all ratings are one value, or no
+        two users and two items have anything in common.
     """
     scan = table.scan()
     scan.found.check(limits)
@@ -49,9 +52,11 @@ def check_early(
     parts = table.parts(MOST_BYTES)
     if sum((part.end - part.start) * part.unit for part in parts) > MOST_BYTES:
         _check_counts(scan, method, _rows(table))
+        _check_variety(table, scan)
         return
     batches = [table.interactions(part, _ANYBODY, _ANYBODY, limits)[0] for part in parts]
     _check_ratings(table, concatenate(map(chunk_of, batches)), method, seed, test_time)
+    _check_variety(table, scan)
 
 
 def _rows(table: Table) -> Literal["ratings", "events"]:
@@ -62,6 +67,29 @@ def _check_counts(scan: Scan, method: SplitMethod, what: Literal["ratings", "eve
     """Refuses users with one event each where a user's last ones are the test."""
     if method in ("temporal", "leave-one-out") and scan.events == len(scan.users):
         check_rows(method, {**dict.fromkeys(SPLITS, 0), SPLITS[0]: scan.events}, what)
+
+
+def _check_variety(table: Table, scan: Scan) -> None:
+    """Refuses events from which nothing can be learned about what else users choose."""
+    noun, roles = table.spec.item_noun, table.layout.roles
+    for role, ids, who in (("user", scan.users, "user"), ("item", scan.items, noun)):
+        if len(ids) == 1:
+            raise _no_variety(table, f"there is one {who}", f"{files.shorten(ids[0])} alone", role)
+    if scan.events == len(scan.users) == len(scan.items):
+        found = f"{scan.events:,} different values each in {roles['user']} and {roles['item']}"
+        raise _no_variety(table, f"every user and every {noun} has one event", found, "item")
+
+
+def _no_variety(table: Table, problem: str, found: str, role: str) -> InputError:
+    return InputError(
+        f"{problem}: nothing can be learned about what else users choose",
+        file=table.ratings_file,
+        expected=f"several users and several {plural(table.spec.item_noun)}, some of them with "
+        "several events",
+        found=found,
+        action=f"see whether {table.layout.roles[role]} is the column of the {role}'s id; if not, "
+        f"name another one under [columns] in {table.layout.description.path}",
+    )
 
 
 def _check_ratings(

@@ -56,6 +56,27 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("most", [early.MOST_BYTES, 100], ids=["small", "large"])
+@pytest.mark.parametrize("column", [0, 1, (0, 1)], ids=["users", "items", "both"])
+def test_events_that_say_nothing_of_what_else_users_choose_are_refused(
+    tmp_path, monkeypatch, most, column
+):
+    monkeypatch.setattr(early, "MOST_BYTES", most)
+    rows = [line.split(",") for line in MANY_EACH.splitlines()]
+    for number, row in enumerate(rows):
+        row[:2] = f"u{number}", f"i{number}"
+        if column in (0, 1):
+            row[column] = "only"
+    message = {
+        0: "there is one user: nothing can be learned",
+        1: "there is one song: nothing can be learned",
+        (0, 1): "every user and every song has one event: nothing can be learned",
+    }[column]
+    text = "".join(",".join(row) + "\n" for row in rows)
+    with pytest.raises(InputError, match=message):
+        check(tmp_path, text, toml='item_noun = "song"\n')
+
+
 @pytest.mark.parametrize(("given", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_no_run_can_end_well_with_is_refused(tmp_path, given, message):
     with pytest.raises(InputError, match=message):
