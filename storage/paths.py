@@ -204,17 +204,18 @@ def publish_file(target: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     _refuse_what_is_no_file(path)
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     _remove_leftovers(path)
-    partial, stream = _open_partial(path)
+    partials: list[Path] = []
     try:
-        with stream:
+        with _open_partial(path, partials) as stream:
             yield stream
             stream.flush()
             if mode is not None:
                 os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-            partial.replace(path)
+            partials[-1].replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        for partial in partials:
+            partial.unlink(missing_ok=True)
         raise
     sync(path.parent)
 
@@ -268,20 +269,22 @@ def _key(path: Path) -> str:
     return hashlib.blake2b(os.fsencode(path.name), digest_size=6).hexdigest()
 
 
-def _open_partial(path: Path) -> tuple[Path, BinaryIO]:
-    """Opens a locked temporary file beside the target; the lock ends with the process."""
+def _open_partial(path: Path, opened: list[Path]) -> BinaryIO:
+    """Opens a locked temporary file beside the target; the lock ends with the process.
+
+    Args:
+      path: the target.
+      opened: gets the name before there is such a file, so that the caller can remove it after an
+        interrupt at any moment.
+    """
     for _ in range(_ATTEMPTS):
-        partial = path.with_name(f"{_PARTIAL}{_key(path)}-{secrets.token_hex(4)}")
+        partial = path.with_name(f"{_PARTIAL}{_key(path)}-{secrets.token_hex(8)}")
+        opened.append(partial)
         stream = open(partial, "xb")  # noqa: SIM115, PTH123 - closed by the caller
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            # Before it was locked, another writer may have removed it as a leftover.
-            if partial.exists():
-                return partial, stream
-        except BaseException:
-            stream.close()
-            partial.unlink(missing_ok=True)
-            raise
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        # Before it was locked, another writer may have removed it as a leftover.
+        if partial.exists():
+            return stream
         stream.close()
     raise OSError(f"every temporary file beside {path} was removed by another process")
 

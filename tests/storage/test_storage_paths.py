@@ -1,8 +1,10 @@
 """Paths: URLs and odd names, joining and listing, publishing whole files or nothing."""
 
+import gc
 import multiprocessing
 import os
 import stat
+import sys
 
 import pytest
 
@@ -109,6 +111,38 @@ def test_a_writer_that_fails_leaves_the_old_file_as_it_was(tmp_path, error):
         write()
     assert target.read_text() == "old"
     assert paths.list_names(tmp_path) == ["a.txt"]
+
+
+def test_an_interrupt_at_any_line_leaves_the_old_file_or_the_new_one_and_nothing_else(tmp_path):
+    target, traced, finished, number = tmp_path / "x", [], False, 0
+    target.write_text("old")
+
+    def trace(frame, event, _):
+        if frame.f_code.co_filename != paths.__file__:
+            return None
+        if event == "line":
+            traced.append(frame.f_lineno)
+            if len(traced) == number:
+                raise KeyboardInterrupt
+        return trace
+
+    while not finished:
+        traced.clear()
+        number += 1
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            with paths.publish_file(target) as stream:
+                stream.write(b"new")
+            finished = len(traced) < number
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        gc.collect()
+        assert list(tmp_path.iterdir()) == [target]
+        assert target.read_text() in ("old", "new")
+    assert number > 20
 
 
 def test_a_link_at_the_target_stays_and_what_it_points_to_is_replaced(tmp_path):
