@@ -368,7 +368,7 @@ def _year(value: str) -> int | None:
 
 
 def _clean(value: str) -> str | None:
-    cleaned = mend(wrangling.clean_token(value[:MAX_TEXT_CHARS]))[0].strip()
+    cleaned = mend(wrangling.clean_text(value[:MAX_TEXT_CHARS]))[0].strip()
     return None if wrangling.is_missing(cleaned) else cleaned
 
 

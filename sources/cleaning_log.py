@@ -43,6 +43,7 @@ COUNTED = "counted with another event of the same user and item"
 REPEATED = "repeats a user and item of an earlier split"
 
 QUOTES_REMOVED = "quotes or byte-string residue removed"
+ID_CLEANED = "spaces, quotes, b'', .0 or control characters removed from an id"
 UNLISTED = "added from the events, not listed here"
 DECIMAL_REMOVED = "decimals removed from a whole number"
 UTF8_READ = "UTF-8 in a file of Latin-1"

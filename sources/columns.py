@@ -104,7 +104,7 @@ def _text(value: object) -> str | None:
 
 
 def ids_of(column: pa.Array) -> Ids:
-    """Returns the ids of a column: without blanks, quotes and controls around them."""
+    """Returns the ids of a column: without blanks, pairs of quotes and controls around them."""
     if pa.types.is_dictionary(column.type) and pa.types.is_string(column.type.value_type):
         encoded = column  # as Parquet has it
     else:
@@ -129,7 +129,7 @@ def _clean_id(value: str) -> str | None:
         return value
     if len(value) > MAX_ID_CHARS:
         return None
-    cleaned = text.remove_controls(wrangling.clean_token(value)).strip()
+    cleaned = text.remove_controls(wrangling.clean_text(value)).strip()
     if _is_missing(cleaned):
         return None
     decimal = _DECIMAL_ID.fullmatch(cleaned)

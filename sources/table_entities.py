@@ -240,5 +240,5 @@ def _count_ids(file: str, ids: Ids, rows: Rows, what: str, found: CleaningLog) -
         RowExample(rows.number(int(i)), "ids without blanks, quotes and decimals", "such")
         for i in places[:3]
     ]
-    found.repair(file, cleaning_log.QUOTES_REMOVED, len(places), examples)
+    found.repair(file, cleaning_log.ID_CLEANED, len(places), examples)
     return usable

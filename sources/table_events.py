@@ -240,7 +240,7 @@ def _read(folder: Path, layout: Layout, part: Part) -> tuple[pa.RecordBatch, _Pa
         )
         for i in repaired[: cleaning_log.MAX_EXAMPLES]
     ]
-    rows.found.repair(rows.file.name, cleaning_log.QUOTES_REMOVED, len(repaired), examples)
+    rows.found.repair(rows.file.name, cleaning_log.ID_CLEANED, len(repaired), examples)
     if not rows.kept.all():
         columns = [column.filter(pa.array(rows.kept)) for column in columns]
     return pa.RecordBatch.from_arrays(columns, schema=INTERACTIONS), rows

@@ -185,7 +185,22 @@ def test_ids_lose_residue_and_decimals_and_the_repairs_are_counted(tmp_path):
         ("7", "007"),
         ("7", "été"),
     ]
-    assert counts == {"quotes or byte-string residue removed": 2}
+    assert counts == {"spaces, quotes, b'', .0 or control characters removed from an id": 2}
+
+
+def test_a_quote_that_is_no_pair_belongs_to_the_id_and_to_the_category(tmp_path):
+    plays = EVENT + b'5\',Tis,3,1\n5,\'Tis,4,2\n6,"""Tis",4,2\n'
+    rows, counts = read(table(tmp_path / "a", plays))
+    assert [(row["user_id"], row["item_id"]) for row in rows] == [
+        ("5'", "Tis"),
+        ("5", "'Tis"),
+        ("6", '"Tis'),
+    ]
+    assert counts == {}
+    decades = b'item_id,decade\nTis,80s\n\'Tis,\'80s\n"""Tis",80s\nx,\'80s\n'
+    folder = write(tmp_path / "b", {"interactions.csv": plays, "items.csv": decades})
+    items = detect(folder, tmp_path).items(LENIENT)[0]
+    assert set(items["item_decade"]) == {"80s", "'80s"}
 
 
 @given(st.datetimes(datetime.datetime(1970, 1, 2), datetime.datetime(2099, 1, 1)))

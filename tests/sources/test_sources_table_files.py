@@ -111,7 +111,7 @@ def test_json_lines_whose_values_change_their_type_are_read_one_by_one(tmp_path)
     ]
     assert counts == {
         "not a JSON object": 2,
-        "quotes or byte-string residue removed": 1,
+        "spaces, quotes, b'', .0 or control characters removed from an id": 1,
     }
     [part] = adapter.parts(2**20)
     _, log = adapter.interactions(part, None, None, LENIENT)
