@@ -37,6 +37,7 @@ _AMBIGUOUS_DATE = r"^\s*[\"']?[0-9]{1,2}[/-][0-9]{1,2}[/-][0-9]{4}([^0-9]|$)"
 _DATE = r"^\W*[0-9]+[-./][0-9]+[-./][0-9]"
 # Seconds or milliseconds of 2001 to 2033.
 _MOMENT = r"^1[0-9]{9}([0-9]{3})?$"
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(?:\.0)?", re.ASCII)
 _DAY_FIRST = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(.*)", re.ASCII | re.DOTALL)
 
 
@@ -304,6 +305,25 @@ def _time(value: str) -> int | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.timezone.utc)
     return int(np.floor(moment.timestamp()))
+
+
+def compact_times_of(column: pa.Array) -> Numbers:
+    """Returns unix seconds of dates without signs: 20240203 or 20240203101500, in UTC."""
+    return _each(texts(column), _compact_time, np.int64)
+
+
+def _compact_time(value: str) -> int | None:
+    match = _COMPACT.fullmatch(value)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = (int(one or 0) for one in match.groups())
+    try:
+        moment = datetime.datetime(
+            year, month, day, hour, minute, second, tzinfo=datetime.timezone.utc
+        )
+    except ValueError:
+        return None
+    return int(moment.timestamp())
 
 
 def _each(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from schema.dataset import number_of, plural
 from schema.features import DIRECTOR, STAR, Feature, Kind, Owner
+from sources import cleaning_log
 from sources.adapter import DatasetAdapter
 from sources.cleaning_log import CleaningLog, FileLog, LossLimits
 from sources.description import FILE, Repeats, find
@@ -20,6 +20,7 @@ from sources.interactions import chunk_of, id_keys
 from sources.ratings import KnownIds, RatingsChunk, concatenate
 from sources.repeats import count_events, without_repeats
 from sources.staging import writable
+from sources.table_events import day_of
 from storage import paths as storage
 
 _CHUNK_BYTES = 16 * 2**20
@@ -66,10 +67,17 @@ def describe(
         chunks.append(chunk_of(batch))
         found.merge(log)
     ratings = concatenate(chunks)
+    unmatched: list[str] = []
+    if adapter.layout_text:
+        counts = [(adapter.items_file, ratings.movie_id, items, plural(adapter.spec.item_noun))]
+        if users is not None:
+            counts.append((adapter.users_file, ratings.user_id, users[0], "users"))
+        for file, ids, rows, noun in counts:
+            unmatched += _listed_lines(file, len(np.unique(ids)), len(rows), noun, found)
     yield from _format_lines(adapter, output_dir)
     yield from _feature_lines(adapter)
     yield from _count_lines(adapter, ratings, None if users is None else len(users[0]), len(items))
-    yield from _odd_lines(adapter, found)
+    yield from _odd_lines(adapter, found, unmatched)
     yield from _questions(adapter, output_dir)
     found.read(adapter.ratings_file, 0)  # an empty file has no part
     found.check(limits)
@@ -144,7 +152,7 @@ def _count_lines(
         )
         yield f"Ratings by value: {values}"
     if len(ratings.user_id) and table.has_time:
-        first, last = (_day(int(t)) for t in (ratings.timestamp.min(), ratings.timestamp.max()))
+        first, last = (day_of(int(t)) for t in (ratings.timestamp.min(), ratings.timestamp.max()))
         yield f"Time: {first} to {last}"
 
 
@@ -185,12 +193,30 @@ def _questions(adapter: DatasetAdapter, output_dir: Path | None) -> Iterator[str
     yield f"Written: {output_dir / FILE}, to be corrected where this is wrong"
 
 
-def _day(seconds: int) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).date().isoformat()
+def _listed_lines(file: str, seen: int, known: int, noun: str, found: CleaningLog) -> Iterator[str]:
+    """Yields whether more than half of the ids with events have no row, or of the rows no event.
+
+    Args:
+      file: of users or items; "" where there is none.
+      seen: the number of ids with events.
+      known: the number of all ids.
+      noun: what those with the ids are called, in the plural.
+      found: what was dropped and repaired.
+    """
+    if not file:
+        return
+    unlisted = found.file(file).repaired.get(cleaning_log.UNLISTED, 0)
+    listed = known - unlisted
+    without = known - seen
+    as_text = "ids are compared as text: 007 is not 7"
+    if 2 * without > listed:
+        yield f"  {file}: {without:,} of its {listed:,} ids have no event; {as_text}"
+    if 2 * unlisted > seen:
+        yield f"  {file}: {unlisted:,} of {seen:,} {noun} with events have no row; {as_text}"
 
 
-def _odd_lines(adapter: DatasetAdapter, found: CleaningLog) -> Iterator[str]:
-    odd = [f"  {line}" for line in adapter.odd()]
+def _odd_lines(adapter: DatasetAdapter, found: CleaningLog, unmatched: list[str]) -> Iterator[str]:
+    odd = [*(f"  {line}" for line in adapter.odd()), *unmatched]
     odd += [
         f"  {name}: {number_of(count, what)} {how}: {reason}{_first(entry, kind, reason)}"
         for name, entry in sorted(found.files.items())

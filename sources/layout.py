@@ -88,6 +88,7 @@ class Layout:
       stars: columns of events with few different numbers and no role, where none has the ratings.
       features: the feature table.
       decimal_comma: whether the ratings are written as "4,5".
+      compact_dates: whether the times are written as 20240203 or 20240203101500.
       description: what the user says of the data.
     """
 
@@ -104,6 +105,7 @@ class Layout:
     stars: tuple[str, ...] = ()
     features: FeatureTable | None = None
     decimal_comma: bool = False
+    compact_dates: bool = False
     description: Description = dataclasses.field(default_factory=Description)
 
     @property

@@ -18,7 +18,7 @@ from sources.interactions import id_keys
 from sources.layout import Layout, draft, odd, questions
 from sources.spec import DatasetSpec
 from sources.table_entities import entities
-from sources.table_events import Scan, read_events, scan_of
+from sources.table_events import Scan, odd_times, read_events, scan_of
 from sources.table_features import with_features
 
 if TYPE_CHECKING:
@@ -67,13 +67,14 @@ class Table(DatasetAdapter):
         return [
             "Columns: " + ", ".join(f"{name} ({role})" for role, name in self.layout.roles.items()),
             *(["Ratings have decimal commas: 4,5 is 4.5"] if self.layout.decimal_comma else []),
+            *(["Times are dates such as 20240203"] if self.layout.compact_dates else []),
             *(f"Ids of {table}: {key}" for table, key in keys.items() if key),
             *(f"  {column} is {name}" for name, column in self.layout.columns.items()),
         ]
 
     def odd(self) -> list[str]:
-        """Returns which tables and which columns of dates are beside the events and not read."""
-        return odd(self.layout)
+        """Returns what is beside the events and not read, and times that can hardly be meant."""
+        return [*odd(self.layout), *odd_times(self.scan(), self.layout)]
 
     def questions(self) -> list[str]:
         """Returns which roles could be of several columns, and types of events without weights."""

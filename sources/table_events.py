@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import operator
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from sources import cleaning_log, files, table_files, wrangling
 from sources.adapter import Part
 from sources.cleaning_log import CleaningLog, RowExample
-from sources.columns import ambiguous_dates, ids_of, ratings_of, texts, times_of
+from sources.columns import ambiguous_dates, compact_times_of, ids_of, ratings_of, texts, times_of
 from sources.description import Rule
 from sources.errors import InputError
 from sources.interactions import INTERACTIONS
@@ -40,6 +41,64 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 
 
+YEAR_1971 = 365 * 86_400
+"""In unix seconds. What is no time is read as one in 1970: years, days, numbers of rows."""
+
+
+class Times(NamedTuple):
+    """The times of all events, in unix seconds.
+
+    Attributes:
+      first: the earliest.
+      last: the latest.
+      zeros: how many are 0.
+      early: how many are in 1970.
+      future: how many are more than a day after now.
+      shown: one, as it is written.
+    """
+
+    first: int = TIMESTAMP_END
+    last: int = 0
+    zeros: int = 0
+    early: int = 0
+    future: int = 0
+    shown: str = ""
+
+    def with_part(self, values: npt.NDArray[np.int64], shown: str) -> Times:
+        """Returns the same of these and more times, of which there is one at least."""
+        tomorrow = datetime.datetime.now(datetime.timezone.utc).timestamp() + 86_400
+        return Times(
+            min(self.first, int(values.min())),
+            max(self.last, int(values.max())),
+            self.zeros + int((values == 0).sum()),
+            self.early + int((values < YEAR_1971).sum()),
+            self.future + int((values > tomorrow).sum()),
+            self.shown or shown,
+        )
+
+
+def odd_times(scan: Scan, layout: Layout) -> list[str]:
+    """Returns what is odd about the times of events, in words."""
+    times, events = scan.times, scan.events
+    if not times.shown:
+        return []
+    start = f"{layout.interactions[0].name}: column {layout.roles['time']}: "
+    found = []
+    if times.early:
+        zeros = f", {times.zeros:,} of them are 0" if times.zeros else ""
+        found.append(f"{times.early:,} of {events:,} times are in 1970{zeros}")
+    if times.future:
+        found.append(f"{times.future:,} of {events:,} times are after today")
+    if times.first // 86_400 == times.last // 86_400 and 1 < events > times.early:
+        found.append(f"all times are on one day, {day_of(times.first)}")
+    return [start + one for one in found]
+
+
+def day_of(seconds: int) -> str:
+    """Returns the date of a time in unix seconds, in UTC: 2024-02-03."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).date().isoformat()
+
+
 class Scan(NamedTuple):
     """What one reading of all events finds.
 
@@ -54,6 +113,7 @@ class Scan(NamedTuple):
       empty: the number of missing ratings.
       unreadable: two different ratings that are no numbers; fewer where there are not two.
       found: what was dropped, and why.
+      times: the times of the events.
     """
 
     users: list[str]
@@ -66,6 +126,7 @@ class Scan(NamedTuple):
     empty: int
     unreadable: list[str]
     found: CleaningLog
+    times: Times
 
 
 class _Part:
@@ -162,7 +223,7 @@ class _Part:
         if "time" not in self.layout.roles:
             return pa.nulls(self.count, pa.int64())
         name, shown = self.layout.roles["time"], self.column("time")
-        times = times_of(shown)
+        times = compact_times_of(shown) if self.layout.compact_dates else times_of(shown)
         outside = (times.values < 0) | (times.values >= TIMESTAMP_END)
         expected = f"a time in {name}: seconds or milliseconds since 1970, or a date"
         in_range = f"a time in {name} from 1970 to before the year 2100"
@@ -252,6 +313,7 @@ def scan_of(folder: Path, layout: Layout) -> Scan:
     key = Layout(
         *(layout.interactions, (), (), layout.roles),
         decimal_comma=layout.decimal_comma,
+        compact_dates=layout.compact_dates,
         description=layout.description,
     )
     return _scan(folder, key.to_json(), tuple((s.st_size, s.st_mtime_ns) for s in stats))
@@ -266,6 +328,7 @@ def _scan(folder: Path, layout_json: str, stats: tuple[tuple[int, int], ...]) ->
     ends: list[float] = []
     unreadable: set[str] = set()
     found = CleaningLog()
+    times = Times()
     events = readable = empty = 0
     has_ratings = "rating" in layout.roles
     for file in layout.interactions:
@@ -278,6 +341,10 @@ def _scan(folder: Path, layout_json: str, stats: tuple[tuple[int, int], ...]) ->
             empty += rows.empty
             users.update(batch.column("user_id").unique().to_pylist())
             items.update(batch.column("item_id").unique().to_pylist())
+            if batch.num_rows and "time" in layout.roles:
+                one = texts(rows.column("time").slice(int(rows.kept.argmax()), 1))[0].as_py()
+                values = batch.column("timestamp").to_numpy(zero_copy_only=False)
+                times = times.with_part(values, wrangling.clean_token(one[:60]))
             if batch.num_rows and has_ratings:
                 values = np.unique(batch.column("rating").to_numpy(zero_copy_only=False))
                 ends += [float(values[0]), float(values[-1])]
@@ -288,4 +355,5 @@ def _scan(folder: Path, layout_json: str, stats: tuple[tuple[int, int], ...]) ->
         *(sorted(users), sorted(items), events, sorted(ratings), low, high, readable, empty),
         sorted(unreadable)[:2],
         found,
+        times,
     )

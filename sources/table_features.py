@@ -24,7 +24,7 @@ from sources.layout import (
 )
 from sources.repeats import MOST_COUNTED
 from sources.table_entities import first_rows, joined_columns, listed_in
-from sources.table_events import MOST_RATINGS, SCAN_BYTES, Scan, scan_of
+from sources.table_events import MOST_RATINGS, SCAN_BYTES, YEAR_1971, Scan, scan_of
 from sources.table_files import TableFile
 
 SCALES: tuple[tuple[float, float], ...] = (
@@ -53,7 +53,7 @@ def scale_of(values: Sequence[float], low: float, high: float) -> RatingScale:
 
 def with_features(folder: Path, layout: Layout) -> Layout:
     """Returns a layout with the features that events, users and items make."""
-    layout = _with_readable_ratings(folder, layout)
+    layout = _with_compact_dates(folder, _with_readable_ratings(folder, layout))
     scan = scan_of(folder, layout)
     _refuse_no_events(scan, layout)
     features = [raw.USER_ID, raw.MOVIE_ID]
@@ -146,6 +146,20 @@ def _with_readable_ratings(folder: Path, layout: Layout) -> Layout:
         ignored={**layout.ignored, f"{events.name}, {name}": why},
         decimal_comma=False,
     )
+
+
+def _with_compact_dates(folder: Path, layout: Layout) -> Layout:
+    """Returns a layout whose times are read as 20240203 where each of them is such a date.
+
+    As a number each of them is a time before 1980: 20240203101500 are microseconds.
+    """
+    if "time" not in layout.roles:
+        return layout
+    scan = scan_of(folder, layout)
+    if not scan.events or scan.times.last >= 10 * YEAR_1971:
+        return layout
+    compact = dataclasses.replace(layout, compact_dates=True)
+    return compact if scan_of(folder, compact).events == scan.events else layout
 
 
 def _unreadable_ratings(scan: Scan, layout: Layout) -> InputError:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
 from components.example_gen.splits import SplitTimes, check_rows, split_ratings, split_times
 from components.names import SPLITS, SplitMethod
 from schema.dataset import plural
-from sources import files
-from sources.cleaning_log import LossLimits
+from schema.features import Owner
+from sources import files, table_files
+from sources.cleaning_log import CleaningLog, LossLimits
+from sources.columns import ids_of
 from sources.errors import InputError
 from sources.interactions import chunk_of
 from sources.layout import lines_to_write
-from sources.ratings import KnownIds, RatingsChunk, concatenate
+from sources.ratings import TIMESTAMP_END, KnownIds, RatingsChunk, concatenate
 from sources.table import Table
-from sources.table_events import Scan
+from sources.table_entities import listed_in
+from sources.table_events import Scan, day_of
+from sources.wrangling import parse_number
 
 MOST_BYTES = 8 * 2**20
 """Smaller events are read and split as RatingsGen does; of larger ones their counts are looked at.
@@ -42,11 +47,15 @@ def check_early(
       test_time: where the test of a timeline begins; None: after 80 % of the ratings.
 
     Raises:
-      InputError: more is lost than may be, a split is empty, all ratings are one value, or no
-        two users and two items have anything in common.
+      InputError: more is lost than may be, all times are in 1970, no id of a file of users or
+        items has an event, a split is empty, all ratings are one value, or no two users and two
+        items have anything in common.
     """
     scan = table.scan()
     scan.found.check(limits)
+    _check_times(table, scan)
+    _check_ids(table, Owner.USER, scan.users)
+    _check_ids(table, Owner.MOVIE, scan.items)
     if method != "random" and not table.spec.features.has_time:
         return  # the split is refused elsewhere, with its own message
     parts = table.parts(MOST_BYTES)
@@ -57,6 +66,53 @@ def check_early(
     batches = [table.interactions(part, _ANYBODY, _ANYBODY, limits)[0] for part in parts]
     _check_ratings(table, concatenate(map(chunk_of, batches)), method, seed, test_time)
     _check_variety(table, scan)
+
+
+def _check_times(table: Table, scan: Scan) -> None:
+    """Refuses times that are all in 1970: they count something else than seconds."""
+    times, columns = scan.times, table.layout.roles
+    if not times.shown or times.early < scan.events:
+        return
+    numbers = times.first, times.last
+    number = parse_number(times.shown)
+    looks = "the number of a row or a day"
+    if numbers == (0, 0):
+        looks = "no time at all"
+    elif number is not None and number >= TIMESTAMP_END:
+        looks = "seconds after the year 2100, or a damaged number"
+    elif numbers[0] >= 1900 and numbers[1] < 2100:
+        looks = "a year"
+    elif numbers[0] >= 20_000 and numbers[1] < 80_000:
+        looks = "the number of a day in a spreadsheet"
+    raise InputError(
+        f"the times in column {columns['time']} are all in 1970",
+        file=table.ratings_file,
+        expected="seconds or milliseconds since 1970, or dates such as 2024-02-03 or 20240203, one "
+        "of them from 1971 on",
+        found=f"{files.shorten(times.shown)}, which looks like {looks}; all are read as "
+        f"{day_of(times.first)} to {day_of(times.last)}",
+        action="convert the column; or, to use the events without times, "
+        + lines_to_write({"time": ""}, table.layout.description),
+    )
+
+
+def _check_ids(table: Table, owner: Owner, seen: list[str]) -> None:
+    """Refuses a file of users or items of which no id has an event."""
+    key, listed = listed_in(table.layout, owner)
+    ids: set[str] = set()
+    for file in listed:
+        rows = table_files.read_all(table.folder, file, [key], CleaningLog())
+        ids.update(ids_of(rows.columns[key]).values.drop_null().cast(pa.string()).to_pylist())
+    if not ids or not ids.isdisjoint(seen):
+        return
+    raise InputError(
+        f"none of the {len(ids):,} ids of {listed[0].name} has an event",
+        file=listed[0].name,
+        expected=f"ids in {key} as in {table.ratings_file}, such as {files.shorten(min(seen))}; "
+        "they are compared as text: 007 is not 7",
+        found=files.shorten(min(ids)),
+        action=f"write the same ids to both, or leave {listed[0].name} out",
+    )
 
 
 def _rows(table: Table) -> Literal["ratings", "events"]:

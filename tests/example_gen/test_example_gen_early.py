@@ -4,6 +4,7 @@ import pytest
 
 from components.example_gen import early
 from sources.cleaning_log import LossLimits
+from sources.describe import describe
 from sources.detect import detect
 from sources.errors import InputError
 
@@ -50,6 +51,21 @@ REFUSED = {
     "one event a pair, counted": (
         {"text": THREES, "toml": 'repeats = "count"\n'}, r'of weight 1(.|\n)*repeats = "latest"'
     ),
+    "zeros for times": (
+        {"text": "u,i,3,0\nu,j,4,0\n"}, r"in column when are all in 1970(.|\n)*no time at all"
+    ),
+    "years for times": (
+        {"text": "u,i,3,1999\nu,j,4,2024\n"}, "'1999', which looks like a year"
+    ),
+    "days of a spreadsheet for times": (
+        {"text": "u,i,3,45289\nu,j,4,45290\n"}, "the number of a day in a spreadsheet"
+    ),
+    "rows for times": (
+        {"text": "u,i,3,0\nu,j,4,1\n"}, r'number of a row(.|\n)*write these two(.|\n)*time = ""'
+    ),
+    "times after 2100": (
+        {"text": "u,i,3,11703876021\nu,j,4,11703876022\n"}, "seconds after the year 2100"
+    ),
     "too much unreadable": (
         {"text": MANY_EACH + "u,i,good,1\n" * 50}, "--max-loss"
     ),
@@ -81,6 +97,24 @@ def test_events_that_say_nothing_of_what_else_users_choose_are_refused(
 def test_what_no_run_can_end_well_with_is_refused(tmp_path, given, message):
     with pytest.raises(InputError, match=message):
         check(tmp_path, **given)
+
+
+@pytest.mark.parametrize("table", ["users", "items"])
+def test_a_file_of_which_no_id_has_an_event_is_refused(tmp_path, table):
+    (tmp_path / f"{table}.csv").write_text("id,title\n001,A\n002,B\n")
+    (tmp_path / "interactions.csv").write_text(
+        "user,item,when\n" + "".join(f"{i % 9},{i // 9},{10**9 + i}\n" for i in range(200))
+    )
+    adapter = detect(tmp_path, tmp_path)
+    with pytest.raises(InputError, match=f"none of the 2 ids of {table}.csv has an event"):
+        early.check_early(adapter, "random", 42, LossLimits())
+    with (tmp_path / f"{table}.csv").open("a") as file:
+        file.write("3,C\n")
+    early.check_early(adapter, "random", 42, LossLimits())
+    odd = "\n".join(describe(tmp_path, tmp_path))
+    seen = {"users": 9, "items": 23}[table]
+    assert f"  {table}.csv: 2 of its 3 ids have no event; ids are compared as text" in odd
+    assert f"  {table}.csv: {seen - 1} of {seen} {table} with events have no row; ids are" in odd
 
 
 def test_what_a_run_can_end_well_with_is_not_refused(tmp_path):

@@ -231,6 +231,39 @@ def test_a_time_is_the_same_however_it_is_written(moment):
 
 
 @pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        (("20240203", "20000229"), [1_706_918_400, 951_782_400]),
+        (("20240203101500", "20240203000000"), [1_706_955_300, 1_706_918_400]),
+        (("202402031015", "20240203"), [1_706_955_300, 1_706_918_400]),
+        (("20240203", "20240230"), [20_240_203, 20_240_230]),
+        (("1706918400", "20240203"), [1_706_918_400, 20_240_203]),
+    ],
+)
+def test_whole_numbers_are_dates_where_each_of_them_is_one(tmp_path, written, seconds):
+    rows = "".join(f"u{i},i,3,{one}\n" for i, one in enumerate(written))
+    adapter = table(tmp_path, EVENT + rows.encode())
+    assert [row["timestamp"] for row in read(adapter)[0]] == seconds
+    again = open_adapter("table", adapter.folder, None, adapter.layout_text)
+    assert read(again) == read(adapter)
+
+
+@pytest.mark.parametrize(
+    ("times", "odd"),
+    [
+        ((0, 1, 1_700_000_000), ["2 of 3 times are in 1970, 1 of them are 0"]),
+        ((1_600_000_000, 4_000_000_000), ["1 of 2 times are after today"]),
+        ((1_706_918_400, 1_707_004_799), ["all times are on one day, 2024-02-03"]),
+        ((1_706_918_400, 1_707_004_800), []),
+    ],
+)
+def test_times_that_can_hardly_be_meant_are_odd(tmp_path, times, odd):
+    rows = "".join(f"u{i},i,3,{one}\n" for i, one in enumerate(times))
+    lines = [f"interactions.csv: column when: {one}" for one in odd]
+    assert table(tmp_path, EVENT + rows.encode()).odd() == lines
+
+
+@pytest.mark.parametrize(
     ("values", "scale"),
     [
         ([1, 3, 4], (1, 5, 1)),
