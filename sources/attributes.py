@@ -17,7 +17,7 @@ from sources.description import FILE, IGNORE, Description
 from sources.errors import InputError
 from sources.layout import plain
 from sources.records import MAX_TEXT_CHARS, mend
-from sources.table_files import TableFile
+from sources.table_files import Rows, TableFile
 from sources.tables import AGE_MAX, AGE_MIN
 
 YEAR_MIN, YEAR_MAX = 1000, 2100
@@ -51,6 +51,8 @@ _NAMES: Mapping[Owner, Mapping[str, Feature]] = {
         **dict.fromkeys(("year", "releaseyear", "movieyearrelease"), raw.RELEASE_YEAR),
     },
 }
+# A number with a short sign or unit: "1.37 €", "$5", "12 min"; no date, no title.
+_AMOUNT = re.compile(r"\W{0,3}\d+(?:[.,']\d{3})*(?:[.,]\d+)?\D{0,4}", re.ASCII)
 _YEAR = re.compile(r"\s*(-?\d{1,4})(?:\.0*)?(?:-\d{1,2}-\d{1,2}.*)?\s*", re.ASCII | re.DOTALL)
 
 
@@ -74,12 +76,12 @@ class Attribute(NamedTuple):
 
 
 def attributes_of(
-    columns: Mapping[str, pa.Array], owner: Owner, description: Description, file: TableFile
+    rows: Rows, owner: Owner, description: Description, file: TableFile
 ) -> tuple[list[Attribute], dict[str, str]]:
     """Returns the features that columns make, and why the other columns make none.
 
     Args:
-      columns: `[n]` each, by name, without that of the ids.
+      rows: the columns without that of the ids.
       owner: whose they are.
       description: what the user says of the data.
       file: their file.
@@ -89,7 +91,7 @@ def attributes_of(
     """
     found: list[Attribute] = []
     ignored: dict[str, str] = {}
-    for name, column in columns.items():
+    for name, column in rows.columns.items():
         known = _NAMES[owner].get(plain(name))
         feature: Feature | str | None = None
         if name in description.features:
@@ -97,7 +99,7 @@ def attributes_of(
         elif known is not None and known.name not in {one.feature.name for one in found}:
             feature = known if _fits(known, column) else None
         if feature is None:
-            feature = _guess(name, column, owner, file.separator)
+            feature = _guess(name, column, owner, file.separator, rows.number)
         if isinstance(feature, str):
             ignored[name] = feature
         elif feature.name in {one.feature.name for one in found}:
@@ -190,7 +192,9 @@ def _feature_name(column: str, owner: Owner) -> tuple[str, str]:
     return full, column.replace("_", " ").strip()
 
 
-def _guess(name: str, column: pa.Array, owner: Owner, separator: str) -> Feature | str:
+def _guess(
+    name: str, column: pa.Array, owner: Owner, separator: str, number: RowNumber
+) -> Feature | str:
     """Returns the feature of a column that no name is known of; why there is none, else.
 
     Args:
@@ -198,6 +202,7 @@ def _guess(name: str, column: pa.Array, owner: Owner, separator: str) -> Feature
       column: `[n]` values.
       owner: whose they are.
       separator: of the columns of the file.
+      number: the row in the file of a value's place.
     """
     full, label = _feature_name(name, owner)
     if pa.types.is_list(column.type):
@@ -217,12 +222,36 @@ def _guess(name: str, column: pa.Array, owner: Owner, separator: str) -> Feature
     if numbers and are_many and not plain(name).endswith(_NAMES_OF_CODES):
         return _number(full, owner, label)
     if len(known) > MOST_VALUES or 2 * len(known) > rows:
+        are_amounts = 2 * sum(map(_is_amount, known)) > len(known)
+        if are_amounts and not numbers and not plain(name).endswith(_NAMES_OF_CODES):
+            return _no_numbers(values, parse, number)
         reason = "nearly every row has a value of its own"
         is_title = owner is Owner.MOVIE and not numbers
         return (
             f"{reason}; if it is the title, give it that kind in data.toml" if is_title else reason
         )
     return _category(full, owner, label, len(known))
+
+
+def _is_amount(value: str) -> bool:
+    """Returns whether a text has one number in it, as "1.37 €" and "$5" do."""
+    return _AMOUNT.fullmatch(value[:MAX_TEXT_CHARS]) is not None
+
+
+def _no_numbers(values: pa.Array, parse: Callable[[str], float | None], number: RowNumber) -> str:
+    """Returns that a column looks like numbers, and the first value that is none."""
+    bad = [
+        (place, one)
+        for place, one in enumerate(values.to_pylist())
+        if not _is_missing(one) and parse(one) is None
+    ]
+    place, first = bad[0]
+    row = number(place)
+    where = "" if row is None else f" in row {row}"
+    return (
+        f"{len(bad):,} of {len(values):,} values are no numbers, the first{where}: "
+        f"{files.shorten(first)}; write numbers such as 12.5, and nothing where there is none"
+    )
 
 
 def _number_parser(known: Sequence[str], separator: str) -> Callable[[str], float | None]:

@@ -69,11 +69,11 @@ def with_features(folder: Path, layout: Layout) -> Layout:
         joined = joined_columns(layout, owner)
         for file in listed[:1] or (layout.interactions[:1] if joined else ()):
             if joined:
-                read = first_rows(folder, layout, owner, joined).columns
-                del read[layout.roles["user" if owner is Owner.USER else "item"]]
+                read = first_rows(folder, layout, owner, joined)
+                del read.columns[layout.roles["user" if owner is Owner.USER else "item"]]
             else:
                 others = [column for column in file.columns if column != key]
-                read = table_files.read_all(folder, file, others, CleaningLog()).columns
+                read = table_files.read_all(folder, file, others, CleaningLog())
             attributes, why = attributes_of(read, owner, layout.description, file)
             features += derived(attributes)
             columns |= {one.feature.name: one.column for one in attributes}

@@ -68,6 +68,23 @@ def test_numbers_that_name_something_are_no_amounts(tmp_path, name):
     assert [f.kind for f in described.spec.features.of_kind(Kind.NUMBER)] == [Kind.NUMBER]
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([*range(26), "n.V.", *range(26, 38), "?"],
+         "2 of 40 values are no numbers, the first in row 28: 'n.V.'"),
+        ([*(f"{n}.37 €" for n in range(40))],
+         "40 of 40 values are no numbers, the first in row 2: '0.37 €'"),
+        ([*(f"{n} Angry Men" for n in range(40))], "nearly every row has a value of its own"),
+        ([*(f"2024-05-{n}" for n in range(40))], "nearly every row has a value of its own"),
+    ],
+)  # fmt: skip
+def test_a_column_with_values_that_are_no_numbers_names_the_first(tmp_path, values, reason):
+    [why] = shop(tmp_path, items=column("price", values)).ignored.values()
+    assert why.startswith(reason)
+    assert ("write numbers such as 12.5" in why) is ("no numbers" in reason)
+
+
 def test_few_different_numbers_are_a_category_unless_data_toml_has_another_kind(tmp_path):
     items = column("floor", [n % 5 for n in range(40)])
     assert shop(tmp_path, items=items).spec.features["item_floor"].kind is Kind.CATEGORY
