@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -19,7 +19,7 @@ from schema.features import MOVIELENS
 from schema.scenarios import SCENARIOS, Scenario, metric_name
 from serving import limits, schemas
 from serving.catalogue import Movie
-from serving.document import document_of, lacking, rating_limits
+from serving.document import document_of, lacking
 from serving.errors import InternalError, InvalidInput, NotFound, RequestError, shorten
 from serving.metrics import CONTENT_TYPE
 from serving.recommender import (
@@ -135,7 +135,7 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
     ) -> Response:
         """Recommends movies to a user that the model knows."""
         with service.versions.lease() as model:
-            _check_user(model, user_id)
+            _check_user(model, user_id, "POST /api/recommendations recommends to new users.")
             _check_needs(model, query, "query")
             profile = UserProfile(user_id, timestamp=query.timestamp)
             return await _recommend(service, model, profile, query)
@@ -216,7 +216,7 @@ def _split_ids(value: str) -> list[str]:
 
 def _profile(model: Recommender, given: schemas.ProfileFields) -> UserProfile:
     if given.user_id:
-        _check_user(model, given.user_id)
+        _check_user(model, given.user_id, "For a new user leave user_id out.")
     _check_needs(model, given, "body")
     _check_movies(model, [movie.movie_id for movie in given.liked], "liked")
     _check_ratings(model, given.liked)
@@ -242,20 +242,21 @@ def _check_needs(model: Recommender, given: BaseModel, where: str) -> None:
 
 
 def _check_ratings(model: Recommender, liked: Sequence[schemas.LikedMovie]) -> None:
-    low, high = rating_limits(model.table) if model.predicts_ratings else (0.0, 0.0)
+    if not model.predicts_ratings:
+        return
+    low, high = model.table.scale.low, model.table.scale.high
     for index, movie in enumerate(liked):
-        if not low <= movie.rating <= high:
+        if movie.rating and not low <= movie.rating <= high:
             raise RequestError(
                 422,
                 f"body liked.{index}.rating: expected {low:g} to {high:g}, found {movie.rating:g}.",
             )
 
 
-def _check_user(model: Recommender, user_id: str) -> None:
+def _check_user(model: Recommender, user_id: str, advice: str) -> None:
     if model.users.knows(user_id) is False:
         raise NotFound(
-            f"Version {model.version} of the model has no user {shorten(user_id)}."
-            " POST /api/recommendations recommends to new users."
+            f"Version {model.version} of the model has no user {shorten(user_id)}. {advice}"
         )
 
 
@@ -410,10 +411,8 @@ def _add_model(app: FastAPI, service: Service) -> None:
     async def list_users(query: Annotated[schemas.PrefixQuery, Query()]) -> Response:
         """Lists known users, by the beginning of their id."""
         with service.versions.lease() as model:
-            ids = model.users.beginning_with(query.prefix, query.limit)
-            return _json(
-                {"model_version": model.version, "total": model.users.count, "user_ids": ids}
-            )
+            ids, total = model.users.beginning_with(query.prefix, query.limit)
+            return _json({"model_version": model.version, "total": total, "user_ids": ids})
 
 
 def _in_scenario(model: Recommender, scenario: Scenario) -> dict[str, Any]:
@@ -518,20 +517,59 @@ def _explain(error: RequestValidationError) -> RequestError:
     if any(problem["type"] == "json_invalid" for problem in problems):
         reason = problems[0].get("ctx", {}).get("error", "")
         return InvalidInput(f"Expected a body of JSON, found something else: {reason}.")
-    texts = [_problem(problem) for problem in problems[:_MOST_PROBLEMS]]
-    if len(problems) > _MOST_PROBLEMS:
-        texts.append(f"and {len(problems) - _MOST_PROBLEMS} more")
+    by_place: dict[str, list[dict[str, Any]]] = {}
+    for problem in problems:
+        by_place.setdefault(_place(problem["loc"]), []).append(problem)
+    texts = [f"{place}: {_problem(found)}" for place, found in by_place.items()]
+    if len(texts) > _MOST_PROBLEMS:
+        texts[_MOST_PROBLEMS:] = [f"and {len(texts) - _MOST_PROBLEMS} more"]
     return RequestError(422, "; ".join(texts) + ".")
 
 
-def _problem(problem: dict[str, Any]) -> str:
-    where = ".".join(shorten(part).strip("'") for part in problem["loc"][1:])
-    place = f"{problem['loc'][0]} {where}".strip()
-    if problem["type"] == "extra_forbidden":
-        return f"{place}: not known here"
-    if problem["type"] == "missing":
-        return f"{place}: missing"
-    return f"{place}: {problem['msg']}, found {shorten(problem.get('input'))}"
+def _place(location: Sequence[str | int]) -> str:
+    """Returns where a value is; the types that a feature may have are no part of it."""
+    parts = location[:3] if tuple(location[1:2]) == ("features",) else location
+    where = ".".join(shorten(part).strip("'") for part in parts[1:])
+    return f"{parts[0]} {where}".strip()
+
+
+_EXPECTED: Mapping[str, str] = {
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "list_type": "a list",
+    "string_type": "text",
+    "string_unicode": "text in UTF-8",
+    "string_too_short": "at least {min_length} character",
+    "string_too_long": "at most {max_length} characters",
+    "too_short": "at least {min_length} in the list",
+    "too_long": "at most {max_length}",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "greater_than_equal": "at least {ge:.15g}",
+    "less_than_equal": "at most {le:.15g}",
+}
+"""What was expected, by pydantic's type of an error."""
+
+
+def _problem(problems: Sequence[dict[str, Any]]) -> str:
+    """Returns what is wrong with a value: pydantic has an error for each type it may have."""
+    # Of text that is too long, that it is no number either is no help.
+    said = [one for one in problems if not one["type"].endswith("_type")] or problems
+    if said[0]["type"] == "extra_forbidden":
+        return "not known here"
+    if said[0]["type"] == "missing":
+        return "missing"
+    expected = (_EXPECTED.get(one["type"], one["msg"]).format(**one.get("ctx", {})) for one in said)
+    length = said[0].get("ctx", {}).get("actual_length")
+    found = shorten(said[0].get("input")) if length is None else length
+    return f"expected {' or '.join(expected)}, found {found}"
 
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -114,10 +113,10 @@ class Users:
         """Returns whether a user is known; None if the version has no list of users."""
         return None if self.count is None else user_id in self._known
 
-    def beginning_with(self, prefix: str, limit: int) -> list[str]:
-        """Returns the first ids that begin with a prefix."""
-        matching = (user_id for user_id in self.ids if user_id.startswith(prefix))
-        return list(itertools.islice(matching, limit))
+    def beginning_with(self, prefix: str, limit: int) -> tuple[list[str], int | None]:
+        """Returns the first ids that begin with a prefix, and how many do; None if not known."""
+        matching = [user_id for user_id in self.ids if user_id.startswith(prefix)]
+        return matching[:limit], None if self.count is None else len(matching)
 
 
 def fold(text: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from schema.dataset import in_words_of
 from schema.features import FeatureTable
-from serving.limits import MAX_STARS
 from serving.schemas import FIELDS, NEEDS, RATINGS, TIMES, USER_FEATURES
 from serving.user_features import features_of
 
@@ -22,12 +21,6 @@ def lacking(table: FeatureTable) -> frozenset[str]:
     met = {RATINGS: table.has_rating, TIMES: table.has_time, USER_FEATURES: bool(names)}
     met |= {column: column in names for column in FIELDS.values()}
     return frozenset(need for need, is_met in met.items() if not is_met)
-
-
-def rating_limits(table: FeatureTable) -> tuple[float, float]:
-    """Returns the least and the greatest rating that a request may give."""
-    scale = table.scale
-    return min(0.0, scale.low), max(MAX_STARS, scale.high)
 
 
 def document_of(whole: Json, table: FeatureTable, item_noun: str) -> Json:
@@ -57,8 +50,10 @@ def document_of(whole: Json, table: FeatureTable, item_noun: str) -> Json:
                 ]
     schemas = document["components"]["schemas"]
     if table.has_rating:
-        low, high = rating_limits(table)
-        schemas["LikedMovie"]["properties"]["rating"] |= {"minimum": low, "maximum": high}
+        scale, rating = table.scale, schemas["LikedMovie"]["properties"]["rating"]
+        rating |= {"minimum": min(0.0, scale.low), "maximum": max(0.0, scale.high)}
+        if scale.low > 0:  # 0 is no rating
+            rating["not"] = {"exclusiveMinimum": 0, "exclusiveMaximum": scale.low}
     dropped = {name for schema in schemas.values() for name in _drop_fields(schema, lacks)}
     for schema in schemas.values():
         if "example" in schema:

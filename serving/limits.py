@@ -27,9 +27,6 @@ MAX_FEATURES = 100
 MAX_NUMBER = 1e9
 """Of a feature of a user."""
 
-MAX_STARS = 10.0
-"""Of a rating in a request, where the scale of the data does not go further."""
-
 MAX_TENSOR_ROWS = 2_048
 """Rows of one predict call."""
 

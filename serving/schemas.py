@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticKnownError
 
 from schema import features
 from serving import limits
@@ -115,7 +116,11 @@ class RecommendOptions(_Strict):
 
 def _boolean(value: object) -> object:
     """Takes only what the OpenAPI document allows; pydantic also accepts "on" and 0."""
-    return {"true": True, "false": False}.get(value, "") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if value not in ("true", "false"):
+        raise PydanticKnownError("bool_parsing")
+    return value == "true"
 
 
 class UserQuery(RecommendOptions):
@@ -429,7 +434,9 @@ class UserIds(_Response):
     """Known users."""
 
     model_version: Version
-    total: int | None = Field(description="How many users are known.", examples=[943])
+    total: int | None = Field(
+        description="How many known users' ids begin with `prefix`.", examples=[111]
+    )
     user_ids: list[str] = Field(examples=[["4", "40", "41"]])
 
 

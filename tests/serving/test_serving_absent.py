@@ -134,7 +134,24 @@ def test_recommendations_of_clicks_have_no_stars(app):
         ("POST", "/api/recommendations", {"age": 4}, 422,
          "body age: the data of this model has no age."),
         ("POST", "/api/recommendations", {"features": {"a": 1}}, 422, "has no user features"),
-        ("POST", "/api/recommendations", {"liked": [{"movie_id": ""}]}, 422, "at least 1"),
+        ("POST", "/api/recommendations", {"liked": [{"movie_id": ""}]}, 422,
+         "body liked.0.movie_id: expected at least 1 character, found ''."),
+        ("POST", "/api/recommendations", {"liked": ["7"]}, 422,
+         "body liked.0: expected an object, found '7'."),
+        ("POST", "/api/recommendations", [1], 422, "body: expected an object, found [1]."),
+        ("POST", "/api/recommendations", {"features": {"a": [1], "b": 2e9, "c": "x" * 201}}, 422,
+         "body features.a: expected text or a number, found [1]; "
+         "body features.b: expected at most 1000000000, found 2000000000.0; "
+         "body features.c: expected at most 200 characters, found 'xxx"),
+        ("POST", "/api/ratings/predict", {"movie_ids": []}, 422,
+         "body movie_ids: expected at least 1 in the list, found 0."),
+        ("POST", "/api/recommendations", {"user_id": "no"}, 404,
+         "has no user 'no'. For a new user leave user_id out."),
+        ("GET", "/api/users/no/recommendations", None, 404, "POST /api/recommendations"),
+        ("GET", "/api/users/7/recommendations?include_seen=maybe&k=ten", None, 422,
+         "query include_seen: expected true or false, found 'maybe'"),
+        ("GET", "/api/users/7/recommendations?k=ten", None, 422,
+         "query k: expected a whole number, found 'ten'."),
         ("GET", "/api/users/user%2F1/recommendations?timestamp=4", None, 422, "query timestamp"),
         ("GET", "/api/users//recommendations", None, 404, "does not exist"),
         ("GET", "/api/movies/SKU/12", None, 404, "does not exist"),
@@ -221,6 +238,27 @@ def test_the_batch_takes_any_id_and_writes_no_stars(models, tmp_path, capsys):
     assert "stars" not in rows[0]
     assert main([*options, "--users", f"{USERS[1]}, {USERS[0]}"]) == 0
     assert pyarrow.parquet.read_table(output)["user_id"].to_pylist()[::2] == USERS[1::-1]
+
+
+def test_users_are_counted_by_the_beginning_of_their_ids(app):
+    for prefix, ids in (("u", USERS[:2]), ("", USERS), ("zz", [])):
+        found = app.get(f"/api/users?prefix={prefix}")
+        assert (found["user_ids"], found["total"]) == (ids, len(ids))
+    found = app.get("/api/users?limit=1")
+    assert (found["user_ids"], found["total"]) == (USERS[:1], len(USERS))
+
+
+def test_ratings_outside_of_the_scale_are_refused_and_0_is_none(tmp_path):
+    handmade.save(tmp_path / "1", movies=True, recent=True)
+    stars = App(tmp_path)
+    try:
+        for rating, status in ((5.5, 422), (0.5, 422), (-1, 422), (0, 200), (1, 200), (5, 200)):
+            liked = [{"movie_id": "1", "rating": rating}]
+            answer = stars.ask("POST", "/api/recommendations", json={"liked": liked})
+            assert answer.status_code == status, answer.text
+            assert status == 200 or "liked.0.rating: expected 1 to 5" in answer.json()["error"]
+    finally:
+        stars.service.stop()
 
 
 def test_a_scale_with_ratings_below_0_takes_them(app, tmp_path):

@@ -192,7 +192,7 @@ def test_the_model_is_described_with_its_metrics(client, version_dir):
     ("method", "path", "body", "status", "says"),
     [
         ("GET", "/api/users/1/recommendations?k=0", None, 422, "query k"),
-        ("GET", "/api/users/1/recommendations?k=101", None, 422, "less than or equal to 100"),
+        ("GET", "/api/users/1/recommendations?k=101", None, 422, "at most 100"),
         ("GET", "/api/users/1/recommendations?k=ten", None, 422, "found 'ten'"),
         ("GET", "/api/users/1/recommendations?kk=1", None, 422, "query kk: not known here"),
         ("GET", "/api/movies?limit=1000", None, 422, "query limit"),
