@@ -138,14 +138,20 @@ def _tuner(run: ComponentRun) -> str:
     return f"best of {len(trials)} trials: {best}, {chosen:.4f} (defaults: {before})"
 
 
+_TRAINED: Mapping[str, str] = {
+    "rmse": "{}, training rmse",
+    "retrieval_loss": "{}, training retrieval loss",
+    "autoencoder_loss": "autoencoder: {}, training loss",
+}
+
+
 def _trainer(run: ComponentRun) -> str:
     path = Path(artifact(run, "model_run").uri) / HISTORY_FILE
     losses: Mapping[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
     # Without ratings there is no network of theirs, and without times there are no towers either.
-    name = next(one for one in ("rmse", "retrieval_loss", "autoencoder_loss") if one in losses)
-    text = name.replace("_", " ")
-    epochs = len(losses[name])
-    line = f"{epochs} epoch{'s' * (epochs != 1)}, training {text} {losses[name][-1]:.4f}"
+    name = next(one for one in _TRAINED if one in losses)
+    epochs = number_of(len(losses[name]), "epoch")
+    line = f"{_TRAINED[name].format(epochs)} {losses[name][-1]:.4f}"
     block = losses.get("sequence_loss")
     return f"{line}, sequence block: loss {block[-1]:.4f}" if block else line
 

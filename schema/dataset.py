@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,13 @@ class DatasetLabel:
 
 
 def plural(noun: str) -> str:
-    """Returns the plural of a regular noun.
+    """Returns the plural of a regular English noun; a word of another script stays as it is.
 
-    >>> plural("story"), plural("match"), plural("epoch")
-    ('stories', 'matches', 'epochs')
+    >>> plural("story"), plural("match"), plural("epoch"), plural("фильм")
+    ('stories', 'matches', 'epochs', 'фильм')
     """
+    if noun[-1:].isalpha() and not unicodedata.name(noun[-1], "LATIN").startswith("LATIN"):
+        return noun
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"
     # "och" is spoken as "ok" (epoch), "ooch" is not (brooch).

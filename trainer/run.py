@@ -329,9 +329,10 @@ def run_fn(fn_args: fn_args_utils.FnArgs) -> None:
     # Graphs of the training stay in Keras's global state, and memory with them.
     tf.keras.backend.clear_session()
     rmse = trained.losses.get("rmse")
-    epochs = len(next(iter(trained.losses.values())))
+    name, losses = next(iter(trained.losses.items()))
     progress.report(
-        f"{number_of(epochs, 'epoch')} on {len(data.interactions):,} "
+        ("autoencoder: " if name == "autoencoder_loss" else "")
+        + f"{number_of(len(losses), 'epoch')} on {len(data.interactions):,} "
         + (f"ratings, training rmse {rmse[-1]:.3f}" if rmse else "events")
     )
 

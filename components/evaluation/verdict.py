@@ -263,9 +263,10 @@ def trivial_metrics(overall: Mapping[str, float]) -> frozenset[str]:
 
 def _of_few_movies(overall: Mapping[str, float], trivial: frozenset[str]) -> Iterator[str]:
     if trivial:
+        longest = f"{overall[metrics.MOVIES_TO_RANK]:.0f}"
         yield (
-            f"no list has more than {overall[metrics.MOVIES_TO_RANK]:.0f} movies left to rank: the "
-            "recall at as many is 1 for any model, so it is left out with its thresholds"
+            f"no user's list can be longer than {longest}, so recall@k is 1 for any model if k is "
+            f"{longest} or more: it is left out there, with its thresholds"
         )
 
 

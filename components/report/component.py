@@ -136,7 +136,11 @@ def _lineage(metadata: str) -> Lineage | None:
         for execution in found.executions
         if execution.component not in _AFTERWARDS
     )
-    return dataclasses.replace(found, executions=kept)
+    shown = {
+        id for e in kept for side in (e.inputs, e.outputs) for ids in side.values() for id in ids
+    }
+    artifacts = {id: artifact for id, artifact in found.artifacts.items() if id in shown}
+    return dataclasses.replace(found, executions=kept, artifacts=artifacts)
 
 
 def _digest(path: Path) -> str:

@@ -274,8 +274,8 @@ def test_table_of_a_run_that_stopped_early_is_short_and_says_where_to_look():
 
 def test_reasons_call_items_what_the_data_calls_them():
     label = summary().dataset | {"item_noun": "product"}
-    text = shown(summary(dataset=label, reasons=["no list has more than 66 movies left to rank"]))
-    assert "no list has more than 66 products left to rank" in text
+    text = shown(summary(dataset=label, reasons=["66 movies are left out"]))
+    assert "66 products are left out" in text
 
 
 def test_threshold_of_an_interval_stands_in_the_row_that_has_the_interval():

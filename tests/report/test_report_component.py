@@ -49,6 +49,8 @@ def test_page_of_the_component_shows_what_led_to_the_verdict_and_not_what_came_a
     for execution in lineage.executions:
         after = execution.component in ("Pusher", "ReportGen")
         assert (f"<td>{execution.component}</td>" in page) != after, execution.component
+    assert "<td>PushedModel</td>" not in page
+    assert "<td>ModelBlessing</td>" in page
 
 
 def test_every_output_of_the_pipeline_reaches_the_page(run_output):

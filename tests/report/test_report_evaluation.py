@@ -236,7 +236,10 @@ def test_without_ratings_and_times_there_is_no_word_of_predicted_ratings_or_sess
     assert {*charts(found)} == {"top-k", "slice-gender-recall-10"}
     assert "In session" not in [heading.heading for heading in found.headings]
     assert [row["k"] for row in drawn(found, "top-k")] == ["10", "50"]
-    assert "whose book is among" in column(found, "metrics-next-visit", "What it is")[0]
+    assert (
+        "whose book is in the list of length 10"
+        in column(found, "metrics-next-visit", "What it is")[0]
+    )
     assert block(found, "slice-metrics").columns == ("Of", "Value", "Events", "Recall@10")
     assert "Baseline" not in block(found, "threshold-results").columns
     assert_reads_well(found)

@@ -71,6 +71,12 @@ def of(found, **sources):
     return verdict(context)
 
 
+def test_the_verdict_counts_its_thresholds_as_people_do():
+    for count, words in ((1, "its threshold was met"), (2, "both thresholds"), (3, "all 3 thr")):
+        found = dataclasses.replace(BLESSED, thresholds=(MET,) * count)
+        assert words in of(found, lineage=lineage()).text
+
+
 def test_a_baseline_of_another_evaluation_is_called_not_comparable():
     assert "is not comparable" in of(BLESSED, lineage=lineage(model_blessing=True)).text
     for found in (lineage(), lineage(model=True), None):

@@ -32,6 +32,7 @@ def test_plurals_follow_the_sound_of_the_last_letters():
     assert [plural(noun) for noun in nouns] == (
         ["movies", "stories", "plays", "buses", "matches", "brooches", "epochs"]
     )
+    assert [plural(noun) for noun in ("песня", "本", "café")] == ["песня", "本", "cafés"]
     assert [number_of(count, "epoch") for count in (0, 1, 1200)] == (
         ["0 epochs", "1 epoch", "1,200 epochs"]
     )

@@ -110,13 +110,14 @@ _SCENARIOS: Mapping[str, tuple[str, str]] = {
     ),
 }
 _MEANINGS: Mapping[str, str] = {
-    "recall_at_k": "share of test ratings whose movie is among the first {k} recommended",
+    "recall_at_k": "share of test ratings whose movie is in the list of length {k}",
     "mrr": "mean of 1 / rank of the movie",
-    "user_recall_at_k": "hits among the first {k} over min({k}, test movies), mean over users",
+    "user_recall_at_k": "hits in the list of length {k} over min({k}, test movies), "
+    "mean over users",
     "user_ndcg_at_k": "normalised discounted cumulative gain at {k}, mean over users",
-    "coverage_at_k": "share of the catalogue that is in some user's first {k}",
-    "popularity_bias_at_k": "how much more popular the first {k} are than the users' own movies; "
-    "0 is as popular",
+    "coverage_at_k": "share of the catalogue that is in some user's list of length {k}",
+    "popularity_bias_at_k": "how much more popular a list of length {k} is than the user's own "
+    "movies; 0 is as popular",
     "rating_rmse": "root mean square error of the predicted ratings, clipped to the scale",
     "rating_mae": "mean absolute error of the predicted ratings",
     "rating_r_squared": "share of the ratings' variance explained; 0 is what the mean reaches; "
@@ -223,7 +224,7 @@ def _top_k(verdict: Verdict, words: Words) -> Block:
         "top-k",
         f"How often the {words.item} of a test {words.event} is among the first k recommended "
         "(recall@k)",
-        f"Among the first {shown}: {each}.{where}",
+        f"In lists of length {shown}: {each}.{where}",
         charts.lines(rows, "k", list(known), title="recall@k", kind="ordinal"),
         wide=True,
     )

@@ -214,7 +214,7 @@ def _activity(ratings: Ratings, words: Words) -> Iterator[Block]:
 
 
 def _times(ratings: Ratings, words: Words) -> Iterator[Block]:
-    yield Text("When", "Hours and days are in UTC, as in the data.")
+    yield Text("When", "Hours and days are in UTC.")
     times = pd.to_datetime(ratings.rows[SECONDS], unit="s")
     yield _dates(times, words)
     yield _week(times, words)

@@ -46,7 +46,8 @@ def verdict(context: Context) -> Note:
             "bad",
         )
     passed = len(found.thresholds)
-    each = f"all {passed} thresholds were met" if passed > 1 else "its threshold was met"
+    all_of = "both" if passed == 2 else f"all {passed}"
+    each = f"{all_of} thresholds were met" if passed > 1 else "its threshold was met"
     more = "".join(f" {reason[:1].upper()}{reason[1:]}." for reason in reasons)
     return Note(f"Blessed, so it may be pushed to where it is served: {each}.{more}", "good")
 
@@ -143,7 +144,8 @@ def _cleanup(context: Context) -> Iterator[Block]:
     ]
     if missing:
         yield Note(f"Some values are missing: {'; '.join(missing)}. They count as unknown.", "info")
-    read = ", ".join(f"{f['rows']:,} of {name}" for name, f in report.get("files", {}).items())
+    files = report.get("files", {}).items()
+    read = ", ".join(f"{file['rows']:,} of {name}" for name, file in files if file["rows"])
     if not rows:
         yield Note(f"The cleanup dropped and repaired nothing. Rows read: {read}.", "good")
         return
