@@ -145,7 +145,7 @@ def rows_of(report: Mapping[str, Any]) -> dict[str, Any]:
     rows: dict[str, Any] = dict(report["rows"])
     for kind in COUNTS:
         rows[kind] = {name: file[kind] for name, file in report["files"].items() if file.get(kind)}
-    rows["read"] = {name: file["rows"] for name, file in report["files"].items()}
+    rows["read"] = {name: file["rows"] for name, file in report["files"].items() if file["rows"]}
     rows["new_in_test"] = {name: report[TEST_KEY][name] for name in NEW_IN_TEST}
     return rows
 

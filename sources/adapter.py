@@ -67,6 +67,11 @@ class DatasetAdapter:
     repeats: Repeats = "latest"
     """What becomes of several events of one user and item."""
 
+    @property
+    def interactions_name(self) -> str:
+        """What the files of interactions are called together, for what concerns them all."""
+        return self.ratings_file
+
     def __init__(
         self,
         folder: Path,

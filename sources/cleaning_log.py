@@ -306,7 +306,8 @@ class CleaningLog:
             for column, reasons in entry.lost_by_column().items():
                 if sum(reasons.values()) > limits.values * entry.rows:
                     raise _too_many_values(name, entry, column, limits.values)
-            if sum(entry.dropped.values()) >= entry.rows:
+            # Of a table of several files repeats are counted together, and rows by file.
+            if sum(entry.dropped.values()) >= entry.rows and (entry.rows or not entry.dropped):
                 raise _no_rows_left(name, entry)
 
     def to_json(self) -> dict[str, Any]:

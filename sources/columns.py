@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sources import text, wrangling
+from sources import files, text, wrangling
 from sources.ratings import TIMESTAMP_END
 
 MAX_ID_CHARS = 1000
@@ -29,8 +29,9 @@ _FRACTION = re.compile(r"(:\d\d)[.,]\d+", re.ASCII)
 _ZONE = re.compile(r"(:\d\d[+-]\d\d)(\d\d)?$", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d{1,40}(?:,\d{1,40})?", re.ASCII)
 _DECIMAL_ID = re.compile(r"(-?\d{1,18})\.0+", re.ASCII)
-_MOST_RATING = float(np.finfo(np.float32).max)
 _MOST_STARS = 21
+_ANY_NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?)(?:[eE][+-]?\d{1,9})?", re.ASCII)
+MOST_RATING = float(np.finfo(np.float32).max)
 _WORDS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "up": 1.0, "down": 0.0}
 # Of 05/06/2024 nobody knows which is the month.
 _AMBIGUOUS_DATE = r"^\s*[\"']?[0-9]{1,2}[/-][0-9]{1,2}[/-][0-9]{4}([^0-9]|$)"
@@ -142,6 +143,22 @@ def _is_missing(value: str) -> bool:
     return wrangling.is_missing(value) or value.strip().lower() in ("none", "-")
 
 
+def describe_missing(value: object) -> str:
+    """Returns what was found where a value is missing, for messages."""
+    shown = "" if value is None else str(value)
+    return f"{files.shorten(shown)}, which counts as missing" if shown.strip() else "nothing"
+
+
+def too_large(column: pa.Array, *, decimal_comma: bool = False) -> _BoolArray:
+    """Returns which values are numbers that single precision cannot hold, such as 1e300."""
+    found = [False] * len(column)
+    for place, value in enumerate(texts(column).to_pylist()):
+        cleaned = wrangling.clean_token((value or "")[:MAX_ID_CHARS])
+        if _ANY_NUMBER.fullmatch(cleaned.replace(",", ".") if decimal_comma else cleaned):
+            found[place] = abs(float(cleaned.replace(",", "."))) > MOST_RATING
+    return np.array(found, np.bool_)
+
+
 def ratings_of(column: pa.Array, *, decimal_comma: bool = False) -> Numbers:
     """Returns the ratings of a column; true and false are 1 and 0.
 
@@ -178,7 +195,7 @@ def _rating(value: str) -> float | None:
 def number(value: str) -> float | None:
     """Returns the number that a text is, with a decimal point; None if it is none."""
     found = wrangling.parse_number(wrangling.clean_token(value[:MAX_ID_CHARS]))
-    return found if found is not None and abs(found) <= _MOST_RATING else None
+    return found if found is not None and abs(found) <= MOST_RATING else None
 
 
 def number_with_comma(value: str) -> float | None:
@@ -230,7 +247,7 @@ def ambiguous_dates(column: pa.Array) -> _BoolArray:
 
 def _fits(values: npt.NDArray[np.float64]) -> _BoolArray:
     """Returns which values are finite numbers of single precision."""
-    return np.asarray(np.abs(values) <= _MOST_RATING)
+    return np.asarray(np.abs(values) <= MOST_RATING)
 
 
 def times_of(column: pa.Array) -> Numbers:

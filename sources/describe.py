@@ -141,7 +141,7 @@ def _count_lines(
     listed = "in all" if adapter.layout_text else "listed"
     of_users = "no file of users" if users is None else f"{users:,} {listed}"
     yield f"Users: {rated_by:,} with {what}, {of_users}"
-    yield f"{noun.capitalize()}s: {rated:,} with {what}, {items:,} {listed}"
+    yield f"{plural(noun).capitalize()}: {rated:,} with {what}, {items:,} {listed}"
     yield f"Usable {what}: {len(ratings.user_id):,}"
     whole, _ = without_repeats(ratings, adapter.repeats)
     yield from _repeat_lines(adapter, ratings, whole)

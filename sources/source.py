@@ -44,7 +44,7 @@ class DataSource:
       format: name of their format (`sources.detect.ADAPTERS`, or own tables).
       layout: of own tables: files, roles and features as JSON.
       metadata_dir: directory of The Movies Dataset's files, if there is one.
-      called: the user's name for their own data; empty if they gave none.
+      called: the name of the user's own data, theirs or one made from its folder; else empty.
       seed: of the sample; None for real data.
       notice: what the user must read (the data is not what they may think it
         is, why, and what to do), at the start and at the end; None if there is nothing.

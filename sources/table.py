@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,15 @@ class Table(DatasetAdapter):
             NAME, "own tables", self.layout.table, item_noun=layout.description.item_noun
         )
         super().__init__(folder, spec, formats, self.layout.ignored)
+
+    @property
+    def interactions_name(self) -> str:
+        """The file; of several their folder, or the beginning of their names."""
+        names = [file.name for file in self.layout.interactions]
+        if len(names) == 1:
+            return names[0]
+        folder, slash, _ = (common := os.path.commonprefix(names)).rpartition("/")
+        return folder + slash if slash else f"{common.rstrip('0123456789')}*"
 
     def scan(self) -> Scan:
         """Returns what one reading of all events finds; see `scan_of`."""

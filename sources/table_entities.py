@@ -15,7 +15,7 @@ from schema.features import Feature, FeatureTable, Kind, Owner
 from sources import cleaning_log, files, table_files
 from sources.attributes import Attribute, belongs_to, values_of
 from sources.cleaning_log import CleaningLog, LossLimits, RowExample
-from sources.columns import Ids, ids_of
+from sources.columns import Ids, describe_missing, ids_of
 from sources.errors import InputError
 from sources.interactions import id_keys
 from sources.layout import Layout
@@ -187,7 +187,7 @@ def _frame(
     """Returns the usable rows of a file: the ids under the name of their column, and features."""
     ids = ids_of(rows.columns[key])
     usable = ids.values.is_valid()
-    _count_ids(file.name, ids, rows, "id", found)
+    _count_ids(file.name, ids, rows, key, found)
     places = np.flatnonzero(usable.to_numpy(zero_copy_only=False))
     values: dict[str, Any] = {key: ids.values.filter(usable).cast(pa.string()).to_pylist()}
     for one in _attributes(layout, owner):
@@ -225,16 +225,20 @@ def _without_repeats(
     return list(first.values())
 
 
-def _count_ids(file: str, ids: Ids, rows: Rows, what: str, found: CleaningLog) -> BoolArray:
+def _count_ids(file: str, ids: Ids, rows: Rows, key: str, found: CleaningLog) -> BoolArray:
     """Counts ids that are missing, unusable and repaired; returns which can be used."""
     usable = ids.values.is_valid().to_numpy(zero_copy_only=False)
-    for reason, mask, shown in (
-        (cleaning_log.MISSING_VALUE, ids.missing, "nothing"),
-        (cleaning_log.UNUSABLE_ID, ~usable & ~ids.missing, "more than 1,000 characters"),
-    ):
-        places = np.flatnonzero(mask)
-        examples = [RowExample(rows.number(int(i)), f"an {what}", shown) for i in places[:3]]
-        found.drop(file, reason, len(places), examples)
+    expected, column = f"an id in {key}", rows.columns[key]
+    places = np.flatnonzero(ids.missing)
+    examples = [
+        RowExample(rows.number(int(i)), expected, describe_missing(column[int(i)].as_py()))
+        for i in places[:3]
+    ]
+    found.drop(file, cleaning_log.MISSING_VALUE, len(places), examples)
+    places = np.flatnonzero(~usable & ~ids.missing)
+    long = "more than 1,000 characters"
+    examples = [RowExample(rows.number(int(i)), expected, long) for i in places[:3]]
+    found.drop(file, cleaning_log.UNUSABLE_ID, len(places), examples)
     places = np.flatnonzero(ids.repaired)
     examples = [
         RowExample(rows.number(int(i)), "ids without blanks, quotes and decimals", "such")

@@ -17,7 +17,17 @@ import pyarrow.compute as pc
 from sources import cleaning_log, files, table_files, wrangling
 from sources.adapter import Part
 from sources.cleaning_log import CleaningLog, RowExample
-from sources.columns import ambiguous_dates, compact_times_of, ids_of, ratings_of, texts, times_of
+from sources.columns import (
+    MOST_RATING,
+    ambiguous_dates,
+    compact_times_of,
+    describe_missing,
+    ids_of,
+    ratings_of,
+    texts,
+    times_of,
+    too_large,
+)
 from sources.description import Rule
 from sources.errors import InputError
 from sources.interactions import INTERACTIONS
@@ -160,7 +170,7 @@ class _Part:
             RowExample(
                 self.rows.number(int(place)),
                 expected,
-                shown if isinstance(shown, str) else files.shorten(str(shown[int(place)])),
+                shown if isinstance(shown, str) else _describe(reason, shown[int(place)]),
             )
             for place in places[: cleaning_log.MAX_EXAMPLES]
         ]
@@ -175,7 +185,7 @@ class _Part:
         ids = ids_of(column)
         usable = ids.values.is_valid().to_numpy(zero_copy_only=False)
         expected = f"an id in {name}"
-        self.drop(cleaning_log.MISSING_VALUE, ids.missing, expected, "nothing")
+        self.drop(cleaning_log.MISSING_VALUE, ids.missing, expected, self.column(role))
         self.drop(cleaning_log.UNUSABLE_ID, ~usable, expected, "a text that is too long")
         return ids.values.cast(pa.string()), ids.repaired
 
@@ -209,7 +219,11 @@ class _Part:
         if (bad := self.kept & numbers.bad).any():
             values = texts(shown).filter(pa.array(bad)).unique().to_pylist()
             self.unreadable = sorted({wrangling.clean_token(one) for one in values})[:2]
-        self.drop(cleaning_log.MISSING_VALUE, numbers.missing, f"a value in {name}", "nothing")
+        self.drop(cleaning_log.MISSING_VALUE, numbers.missing, f"a value in {name}", shown)
+        if numbers.bad.any():
+            large = numbers.bad & too_large(shown, decimal_comma=self.layout.decimal_comma)
+            most = f"a rating of at most {MOST_RATING:.2g} in {name}"
+            self.drop(cleaning_log.RATING_RANGE, large, most, shown)
         self.drop(cleaning_log.NON_NUMERIC_RATING, numbers.bad, f"a number in {name}", shown)
         if scale := self.layout.description.scale:
             low, high = scale
@@ -227,7 +241,7 @@ class _Part:
         outside = (times.values < 0) | (times.values >= TIMESTAMP_END)
         expected = f"a time in {name}: seconds or milliseconds since 1970, or a date"
         in_range = f"a time in {name} from 1970 to before the year 2100"
-        self.drop(cleaning_log.MISSING_VALUE, times.missing, f"a value in {name}", "nothing")
+        self.drop(cleaning_log.MISSING_VALUE, times.missing, f"a value in {name}", shown)
         if times.bad.any():
             ambiguous = times.bad & ambiguous_dates(shown)
             self.drop(cleaning_log.AMBIGUOUS_DATE, ambiguous, expected, shown)
@@ -258,6 +272,11 @@ class _Part:
             self.drop(cleaning_log.NO_NUMBER, bad, f"a number in {rule.column}, for {rule}", column)
         expected = f"{'' if keep else 'not '}{rule}"
         self.drop(cleaning_log.LEFT_OUT, found != keep, expected, column)
+
+
+def _describe(reason: str, value: pa.Scalar) -> str:
+    is_missing = reason == cleaning_log.MISSING_VALUE
+    return describe_missing(value.as_py()) if is_missing else files.shorten(str(value))
 
 
 def _holds(rule: Rule, column: pa.Array, *, decimal_comma: bool) -> tuple[BoolArray, BoolArray]:

@@ -175,7 +175,7 @@ class _WritePartition(beam.DoFn):
         )
         found = CleaningLog()
         for reason, count in dropped.items():
-            found.drop(known.adapter.ratings_file, reason, count)
+            found.drop(known.adapter.interactions_name, reason, count)
         yield beam.pvalue.TaggedOutput(_REPORTS, found)
         yield beam.pvalue.TaggedOutput(_HELD_OUT, HeldOut.of(whole, split))
         self._write_events(shard, whole, split)

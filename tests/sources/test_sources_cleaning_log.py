@@ -99,6 +99,17 @@ def test_the_first_bad_row_of_all_reasons_is_shown():
         found.check()
 
 
+def test_repeats_of_a_table_in_parts_may_outnumber_the_rows_of_one():
+    found = CleaningLog()
+    for part in range(3):
+        found.read(f"interactions/part-{part}.csv", 10)
+    found.drop("interactions/", cleaning_log.EXACT_DUPLICATE, 25)
+    found.check(LossLimits.of(0))
+    found.read("empty.csv", 0)
+    with pytest.raises(InputError, match="no row is left"):
+        found.check()
+
+
 def test_duplicates_and_what_an_option_drops_are_no_loss():
     found = CleaningLog()
     found.read("u.data", 100)

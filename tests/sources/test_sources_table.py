@@ -138,15 +138,33 @@ def test_movielens_stays_movielens_and_its_header_with_other_ids_is_an_own_table
     assert detect(no_movies, tmp_path).spec.name == "table"
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["interactions.csv"], "interactions.csv"),
+        (["interactions/part-0.csv", "interactions/part-1.csv"], "interactions/"),
+        (["plays-00009.csv", "plays-00010.csv"], "plays-*"),
+    ],
+)
+def test_what_concerns_all_parts_is_named_by_their_folder_or_table(tmp_path, names, expected):
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(EVENT + f"u{number},i1,3,1600000000\n".encode() * 2)
+    assert detect(tmp_path, tmp_path).interactions_name == expected
+
+
 BAD_ROWS = {
     b"u,i,3": ("wrong number of columns", "'u,i,3'"),
     b",i,3,1600000000": ("missing value", "nothing"),
-    b"u,nan,3,1600000000": ("missing value", "nothing"),
+    b"u,nan,3,1600000000": ("missing value", "'nan', which counts as missing"),
+    b"null,i,3,1600000000": ("missing value", "'null', which counts as missing"),
     b"u," + b"x" * 1001 + b",3,1600000000": ("unusable id", "a text that is too long"),
     b"u,i,,1600000000": ("missing value", "nothing"),
     b"u,i,three,1600000000": ("non-numeric rating", "'three'"),
     b"u,i,inf,1600000000": ("non-numeric rating", "'inf'"),
-    b"u,i,1e99,1600000000": ("non-numeric rating", "'1e99'"),
+    b"u,i,1e99,1600000000": ("rating out of range", "'1e99'"),
+    b"u,i,1e300,1600000000": ("rating out of range", "'1e300'"),
+    b"u,i,N/A,1600000000": ("missing value", "'N/A', which counts as missing"),
     b"u,i,3,": ("missing value", "nothing"),
     b"u,i,3,soon": ("unreadable time", "'soon'"),
     b"u,i,3,0x10": ("unreadable time", "'0x10'"),
