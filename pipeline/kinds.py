@@ -59,6 +59,11 @@ def _served_split_time(kind: Kind, paths: OutputPaths) -> int | None:
     return next(iter(times), None)
 
 
+def name_of(config: RunConfig, data: DataSource, paths: OutputPaths) -> str:
+    """Returns what the data of a run is called: in its kind, and wherever people read of it."""
+    return _name_and_place(config, data, paths)[0]
+
+
 def _name_and_place(
     config: RunConfig, data: DataSource, paths: OutputPaths
 ) -> tuple[str, str | None]:

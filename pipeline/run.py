@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.names import ANOMALIES_FILE, ANOMALY_GATE, REPORT_GEN
-from pipeline import cache_store, output_folder
+from pipeline import cache_store, kinds, output_folder
 from pipeline import summary as summaries
 from pipeline.config import Model, OutputPaths, RunConfig
 from pipeline.logs import captured_output
@@ -216,8 +216,8 @@ def _run(
             say=lambda text: terminal.print(text, style="yellow"),
             progress=bar,
         )
-    if config.data_name and data.name == CUSTOM:
-        data = dataclasses.replace(data, called=config.data_name)
+    if data.name == CUSTOM:
+        data = dataclasses.replace(data, called=kinds.name_of(config, data, paths))
     summary.describe_data(data)
     archive.remove_unpacked(paths.root / "data", kept=data.data_dir)
     adapter = data.open()
@@ -355,7 +355,6 @@ def _pipeline_config(
 ) -> PipelineConfig:
     from components.example_gen.executor import first_split_time
     from components.example_gen.options import ExampleGenOptions
-    from pipeline import kinds
     from pipeline.pipeline import SCHEMA_FILE, PipelineConfig
     from pipeline.schema_file import curated_schema
     from pipeline.threshold_file import describe, own_thresholds
@@ -382,7 +381,8 @@ def _pipeline_config(
         max_loss=config.max_loss,
         format=data.format,
         layout=data.layout,
-        title=data.title,
+        # A name that was made from a folder says less than the format's.
+        title=data.title if config.data_name or data.name != CUSTOM else "",
         features=features,
     )
     thresholds = thresholds_for(data.name, config.split, features)

@@ -434,5 +434,5 @@ def test_metrics_and_verdict_travel_with_the_version(replaced):
     assert {t["metric"] for t in record["thresholds"]} == {
         t["metric"] for t in replaced.summary["thresholds"]
     }
-    assert record["dataset"]["name"] == "custom"
+    assert record["dataset"]["name"] == record["kind"]["dataset"]
     assert Kind.from_json(record["kind"]) == Kind.from_json(replaced.summary["kind"])
