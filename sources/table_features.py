@@ -166,9 +166,10 @@ def _unreadable_ratings(scan: Scan, layout: Layout) -> InputError:
     name = layout.roles["rating"]
     file, first = min(
         (
-            (file, log.examples[cleaning_log.NON_NUMERIC_RATING][0])
+            (file, log.examples[reason][0])
             for file, log in scan.found.files.items()
-            if cleaning_log.NON_NUMERIC_RATING in log.examples
+            for reason in (cleaning_log.NON_NUMERIC_RATING, cleaning_log.RATING_RANGE)
+            if reason in log.examples
         ),
         key=lambda pair: (pair[0], pair[1].sort_key()),
     )
