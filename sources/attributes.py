@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -100,6 +101,8 @@ def attributes_of(
             feature = known if _fits(known, column) else None
         if feature is None:
             feature = _guess(name, column, owner, file.separator, rows.number)
+        if isinstance(feature, Feature):
+            feature = _of_own_name(feature)
         if isinstance(feature, str):
             ignored[name] = feature
         elif feature.name in {one.feature.name for one in found}:
@@ -107,6 +110,17 @@ def attributes_of(
         else:
             found.append(Attribute(feature, name))
     return found, ignored
+
+
+def _of_own_name(feature: Feature) -> Feature:
+    """Returns a feature whose name is not that of MovieLens's feature of another kind.
+
+    A category of genders is `user_gender_category`: `user_gender` is one of three known values.
+    """
+    kinds = {one.name: one.kind for one in raw.MOVIELENS.features}
+    if kinds.get(feature.name, feature.kind) is feature.kind:
+        return feature
+    return dataclasses.replace(feature, name=f"{feature.name}_{feature.kind.value}")
 
 
 def _fits(feature: Feature, column: pa.Array) -> bool:

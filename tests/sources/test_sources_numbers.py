@@ -85,6 +85,21 @@ def test_a_column_with_values_that_are_no_numbers_names_the_first(tmp_path, valu
     assert ("write numbers such as 12.5" in why) is ("no numbers" in reason)
 
 
+@pytest.mark.parametrize(
+    ("values", "name", "kind"),
+    [
+        (["male", "female", "non-binary", "d"], "user_gender_category", Kind.CATEGORY),
+        (["male", "F", "", "m"], "user_gender", Kind.GENDER),
+    ],
+)
+def test_only_genders_of_known_spelling_have_the_name_of_movielens(tmp_path, values, name, kind):
+    users = column("gender", values * 10, key="user_id", letter="u")
+    features = shop(tmp_path, users=users).spec.features
+    assert features[name].kind is kind
+    assert (features[name].label or "gender") == "gender"
+    assert ("user_gender" in features.names) is (kind is Kind.GENDER)
+
+
 def test_few_different_numbers_are_a_category_unless_data_toml_has_another_kind(tmp_path):
     items = column("floor", [n % 5 for n in range(40)])
     assert shop(tmp_path, items=items).spec.features["item_floor"].kind is Kind.CATEGORY
