@@ -109,7 +109,8 @@ class LongTermConfig:
       epochs: passes over the users.
       max_steps: steps after which no further epoch begins, for data of many users.
       autoencoders: how many autoencoders are trained, whose scores are averaged; fewer where all
-        of their steps would be more than `max_steps`, one at least.
+        of their steps would be more than `max_steps` or all of their pairs of user and movie more
+        than 400 million, one at least.
       ease_penalty: EASE's λ.
       ease_popularity_penalty: what is added to λ for each rating of the movie.
       ease_user_exponent: users are weighted by their number of ratings to minus this power, so

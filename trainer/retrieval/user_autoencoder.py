@@ -40,6 +40,9 @@ each of its users. It limits the epochs of no release of MovieLens, whose many u
 is.
 """
 
+_MOST_PAIRS_OF_SEVERAL = 400_000_000
+"""The same of several networks together: they gain little, and may not cost as much."""
+
 
 class AutoencoderNetwork(tfrs.Model):
     """The network that is trained, from a user's history to all movies of it.
@@ -277,9 +280,11 @@ def _epochs(config: LongTermConfig, users: int, movies: int) -> tuple[int, int]:
 
 
 def _networks(config: LongTermConfig, users: int, movies: int) -> int:
-    """Returns how many networks are trained: together within the limits of `_epochs`."""
+    """Returns how many networks are trained, whose cost together has a limit; one at least."""
     epochs, steps = _epochs(config, users, movies)
-    most = min(config.max_steps // (epochs * steps), _MOST_PAIRS // (epochs * users * movies))
+    most = min(
+        config.max_steps // (epochs * steps), _MOST_PAIRS_OF_SEVERAL // (epochs * users * movies)
+    )
     return max(1, min(config.autoencoders, most))
 
 

@@ -70,13 +70,14 @@ def test_kernel_regression_that_is_too_large_is_named(
     ("users", "movies", "epochs", "networks"),
     [
         (943, 1_682, 60, 3),
+        (610, 9_742, 60, 1),
         (6_040, 3_706, 32, 1),
         (69_878, 10_677, 2, 1),
         (138_493, 27_278, 1, 1),
         (10_000, 50_000, 4, 1),
         (9, 10**10, 1, 1),
     ],
-    ids=["100k", "1m", "10m", "20m", "a large catalogue", "no end of movies"],
+    ids=["100k", "latest-small", "1m", "10m", "20m", "a large catalogue", "no end of movies"],
 )
 def test_many_users_and_many_movies_get_fewer_epochs_and_networks(users, movies, epochs, networks):
     assert user_autoencoder._epochs(LongTermConfig(), users, movies) == (epochs, -(-users // 200))
