@@ -281,10 +281,14 @@ def _open_partial(path: Path, opened: list[Path]) -> BinaryIO:
         partial = path.with_name(f"{_PARTIAL}{_key(path)}-{secrets.token_hex(8)}")
         opened.append(partial)
         stream = open(partial, "xb")  # noqa: SIM115, PTH123 - closed by the caller
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        # Before it was locked, another writer may have removed it as a leftover.
-        if partial.exists():
-            return stream
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            # Before it was locked, another writer may have removed it as a leftover.
+            if partial.exists():
+                return stream
+        except BaseException:
+            stream.close()
+            raise
         stream.close()
     raise OSError(f"every temporary file beside {path} was removed by another process")
 

@@ -1,5 +1,7 @@
 """Paths: URLs and odd names, joining and listing, publishing whole files or nothing."""
 
+import errno
+import fcntl
 import gc
 import multiprocessing
 import os
@@ -143,6 +145,20 @@ def test_an_interrupt_at_any_line_leaves_the_old_file_or_the_new_one_and_nothing
         assert list(tmp_path.iterdir()) == [target]
         assert target.read_text() in ("old", "new")
     assert number > 20
+
+
+def test_a_temporary_file_that_cannot_be_locked_is_closed_and_removed(tmp_path, monkeypatch):
+    streams = []
+
+    def refuse(stream, _):
+        streams.append(stream)
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="no locks"):
+        paths.write_text(tmp_path / "x", "new")
+    assert [stream.closed for stream in streams] == [True]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_link_at_the_target_stays_and_what_it_points_to_is_replaced(tmp_path):
