@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,7 +54,11 @@ _NAMES: Mapping[Owner, Mapping[str, Feature]] = {
     },
 }
 # A number with a short sign or unit: "1.37 €", "$5", "12 min"; no date, no title.
-_AMOUNT = re.compile(r"\W{0,3}\d+(?:[.,']\d{3})*(?:[.,]\d+)?\D{0,4}", re.ASCII)
+_AMOUNT = re.compile(r"\W{0,3}\d+(?:[.,']\d{3})*(?:[.,]\d+)?(\D{0,4})", re.ASCII)
+_UNITS = re.compile(
+    r"eur|usd|gbp|chf|jpy|pln|sek|nok|dkk|czk|huf|cny|inr|m?g|kg|lbs?|oz|[mck]?m|in|ft|[mc]?l|"
+    r"m?s|sec|min|h|hrs?"
+)
 _YEAR = re.compile(r"\s*(-?\d{1,4})(?:\.0*)?(?:-\d{1,2}-\d{1,2}.*)?\s*", re.ASCII | re.DOTALL)
 
 
@@ -236,8 +241,7 @@ def _guess(
     if numbers and are_many and not plain(name).endswith(_NAMES_OF_CODES):
         return _number(full, owner, label)
     if len(known) > MOST_VALUES or 2 * len(known) > rows:
-        are_amounts = 2 * sum(map(_is_amount, known)) > len(known)
-        if are_amounts and not numbers and not plain(name).endswith(_NAMES_OF_CODES):
+        if _are_amounts(known) and not numbers and not plain(name).endswith(_NAMES_OF_CODES):
             return _no_numbers(values, parse, number)
         reason = "nearly every row has a value of its own"
         is_title = owner is Owner.MOVIE and not numbers
@@ -247,9 +251,20 @@ def _guess(
     return _category(full, owner, label, len(known))
 
 
-def _is_amount(value: str) -> bool:
-    """Returns whether a text has one number in it, as "1.37 €" and "$5" do."""
-    return _AMOUNT.fullmatch(value[:MAX_TEXT_CHARS]) is not None
+def _are_amounts(known: Sequence[str]) -> bool:
+    """Returns whether most texts have one number in them, as "1.37 €" and "$5" do.
+
+    Letters behind it are a known unit, or those of most of the texts: "4711B" and "1234 AB" are
+    codes. So is the ISBN "123456789X": a column with one code in 20 has no amounts.
+    """
+    found = (_AMOUNT.fullmatch(one[:MAX_TEXT_CHARS]) for one in known)
+    ends = collections.Counter(match[1].strip(" .").lower() for match in found if match)
+    codes = sum(
+        count
+        for end, count in ends.items()
+        if any(map(str.isalpha, end)) and not _UNITS.fullmatch(end) and 2 * count <= len(known)
+    )
+    return 2 * (ends.total() - codes) > len(known) and 20 * codes < len(known)
 
 
 def _no_numbers(values: pa.Array, parse: Callable[[str], float | None], number: RowNumber) -> str:
