@@ -123,7 +123,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a hyperparameter, as trainer.epochs=12; help lists all; the last of a name counts",
+        help="a hyperparameter, as trainer.epochs=12; help lists all; can be repeated; the last "
+        "value of a name counts",
     )
     add("--settings", metavar="FILE", help="hyperparameters in a TOML file; --set goes before it")
     add("--schema", metavar="FILE", help="the schema to validate the data against")

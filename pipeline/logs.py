@@ -117,9 +117,9 @@ def _log_everything() -> None:
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:
-    """Whether a record belongs into the log.
+    """Returns whether a record belongs into the log.
 
-    TFX's `channel_resolver` warns for every input that it ignores a predicate, which its own
-    compiler has put there: dozens of lines, after all that the libraries have to say of a run.
+    TFX's `channel_resolver` warns once per input about a predicate that TFX's own compiler adds;
+    these lines are left out.
     """
     return not str(record.msg).endswith("property_predicate is not supported.")

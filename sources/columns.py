@@ -143,7 +143,7 @@ def _is_missing(value: str) -> bool:
     return wrangling.is_missing(value) or value.strip().lower() in ("none", "-")
 
 
-def describe_missing(value: object) -> str:
+def describe_missing_value(value: object) -> str:
     """Returns what was found where a value is missing, for messages."""
     shown = "" if value is None else str(value)
     return f"{files.shorten(shown)}, which counts as missing" if shown.strip() else "nothing"

@@ -455,8 +455,8 @@ def _likely(
 
 def lacks_ratings(roles: Mapping[str, str], description: Description) -> bool:
     """Returns whether the ratings may be in a column that is not recognised."""
-    is_said = "rating" in description.columns or description.repeats == "count"
-    return "rating" not in roles and not is_said and description.positive is None
+    is_described = "rating" in description.columns or description.repeats == "count"
+    return "rating" not in roles and not is_described and description.positive is None
 
 
 def lacks_times(roles: Mapping[str, str], description: Description) -> bool:
@@ -537,16 +537,17 @@ def _toml(value: str | tuple[str, ...]) -> str:
 
 def why_unused(column: str, layout: Layout) -> str:
     """Returns why a column of events has no role, in words."""
-    said = layout.description
+    description = layout.description
     names = {role: first_of(layout.interactions[0].columns, SYNONYMS[role]) for role in ROLES}
     role = next((role for role, name in names.items() if name == column), None)
     if role is None or role in layout.roles:
         return "it has no role that is known"
-    if said.columns.get(role) == "":
+    if description.columns.get(role) == "":
         return f'{FILE} says {role} = ""'
     if role == "event":
         return f"[events] in {FILE} gives no weights to types of events"
-    why = f"positive = {json.dumps(str(said.positive))}" if said.positive else 'repeats = "count"'
+    positive = description.positive
+    why = f"positive = {_toml(str(positive))}" if positive else 'repeats = "count"'
     return f"with {why} in {FILE} there are no ratings of events"
 
 

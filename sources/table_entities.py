@@ -15,7 +15,7 @@ from schema.features import Feature, FeatureTable, Kind, Owner
 from sources import cleaning_log, files, table_files
 from sources.attributes import Attribute, belongs_to, values_of
 from sources.cleaning_log import CleaningLog, LossLimits, RowExample
-from sources.columns import Ids, describe_missing, ids_of
+from sources.columns import Ids, describe_missing_value, ids_of
 from sources.errors import InputError
 from sources.interactions import id_keys
 from sources.layout import Layout
@@ -231,7 +231,7 @@ def _count_ids(file: str, ids: Ids, rows: Rows, key: str, found: CleaningLog) ->
     expected, column = f"an id in {key}", rows.columns[key]
     places = np.flatnonzero(ids.missing)
     examples = [
-        RowExample(rows.number(int(i)), expected, describe_missing(column[int(i)].as_py()))
+        RowExample(rows.number(int(i)), expected, describe_missing_value(column[int(i)].as_py()))
         for i in places[:3]
     ]
     found.drop(file, cleaning_log.MISSING_VALUE, len(places), examples)

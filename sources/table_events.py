@@ -21,7 +21,7 @@ from sources.columns import (
     MOST_RATING,
     ambiguous_dates,
     compact_times_of,
-    describe_missing,
+    describe_missing_value,
     ids_of,
     ratings_of,
     texts,
@@ -276,7 +276,7 @@ class _Part:
 
 def _describe(reason: str, value: pa.Scalar) -> str:
     is_missing = reason == cleaning_log.MISSING_VALUE
-    return describe_missing(value.as_py()) if is_missing else files.shorten(str(value))
+    return describe_missing_value(value.as_py()) if is_missing else files.shorten(str(value))
 
 
 def _holds(rule: Rule, column: pa.Array, *, decimal_comma: bool) -> tuple[BoolArray, BoolArray]:

@@ -216,6 +216,8 @@ def test_ids_that_are_objects_or_lists_are_refused(tmp_path, ids):
         detect(write(tmp_path / "data", {"interactions.jsonl": rows}), tmp_path)
 
 
+        ('positive = "stars != kö"', 'with positive = "stars != kö" in data.toml there are no '
+         "ratings of events"),
 def test_clicks_without_ratings_and_times_are_a_table_of_ids_alone(tmp_path):
     clicks = b"user,item\nu1,a\nu1,b\nu2,a\n"
     adapter = detect(write(tmp_path / "data", {"clicks.csv": clicks}), tmp_path)
