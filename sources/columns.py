@@ -113,8 +113,7 @@ def ids_of(column: pa.Array) -> Ids:
         encoded = texts(column).dictionary_encode()
     before = encoded.dictionary.to_pylist()
     after = [_clean_id(one) for one in before]
-    places = encoded.indices.to_numpy(zero_copy_only=False)
-    places = np.nan_to_num(places, nan=len(before)).astype(np.int64)
+    places = _places(encoded)
     changed = np.array([*(a != b for a, b in zip(after, before, strict=True)), False])
     missing = np.array([*(_is_missing(one) for one in before), True])
     unusable = np.array([*(one is None for one in after), True])
@@ -151,12 +150,20 @@ def describe_missing_value(value: object) -> str:
 
 def too_large(column: pa.Array, *, decimal_comma: bool = False) -> _BoolArray:
     """Returns which values are numbers that single precision cannot hold, such as 1e300."""
-    found = [False] * len(column)
-    for place, value in enumerate(texts(column).to_pylist()):
-        cleaned = wrangling.clean_token((value or "")[:MAX_ID_CHARS])
-        if _ANY_NUMBER.fullmatch(cleaned.replace(",", ".") if decimal_comma else cleaned):
-            found[place] = abs(float(cleaned.replace(",", "."))) > MOST_RATING
-    return np.array(found, np.bool_)
+    encoded = texts(column).dictionary_encode()
+    found = [False] * (len(encoded.dictionary) + 1)
+    for place, value in enumerate(encoded.dictionary.to_pylist()):
+        cleaned = wrangling.clean_token(value[:MAX_ID_CHARS])
+        cleaned = cleaned.replace(",", ".") if decimal_comma else cleaned
+        if _ANY_NUMBER.fullmatch(cleaned):
+            found[place] = abs(float(cleaned)) > MOST_RATING
+    return np.array(found, np.bool_)[_places(encoded)]
+
+
+def _places(encoded: pa.DictionaryArray) -> npt.NDArray[np.int64]:
+    """Returns `[n]` the place of each value in its dictionary; the place after it where null."""
+    places = encoded.indices.to_numpy(zero_copy_only=False)
+    return np.nan_to_num(places, nan=len(encoded.dictionary)).astype(np.int64)
 
 
 def ratings_of(column: pa.Array, *, decimal_comma: bool = False) -> Numbers:
@@ -350,8 +357,7 @@ def _each(
     encoded = values.dictionary_encode()
     cleaned = [wrangling.clean_token(one[:MAX_ID_CHARS]) for one in encoded.dictionary.to_pylist()]
     found = [None if _is_missing(one) else parse(one) for one in cleaned]
-    places = encoded.indices.to_numpy(zero_copy_only=False)
-    places = np.nan_to_num(places, nan=len(cleaned)).astype(np.int64)
+    places = _places(encoded)
     missing = np.array([*(_is_missing(one) for one in cleaned), True])
     bad = np.array([*(one is None for one in found), True]) & ~missing
     number = np.array([*(0 if one is None else one for one in found), 0]).astype(dtype)

@@ -221,7 +221,9 @@ class _Part:
             self.unreadable = sorted({wrangling.clean_token(one) for one in values})[:2]
         self.drop(cleaning_log.MISSING_VALUE, numbers.missing, f"a value in {name}", shown)
         if numbers.bad.any():
-            large = numbers.bad & too_large(shown, decimal_comma=self.layout.decimal_comma)
+            large = numbers.bad.copy()
+            are_bad = shown.filter(pa.array(numbers.bad))
+            large[numbers.bad] = too_large(are_bad, decimal_comma=self.layout.decimal_comma)
             most = f"a rating of at most {MOST_RATING:.2g} in {name}"
             self.drop(cleaning_log.RATING_RANGE, large, most, shown)
         self.drop(cleaning_log.NON_NUMERIC_RATING, numbers.bad, f"a number in {name}", shown)

@@ -11,7 +11,7 @@ from movielens_files import ML_CSV, write
 from table_data import events, write_csv, write_tables
 
 from schema.features import Kind, Owner
-from sources import columns, interactions
+from sources import columns, interactions, table_events
 from sources.cleaning_log import AMBIGUOUS_DATE, UNLISTED, LossLimits
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
@@ -271,6 +271,32 @@ def test_whole_numbers_are_dates_where_each_of_them_is_one(tmp_path, written, se
     [
         ((0, 1, 1_700_000_000), ["2 of 3 times are in 1970, 1 of them are 0"]),
         ((1_600_000_000, 4_000_000_000), ["1 of 2 times are after today"]),
+def test_a_bad_value_among_dates_is_lost_by_its_name(tmp_path):
+    days = [20240101 + i % 28 for i in range(199)]
+    rows = "".join(f"u{i},i,3,{one}\n" for i, one in enumerate([*days, 20240230]))
+    adapter = table(tmp_path, EVENT + rows.encode())
+    adapter.scan().found.check(LossLimits.of(0.01))
+    with pytest.raises(InputError, match="unreadable time") as error:
+        adapter.scan().found.check(LossLimits.of(0.001))
+    assert (error.value.row, error.value.found) == (201, "'20240230'")
+    assert error.value.expected == "a time in when: a date such as 20240203, as in most rows"
+
+
+def test_only_ratings_that_are_no_numbers_are_measured(tmp_path, monkeypatch):
+    measured = []
+
+    def too_large(column, **how):
+        measured.append(len(column))
+        return columns.too_large(column, **how)
+
+    monkeypatch.setattr(table_events, "too_large", too_large)
+    rows = "".join(f"u{i},i,{i / 7},1600000000\n" for i in range(100))
+    adapter = table(tmp_path, EVENT + rows.encode() + b"x,i,1e300,1\nx,j,1e300,1\nx,k,good,1\n")
+    counts = read(adapter)[1]
+    assert set(measured) == {3}
+    assert counts == {"rating out of range": 2, "non-numeric rating": 1}
+
+
         ((1_706_918_400, 1_707_004_799), ["all times are on one day, 2024-02-03"]),
         ((1_706_918_400, 1_707_004_800), []),
     ],
