@@ -246,6 +246,14 @@ def are_dates(column: pa.Array) -> bool | None:
     return bool((dated | missing).all()) and not times_of(values).bad.any()
 
 
+def are_repeated_numbers(column: pa.Array) -> bool:
+    """Returns whether all values that there are are whole numbers, each in two rows on average."""
+    values = texts(column).drop_null()
+    different = values.unique()
+    are_numbers = pc.match_substring_regex(different, _PLAIN_NUMBER).to_numpy(zero_copy_only=False)
+    return bool(are_numbers.all()) and 2 * len(different) <= len(values)
+
+
 def ambiguous_dates(column: pa.Array) -> _BoolArray:
     """Returns which values are dates such as 05/06/2024, of which either can be the month."""
     found = pc.match_substring_regex(texts(column), _AMBIGUOUS_DATE).fill_null(False)

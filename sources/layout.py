@@ -67,6 +67,7 @@ _SUFFIXES = frozenset(
 _PACKED = frozenset((".gz", ".zst", ".zstd"))
 _VALUE = re.compile(r"\W*|\d{4}-\d\d?-\d\d?.*|\d[\d./:-]*|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-.*")
 _FIRST_BYTES = 2**20
+_NUMBERED = re.compile(r"(?:id|no|nr|number)$")
 _PART = re.compile(r"(?:[-_.]?part)?[-_.]?\d+(?:-of-\d+)?(?:[-_.][0-9a-f-]{8,})?$")
 
 
@@ -337,15 +338,31 @@ def _roles(folder: Path, events: TableFile, description: Description) -> dict[st
 
 
 def _refuse_other_data(events: TableFile, description: Description) -> None:
-    """Refuses a description that was written for events with other columns."""
-    if description.of_columns and set(description.of_columns) != set(events.columns):
+    """Refuses a description that was written for events with other columns.
+
+    These lack a column that it names, or have one of a known name whose role it leaves out. Other
+    columns may come and go.
+    """
+    if not description.of_columns:
+        return
+    rules = (description.positive, *description.drop)
+    named = {*description.columns.values(), *(rule.column for rule in rules if rule)}
+    lacking = (named & set(description.of_columns)) - set(events.columns)
+    left_out = {plain(n) for r, c in description.columns.items() if not c for n in SYNONYMS[r]}
+    new = [
+        one
+        for one in events.columns
+        if one not in description.of_columns and plain(one) in left_out and one not in named
+    ]
+    if lacking or new:
+        leaves_out = f", which {FILE} leaves out unseen" if new else ""
         raise InputError(
             f"{FILE} was written for other data",
             file=description.path,
             expected=f"events with the columns {', '.join(description.of_columns)}",
-            found=f"{events.name} with {', '.join(events.columns)}",
-            action="give another --output-dir, or move the file away; if it is meant for this data "
-            "as well, remove its line of_columns",
+            found=f"{events.name} with {', '.join(new or events.columns)}{leaves_out}",
+            action="if the file is meant for this data as well, correct its [columns] and rules, "
+            "and remove its line of_columns; if not, move it away, or give another --output-dir",
         )
 
 
@@ -403,6 +420,8 @@ def _no_column(
     other = lines_to_write(_likely(folder, events, roles, missing, description), description)
     hint = "write the names of the columns as the first row; else " if _is_data(events) else ""
     names = (f"a column named {', '.join(SYNONYMS[role][:6])} or the like" for role in missing)
+    both = len(missing) > 1
+    which = "see which is which, as user and item may be the other way round, and " if both else ""
     return InputError(
         "no column is recognised as "
         + ", and none as ".join(f"the {role}'s id" for role in missing)
@@ -410,7 +429,8 @@ def _no_column(
         file=events.name,
         expected="; and ".join(names),
         found=", ".join(events.columns),
-        action=f"{hint}rename the column (docs/guides/own-data.md has all names), or {other}",
+        action=f"{hint}rename the column{'s' * both} (docs/guides/own-data.md has all names), or "
+        f"{which}{other}",
     )
 
 
@@ -418,13 +438,24 @@ _COUNTS = {1: "this line", 2: "these two lines", 3: "these three lines", 4: "the
 
 
 def lines_to_write(columns: Mapping[str, str], description: Description) -> str:
-    """Returns what to do so that columns play roles ("": none does), in words."""
-    lines = [f"{role} = {json.dumps(name, ensure_ascii=False)}" for role, name in columns.items()]
-    if not description.columns:
-        lines = ["[columns]", *lines]
-    where = "below [columns] in" if description.columns else "to"
-    count = _COUNTS.get(len(lines), "these lines")
-    return "\n    ".join([f"write {count} {where} {description.path}:", *lines])
+    """Returns what to do so that columns play roles ("": none does), in words.
+
+    The line of a role that has one is changed: a key that is there twice is no TOML.
+    """
+    lines = {role: f"{role} = {_toml(name)}" for role, name in columns.items()}
+    there = [role for role in lines if role in description.columns]
+    new = [line for role, line in lines.items() if role not in there]
+    steps = []
+    if new:
+        new = new if description.columns else ["[columns]", *new]
+        where = "below [columns] in" if description.columns else "to"
+        count = _COUNTS.get(len(new), "these lines")
+        steps.append("\n    ".join([f"write {count} {where} {description.path}:", *new]))
+    if there:
+        what = f"change the line{'s' * (len(there) > 1)} of {' and '.join(there)} below [columns]"
+        of_it = [lines[role] for role in there]
+        steps.append("\n    ".join([f"{what} in {description.path} to:", *of_it]))
+    return "\n  and ".join(steps)
 
 
 def _free(columns: Iterable[str], taken: Iterable[str]) -> list[str]:
@@ -465,9 +496,13 @@ def lacks_times(roles: Mapping[str, str], description: Description) -> bool:
 
 
 def unused(folder: Path, events: TableFile, columns: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns which columns have dates, and which numbers as ratings have, in their first rows."""
+    """Returns which columns have dates, and which numbers as ratings have, in their first rows.
+
+    Where several have dates, whole numbers that repeat as ids do, or are called so, are none: a
+    customer's number may have ten digits as well.
+    """
     # Arrow is loaded for data that can be read.
-    from sources.columns import are_dates, are_like_ratings
+    from sources.columns import are_dates, are_like_ratings, are_repeated_numbers
 
     try:
         first = parts(folder, events, _FIRST_BYTES)[:1]
@@ -476,6 +511,8 @@ def unused(folder: Path, events: TableFile, columns: Sequence[str]) -> tuple[lis
         return [], []
     found = rows[0] if rows and columns else {}
     dates = [name for name, values in found.items() if are_dates(values)]
+    ids = [one for one in dates if _NUMBERED.search(plain(one)) or are_repeated_numbers(found[one])]
+    dates = [one for one in dates if one not in ids] or dates
     return dates, [name for name, values in found.items() if are_like_ratings(values)]
 
 
@@ -563,7 +600,7 @@ def draft(layout: Layout) -> str:
         '# drop = ["rating == 0"]       # events that are left out',
         "# scale = [1, 5]               # the least and the greatest rating",
         '# repeats = "latest"           # of one user and item; or "count", or "keep" all',
-        f"of_columns = {_toml(events.columns)}  # other data is refused",
+        f"of_columns = {_toml(events.columns)}  # data without those that are used is refused",
         "[columns]",
         *(f"{role} = {_toml(roles[role])}" for role in ROLES if role in roles),
         "# [events]                     # weights of types of events; others are left out",

@@ -114,7 +114,11 @@ def _dates(folder: Path, layout: Layout, left: list[str]) -> tuple[str, ...]:
             found = {name: are_dates(read[name]) for name in left}
             left = [name for name in left if found[name] is not False]
             seen.update(name for name in left if found[name])
-    return tuple(name for name in left if name in seen)
+    names = [name for name in left if name in seen]
+    if len(names) > 1:  # those that rather are ids are left out
+        likely = unused(folder, layout.interactions[0], names)[0]
+        names = [name for name in names if name in likely] or names
+    return tuple(names)
 
 
 def _with_readable_ratings(folder: Path, layout: Layout) -> Layout:

@@ -178,7 +178,8 @@ def _one_value(table: Table, value: float) -> InputError:
         file=table.ratings_file,
         expected="ratings that differ: a model of one value predicts nothing",
         found=f"{value:g} alone",
-        action=f'write repeats = "latest" to {description.path}, so that events have no rating'
+        action=f'change the line of repeats in {description.path} to repeats = "latest", so that '
+        "events have no rating"
         if counted
         else "to use the events without ratings, " + lines_to_write({"rating": ""}, description),
     )

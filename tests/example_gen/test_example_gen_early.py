@@ -49,7 +49,8 @@ REFUSED = {
         {"text": THREES, "toml": "scale = [1, 5]\n"}, r'every rating is 3(.|\n)*rating = ""'
     ),
     "one event a pair, counted": (
-        {"text": THREES, "toml": 'repeats = "count"\n'}, r'of weight 1(.|\n)*repeats = "latest"'
+        {"text": THREES, "toml": 'repeats = "count"\n'},
+        r'of weight 1(.|\n)*change.* repeats = "latest"',
     ),
     "zeros for times": (
         {"text": "u,i,3,0\nu,j,4,0\n"}, r"in column when are all in 1970(.|\n)*no time at all"
@@ -60,8 +61,9 @@ REFUSED = {
     "days of a spreadsheet for times": (
         {"text": "u,i,3,45289\nu,j,4,45290\n"}, "the number of a day in a spreadsheet"
     ),
-    "rows for times": (
-        {"text": "u,i,3,0\nu,j,4,1\n"}, r'number of a row(.|\n)*write these two(.|\n)*time = ""'
+    "years for times, with a description": (
+        {"text": "u,i,3,1999\nu,j,4,2024\n", "toml": '[columns]\ntime = "when"\n'},
+        r'change the line of time below \[columns\] in .* to:\n    time = ""$',
     ),
     "times after 2100": (
         {"text": "u,i,3,11703876021\nu,j,4,11703876022\n"}, "seconds after the year 2100"

@@ -17,7 +17,7 @@ from sources.columns import are_like_ratings
 from sources.description import Description
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
-from sources.layout import SYNONYMS, Layout
+from sources.layout import SYNONYMS, Layout, lines_to_write
 
 LOG = (
     b"who,sku,stars,score,day,type\n"
@@ -168,16 +168,33 @@ def test_a_draft_is_written_where_something_is_ambiguous_and_says_what_was_under
 
 
 def test_a_draft_of_other_data_is_refused_and_keeps_its_content(tmp_path):
-    typed = write(tmp_path / "a", {"interactions.csv": b"user,item,type\nu1,a,x\nu2,b,y\n"})
-    rated = write(tmp_path / "b", {"interactions.csv": b"user,item,stars\nu1,a,3\nu2,b,4\n"})
-    words(typed, tmp_path, tmp_path)
+    played = write(tmp_path / "a", {"interactions.csv": b"user,item,artist\nu1,a,x\nu2,b,y\n"})
+    both = write(tmp_path / "b", {"interactions.csv": b"user,member,song\nu1,m,a\nu2,n,b\n"})
+    typed = write(tmp_path / "c", {"interactions.csv": b"user,member,song,type\nu,m,a,buy\n"})
+    words(both, tmp_path, tmp_path)
     draft = (tmp_path / "data.toml").read_bytes()
-    with pytest.raises(InputError, match=r"data\.toml was written for other data") as error:
-        detect(rated, tmp_path, tmp_path)
-    assert "remove its line of_columns" in error.value.action
-    assert (tmp_path / "data.toml").read_bytes() == draft
+    for other in (played, typed):
+        with pytest.raises(InputError, match=r"data\.toml was written for other data") as error:
+            detect(other, tmp_path, tmp_path)
+        assert error.value.action.startswith("if the file is meant for this data as well, ")
+        assert (tmp_path / "data.toml").read_bytes() == draft
+    assert "type, which data.toml leaves out unseen" in error.value.found
     write(tmp_path, {"data.toml": re.sub(b"(?m)^of_columns.*", b"", draft)})
-    assert detect(rated, tmp_path, tmp_path).spec.features.has_rating
+    assert detect(typed, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("more", ["", ",shop", ",type,shop,score", ",stars"])
+def test_a_draft_is_followed_where_columns_that_it_does_not_use_come_and_go(tmp_path, more):
+    header, values = "user,item,stars,type", "u1,a,3,buy"
+    folder = write(tmp_path / "a", {"plays.csv": f"{header},hint\n{values},x\n".encode()})
+    words(folder, tmp_path, tmp_path)
+    header = header.replace(",stars" if more == ",stars" else ",type", "") + more
+    rows = [",".join(f"{one}{i}" if one != "stars" else str(i) for one in header.split(","))
+            for i in range(3)]  # fmt: skip
+    other = write(tmp_path / "b", {"plays.csv": "\n".join([header, *rows]).encode()})
+    assert roles_of(detect(other, tmp_path, tmp_path)) == {
+        "user": "user", "item": "item", "rating": "stars"
+    }  # fmt: skip
 
 
 def test_no_draft_comes_before_a_description_beside_the_data(tmp_path):
@@ -199,6 +216,8 @@ def test_a_draft_has_columns_of_any_name(tmp_path):
     [
         ('[columns]\nrating = ""', 'data.toml says rating = ""'),
         ('repeats = "count"', 'with repeats = "count" in data.toml there are no ratings of events'),
+        ('positive = "stars != kö"', 'with positive = "stars != kö" in data.toml there are no '
+         "ratings of events"),
         ('positive = "stars > 1"', 'with positive = "stars > 1" in data.toml there are no ratings '
          "of events"),
     ],
@@ -216,8 +235,6 @@ def test_ids_that_are_objects_or_lists_are_refused(tmp_path, ids):
         detect(write(tmp_path / "data", {"interactions.jsonl": rows}), tmp_path)
 
 
-        ('positive = "stars != kö"', 'with positive = "stars != kö" in data.toml there are no '
-         "ratings of events"),
 def test_clicks_without_ratings_and_times_are_a_table_of_ids_alone(tmp_path):
     clicks = b"user,item\nu1,a\nu1,b\nu2,a\n"
     adapter = detect(write(tmp_path / "data", {"clicks.csv": clicks}), tmp_path)
@@ -295,6 +312,21 @@ def test_a_line_for_a_file_that_has_columns_already_comes_without_their_header(t
         detect(folder, tmp_path, tmp_path)
     expected = f'this line below [columns] in {folder / "data.toml"}:\n    rating = ""'
     assert error.value.action.endswith(expected)
+    (folder / "data.toml").write_text('[columns]\nitem = "item"\nrating = "stars"\n')
+    with pytest.raises(InputError, match="the ratings in column stars cannot be read") as error:
+        detect(folder, tmp_path)
+    there = f"change the line of rating below [columns] in {folder / 'data.toml'} to:"
+    assert error.value.action.endswith(f'{there}\n    rating = ""')
+    assert "write" not in error.value.action
+
+
+def test_lines_that_are_there_are_changed_and_the_others_written():
+    one = Description(columns={"user": "", "time": ""}, path="data.toml")
+    assert lines_to_write({"user": "a", "item": "b", "time": "c"}, one) == (
+        'write this line below [columns] in data.toml:\n    item = "b"\n'
+        "  and change the lines of user and time below [columns] in data.toml to:\n"
+        '    user = "a"\n    time = "c"'
+    )
 
 
 @pytest.mark.parametrize(
@@ -508,6 +540,19 @@ def test_all_lines_that_may_be_missing_are_offered_at_the_first_error(tmp_path):
     adapter = detect(folder / "sales.csv", tmp_path, output)
     assert set(roles_of(adapter)) == {"user", "item", "rating", "time"}
     assert adapter.odd() == []
+
+
+def test_customers_of_ten_digits_are_no_times_and_may_be_the_items(tmp_path):
+    rows = "".join(f"{1700000000 + 3600 * i},{1000000000 + i % 7},A{i % 11}\n" for i in range(40))
+    folder = write(tmp_path / "data", {"sales.csv": f"Zeit,Kunde,Artikel\n{rows}".encode()})
+    with pytest.raises(InputError, match="see which is which, as user and item may be") as error:
+        detect(folder / "sales.csv", tmp_path)
+    assert error.value.action.endswith('user = "Kunde"\n    item = "Artikel"\n    time = "Zeit"')
+    (folder / "data.toml").write_text('[columns]\nuser = "Kunde"\nitem = "Artikel"\n')
+    numbered = "Zeit,Kunde,Artikel,Beleg\n" + rows.replace(",A", ",1000000001,A")
+    numbered = numbered.replace("Kunde,Artikel,Beleg", "Beleg,Artikel,Kunde")
+    write(folder, {"sales.csv": numbered.encode()})
+    assert Layout.from_json(detect(folder, tmp_path).layout_text).dates == ("Zeit",)
 
 
 def test_likely_ratings_and_times_that_are_not_read_are_odd_with_lines_for_one_file(tmp_path):
