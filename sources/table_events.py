@@ -54,6 +54,9 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
 YEAR_1971 = 365 * 86_400
 """In unix seconds. What is no time is read as one in 1970: years, days, numbers of rows."""
 
+YEAR_1980 = (10 * 365 + 2) * 86_400
+"""In unix seconds. A date such as 20240203 or 20240203101500 is before it if read as a number."""
+
 
 class Times(NamedTuple):
     """The times of all events, in unix seconds.
@@ -63,6 +66,7 @@ class Times(NamedTuple):
       last: the latest.
       zeros: how many are 0.
       early: how many are in 1970.
+      before_1980: how many are before 1980.
       future: how many are more than a day after now.
       shown: one, as it is written.
     """
@@ -71,17 +75,24 @@ class Times(NamedTuple):
     last: int = 0
     zeros: int = 0
     early: int = 0
+    before_1980: int = 0
     future: int = 0
     shown: str = ""
 
     def with_part(self, values: npt.NDArray[np.int64], shown: str) -> Times:
-        """Returns the same of these and more times, of which there is one at least."""
+        """Returns the times of these events and of a further part.
+
+        Args:
+          values: `[n]` unix seconds of the part, one at least.
+          shown: one of them, as it is written.
+        """
         tomorrow = datetime.datetime.now(datetime.timezone.utc).timestamp() + 86_400
         return Times(
             min(self.first, int(values.min())),
             max(self.last, int(values.max())),
             self.zeros + int((values == 0).sum()),
             self.early + int((values < YEAR_1971).sum()),
+            self.before_1980 + int((values < YEAR_1980).sum()),
             self.future + int((values > tomorrow).sum()),
             self.shown or shown,
         )
@@ -239,9 +250,14 @@ class _Part:
         if "time" not in self.layout.roles:
             return pa.nulls(self.count, pa.int64())
         name, shown = self.layout.roles["time"], self.column("time")
-        times = compact_times_of(shown) if self.layout.compact_dates else times_of(shown)
+        compact = self.layout.compact_dates
+        times = compact_times_of(shown) if compact else times_of(shown)
         outside = (times.values < 0) | (times.values >= TIMESTAMP_END)
-        expected = f"a time in {name}: seconds or milliseconds since 1970, or a date"
+        expected = f"a time in {name}: " + (
+            "a date such as 20240203, as in most rows"
+            if compact
+            else "seconds or milliseconds since 1970, or a date"
+        )
         in_range = f"a time in {name} from 1970 to before the year 2100"
         self.drop(cleaning_log.MISSING_VALUE, times.missing, f"a value in {name}", shown)
         if times.bad.any():

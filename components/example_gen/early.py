@@ -1,4 +1,4 @@
-"""Refuses own tables on which no model can be trained, before anything is written."""
+"""Refuses own tables that a run would refuse later, or learn nothing from, before it begins."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from sources.table_events import Scan, day_of
 from sources.wrangling import parse_number
 
 MOST_BYTES = 8 * 2**20
-"""Smaller events are read and split as RatingsGen does; of larger ones their counts are looked at.
-"""
+"""Events of at most so many bytes are split as RatingsGen does; of more, the counts are checked."""
+
+_SERIAL_DAYS = 29_221, 54_789
+"""The numbers that spreadsheets give to the days from 1980 to 2049."""
 
 _ANYBODY = KnownIds("", None)
 
@@ -37,7 +39,7 @@ def check_early(
     limits: LossLimits,
     test_time: int | None = None,
 ) -> None:
-    """Looks at own tables for what the run would end with minutes later.
+    """Refuses own tables that a run would refuse minutes later, or learn nothing from.
 
     Args:
       table: the adapter.
@@ -47,9 +49,9 @@ def check_early(
       test_time: where the test of a timeline begins; None: after 80 % of the ratings.
 
     Raises:
-      InputError: more is lost than may be, all times are in 1970, no id of a file of users or
-        items has an event, a split is empty, all ratings are one value, or no two users and two
-        items have anything in common.
+      InputError: more is lost than may be, the times are numbers that count no seconds, no id
+        of a file of users or items has an event, there is one user or item alone, each has one
+        event of its own, a split is empty, or all ratings are one value.
     """
     scan = table.scan()
     scan.found.check(limits)
@@ -69,31 +71,46 @@ def check_early(
 
 
 def _check_times(table: Table, scan: Scan) -> None:
-    """Refuses times that are all in 1970: they count something else than seconds."""
-    times, columns = scan.times, table.layout.roles
-    if not times.shown or times.early < scan.events:
-        return
-    numbers = times.first, times.last
+    """Refuses plain numbers that are all in 1970 and are recognised as something else than seconds.
+
+    Dates in 1970, seconds from 0 on and numbers of rows are in the right order, and stay.
+    """
+    times, layout = scan.times, table.layout
     number = parse_number(times.shown)
-    looks = "the number of a row or a day"
-    if numbers == (0, 0):
-        looks = "no time at all"
-    elif number is not None and number >= TIMESTAMP_END:
-        looks = "seconds after the year 2100, or a damaged number"
-    elif numbers[0] >= 1900 and numbers[1] < 2100:
-        looks = "a year"
-    elif numbers[0] >= 20_000 and numbers[1] < 80_000:
-        looks = "the number of a day in a spreadsheet"
+    if number is None or layout.compact_dates or times.early < scan.events:
+        return
+    looks = _looks_like(times.first, times.last, number)
+    if looks is None:
+        return
     raise InputError(
-        f"the times in column {columns['time']} are all in 1970",
+        f"the times in column {layout.roles['time']} are all in 1970",
         file=table.ratings_file,
-        expected="seconds or milliseconds since 1970, or dates such as 2024-02-03 or 20240203, one "
-        "of them from 1971 on",
+        expected="seconds or milliseconds since 1970, or dates such as 2024-02-03 or 20240203",
         found=f"{files.shorten(times.shown)}, which looks like {looks}; all are read as "
         f"{day_of(times.first)} to {day_of(times.last)}",
         action="convert the column; or, to use the events without times, "
-        + lines_to_write({"time": ""}, table.layout.description),
+        + lines_to_write({"time": ""}, layout.description),
     )
+
+
+def _looks_like(first: int, last: int, number: float) -> str | None:
+    """Returns what times in 1970 seem to be instead of seconds; None where they may be seconds.
+
+    Args:
+      first: the earliest, in unix seconds.
+      last: the latest, in unix seconds.
+      number: one of them, as it is written.
+    """
+    if first == last == 0:
+        return "no time at all"
+    # Numbers from the year 2100 on are read as milliseconds.
+    if number >= TIMESTAMP_END and first >= TIMESTAMP_END // 1000:
+        return "seconds after the year 2100, or a damaged number"
+    if first >= 1800 and last <= 2100:
+        return "a year"
+    if first >= _SERIAL_DAYS[0] and last <= _SERIAL_DAYS[1]:
+        return "the number of a day in a spreadsheet"
+    return None
 
 
 def _check_ids(table: Table, owner: Owner, seen: list[str]) -> None:

@@ -53,7 +53,8 @@ REFUSED = {
         r'of weight 1(.|\n)*change.* repeats = "latest"',
     ),
     "zeros for times": (
-        {"text": "u,i,3,0\nu,j,4,0\n"}, r"in column when are all in 1970(.|\n)*no time at all"
+        {"text": "u,i,3,0\nu,j,4,0\n"},
+        r'when are all in 1970(.|\n)*no time at all(.|\n)*write these two(.|\n)*time = ""',
     ),
     "years for times": (
         {"text": "u,i,3,1999\nu,j,4,2024\n"}, "'1999', which looks like a year"
@@ -117,6 +118,24 @@ def test_a_file_of_which_no_id_has_an_event_is_refused(tmp_path, table):
     seen = {"users": 9, "items": 23}[table]
     assert f"  {table}.csv: 2 of its 3 ids have no event; ids are compared as text" in odd
     assert f"  {table}.csv: {seen - 1} of {seen} {table} with events have no row; ids are" in odd
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        lambda i: i,
+        lambda i: 60_000 + 3600 * i,
+        lambda i: f"1970-01-{1 + i % 9:02}",
+        lambda i: f"1970-01-01T0{i % 9}:00:00Z",
+        lambda i: 19_700_101 + i % 9,
+        lambda i: "1970-01-01",
+    ],
+    ids=["rows", "seconds", "days", "moments", "compact", "one day"],
+)
+def test_times_in_1970_that_may_be_meant_are_odd_and_not_refused(tmp_path, time):
+    check(tmp_path, "".join(f"u{i % 9},i{i // 9},{i % 5 + 1},{time(i)}\n" for i in range(200)))
+    [odd] = detect(tmp_path / "plays.csv", tmp_path).odd()
+    assert "200 of 200 times are in 1970" in odd
 
 
 def test_what_a_run_can_end_well_with_is_not_refused(tmp_path):
