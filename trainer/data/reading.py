@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.examples.events import codes_of, map_events
-from components.examples.reading import parse, serialized_batches
+from components.examples.reading import parse, parse_first, serialized_batches
 from schema.features import MOVIE_ID, Feature, FeatureTable, Kind, Owner
 from trainer.data.training_data import (
     Bytes,
@@ -38,18 +38,20 @@ def _read(
     keep: Sequence[Feature],
     transform_output: tft.TFTransformOutput,
 ) -> dict[str, list[npt.NDArray[Any]]]:
-    """Reads Examples, applies the graph, and collects outputs and the raw features in `keep`."""
+    """Reads Examples, applies the graph, and collects outputs and the raw features in `keep`.
+
+    Of the latter it is one value a record, that for "missing" where there is none.
+    """
     layer = transform_output.transform_features_layer()
-    columns = {*features, *keep}
     wanted = {output.name for feature in features for output in made_from(feature)}
 
     # Nothing in it depends on a tensor's value: translating it would only cost seconds.
     @tf.autograph.experimental.do_not_convert
     def convert(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = parse(serialized, columns)
-        transformed = layer({feature.name: parsed[feature.name] for feature in features})
+        kept = parse_first(serialized, keep)
+        transformed = layer(parse(serialized, features))
         values = {name: value for name, value in transformed.items() if name in wanted}
-        return values | {_raw(feature): parsed[feature.name] for feature in keep}
+        return values | {_raw(feature): kept[feature.name] for feature in keep}
 
     dataset = serialized_batches(sorted(paths), _READ_BATCH)
     collected: dict[str, list[npt.NDArray[Any]]] = {}
@@ -158,12 +160,13 @@ def load_fitted_and_known(
             f"expected ratings to train on, received none in {len(event_paths)} event files"
         )
     known = made_of([*event_paths, *later_paths]) if later_paths else data
+    same = len(known.interactions) == len(data.interactions)
     if movies is not None and len(catalogue.ids) > movies:
         rows = most_rated(data.ratings_per_movie, movies)
         left_out = len(data.interactions) - int(data.ratings_per_movie[rows].sum())
         catalogue = catalogue.of_rows(rows, left_out)
         data, known = data.of_movies(rows, catalogue), known.of_movies(rows, catalogue)
-    return data, known if len(known.interactions) > len(data.interactions) else data
+    return data, data if same else known
 
 
 def load_catalogue(

@@ -167,11 +167,23 @@ def test_the_exported_year_is_that_of_the_title_or_else_of_the_data(world, catal
         fixtures.value(e, raw.MOVIE_ID): fixtures.value(e, raw.RELEASE_YEAR)
         for e in fixtures.read_examples(world.movie_files)
     }
-    found = dict(zip(catalogue.ids.tolist(), catalogue.years.tolist(), strict=True))
-    assert {movie: year if year > 0 else None for movie, year in found.items()} == years
+    assert dict(zip(catalogue.ids.tolist(), catalogue.years.tolist(), strict=True)) == years
     assert describe._year("Heat (1995)", 1996) == 1995
     assert describe._year("Heat", 1996) == 1996
     assert describe._year("Heat", 0) is describe._year("Heat", -1) is None
+
+
+def test_a_movie_without_a_year_takes_none_from_others(world, transform_output, tmp_path):
+    examples = list(fixtures.read_examples(world.movie_files))
+    years = [fixtures.value(example, raw.RELEASE_YEAR) for example in examples]
+    for row in (0, 2):
+        del examples[row].features.feature[raw.RELEASE_YEAR.name]
+        years[row] = 0
+    path = fixtures.write_examples(tmp_path / "movies.gz", examples)
+    found = reading.load_catalogue([path], transform_output, raw.MOVIELENS)
+    ids = [fixtures.value(example, raw.MOVIE_ID) for example in examples]
+    expected = dict(zip(ids, years, strict=True))
+    assert dict(zip(found.ids.tolist(), found.years.tolist(), strict=True)) == expected
 
 
 def test_an_empty_catalogue_is_refused(tmp_path, transform_output):
