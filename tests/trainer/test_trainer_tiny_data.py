@@ -162,6 +162,9 @@ def test_a_step_of_the_autoencoder_is_finite(tiny, seed):
     residuals = rating_residuals(data.interactions)
     dense = user_autoencoder._dense(data.interactions, residuals, rows, len(data.catalogue.ids))
     assert_a_step_is_finite(model, {**data.users.features, **dense})
+    # So it is where the catalogue was cut and no user of a batch has a movie left.
+    nothing = {name: np.zeros_like(values) for name, values in dense.items()}
+    assert_a_step_is_finite(model, {**data.users.features, **nothing})
 
 
 @examples(4, shrink=False)

@@ -130,7 +130,10 @@ class AutoencoderNetwork(tfrs.Model):
         queries = self.query(totals, tf.reduce_sum(kept, axis=1), inputs, training=training)
         queries = tf.nn.dropout(queries, config.query_dropout if training else 0.0)
         logits = tf.matmul(queries, self.candidates(), transpose_b=True) + self.bias
-        loss = -tf.reduce_sum(seen * tf.nn.log_softmax(logits)) / tf.reduce_sum(seen)
+        # None of a batch's users has a movie left where the catalogue was cut.
+        loss = -tf.math.divide_no_nan(
+            tf.reduce_sum(seen * tf.nn.log_softmax(logits)), tf.reduce_sum(seen)
+        )
         self.retrieval_loss.update_state(loss)
         tables = [self.input_table, self.rating_weights, self.ids]
         tables += [*self.feature_sum.tables.values(), *self.profile.tables.values()]
