@@ -542,13 +542,14 @@ _EXPECTED: Mapping[str, str] = {
     "string_unicode": "text in UTF-8",
     "string_too_short": "at least {min_length} character",
     "string_too_long": "at most {max_length} characters",
-    "too_short": "at least {min_length} in the list",
-    "too_long": "at most {max_length}",
+    "too_short": "at least {min_length} entries",
+    "too_long": "at most {max_length} entries",
     "float_type": "a number",
     "float_parsing": "a number",
     "finite_number": "a finite number",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of fewer digits",
     "int_from_float": "a whole number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
@@ -560,15 +561,20 @@ _EXPECTED: Mapping[str, str] = {
 
 def _problem(problems: Sequence[dict[str, Any]]) -> str:
     """Returns what is wrong with a value: pydantic has an error for each type it may have."""
-    # Of text that is too long, that it is no number either is no help.
-    said = [one for one in problems if not one["type"].endswith("_type")] or problems
-    if said[0]["type"] == "extra_forbidden":
+    # A value of a wrong length has an error for every other type as well; these are left out.
+    relevant = [one for one in problems if not one["type"].endswith("_type")] or problems
+    if relevant[0]["type"] == "extra_forbidden":
         return "not known here"
-    if said[0]["type"] == "missing":
+    if relevant[0]["type"] == "missing":
         return "missing"
-    expected = (_EXPECTED.get(one["type"], one["msg"]).format(**one.get("ctx", {})) for one in said)
-    length = said[0].get("ctx", {}).get("actual_length")
-    found = shorten(said[0].get("input")) if length is None else length
+    expected = (
+        _EXPECTED[one["type"]].format(**one.get("ctx", {}))
+        if one["type"] in _EXPECTED
+        else one["msg"]
+        for one in relevant
+    )
+    length = relevant[0].get("ctx", {}).get("actual_length")
+    found = shorten(relevant[0].get("input")) if length is None else length
     return f"expected {' or '.join(expected)}, found {found}"
 
 

@@ -115,6 +115,8 @@ class Users:
 
     def beginning_with(self, prefix: str, limit: int) -> tuple[list[str], int | None]:
         """Returns the first ids that begin with a prefix, and how many do; None if not known."""
+        if not prefix:
+            return list(self.ids[:limit]), self.count
         matching = [user_id for user_id in self.ids if user_id.startswith(prefix)]
         return matching[:limit], None if self.count is None else len(matching)
 

@@ -79,6 +79,7 @@ class Recommender:
     table: FeatureTable = MOVIELENS
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     item_noun: str = DatasetLabel.item_noun
+    has_catalogue_file: bool = True
 
     @property
     def version(self) -> str:
@@ -91,7 +92,7 @@ class Recommender:
         parts = {
             "a run record": self.run_record != RunRecord(),
             "a list of users": self.users.count is not None,
-            "a list of movies": bool(self.catalogue.movies),
+            "a list of movies": self.has_catalogue_file,
             "similar movies": self.finds_similar,
             "reasons": self.gives_reasons,
             "recent movies": self.takes_recent_movies,
@@ -270,7 +271,7 @@ def make_recommender(model: ServedModel) -> Recommender:
     call = recommender.recommend([UserProfile()], _EVERYTHING, [()], seen=True)
     outputs = model.signatures[call.signature](call.inputs)
     movies = (Movie(scored.movie_id, scored.title) for scored in scored_movies(outputs))
-    return replace(recommender, catalogue=Catalogue(movies))
+    return replace(recommender, catalogue=Catalogue(movies), has_catalogue_file=False)
 
 
 def _check_signatures(recommender: Recommender) -> None:

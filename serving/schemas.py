@@ -435,7 +435,9 @@ class UserIds(_Response):
 
     model_version: Version
     total: int | None = Field(
-        description="How many known users' ids begin with `prefix`.", examples=[111]
+        description="How many known users' ids begin with `prefix`; null where the model has no "
+        "list of users.",
+        examples=[111],
     )
     user_ids: list[str] = Field(examples=[["4", "40", "41"]])
 

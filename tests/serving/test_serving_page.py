@@ -50,8 +50,8 @@ def page(browser, server):
     )
     opened.on(
         "request",
-        lambda requests: problems.append(requests.url)
-        if not requests.url.startswith(server.url)
+        lambda request: problems.append(request.url)
+        if not request.url.startswith(server.url)
         else None,
     )
     yield opened

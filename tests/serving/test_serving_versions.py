@@ -170,7 +170,9 @@ def test_a_foreign_model_is_served_and_the_log_lists_what_it_lacks(
     assert served(versions) == 5
     (line,) = [json.loads(x) for x in versions.text().splitlines() if "serving version 5" in x]
     assert line["made_by"] == "another program, or an earlier release"
-    assert {"a manifest", "a run record", "a list of users"} <= set(line["lacks"])
+    assert {"a manifest", "a run record", "a list of users", "a list of movies"} <= set(
+        line["lacks"]
+    )
     assert len(versions.current.catalogue) == handmade.MOVIES
 
 
