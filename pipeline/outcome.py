@@ -264,7 +264,8 @@ def _record_verdict(summary: Summary, run: ComponentRun) -> None:
     summary.slices = document["slices"]
     summary.changes = document["changes"]
     summary.thresholds = thresholds_as_json(found.thresholds)
-    summary.reasons = list(found.reasons(comparable=summary.baseline != NOT_COMPARABLE))
+    reasons = found.reasons(comparable=summary.baseline != NOT_COMPARABLE)
+    summary.reasons = [in_words_of(reason, summary.item_noun) for reason in reasons]
     summary.blessed = found.blessed
 
 

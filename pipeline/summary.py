@@ -118,6 +118,11 @@ class Summary:
     error: str | None = None
     exit_code: int = 1
 
+    @property
+    def item_noun(self) -> str:
+        """What people call an item of the data."""
+        return self.dataset.get("item_noun") or "movie"
+
     def describe_data(self, source: DataSource) -> None:
         """Records where the data comes from."""
         spec = source.open().spec
@@ -181,12 +186,11 @@ def _lines(summary: Summary, paths: OutputPaths) -> list[tuple[str, Text | str]]
     lines: list[tuple[str, Text | str]] = [("data", _data(summary))]
     lines += _row_lines(summary)
     lines += _tuning_lines(summary)
-    noun = _noun(summary)
     left_out = [f"{part}: {reason}" for part, reason in summary.left_out.items()]
-    lines += [("left out", in_words_of(text, noun)) for text in left_out]
+    lines += [("left out", in_words_of(text, summary.item_noun)) for text in left_out]
     lines += _metric_lines(summary)
     lines.append(("verdict", _verdict(summary)))
-    lines += [("", in_words_of(reason, noun)) for reason in summary.reasons]
+    lines += [("", reason) for reason in summary.reasons]
     if summary.pushed_path:
         lines.append(("serving", f"version {summary.pushed_version} in {summary.pushed_path}"))
     if summary.report:
@@ -194,11 +198,6 @@ def _lines(summary: Summary, paths: OutputPaths) -> list[tuple[str, Text | str]]
     lines.append(("summary", f"{_short(paths.summary)}, log: {_short(paths.log)}"))
     lines.append(("next", _next_step(summary, paths)))
     return lines
-
-
-def _noun(summary: Summary) -> str:
-    """Returns what people call an item of the data."""
-    return summary.dataset.get("item_noun") or "movie"
 
 
 def _data(summary: Summary) -> Text | str:
@@ -221,7 +220,7 @@ def _row_lines(summary: Summary) -> list[tuple[str, Text | str]]:
                 "new in test",
                 f"{new['rows_of_new_users']:,} {events} by {new['new_users']:,} users, "
                 f"{new['rows_of_new_movies']:,} of {new['new_movies']:,} "
-                f"{plural(_noun(summary))}, that have none "
+                f"{plural(summary.item_noun)}, that have none "
                 "in train or validation",
             )
         )

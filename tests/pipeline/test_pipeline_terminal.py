@@ -272,10 +272,18 @@ def test_table_of_a_run_that_stopped_early_is_short_and_says_where_to_look():
     assert RMSE not in text
 
 
-def test_reasons_call_items_what_the_data_calls_them():
-    label = summary().dataset | {"item_noun": "product"}
-    text = shown(summary(dataset=label, reasons=["66 movies are left out"]))
-    assert "66 products are left out" in text
+def test_reasons_call_items_what_the_data_calls_them_and_leave_names_as_they_are(monkeypatch):
+    found = summary(dataset=summary().dataset | {"item_noun": "product"}, reasons=[])
+    over = "next_visit_recall_at_10_over_popularity_high"
+    worse = ThresholdResult(over, "value", 0.0, -0.1, None, False)
+    monkeypatch.setattr(
+        outcome, "verdict", lambda run: Verdict(False, False, {over: -0.1}, {}, (), (worse,))
+    )
+    run = ComponentRun("Evaluator", RAN, 1.0, 1.0, None, {})
+    outcome.record(found, run)
+    assert "the most popular products are found more often" in " ".join(found.reasons)
+    found.reasons.append("the folder has models of the kind my-movies-1a2b3c4d")
+    assert "the kind my-movies-1a2b3c4d" in shown(found)
 
 
 def test_threshold_of_an_interval_stands_in_the_row_that_has_the_interval():
