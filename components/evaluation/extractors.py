@@ -170,6 +170,7 @@ def PredictionExtractor(
     )
 
 
+# Beam has no types, as above.
 class _Predict(beam.DoFn):  # type: ignore[misc, unused-ignore]
     """Yields each batch with the predictions of its rows."""
 
@@ -210,6 +211,7 @@ _IS_COPY = "is_copy_for_leak_check"
 """Marks batches of copies."""
 
 
+# Beam has no types, as above.
 class _CutBySlice(beam.DoFn):  # type: ignore[misc, unused-ignore]
     """Yields, per slice in a batch, the labels and predictions of its rows."""
 

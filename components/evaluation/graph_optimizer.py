@@ -15,8 +15,9 @@ import tensorflow as tf
 @contextlib.contextmanager
 def without_graph_optimizer() -> Iterator[None]:
     """Runs graphs that are called for the first time in this context as they are."""
+    before = tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False)
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     try:
         yield
     finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})

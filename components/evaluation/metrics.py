@@ -146,7 +146,7 @@ not in `example_count` and `user_count`.
 - `rating_rmse`, `rating_mae`, `rating_bias` (predicted minus given) and
   `rating_calibration_error`: in stars, predictions clipped to the scale. `rating_r_squared`: share
   of the ratings' variance explained; undefined (NaN) where all ratings are the same.
-- `popularity_...`: of recommending the most rated movies; `recall_at_k_over_popularity`: the
+- `popularity_...`: of recommending the most popular movies; `recall_at_k_over_popularity`: the
   difference, with a paired interval.
 - `leaking_rows`: how many of a sample of `leak_checked_rows` have an output that depends on the
   movie to be predicted (`components.evaluation.leak_check`); on the overall slice only.
@@ -587,6 +587,7 @@ def _metric_key(metric: str, model_name: str) -> tfma.metrics.MetricKey:
     return tfma.metrics.MetricKey(name=metric, model_name=model_name, example_weighted=None)
 
 
+# Beam has no types: mypy sees a base class of type Any, or not, by version.
 class _SumsCombiner(beam.CombineFn):  # type: ignore[misc, unused-ignore]
     """Adds up the `Sums` of each model over inputs that hold one row or many."""
 

@@ -157,12 +157,12 @@ def _record(origin: Origin, now: int) -> str:
 
 
 def newest_version(destination: Path) -> int | None:
-    """Returns the highest version in `destination`; None if it has none or is missing.
+    """Returns the highest version in `destination`, of `versions_in`; None if there is none.
 
-    As for model servers, files, numbers beyond int64 and numbers with leading zeros are no
-    versions.
+    A folder that cannot be looked at, such as a link to itself, is none: a server reports it.
     """
-    return next(iter(versions_in(destination)), None) if destination.is_dir() else None
+    numbers = versions_in(destination) if destination.is_dir() else ()
+    return next((number for number in numbers if (destination / str(number)).is_dir()), None)
 
 
 def tree_digest(directory: Path) -> str | None:
@@ -274,7 +274,8 @@ def write_manifest(directory: Path) -> None:
     for file in _files_below(directory):
         name = file.relative_to(directory).as_posix()
         if name != MANIFEST:
-            _add_content(digest := hashlib.sha256(), file)
+            digest = hashlib.sha256()
+            _add_content(digest, file)
             files[name] = {"size": file.stat().st_size, "sha256": digest.hexdigest()}
     document = {"schema_version": _MANIFEST_VERSION, "files": files}
     write_record(directory / MANIFEST, json.dumps(document, ensure_ascii=False) + "\n")

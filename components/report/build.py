@@ -16,7 +16,6 @@ from components.report.sections import (
     lineage,
     model,
     run,
-    sources_of,
     statistics,
 )
 from components.report.sources import Sources
@@ -31,7 +30,7 @@ class Part:
 
     Attributes:
       title: its heading.
-      lead: what it is about, in a sentence; names of `Context` in braces are filled in.
+      lead: what it is about, in a sentence; `{context.…}` in it is filled in.
       sources: the fields of `Sources` that it is made from.
       blocks: yields what it shows.
     """
@@ -44,8 +43,14 @@ class Part:
     def build(self, context: Context) -> Section:
         """Returns the section."""
         lead = self.lead.format(context=context)
-        sources = sources_of(context.sources, *self.sources)
+        sources = _sources_of(context.sources, *self.sources)
         return Section(self.title.lower(), self.title, lead, sources, tuple(self.blocks(context)))
+
+
+def _sources_of(sources: Sources, *names: str) -> tuple[tuple[str, str], ...]:
+    """Returns name and path of those sources that are there, in words."""
+    found = ((name, getattr(sources, name)) for name in names)
+    return tuple((name.replace("_", " "), str(path)) for name, path in found if path)
 
 
 PARTS: tuple[Part, ...] = (
@@ -79,7 +84,7 @@ PARTS: tuple[Part, ...] = (
     Part(
         "Evaluation",
         "What TensorFlow Model Analysis measured on the test split, on which neither the model "
-        "nor any choice was fitted.{context.kind}",
+        "nor any choice was fitted.{context.kind_sentence}",
         ("evaluation", "blessing", "model"),
         evaluation.blocks,
     ),

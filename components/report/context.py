@@ -77,7 +77,7 @@ class Context:
         return Words(item, plural(item), event, plural(event), in_stars)
 
     @property
-    def kind(self) -> str:
+    def kind_sentence(self) -> str:
         """Data and split as a sentence after another one; empty where they are not known."""
         return f" Data and split: {self.sources.kind}." if self.sources.kind else ""
 

@@ -1,19 +1,11 @@
-"""The sections of the page, one module each: a function from `Context` to `Section`."""
+"""The sections of the page, one module each, whose `blocks` are what the section shows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from components.report.sources import Sources
-
 _NAMED = 4
 """Names that a sentence lists; of more it says how many."""
-
-
-def sources_of(sources: Sources, *names: str) -> tuple[tuple[str, str], ...]:
-    """Returns name and path of those sources that are there, in words."""
-    found = ((name, getattr(sources, name)) for name in names)
-    return tuple((name.replace("_", " "), str(path)) for name, path in found if path)
 
 
 def percent(share: float, digits: int = 0) -> str:

@@ -146,10 +146,12 @@ def _cleanup(context: Context) -> Iterator[Block]:
         yield Note(f"Some values are missing: {'; '.join(missing)}. They count as unknown.", "info")
     files = report.get("files", {}).items()
     read = ", ".join(f"{file['rows']:,} of {name}" for name, file in files if file["rows"])
+    rows_read = f" Rows read: {read}" if read else ""
     if not rows:
-        yield Note(f"The cleanup dropped and repaired nothing. Rows read: {read}.", "good")
+        end = f"{rows_read}." if read else ""
+        yield Note(f"The cleanup dropped and repaired nothing.{end}", "good")
         return
-    caption = f"What the cleanup dropped, lost and repaired, and why. Rows read: {read}"
+    caption = f"What the cleanup dropped, lost and repaired, and why.{rows_read}"
     yield Table("cleanup", caption, rows, {"Share": ".2%"})
 
 
