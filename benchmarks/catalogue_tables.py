@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 _GENRES = ("Rock", "Pop", "Jazz", "Folk", "Metal", "Punk", "Soul", "Blues", "Rap", "House")
-_TASTES = 40
+_GROUPS = 40
 """Groups of items; seven tenths of a user's events are in one of them."""
 
 
@@ -49,11 +49,11 @@ def write_tables(folder: Path, items: int, users: int, events: int, seed: int = 
     # The inverse of the distribution function of ranks r of density (r + 10)^-0.9.
     low, high = 10.0**0.1, (items + 10.0) ** 0.1
     rank = ((low + (high - low) * rng.random(len(user))) ** 10 - 10).astype(int) % items
-    in_taste = rng.random(len(user)) < 0.7
-    rank = np.where(in_taste, rank // _TASTES * _TASTES + user % _TASTES, rank) % items
+    in_group = rng.random(len(user)) < 0.7
+    rank = np.where(in_group, rank // _GROUPS * _GROUPS + user % _GROUPS, rank) % items
     _, first = np.unique(user * items + rank, return_index=True)
-    user, rank, in_taste = user[first], rank[first], in_taste[first]
-    stars = np.clip(np.rint(3.0 + in_taste + rng.normal(0.0, 0.9, len(user))), 1, 5).astype(int)
+    user, rank, in_group = user[first], rank[first], in_group[first]
+    stars = np.clip(np.rint(3.0 + in_group + rng.normal(0.0, 0.9, len(user))), 1, 5).astype(int)
     seconds = 1_500_000_000 + np.cumsum(rng.choice([20, 60, 90_000], len(user), p=(0.5, 0.4, 0.1)))
     columns = {
         "user_id": [f"u{row}" for row in user],

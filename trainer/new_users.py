@@ -6,7 +6,8 @@ movies, in event order, that they rated at least their own mean; everything else
 is to be found in their list, which leaves out the named movies.
 
 The preprocessing graph stays that of the whole training data: its vocabularies and quantiles of
-profiles know of the held-out users, their ratings enter nothing.
+profiles know of the held-out users. So does the catalogue where it is cut (`catalogue_limit`):
+movies beyond it are neither named nor to be found. Beside that their ratings enter nothing.
 """
 
 from __future__ import annotations

@@ -64,7 +64,10 @@ def test_sums_are_those_of_each_users_rows_with_stars_on_the_scale():
 
 def test_a_part_is_left_out_by_its_tables_alone():
     """Which tables are set to zero, and which columns of the histories."""
-    table = lambda *shape: types.SimpleNamespace(shape=shape, numpy=lambda: np.ones(shape))  # noqa: E731
+
+    def table(*shape):
+        return types.SimpleNamespace(shape=shape, numpy=lambda: np.ones(shape))
+
     tower = types.SimpleNamespace(
         history=table(4, 2),
         profile=types.SimpleNamespace(tables={"age": table(3, 2)}),
@@ -88,9 +91,20 @@ def test_a_part_is_left_out_by_its_tables_alone():
     )
     found = dict(parts.zeroed(model))
     assert "without EASE" not in found
-    for name, tables in found.items():
-        for table, values in tables:
-            assert values.shape == table.shape, name
-            kept = 3 if table is retrieval.histories else 0
-            assert values[:, :kept].all(), name
-            assert not values[:, kept:].any(), name
+    expected = {
+        "without the towers": retrieval.towers,
+        "towers: without the latest events": retrieval.recency,
+        "towers: without the history as a whole": retrieval.histories,
+        "towers: without the profile": tower.profile.tables["age"],
+        "towers: without the time since the last event": tower.seconds_table,
+        "towers: without the history's length": tower.lengths_table,
+        "without the autoencoder": retrieval.candidates,
+        "autoencoder: without the profile": tower.profile.tables["age"],
+    }
+    assert found.keys() == expected.keys()
+    for name, ((left_out, values),) in found.items():
+        assert left_out is expected[name], name
+        assert values.shape == left_out.shape, name
+        kept = 3 if left_out is retrieval.histories else 0
+        assert values[:, :kept].all(), name
+        assert not values[:, kept:].any(), name

@@ -48,8 +48,8 @@ _NUMBERS_AT_ONCE = 2**20
 _SMALL_CATALOGUE = 20_000
 """Movies up to which long histories are solved by marks of the whole catalogue."""
 
-_EVENTS_AT_ONCE = 250_000
-"""Events beyond which they are as well: the vectors of so many take 256 MB."""
+_EVENTS_AT_ONCE = 2**18
+"""Events beyond which they are as well: the vectors of so many take 256 MiB."""
 
 _SMALLEST = 1e-30
 """Keeps divisions defined where a residual is 0."""

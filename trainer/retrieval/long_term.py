@@ -136,6 +136,7 @@ def fit_long_term(
             f"{table_megabytes(users, movies):,.0f} MB, allowed are "
             f"{config.kernel_megabytes:,.0f} (long_term.kernel_megabytes)"
         )
+        on_progress(f"kernel regression is left out: {left_out['kernel regression']}")
     seconds = {
         AUTOENCODER: ease_started - started,
         EASE: ials_started - ease_started,
