@@ -82,7 +82,7 @@ def measure(output: Path) -> dict[str, Any]:
         before = time.process_time()
         sections.append(part.build(context))
         by_section[part.title] = time.process_time() - before
-    html = page.render(page.Page("", "", page.Note(""), tuple(sections)))
+    html = page.render("", "", page.Note(""), sections)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "index.html").write_text(html, encoding="utf-8")
     return {

@@ -6,18 +6,12 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from components.report import page
 from components.report.context import Context
-from components.report.page import Block, Note, Page, Section
-from components.report.sections import (
-    evaluation,
-    exploration,
-    lineage,
-    model,
-    run,
-    statistics,
-)
+from components.report.page import Block, Note, Section
+from components.report.sections import evaluation, exploration, lineage, model, run, statistics
 from components.report.sources import Sources
 from storage.paths import write_text
 
@@ -26,13 +20,9 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What a section is made from; its anchor is its title in lower case.
+    """A section's title and lead, in which `{context.…}` is filled in, and what it is made from.
 
-    Attributes:
-      title: its heading.
-      lead: what it is about, in a sentence; `{context.…}` in it is filled in.
-      sources: the fields of `Sources` that it is made from.
-      blocks: yields what it shows.
+    `sources` are fields of `Sources`; `blocks` yields what the section shows.
     """
 
     title: str
@@ -41,16 +31,11 @@ class Part:
     blocks: Callable[[Context], Iterable[Block]]
 
     def build(self, context: Context) -> Section:
-        """Returns the section."""
+        """Returns the section, which names the sources that are there."""
+        found = ((name, getattr(context.sources, name)) for name in self.sources)
+        sources = tuple((name.replace("_", " "), str(path)) for name, path in found if path)
         lead = self.lead.format(context=context)
-        sources = _sources_of(context.sources, *self.sources)
-        return Section(self.title.lower(), self.title, lead, sources, tuple(self.blocks(context)))
-
-
-def _sources_of(sources: Sources, *names: str) -> tuple[tuple[str, str], ...]:
-    """Returns name and path of those sources that are there, in words."""
-    found = ((name, getattr(sources, name)) for name in names)
-    return tuple((name.replace("_", " "), str(path)) for name, path in found if path)
+        return Section(self.title, lead, sources, tuple(self.blocks(context)))
 
 
 PARTS: tuple[Part, ...] = (
@@ -98,14 +83,8 @@ PARTS: tuple[Part, ...] = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """An HTML report.
-
-    Attributes:
-      html: the page.
-      broken: titles of the sections that failed; the log has the reasons.
-    """
+class Report(NamedTuple):
+    """An HTML report, and the titles of the sections that failed; the log has the reasons."""
 
     html: str
     broken: tuple[str, ...]
@@ -114,27 +93,25 @@ class Report:
 def build_report(sources: Sources) -> Report:
     """Builds the page; it names what is missing in its place."""
     context = Context(sources)
-    sections: list[Section] = []
-    broken: list[str] = []
+    sections, broken = [], []
     for part in PARTS:
         try:
             sections.append(part.build(context))
         except Exception as error:
             # A chart that fails must not hide the verdict.
-            _logger.exception("The section %s of the report failed", part.title)
-            why = f"This part could not be made ({type(error).__name__}: {error}); see the log."
-            note = Note(why, "bad")
-            sections.append(Section(part.title.lower(), part.title, "", (), (note,)))
+            sections.append(Section(part.title, "", (), (_failure("This part", error),)))
             broken.append(part.title)
-    html = page.render(
-        Page(
-            title="Recommender report",
-            subtitle=_subtitle(sources),
-            verdict=_verdict(context),
-            sections=tuple(sections),
-        )
-    )
+    try:
+        verdict = run.verdict(context)
+    except Exception as error:
+        verdict = _failure("The verdict", error)
+    html = page.render("Recommender report", _subtitle(sources), verdict, sections)
     return Report(html, tuple(broken))
+
+
+def _failure(what: str, error: Exception) -> Note:
+    _logger.error("%s of the report failed", what, exc_info=error)
+    return Note(f"{what} could not be made ({type(error).__name__}: {error}); see the log.", "bad")
 
 
 def write_report(sources: Sources, path: Path) -> Report:
@@ -150,18 +127,8 @@ def write_report(sources: Sources, path: Path) -> Report:
     return report
 
 
-def _verdict(context: Context) -> Note:
-    try:
-        return run.verdict(context)
-    except Exception as error:
-        _logger.exception("The verdict could not be read")
-        return Note(f"The verdict could not be read ({type(error).__name__}: {error}).", "bad")
-
-
 def _subtitle(sources: Sources) -> str:
-    name = str(sources.dataset.get("name") or "")
-    parts = [sources.kind or name]
-    if sources.lineage is not None and sources.lineage.executions:
-        started = min(execution.started for execution in sources.lineage.executions)
-        parts.append(f"{started:%Y-%m-%d %H:%M} UTC")
+    lineage = sources.lineage
+    started = f"{lineage.started:%Y-%m-%d %H:%M} UTC" if lineage and lineage.executions else ""
+    parts = (sources.kind or str(sources.dataset.get("name") or ""), started)
     return ", ".join(part for part in parts if part) or "No run was found."

@@ -7,13 +7,14 @@ Colours, fonts and axes of all charts are in `assets/page.js`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import altair as alt
 
-from components.report.page import Row, Spec, format_of
+from components.report.page import Row, Spec, asset, format_of
 
 Kind: TypeAlias = Literal["quantitative", "nominal", "ordinal", "temporal"]
 
@@ -46,15 +47,10 @@ def specification(chart: _AnyChart, rows: Sequence[Row], height: int) -> Spec:
 
 
 def channel(base: type[Any], rows: Sequence[Row], column: str, **options: object) -> Any:  # noqa: ANN401 - one of Altair's channels
-    """Returns a column as one of Altair's channels, typed by its values.
-
-    Args:
-      base: `alt.X`, `alt.Y`, `alt.Tooltip` and the like.
-      rows: the chart's.
-      column: the column.
-      options: further arguments of the channel.
-    """
-    kind = options.pop("type", None) or _kind(rows, column)
+    """Returns a column as a channel such as `alt.X`, typed by its values unless `type` is given."""
+    first = next((row[column] for row in rows if row[column] is not None), "")
+    kind = options.pop("type", None)
+    kind = kind or ("quantitative" if isinstance(first, int | float) else "nominal")
     settings = {"field": _field(column), "type": kind, "title": column, **options}
     if base is alt.Tooltip:
         form = {"quantitative": _number_format(rows, column), "temporal": "%Y-%m-%d"}.get(str(kind))
@@ -71,11 +67,6 @@ def _field(column: str) -> str:
     return re.sub(r"([.\[\]])", r"\\\1", column)
 
 
-def _kind(rows: Sequence[Row], column: str) -> Kind:
-    first = next((row[column] for row in rows if row[column] is not None), "")
-    return "quantitative" if isinstance(first, int | float) else "nominal"
-
-
 def _axis(rows: Sequence[Row], column: str) -> alt.Axis:
     form = format_of(column, {})
     if form is None or form.endswith("%"):
@@ -89,22 +80,26 @@ def _number_format(rows: Sequence[Row], column: str) -> str:
     return format_of(column, {}) or (",d" if whole else ",.2f")
 
 
-def tooltips(rows: Sequence[Row], times: str = "") -> list[alt.Tooltip]:
-    """Returns a tooltip with the first columns; `times` is one of times."""
-    columns = list(rows[0])[:_TIPS]
+def _tooltips(rows: Sequence[Row], times: str = "") -> list[alt.Tooltip]:
     kinds = {times: "temporal"}
-    return [channel(alt.Tooltip, rows, column, type=kinds.get(column)) for column in columns]
+    first = list(rows[0])[:_TIPS]
+    return [channel(alt.Tooltip, rows, column, type=kinds.get(column)) for column in first]
 
 
 def _folded(columns: Sequence[str]) -> alt.Chart:
     """Returns a chart over rows with a line per column of the original ones."""
-    return alt.Chart(_DATA).transform_fold(
-        [_field(name) for name in columns], as_=[_SERIES, _VALUE]
-    )
+    fields: list[str | alt.FieldName] = [_field(name) for name in columns]
+    return alt.Chart(_DATA).transform_fold(fields, as_=[_SERIES, _VALUE])
 
 
 def _value(base: type[Any], rows: Sequence[Row], columns: Sequence[str], title: str) -> Any:  # noqa: ANN401 - base()
     return base(field=_VALUE, type="quantitative", title=title, axis=_axis(rows, columns[0]))
+
+
+def _named(field: str, names: Sequence[str], **options: object) -> dict[str, Any]:
+    """Returns the settings of colours, shapes or dashes that distinguish these names."""
+    scale = alt.Scale(domain=list(names))
+    return {"field": field, "type": "nominal", "title": None, "scale": scale, **options}
 
 
 def bars(
@@ -118,25 +113,17 @@ def bars(
 ) -> Spec:
     """Returns horizontal bars, each with its value at its end, or upright ones without.
 
-    Args:
-      rows: one per bar, or per group of bars.
-      labels: the column with the bars' labels.
-      values: the column with their lengths; of several, side by side over an axis of that title.
-      upright: whether they are upright.
-      title: title of the axis of several values.
-      log: whether lengths are logarithmic, so that one large value does not hide the others.
+    Bars of several columns of values are side by side, over an axis of that title. Logarithmic
+    lengths keep one large value from hiding the others.
     """
     base, length, offset = (alt.X, alt.Y, alt.XOffset) if upright else (alt.Y, alt.X, alt.YOffset)
     shown = {} if upright else {"title": None}
-    named, tips = channel(base, rows, labels, type="ordinal", **shown), tooltips(rows)
+    named, tips = channel(base, rows, labels, type="ordinal", **shown), _tooltips(rows)
     if not isinstance(values, str):
         names = list(values)
-        color = alt.Color(
-            field=_SERIES, type="nominal", title=None, sort=names, scale=alt.Scale(domain=names)
-        )
-        chart = _folded(names).mark_bar()
-        chart = chart.encode(named, _value(length, rows, names, title), color, tooltip=tips)
-        chart = chart.encode(offset(field=_SERIES, sort=names))
+        chart = _folded(names).mark_bar().encode(named, _value(length, rows, names, title))
+        color = alt.Color(**_named(_SERIES, names, sort=names))
+        chart = chart.encode(color, offset(field=_SERIES, sort=names), tooltip=tips)
         height = _HEIGHT if upright else (10 * len(names) + 6) * len(rows) + 70
         return specification(chart, rows, height)
     scale = alt.Scale(type="symlog") if log else alt.Scale()
@@ -160,7 +147,7 @@ def stacked_bars(rows: Sequence[Row], labels: str, parts: Sequence[str]) -> Spec
         x=alt.X(f"{_VALUE}:Q", stack="normalize", title="share", axis=alt.Axis(format="~%")),
         color=alt.Color(field=_SERIES, type="ordinal", title=None, sort=names, scale=scale),
         order=alt.Order("place:Q"),
-        tooltip=tooltips(rows),
+        tooltip=_tooltips(rows),
     )
     return specification(chart, rows, _STEP * len(rows) + 80)
 
@@ -174,16 +161,11 @@ def lines(
     series: str = "",
     kind: Kind = "quantitative",
 ) -> Spec:
-    """Returns lines that differ in colour and in dashes.
+    """Returns lines that differ in colour and in dashes, over an `x` of that kind.
 
-    Args:
-      rows: one per point of a line; of several `y`, one per `x`.
-      x: the column along the horizontal axis.
-      y: the column along the vertical axis; of several columns, a line each.
-      title: title of the vertical axis of several.
-      series: the column that distinguishes several lines of one `y`; they hold each value until
-        the next one, as the bars of a histogram do.
-      kind: type of `x`.
+    Of several columns `y` there is a line each, over an axis of that title. Of one, `series` is
+    the column that distinguishes several lines; they hold each value until the next one, as the
+    bars of a histogram do.
     """
     mark: dict[str, Any] = {"point": len(rows) <= 20, "invalid": "filter"}
     if series:
@@ -196,26 +178,17 @@ def lines(
         names = list(dict.fromkeys(row[series] for row in rows)) if series else []
     else:
         chart, up, names, field = _folded(y), _value(alt.Y, rows, y, title), list(y), _SERIES
-    encoding = {"x": across, "y": up, "tooltip": tooltips(rows, x if kind == "temporal" else "")}
+    encoding = {"x": across, "y": up, "tooltip": _tooltips(rows, x if kind == "temporal" else "")}
     if names:
         # Points would make the legend's symbols dots with dashed edges.
         legend = alt.Legend(symbolType="stroke", symbolSize=300, symbolFillColor="transparent")
-        same: dict[str, Any] = {"field": field, "type": "nominal", "title": None}
-        same |= {"legend": legend, "scale": alt.Scale(domain=names)}
+        same = _named(field, names, legend=legend)
         encoding |= {"color": alt.Color(**same), "strokeDash": alt.StrokeDash(**same)}
     return specification(chart.mark_line(**mark).encode(**encoding), rows, _HEIGHT)
 
 
 def intervals(rows: Sequence[Row], y: str, x: str, ends: tuple[str, str], reference: float) -> Spec:
-    """Returns a dot per label with its interval, and a dashed line at a reference value.
-
-    Args:
-      rows: one per dot.
-      y: the column with the labels.
-      x: the column with the values.
-      ends: the columns with the ends of the intervals.
-      reference: where the dashed line is.
-    """
+    """Returns a dot per label `y` with the interval between its `ends`, and a dashed line."""
     base = alt.Chart().encode(y=channel(alt.Y, rows, y, type="nominal", title=None))
     same: dict[str, Any] = {"title": f"{x} and 95 % interval", "scale": alt.Scale(zero=False)}
     low, high = ends
@@ -223,37 +196,23 @@ def intervals(rows: Sequence[Row], y: str, x: str, ends: tuple[str, str], refere
     layers = (
         alt.Chart().mark_rule(strokeDash=[4, 4]).encode(x=alt.datum(reference)),
         base.mark_rule(strokeWidth=2, opacity=0.55).encode(x=start, x2=alt.X2(field=high)),
-        base.mark_point(size=70, opacity=1).encode(x=value, tooltip=tooltips(rows)),
+        base.mark_point(size=70, opacity=1).encode(x=value, tooltip=_tooltips(rows)),
     )
     return specification(alt.layer(*layers, data=_DATA), rows, _STEP * len(rows) + 44)
 
 
 def points(rows: Sequence[Row], x: str, y: str, series: str = "") -> Spec:
-    """Returns points; a click on the legend leaves one series alone.
-
-    Args:
-      rows: one per point.
-      x: the column along the horizontal axis.
-      y: the column along the vertical axis.
-      series: the column by which points differ in colour and shape.
-    """
+    """Returns points of a colour and shape per series; a click on the legend leaves one alone."""
     scale = alt.Scale(zero=False)
     # Hundreds of points read out one by one help nobody; the chart has a description.
     chart = alt.Chart(_DATA).mark_point(size=40, opacity=0.75, aria=False)
-    chart = chart.encode(
-        x=channel(alt.X, rows, x, scale=scale),
-        y=channel(alt.Y, rows, y, scale=scale),
-        tooltip=tooltips(rows),
-    )
+    across, up = channel(alt.X, rows, x, scale=scale), channel(alt.Y, rows, y, scale=scale)
+    chart = chart.encode(across, up, tooltip=_tooltips(rows))
     if series:
-        names = alt.Scale(domain=list(dict.fromkeys(row[series] for row in rows)))
-        same: dict[str, Any] = {"field": series, "type": "nominal", "title": None, "scale": names}
+        same = _named(series, list(dict.fromkeys(row[series] for row in rows)))
         only = alt.selection_point(name="only", fields=[series], bind="legend")
-        chart = chart.add_params(only).encode(
-            color=alt.Color(**same),
-            shape=alt.Shape(**same),
-            opacity=alt.condition(only, alt.value(0.8), alt.value(0.04)),
-        )
+        faint = alt.condition(only, alt.value(0.8), alt.value(0.04))
+        chart = chart.encode(alt.Color(**same), alt.Shape(**same), opacity=faint).add_params(only)
     return specification(chart, rows, 520)
 
 
@@ -266,48 +225,25 @@ def _steps(rows: Sequence[Row], value: str) -> alt.Color:
 
 
 def heat(rows: Sequence[Row], x: str, y: str, value: str) -> Spec:
-    """Returns a grid of cells coloured by quantiles of a value.
-
-    Args:
-      rows: one per cell.
-      x: the column with the cells' columns.
-      y: the column with the cells' rows.
-      value: the column that they are coloured by.
-    """
+    """Returns a grid with a cell per row, coloured by quantiles of a value."""
     across = channel(alt.X, rows, x, type="nominal")
     if max(len(str(row[x])) for row in rows) > 2:
         across.axis = alt.Axis(labelAngle=-45, labelOverlap=False)
+    up = channel(alt.Y, rows, y, type="nominal", title=None)
     chart = alt.Chart(_DATA).mark_rect(cornerRadius=2)
-    chart = chart.encode(
-        x=across,
-        y=channel(alt.Y, rows, y, type="nominal", title=None),
-        color=_steps(rows, value),
-        tooltip=tooltips(rows),
-    )
+    chart = chart.encode(across, up, _steps(rows, value), tooltip=_tooltips(rows))
     return specification(chart, rows, 26 * len({row[y] for row in rows}) + 150)
 
 
 def us_map(rows: Sequence[Row], state: str, value: str) -> Spec:
-    """Returns the states of the US coloured by quantiles of a value; grey where there is none.
-
-    Args:
-      rows: one per state.
-      state: the column with the state's name.
-      value: the column that they are coloured by.
-    """
+    """Returns the states of the US coloured by quantiles of a value; grey where there is none."""
     known = alt.expr.isValid(alt.datum[value])
-    looked_up = alt.LookupData(
-        data=alt.InlineData(values=list(rows)), key=state, fields=list(rows[0])[:_TIPS]
-    )
-    chart = (
-        alt.Chart(_DATA)
-        .mark_geoshape(stroke="var(--card)", strokeWidth=0.8)
-        .transform_lookup(lookup="properties.name", from_=looked_up)
-        .encode(
-            color=alt.condition(known, _steps(rows, value), alt.value("var(--none)")),
-            tooltip=tooltips(rows),
-        )
-        .project(type="identity")
-    )
-    outline = {"map": "us_states", "format": {"type": "topojson", "feature": "states"}}
-    return {**specification(chart, (), 330), "data": outline}
+    found = alt.InlineData(values=list(rows))
+    looked_up = alt.LookupData(data=found, key=state, fields=list(rows[0])[:_TIPS])
+    color = alt.condition(known, _steps(rows, value), alt.value("var(--none)"))
+    chart = alt.Chart(_DATA).mark_geoshape(stroke="var(--card)", strokeWidth=0.8)
+    chart = chart.transform_lookup(lookup="properties.name", from_=looked_up)
+    chart = chart.encode(color=color, tooltip=_tooltips(rows)).project(type="identity")
+    outline = json.loads(asset("us_states.json"))
+    data = {"values": outline, "format": {"type": "topojson", "feature": "states"}}
+    return {**specification(chart, (), 330), "data": data}

@@ -106,14 +106,10 @@ def report_options(
     metadata_file: str = "",
     results_file: Path = RESULTS_FILE,
 ) -> dict[str, str]:
-    """Returns the arguments of `ReportGen` that are no channels.
+    """Returns the arguments of `ReportGen` that are no channels, as `Sources` describes them.
 
-    Args:
-      dataset: name, folders and notice of the data, in JSON's terms.
-      kind: data set and split, in words.
-      features: the columns of ratings and movies; what is charted follows from them.
-      metadata_file: SQLite file of the metadata store; without it the page has no lineage.
-      results_file: the comparison with other methods, which may be missing.
+    Without `metadata_file`, the SQLite file of the metadata store, the page has no lineage; the
+    comparison with other methods in `results_file` may be missing.
     """
     return {
         "dataset": json.dumps(dataset, sort_keys=True),
@@ -132,13 +128,11 @@ def _lineage(metadata: str) -> Lineage | None:
         return None
     # Whether this run, or one before, did the work can differ as well.
     kept = tuple(
-        dataclasses.replace(execution, cached=False)
+        dataclasses.replace(execution, state="ran") if execution.state == "cached" else execution
         for execution in found.executions
         if execution.component not in _AFTERWARDS
     )
-    shown = {
-        id for e in kept for side in (e.inputs, e.outputs) for ids in side.values() for id in ids
-    }
+    shown = frozenset[int]().union(*(execution.used | execution.made for execution in kept))
     artifacts = {id: artifact for id, artifact in found.artifacts.items() if id in shown}
     return dataclasses.replace(found, executions=kept, artifacts=artifacts)
 

@@ -24,14 +24,9 @@ _WRANGLING_FILE = "wrangling.json"
 
 
 class Words(NamedTuple):
-    """What the page calls things of this data, in the singular and the plural.
+    """What the page calls this data's items, such as books, and its ratings, or else its events.
 
-    Attributes:
-      item: such as "movie" or "book".
-      items: such as "movies".
-      event: "rating", or "event" where the data has no ratings.
-      events: "ratings" or "events".
-      in_stars: whether ratings are stars, up to five.
+    `in_stars` is whether ratings are stars, up to five.
     """
 
     item: str
@@ -65,8 +60,8 @@ class Context:
         if folder is not None:
             return read_label(folder / DATASET_FILE)
         examples = lineage.output(RATINGS_GEN, "examples") if lineage is not None else None
-        text = examples.properties.get(DATASET_SPEC) if examples is not None else None
-        return DatasetLabel.from_json(json.loads(str(text)) if text else None)
+        text = examples.custom_properties[DATASET_SPEC].string_value if examples else ""
+        return DatasetLabel.from_json(json.loads(text) if text else None)
 
     @functools.cached_property
     def words(self) -> Words:
@@ -98,26 +93,22 @@ class Context:
     def comparable(self) -> bool:
         """False where a model was blessed before that cannot be compared with this one."""
         lineage = self.sources.lineage
-        return (
-            lineage is None
-            or lineage.output(LATEST_BLESSED_MODEL, "model_blessing") is None
-            or lineage.output(LATEST_BLESSED_MODEL, "model") is not None
-        )
+        found = lineage.of(LATEST_BLESSED_MODEL) if lineage is not None else None
+        outputs = found.outputs if found is not None else {}
+        return bool(outputs.get("model")) or not outputs.get("model_blessing")
 
     @functools.cached_property
     def ratings(self) -> Ratings | None:
         """The ratings."""
-        if not splits(self.sources.ratings) or self.sources.ratings is None:
-            return None
-        found = read_ratings(self.sources.ratings, self.sources.features)
-        return found if len(found.rows) else None
+        folder = self.sources.ratings
+        found = read_ratings(folder, self.sources.features) if folder and splits(folder) else None
+        return found if found is not None and len(found.rows) else None
 
     @functools.cached_property
     def catalogue(self) -> pd.DataFrame | None:
         """The movies, by id."""
-        if not splits(self.sources.movies) or self.sources.movies is None:
-            return None
-        return read_catalogue(self.sources.movies, self.sources.features)
+        folder = self.sources.movies
+        return read_catalogue(folder, self.sources.features) if folder and splits(folder) else None
 
     @functools.cached_property
     def model(self) -> EvaluatedModel | None:

@@ -33,11 +33,7 @@ _RECORDS = 32_768
 
 
 class EvaluatedModel:
-    """A loaded SavedModel.
-
-    Args:
-      folder: the SavedModel.
-    """
+    """The SavedModel in a folder, loaded."""
 
     def __init__(self, folder: Path) -> None:
         self._assets = folder / _ASSETS
@@ -65,29 +61,26 @@ class EvaluatedModel:
         return np.asarray(self._model.similarity_vectors.numpy()[:-1], np.float64)
 
     def recommend(self, users: Sequence[str], k: int) -> tuple[Texts, FloatArray | None]:
-        """Returns the k best movies that each user has not rated in training.
+        """Returns the k best movies that each user has not rated in training, best first.
 
         Returns:
-          Movie ids `[users, k]`, best first, "" where there are fewer; their predicted ratings,
-          None of a model that predicts none.
+          Movie ids `[users, k]`, "" where there are fewer; their predicted ratings, None of a
+          model that predicts none.
         """
-        found = self._call(
-            "recommend", user_id=_ids(users), k=tf.constant(k), exclude_seen=tf.constant(True)
-        )
+        unseen = tf.constant(True)
+        found = self._call("recommend", user_id=_ids(users), k=tf.constant(k), exclude_seen=unseen)
         predicted = found.get("predicted_rating")
         return _texts(found["movie_id"]), None if predicted is None else _floats(predicted)
 
     def because(self, users: Sequence[str], movies: Texts) -> Texts:
-        """Returns the rated movie that moved each recommendation's score most, "" if none.
+        """Returns the rated movie that moved the score of each of `movies` most, "" if none.
 
-        Args:
-          users: ids, `[users]`.
-          movies: ids of the movies recommended to each, `[users, k]`.
+        Those are the ids of the movies recommended to each user, `[users, k]`.
         """
-        found = self._call(
-            "explain", user_id=_ids(users), movie_ids=_ids(movies), k=tf.constant(1)
-        )["because_movie_id"]
-        return _texts(found[:, :, 0]) if found.shape[2] else np.full(movies.shape, "", object)
+        one = tf.constant(1)
+        found = self._call("explain", user_id=_ids(users), movie_ids=_ids(movies), k=one)
+        because = found["because_movie_id"]
+        return _texts(because[:, :, 0]) if because.shape[2] else np.full(movies.shape, "", object)
 
     def similar(self, movies: Sequence[str], k: int) -> tuple[Texts, FloatArray]:
         """Returns ids of the k movies most like each given one, and the cosines, `[movies, k]`."""
@@ -97,12 +90,9 @@ class EvaluatedModel:
     def predict(
         self, split: Path, every: int, table: FeatureTable
     ) -> tuple[FloatArray, FloatArray]:
-        """Returns a split's ratings, `[rows]`, and those predicted at the next visit.
+        """Returns ratings in a split's folder, `[rows]`, and those predicted at the next visit.
 
-        Args:
-          split: the split's folder.
-          every: only those of about one in so many users, chosen by a hash of their id.
-          table: the columns of the records.
+        They are those of about one in `every` so many users, chosen by a hash of their id.
         """
         serve = self._model.signatures[EVALUATION_SIGNATURE]
         rating, predicted = [np.zeros(0)], [np.zeros(0)]

@@ -84,15 +84,13 @@ def shown(value: Value, form: str | None = None) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table whose headings sort it.
+    """A table whose headings sort it, with a field to filter its rows if it is searchable.
 
     Attributes:
       key: unique on the page.
       caption: what it shows.
-      rows: a value per column each, all with the same columns; columns without any value are not
-        shown.
+      rows: all with the same columns; columns without any value are not shown.
       formats: number formats of columns that do not follow from their titles.
-      searchable: whether there is a field to filter its rows.
       anchored: the column by whose text each row can be linked to, as "<key>-<text>".
     """
 
@@ -104,18 +102,18 @@ class Table:
     anchored: str = ""
 
     def __post_init__(self) -> None:
-        expected = tuple(self.rows[0]) if self.rows else ()
-        for row in self.rows:
-            if tuple(row) != expected:
-                raise ValueError(
-                    f"table {self.key}: expected the columns {expected}, received {tuple(row)}"
-                )
+        # The titles of its columns, each list once.
+        found = list(dict.fromkeys(map(tuple, self.rows)))
+        if len(found) > 1:
+            one, other, *_ = found
+            raise ValueError(f"table {self.key}: expected the columns {one}, received {other}")
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
         """The titles of the columns, without those in which no row has anything."""
-        held = dict.fromkeys(name for row in self.rows for name in row if not _lacks(row[name]))
-        return tuple(name for name in (self.rows[0] if self.rows else ()) if name in held)
+        nothing = ("", _DASH)
+        held = {name for row in self.rows for name in row if shown(row[name]) not in nothing}
+        return tuple(name for name in next(iter(self.rows), ()) if name in held)
 
     def numeric(self, column: str) -> bool:
         """Returns whether a column holds numbers, which are aligned to the right."""
@@ -126,10 +124,6 @@ class Table:
         """Returns text, alignment, links and the key to sort by of each cell."""
         looks = {c: (self.numeric(c), format_of(c, self.formats)) for c in self.columns}
         return [[_cell(row[name], *look) for name, look in looks.items()] for row in self.rows]
-
-
-def _lacks(value: Value) -> bool:
-    return value in (None, "") or (isinstance(value, float) and math.isnan(value))
 
 
 def _cell(value: Value, numeric: bool, form: str | None) -> dict[str, Any]:
@@ -145,12 +139,10 @@ def _cell(value: Value, numeric: bool, form: str | None) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """A chart with the words that go with it.
+    """A chart with the words that go with it, and what it says in a sentence, its reading.
 
     Attributes:
       key: unique on the page.
-      title: what one sees.
-      reading: what it says, in a sentence.
       spec: the Vega-Lite specification, with the rows that it draws.
       rows: the numbers in the table below it; None for those that it draws, empty for no table.
       formats: number formats of columns that do not follow from their titles.
@@ -202,7 +194,7 @@ class Text:
     text: str = ""
 
     @property
-    def anchor(self) -> str:
+    def key(self) -> str:
         """The heading in the form of an anchor."""
         return re.sub(r"[^a-z0-9]+", "-", self.heading.lower()).strip("-")
 
@@ -212,21 +204,20 @@ Block: TypeAlias = Chart | Table | Note | Facts | Tiles | Text
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page.
+    """A part of the page: a sentence on what it is about, and what it shows.
 
-    Attributes:
-      key: unique on the page; the anchor.
-      title: its heading.
-      lead: what it is about, in a sentence.
-      sources: name and path of each artifact it was made from.
-      blocks: what it shows, in order.
+    `sources` are name and path of each artifact it was made from.
     """
 
-    key: str
     title: str
     lead: str
     sources: tuple[tuple[str, str], ...]
     blocks: tuple[Block, ...]
+
+    @property
+    def key(self) -> str:
+        """Its anchor."""
+        return self.title.lower()
 
     @property
     def headings(self) -> tuple[Text, ...]:
@@ -234,48 +225,32 @@ class Section:
         return tuple(block for block in self.blocks if isinstance(block, Text))
 
 
-@dataclasses.dataclass(frozen=True)
-class Page:
-    """The whole report.
-
-    Attributes:
-      title: in the window's title.
-      subtitle: below the headline.
-      verdict: the first thing one reads.
-      sections: in order.
-    """
-
-    title: str
-    subtitle: str
-    verdict: Note
-    sections: tuple[Section, ...]
-
-
-def render(page: Page) -> str:
+def render(title: str, subtitle: str, verdict: Note, sections: Sequence[Section]) -> str:
     """Returns the page as one HTML document that needs nothing else.
 
     Raises:
       ValueError: two charts, tables or headings have the same key.
     """
-    specs = _specs(page)
     libraries = "\n".join(_library(name) for name in _LIBRARIES)
-    script = _asset("page.js")
+    script = asset("page.js")
     return _template().render(
-        page=page,
+        title=title,
+        subtitle=subtitle,
+        verdict=verdict,
+        sections=sections,
         kind=lambda block: type(block).__name__.lower(),
         csp=_policy(libraries, script),
-        style=markupsafe.Markup(_asset("page.css")),
+        style=markupsafe.Markup(asset("page.css")),
         libraries=markupsafe.Markup(libraries),
         script=markupsafe.Markup(script),
-        specs=_plain({"maps": _maps(specs), "specs": specs}),
+        specs=_plain(_specs(sections)),
     )
 
 
-def _specs(page: Page) -> dict[str, Spec]:
-    blocks = [block for section in page.sections for block in section.blocks]
-    keys = [section.key for section in page.sections]
-    keys += [block.key for block in blocks if isinstance(block, Chart | Table)]
-    keys += [block.anchor for block in blocks if isinstance(block, Text)]
+def _specs(sections: Sequence[Section]) -> dict[str, Spec]:
+    blocks = [block for section in sections for block in section.blocks]
+    keys = [section.key for section in sections]
+    keys += [block.key for block in blocks if isinstance(block, Chart | Table | Text)]
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
         raise ValueError(f"expected each key once, received {', '.join(sorted(twice))} twice")
@@ -284,12 +259,6 @@ def _specs(page: Page) -> dict[str, Spec]:
         for block in blocks
         if isinstance(block, Chart)
     }
-
-
-def _maps(specs: Mapping[str, Spec]) -> dict[str, Any]:
-    """Returns the outlines that any of the specifications draws on, by name."""
-    names = {spec["data"]["map"] for spec in specs.values() if "map" in spec["data"]}
-    return {name: json.loads(_asset(f"{name}.json")) for name in sorted(names)}
 
 
 @functools.cache
@@ -305,13 +274,14 @@ def _template() -> jinja2.Template:
 
 
 @functools.cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Returns the text of a file in `assets`."""
     return (_FOLDER / "assets" / name).read_text(encoding="utf-8")
 
 
 def _library(name: str) -> str:
     """Returns a library without the comment that sends developer tools for its source map."""
-    return re.sub(r"^//# sourceMappingURL=.*$", "", _asset(name), flags=re.MULTILINE)
+    return re.sub(r"^//# sourceMappingURL=.*$", "", asset(name), flags=re.MULTILINE)
 
 
 def _policy(*scripts: str) -> str:

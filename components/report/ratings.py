@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,9 +50,9 @@ class Ratings:
     """The ratings of a run, after the cleanup; of data without ratings, its events.
 
     Attributes:
-      rows: one per rating: ids of `USER` and `MOVIE`, categorical; `RATING` to the nearest half,
-        or on a scale longer than ten to one of about twenty steps; `SECONDS` since 1970; the name
-        of its `SPLIT`. The data may lack `RATING` and `SECONDS`.
+      rows: one per rating: ids of `USER` and `MOVIE`, categorical; the name of its `SPLIT`; where
+        the data has them, `RATING` to the nearest half, or on a scale longer than ten to one of
+        about twenty steps, and `SECONDS` since 1970.
       users: the features of each user that have one value, by id; numbers ascend.
       complete: whether every rating was read.
     """
@@ -100,19 +99,13 @@ def in_order(ids: pd.Index) -> pd.Index:
 def read_ratings(
     ratings: Path, table: FeatureTable = MOVIELENS, *, max_rows: int = MAX_ROWS
 ) -> Ratings:
-    """Reads the ratings of every split of an Examples artifact.
-
-    Args:
-      ratings: the artifact's folder.
-      table: the columns of its records.
-      max_rows: ratings to read of a split.
-    """
+    """Reads the ratings of every split of an Examples artifact, at most `max_rows` of each."""
     columns = {table.user_id.name: USER, table.item_id.name: MOVIE}
     columns |= {table.rating.name: RATING} if table.has_rating else {}
     columns |= {table.timestamp.name: SECONDS} if table.has_time else {}
     of_users = table.owned_by(Owner.USER)
     facts = (f for f in of_users if f.kind is not Kind.ID and not f.multivalued)
-    users = _parsed(files_of_split(ratings / USERS), (table.user_id, *facts))
+    users = _parsed(files_of_split(ratings / USERS), [table.user_id, *facts])
     parts, complete = [], True
     for split in splits(ratings):
         left = max_rows
@@ -134,65 +127,49 @@ def read_ratings(
     return Ratings(rows, users.sort_index(key=in_order), complete)
 
 
-def _parsed(
-    files: Sequence[str], single: tuple[Feature, ...], tags: tuple[Feature, ...] = ()
-) -> pd.DataFrame:
-    """Returns features of one value and of several, of records by the first one."""
-    parts = [pd.DataFrame(columns=[f.name for f in (*single, *tags)])]
+def _parsed(files: Sequence[str], features: Sequence[Feature]) -> pd.DataFrame:
+    """Returns features of records by the first one; several values are a tuple."""
+    parts = [pd.DataFrame(columns=[feature.name for feature in features])]
     for records in serialized_batches(files, BATCH):
-        parsed = parse(records, (*single, *tags), _MISSING)
-        columns: dict[str, Any] = {f.name: _texts(parsed[f.name]) for f in single}
-        columns |= {f.name: _tuples(parsed[f.name]) for f in tags}
-        parts.append(pd.DataFrame(columns))
+        parsed = parse(records, features, _MISSING)
+        parts.append(pd.DataFrame({name: _values(column) for name, column in parsed.items()}))
     found = pd.concat(parts, ignore_index=True).infer_objects()
-    return found.set_index(single[0].name).rename_axis(None)
+    return found.set_index(features[0].name).rename_axis(None)
 
 
-def _texts(values: tf.Tensor) -> list[object]:
-    found = values.numpy().tolist()
-    return [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in found]
+def _values(column: tf.Tensor | tf.SparseTensor) -> list[Any]:
+    if isinstance(column, tf.SparseTensor):
+        return [tuple(map(_text, row)) for row in tf.RaggedTensor.from_sparse(column).to_list()]
+    return [_text(value) for value in column.numpy().tolist()]
+
+
+def _text(value: object) -> object:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 # --- the catalogue
 
 
-def catalogue_tags(table: FeatureTable) -> tuple[Feature, ...]:
-    """Returns the movies' features of several values, such as genres."""
-    return tuple(f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.TAGS)
-
-
-def catalogue_names(table: FeatureTable) -> tuple[Feature, ...]:
-    """Returns the movies' features whose values are names, such as directors."""
-    return tuple(f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.CATEGORY)
-
-
-def catalogue_numbers(table: FeatureTable) -> tuple[Feature, ...]:
-    """Returns the movies' features that are numbers, such as prices."""
-    return tuple(f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.NUMBER)
+def of_movies(table: FeatureTable, *kinds: Kind) -> list[Feature]:
+    """Returns the movies' features of these kinds, such as the genres of `Kind.TAGS`."""
+    return [f for kind in kinds for f in table.of_kind(kind) if f.owner is Owner.MOVIE]
 
 
 def read_catalogue(movies: Path, table: FeatureTable = MOVIELENS) -> pd.DataFrame:
     """Returns the catalogue: a row per movie in the artifact's order, by id.
 
-    Columns: `TITLE`, "unknown" where there is none; `YEAR`, NaN where there is none; those of
-    `catalogue_tags`, each a tuple of texts, of `catalogue_names` and of `catalogue_numbers`, NaN
-    where there is none, by their names.
+    Columns: `TITLE`, "unknown" where there is none; `YEAR`, NaN where there is none; by their
+    names tags, each a tuple of texts, categories, and numbers, NaN where there is none.
     """
-    tags, named = catalogue_tags(table), (*catalogue_names(table), *catalogue_numbers(table))
-    year = next((f for f in table.owned_by(Owner.MOVIE) if f.kind is Kind.YEAR), None)
-    roles = {f.name: role for f, role in ((table.title, TITLE), (year, YEAR)) if f is not None}
-    single = [f for f in (table.item_id, table.title, year, *named) if f is not None]
+    roles = {f.name: TITLE for f in of_movies(table, Kind.TITLE)[:1]}
+    roles |= {f.name: YEAR for f in of_movies(table, Kind.YEAR)[:1]}
     files = [file for folder in splits(movies).values() for file in files_of_split(folder)]
-    found = _parsed(files, tuple(single), tags).rename(columns=roles)
+    features = of_movies(table, Kind.ID, Kind.TAGS, Kind.CATEGORY, Kind.NUMBER)
+    found = _parsed(files, [*features, *map(table.__getitem__, roles)]).rename(columns=roles)
     found[TITLE] = found.get(TITLE, raw.UNKNOWN)
     found[YEAR] = pd.Series(found.get(YEAR, np.nan), found.index).astype("float64")
     found[YEAR] = found[YEAR].where(found[YEAR] >= 0)
     return found
-
-
-def _tuples(values: tf.SparseTensor) -> list[tuple[str, ...]]:
-    rows = tf.RaggedTensor.from_sparse(values).to_list()
-    return [tuple(value.decode("utf-8", "replace") for value in row) for row in rows]
 
 
 # --- groups
@@ -235,12 +212,7 @@ def grouped(memberships: pd.Series, counts: pd.DataFrame) -> pd.DataFrame:
 
 
 def share_of_largest(totals: npt.NDArray[Any], share: float) -> float:
-    """Returns the part of a total that the largest `share` of its parts (at least one) make up.
-
-    Args:
-      totals: the parts, `[n]`.
-      share: 0 to 1.
-    """
+    """Returns the part of a total that the largest `share` of its parts (at least one) make up."""
     ordered = np.sort(totals)[::-1]
     first = max(1, round(share * len(ordered)))
     return float(ordered[:first].sum() / max(ordered.sum(), 1))
@@ -249,12 +221,9 @@ def share_of_largest(totals: npt.NDArray[Any], share: float) -> float:
 def binned(totals: npt.NDArray[Any]) -> Mapping[str, int]:
     """Returns how many parts are in each of the bins 1, 2–3, 4–7, 8–15, and so on.
 
-    Bins before the first that holds anything are left out.
-
-    Args:
-      totals: whole numbers from 1.
+    Parts are whole numbers; bins before the first that holds anything are left out.
     """
-    counts = np.bincount(np.log2(totals).astype(int))
-    spans = ((2**power, 2 ** (power + 1) - 1, int(n)) for power, n in enumerate(counts))
-    kept = itertools.dropwhile(lambda span: not span[2], spans)
-    return {f"{low:,}–{high:,}" if low < high else "1": n for low, high, n in kept}
+    powers = np.log2(totals).astype(int)
+    counts = np.bincount(powers)
+    held = range(min(powers, default=0), len(counts))
+    return {f"{2**p:,}–{2 ** (p + 1) - 1:,}" if p else "1": int(counts[p]) for p in held}

@@ -12,6 +12,7 @@ from components import names
 from components.pusher.kind import Kind
 from components.report.store import Lineage, read_latest_run
 from schema.features import FEATURES_KEY, MOVIELENS, FeatureTable
+from storage import paths
 
 RESULTS_FILE = Path(__file__).resolve().parent.parent.parent / "docs" / "results.json"
 """The comparison with other methods, in a checkout of the project."""
@@ -28,14 +29,9 @@ class Sources:
       movies: Examples of the catalogue.
       statistics: TFDV's statistics of the ratings.
       previous_statistics: those of the run before, on other data.
-      inferred_schema: the schema that SchemaGen inferred.
-      schema: the curated schema.
+      inferred_schema: that of SchemaGen; `schema` is the curated one.
       findings: `anomalies.json` of the gate.
-      model: the trained model.
       model_run: the training's losses.
-      evaluation: TFMA's results.
-      blessing: the Evaluator's word.
-      lineage: the executions and artifacts behind all that.
       dataset: name, folders and notice of the data, as the runner resolved them.
       kind: data set and split, in words.
       error: why the run ended early, as it was printed.
@@ -62,10 +58,9 @@ class Sources:
     features: FeatureTable = MOVIELENS
 
     def evaluated_model(self) -> Path | None:
-        """Returns the SavedModel that was evaluated, in the model's artifact; None without one.
+        """Returns the SavedModel that was evaluated, which does not know the test split.
 
-        It does not know the test split, so what it recommends can be compared with that. The
-        model that is served knows it. Artifacts of earlier releases have one for both.
+        The model that is served knows it. Artifacts of earlier releases have one for both.
         """
         folders = [self.model / name for name in ("Format-TFMA", "Format-Serving") if self.model]
         return next((path for path in folders if (path / "saved_model.pb").exists()), None)
@@ -92,13 +87,10 @@ def find_sources(
     kind: Mapping[str, Any] | None = None,
     error: str = "",
 ) -> Sources:
-    """Finds what the latest run in an output directory left behind, however it ended.
+    """Finds what the latest run in the runner's output directory left behind, however it ended.
 
-    Args:
-      output_dir: the runner's output directory.
-      dataset: the data as the runner resolved it; else it is read from `summary.json`.
-      kind: data set and split, as JSON values; else they are read from `summary.json`.
-      error: why the run ended early; else it is read from `summary.json`.
+    `dataset`, the data as the runner resolved it, `kind`, data set and split as JSON values, and
+    `error`, why the run ended early, are read from `summary.json` where they are not given.
     """
     lineage = read_latest_run(output_dir / names.METADATA_FILE)
     summary = _summary_of(output_dir, lineage)
@@ -123,13 +115,11 @@ def find_sources(
 
 def features_of(lineage: Lineage | None) -> FeatureTable:
     """Returns the feature table of a run's RatingsGen; MovieLens's if that did not start."""
-    for execution in lineage.executions if lineage is not None else ():
-        if execution.component == names.RATINGS_GEN:
-            # The JSON form of a proto that holds a struct: see `ExampleGenOptions.to_proto`.
-            options = json.loads(str(execution.settings.get("custom_config", "{}")))
-            text = options.get("custom_config", {}).get("value", {}).get(FEATURES_KEY)
-            return FeatureTable.from_json(text) if text else MOVIELENS
-    return MOVIELENS
+    made = lineage.of(names.RATINGS_GEN) if lineage is not None else None
+    # The JSON form of a proto that holds a struct: see `ExampleGenOptions.to_proto`.
+    options = json.loads(str(made.settings.get("custom_config", "{}"))) if made else {}
+    text = options.get("custom_config", {}).get("value", {}).get(FEATURES_KEY)
+    return FeatureTable.from_json(text) if text else MOVIELENS
 
 
 def _findings(output_dir: Path, lineage: Lineage) -> Path | None:
@@ -137,10 +127,8 @@ def _findings(output_dir: Path, lineage: Lineage) -> Path | None:
     passed = lineage.output(names.ANOMALY_GATE, "gate_pass")
     if passed is not None:
         return existing(Path(passed.uri) / names.ANOMALIES_FILE)
-    if not any(execution.component == names.ANOMALY_GATE for execution in lineage.executions):
-        return None
     # TFX deletes what a failed gate wrote; the runner's copy is left.
-    return existing(output_dir / names.ANOMALIES_FILE)
+    return existing(output_dir / names.ANOMALIES_FILE) if lineage.of(names.ANOMALY_GATE) else None
 
 
 def _summary_of(output_dir: Path, lineage: Lineage | None) -> Mapping[str, Any]:
@@ -164,23 +152,16 @@ def existing(path: Path) -> Path | None:
 
 def read_json(path: Path | None) -> Mapping[str, Any]:
     """Returns the JSON object in a file; an empty one where there is none that can be read."""
-    if path is None or not path.is_file():
-        return {}
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        value = paths.read_json(path) if path is not None else {}
+    except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def splits(folder: Path | None) -> dict[str, Path]:
     """Returns the folder of each split of an artifact: training first, test last."""
-    if folder is None or not folder.is_dir():
-        return {}
-    found = {
-        path.name.removeprefix(_SPLIT_PREFIX): path
-        for path in folder.iterdir()
-        if path.name.startswith(_SPLIT_PREFIX)
-    }
+    folders = folder.glob(f"{_SPLIT_PREFIX}*") if folder is not None else ()
+    found = {path.name.removeprefix(_SPLIT_PREFIX): path for path in folders}
     known = [name for name in names.SPLITS if name in found]
     return {name: found[name] for name in (*known, *sorted(found.keys() - set(known)))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -15,34 +16,17 @@ from tfx.orchestration.portable.mlmd import event_lib
 
 from sources.errors import InputError
 
-State: TypeAlias = Literal["ran", "failed", "not finished"]
+State: TypeAlias = Literal["ran", "cached", "failed", "not finished"]
 
 # Names of TFX's contexts: one per run, and one per component named "<pipeline>.<component>".
 _RUN, _NODE = "pipeline_run", "node"
 _QUERY = "Error when executing query: "
 _STATES: Mapping[int, State] = {
     mlmd.Execution.COMPLETE: "ran",
-    mlmd.Execution.CACHED: "ran",
+    mlmd.Execution.CACHED: "cached",
     mlmd.Execution.FAILED: "failed",
     mlmd.Execution.CANCELED: "failed",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Artifact:
-    """An artifact, the output of a component.
-
-    Attributes:
-      id: in the store.
-      type: its type's name.
-      uri: its folder.
-      properties: those that TFX and the component set.
-    """
-
-    id: int
-    type: str
-    uri: str
-    properties: Mapping[str, str | int | float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,15 +34,11 @@ class Execution:
     """One execution of a component; of a cached one, the execution that made its results.
 
     Attributes:
-      id: in the store.
-      component: the component's id in the pipeline.
-      state: whether it ran, failed or did not finish.
       started: when, in UTC.
       seconds: wall time.
       inputs: ids of artifacts by input.
       outputs: ids of artifacts by output.
       source_digest: hash of the code it ran, where that is ours.
-      cached: whether the run used these results of an earlier one.
       settings: its other settings, by name.
     """
 
@@ -70,50 +50,64 @@ class Execution:
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
     source_digest: str
-    cached: bool = False
     settings: Mapping[str, str | int | float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it ran to its end, in this run or in an earlier one."""
+        return self.state in ("ran", "cached")
+
+    @property
+    def used(self) -> frozenset[int]:
+        """The ids of its inputs."""
+        return frozenset(itertools.chain(*self.inputs.values()))
+
+    @property
+    def made(self) -> frozenset[int]:
+        """The ids of its outputs."""
+        return frozenset(itertools.chain(*self.outputs.values()))
 
 
 @dataclasses.dataclass(frozen=True)
 class Lineage:
-    """The executions whose results a run used or made.
+    """The executions whose results a run used or made, in the order they ran in.
 
-    Attributes:
-      run: TFX's name of the run.
-      executions: one per component, in the order they ran in.
-      artifacts: their inputs and outputs, by id.
+    There is one per component. `run` is TFX's name of the run; the artifacts, by id, are the
+    executions' inputs and outputs.
     """
 
     run: str
     executions: tuple[Execution, ...]
-    artifacts: Mapping[int, Artifact]
+    artifacts: Mapping[int, mlmd.Artifact]
 
-    def output(self, component: str, key: str) -> Artifact | None:
+    @property
+    def started(self) -> datetime.datetime:
+        """When the first execution started, in UTC."""
+        return min(execution.started for execution in self.executions)
+
+    def of(self, component: str) -> Execution | None:
+        """Returns the execution of a component; None if it did not start."""
+        return next((e for e in self.executions if e.component == component), None)
+
+    def output(self, component: str, key: str) -> mlmd.Artifact | None:
         """Returns the artifact of a component's output; None if it has none."""
         return self._first(component, "outputs", key)
 
-    def input(self, component: str, key: str) -> Artifact | None:
+    def input(self, component: str, key: str) -> mlmd.Artifact | None:
         """Returns the artifact of a component's input; None if it has none."""
         return self._first(component, "inputs", key)
 
     def maker(self, artifact: int) -> Execution | None:
         """Returns the execution that made an artifact; None if it is one of an earlier run."""
-        made = (e for e in self.executions if any(artifact in ids for ids in e.outputs.values()))
-        return next(made, None)
+        return next((e for e in self.executions if artifact in e.made), None)
 
-    def _first(self, component: str, side: str, key: str) -> Artifact | None:
-        for execution in self.executions:
-            ids = getattr(execution, side).get(key)
-            if execution.component == component and ids:
-                return self.artifacts.get(ids[0])
-        return None
+    def _first(self, component: str, side: str, key: str) -> mlmd.Artifact | None:
+        ids = getattr(self.of(component), side, {}).get(key)
+        return self.artifacts.get(ids[0]) if ids else None
 
 
 def read_latest_run(metadata: Path) -> Lineage | None:
-    """Returns the latest run in a store; None where there is no store or no run in it.
-
-    Args:
-      metadata: the store's SQLite file.
+    """Returns the latest run in a store's SQLite file; None where there is no store or no run.
 
     Raises:
       InputError: it is damaged, another program's file, or cannot be read.
@@ -150,18 +144,11 @@ def _latest_run(metadata: Path) -> Lineage | None:
         latest.pop(component, None)
         latest[component] = execution
     executions = tuple(_execution(store, name, found) for name, found in latest.items())
-    keyed = (ids for e in executions for side in (e.inputs, e.outputs) for ids in side.values())
-    ids = sorted({artifact for group in keyed for artifact in group})
-    artifacts = {
-        found.id: Artifact(
-            found.id,
-            found.type,
-            # The runner's are relative to the output directory.
-            str(metadata.parent / found.uri),
-            {**_values(found.properties), **_values(found.custom_properties)},
-        )
-        for found in (store.get_artifacts_by_id(ids) if ids else ())
-    }
+    ids = frozenset[int]().union(*(execution.used | execution.made for execution in executions))
+    artifacts = {found.id: found for found in store.get_artifacts_by_id(sorted(ids))}
+    for artifact in artifacts.values():
+        # The runner's are relative to the output directory.
+        artifact.uri = str(metadata.parent / artifact.uri)
     return Lineage(run.name, executions, artifacts)
 
 
@@ -173,7 +160,7 @@ def _original(store: MetadataStore, execution: mlmd.Execution) -> mlmd.Execution
     outputs = [event.artifact_id for event in own if event.type == mlmd.Event.OUTPUT]
     events = store.get_events_by_artifact_ids(outputs) if outputs else ()
     makers = {event.execution_id for event in events if event.type == mlmd.Event.OUTPUT}
-    found = store.get_executions_by_id(sorted(makers))
+    found = store.get_executions_by_id(makers)
     complete = [maker for maker in found if maker.last_known_state == mlmd.Execution.COMPLETE]
     return min(complete, key=lambda maker: int(maker.id), default=execution)
 
@@ -186,21 +173,16 @@ def _execution(store: MetadataStore, component: str, own: mlmd.Execution) -> Exe
         for kind in (mlmd.Event.INPUT, mlmd.Event.OUTPUT)
     )
     started = execution.create_time_since_epoch / 1000
-    settings = _values(execution.custom_properties)
+    values = data_types_utils.build_value_dict(execution.custom_properties)
+    settings = {name: v for name, v in values.items() if isinstance(v, str | int | float)}
     return Execution(
         id=execution.id,
         component=component,
-        state=_STATES.get(execution.last_known_state, "not finished"),
+        state=_STATES.get(own.last_known_state, "not finished"),
         started=datetime.datetime.fromtimestamp(started, datetime.timezone.utc),
         seconds=execution.last_update_time_since_epoch / 1000 - started,
         inputs=inputs,
         outputs=outputs,
         source_digest=str(settings.pop("source_digest", "")),
-        cached=own.last_known_state == mlmd.Execution.CACHED,
         settings=settings,
     )
-
-
-def _values(properties: Mapping[str, mlmd.Value]) -> dict[str, str | int | float]:
-    found = data_types_utils.build_value_dict(properties)
-    return {name: value for name, value in found.items() if isinstance(value, str | int | float)}

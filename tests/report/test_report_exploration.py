@@ -24,7 +24,7 @@ from report_blocks import (
 )
 
 from components.report.context import Context
-from components.report.page import Note, Page, render
+from components.report.page import Note, render
 from components.report.ratings import read_ratings as read
 from components.report.sections import exploration, movies
 from components.report.sources import Sources, find_sources
@@ -87,7 +87,7 @@ def test_every_chart_has_a_title_and_a_reading(section):
 def test_title_with_markup_stays_text(context):
     evil = "<script>alert(1)</script>"
     planted = context.catalogue.assign(title=[f"{evil} {n}" for n in range(len(context.catalogue))])
-    html = render(Page("t", "s", Note("v"), (without(context, catalogue=planted),)))
+    html = render("t", "s", Note("v"), (without(context, catalogue=planted),))
     assert evil not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html  # in the tables
     assert "\\u003cscript\\u003ealert(1)" in html  # in the charts
@@ -164,11 +164,9 @@ def test_ratings_by_state_are_those_of_the_zip_codes(section, raw):
 def test_every_state_has_a_name_and_the_outline_shows_all_of_the_fifty_and_dc(section):
     assert set(NAMES) == set(STATES)
     elsewhere = {"AA", "AE", "AP", "GU", "PR", "VI"}
-    from components.report.page import _maps
-
-    outline = _maps({"map": block(section, "state-map").spec})["us_states"]
-    drawn = {shape["properties"]["name"] for shape in outline["objects"]["states"]["geometries"]}
-    assert drawn == {name for state, name in NAMES.items() if state not in elsewhere}
+    outline = drawn(section, "state-map")
+    shown = {shape["properties"]["name"] for shape in outline["objects"]["states"]["geometries"]}
+    assert shown == {name for state, name in NAMES.items() if state not in elsewhere}
 
 
 def test_nobody_in_the_united_states_means_no_map(context):
@@ -290,7 +288,7 @@ def test_a_handful_of_ratings_is_explored_as_well(context, tmp_path):
     folder = write(tmp_path, [example(1, 1, 4.0), example(1, 2, 2.0)])
     found = without(context, ratings=read(folder))
     assert "none is called good or bad" in notes(found)
-    render(Page("t", "s", Note("v"), (found,)))
+    render("t", "s", Note("v"), (found,))
 
 
 # --- another feature table

@@ -12,7 +12,7 @@ from report_blocks import notes, rows, section_of, tables
 
 from components.names import METADATA_FILE
 from components.report.context import Context
-from components.report.page import Link, Note, Page, render
+from components.report.page import Link, Note, render
 from components.report.sources import Sources, find_sources
 from components.report.store import read_latest_run
 
@@ -61,7 +61,7 @@ def test_rows_are_in_the_order_of_the_data_flow_and_lead_to_each_other(section):
     for row in found:
         assert {link.text for link in row["Uses results of"]} <= before
         before.add(row["Component"])
-    html = render(Page("t", "s", Note("v"), (section,)))
+    html = render("t", "s", Note("v"), (section,))
     links = set(re.findall(r'href="#([^"]+)"', html))
     anchors = set(re.findall(r' id="([^"]+)"', html))
     assert {"executions-Trainer", "artifacts-1"} <= links <= anchors
@@ -148,9 +148,9 @@ def test_of_a_cached_component_the_execution_that_made_its_results_is_shown(stor
     )
     lineage = read_latest_run(tmp_path / METADATA_FILE)
     assert lineage.run == "b"
-    assert [(e.id, e.component, e.cached, e.source_digest) for e in lineage.executions] == [
-        (first, "RatingsGen", True, "aRatingsGen"),
-        (last, "Trainer", False, "bTrainer"),
+    assert [(e.id, e.component, e.state, e.source_digest) for e in lineage.executions] == [
+        (first, "RatingsGen", "cached", "aRatingsGen"),
+        (last, "Trainer", "ran", "bTrainer"),
     ]
     states = {row["Component"]: row["State"] for row in rows(lineage_in(tmp_path), "executions")}
     assert states == {"RatingsGen": "cached", "Trainer": "ran"}
@@ -173,7 +173,7 @@ def test_run_that_made_no_model_says_where_it_ended(store, tmp_path):
     section = lineage_in(tmp_path)
     assert "made no model: it ended at AnomalyGate" in notes(section)
     assert rows(section, "executions")[-1]["State"] == "failed"
-    render(Page("t", "s", Note("v"), (section,)))
+    render("t", "s", Note("v"), (section,))
 
 
 def test_without_a_store_it_says_so(tmp_path):

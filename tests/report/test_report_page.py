@@ -10,7 +10,7 @@ import pytest
 from components.report import charts
 from components.report.build import PARTS
 from components.report.context import Context
-from components.report.page import Chart, Note, Page, Section, render
+from components.report.page import Chart, Note, Section, render
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 
@@ -254,7 +254,7 @@ def test_markup_in_a_title_stays_text(opening, context, tmp_path):
         catalogue=context.catalogue.assign(title=titles),
     )
     sections = [part.build(copy) for part in PARTS if part.title != "Statistics"]
-    html = render(Page("Report", PLANTED, Note(PLANTED), tuple(sections)))
+    html = render("Report", PLANTED, Note(PLANTED), tuple(sections))
     (tmp_path / "index.html").write_text(html, encoding="utf-8")
     page = opening(tmp_path / "index.html")
     # All whose marks, axes or hints show titles.
@@ -278,7 +278,7 @@ def test_charts_of_half_stars_and_of_names_with_dots_are_drawn(opening, tmp_path
         charts.bars(rows, "a.b[c]", ["0.5 stars", "1 star"]),
     ]
     blocks = tuple(Chart(f"chart-{n}", "Title", "It says so.", s) for n, s in enumerate(specs))
-    html = render(Page("t", "s", Note("v"), (Section("section", "S", "lead", (), blocks),)))
+    html = render("t", "s", Note("v"), (Section("section", "lead", (), blocks),))
     (tmp_path / "index.html").write_text(html, encoding="utf-8")
     page = opening(tmp_path / "index.html")
     assert draw_all(page) == len(specs)

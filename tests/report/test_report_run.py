@@ -11,7 +11,7 @@ from components.report.context import Context
 from components.report.page import Note, Table
 from components.report.sections.run import _cleanup, verdict
 from components.report.sources import Sources
-from components.report.store import Artifact, Execution, Lineage
+from components.report.store import Execution, Lineage
 
 
 def blocks(**files):
@@ -51,7 +51,6 @@ BLESSED = Verdict(True, False, {"example_count": 9.0}, {}, (), (MET,))
 
 def lineage(**outputs):
     """A run whose search for a blessed model found these artifacts."""
-    artifacts = {n: Artifact(n, key, "/x", {}) for n, key in enumerate(outputs, 1)}
     execution = Execution(
         id=1,
         component="LatestBlessedModel",
@@ -62,7 +61,7 @@ def lineage(**outputs):
         outputs={key: (n,) for n, key in enumerate(outputs, 1)},
         source_digest="",
     )
-    return Lineage("run", (execution,), artifacts)
+    return Lineage("run", (execution,), {})
 
 
 def of(found, **sources):

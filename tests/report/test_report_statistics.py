@@ -14,7 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from tfx.types import standard_artifacts
 
 from components.report.context import Context
-from components.report.page import Note, Page, render
+from components.report.page import Note, render
 from components.report.sections import statistics as module
 from components.report.sources import Sources
 from schema import features as raw
@@ -182,7 +182,7 @@ def test_drift_is_shown_beside_skew_when_there_was_a_run_before(context, section
     found = section_of("Statistics", later)
     assert set(column(found, "changes", drift)) == {0.0}
     assert "no earlier run" not in notes(found)
-    render(Page("t", "s", Note("v"), (found,)))
+    render("t", "s", Note("v"), (found,))
 
 
 # --- schemas and anomalies
@@ -231,7 +231,7 @@ def test_findings_of_the_gate_are_listed(sources, tmp_path):
     assert row["Feature"] == "user_gender"
     assert row["Values in the data"] == "X; <b>Y</b>"
     assert "1 error and 0 warnings" in notes(found)
-    assert "<b>Y</b>" not in render(Page("t", "s", Note("v"), (found,)))
+    assert "<b>Y</b>" not in render("t", "s", Note("v"), (found,))
 
 
 def test_a_run_that_stopped_before_counting_says_so():

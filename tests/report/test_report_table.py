@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from components.report.page import Chart, Link, Note, Page, Section, Table, Text, render, shown
+from components.report.page import Chart, Link, Note, Section, Table, Text, render, shown
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_value_is_shown_in_its_columns_format(value, form, text):
 
 
 def page_of(*blocks):
-    return render(Page("t", "s", Note("v"), (Section("section", "S", "lead", (), blocks),)))
+    return render("t", "s", Note("v"), (Section("section", "lead", (), blocks),))
 
 
 def test_rows_have_anchors_that_links_of_other_rows_lead_to():

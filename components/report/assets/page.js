@@ -1,7 +1,7 @@
 // Draws the charts with Vega-Embed when they come into view; sorts, filters and marks tables.
 "use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const specs = JSON.parse(document.getElementById("data").textContent);
 
   // How all charts look. Colours are variables of the page, so that a chart follows light and
   // dark mode without being drawn again.
@@ -33,10 +33,7 @@
   };
 
   const draw = async (element) => {
-    const spec = data.specs[element.dataset.spec];
-    if (spec.data && spec.data.map) {
-      spec.data = { values: data.maps[spec.data.map], format: spec.data.format };
-    }
+    const spec = specs[element.dataset.spec];
     // On a phone a legend in one row would be cut off.
     const width = element.clientWidth;
     const legend = width < 500 ? { columns: 2, labelLimit: width / 2 - 70 } : {};

@@ -19,9 +19,19 @@ from components.evaluation.directions import (
 from components.evaluation.verdict import SliceMetrics, ThresholdResult, Verdict
 from components.report import charts
 from components.report.context import Context, Words
-from components.report.page import Block, Chart, Note, Row, Table, Text, Tone
+from components.report.page import (
+    Block,
+    Chart,
+    Note,
+    Row,
+    Table,
+    Text,
+    Tone,
+    format_of,
+    shown,
+)
 from components.report.sections import capital, percent
-from components.report.sections.exploration import age_name
+from components.report.sections.exploration import AGE_NAMES
 from components.report.sources import read_json
 from metrics import bootstrap
 from schema import features as raw
@@ -33,6 +43,8 @@ _RMSE = metric_name(NEXT_VISIT, "rating_rmse")
 _RECALL = metric_name(NEXT_VISIT, "recall_at_{}")
 TOP_K = 10
 _FEW_ROWS = 30
+_DRAWN: Mapping[str, str] = {"RMSE": _RMSE, f"Recall@{TOP_K}": _RECALL.format(TOP_K)}
+"""Columns of slices that are drawn, with their metrics."""
 
 
 def blocks(context: Context) -> Iterator[Block]:
@@ -62,7 +74,7 @@ def _thresholds(verdict: Verdict, reasons: Sequence[str]) -> Iterator[Block]:
     tone: Tone = "good" if verdict.blessed else "bad"
     word = "Blessed: it may be pushed." if verdict.blessed else "Not blessed: it is not pushed."
     yield Text("Thresholds")
-    yield Note(" ".join([word, *(f"{r[:1].upper()}{r[1:]}." for r in reasons)]), tone)
+    yield Note(" ".join([word, *(f"{capital(reason)}." for reason in reasons)]), tone)
     yield Table(
         "threshold-results",
         "Thresholds, on the whole test split",
@@ -89,13 +101,6 @@ def _rule(threshold: ThresholdResult) -> str:
     return f"not beyond {limit:.4f} (the baseline {threshold.bound:+g}) by the whole interval"
 
 
-_COUNTS: Mapping[str, str] = {
-    "example_count": "test ratings",
-    "user_count": "users with any",
-    "movies_to_rank": "movies in the longest filtered list of a test rating",
-    LEAK_CHECKED_ROWS: "test ratings that were scored again with the features of other movies",
-    LEAKING_ROWS: "of those, how many scores changed, which none must",
-}
 _SCENARIOS: Mapping[str, tuple[str, str]] = {
     NEXT_VISIT.name: (
         "At the next visit",
@@ -110,6 +115,11 @@ _SCENARIOS: Mapping[str, tuple[str, str]] = {
     ),
 }
 _MEANINGS: Mapping[str, str] = {
+    "example_count": "test ratings",
+    "user_count": "users with any",
+    "movies_to_rank": "movies in the longest filtered list of a test rating",
+    LEAK_CHECKED_ROWS: "test ratings that were scored again with the features of other movies",
+    LEAKING_ROWS: "of those, how many scores changed, which none must",
     "recall_at_k": "share of test ratings whose movie is in the list of length {k}",
     "mrr": "mean of 1 / rank of the movie",
     "user_recall_at_k": "hits in the list of length {k} over min({k}, test movies), "
@@ -137,7 +147,7 @@ def meaning(metric: str) -> str:
         metric = metric.removeprefix(f"{scenario.name}_")
     k = re.search(r"_at_(\d+)", metric)
     name = re.sub(r"_at_\d+", "_at_k", metric)
-    return {**_COUNTS, **_MEANINGS}.get(name, "").format(k=k and k[1])
+    return _MEANINGS.get(name, "").format(k=k and k[1])
 
 
 def _metrics(context: Context, verdict: Verdict) -> Iterator[Block]:
@@ -184,17 +194,13 @@ def _metric_table(
                 "Verdict": change.word if change else None,
             }
         rows.append({**row, "What it is": words.fit(meaning(name))})
-    compared = (
-        "; differences from the baseline with paired intervals, which draw the same users for both"
-        if verdict.has_baseline
-        else ""
-    )
-    return Table(
-        f"metrics-{scenario.name.replace('_', '-')}",
-        f"Metrics over all test {words.events}; intervals come from drawing users again{compared}",
-        rows,
-        searchable=True,
-    )
+    caption = f"Metrics over all test {words.events}; intervals come from drawing users again"
+    if verdict.has_baseline:
+        caption += (
+            "; differences from the baseline with paired intervals, which draw the same users for "
+            "both"
+        )
+    return Table(f"metrics-{scenario.name.replace('_', '-')}", caption, rows, searchable=True)
 
 
 def _top_k(verdict: Verdict, words: Words) -> Block:
@@ -209,22 +215,21 @@ def _top_k(verdict: Verdict, words: Words) -> Block:
     ks = [k for k in _TOP_KS if _RECALL.format(k) in verdict.metrics]
     if not ks:
         return Note(f"No chart of recall@k: there are too few {words.items} to rank.")
-    shown = TOP_K if TOP_K in ks else ks[-1]
+    length = TOP_K if TOP_K in ks else ks[-1]
     known = {
-        f"Recall of {who}": [metrics.get(name.format(k)) for k in ks]
+        f"Recall of {who}": {k: metrics.get(name.format(k)) for k in ks}
         for who, (name, metrics) in of.items()
-        if name.format(shown) in metrics
+        if name.format(length) in metrics
     }
-    at_shown = ks.index(shown)
     has_sessions = any("in session" in who for who in known)
     where = " At the next visit, except where it says in session." if has_sessions else ""
-    each = "; ".join(f"{who}, {percent(v[at_shown] or 0.0, 1)}" for who, v in known.items())
-    rows = [{"k": str(k), **{who: known[who][n] for who in known}} for n, k in enumerate(ks)]
+    each = "; ".join(f"{who}, {percent(at[length] or 0.0, 1)}" for who, at in known.items())
+    rows = [{"k": str(k), **{who: at[k] for who, at in known.items()}} for k in ks]
     return Chart(
         "top-k",
         f"How often the {words.item} of a test {words.event} is among the first k recommended "
         "(recall@k)",
-        f"In lists of length {shown}: {each}.{where}",
+        f"In lists of length {length}: {each}.{where}",
         charts.lines(rows, "k", list(known), title="recall@k", kind="ordinal"),
         wide=True,
     )
@@ -243,22 +248,17 @@ def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
         f"again {bootstrap.DRAWS} times; groups of fewer than {MIN_USERS} users have none.",
     )
     features = {feature.name: feature for feature in context.sources.features.features}
-    words = context.words
     rows = [
-        _slice_row(one, features.get(one.feature), words)
+        _slice_row(one, features.get(one.feature), context.words)
         for one in sorted(verdict.slices, key=_order)
     ]
     if any(row["RMSE"] is not None for row in rows):
         yield Note(_worst(verdict, rows))
     for name in dict.fromkeys(row["Of"] for row in rows):
-        for metric, column, form in (
-            (_RMSE, "RMSE", ".3f"),
-            (_RECALL.format(TOP_K), f"Recall@{TOP_K}", ".1%"),
-        ):
+        for column, metric in _DRAWN.items():
             drawn = [row for row in rows if row["Of"] == name and row[column] is not None]
             if drawn:
-                overall = verdict.metrics.get(metric, math.nan)
-                yield _slice_chart(name, drawn, column, overall, form)
+                yield _slice_chart(name, drawn, column, verdict.metrics.get(metric, math.nan))
     yield Table("slice-metrics", "Every slice, at the next visit", rows, searchable=True)
 
 
@@ -269,14 +269,15 @@ def _order(found: SliceMetrics) -> tuple[str, int, str]:
 
 
 def _slice_row(found: SliceMetrics, feature: raw.Feature | None, words: Words) -> Row:
-    is_age = feature and feature.kind is raw.Kind.AGE_BUCKET and found.value.isdigit()
+    value = found.value
+    if feature and feature.kind is raw.Kind.AGE_BUCKET and value.isdigit():
+        value = AGE_NAMES.get(int(value), raw.UNKNOWN)
     row: dict[str, object] = {
         "Of": feature.called if feature else found.feature,
-        "Value": age_name(int(found.value)) if is_age else found.value,
+        "Value": value,
         capital(words.events): int(found.metrics.get("example_count", 0)),
     }
-    recall = _RECALL.format(TOP_K)
-    for column, metric in (("RMSE", _RMSE), (f"Recall@{TOP_K}", recall)):
+    for column, metric in _DRAWN.items():
         for word, end in (("", ""), (" from", LOW), (" to", HIGH)):
             row[column + word] = _known(found, metric + end)
     row["MAE"] = _known(found, metric_name(NEXT_VISIT, "rating_mae"))
@@ -303,17 +304,13 @@ def _worst(verdict: Verdict, rows: Sequence[Row]) -> str:
     return f"Largest RMSE, against {overall:.3f} overall: {names}.{more}"
 
 
-def _slice_chart(
-    feature: str, drawn: Sequence[Row], column: str, overall: float, form: str
-) -> Chart:
-    ends = sorted(drawn, key=lambda row: row[column])
-    least, most = (f"{format(row[column], form)} ({row['Value']})" for row in (ends[0], ends[-1]))
+def _slice_chart(feature: str, drawn: Sequence[Row], column: str, overall: float) -> Chart:
+    ends, form = sorted(drawn, key=lambda row: row[column]), format_of(column, {})
+    least, most = (f"{shown(row[column], form)} ({row['Value']})" for row in (ends[0], ends[-1]))
     return Chart(
         f"slice-{feature}-{column}".replace(" ", "-").replace("@", "-").lower(),
         f"{column} by {feature}",
-        f"From {least} to {most}; the dashed line is {format(overall, form)} overall.".replace(
-            "%", "\u00a0%"
-        ),
+        f"From {least} to {most}; the dashed line is {shown(overall, form)} overall.",
         charts.intervals(drawn, "Value", column, (f"{column} from", f"{column} to"), overall),
     )
 
@@ -336,11 +333,7 @@ def _comparison(context: Context) -> Iterator[Block]:
 
 
 def _result_table(number: int, table: Mapping[str, Any]) -> Table:
-    titles = [str(column) for column in table["columns"]]
-    cells = [[v if isinstance(v, int | float | None) else str(v) for v in r] for r in table["rows"]]
-    return Table(
-        f"results-{number}",
-        ": ".join(str(part) for part in (table.get("title"), table.get("protocol")) if part),
-        [dict(zip(titles, row, strict=True)) for row in cells],
-        dict.fromkeys(titles, ".4f"),
-    )
+    titles = table["columns"]
+    caption = ": ".join(part for part in (table.get("title"), table.get("protocol")) if part)
+    rows = [dict(zip(titles, row, strict=True)) for row in table["rows"]]
+    return Table(f"results-{number}", caption, rows, dict.fromkeys(titles, ".4f"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -41,10 +41,8 @@ def blocks(context: Context) -> Iterator[Block]:
     """Yields what the section shows."""
     ratings, table, words = context.ratings, context.sources.features, context.words
     if ratings is None:
-        yield Note(
-            f"Nothing to explore: the run did not get as far as reading {words.events}.", "warn"
-        )
-        yield from movies.blocks(context)
+        why = f"the run did not get as far as reading {words.events}"
+        yield Note(f"Nothing to explore: {why}.", "warn")
         return
     if not ratings.complete:
         yield Note(f"Over the first {len(ratings.rows):,} {words.events}; the rest was not read.")
@@ -59,7 +57,7 @@ def blocks(context: Context) -> Iterator[Block]:
         yield from _times(ratings, words)
     else:
         yield Note(f"This data has no times: when the {words.events} were given is not known.")
-    yield from movies.blocks(context)
+    yield from movies.blocks(context, ratings)
     yield from _places(ratings, table, words)
 
 
@@ -82,17 +80,8 @@ def _distribution(ratings: Ratings, words: Words) -> Chart:
     )
 
 
-COLUMNS: tuple[str, ...] = raw.names(
-    (
-        raw.AGE_BUCKET,
-        raw.MOVIE_ID,
-        raw.AGE,
-        raw.USER_ID,
-        raw.OCCUPATION_LABEL,
-        raw.RATING,
-        raw.ZIP_CODE,
-    )
-)
+_SUMMARIZED = (raw.AGE_BUCKET, raw.MOVIE_ID, raw.AGE, raw.USER_ID, raw.OCCUPATION_LABEL)
+COLUMNS: tuple[str, ...] = raw.names((*_SUMMARIZED, raw.RATING, raw.ZIP_CODE))
 """The columns of the summary, in the order of the capstone that this project comes from."""
 
 
@@ -105,9 +94,8 @@ def describe(ratings: Ratings, table: FeatureTable) -> pd.DataFrame:
     numbers = ratings.users.apply(pd.to_numeric, errors="coerce").astype("float64")
     # A whole number that is missing is read as -1.
     any_sign = numbers.columns.isin(raw.names(table.of_kind(Kind.NUMBER)))
-    joined = (
-        numbers.where((numbers >= 0) | any_sign).reindex(ratings.rows[USER]).reset_index(drop=True)
-    )
+    numbers = numbers.where((numbers >= 0) | any_sign)
+    joined = numbers.reindex(ratings.rows[USER]).reset_index(drop=True)
     for name, column in ((table.user_id.name, USER), (table.item_id.name, MOVIE)):
         ids = ratings.rows[column]
         of_ids = pd.to_numeric(ids.cat.categories.to_series(), errors="coerce")
@@ -122,13 +110,10 @@ def describe(ratings: Ratings, table: FeatureTable) -> pd.DataFrame:
 
 def _describe(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Table]:
     found = describe(ratings, table)
+    # A whole number is shown without decimals.
     rows = [
-        {
-            "Statistic": str(statistic),
-            # A whole number is shown without decimals.
-            **{name: int(n) if float(n).is_integer() else float(n) for name, n in row.items()},
-        }
-        for statistic, row in found.iterrows()
+        {"Statistic": name, **{of: int(n) if n.is_integer() else n for of, n in row.items()}}
+        for name, row in found.to_dict("index").items()
     ]
     caption = (
         f"Summary of the {words.events}, one row of data per {words.event}; text as a number "
@@ -149,15 +134,13 @@ def _users(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Bloc
     drawn = "Intervals are 95 % and take users as drawn at random."
     yield Text("Users", drawn if ratings.values else "")
     for feature in features:
-        groups = users_by(ratings, feature)
+        groups, of = users_by(ratings, feature), feature.called
+        ordered = feature.kind is Kind.AGE or _is_quarter(feature)
         if list(groups.index) == [raw.UNKNOWN]:
-            yield Note(f"No groups by {feature.called}: nobody's is known.")
+            yield Note(f"No groups by {of}: nobody's is known.")
         else:
             key = feature.key.replace("_", "-")
-            ordered = feature.kind is Kind.AGE or _is_quarter(feature)
-            yield from group_charts(
-                key, feature.called, "users", groups, ratings, words, ordered=ordered
-            )
+            yield from group_charts(key, of, "users", groups, ratings, words, ordered=ordered)
 
 
 def _is_quarter(feature: Feature) -> bool:
@@ -165,30 +148,25 @@ def _is_quarter(feature: Feature) -> bool:
     return feature.kind is Kind.REPORT_ONLY and feature.sliced
 
 
-_ENDS = raw.AGE_BUCKETS[1:]
-_AGE_NAMES = (
-    f"under {_ENDS[0]}",
-    *(f"{low}–{high - 1}" for low, high in itertools.pairwise(_ENDS)),
-    f"{_ENDS[-1]} and over",
+_FIRST, *_, _LAST = _ENDS = raw.AGE_BUCKETS[1:]
+_BETWEEN = (f"{low}–{high - 1}" for low, high in itertools.pairwise(_ENDS))
+AGE_NAMES: Mapping[int, str] = dict(
+    zip(raw.AGE_BUCKETS, (f"under {_FIRST}", *_BETWEEN, f"{_LAST} and over"), strict=True)
 )
-
-
-def age_name(bucket: int) -> str:
-    """Returns an age bucket in words; its data value is its lowest age."""
-    known = bucket in raw.AGE_BUCKETS
-    return _AGE_NAMES[raw.AGE_BUCKETS.index(bucket)] if known else raw.UNKNOWN
+"""The age buckets in words, by the lowest age, which is a bucket's value in the data."""
 
 
 def users_by(ratings: Ratings, feature: Feature) -> pd.DataFrame:
     """Returns the ratings by a feature of users: numbers ascending, else most ratings first."""
-    values = ratings.users[feature.name]
-    if _is_quarter(feature):
-        return grouped(values, ratings.by_user).sort_index()
-    if feature.kind is not Kind.AGE:
-        return grouped(values, ratings.by_user)
-    ages = pd.cut(values.where(values > 0), [0, *_ENDS, np.inf], right=False, labels=_AGE_NAMES)
-    groups = grouped(ages.astype(object).fillna(raw.UNKNOWN), ratings.by_user)
-    return groups.reindex([name for name in (*_AGE_NAMES, raw.UNKNOWN) if name in groups.index])
+    values, order = ratings.users[feature.name], [*AGE_NAMES.values(), raw.UNKNOWN]
+    if feature.kind is Kind.AGE:
+        ends = [0, *_ENDS, np.inf]
+        ages = pd.cut(values.where(values > 0), ends, right=False, labels=order[:-1])
+        values = ages.astype(object).fillna(raw.UNKNOWN)
+    groups = grouped(values, ratings.by_user)
+    if feature.kind is Kind.AGE:
+        return groups.sort_index(key=lambda names: names.map(order.index))
+    return groups.sort_index() if _is_quarter(feature) else groups
 
 
 # --- activity
@@ -216,39 +194,31 @@ def _activity(ratings: Ratings, words: Words) -> Iterator[Block]:
 def _times(ratings: Ratings, words: Words) -> Iterator[Block]:
     yield Text("When", "Hours and days are in UTC.")
     times = pd.to_datetime(ratings.rows[SECONDS], unit="s")
-    yield _dates(times, words)
-    yield _week(times, words)
-
-
-def _dates(times: pd.Series, words: Words) -> Chart:
     first, last, events = times.min(), times.max(), capital(words.events)
     months = 12 * (last.year - first.year) + last.month - first.month
     unit = "month" if months < _MONTHS_AT_MOST else "year"
     counts = times.dt.to_period(unit[0].upper()).value_counts()
     counts = counts.reindex(pd.period_range(first, last, freq=unit[0].upper()), fill_value=0)
     rows = [{capital(unit): str(period), events: int(n)} for period, n in counts.items()]
-    return Chart(
+    yield Chart(
         "dates",
         f"{events} by {unit}",
         f"From {first:%Y-%m-%d} to {last:%Y-%m-%d}; most in {counts.idxmax()}, "
         f"{counts.max():,} of {len(times):,}.",
         charts.bars(rows, capital(unit), events, upright=True),
     )
-
-
-def _week(times: pd.Series, words: Words) -> Chart:
-    counts = pd.crosstab(times.dt.hour, times.dt.dayofweek)
-    counts = counts.reindex(index=range(24), columns=range(7), fill_value=0)
-    counts.index, counts.columns = counts.index.map("{:02d}".format), pd.Index(_WEEKDAYS)
-    totals, events = counts.rename_axis(index="Hour", columns="Day"), capital(words.events)
-    cells = totals.unstack()
+    week = pd.crosstab(times.dt.hour, times.dt.dayofweek)
+    week = week.reindex(index=range(24), columns=range(7), fill_value=0)
+    week.index, week.columns = week.index.map("{:02d}".format), pd.Index(_WEEKDAYS)
+    week = week.rename_axis(index="Hour", columns="Day")
+    cells = week.unstack()
     day, hour = cells.idxmax()
-    return Chart(
+    yield Chart(
         "week",
         f"{events} by weekday and hour",
         f"Most on {day} from {int(hour)}:00 to {int(hour) + 1}:00 UTC: {cells.max():,}.",
         charts.heat(cells.reset_index(name=events).to_dict("records"), "Hour", "Day", events),
-        totals.reset_index().to_dict("records"),
+        week.reset_index().to_dict("records"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -24,14 +24,10 @@ _MEAN, _LOW, _HIGH = "Mean rating", "From", "To"
 def group_rows(
     groups: pd.DataFrame, of: str, who: str, ratings: Ratings, words: Words
 ) -> list[Row]:
-    """Returns the numbers of groups, a row each; means only where the data has ratings.
+    """Returns the numbers of groups that `grouped` found, a row each.
 
-    Args:
-      groups: what `grouped` returns.
-      of: what the groups are groups of, such as "Occupation".
-      who: the members, `words.items` or "users".
-      ratings: all of them.
-      words: what the page calls things.
+    They are groups of something (`of`), such as "Occupation", and have members, called `who`:
+    `words.items` or "users".
     """
     everybody = ratings.by_user if who == "users" else ratings.by_movie
     columns = {
@@ -59,47 +55,33 @@ def group_charts(
 ) -> Iterator[Chart]:
     """Yields bars of each group's size, and dots at each group's mean rating.
 
-    Args:
-      key: what the charts' keys begin with.
-      of: what the groups are groups of.
-      who: the members, `words.items` or "users".
-      groups: what `grouped` returns.
-      ratings: all of them.
-      words: what the page calls things.
-      ordered: whether the groups have an order of their own, as ages do; else the dots are in
-        the order of the means.
+    The arguments are those of `group_rows`, after what the charts' keys begin with. The dots are
+    in the order of the means, unless the groups are `ordered`, as ages are.
     """
-    title = capital(of)
+    title, total = capital(of), len(groups)
     rows = group_rows(groups, title, who, ratings, words)
     shares = (f"Share of {who}", f"Share of {words.events}")
     first = max(rows, key=lambda row: row[shares[1]])
     means = [r for r in rows[:_DRAWN] if ratings.values and r[capital(who)] >= MEMBERS_FOR_MEAN]
+    left_out = f" Drawn: the first {_DRAWN} of {total:,}, by {of}." if total > _DRAWN else ""
     yield Chart(
         f"{key}-size",
         f"{capital(who)} and {words.events} by {of}",
         f"Most {words.events}: {first[title]}, with {percent(first[shares[1]], 1)} of them and "
-        f"{percent(first[shares[0]], 1)} of the {who}.{_left_out(rows, of)}",
+        f"{percent(first[shares[0]], 1)} of the {who}.{left_out}",
         charts.bars(rows[:_DRAWN], title, shares, title="share"),
         () if means else rows[:_LISTED],
     )
     if means:
-        if not ordered:
-            means.sort(key=lambda row: -row[_MEAN])
+        by_mean = sorted(means, key=lambda row: -row[_MEAN])
+        most, least = (f"{row[_MEAN]:.2f} ({row[title]})" for row in (by_mean[0], by_mean[-1]))
         few = f" Groups of fewer than {MEMBERS_FOR_MEAN} {who} are not drawn."
+        drawn = means if ordered else by_mean
         yield Chart(
             f"{key}-mean",
             f"Mean rating by {of}",
-            _ends(means, title, ratings.mean) + (few if len(means) < len(rows) else ""),
-            charts.intervals(means, title, _MEAN, (_LOW, _HIGH), ratings.mean),
+            f"From {least} to {most}; the overall mean, the dashed line, is {ratings.mean:.2f}."
+            + (few if len(means) < total else ""),
+            charts.intervals(drawn, title, _MEAN, (_LOW, _HIGH), ratings.mean),
             rows[:_LISTED],
         )
-
-
-def _left_out(rows: Sequence[Row], of: str) -> str:
-    return f" Drawn: the first {_DRAWN} of {len(rows):,}, by {of}." if len(rows) > _DRAWN else ""
-
-
-def _ends(rows: Sequence[Row], of: str, overall: float) -> str:
-    ends = sorted(rows, key=lambda row: row[_MEAN])
-    least, most = (f"{row[_MEAN]:.2f} ({row[of]})" for row in (ends[0], ends[-1]))
-    return f"From {least} to {most}; the overall mean, the dashed line, is {overall:.2f}."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -41,7 +43,7 @@ def blocks(context: Context) -> Iterator[Block]:
         yield _packages()
         return
     if lineage.output(names.TRAINER, "model") is None:
-        last = next((e for e in lineage.executions if e.state != "ran"), lineage.executions[-1])
+        last = next((e for e in lineage.executions if not e.finished), lineage.executions[-1])
         yield Note(
             f"This run made no model: it ended at {last.component}. Below is how far it got.",
             "warn",
@@ -65,8 +67,8 @@ def _executions(lineage: Lineage) -> Table:
     rows = [
         {
             "Component": e.component,
-            "State": "cached" if e.cached else e.state,
-            "Uses results of": _components(map(lineage.maker, _ids(e.inputs))),
+            "State": e.state,
+            "Uses results of": _components(map(lineage.maker, itertools.chain(*e.inputs.values()))),
             "Made": tuple(
                 Link(f"{key} {id}", f"artifacts-{id}")
                 for key, ids in sorted(e.outputs.items())
@@ -83,10 +85,6 @@ def _executions(lineage: Lineage) -> Table:
     return Table("executions", caption, rows, searchable=True, anchored="Component")
 
 
-def _ids(keyed: Mapping[str, tuple[int, ...]]) -> Iterator[int]:
-    yield from (id for ids in keyed.values() for id in ids)
-
-
 def _components(found: Iterable[Execution | None]) -> tuple[Link, ...]:
     """Returns links to executions, each once; without those of earlier runs."""
     components = dict.fromkeys(e.component for e in found if e is not None)
@@ -95,17 +93,14 @@ def _components(found: Iterable[Execution | None]) -> tuple[Link, ...]:
 
 def _artifacts(lineage: Lineage) -> Table:
     # A store may hold both kinds: earlier releases wrote whole paths.
-    places = {
-        artifact.id: os.path.abspath(artifact.uri)  # noqa: PTH100 - links stay
-        for artifact in lineage.artifacts.values()
-    }
+    places = {id: os.path.abspath(one.uri) for id, one in lineage.artifacts.items()}  # noqa: PTH100 - links stay
     root = os.path.commonpath(places.values() or [""])
     rows = [
         {
             "Id": artifact.id,
             "Type": artifact.type,
             "Made by": _components([lineage.maker(artifact.id)]) or "an earlier run",
-            "Used by": _components(e for e in lineage.executions if artifact.id in _ids(e.inputs)),
+            "Used by": _components(e for e in lineage.executions if artifact.id in e.used),
             "Path": os.path.relpath(places[artifact.id], root) if root else artifact.uri,
         }
         for artifact in sorted(lineage.artifacts.values(), key=lambda artifact: artifact.id)
@@ -129,24 +124,16 @@ def _settings(lineage: Lineage) -> Table:
 
 def flat(settings: Mapping[str, str | int | float]) -> dict[str, Any]:
     """Returns settings by name; those that TFX keeps as JSON by their paths in it."""
-    values = {name: _parsed(value) for name, value in sorted(settings.items())}
+    values: dict[str, Any] = dict(sorted(settings.items()))
+    for name, value in values.items():
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            with contextlib.suppress(ValueError):
+                values[name] = json.loads(value)
     return pd.json_normalize(values).iloc[0].to_dict() if values else {}
 
 
-def _parsed(value: object) -> object:
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
-
-
 def _packages() -> Table:
-    rows = [{"Package": "python", "Version": platform.python_version()}]
-    for name in _PACKAGES:
-        try:
-            rows.append({"Package": name, "Version": importlib.metadata.version(name)})
-        except importlib.metadata.PackageNotFoundError:
-            rows.append({"Package": name, "Version": "not installed"})
+    installed = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    versions = {"python": platform.python_version(), **installed}
+    rows = [{"Package": name, "Version": version} for name, version in versions.items()]
     return Table("packages", "Packages installed where this page was made", rows)

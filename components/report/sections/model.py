@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ from components.report.ratings import (
     TITLE,
     USER,
     Ratings,
-    catalogue_tags,
     in_order,
+    of_movies,
 )
 from components.report.sections import capital, percent
 from components.report.sources import read_json, splits
@@ -66,8 +66,8 @@ def blocks(context: Context) -> Iterator[Block]:
 # By the Trainer's name: title, what is measured. Means over an epoch only: what TFRS logs as
 # `total_loss` and the like is that of the epoch's last batch, which varies widely.
 _CURVES: Mapping[str, tuple[str, str]] = {
-    "rmse": ("Rating network: error on the training ratings, per epoch", "RMSE"),
     "retrieval_loss": ("Towers: retrieval loss in training, per epoch", "Cross entropy"),
+    "rmse": ("Rating network: error on the training ratings, per epoch", "RMSE"),
     "autoencoder_loss": ("Autoencoder: loss in training, per epoch", "Cross entropy"),
     "sequence_loss": ("Sequence block: loss in training, per epoch", "Cross entropy"),
 }
@@ -86,19 +86,16 @@ def _training(context: Context) -> Iterator[Block]:
     for part, reason in context.model.left_out.items() if context.model else ():
         text = f"The model is without {part}: {reason}."
         yield Note(in_words_of(text, context.words.item))
-    for name, values in history.items():
-        if name in _CURVES and any(values):
-            title, unit = _CURVES[name]
-            if len(values) == 1:
-                yield Note(f"{title}: {values[0]:.4f} after the only epoch.")
-                continue
+    for name, (title, unit) in _CURVES.items():
+        values = history.get(name, [])
+        if len(values) == 1 and any(values):
+            yield Note(f"{title}: {values[0]:.4f} after the only epoch.")
+        elif any(values):
+            first, last = f"{values[0]:.3f} after the first epoch", f"{values[-1]:.3f}"
+            reading = f"From {first} to {last} after {len(values)}."
             rows = [{"Epoch": n, unit: value} for n, value in enumerate(values, 1)]
-            spec = charts.lines(rows, "Epoch", unit)
-            yield Chart(f"learning-{name}", title, _curve(values), spec, formats={unit: ".4f"})
-
-
-def _curve(values: Sequence[float]) -> str:
-    return f"From {values[0]:.3f} after the first epoch to {values[-1]:.3f} after {len(values)}."
+            spec, formats = charts.lines(rows, "Epoch", unit), {unit: ".4f"}
+            yield Chart(f"learning-{name}", title, reading, spec, formats=formats)
 
 
 # --- crosses
@@ -116,9 +113,9 @@ def _crosses(context: Context) -> Iterator[Block]:
         return
     names, norms = found
     labels = [_readable(name, context.words) for name in names]
-    strengths = pd.DataFrame(norms, pd.Index(labels, name="Feature"), labels)
-    strengths = strengths.rename_axis(columns="Multiplied by")
-    rows: list[Row] = strengths.stack().reset_index(name="Strength").to_dict("records")
+    strengths = pd.DataFrame(norms, labels, labels).rename_axis("Feature")
+    long = strengths.rename_axis(columns="Multiplied by").stack().reset_index(name="Strength")
+    rows: list[Row] = long.to_dict("records")
     ordered = sorted(rows, key=lambda row: -row["Strength"])
     pairs = [f"{r['Feature']} with {r['Multiplied by']}" for r in ordered if r["Strength"] > 0]
     yield Text(
@@ -127,12 +124,11 @@ def _crosses(context: Context) -> Iterator[Block]:
         "of features. The strength of a pair is how much it moves the layer's output on average "
         "over training ratings.",
     )
+    none = "No pair moves it: all weights of the cross layer are 0."
     yield Chart(
         "crosses",
         "Strength of each pair of features in the cross layer",
-        f"The strongest pairs: {'; '.join(pairs[:3])}."
-        if pairs
-        else "No pair moves it: all weights of the cross layer are 0.",
+        f"The strongest pairs: {'; '.join(pairs[:3])}." if pairs else none,
         charts.heat(rows, "Multiplied by", "Feature", "Strength"),
         ordered[:40],
         wide=True,
@@ -154,32 +150,24 @@ def _movies(context: Context) -> Iterator[Block]:
     if model is None or catalogue is None or ratings is None:
         return
     words = context.words
-    totals = ratings.by_movie.sum(axis=1)
-    movies = catalogue.assign(ratings=totals.reindex(catalogue.index).fillna(0).astype("int64"))
+    totals = ratings.by_movie.sum(axis=1).reindex(catalogue.index, fill_value=0)
+    movies = catalogue.assign(ratings=totals)
     yield Text(
         f"Similar {words.items}",
         f"The model has a vector per {words.item}; the vectors of {words.items} that the same "
         "users like point in similar directions.",
     )
-    tags = catalogue_tags(context.sources.features)
-    yield _map(model, movies, tags[0] if tags else None, words)
+    tags = next(iter(of_movies(context.sources.features, Kind.TAGS)), None)
+    yield _map(model, movies, tags, words)
     known = movies.nlargest(_WELL_KNOWN, "ratings").index.tolist()
-    ids, cosines = model.similar(known, _NEIGHBOURS)
-    rows = [
-        {
-            capital(words.item): context.title(movie),
-            **{
-                f"Nearest {n}": f"{context.title(other)} ({cosine:.2f})" if other else None
-                for n, (other, cosine) in enumerate(zip(*near, strict=True), 1)
-            },
-        }
-        for movie, *near in zip(known, ids.tolist(), cosines.tolist(), strict=True)
-    ]
-    caption = (
-        f"The {words.items} with most {words.events} and those most similar to them, with the "
-        "cosine"
-    )
-    yield Table("neighbours", caption, rows)
+    rows = []
+    for movie, ids, cosines in zip(known, *model.similar(known, _NEIGHBOURS), strict=True):
+        row: dict[str, str | None] = {capital(words.item): context.title(movie)}
+        for n, (other, cosine) in enumerate(zip(ids, cosines, strict=True), 1):
+            row[f"Nearest {n}"] = f"{context.title(other)} ({cosine:.2f})" if other else None
+        rows.append(row)
+    most = f"The {words.items} with most {words.events}"
+    yield Table("neighbours", f"{most} and those most similar to them, with the cosine", rows)
 
 
 def _map(
@@ -196,14 +184,13 @@ def _map(
     found = pd.DataFrame(
         {capital(words.item): chosen[TITLE], capital(words.events): chosen["ratings"]}
     )
+    across, up = "First principal component", "Second principal component"
+    found[[across, up]] = places
     series = ""
     if tags is not None:
         series = capital(tags.singular)
         found.insert(1, capital(plural(tags.singular)), chosen[tags.name].map(", ".join))
-        found[series] = _rarest_of_each(chosen[tags.name])
-    across, up = "First principal component", "Second principal component"
-    found[[across, up]] = places
-    if series:
+        found.insert(3, series, _rarest_of_each(chosen[tags.name]))
         found = found.sort_values(series, key=lambda column: column == _OTHER, kind="stable")
     return Chart(
         "embedding",
@@ -218,32 +205,25 @@ def _map(
     )
 
 
-def plane(vectors: FloatArray) -> tuple[FloatArray, tuple[float, float]]:
-    """Returns vectors in the plane of their two leading principal components.
-
-    Args:
-      vectors: `[points, dims]`, at least two of each.
+def plane(vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Returns `[points, dims]` vectors in the plane of their two leading principal components.
 
     Returns:
       `[points, 2]` coordinates, and each direction's share of the variance. A component's
       sign is arbitrary: it is taken so that its coordinate of largest size is positive.
     """
-    centred = vectors - vectors.mean(axis=0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    left, sizes, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
     places = left[:, :2] * sizes[:2]
-    largest = places[np.abs(places).argmax(axis=0), np.arange(2)]
-    places = places * np.where(largest < 0, -1.0, 1.0)
+    largest = places[np.abs(places).argmax(axis=0), [0, 1]]
     variance = sizes**2
-    first, second = (variance[:2] / max(float(variance.sum()), 1e-12)).tolist()
-    return places, (first, second)
+    return places * np.where(largest < 0, -1, 1), variance[:2] / max(variance.sum(), 1e-12)
 
 
 def _rarest_of_each(listed: pd.Series) -> pd.Series:
     """Returns the rarest of each movie's frequent tags: it says more than "Drama" does."""
     times = listed.explode().value_counts()[:_GENRES]
-    return listed.map(
-        lambda tags: min((t for t in tags if t in times), key=times.get, default=_OTHER)
-    )
+    frequent = listed.map(lambda tags: [tag for tag in tags if tag in times])
+    return frequent.map(lambda tags: min(tags, key=times.get, default=_OTHER))
 
 
 # --- recommendations for examples
@@ -273,11 +253,7 @@ def _examples(context: Context) -> Iterator[Block]:
 
 
 def choose(known: pd.DataFrame) -> list[str]:
-    """Returns the users at the quartiles of the number of ratings, fewest first, each once.
-
-    Args:
-      known: ratings, with the columns of `Ratings.rows`.
-    """
+    """Returns the users at the quartiles of the number of ratings, fewest first, each once."""
     totals = known[USER].value_counts()
     ordered = totals[totals > 0].sort_index(key=in_order).sort_values(kind="stable").index
     places = np.linspace(0, len(ordered) - 1, 5).round().astype(int)[1:-1]
@@ -335,15 +311,11 @@ def _profile(facts: Mapping[str, Any], table: FeatureTable) -> Iterator[str]:
 
 def _errors(context: Context) -> Iterator[Block]:
     model, ratings, table = context.model, context.ratings, context.sources.features
-    if not table.has_rating:
+    if model is None or ratings is None or not table.has_rating:
         return
-    if model is None or ratings is None:
-        return
-    rows, test = int((ratings.rows[SPLIT] == TEST).sum()), splits(context.sources.ratings)
+    rows, test = int((ratings.rows[SPLIT] == TEST).sum()), splits(context.sources.ratings).get(TEST)
     every = max(1, -(-rows // _MAX_PREDICTED))
-    given = predicted = np.zeros(0)
-    if TEST in test:
-        given, predicted = model.predict(test[TEST], every, table)
+    given, predicted = model.predict(test, every, table) if test else (np.zeros(0), np.zeros(0))
     if not given.size:
         yield Note("Predictions are not compared: there are no test ratings.", "warn")
         return
@@ -362,15 +334,9 @@ _PREDICTED, _GIVEN, _SAME = "Predicted, mean", "Given, mean", "Equal"
 
 
 def calibration(rating: FloatArray, predicted: FloatArray, width: float) -> list[Row]:
-    """Returns mean prediction and mean rating per bin of the prediction.
+    """Returns mean prediction and mean rating per bin of the prediction that has enough ratings.
 
-    Args:
-      rating: ratings given, `[rows]`.
-      predicted: predicted ratings, `[rows]`.
-      width: of a bin, in units of the rating.
-
-    Returns:
-      A row for each bin that has enough ratings, ascending.
+    Bins are `width` units of the rating wide, and ascend.
     """
     frame = pd.DataFrame({_PREDICTED: predicted, _GIVEN: rating, _SAME: predicted})
     bins = frame.groupby(np.floor(predicted / width))
@@ -400,7 +366,7 @@ def _by_rating(rating: FloatArray, predicted: FloatArray) -> Chart:
             "Ratings": int(same.sum()),
         }
         for value in np.unique(rating)
-        if (same := rating == value).any()
+        for same in (rating == value,)
     ]
     best, worst = min(rows, key=lambda row: row["RMSE"]), max(rows, key=lambda row: row["RMSE"])
     side = "too high" if worst["Bias"] > 0 else "too low"

@@ -10,20 +10,12 @@ import pandas as pd
 from components.report import charts
 from components.report.context import Context, Words
 from components.report.page import Block, Chart, Note, Row, Table, Text
-from components.report.ratings import (
-    TITLE,
-    YEAR,
-    Ratings,
-    catalogue_names,
-    catalogue_numbers,
-    catalogue_tags,
-    grouped,
-)
+from components.report.ratings import TITLE, YEAR, Ratings, grouped, of_movies
 from components.report.sections import capital, percent
 from components.report.sections.groups import group_charts
 from schema import features as raw
 from schema.dataset import plural
-from schema.features import Feature, Kind, Owner
+from schema.features import Feature, Kind
 from sources.numbers import quarters
 
 _LEAST, _MOST = 5, 100
@@ -38,62 +30,44 @@ _LISTED = 300
 
 
 def rated_movies(ratings: Ratings, catalogue: pd.DataFrame | None, words: Words) -> pd.DataFrame:
-    """Returns the movies that were rated, most ratings first, by id.
+    """Returns the movies that were rated, most ratings first, as `grouped` by their ids.
 
-    Columns: `title`, with the id where several movies have it; `ratings`; where the data has
-    ratings also `mean` and the share of each rating, by its value.
+    The column `title` has the id as well where several movies have the same.
     """
     counts = ratings.by_movie
-    totals = counts.sum(axis=1)
-    titles = pd.Series(raw.UNKNOWN, counts.index)
-    if catalogue is not None:
-        titles = catalogue[TITLE].reindex(counts.index).fillna(raw.UNKNOWN)
+    known = {} if catalogue is None else catalogue[TITLE]
+    titles = pd.Series(known, counts.index, object).fillna(raw.UNKNOWN)
     ids = pd.Series(counts.index.astype(str), counts.index)
     titles = titles.where(titles != raw.UNKNOWN, f"{words.item} " + ids)
     titles = titles.where(~titles.duplicated(keep=False), titles + " [" + ids + "]")
-    found = pd.DataFrame({"title": titles, "ratings": totals})
-    if ratings.values:
-        found["mean"] = counts @ np.array(ratings.values) / totals
-        found = found.join(counts.div(totals, axis=0))
+    found = grouped(ids, counts).reindex(counts.index).assign(title=titles)
     return found.sort_values("ratings", ascending=False, kind="stable")
 
 
-def blocks(context: Context) -> Iterator[Block]:
+def blocks(context: Context, ratings: Ratings) -> Iterator[Block]:
     """Yields what there is to say of the movies."""
-    ratings, catalogue, words = context.ratings, context.catalogue, context.words
-    table = context.sources.features
-    if ratings is None and catalogue is None:
-        return
+    catalogue, words, table = context.catalogue, context.words, context.sources.features
     drawn = f"Intervals are 95 % and take {words.items} as drawn at random."
     yield Text(capital(words.items), drawn if table.has_rating else "")
-    if ratings is not None:
-        yield from _rated(rated_movies(ratings, catalogue, words), ratings, words)
+    yield from _rated(rated_movies(ratings, catalogue, words), ratings, words)
     if catalogue is None:
-        yield Note(
-            f"What is known of the {words.items} is not shown: there is no catalogue.", "warn"
-        )
+        what = f"What is known of the {words.items}"
+        yield Note(f"{what} is not shown: there is no catalogue.", "warn")
         return
-    if any(f.kind is Kind.YEAR for f in table.owned_by(Owner.MOVIE)):
+    if of_movies(table, Kind.YEAR):
         yield from _years(catalogue, ratings, words)
-    if ratings is not None:
-        for feature in (*catalogue_tags(table), *catalogue_names(table)):
-            yield from _groups(feature, catalogue, ratings, words)
-        for feature in catalogue_numbers(table):
-            values = catalogue[feature.name]
-            named = quarters([None if value != value else value for value in values])
-            groups = grouped(pd.Series(named, values.index), ratings.by_movie).sort_index()
-            key, of = feature.key.replace("_", "-"), feature.called
-            yield from group_charts(key, of, words.items, groups, ratings, words, ordered=True)
-    absent = _absent(context)
-    if absent:
-        yield Note(f"This data has no {absent} of {words.items}.")
-
-
-def _absent(context: Context) -> str:
-    """Returns the kinds of features of movies that the data lacks, in words."""
-    owned = {f.kind for f in context.sources.features.owned_by(Owner.MOVIE)}
+    for feature in of_movies(table, Kind.TAGS, Kind.CATEGORY):
+        yield from _groups(feature, catalogue, ratings, words)
+    for feature in of_movies(table, Kind.NUMBER):
+        values = catalogue[feature.name]
+        named = quarters([None if value != value else value for value in values])
+        groups = grouped(pd.Series(named, values.index), ratings.by_movie).sort_index()
+        key, of = feature.key.replace("_", "-"), feature.called
+        yield from group_charts(key, of, words.items, groups, ratings, words, ordered=True)
     kinds = {Kind.TITLE: "titles", Kind.YEAR: "release years", Kind.TAGS: "genres or other tags"}
-    return " and no ".join(words for kind, words in kinds.items() if kind not in owned)
+    absent = [name for kind, name in kinds.items() if not of_movies(table, kind)]
+    if absent:
+        yield Note(f"This data has no {' and no '.join(absent)} of {words.items}.")
 
 
 # --- all rated movies, the best and the worst
@@ -102,11 +76,11 @@ def _absent(context: Context) -> str:
 def _rated(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[Block]:
     if ratings.values:
         yield from _best_and_worst(movies, ratings, words)
-    which = f"All {words.items}"
+    caption = f"All {words.items}, by number of {words.events}"
     if len(movies) > _LISTED:
-        which = f"The {_LISTED} {words.items} with most {words.events}"
+        caption = f"The {_LISTED} {words.items} with most {words.events}"
     rows = _movie_rows(movies[:_LISTED], ratings, words)
-    yield Table("movie-list", f"{which}, by number of {words.events}", rows, searchable=True)
+    yield Table("movie-list", caption, rows, searchable=True)
 
 
 def _best_and_worst(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[Block]:
@@ -125,20 +99,20 @@ def _best_and_worst(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Ite
             f"{capital(word)}: {first['title']} with a mean of {first['mean']:.2f}.",
             charts.stacked_bars(rows, capital(words.item), parts),
         )
-    most = [
-        enough.nlargest(_PER_RATING, v).assign(rating=v, share=enough[v]) for v in ratings.values
-    ]
-    columns = {
-        "rating": "Rating",
-        "title": capital(words.item),
-        "share": "Share of its ratings",
-        "ratings": "Ratings",
-        "mean": "Mean rating",
-    }
     yield Table(
         "movies-per-rating",
         f"For each rating, the {words.items} that got it most often (at least {floor} ratings)",
-        pd.concat(most)[list(columns)].rename(columns=columns).to_dict("records"),
+        [
+            {
+                "Rating": value,
+                capital(words.item): movie["title"],
+                "Share of its ratings": movie[value],
+                "Ratings": movie["ratings"],
+                "Mean rating": movie["mean"],
+            }
+            for value in ratings.values
+            for _, movie in enough.nlargest(_PER_RATING, value).iterrows()
+        ],
     )
 
 
@@ -153,7 +127,7 @@ def _movie_rows(movies: pd.DataFrame, ratings: Ratings, words: Words) -> list[Ro
 # --- years
 
 
-def _years(catalogue: pd.DataFrame, ratings: Ratings | None, words: Words) -> Iterator[Block]:
+def _years(catalogue: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[Block]:
     known = catalogue[YEAR].dropna().astype("int64")
     if known.empty:
         yield Note(f"Release years are not shown: no {words.item} has one.", "warn")
@@ -169,10 +143,9 @@ def _years(catalogue: pd.DataFrame, ratings: Ratings | None, words: Words) -> It
         charts.bars(rows, "Year", items, upright=True),
         wide=True,
     )
-    if ratings is not None:
-        decades = (known // 10 * 10).astype(str) + "s"
-        groups, of = grouped(decades, ratings.by_movie).sort_index(), "decade of release"
-        yield from group_charts("decade", of, words.items, groups, ratings, words, ordered=True)
+    decades = (known // 10 * 10).astype(str) + "s"
+    groups, of = grouped(decades, ratings.by_movie).sort_index(), "decade of release"
+    yield from group_charts("decade", of, words.items, groups, ratings, words, ordered=True)
 
 
 # --- tags, such as genres, and names, such as directors

@@ -8,8 +8,8 @@ from typing import Any
 from components import names
 from components.report import charts
 from components.report.context import Context
-from components.report.page import Block, Chart, Facts, Note, Table, Tiles
-from components.report.sections import percent
+from components.report.page import Block, Chart, Facts, Note, Row, Table, Tiles
+from components.report.sections import capital, percent
 from schema import features as raw
 from schema.scenarios import NEXT_VISIT, metric_name
 from sources.cleaning_log import asked_for, describe_missing
@@ -23,9 +23,16 @@ _CLEANUP = {"dropped": "dropped", "values_lost": "value lost", "repaired": "repa
 
 def blocks(context: Context) -> Iterator[Block]:
     """Yields what the section shows."""
-    yield from _notes(context)
-    yield from _tiles(context)
-    yield from _facts(context)
+    notice, ratings = context.sources.dataset.get("notice"), context.ratings
+    if notice:
+        yield Note(str(notice), "warn")
+    if ratings is not None and not ratings.complete:
+        yield Note(
+            f"There are more ratings than this page reads: it counts the first "
+            f"{len(ratings.rows):,}. TFDV's statistics are over all."
+        )
+    yield _tiles(context)
+    yield _facts(context)
     yield from _cleanup(context)
     yield from _components(context)
 
@@ -41,34 +48,20 @@ def verdict(context: Context) -> Note:
         return Note("No verdict: the run did not get as far as the Evaluator.", "warn")
     reasons = found.reasons(context.comparable)
     if not found.blessed:
-        return Note(
-            "Not blessed, so it is not pushed to where it is served: " + "; ".join(reasons) + ".",
-            "bad",
-        )
+        why = "; ".join(reasons)
+        return Note(f"Not blessed, so it is not pushed to where it is served: {why}.", "bad")
     passed = len(found.thresholds)
     all_of = "both" if passed == 2 else f"all {passed}"
     each = f"{all_of} thresholds were met" if passed > 1 else "its threshold was met"
-    more = "".join(f" {reason[:1].upper()}{reason[1:]}." for reason in reasons)
+    more = "".join(f" {capital(reason)}." for reason in reasons)
     return Note(f"Blessed, so it may be pushed to where it is served: {each}.{more}", "good")
 
 
-def _notes(context: Context) -> Iterator[Block]:
-    notice = context.sources.dataset.get("notice")
-    if notice:
-        yield Note(str(notice), "warn")
-    if context.ratings is not None and not context.ratings.complete:
-        yield Note(
-            f"There are more ratings than this page reads: its counts are over the first "
-            f"{len(context.ratings.rows):,}. TFDV's statistics are over all."
-        )
-
-
-def _tiles(context: Context) -> Iterator[Block]:
+def _tiles(context: Context) -> Note | Tiles:
     rows: Mapping[str, int] = context.wrangling.get("rows", {})
-    words = context.words
+    words, where = context.words, "at the next visit, test split"
     if not rows:
-        yield Note(f"No {words.events}: the run did not get as far as reading them.", "warn")
-        return
+        return Note(f"No {words.events}: the run did not get as far as reading them.", "warn")
     each = ", ".join(f"{count:,} {name}" for name, count in rows.items())
     tiles = [(f"{sum(rows.values()):,}", words.events, each)]
     if context.ratings is not None:
@@ -79,16 +72,15 @@ def _tiles(context: Context) -> Iterator[Block]:
         remark = f"{held:,} of them with {words.events}"
         tiles.append((f"{len(context.catalogue):,}", words.items, remark))
     metrics = context.verdict.metrics if context.verdict else {}
-    rmse = metrics.get(metric_name(NEXT_VISIT, "rating_rmse"))
-    if rmse is not None:
-        tiles.append((f"{rmse:.3f}", "RMSE of ratings", "at the next visit, test split"))
-    share = metrics.get(metric_name(NEXT_VISIT, "recall_at_10"))
-    if share is not None:
-        tiles.append((percent(share, 1), "recall@10", "at the next visit, test split"))
-    yield Tiles(tuple(tiles))
+    rmse, recall = (
+        metrics.get(metric_name(NEXT_VISIT, m)) for m in ("rating_rmse", "recall_at_10")
+    )
+    tiles += [] if rmse is None else [(f"{rmse:.3f}", "RMSE of ratings", where)]
+    tiles += [] if recall is None else [(percent(recall, 1), "recall@10", where)]
+    return Tiles(tuple(tiles))
 
 
-def _facts(context: Context) -> Iterator[Block]:
+def _facts(context: Context) -> Facts:
     dataset, lineage = context.sources.dataset, context.sources.lineage
     facts = [
         ("Data", context.label.title or str(dataset.get("name") or "")),
@@ -98,11 +90,10 @@ def _facts(context: Context) -> Iterator[Block]:
         ("Data and split", context.sources.kind),
     ]
     if lineage is not None:
-        started = min(e.started for e in lineage.executions)
-        facts.append(("Started", f"{started:%Y-%m-%d %H:%M} UTC"))
+        facts.append(("Started", f"{lineage.started:%Y-%m-%d %H:%M} UTC"))
         seconds = sum(execution.seconds for execution in lineage.executions)
         facts.append(("Components took", f"{seconds:,.0f} s together"))
-    yield Facts(tuple(fact for fact in facts if fact[1]))
+    return Facts(tuple(fact for fact in facts if fact[1]))
 
 
 def _metadata(context: Context) -> str:
@@ -123,6 +114,7 @@ def _cleanup(context: Context) -> Iterator[Block]:
     report = context.wrangling
     if not report:
         return
+    files = report.get("files", {})
     metadata_files = (report.get("metadata") or {}).get("files") or {}
     rows = [
         {
@@ -133,26 +125,24 @@ def _cleanup(context: Context) -> Iterator[Block]:
             "Share": count / file["rows"] if file["rows"] else None,
             "For example": _example(file, reason),
         }
-        for name, file in {**report.get("files", {}), **metadata_files}.items()
+        for name, file in {**files, **metadata_files}.items()
         for kind, did in _CLEANUP.items()
         for reason, count in file.get(kind, {}).items()
     ]
     missing = [
         describe_missing(name, column, count, file["rows"] - sum(file["dropped"].values()))
-        for name, file in report.get("files", {}).items()
+        for name, file in files.items()
         for column, count in file.get("missing", {}).items()
     ]
     if missing:
         yield Note(f"Some values are missing: {'; '.join(missing)}. They count as unknown.", "info")
-    files = report.get("files", {}).items()
-    read = ", ".join(f"{file['rows']:,} of {name}" for name, file in files if file["rows"])
-    rows_read = f" Rows read: {read}" if read else ""
-    if not rows:
-        end = f"{rows_read}." if read else ""
-        yield Note(f"The cleanup dropped and repaired nothing.{end}", "good")
-        return
-    caption = f"What the cleanup dropped, lost and repaired, and why.{rows_read}"
-    yield Table("cleanup", caption, rows, {"Share": ".2%"})
+    read = ", ".join(f"{file['rows']:,} of {name}" for name, file in files.items() if file["rows"])
+    rows_read = f"; rows read: {read}" if read else ""
+    if rows:
+        caption = f"What the cleanup dropped, lost and repaired, and why{rows_read}"
+        yield Table("cleanup", caption, rows, {"Share": ".2%"})
+    else:
+        yield Note(f"The cleanup dropped and repaired nothing{rows_read}.", "good")
 
 
 def _example(file: Mapping[str, Any], reason: str) -> str | None:
@@ -170,10 +160,10 @@ def _components(context: Context) -> Iterator[Block]:
             "No metadata store: which components ran, and for how long, is not known.", "warn"
         )
         return
-    rows = [
-        {"Component": e.component, "Seconds": e.seconds, "State": "cached" if e.cached else e.state}
+    rows: list[Row] = [
+        {"Component": e.component, "Seconds": e.seconds, "State": e.state}
         for e in lineage.executions
-        if e.state == "ran" and e.component not in _LOOK_UPS
+        if e.finished and e.component not in _LOOK_UPS
     ]
     if rows:
         longest = max(rows, key=lambda row: row["Seconds"])

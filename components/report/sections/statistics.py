@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
@@ -15,17 +15,15 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from components.names import TRAIN
 from components.report import charts
 from components.report.context import Context
-from components.report.page import Block, Chart, Note, Row, Table, Text, Tone
+from components.report.page import Block, Chart, Note, Row, Table, Text
 from components.report.sections import percent
 from components.report.sources import read_json, splits
 from schema import features as raw
 from schema.dataset import number_of
 
-_TOP_VALUES = 6
-_LABEL = 26
+_TOP_VALUES, _LABEL = 6, 26
 _TIMES = (raw.Kind.TIME, raw.Kind.DATE)
 """Kinds of features that are seconds since 1970."""
-_MILLISECONDS = 1000
 _SHOWN = 0.0005
 """Share from which on it is not 0.0 %."""
 # TFDV's quantiles histogram holds as many values per bucket: ten buckets, so deciles.
@@ -66,25 +64,21 @@ def _anomalies(context: Context) -> Iterator[Block]:
         yield Note("No anomalies: every split agrees with the schema.", "good")
         return
     errors = sum(anomaly["severity"] == "error" for anomaly in found)
-    tone: Tone = "bad" if errors else "warn"
-    warnings = len(found) - errors
-    yield Note(f"{number_of(errors, 'error')} and {number_of(warnings, 'warning')}.", tone)
-    yield Table(
-        "anomalies-found",
-        "Anomalies against the schema, drift and skew",
-        [
-            {
-                "Severity": anomaly["severity"],
-                "Split": anomaly["split"],
-                "Feature": anomaly["feature"],
-                "What is wrong": anomaly["description"],
-                "Values in the data": "; ".join(anomaly["examples"]),
-                "If the data is right": anomaly["remedy"],
-            }
-            for anomaly in found
-        ],
-        searchable=len(found) > 10,
-    )
+    counts = f"{number_of(errors, 'error')} and {number_of(len(found) - errors, 'warning')}."
+    yield Note(counts, "bad" if errors else "warn")
+    rows = [
+        {
+            "Severity": anomaly["severity"],
+            "Split": anomaly["split"],
+            "Feature": anomaly["feature"],
+            "What is wrong": anomaly["description"],
+            "Values in the data": "; ".join(anomaly["examples"]),
+            "If the data is right": anomaly["remedy"],
+        }
+        for anomaly in found
+    ]
+    caption = "Anomalies against the schema, drift and skew"
+    yield Table("anomalies-found", caption, rows, searchable=len(found) > 10)
 
 
 # --- features
@@ -103,27 +97,21 @@ def _features(context: Context) -> Iterator[Block]:
     yield Text("Features", f"Rows: {rows}.")
     numbers = [
         {"Feature": name, "Split": split, **feature_numbers(feature)}
-        for name in sorted(by_feature)
-        for split, feature in by_feature[name].items()
+        for name, by_split in sorted(by_feature.items())
+        for split, feature in by_split.items()
     ]
     # Numbers and texts have hardly a column in common.
-    for key, caption, is_text in (
-        ("numbers-by-split", "Every feature of numbers in every split", False),
-        ("texts-by-split", "Every feature of text in every split", True),
-    ):
+    for kind, is_text in (("numbers", False), ("text", True)):
         chosen = [row for row in numbers if (row["Kind"] == "text") == is_text]
         if chosen:
-            yield Table(key, caption, chosen, searchable=True)
+            caption = f"Every feature of {kind} in every split"
+            yield Table(f"{kind.removesuffix('s')}s-by-split", caption, chosen, searchable=True)
     times = {one.name for one in context.sources.features.features if one.kind in _TIMES}
-    constant = []
-    for name in sorted(by_feature):
-        chart = _chart(name, by_feature[name], name in times)
-        if chart is None:
-            constant.append(name)
-        else:
-            yield chart
+    charts_of = {name: _chart(name, of, name in times) for name, of in sorted(by_feature.items())}
+    yield from filter(None, charts_of.values())
+    constant = ", ".join(name for name, chart in charts_of.items() if chart is None)
     if constant:
-        yield Note(f"Not drawn, having one known value at most: {', '.join(constant)}.")
+        yield Note(f"Not drawn, having one known value at most: {constant}.")
 
 
 def name_of(feature: Feature) -> str:
@@ -133,11 +121,9 @@ def name_of(feature: Feature) -> str:
 
 def feature_numbers(feature: Feature) -> Row:
     """Returns what TFDV counted of a feature; None where a number does not apply."""
-    kind = feature.WhichOneof("stats")
-    common = getattr(feature, kind).common_stats if kind else statistics_pb2.CommonStatistics()
-    present, missing = int(common.num_non_missing), int(common.num_missing)
-    numbers = feature.num_stats if kind == "num_stats" and present else None
-    texts = feature.string_stats if kind == "string_stats" else None
+    present, missing = _present(feature), int(_common(feature).num_missing)
+    numbers = feature.num_stats if feature.HasField("num_stats") and present else None
+    texts = feature.string_stats if feature.HasField("string_stats") else None
     quantiles = _buckets(feature, statistics_pb2.Histogram.QUANTILES)
     deciles = quantiles if len(quantiles) == _DECILES else ()
     return {
@@ -163,9 +149,12 @@ def _buckets(feature: Feature, kind: int) -> Sequence[statistics_pb2.Histogram.B
     return next((h.buckets for h in feature.num_stats.histograms if h.type == kind), ())
 
 
+def _common(feature: Feature) -> statistics_pb2.CommonStatistics:
+    return getattr(feature, feature.WhichOneof("stats") or "num_stats").common_stats
+
+
 def _present(feature: Feature) -> int:
-    kind = feature.WhichOneof("stats")
-    return int(getattr(feature, kind).common_stats.num_non_missing) if kind else 0
+    return int(_common(feature).num_non_missing)
 
 
 def _chart(name: str, by_split: Mapping[str, Feature], is_time: bool) -> Chart | None:
@@ -209,34 +198,31 @@ def _top_values(name: str, held: Mapping[str, Feature]) -> Chart | None:
 
 
 def _histogram(name: str, held: Mapping[str, Feature], is_time: bool) -> Chart:
-    unit = _MILLISECONDS if is_time else 1
+    # Vega-Lite has times in milliseconds.
+    unit = 1000 if is_time else 1
+    kind: charts.Kind = "temporal" if is_time else "quantitative"
     rows: list[Row] = []
     for split, feature in held.items():
         buckets = _buckets(feature, statistics_pb2.Histogram.STANDARD)
-        ends = [(b.low_value, b.sample_count) for b in buckets]
         # The last step holds until the end of its bucket.
-        ends += [(buckets[-1].high_value, buckets[-1].sample_count)] if buckets else []
+        ends = [*((b.low_value, b) for b in buckets), *((b.high_value, b) for b in buckets[-1:])]
         rows += [
-            {name: unit * value, "Share of rows": count / _present(feature), "Split": split}
-            for value, count in ends
+            {name: unit * end, "Share of rows": b.sample_count / _present(feature), "Split": split}
+            for end, b in ends
         ]
-    means = ", ".join(
-        f"{_date(f.num_stats.mean) if is_time else f'{f.num_stats.mean:.2f}'} in {split}"
-        for split, f in held.items()
-    )
-    kind: charts.Kind = "temporal" if is_time else "quantitative"
+    means = [f"{_mean(feature, is_time)} in {split}" for split, feature in held.items()]
     return Chart(
         f"feature-{name}",
         f"{name}: share of rows per tenth of its range{', UTC' if is_time else ''}",
-        f"The mean is {means}.",
+        f"The mean is {', '.join(means)}.",
         charts.lines(rows, name, "Share of rows", series="Split", kind=kind),
         rows=(),
     )
 
 
-def _date(seconds: float) -> str:
-    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-    return f"{epoch + datetime.timedelta(seconds=seconds):%Y-%m-%d}"
+def _mean(feature: Feature, is_time: bool) -> str:
+    mean = feature.num_stats.mean
+    return str(np.datetime64(int(mean), "s"))[:10] if is_time else f"{mean:.2f}"
 
 
 def _cut(text: str) -> str:
@@ -263,21 +249,19 @@ def _changes(context: Context) -> Iterator[Block]:
         for name, found in statistics.items()
         if name != TRAIN
     }
-    for name, previous in earlier.items():
-        if name in statistics:
-            since = distances(statistics[name], previous, schema)
-            measured[f"{name} since the run before"] = since
-    names = {name for found in measured.values() for name in found}
-    rows: list[Row] = [
-        {
-            "Feature": name,
-            "Measure": next(found[name][0] for found in measured.values() if name in found),
-            **{of: found[name][1] if name in found else None for of, found in measured.items()},
-        }
-        for name in sorted(names)
-    ]
+    measured |= {
+        f"{name} since the run before": distances(statistics[name], previous, schema)
+        for name, previous in earlier.items()
+        if name in statistics
+    }
+    rows: dict[str, dict[str, Any]] = {}
+    for of, found in measured.items():
+        for name, (measure, distance) in found.items():
+            empty = {"Feature": name, "Measure": measure, **dict.fromkeys(measured)}
+            rows.setdefault(name, empty)[of] = distance
     caption = "Distance between distributions; the schema, below, has the limits that warn"
-    yield Table("changes", caption, rows, dict.fromkeys(measured, ".4f"))
+    ordered = [row for _, row in sorted(rows.items())]
+    yield Table("changes", caption, ordered, dict.fromkeys(measured, ".4f"))
     if not earlier:
         yield Note("Drift is not shown: there is no earlier run on other data.")
 
@@ -285,33 +269,20 @@ def _changes(context: Context) -> Iterator[Block]:
 def distances(
     statistics: Statistics, other: Statistics, schema: schema_pb2.Schema
 ) -> dict[str, tuple[str, float]]:
-    """Returns how far each feature is from that of another data set, as TFDV measures it.
+    """Returns measure and distance of each feature from that of another data set, by its name.
 
     TFDV measures only features for which the schema has a comparator, so each is given
     one that never fires: the L-infinity distance of the shares of values for text, the
     Jensen-Shannon divergence for numbers. Both are 0 for the same distribution, at most 1.
-
-    Args:
-      statistics: of the one data set.
-      other: of the other.
-      schema: names and types of the features.
-
-    Returns:
-      Feature to name of the measure and value.
     """
-    open_schema = schema_pb2.Schema()
-    open_schema.CopyFrom(schema)
+    open_schema = schema_pb2.Schema.FromString(schema.SerializeToString())
     for feature in open_schema.feature:
-        comparator = feature.skew_comparator
-        comparator.Clear()
-        if feature.type == schema_pb2.BYTES:
-            comparator.infinity_norm.threshold = 1.0
-        else:
-            comparator.jensen_shannon_divergence.threshold = 1.0
-    one, two = (
-        statistics_pb2.DatasetFeatureStatisticsList(datasets=[found])
-        for found in (statistics, other)
-    )
+        feature.ClearField("skew_comparator")
+        is_text = feature.type == schema_pb2.BYTES
+        measure = "infinity_norm" if is_text else "jensen_shannon_divergence"
+        getattr(feature.skew_comparator, measure).threshold = 1.0
+    listed = statistics_pb2.DatasetFeatureStatisticsList
+    one, two = listed(datasets=[statistics]), listed(datasets=[other])
     found = tfdv.validate_statistics(one, open_schema, serving_statistics=two)
     return {
         ".".join(info.path.step): (_MEASURES.get(measured.type, "distance"), measured.value)
@@ -324,22 +295,19 @@ def distances(
 
 
 def _schemas(context: Context) -> Iterator[Block]:
-    schema, inferred = (
-        read_schema(folder) for folder in (context.sources.schema, context.sources.inferred_schema)
-    )
+    schema = read_schema(context.sources.schema)
+    inferred = read_schema(context.sources.inferred_schema)
     if schema is None:
         yield Note("No schema: the run did not get as far as importing it.", "warn")
         return
     # A schema that a run has made from the features of the data is none that somebody curated.
-    of_movielens = context.sources.features == raw.MOVIELENS
-    which = "Curated" if of_movielens else "Of this data"
-    named = "curated schema" if of_movielens else "schema of this data"
-    schemas = {which: schema, "Inferred": inferred}
+    which, named = "Of this data", "schema of this data"
+    if context.sources.features == raw.MOVIELENS:
+        which, named = "Curated", "curated schema"
     if inferred is None:
         yield Note(f"No inferred schema to show beside the {named}.", "warn")
-    described = pd.DataFrame(
-        {name: described_features(found) for name, found in schemas.items() if found is not None}
-    )
+    schemas = {which: schema, "Inferred": inferred}
+    described = pd.DataFrame({n: described_features(s) for n, s in schemas.items() if s})
     yield Text("Schema", f"In the terms of the file of the {named}.")
     yield Table(
         "schemas",
@@ -354,8 +322,7 @@ def described_features(schema: schema_pb2.Schema) -> dict[str, str]:
     domains = {domain.name: ", ".join(domain.value) for domain in schema.string_domain}
     found = {}
     for feature in schema.feature:
-        unnamed = schema_pb2.Feature()
-        unnamed.CopyFrom(feature)
+        unnamed = schema_pb2.Feature.FromString(feature.SerializeToString())
         unnamed.ClearField("name")
         text = text_format.MessageToString(unnamed, as_one_line=True, as_utf8=True)
         values = domains.get(feature.domain)
