@@ -5,23 +5,26 @@
     .venv/bin/python -m benchmarks.next_visit --dataset ml-1m
     .venv/bin/python -m benchmarks.next_visit --dataset ml-1m --split timeline --share 0.7
     .venv/bin/python -m benchmarks.next_visit long_term.ials_dim=128   # another value
+    .venv/bin/python -m benchmarks.next_visit --autoencoders 1 3 5 8   # the mean of so many
 
 Fits retrieval's standalone models to the `train` part of the pipeline's own split and evaluates on
 `validation`; no line of a test is read. Lines are each model alone, the served blend, and the blend
 with one part left out or with other weights; then popularity, and the candidates of
-`trainer.retrieval.strong_ease`. Before a timeline's T are `--share` of all ratings, and validation
-is the last eighth of these. Needs MovieLens-100K in $MOVIELENS_DIR or
-MovieLens-1M in $MOVIELENS_1M_DIR; about a minute of processor time for the first, two minutes
-for the second.
+`trainer.retrieval.strong_ease`. `--autoencoders` adds the served blend with so many autoencoders,
+whatever the Trainer's limits on their cost. Before a timeline's T are `--share` of all ratings, and
+validation is the last eighth of these. Needs MovieLens-100K in $MOVIELENS_DIR or MovieLens-1M in
+$MOVIELENS_1M_DIR; about a minute of processor time for the first, two minutes for the second.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,8 +107,26 @@ def metrics_of(task: Task, fitted: TrainingData, scores: FloatArray) -> list[flo
     ]
 
 
-def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
-    """Yields the lines of the table."""
+def means(
+    scores: Iterable[FloatArray], counts: Collection[int]
+) -> Iterator[tuple[int, FloatArray]]:
+    """Yields each count, ascending, and the mean of so many of the first scores."""
+    for number, total in enumerate(itertools.accumulate(scores), start=1):
+        if number in counts:
+            yield number, total / number
+
+
+def measure(
+    task: Task, config: LongTermConfig, seed: int, counts: Sequence[int] = ()
+) -> Iterator[str]:
+    """Yields the lines of the table.
+
+    Args:
+      task: what is learned from and what is to be found.
+      config: hyperparameters of the list.
+      seed: of the fits; the autoencoders of `counts` have this one and those that follow.
+      counts: numbers of autoencoders whose mean takes the place of theirs in the served blend.
+    """
     import tensorflow as tf
 
     from benchmarks.compare import ours
@@ -114,6 +135,7 @@ def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
     from trainer.retrieval.ease import Ease
     from trainer.retrieval.events import Events
     from trainer.retrieval.long_term import fit_long_term
+    from trainer.retrieval.user_autoencoder import UserAutoencoder
 
     with tempfile.TemporaryDirectory() as scratch:
         fitted = ours.training_data(task, Path(scratch), task.fit)
@@ -129,7 +151,8 @@ def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
     scores = models.scores(events, users, features)
     z = {name: blend.standardised(one).numpy() for name, one in scores.items()}
     length = tf.constant(np.diff(held.offsets).astype(np.float32))
-    served = models.blend(fitted.ratings_per_movie)(scores, length).numpy()
+    joined = models.blend(fitted.ratings_per_movie)
+    served = joined(scores, length).numpy()
     yield "| weights | recall@10 | recall@100 | NDCG@10 of users |"
     yield "|---" * 4 + "|"
     yield _line(SERVED, metrics_of(task, fitted, served))
@@ -149,6 +172,20 @@ def measure(task: Task, config: LongTermConfig, seed: int) -> Iterator[str]:
         for weight in config.strong_popularity_weights:
             name = f"EASE with {penalty:g} per rating + {weight:g} popularity"
             yield _line(name, metrics_of(task, fitted, of_strong + weight * popularity))
+
+    def autoencoders() -> Iterator[FloatArray]:
+        for number in range(max(counts, default=0)):
+            one = UserAutoencoder(dataclasses.replace(config, autoencoders=1), seed + number)
+            one.fit(fitted)
+            yield one.scores(one.user_state(events, one.profile(features))).numpy()
+
+    tf.keras.utils.set_random_seed(seed)
+    started = time.process_time()
+    for count, mean in means(autoencoders(), counts):
+        seconds = time.process_time() - started
+        listed = joined({**scores, blend.AUTOENCODER: tf.constant(mean)}, length).numpy()
+        name = f"{SERVED}, with {count} autoencoders, CPU s {seconds:.0f}"
+        yield _line(name, metrics_of(task, fitted, listed))
     yield "CPU s of the fit: " + ", ".join(
         f"{name} {seconds:.1f}" for name, seconds in models.cpu_seconds.items()
     )
@@ -173,6 +210,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--dataset", choices=DATASETS, default=DATASETS[0])
     parser.add_argument("--split", choices=SPLIT_METHODS, default="random")
     parser.add_argument("--share", type=float, default=0.8, help="of all ratings, before T")
+    parser.add_argument("--autoencoders", type=int, nargs="+", default=[], metavar="N")
     parser.add_argument("--seed", type=int, default=42)
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -181,7 +219,7 @@ def main(arguments: Sequence[str]) -> None:
         loaded = data.load(dataset=options.dataset, scratch=Path(scratch))
         print(f"{options.dataset}, {options.split} split, validation, seed {options.seed}")
         task = task_of(loaded, options.split, options.share)
-        for line in measure(task, config.long_term, options.seed):
+        for line in measure(task, config.long_term, options.seed, options.autoencoders):
             print(line, flush=True)
 
 

@@ -29,6 +29,12 @@ def test_rows_are_those_of_the_ids():
     assert next_visit.rows_of([b"1", b"10", b"2"], [2, 10, 7]) == [2, 1, -1]
 
 
+def test_the_mean_of_several_scores_is_that_of_the_first():
+    scores = [np.array([[float(value)]]) for value in (3, 5, 1, 7)]
+    found = {count: mean.item() for count, mean in next_visit.means(iter(scores), [4, 1, 2])}
+    assert found == {1: 3.0, 2: 4.0, 4: 4.0}
+
+
 def test_metrics_are_those_of_a_list_without_what_was_learned_from(bench):
     """The best scores are those of what was learned from, then those of what is wanted."""
     loaded = bench.loaded
