@@ -8,7 +8,7 @@ import gc
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -320,14 +320,27 @@ def _predictions(answers: Mapping[str, FloatArray], scenario: Scenario) -> Predi
 
 def _to_new_users(serving: ServingModel, task: Task, sides: _Sides) -> Mapping[int, FloatArray]:
     """Returns the served model's scores for the held-out users, by number of named movies."""
+    movies = task.data.shape[1]
+
+    # As a graph, which leaves out the predicted ratings of whole lists: most of the cost.
+    @tf.function(autograph=False, reduce_retracing=True)
+    def listed(profiles: Features, named: QueryContext) -> tuple[tf.Tensor, tf.Tensor]:
+        nothing = Excluded(tf.fill([tf.shape(named.recent_movie_ids)[0], 0], ""), tf.constant(True))
+        answer = serving.recommend(profiles, named, tf.constant(movies), nothing)
+        return answer["movie_id"], answer["count"]
+
     return {
-        number: _recommended(serving, task, each, sides)
+        number: _recommended(listed, serving, task, each, sides)
         for number, each in task.split.new_users.items()
     }
 
 
 def _recommended(
-    serving: ServingModel, task: Task, new_users: NamedMovies, sides: _Sides
+    listed: Callable[[Features, QueryContext], tuple[tf.Tensor, tf.Tensor]],
+    serving: ServingModel,
+    task: Task,
+    new_users: NamedMovies,
+    sides: _Sides,
 ) -> FloatArray:
     """Returns `[users, movies]` scores that order movies as the `recommend` signature does.
 
@@ -338,14 +351,9 @@ def _recommended(
     everybody = np.unique(data.users[new_users.wanted])
     for start in range(0, len(everybody), _USERS_AT_ONCE):
         users = everybody[start : start + _USERS_AT_ONCE]
-        answer = serving.recommend(
-            _profiles(serving, task, users, sides),
-            _named(data, new_users, users),
-            tf.constant(data.shape[1]),
-            Excluded(tf.fill([len(users), 0], ""), tf.constant(True)),
-        )
-        found = zip(users, answer["movie_id"].numpy(), answer["count"].numpy(), strict=True)
-        for user, ids, count in found:
+        profiles = _profiles(serving, task, users, sides)
+        movie_ids, counts = listed(profiles, _named(data, new_users, users))
+        for user, ids, count in zip(users, movie_ids.numpy(), counts.numpy(), strict=True):
             rows = np.searchsorted(data.movie_ids, ids[:count].astype(np.int64))
             scores[user, rows] = -np.arange(count)
     return scores
