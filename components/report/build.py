@@ -68,8 +68,8 @@ PARTS: tuple[Part, ...] = (
     ),
     Part(
         "Evaluation",
-        "What TensorFlow Model Analysis measured on the test split, on which neither the model "
-        "nor any choice was fitted.{context.kind_sentence}",
+        "What TensorFlow Model Analysis measured on the test split, which served neither to fit "
+        "the model nor to choose its settings.{context.kind_sentence}",
         ("evaluation", "blessing", "model"),
         evaluation.blocks,
     ),

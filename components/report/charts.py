@@ -34,11 +34,7 @@ STEPS: tuple[str, ...] = tuple(f"var(--s{number})" for number in range(1, 7))
 
 
 def specification(chart: _AnyChart, rows: Sequence[Row], height: int) -> Spec:
-    """Returns the Vega-Lite specification of a chart over `alt.NamedData("rows")`.
-
-    Raises:
-      altair.SchemaValidationError: the chart is not valid Vega-Lite.
-    """
+    """Returns the Vega-Lite specification of a chart over `alt.NamedData("rows")`."""
     spec = chart.properties(width="container", height=height).to_dict()
     # The page has its own configuration; embedded rows need no name.
     for key in ("$schema", "config"):

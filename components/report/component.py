@@ -17,16 +17,7 @@ from typing import Any
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types import artifact
-from tfx.types.standard_artifacts import (
-    Examples,
-    ExampleStatistics,
-    Model,
-    ModelBlessing,
-    ModelEvaluation,
-    ModelRun,
-    Schema,
-)
+from tfx.types import artifact, standard_artifacts
 
 from components import names
 from components.gate.component import GatePass
@@ -50,23 +41,23 @@ class Report(artifact.Artifact):
 
 @component
 def ReportGen(
-    ratings: InputArtifact[Examples],
+    ratings: InputArtifact[standard_artifacts.Examples],
     report: OutputArtifact[Report],
     dataset: Parameter[str],
     kind: Parameter[str],
     features: Parameter[str],
     results_file: Parameter[str],
     results_digest: Parameter[str],
-    movies: InputArtifact[Examples] = None,
-    statistics: InputArtifact[ExampleStatistics] = None,
-    previous_statistics: InputArtifact[ExampleStatistics] = None,
-    inferred_schema: InputArtifact[Schema] = None,
-    schema: InputArtifact[Schema] = None,
+    movies: InputArtifact[standard_artifacts.Examples] = None,
+    statistics: InputArtifact[standard_artifacts.ExampleStatistics] = None,
+    previous_statistics: InputArtifact[standard_artifacts.ExampleStatistics] = None,
+    inferred_schema: InputArtifact[standard_artifacts.Schema] = None,
+    schema: InputArtifact[standard_artifacts.Schema] = None,
     gate_pass: InputArtifact[GatePass] = None,
-    model: InputArtifact[Model] = None,
-    model_run: InputArtifact[ModelRun] = None,
-    evaluation: InputArtifact[ModelEvaluation] = None,
-    blessing: InputArtifact[ModelBlessing] = None,
+    model: InputArtifact[standard_artifacts.Model] = None,
+    model_run: InputArtifact[standard_artifacts.ModelRun] = None,
+    evaluation: InputArtifact[standard_artifacts.ModelEvaluation] = None,
+    blessing: InputArtifact[standard_artifacts.ModelBlessing] = None,
     metadata_file: Parameter[str] = "",
 ) -> None:
     """Writes `index.html`; a part that cannot be made says so in its place.
@@ -111,13 +102,14 @@ def report_options(
     Without `metadata_file`, the SQLite file of the metadata store, the page has no lineage; the
     comparison with other methods in `results_file` may be missing.
     """
+    results = results_file.read_bytes() if results_file.is_file() else b""
     return {
         "dataset": json.dumps(dataset, sort_keys=True),
         "kind": kind,
         "features": features.to_json(),
         "metadata_file": metadata_file,
         "results_file": str(results_file),
-        "results_digest": _digest(results_file),
+        "results_digest": hashlib.blake2b(results, digest_size=16).hexdigest(),
     }
 
 
@@ -135,10 +127,3 @@ def _lineage(metadata: str) -> Lineage | None:
     shown = frozenset[int]().union(*(execution.used | execution.made for execution in kept))
     artifacts = {id: artifact for id, artifact in found.artifacts.items() if id in shown}
     return dataclasses.replace(found, executions=kept, artifacts=artifacts)
-
-
-def _digest(path: Path) -> str:
-    """Returns a hash of a file's content for the cache key; empty where there is no file."""
-    if not path.is_file():
-        return ""
-    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

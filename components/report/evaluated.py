@@ -73,10 +73,7 @@ class EvaluatedModel:
         return _texts(found["movie_id"]), None if predicted is None else _floats(predicted)
 
     def because(self, users: Sequence[str], movies: Texts) -> Texts:
-        """Returns the rated movie that moved the score of each of `movies` most, "" if none.
-
-        Those are the ids of the movies recommended to each user, `[users, k]`.
-        """
+        """Returns the rated movie that raised the score of each of `movies`, `[users, k]`, most."""
         one = tf.constant(1)
         found = self._call("explain", user_id=_ids(users), movie_ids=_ids(movies), k=one)
         because = found["because_movie_id"]

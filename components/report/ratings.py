@@ -9,12 +9,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import scipy.special
@@ -147,9 +146,6 @@ def _text(value: object) -> object:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-# --- the catalogue
-
-
 def of_movies(table: FeatureTable, *kinds: Kind) -> list[Feature]:
     """Returns the movies' features of these kinds, such as the genres of `Kind.TAGS`."""
     return [f for kind in kinds for f in table.of_kind(kind) if f.owner is Owner.MOVIE]
@@ -170,9 +166,6 @@ def read_catalogue(movies: Path, table: FeatureTable = MOVIELENS) -> pd.DataFram
     found[YEAR] = pd.Series(found.get(YEAR, np.nan), found.index).astype("float64")
     found[YEAR] = found[YEAR].where(found[YEAR] >= 0)
     return found
-
-
-# --- groups
 
 
 def grouped(memberships: pd.Series, counts: pd.DataFrame) -> pd.DataFrame:
@@ -209,21 +202,3 @@ def grouped(memberships: pd.Series, counts: pd.DataFrame) -> pd.DataFrame:
     found = found.assign(mean=mean, low=mean - width, high=mean + width)
     found = found.join(by_group.div(ratings, axis=0))
     return found.sort_values("ratings", ascending=False, kind="stable")
-
-
-def share_of_largest(totals: npt.NDArray[Any], share: float) -> float:
-    """Returns the part of a total that the largest `share` of its parts (at least one) make up."""
-    ordered = np.sort(totals)[::-1]
-    first = max(1, round(share * len(ordered)))
-    return float(ordered[:first].sum() / max(ordered.sum(), 1))
-
-
-def binned(totals: npt.NDArray[Any]) -> Mapping[str, int]:
-    """Returns how many parts are in each of the bins 1, 2–3, 4–7, 8–15, and so on.
-
-    Parts are whole numbers; bins before the first that holds anything are left out.
-    """
-    powers = np.log2(totals).astype(int)
-    counts = np.bincount(powers)
-    held = range(min(powers, default=0), len(counts))
-    return {f"{2**p:,}–{2 ** (p + 1) - 1:,}" if p else "1": int(counts[p]) for p in held}

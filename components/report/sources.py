@@ -26,8 +26,6 @@ class Sources:
 
     Attributes:
       ratings: Examples of the ratings, with `wrangling.json` beside the splits.
-      movies: Examples of the catalogue.
-      statistics: TFDV's statistics of the ratings.
       previous_statistics: those of the run before, on other data.
       inferred_schema: that of SchemaGen; `schema` is the curated one.
       findings: `anomalies.json` of the gate.

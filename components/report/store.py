@@ -38,8 +38,7 @@ class Execution:
       seconds: wall time.
       inputs: ids of artifacts by input.
       outputs: ids of artifacts by output.
-      source_digest: hash of the code it ran, where that is ours.
-      settings: its other settings, by name.
+      settings: by name; `source_digest` is the hash of the code it ran, where that is ours.
     """
 
     id: int
@@ -49,7 +48,6 @@ class Execution:
     seconds: float
     inputs: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, tuple[int, ...]]
-    source_digest: str
     settings: Mapping[str, str | int | float] = dataclasses.field(default_factory=dict)
 
     @property
@@ -174,7 +172,6 @@ def _execution(store: MetadataStore, component: str, own: mlmd.Execution) -> Exe
     )
     started = execution.create_time_since_epoch / 1000
     values = data_types_utils.build_value_dict(execution.custom_properties)
-    settings = {name: v for name, v in values.items() if isinstance(v, str | int | float)}
     return Execution(
         id=execution.id,
         component=component,
@@ -183,6 +180,5 @@ def _execution(store: MetadataStore, component: str, own: mlmd.Execution) -> Exe
         seconds=execution.last_update_time_since_epoch / 1000 - started,
         inputs=inputs,
         outputs=outputs,
-        source_digest=str(settings.pop("source_digest", "")),
-        settings=settings,
+        settings={name: v for name, v in values.items() if isinstance(v, str | int | float)},
     )

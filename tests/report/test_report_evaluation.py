@@ -99,7 +99,7 @@ def test_every_metric_of_the_evaluator_is_explained():
 
 
 def test_every_slice_of_tfma_is_there_with_its_metrics_and_count(found, tfma_slices):
-    shown = {(row["Of"], row["Value"]): row for row in rows(found, "slice-metrics")}
+    shown = {(row["Feature"], row["Value"]): row for row in rows(found, "slice-metrics")}
     expected = {
         (FEATURES[key[0][0]], value_of(key)): value for key, value in tfma_slices.items() if key
     }
@@ -218,7 +218,7 @@ def test_age_buckets_of_any_feature_table_are_named_by_their_ages():
     feature = Feature("member_age", Owner.USER, Kind.AGE_BUCKET, "int64", label="age of members")
     words = Context(Sources()).words
     row = section._slice_row(SliceMetrics("member_age", "25", {}), feature, words)
-    assert (row["Of"], row["Value"]) == ("age of members", "25–34")
+    assert (row["Feature"], row["Value"]) == ("age of members", "25–34")
 
 
 def test_without_ratings_and_times_there_is_no_word_of_predicted_ratings_or_sessions(context):
@@ -240,6 +240,6 @@ def test_without_ratings_and_times_there_is_no_word_of_predicted_ratings_or_sess
         "whose book is in the list of length 10"
         in column(found, "metrics-next-visit", "What it is")[0]
     )
-    assert block(found, "slice-metrics").columns == ("Of", "Value", "Events", "Recall@10")
+    assert block(found, "slice-metrics").columns == ("Feature", "Value", "Events", "Recall@10")
     assert "Baseline" not in block(found, "threshold-results").columns
     assert_reads_well(found)

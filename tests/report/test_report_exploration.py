@@ -33,6 +33,8 @@ from schema.features import (
     GENRES,
     MOVIE_ID,
     MOVIELENS,
+    RATING,
+    RELEASE_YEAR,
     TITLE,
     USER_ID,
     ZIP_CODE,
@@ -255,6 +257,12 @@ def test_without_ratings_it_says_so(context):
     assert not tables(found)
 
 
+def test_a_catalogue_without_ratings_is_shown_by_year(context):
+    found = without(context, ratings=None)
+    assert "did not get as far as reading ratings" in notes(found)
+    assert charts(found).keys() == {"years"}
+
+
 def test_without_a_catalogue_movies_have_ids_and_it_says_what_is_not_shown(context):
     found = without(context, catalogue=None)
     assert "no catalogue" in notes(found)
@@ -266,6 +274,17 @@ def test_without_movie_metadata_directors_and_lead_actors_are_called_unknown(con
     assert "The directors are not shown: no movie metadata" in notes(found)
     assert "The lead actors are not shown: no movie metadata" in notes(found)
     assert "director-size" not in charts(found)
+
+
+def test_release_years_of_movies_that_nobody_rated_have_no_decades(context):
+    unrated = pd.DataFrame({"title": ["New (2031)"], "year": [2031.0]}, ["new"])
+    catalogue = pd.concat([context.catalogue.assign(year=np.nan)[["title", "year"]], unrated])
+    table = FeatureTable((USER_ID, MOVIE_ID, TITLE, RELEASE_YEAR, RATING))
+    copy = Context(dataclasses.replace(context.sources, features=table))
+    copy.__dict__.update(ratings=context.ratings, catalogue=catalogue)
+    found = section_of("Exploration", copy)
+    assert [row["Year"] for row in drawn(found, "years")] == [2031]
+    assert "decade-size" not in charts(found)
 
 
 def test_one_genre_for_all_movies_is_a_sentence_and_no_chart(context):

@@ -148,9 +148,10 @@ def test_of_a_cached_component_the_execution_that_made_its_results_is_shown(stor
     )
     lineage = read_latest_run(tmp_path / METADATA_FILE)
     assert lineage.run == "b"
-    assert [(e.id, e.component, e.state, e.source_digest) for e in lineage.executions] == [
-        (first, "RatingsGen", "cached", "aRatingsGen"),
-        (last, "Trainer", "ran", "bTrainer"),
+    found = [(e.id, e.component, e.state, e.settings) for e in lineage.executions]
+    assert found == [
+        (first, "RatingsGen", "cached", {"source_digest": "aRatingsGen"}),
+        (last, "Trainer", "ran", {"source_digest": "bTrainer"}),
     ]
     states = {row["Component"]: row["State"] for row in rows(lineage_in(tmp_path), "executions")}
     assert states == {"RatingsGen": "cached", "Trainer": "ran"}

@@ -216,9 +216,7 @@ def test_without_ratings_examples_show_events_and_no_predictions():
     table, *_ = (each for each in found if getattr(each, "key", "") == "user-r0")
     assert table.caption == "User r0: 30 events in training and validation"
     assert table.columns == ("Liked", "Recommended", "Because of", "In test")
-    assert table.rows[0] == {
-        "Liked": table.rows[0]["Liked"], "Recommended": "Book 50", "Because of": "Book 0",
-        "In test": "yes",
-    }  # fmt: skip
+    first = [table.rows[0][column] for column in table.columns[1:]]
+    assert first == ["Book 50", "Book 0", "yes"]
     assert len(table.rows) == 8
     assert found[-1].key.startswith("user-")

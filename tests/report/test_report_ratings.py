@@ -9,8 +9,9 @@ import tensorflow as tf
 from raw_sample import read_ratings, read_users, sample_folder
 
 from components.examples.events import file_name, write_events
-from components.report.ratings import binned, grouped, share_of_largest
+from components.report.ratings import grouped
 from components.report.ratings import read_ratings as read
+from components.report.sections.exploration import binned, share_of_largest
 from schema.features import MOVIE_ID, USER_ID, FeatureTable
 
 pytestmark = pytest.mark.xdist_group("report")

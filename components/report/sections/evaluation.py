@@ -6,7 +6,6 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from components.evaluation.directions import (
     HIGH,
@@ -16,20 +15,11 @@ from components.evaluation.directions import (
     LOWER_IS_BETTER,
     MIN_USERS,
 )
+from components.evaluation.metrics import TOP_KS
 from components.evaluation.verdict import SliceMetrics, ThresholdResult, Verdict
 from components.report import charts
 from components.report.context import Context, Words
-from components.report.page import (
-    Block,
-    Chart,
-    Note,
-    Row,
-    Table,
-    Text,
-    Tone,
-    format_of,
-    shown,
-)
+from components.report.page import Block, Chart, Note, Row, Table, Text, shown
 from components.report.sections import capital, percent
 from components.report.sections.exploration import AGE_NAMES
 from components.report.sources import read_json
@@ -38,57 +28,46 @@ from schema import features as raw
 from schema.scenarios import IN_SESSION, NEXT_VISIT, SCENARIOS, Scenario, metric_name
 from sources.names import ML_100K
 
-_TOP_KS = (1, 5, 10, 50, 100)
 _RMSE = metric_name(NEXT_VISIT, "rating_rmse")
 _RECALL = metric_name(NEXT_VISIT, "recall_at_{}")
 TOP_K = 10
 _FEW_ROWS = 30
-_DRAWN: Mapping[str, str] = {"RMSE": _RMSE, f"Recall@{TOP_K}": _RECALL.format(TOP_K)}
-"""Columns of slices that are drawn, with their metrics."""
+_DRAWN = {"RMSE": (_RMSE, ".3f"), f"Recall@{TOP_K}": (_RECALL.format(TOP_K), ".1%")}
+"""Columns of slices that are drawn, with their metrics and number formats."""
 
 
 def blocks(context: Context) -> Iterator[Block]:
     """Yields what the section shows."""
-    yield from _evaluated(context)
-    yield from _comparison(context)
-
-
-def _evaluated(context: Context) -> Iterator[Block]:
     verdict = context.verdict
     if verdict is None:
         yield Note("No evaluation: the run did not get as far as the Evaluator.", "warn")
-        return
-    yield from _thresholds(verdict, verdict.reasons(context.comparable))
-    if not verdict.metrics:
-        yield Note("No test rows were evaluated.", "bad")
-        return
-    yield from _metrics(context, verdict)
-    yield _top_k(verdict, context.words)
-    yield from _slices(context, verdict)
-
-
-# --- thresholds and metrics
+    else:
+        yield from _thresholds(verdict, verdict.reasons(context.comparable))
+        if verdict.metrics:
+            yield from _metrics(context, verdict)
+            yield _top_k(verdict, context.words)
+            yield from _slices(context, verdict)
+        else:
+            yield Note("No test rows were evaluated.", "bad")
+    yield from _comparison(context)
 
 
 def _thresholds(verdict: Verdict, reasons: Sequence[str]) -> Iterator[Block]:
-    tone: Tone = "good" if verdict.blessed else "bad"
     word = "Blessed: it may be pushed." if verdict.blessed else "Not blessed: it is not pushed."
+    text = " ".join([word, *(f"{capital(reason)}." for reason in reasons)])
+    rows = [
+        {
+            "Metric": threshold.metric,
+            "Must be": _rule(threshold) + (" (your own)" if threshold.own else ""),
+            "This model": threshold.value,
+            "Baseline": threshold.baseline,
+            "Met": "yes" if threshold.passed else "NO",
+        }
+        for threshold in verdict.thresholds
+    ]
     yield Text("Thresholds")
-    yield Note(" ".join([word, *(f"{capital(reason)}." for reason in reasons)]), tone)
-    yield Table(
-        "threshold-results",
-        "Thresholds, on the whole test split",
-        [
-            {
-                "Metric": threshold.metric,
-                "Must be": _rule(threshold) + (" (your own)" if threshold.own else ""),
-                "This model": threshold.value,
-                "Baseline": threshold.baseline,
-                "Met": "yes" if threshold.passed else "NO",
-            }
-            for threshold in verdict.thresholds
-        ],
-    )
+    yield Note(text, "good" if verdict.blessed else "bad")
+    yield Table("threshold-results", "Thresholds, on the whole test split", rows)
 
 
 def _rule(threshold: ThresholdResult) -> str:
@@ -162,14 +141,11 @@ def _metrics(context: Context, verdict: Verdict) -> Iterator[Block]:
         if held:
             yield Text(heading, words.fit(text))
             yield _metric_table(verdict, scenario, held, words)
-    yield Table(
-        "counts",
-        "What was evaluated",
-        [
-            {"Count": int(verdict.metrics[name]), "What it counts": words.fit(meaning(name))}
-            for name in counted
-        ],
-    )
+    rows = [
+        {"Count": int(verdict.metrics[name]), "What it counts": words.fit(meaning(name))}
+        for name in counted
+    ]
+    yield Table("counts", "What was evaluated", rows)
 
 
 def _metric_table(
@@ -194,12 +170,9 @@ def _metric_table(
                 "Verdict": change.word if change else None,
             }
         rows.append({**row, "What it is": words.fit(meaning(name))})
-    caption = f"Metrics over all test {words.events}; intervals come from drawing users again"
+    caption = f"Metrics over all test {words.events}; intervals from resampling users (bootstrap)"
     if verdict.has_baseline:
-        caption += (
-            "; differences from the baseline with paired intervals, which draw the same users for "
-            "both"
-        )
+        caption += "; those of differences resample the same users for both models"
     return Table(f"metrics-{scenario.name.replace('_', '-')}", caption, rows, searchable=True)
 
 
@@ -212,30 +185,27 @@ def _top_k(verdict: Verdict, words: Words) -> Block:
         "baseline": (_RECALL, verdict.baseline_metrics),
     }
     # A metric at k is left out where there are no more than k movies to rank.
-    ks = [k for k in _TOP_KS if _RECALL.format(k) in verdict.metrics]
+    ks = [k for k in TOP_KS if _RECALL.format(k) in verdict.metrics]
     if not ks:
         return Note(f"No chart of recall@k: there are too few {words.items} to rank.")
     length = TOP_K if TOP_K in ks else ks[-1]
     known = {
-        f"Recall of {who}": {k: metrics.get(name.format(k)) for k in ks}
+        who: {k: metrics.get(name.format(k)) for k in ks}
         for who, (name, metrics) in of.items()
         if name.format(length) in metrics
     }
     has_sessions = any("in session" in who for who in known)
     where = " At the next visit, except where it says in session." if has_sessions else ""
-    each = "; ".join(f"{who}, {percent(at[length] or 0.0, 1)}" for who, at in known.items())
-    rows = [{"k": str(k), **{who: at[k] for who, at in known.items()}} for k in ks]
+    each = "; ".join(f"{who}: {percent(at[length] or 0.0, 1)}" for who, at in known.items())
+    rows = [{"k": str(k), **{f"Recall of {who}": known[who][k] for who in known}} for k in ks]
     return Chart(
         "top-k",
         f"How often the {words.item} of a test {words.event} is among the first k recommended "
         "(recall@k)",
-        f"In lists of length {length}: {each}.{where}",
-        charts.lines(rows, "k", list(known), title="recall@k", kind="ordinal"),
+        f"In lists of length {length} — {each}.{where}",
+        charts.lines(rows, "k", list(rows[0])[1:], title="recall@k", kind="ordinal"),
         wide=True,
     )
-
-
-# --- slices
 
 
 def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
@@ -244,8 +214,9 @@ def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
         return
     yield Text(
         "Slices",
-        "The metrics of groups of users at the next visit. Intervals are 95 %, from drawing users "
-        f"again {bootstrap.DRAWS} times; groups of fewer than {MIN_USERS} users have none.",
+        "The metrics at the next visit by the values of a feature, such as users of one age. The "
+        f"lines are 95 % intervals from resampling users {bootstrap.DRAWS} times (bootstrap); "
+        f"slices of fewer than {MIN_USERS} users have none.",
     )
     features = {feature.name: feature for feature in context.sources.features.features}
     rows = [
@@ -254,9 +225,9 @@ def _slices(context: Context, verdict: Verdict) -> Iterator[Block]:
     ]
     if any(row["RMSE"] is not None for row in rows):
         yield Note(_worst(verdict, rows))
-    for name in dict.fromkeys(row["Of"] for row in rows):
-        for column, metric in _DRAWN.items():
-            drawn = [row for row in rows if row["Of"] == name and row[column] is not None]
+    for name in dict.fromkeys(row["Feature"] for row in rows):
+        for column, (metric, _) in _DRAWN.items():
+            drawn = [row for row in rows if row["Feature"] == name and row[column] is not None]
             if drawn:
                 yield _slice_chart(name, drawn, column, verdict.metrics.get(metric, math.nan))
     yield Table("slice-metrics", "Every slice, at the next visit", rows, searchable=True)
@@ -273,11 +244,11 @@ def _slice_row(found: SliceMetrics, feature: raw.Feature | None, words: Words) -
     if feature and feature.kind is raw.Kind.AGE_BUCKET and value.isdigit():
         value = AGE_NAMES.get(int(value), raw.UNKNOWN)
     row: dict[str, object] = {
-        "Of": feature.called if feature else found.feature,
+        "Feature": feature.called if feature else found.feature,
         "Value": value,
         capital(words.events): int(found.metrics.get("example_count", 0)),
     }
-    for column, metric in _DRAWN.items():
+    for column, (metric, _) in _DRAWN.items():
         for word, end in (("", ""), (" from", LOW), (" to", HIGH)):
             row[column + word] = _known(found, metric + end)
     row["MAE"] = _known(found, metric_name(NEXT_VISIT, "rating_mae"))
@@ -292,20 +263,24 @@ def _known(found: SliceMetrics, metric: str) -> float | None:
 
 def _worst(verdict: Verdict, rows: Sequence[Row]) -> str:
     overall = verdict.metrics.get(_RMSE, math.nan)
-    enough = [row for row in rows if row["Ratings"] >= _FEW_ROWS and row["RMSE"] is not None]
+    enough = {
+        f"{row['Feature']} {row['Value']}": row
+        for row in sorted(rows, key=lambda row: -(row["RMSE"] or 0.0))
+        if row["Ratings"] >= _FEW_ROWS and row["RMSE"] is not None
+    }
     if not enough:
         return f"No slice has {_FEW_ROWS} test ratings, too few to compare them."
     names = "; ".join(
-        f"{row['Of']} {row['Value']} ({row['RMSE']:.3f} over {row['Ratings']:,} test ratings)"
-        for row in sorted(enough, key=lambda row: -row["RMSE"])[:3]
+        f"{name} ({row['RMSE']:.3f} over {row['Ratings']:,} test ratings)"
+        for name, row in list(enough.items())[:3]
     )
-    sure = [f"{row['Of']} {row['Value']}" for row in enough if (row["RMSE from"] or 0.0) > overall]
-    more = f" Their whole interval is above the overall RMSE: {', '.join(sure)}." if sure else ""
+    sure = ", ".join(name for name, row in enough.items() if (row["RMSE from"] or 0.0) > overall)
+    more = f" Their whole interval is above the overall RMSE: {sure}." if sure else ""
     return f"Largest RMSE, against {overall:.3f} overall: {names}.{more}"
 
 
 def _slice_chart(feature: str, drawn: Sequence[Row], column: str, overall: float) -> Chart:
-    ends, form = sorted(drawn, key=lambda row: row[column]), format_of(column, {})
+    ends, (_, form) = sorted(drawn, key=lambda row: row[column]), _DRAWN[column]
     least, most = (f"{shown(row[column], form)} ({row['Value']})" for row in (ends[0], ends[-1]))
     return Chart(
         f"slice-{feature}-{column}".replace(" ", "-").replace("@", "-").lower(),
@@ -315,25 +290,15 @@ def _slice_chart(feature: str, drawn: Sequence[Row], column: str, overall: float
     )
 
 
-# --- the comparison with other methods
-
-
 def _comparison(context: Context) -> Iterator[Block]:
     measured = read_json(context.sources.results).get("tables") or ()
     name = context.sources.dataset.get("name")
     tables = [table for table in measured if table.get("dataset", ML_100K) == name]
-    if not tables:
-        return
-    yield Text(
-        "Comparison with other methods",
-        f"Measured on {name} by make compare, not in this run, and kept in docs/results.json.",
-    )
+    if tables:
+        where = "by make compare, not in this run, and kept in docs/results.json"
+        yield Text("Comparison with other methods", f"Measured on {name} {where}.")
     for number, table in enumerate(tables):
-        yield _result_table(number, table)
-
-
-def _result_table(number: int, table: Mapping[str, Any]) -> Table:
-    titles = table["columns"]
-    caption = ": ".join(part for part in (table.get("title"), table.get("protocol")) if part)
-    rows = [dict(zip(titles, row, strict=True)) for row in table["rows"]]
-    return Table(f"results-{number}", caption, rows, dict.fromkeys(titles, ".4f"))
+        columns = table["columns"]
+        caption = ": ".join(part for part in (table.get("title"), table.get("protocol")) if part)
+        rows = [dict(zip(columns, row, strict=True)) for row in table["rows"]]
+        yield Table(f"results-{number}", caption, rows, dict.fromkeys(columns, ".4f"))

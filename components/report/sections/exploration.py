@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from components.report import charts
 from components.report.context import Context, Words
 from components.report.page import Block, Chart, Note, Table, Text
-from components.report.ratings import (
-    MOVIE,
-    RATING,
-    SECONDS,
-    SPLIT,
-    USER,
-    Ratings,
-    binned,
-    grouped,
-    share_of_largest,
-)
+from components.report.ratings import MOVIE, RATING, SECONDS, SPLIT, USER, Ratings, grouped
 from components.report.sections import capital, movies, percent
 from components.report.sections.groups import group_charts, group_rows
 from schema import features as raw
@@ -29,7 +21,6 @@ from schema import us_states
 from schema.features import Feature, FeatureTable, Kind, Owner
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_TENTH = 0.1
 _MONTHS_AT_MOST = 36
 """Of a longer time, ratings are counted by year instead of by month."""
 
@@ -43,6 +34,7 @@ def blocks(context: Context) -> Iterator[Block]:
     if ratings is None:
         why = f"the run did not get as far as reading {words.events}"
         yield Note(f"Nothing to explore: {why}.", "warn")
+        yield from movies.years(context)
         return
     if not ratings.complete:
         yield Note(f"Over the first {len(ratings.rows):,} {words.events}; the rest was not read.")
@@ -61,9 +53,6 @@ def blocks(context: Context) -> Iterator[Block]:
     yield from _places(ratings, table, words)
 
 
-# --- all ratings
-
-
 def _distribution(ratings: Ratings, words: Words) -> Chart:
     totals, splits = ratings.by_user.sum(), ratings.rows[SPLIT]
     by_split = pd.crosstab(ratings.rows[RATING], splits, normalize="columns")[splits.unique()]
@@ -73,7 +62,7 @@ def _distribution(ratings: Ratings, words: Words) -> Chart:
     return Chart(
         "stars",
         "How often each rating is given",
-        f"Most often {words.rated(totals.idxmax())}, in {percent(share.max())} of "
+        f"The most frequent is {words.rated(totals.idxmax())}: {percent(share.max())} of "
         f"{totals.sum():,} ratings; the mean is {ratings.mean:.2f}.",
         charts.bars(rows, "Rating", "Share of ratings", upright=True),
         wide=True,
@@ -85,8 +74,8 @@ COLUMNS: tuple[str, ...] = raw.names((*_SUMMARIZED, raw.RATING, raw.ZIP_CODE))
 """The columns of the summary, in the order of the capstone that this project comes from."""
 
 
-def describe(ratings: Ratings, table: FeatureTable) -> pd.DataFrame:
-    """Returns pandas' describe over the ratings of `COLUMNS` and of users' other numbers.
+def _describe(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Table]:
+    """Yields pandas' describe over the ratings of `COLUMNS` and of users' other numbers.
 
     Text that is no number counts as missing, such as some zip codes; columns without any number
     are left out.
@@ -102,28 +91,19 @@ def describe(ratings: Ratings, table: FeatureTable) -> pd.DataFrame:
         joined[name] = of_ids.to_numpy()[ids.cat.codes]
     if ratings.values:
         joined[table.rating.name] = ratings.rows[RATING]
-    order = [*COLUMNS, *(name for name in joined if name not in COLUMNS)]
-    found = joined[[name for name in order if name in joined]].astype("float64")
-    found = found.dropna(axis="columns", how="all")
-    return found.describe() if len(found.columns) else pd.DataFrame()
-
-
-def _describe(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Table]:
-    found = describe(ratings, table)
+    joined = joined.astype("float64").dropna(axis="columns", how="all")
+    order = [*COLUMNS, *joined.columns.difference(COLUMNS, sort=False)]
+    if joined.empty:
+        return
+    found = joined[[name for name in order if name in joined]].describe()
     # A whole number is shown without decimals.
     rows = [
         {"Statistic": name, **{of: int(n) if n.is_integer() else n for of, n in row.items()}}
         for name, row in found.to_dict("index").items()
     ]
-    caption = (
-        f"Summary of the {words.events}, one row of data per {words.event}; text as a number "
-        "where it is one (pandas' describe)"
-    )
-    if rows:
-        yield Table("describe", caption, rows, dict.fromkeys(found, ",.1f"))
-
-
-# --- users
+    what = f"one row of data per {words.event}; text as a number where it is one"
+    caption = f"Summary of the {words.events}, {what} (pandas' describe)"
+    yield Table("describe", caption, rows, dict.fromkeys(found, ",.1f"))
 
 
 def _users(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Block]:
@@ -131,16 +111,15 @@ def _users(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Bloc
     if not features:
         yield Note("This data has no features of users, so there are no groups of them.")
         return
-    drawn = "Intervals are 95 % and take users as drawn at random."
+    drawn = "The lines are 95 % confidence intervals of means; users count as drawn at random."
     yield Text("Users", drawn if ratings.values else "")
     for feature in features:
         groups, of = users_by(ratings, feature), feature.called
         ordered = feature.kind is Kind.AGE or _is_quarter(feature)
         if list(groups.index) == [raw.UNKNOWN]:
             yield Note(f"No groups by {of}: nobody's is known.")
-        else:
-            key = feature.key.replace("_", "-")
-            yield from group_charts(key, of, "users", groups, ratings, words, ordered=ordered)
+            continue
+        yield from group_charts(feature.key, of, "users", groups, ratings, words, ordered=ordered)
 
 
 def _is_quarter(feature: Feature) -> bool:
@@ -169,9 +148,6 @@ def users_by(ratings: Ratings, feature: Feature) -> pd.DataFrame:
     return groups.sort_index() if _is_quarter(feature) else groups
 
 
-# --- activity
-
-
 def _activity(ratings: Ratings, words: Words) -> Iterator[Block]:
     events, users = words.events, ratings.by_user.sum(axis=1).to_numpy()
     yield Text("Activity", f"How unequally the {events} are spread over users and {words.items}.")
@@ -182,13 +158,28 @@ def _activity(ratings: Ratings, words: Words) -> Iterator[Block]:
             f"{key}-activity",
             f"How many {events} {who} have",
             f"Half of the {who} have at most {np.median(found):,.0f}; the most is "
-            f"{found.max():,}. The tenth of the {who} with most has "
-            f"{percent(share_of_largest(found, _TENTH))} of all {events}.",
+            f"{found.max():,}. The 10 % of {who} with the most {events} have "
+            f"{percent(share_of_largest(found, 0.1))} of them all.",
             charts.bars(rows, capital(events), capital(who), upright=True),
         )
 
 
-# --- time
+def share_of_largest(totals: npt.NDArray[Any], share: float) -> float:
+    """Returns the part of a total that the largest `share` of its parts (at least one) make up."""
+    ordered = np.sort(totals)[::-1]
+    first = max(1, round(share * len(ordered)))
+    return float(ordered[:first].sum() / max(ordered.sum(), 1))
+
+
+def binned(totals: npt.NDArray[Any]) -> Mapping[str, int]:
+    """Returns how many parts are in each of the bins 1, 2–3, 4–7, 8–15, and so on.
+
+    Parts are whole numbers; bins before the first that holds anything are left out.
+    """
+    powers = np.log2(totals).astype(int)
+    counts = np.bincount(powers)
+    held = range(min(powers, default=0), len(counts))
+    return {f"{2**p:,}–{2 ** (p + 1) - 1:,}" if p else "1": int(counts[p]) for p in held}
 
 
 def _times(ratings: Ratings, words: Words) -> Iterator[Block]:
@@ -222,9 +213,6 @@ def _times(ratings: Ratings, words: Words) -> Iterator[Block]:
     )
 
 
-# --- places
-
-
 def _places(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Block]:
     zip_code = next(iter(table.of_kind(Kind.ZIP_CODE)), None)
     if zip_code is None:
@@ -245,9 +233,8 @@ def _places(ratings: Ratings, table: FeatureTable, words: Words) -> Iterator[Blo
         "state-map",
         f"{events} by US state",
         f"{rows[0]['State']} comes first with {percent(rows[0][share], 1)} of the {words.events}; "
-        f"{percent(1 - sum(row[share] for row in rows), 1)} belong to no state. Grey: nobody.",
+        f"{percent(1 - sum(row[share] for row in rows), 1)} belong to no state. Grey: no users.",
         charts.us_map(rows, "State", events),
         rows,
     )
-    _, *means = group_charts("state", "state", "users", groups, ratings, words)
-    yield from means
+    yield from list(group_charts("state", "state", "users", groups, ratings, words))[1:]

@@ -58,12 +58,13 @@ def group_charts(
     The arguments are those of `group_rows`, after what the charts' keys begin with. The dots are
     in the order of the means, unless the groups are `ordered`, as ages are.
     """
-    title, total = capital(of), len(groups)
+    key, title, total = key.replace("_", "-"), capital(of), len(groups)
     rows = group_rows(groups, title, who, ratings, words)
     shares = (f"Share of {who}", f"Share of {words.events}")
     first = max(rows, key=lambda row: row[shares[1]])
     means = [r for r in rows[:_DRAWN] if ratings.values and r[capital(who)] >= MEMBERS_FOR_MEAN]
-    left_out = f" Drawn: the first {_DRAWN} of {total:,}, by {of}." if total > _DRAWN else ""
+    which = "the first" if ordered else f"those with most {words.events}"
+    left_out = f" Drawn: {which}, {_DRAWN} of {total:,}." if total > _DRAWN else ""
     yield Chart(
         f"{key}-size",
         f"{capital(who)} and {words.events} by {of}",

@@ -31,8 +31,8 @@ _PACKAGES = (
     "pandas",
     "scipy",
 )
-_HASH = 12
-"""Characters of a hash that are shown."""
+_DIGEST, _HASH = "source_digest", 12
+"""The setting with the hash of the code that ran, and characters of it that are shown."""
 
 
 def blocks(context: Context) -> Iterator[Block]:
@@ -44,23 +44,15 @@ def blocks(context: Context) -> Iterator[Block]:
         return
     if lineage.output(names.TRAINER, "model") is None:
         last = next((e for e in lineage.executions if not e.finished), lineage.executions[-1])
-        yield Note(
-            f"This run made no model: it ended at {last.component}. Below is how far it got.",
-            "warn",
-        )
-    yield Text(
-        "Executions and artifacts",
-        "In the order of the data flow: each row leads to the components whose results it used "
-        "and to the artifacts it made.",
-    )
+        end = f"it ended at {last.component}. Below is how far it got."
+        yield Note(f"This run made no model: {end}", "warn")
+    leads = "each row leads to the components whose results it used and to the artifacts it made"
+    yield Text("Executions and artifacts", f"In the order of the data flow: {leads}.")
     yield _executions(lineage)
     yield _artifacts(lineage)
     yield Text("Settings and versions")
     yield _settings(lineage)
     yield _packages()
-
-
-# --- executions and artifacts
 
 
 def _executions(lineage: Lineage) -> Table:
@@ -77,7 +69,7 @@ def _executions(lineage: Lineage) -> Table:
             "Started, UTC": f"{e.started:%d %b %H:%M:%S}".replace(" ", "\u00a0"),
             "Seconds": e.seconds if e.state != "not finished" else None,
             "Id": e.id,
-            "Hash of its code": e.source_digest[:_HASH] or None,
+            "Hash of its code": str(e.settings.get(_DIGEST, ""))[:_HASH] or None,
         }
         for e in lineage.executions
     ]
@@ -109,15 +101,12 @@ def _artifacts(lineage: Lineage) -> Table:
     return Table("artifacts", caption, rows, searchable=True, anchored="Id")
 
 
-# --- settings and versions
-
-
 def _settings(lineage: Lineage) -> Table:
     rows = [
         {"Component": execution.component, "Setting": name, "Value": str(value)}
         for execution in lineage.executions
         for name, value in flat(execution.settings).items()
-        if value not in (None, "null", "", [])
+        if name != _DIGEST and value not in (None, "null", "", [])
     ]
     return Table("settings", "Settings of the executions", rows, searchable=True)
 

@@ -14,16 +14,7 @@ from components.report import charts
 from components.report.context import Context, Words
 from components.report.evaluated import EvaluatedModel
 from components.report.page import Block, Chart, Note, Row, Table, Text
-from components.report.ratings import (
-    MOVIE,
-    RATING,
-    SPLIT,
-    TITLE,
-    USER,
-    Ratings,
-    in_order,
-    of_movies,
-)
+from components.report.ratings import MOVIE, RATING, SPLIT, USER, Ratings, in_order, of_movies
 from components.report.sections import capital, percent
 from components.report.sources import read_json, splits
 from metrics import rating as rating_metrics
@@ -61,23 +52,22 @@ def blocks(context: Context) -> Iterator[Block]:
     yield from _errors(context)
 
 
-# --- training
-
 # By the Trainer's name: title, what is measured. Means over an epoch only: what TFRS logs as
 # `total_loss` and the like is that of the epoch's last batch, which varies widely.
 _CURVES: Mapping[str, tuple[str, str]] = {
-    "retrieval_loss": ("Towers: retrieval loss in training, per epoch", "Cross entropy"),
-    "rmse": ("Rating network: error on the training ratings, per epoch", "RMSE"),
-    "autoencoder_loss": ("Autoencoder: loss in training, per epoch", "Cross entropy"),
-    "sequence_loss": ("Sequence block: loss in training, per epoch", "Cross entropy"),
+    "retrieval_loss": ("Two towers (session retrieval): loss per epoch", "Cross entropy"),
+    "rmse": ("Rating network: error on the ratings it is fitted to, per epoch", "RMSE"),
+    "autoencoder_loss": ("Autoencoder (long-term retrieval): loss per epoch", "Cross entropy"),
+    "sequence_loss": ("Sequence block (session retrieval): loss per epoch", "Cross entropy"),
 }
 
 
 def _training(context: Context) -> Iterator[Block]:
     yield Text(
         "Training",
-        f"Losses on the {context.words.events} that the model is fitted to, training and "
-        "validation together; the Evaluation section has the metrics on the test split.",
+        f"Losses of the model's parts on the {context.words.events} that they are fitted to, "
+        "training and validation together: they should fall and then level off. The Evaluation "
+        "section has the metrics on the test split.",
     )
     folder = context.sources.model_run
     history: Mapping[str, list[float]] = read_json(folder / _HISTORY_FILE if folder else None)
@@ -89,16 +79,13 @@ def _training(context: Context) -> Iterator[Block]:
     for name, (title, unit) in _CURVES.items():
         values = history.get(name, [])
         if len(values) == 1 and any(values):
-            yield Note(f"{title}: {values[0]:.4f} after the only epoch.")
+            yield Note(f"{title}, {values[0]:.4f} after the only one.")
         elif any(values):
-            first, last = f"{values[0]:.3f} after the first epoch", f"{values[-1]:.3f}"
-            reading = f"From {first} to {last} after {len(values)}."
+            first, last, count = values[0], values[-1], len(values)
+            reading = f"From {first:.3f} after the first epoch to {last:.3f} after {count}."
             rows = [{"Epoch": n, unit: value} for n, value in enumerate(values, 1)]
             spec, formats = charts.lines(rows, "Epoch", unit), {unit: ".4f"}
             yield Chart(f"learning-{name}", title, reading, spec, formats=formats)
-
-
-# --- crosses
 
 
 def _crosses(context: Context) -> Iterator[Block]:
@@ -124,11 +111,11 @@ def _crosses(context: Context) -> Iterator[Block]:
         "of features. The strength of a pair is how much it moves the layer's output on average "
         "over training ratings.",
     )
-    none = "No pair moves it: all weights of the cross layer are 0."
+    strongest = f"The strongest pairs: {'; '.join(pairs[:3])}."
     yield Chart(
         "crosses",
         "Strength of each pair of features in the cross layer",
-        f"The strongest pairs: {'; '.join(pairs[:3])}." if pairs else none,
+        strongest if pairs else "No pair moves it: all weights of the cross layer are 0.",
         charts.heat(rows, "Multiplied by", "Feature", "Strength"),
         ordered[:40],
         wide=True,
@@ -140,9 +127,6 @@ def _readable(name: str, words: Words) -> str:
         name = name.removesuffix(ending)
     name = name.replace("_", " ").replace(" x ", " × ")
     return name if words.item == "movie" else words.fit(name).replace("viewers", "users")
-
-
-# --- movies
 
 
 def _movies(context: Context) -> Iterator[Block]:
@@ -157,8 +141,7 @@ def _movies(context: Context) -> Iterator[Block]:
         f"The model has a vector per {words.item}; the vectors of {words.items} that the same "
         "users like point in similar directions.",
     )
-    tags = next(iter(of_movies(context.sources.features, Kind.TAGS)), None)
-    yield _map(model, movies, tags, words)
+    yield _map(context, model, movies)
     known = movies.nlargest(_WELL_KNOWN, "ratings").index.tolist()
     rows = []
     for movie, ids, cosines in zip(known, *model.similar(known, _NEIGHBOURS), strict=True):
@@ -167,38 +150,36 @@ def _movies(context: Context) -> Iterator[Block]:
             row[f"Nearest {n}"] = f"{context.title(other)} ({cosine:.2f})" if other else None
         rows.append(row)
     most = f"The {words.items} with most {words.events}"
-    yield Table("neighbours", f"{most} and those most similar to them, with the cosine", rows)
+    how = "with the cosine of their vectors, 1 at most"
+    yield Table("neighbours", f"{most} and those most similar to them, {how}", rows)
 
 
-def _map(
-    model: EvaluatedModel, movies: pd.DataFrame, tags: raw.Feature | None, words: Words
-) -> Block:
-    ids = pd.Index(model.movie_ids())
-    totals = movies["ratings"].reindex(ids).fillna(0).to_numpy()
-    rows = np.flatnonzero(totals >= _FEWEST_RATINGS)
-    rows = rows[np.argsort(-totals[rows], kind="stable")][:_MAX_POINTS]
-    if len(rows) < 3:
+def _map(context: Context, model: EvaluatedModel, movies: pd.DataFrame) -> Block:
+    words, vectors = context.words, pd.DataFrame(model.similarity_vectors(), model.movie_ids())
+    known = movies.reindex(vectors.index).query(f"ratings >= {_FEWEST_RATINGS}")
+    chosen = known.sort_values("ratings", ascending=False, kind="stable")[:_MAX_POINTS]
+    if len(chosen) < 3:
         return Note(f"No map of {words.items}: fewer than 3 have {_FEWEST_RATINGS} {words.events}.")
-    places, shares = plane(model.similarity_vectors()[rows])
-    chosen = movies.loc[ids[rows]]
+    places, shares = plane(vectors.loc[chosen.index].to_numpy())
+    titles = chosen.index.map(context.title)
     found = pd.DataFrame(
-        {capital(words.item): chosen[TITLE], capital(words.events): chosen["ratings"]}
+        {capital(words.item): titles, capital(words.events): chosen["ratings"].astype(int)}
     )
     across, up = "First principal component", "Second principal component"
     found[[across, up]] = places
-    series = ""
-    if tags is not None:
+    series = hint = ""
+    for tags in of_movies(context.sources.features, Kind.TAGS)[:1]:
         series = capital(tags.singular)
         found.insert(1, capital(plural(tags.singular)), chosen[tags.name].map(", ".join))
         found.insert(3, series, _rarest_of_each(chosen[tags.name]))
         found = found.sort_values(series, key=lambda column: column == _OTHER, kind="stable")
+        hint = f", click one of the {plural(tags.singular)} to see it alone"
     return Chart(
         "embedding",
-        f"The {len(rows):,} {words.items} with most {words.events}; near each other where the "
+        f"The {len(chosen):,} {words.items} with most {words.events}; near each other where the "
         "same users like them",
         f"The two directions hold {percent(sum(shares))} of the variance between {words.items}. "
-        "Hover for titles"
-        + (f", click one of the {plural(tags.singular)} to see it alone." if tags else "."),
+        f"Hover for titles{hint}.",
         charts.points(found.to_dict("records"), across, up, series),
         rows=(),
         wide=True,
@@ -226,9 +207,6 @@ def _rarest_of_each(listed: pd.Series) -> pd.Series:
     return frequent.map(lambda tags: min(tags, key=times.get, default=_OTHER))
 
 
-# --- recommendations for examples
-
-
 def _examples(context: Context) -> Iterator[Block]:
     model, ratings, words = context.model, context.ratings, context.words
     if model is None or ratings is None:
@@ -246,10 +224,10 @@ def _examples(context: Context) -> Iterator[Block]:
     ids, predicted = model.recommend(users, _SHOWN)
     reasons = model.because(users, ids)
     for row, user in enumerate(users):
-        recommended = pd.DataFrame({"movie": ids[row], "reason": reasons[row]})
-        if predicted is not None:
-            recommended["predicted"] = predicted[row]
-        yield _example(context, ratings, user, recommended[recommended["movie"] != ""])
+        stars = None if predicted is None else predicted[row]
+        found = {"movie": ids[row], "reason": reasons[row], "predicted": stars}
+        recommended = pd.DataFrame(found).replace("", None)
+        yield _example(context, ratings, user, recommended[recommended["movie"].notna()])
 
 
 def choose(known: pd.DataFrame) -> list[str]:
@@ -277,16 +255,15 @@ def _example(context: Context, ratings: Ratings, user: str, recommended: pd.Data
     liked = rated.assign(popularity=popularity).sort_values(by, ascending=False, kind="stable")
     least = liked_from(table)
     liked = (liked if least is None else liked[liked[RATING] >= least])[:_SHOWN].reset_index()
-    columns = {"Liked": liked[MOVIE].map(context.title)}
-    if ratings.values:
-        columns["Rating"] = liked[RATING]
-    columns["Recommended"] = recommended["movie"].map(context.title)
-    if "predicted" in recommended:
-        columns["Predicted"] = recommended["predicted"]
-    reasons = recommended["reason"]
-    columns["Because of"] = reasons[reasons != ""].map(context.title)
-    columns["In test"] = recommended["movie"].map(later.to_dict())
-    shown = pd.DataFrame({name: column.astype(object) for name, column in columns.items()})
+    columns = {
+        "Liked": liked[MOVIE].map(context.title),
+        "Rating": liked.get(RATING),
+        "Recommended": recommended["movie"].map(context.title),
+        "Predicted": recommended["predicted"],
+        "Because of": recommended["reason"].map(context.title, na_action="ignore"),
+        "In test": recommended["movie"].map(later.to_dict()),
+    }
+    shown = pd.DataFrame(columns).astype(object)
     profile = ", ".join(_profile(ratings.users.loc[user], table))
     caption = f"User {user} ({profile}): " if profile else f"User {user}: "
     caption += f"{number_of(len(rated), words.event)} in training and validation"
@@ -306,9 +283,6 @@ def _profile(facts: Mapping[str, Any], table: FeatureTable) -> Iterator[str]:
             yield str(value)
 
 
-# --- errors
-
-
 def _errors(context: Context) -> Iterator[Block]:
     model, ratings, table = context.model, context.ratings, context.sources.features
     if model is None or ratings is None or not table.has_rating:
@@ -320,13 +294,11 @@ def _errors(context: Context) -> Iterator[Block]:
         yield Note("Predictions are not compared: there are no test ratings.", "warn")
         return
     which = "" if every == 1 else f", those of about {percent(1 / every)} of the users"
-    yield Text(
-        "Errors of the predicted ratings",
-        f"For {len(given):,} test ratings{which}, at the next visit.",
-    )
+    text = f"For {len(given):,} test ratings{which}, at the next visit."
+    yield Text("Errors of the predicted ratings", text)
     scale = (table.scale.low, table.scale.high)
     predicted = rating_metrics.clip(predicted, scale)
-    yield _calibration(given, predicted, scale)
+    yield _calibration(given, predicted, (scale[1] - scale[0]) / _BINS)
     yield _by_rating(given, predicted)
 
 
@@ -345,14 +317,14 @@ def calibration(rating: FloatArray, predicted: FloatArray, width: float) -> list
     return found[sizes >= min(_FEW, max(1, len(rating) // 20))].to_dict("records")
 
 
-def _calibration(rating: FloatArray, predicted: FloatArray, scale: tuple[float, float]) -> Chart:
-    rows = calibration(rating, predicted, (scale[1] - scale[0]) / _BINS)
+def _calibration(rating: FloatArray, predicted: FloatArray, width: float) -> Chart:
+    rows = calibration(rating, predicted, width)
     worst = max(rows, key=lambda row: abs(row[_PREDICTED] - row[_GIVEN]))
     return Chart(
         "calibration",
         "Mean rating given, by the rating predicted",
         f"They differ most where {worst[_PREDICTED]:.1f} is predicted: the mean given is "
-        f"{worst[_GIVEN]:.2f}. On the other line both are equal.",
+        f"{worst[_GIVEN]:.2f}. The line “{_SAME}” is where they do not differ.",
         charts.lines(rows, _PREDICTED, (_GIVEN, _SAME), title="rating"),
     )
 

@@ -23,17 +23,13 @@ _QUANTILE = 0.75
 """A movie is compared with others if it has as many ratings as the upper quarter has, but
 between `_LEAST` and `_MOST`: what is fair to require depends on how many ratings there are."""
 
-_BEST = 12
-_PER_RATING = 3
+_BEST, _PER_RATING = 12, 3
 _LISTED = 300
 """Movies in the table, those with most ratings: the page must not grow with the catalogue."""
 
 
 def rated_movies(ratings: Ratings, catalogue: pd.DataFrame | None, words: Words) -> pd.DataFrame:
-    """Returns the movies that were rated, most ratings first, as `grouped` by their ids.
-
-    The column `title` has the id as well where several movies have the same.
-    """
+    """Returns the movies that were rated, as `grouped` by id, and their titles, made unique."""
     counts = ratings.by_movie
     known = {} if catalogue is None else catalogue[TITLE]
     titles = pd.Series(known, counts.index, object).fillna(raw.UNKNOWN)
@@ -47,40 +43,34 @@ def rated_movies(ratings: Ratings, catalogue: pd.DataFrame | None, words: Words)
 def blocks(context: Context, ratings: Ratings) -> Iterator[Block]:
     """Yields what there is to say of the movies."""
     catalogue, words, table = context.catalogue, context.words, context.sources.features
-    drawn = f"Intervals are 95 % and take {words.items} as drawn at random."
-    yield Text(capital(words.items), drawn if table.has_rating else "")
-    yield from _rated(rated_movies(ratings, catalogue, words), ratings, words)
+    lines = "The lines are 95 % confidence intervals of means"
+    drawn = f"{lines}; {words.items} count as drawn at random." if table.has_rating else ""
+    yield Text(capital(words.items), drawn)
+    rated = rated_movies(ratings, catalogue, words)
+    if ratings.values:
+        yield from _best_and_worst(rated, ratings, words)
+    caption = f"All {words.items}, by number of {words.events}"
+    if len(rated) > _LISTED:
+        caption = f"The {_LISTED} {words.items} with most {words.events}"
+    rows = _movie_rows(rated[:_LISTED], ratings, words)
+    yield Table("movie-list", caption, rows, searchable=True)
     if catalogue is None:
         what = f"What is known of the {words.items}"
         yield Note(f"{what} is not shown: there is no catalogue.", "warn")
         return
-    if of_movies(table, Kind.YEAR):
-        yield from _years(catalogue, ratings, words)
+    yield from years(context)
     for feature in of_movies(table, Kind.TAGS, Kind.CATEGORY):
         yield from _groups(feature, catalogue, ratings, words)
     for feature in of_movies(table, Kind.NUMBER):
         values = catalogue[feature.name]
         named = quarters([None if value != value else value for value in values])
         groups = grouped(pd.Series(named, values.index), ratings.by_movie).sort_index()
-        key, of = feature.key.replace("_", "-"), feature.called
-        yield from group_charts(key, of, words.items, groups, ratings, words, ordered=True)
+        of, who = feature.called, words.items
+        yield from group_charts(feature.key, of, who, groups, ratings, words, ordered=True)
     kinds = {Kind.TITLE: "titles", Kind.YEAR: "release years", Kind.TAGS: "genres or other tags"}
     absent = [name for kind, name in kinds.items() if not of_movies(table, kind)]
     if absent:
         yield Note(f"This data has no {' and no '.join(absent)} of {words.items}.")
-
-
-# --- all rated movies, the best and the worst
-
-
-def _rated(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[Block]:
-    if ratings.values:
-        yield from _best_and_worst(movies, ratings, words)
-    caption = f"All {words.items}, by number of {words.events}"
-    if len(movies) > _LISTED:
-        caption = f"The {_LISTED} {words.items} with most {words.events}"
-    rows = _movie_rows(movies[:_LISTED], ratings, words)
-    yield Table("movie-list", caption, rows, searchable=True)
 
 
 def _best_and_worst(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[Block]:
@@ -99,21 +89,19 @@ def _best_and_worst(movies: pd.DataFrame, ratings: Ratings, words: Words) -> Ite
             f"{capital(word)}: {first['title']} with a mean of {first['mean']:.2f}.",
             charts.stacked_bars(rows, capital(words.item), parts),
         )
-    yield Table(
-        "movies-per-rating",
-        f"For each rating, the {words.items} that got it most often (at least {floor} ratings)",
-        [
-            {
-                "Rating": value,
-                capital(words.item): movie["title"],
-                "Share of its ratings": movie[value],
-                "Ratings": movie["ratings"],
-                "Mean rating": movie["mean"],
-            }
-            for value in ratings.values
-            for _, movie in enough.nlargest(_PER_RATING, value).iterrows()
-        ],
-    )
+    most = [
+        {
+            "Rating": value,
+            capital(words.item): movie["title"],
+            "Share of its ratings": movie[value],
+            "Ratings": movie["ratings"],
+            "Mean rating": movie["mean"],
+        }
+        for value in ratings.values
+        for _, movie in enough.nlargest(_PER_RATING, value).iterrows()
+    ]
+    caption = f"For each rating, the {words.items} that got it most often"
+    yield Table("movies-per-rating", f"{caption} (at least {floor} ratings)", most)
 
 
 def _movie_rows(movies: pd.DataFrame, ratings: Ratings, words: Words) -> list[Row]:
@@ -124,10 +112,11 @@ def _movie_rows(movies: pd.DataFrame, ratings: Ratings, words: Words) -> list[Ro
     return pd.DataFrame(columns).to_dict("records")
 
 
-# --- years
-
-
-def _years(catalogue: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[Block]:
+def years(context: Context) -> Iterator[Block]:
+    """Yields the movies by year where they have any, and the ratings by decade."""
+    catalogue, ratings, words = context.catalogue, context.ratings, context.words
+    if catalogue is None or not of_movies(context.sources.features, Kind.YEAR):
+        return
     known = catalogue[YEAR].dropna().astype("int64")
     if known.empty:
         yield Note(f"Release years are not shown: no {words.item} has one.", "warn")
@@ -143,12 +132,10 @@ def _years(catalogue: pd.DataFrame, ratings: Ratings, words: Words) -> Iterator[
         charts.bars(rows, "Year", items, upright=True),
         wide=True,
     )
-    decades = (known // 10 * 10).astype(str) + "s"
-    groups, of = grouped(decades, ratings.by_movie).sort_index(), "decade of release"
-    yield from group_charts("decade", of, words.items, groups, ratings, words, ordered=True)
-
-
-# --- tags, such as genres, and names, such as directors
+    decades, of = (known // 10 * 10).astype(str) + "s", "decade of release"
+    if ratings is not None and known.index.isin(ratings.by_movie.index).any():
+        groups = grouped(decades, ratings.by_movie).sort_index()
+        yield from group_charts("decade", of, words.items, groups, ratings, words, ordered=True)
 
 
 def _groups(
@@ -165,8 +152,7 @@ def _groups(
             what = "no movie metadata was given (--metadata-dir), or it holds none of these movies"
         yield Note(f"The {plural(of)} are not shown: {what}.", "warn")
         return
-    key = feature.key.replace("_", "-")
-    yield from group_charts(key, of, words.items, groups, ratings, words)
+    yield from group_charts(feature.key, of, words.items, groups, ratings, words)
     known = values.index.nunique()
     if known < len(catalogue):
         share = percent(known / len(catalogue), 1)

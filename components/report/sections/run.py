@@ -15,9 +15,7 @@ from schema.scenarios import NEXT_VISIT, metric_name
 from sources.cleaning_log import asked_for, describe_missing
 
 # They take no time worth a bar.
-_LOOK_UPS = frozenset(
-    {names.PREVIOUS_STATISTICS, names.LATEST_BLESSED_MODEL, names.IMPORT_SCHEMA_GEN}
-)
+_LOOK_UPS = (names.PREVIOUS_STATISTICS, names.LATEST_BLESSED_MODEL, names.IMPORT_SCHEMA_GEN)
 _CLEANUP = {"dropped": "dropped", "values_lost": "value lost", "repaired": "repaired"}
 
 
@@ -27,10 +25,8 @@ def blocks(context: Context) -> Iterator[Block]:
     if notice:
         yield Note(str(notice), "warn")
     if ratings is not None and not ratings.complete:
-        yield Note(
-            f"There are more ratings than this page reads: it counts the first "
-            f"{len(ratings.rows):,}. TFDV's statistics are over all."
-        )
+        read = f"it counts the first {len(ratings.rows):,}. TFDV's statistics are over all."
+        yield Note(f"There are more ratings than this page reads: {read}")
     yield _tiles(context)
     yield _facts(context)
     yield from _cleanup(context)
@@ -72,9 +68,8 @@ def _tiles(context: Context) -> Note | Tiles:
         remark = f"{held:,} of them with {words.events}"
         tiles.append((f"{len(context.catalogue):,}", words.items, remark))
     metrics = context.verdict.metrics if context.verdict else {}
-    rmse, recall = (
-        metrics.get(metric_name(NEXT_VISIT, m)) for m in ("rating_rmse", "recall_at_10")
-    )
+    rmse = metrics.get(metric_name(NEXT_VISIT, "rating_rmse"))
+    recall = metrics.get(metric_name(NEXT_VISIT, "recall_at_10"))
     tiles += [] if rmse is None else [(f"{rmse:.3f}", "RMSE of ratings", where)]
     tiles += [] if recall is None else [(percent(recall, 1), "recall@10", where)]
     return Tiles(tuple(tiles))
@@ -156,9 +151,7 @@ def _example(file: Mapping[str, Any], reason: str) -> str | None:
 def _components(context: Context) -> Iterator[Block]:
     lineage = context.sources.lineage
     if lineage is None:
-        yield Note(
-            "No metadata store: which components ran, and for how long, is not known.", "warn"
-        )
+        yield Note("No metadata store: which components ran, and how long, is not known.", "warn")
         return
     rows: list[Row] = [
         {"Component": e.component, "Seconds": e.seconds, "State": e.state}
@@ -170,8 +163,8 @@ def _components(context: Context) -> Iterator[Block]:
         yield Chart(
             "run-times",
             "Seconds that each component took, on a logarithmic scale",
-            f"{longest['Component']} takes longest: {longest['Seconds']:.1f} seconds. Of a cached "
-            "component, the time of the execution that made its results.",
+            f"{longest['Component']} takes longest: {longest['Seconds']:.1f} seconds. A cached "
+            "component has the time of the earlier execution whose results were used.",
             charts.bars(rows, "Component", "Seconds", log=True),
             wide=True,
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from components.names import TRAIN
 from components.report import charts
@@ -28,15 +28,9 @@ _SHOWN = 0.0005
 """Share from which on it is not 0.0 %."""
 # TFDV's quantiles histogram holds as many values per bucket: ten buckets, so deciles.
 _DECILES = 10
-_KINDS: Mapping[int, str] = {
-    statistics_pb2.FeatureNameStatistics.INT: "integer",
-    statistics_pb2.FeatureNameStatistics.FLOAT: "number",
-    statistics_pb2.FeatureNameStatistics.STRING: "text",
-}
-_MEASURES: Mapping[int, str] = {
-    anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY: "L-infinity",
-    anomalies_pb2.DriftSkewInfo.Measurement.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon",
-}
+_KINDS = {"INT": "integer", "FLOAT": "number", "STRING": "text"}
+_MEASURES = {"L_INFTY": "L-infinity", "JENSEN_SHANNON_DIVERGENCE": "Jensen-Shannon"}
+"""By the names of TFDV's types of features and of its measures."""
 
 _STATISTICS_FILE = "FeatureStats.pb"  # of TFX 1.15
 
@@ -50,9 +44,6 @@ def blocks(context: Context) -> Iterator[Block]:
     yield from _features(context)
     yield from _changes(context)
     yield from _schemas(context)
-
-
-# --- anomalies
 
 
 def _anomalies(context: Context) -> Iterator[Block]:
@@ -79,9 +70,6 @@ def _anomalies(context: Context) -> Iterator[Block]:
     ]
     caption = "Anomalies against the schema, drift and skew"
     yield Table("anomalies-found", caption, rows, searchable=len(found) > 10)
-
-
-# --- features
 
 
 def _features(context: Context) -> Iterator[Block]:
@@ -127,7 +115,7 @@ def feature_numbers(feature: Feature) -> Row:
     quantiles = _buckets(feature, statistics_pb2.Histogram.QUANTILES)
     deciles = quantiles if len(quantiles) == _DECILES else ()
     return {
-        "Kind": _KINDS.get(feature.type, "other"),
+        "Kind": _KINDS.get(feature.Type.Name(feature.type), "other"),
         "Share missing": missing / (present + missing) if present + missing else None,
         "Different values": int(texts.unique) if texts else None,
         "Share of zeros": numbers.num_zeros / present if numbers else None,
@@ -229,9 +217,6 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LABEL else f"{text[: _LABEL - 1]}…"
 
 
-# --- changes
-
-
 def _changes(context: Context) -> Iterator[Block]:
     statistics = read_statistics(context.sources.statistics)
     earlier = read_statistics(context.sources.previous_statistics)
@@ -259,7 +244,7 @@ def _changes(context: Context) -> Iterator[Block]:
         for name, (measure, distance) in found.items():
             empty = {"Feature": name, "Measure": measure, **dict.fromkeys(measured)}
             rows.setdefault(name, empty)[of] = distance
-    caption = "Distance between distributions; the schema, below, has the limits that warn"
+    caption = "Distance between distributions; the limits that warn are in the schema, below"
     ordered = [row for _, row in sorted(rows.items())]
     yield Table("changes", caption, ordered, dict.fromkeys(measured, ".4f"))
     if not earlier:
@@ -285,13 +270,10 @@ def distances(
     one, two = listed(datasets=[statistics]), listed(datasets=[other])
     found = tfdv.validate_statistics(one, open_schema, serving_statistics=two)
     return {
-        ".".join(info.path.step): (_MEASURES.get(measured.type, "distance"), measured.value)
+        ".".join(info.path.step): (_MEASURES[measured.Type.Name(measured.type)], measured.value)
         for info in found.drift_skew_info
         for measured in info.skew_measurements
     }
-
-
-# --- schemas
 
 
 def _schemas(context: Context) -> Iterator[Block]:
@@ -308,13 +290,10 @@ def _schemas(context: Context) -> Iterator[Block]:
         yield Note(f"No inferred schema to show beside the {named}.", "warn")
     schemas = {which: schema, "Inferred": inferred}
     described = pd.DataFrame({n: described_features(s) for n, s in schemas.items() if s})
-    yield Text("Schema", f"In the terms of the file of the {named}.")
-    yield Table(
-        "schemas",
-        f"The {named}, which data must agree with, and the one inferred from training data",
-        described.fillna("not there").rename_axis("Feature").reset_index().to_dict("records"),
-        searchable=True,
-    )
+    yield Text("Schema", "What each schema says of a feature, as it is written in the file.")
+    rows = described.fillna("not there").rename_axis("Feature").reset_index().to_dict("records")
+    caption = f"The {named}, which data must agree with, and the one inferred from training data"
+    yield Table("schemas", caption, rows, searchable=True)
 
 
 def described_features(schema: schema_pb2.Schema) -> dict[str, str]:
@@ -328,9 +307,6 @@ def described_features(schema: schema_pb2.Schema) -> dict[str, str]:
         values = domains.get(feature.domain)
         found[feature.name] = f"{text} ({values})" if values else text
     return found
-
-
-# --- files of artifacts
 
 
 def read_statistics(folder: Path | None) -> dict[str, Statistics]:
