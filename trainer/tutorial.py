@@ -212,6 +212,12 @@ class TutorialRating(tf.Module):
         """Returns nothing, `[batch, 0]`: events do not count."""
         return tf.zeros([tf.size(features[out.USER_ID_INDEX]), 0])
 
+    def states_of_parts(
+        self, events: RatedEvents, ends: tf.Tensor, features: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns nothing, `[parts, 0]`: events do not count."""
+        return tf.zeros([tf.size(ends), 0])
+
     def session_residual(self, user_state: tf.Tensor, latest: Latest) -> tf.Tensor:
         """Returns zeros `[batch]`: sessions do not count."""
         return tf.zeros(tf.shape(latest.seconds)[:1])

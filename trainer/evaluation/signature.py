@@ -28,7 +28,7 @@ from schema.predictions import (
 )
 from schema.scenarios import IN_SESSION, NEXT_VISIT, Scenario, scenarios_of
 from trainer.data.training_data import IntArray
-from trainer.lookups import in_pieces, saved_variable
+from trainer.lookups import saved_variable
 from trainer.retrieval.events import Events, Latest
 from trainer.serving.interfaces import Rating
 from trainer.serving.module import Answer, ServingModel
@@ -48,9 +48,6 @@ _DRAWS_OF_PARTS = 10
 
 _FULL_RATINGS = 400_000
 """Fitted ratings up to which there are so many; beyond, fewer: each costs more and varies less."""
-
-_PARTS_AT_ONCE = 32
-"""Parts of histories whose states of the rating model are solved for in one go."""
 
 
 class Evaluation(tf.Module):
@@ -244,24 +241,31 @@ class Evaluation(tf.Module):
           bounds: `[batch, 2]` of the parts, none of them a whole history.
         """
         serving = self._serving
-        # A part that is not whole is known by its end.
+        # A part that is not whole is known by its end, and its user by its start.
         ends, part = tf.unique(bounds[:, 1])
-        parts, users = (
+        starts, users = (
             tf.math.unsorted_segment_max(values, part, tf.size(ends))
-            for values in (bounds, user_row)
+            for values in (bounds[:, 0], user_row)
         )
-        # Parts of about one length are padded the least.
-        order = tf.argsort(parts[:, 1] - parts[:, 0])
+        order = tf.argsort(ends)
+        ends, starts, users = (tf.gather(values, order) for values in (ends, starts, users))
+        starts, _, parts = tf.unique_with_counts(starts)
+        last = tf.cumsum(parts)
 
-        def states_of(rows: tf.Tensor) -> tf.Tensor:
-            rows = tf.gather(order, rows[:, 0])
-            own = tf.gather(users, rows)
-            events = serving.rated_events(own, tf.gather(parts, rows))
-            return rating.user_state(events, serving.named(tf.gather(serving.users.profiles, own)))
+        def add(number: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            start, own = starts[number], slice(last[number] - parts[number], last[number])
+            user = users[own][:1]
+            events = serving.rated_events(user, [[start, ends[own][-1]]])
+            features = serving.named(tf.gather(serving.users.profiles, user))
+            states = rating.states_of_parts(events, ends[own] - start, features)
+            return number + 1, found.write(number, states)
 
-        places = tf.range(tf.size(order))[:, tf.newaxis]
-        found = in_pieces(states_of, places, _PARTS_AT_ONCE, (rating.state_width,))
-        return tf.gather(found, tf.gather(tf.argsort(order), part))
+        count, shape = tf.size(starts), [None, rating.state_width]
+        found = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=shape)
+        _, found = tf.while_loop(
+            lambda number, _: number < count, add, (0, found), parallel_iterations=1
+        )
+        return tf.gather(found.concat(), tf.gather(tf.argsort(order), part))
 
     def _known(
         self, bounds: tf.Tensor, state_of: Callable[[Events, tf.Tensor], tf.Tensor]

@@ -50,6 +50,18 @@ class BlendedRating(tf.Module):
         """
         return self.bpmf.user_state(events, self.bpmf.profile(features))
 
+    def states_of_parts(
+        self, events: RatedEvents, ends: tf.Tensor, features: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns `[parts, width]`: the states of one user who had only the first events.
+
+        Args:
+          events: the user's events in event order, each movie once.
+          ends: `[parts]` int64, ascending, at least one: how many events each part has.
+          features: the user's transformed features, `[1]` each.
+        """
+        return self.bpmf.states_of_parts(events, ends, self.bpmf.profile(features))
+
     def session_residual(self, user_state: tf.Tensor, latest: Latest) -> tf.Tensor:
         """Returns `[batch]`: how many stars the ratings of a session are above their predictions.
 

@@ -29,7 +29,13 @@ import tensorflow as tf
 from schema.features import Kind, Owner
 from trainer.config import BpmfConfig, sweep_cost
 from trainer.data.training_data import TrainingData
-from trainer.lookups import in_pieces, rows_of, saved_variable, weighted_rows
+from trainer.lookups import (
+    in_pieces,
+    one_graph,
+    rows_of,
+    saved_variable,
+    weighted_rows,
+)
 from trainer.rating import posterior
 from trainer.rating.gibbs import GibbsSampler, ObservedRatings
 from trainer.rating.posterior import BpmfFit, joined
@@ -50,6 +56,10 @@ _PAIRS_AT_ONCE = 4_096
 """Pairs of a user and a movie whose draws are gathered in one go: some 5 KB each."""
 
 
+_EVENTS_AT_ONCE = 32
+"""Events whose products are padded to the longest of a few such pieces."""
+
+
 class RatedEvents(NamedTuple):
     """What users have rated or watched, as pairs.
 
@@ -63,6 +73,11 @@ class RatedEvents(NamedTuple):
     pairs: tf.Tensor
     ratings: tf.Tensor
     rated: tf.Tensor
+
+
+_RATED_EVENTS = RatedEvents(
+    tf.TensorSpec([None, 2], tf.int64), tf.TensorSpec([None]), tf.TensorSpec([None], tf.bool)
+)
 
 
 class Bpmf(tf.Module):
@@ -114,6 +129,9 @@ class Bpmf(tf.Module):
         for name, size in sizes.items():
             start, end = end, end + size
             self.profile_weights[name] = saved_variable(weights[start:end], name)
+        states = tf.TensorSpec([None, count * width])
+        self._user_state = one_graph(self._state_of, _RATED_EVENTS, states)
+        self._ratings = one_graph(self._stars_of, states, tf.TensorSpec([None, None], tf.int32))
 
     @property
     def state_width(self) -> int:
@@ -152,27 +170,60 @@ class Bpmf(tf.Module):
           events: the users' events, each movie once.
           profile: `[batch, width]`, of `profile`.
         """
-        count, width = self._shape
+        return self._user_state(events, profile)
+
+    def _state_of(self, events: RatedEvents, profile: tf.Tensor) -> tf.Tensor:
         batch = tf.shape(profile)[0]
-        prior = profile + tf.matmul(self._history_features(events, batch), self.history_weights)
-        prior = tf.reshape(prior, [batch, count, width])
-        products = self._products(events, batch)
+        return self._solved(self._products(events, batch), self._sums(events, batch), profile)
+
+    def states_of_parts(
+        self, events: RatedEvents, ends: tf.Tensor, profile: tf.Tensor
+    ) -> tf.Tensor:
+        """Returns `[parts, width]`: the states of one user who had only the first events.
+
+        Events between two ends are summed once for all parts that have them.
+
+        Args:
+          events: the user's events in event order.
+          ends: `[parts]` int64, ascending, at least one: how many events each part has.
+          profile: `[1, width]`, of `profile`.
+        """
+        cuts, _ = tf.unique(tf.sort(tf.concat([tf.range(0, ends[-1], _EVENTS_AT_ONCE), ends], 0)))
+        before = tf.range(ends[-1])
+        piece = tf.searchsorted(cuts, before, side="right", out_type=tf.int64)
+        pairs = tf.stack([piece, events.pairs[: ends[-1], 1]], axis=1)
+        cut = RatedEvents(pairs, *(values[: ends[-1]] for values in events[1:]))
+        # Summed by a product of matrices, `tf.cumsum` over the first axis takes far longer.
+        within = tf.cast(cuts <= ends[:, tf.newaxis], tf.float32)
+        products, sums = (
+            tf.tensordot(within, of(cut, tf.size(cuts)), 1) for of in (self._products, self._sums)
+        )
+        return self._solved(products, sums, tf.repeat(profile, tf.size(ends), axis=0))
+
+    def _solved(self, products: tf.Tensor, sums: tf.Tensor, profile: tf.Tensor) -> tf.Tensor:
+        """Returns the states `[batch, width]`, given `_products` and `_sums` of the events."""
+        count, width = self._shape
+        prior = profile + tf.matmul(self._history_features(sums), self.history_weights)
+        prior = tf.reshape(prior, [-1, count, width])
         precision = products[..., :width, :width] + self.user_precision
         side = products[..., :width, width]
         side += tf.einsum("udi,dij->udj", prior, self.user_precision)
         solved = tf.linalg.cholesky_solve(tf.linalg.cholesky(precision), side[..., tf.newaxis])
-        return tf.reshape(solved, [batch, count * width])
+        return tf.reshape(solved, [-1, count * width])
 
-    def _history_features(self, events: RatedEvents, batch: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, components + 1]`, as `HistoryFeatures` does."""
-        scale = self.fitted.history_features.count_scale
+    def _sums(self, events: RatedEvents, batch: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, 1 + components]`: how many events there are, and sums over them."""
         ones = tf.ones_like(events.ratings)
         counts = tf.math.unsorted_segment_sum(ones, events.pairs[:, 0], batch)[:, tf.newaxis]
         sums = weighted_rows(events.pairs, ones, tf.cast(batch, tf.int64), self.event_weights)
+        return tf.concat([counts, sums], axis=1)
+
+    def _history_features(self, sums: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, components + 1]`, as `HistoryFeatures` does, given `_sums`."""
+        scale, counts = self.fitted.history_features.count_scale, sums[:, :1]
         logs = tf.clip_by_value(tf.math.log1p(counts), scale.lowest, scale.highest)
-        return tf.concat(
-            [sums / tf.sqrt(tf.maximum(counts, 1.0)), (logs - scale.mean) / scale.spread], axis=1
-        )
+        pooled = sums[:, 1:] / tf.sqrt(tf.maximum(counts, 1.0))
+        return tf.concat([pooled, (logs - scale.mean) / scale.spread], axis=1)
 
     def _products(self, events: RatedEvents, batch: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, draws, 2 + rank, 2 + rank]`: for each rated event what bias and vector
@@ -199,6 +250,9 @@ class Bpmf(tf.Module):
           user_state: `[batch, width]`.
           movie_row: `[batch, n]` rows of the catalogue; may be that of the unknown movie.
         """
+        return self._ratings(user_state, movie_row)
+
+    def _stars_of(self, user_state: tf.Tensor, movie_row: tf.Tensor) -> tf.Tensor:
         batch, n = tf.unstack(tf.shape(movie_row))
         user = tf.repeat(tf.range(batch), n)
         stars = in_pieces(

@@ -30,9 +30,9 @@ import tensorflow as tf
 
 from schema.events import SESSION_GAP_SECONDS
 from trainer.data.training_data import Catalogue, IntArray
-from trainer.lookups import rows_of, saved_variable, weighted_rows
+from trainer.lookups import one_graph, rows_of, saved_variable, weighted_rows
 from trainer.retrieval.blend import AUTOENCODER, EASE, IALS, KERNEL, STRONG_EASE, deviation
-from trainer.retrieval.events import Events, History, Latest
+from trainer.retrieval.events import EVENTS, Events, History, Latest
 from trainer.retrieval.history import (
     mean_history,
     recency_of_events,
@@ -109,6 +109,7 @@ class HistoryRetrieval(tf.Module):
             self._long_term_config.ials_dim,
         ]
         self._blend = long_term.blend(ratings_per_movie)
+        self._user_state = one_graph(self._state_of, EVENTS, tf.TensorSpec([], tf.int64))
 
     @property
     def recency_events(self) -> int:
@@ -137,6 +138,9 @@ class HistoryRetrieval(tf.Module):
           weighted scores where there is EASE, the kernel where there is kernel regression, the
           scores of the strongly penalised EASE where there is one, and the vector of iALS.
         """
+        return self._user_state(events, batch)
+
+    def _state_of(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
         parts = [self._sums(events, batch)]
         if self.kernel is not None:
             parts.append(self.kernel.user_state(events, batch))

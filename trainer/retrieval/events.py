@@ -19,6 +19,10 @@ class Events(NamedTuple):
     residuals: tf.Tensor
 
 
+EVENTS = Events(tf.TensorSpec([None, 2], tf.int64), tf.TensorSpec([None]))
+"""Shapes and types of `Events`."""
+
+
 class Latest(NamedTuple):
     """The latest events before a query, the latest first.
 

@@ -70,6 +70,11 @@ class Rating(Protocol):
     def user_state(self, events: RatedEvents, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: the states of users with these events and features."""
 
+    def states_of_parts(
+        self, events: RatedEvents, ends: tf.Tensor, features: Features
+    ) -> tf.Tensor:
+        """Returns `[parts, width]`: the states of one user after the first `ends` events."""
+
     def session_residual(self, user_state: tf.Tensor, latest: Latest) -> tf.Tensor:
         """Returns `[batch]`: how many stars the session's ratings are above their predictions."""
 

@@ -5,11 +5,12 @@ import dataclasses
 import bpmf_oracle
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config import BpmfConfig, sweep_cost
-from trainer.rating import gibbs, posterior
+from trainer.rating import gibbs, posterior, rating_bpmf
 from trainer.rating.side_information import (
     CountScale,
     UserHistories,
@@ -127,6 +128,37 @@ def test_a_user_is_their_events_and_profile_wherever_they_come_from():
     stranger = UserHistories(np.array([0, len(own)]), made.movie[own])
     found = posterior.user_states(fit, stranger, made.rating[own], made.profiles[5:6])
     np.testing.assert_allclose(found[0], known[5], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "ends", [[0], [1], [0, 3, 4, 5, 11, 20], [2, 8, 12, 20], list(range(21))], ids=str
+)
+def test_the_state_after_the_first_events_is_that_of_a_user_who_has_only_these(monkeypatch, ends):
+    monkeypatch.setattr(rating_bpmf, "_EVENTS_AT_ONCE", 4)
+    made = make()
+    made = dataclasses.replace(made, profiles=np.ones((USERS, 1)))
+    model = rating_bpmf.Bpmf(CONFIG, seed=1)
+    model._make_tables(fitted(made, everything(made)), {"made": 1})
+    user = np.bincount(made.user).argmax()
+    movies, stars = made.movie[made.user == user][:20], made.rating[made.user == user][:20]
+    events = rating_bpmf.RatedEvents(
+        tf.stack([tf.zeros(20, tf.int64), movies], axis=1),
+        tf.constant(stars),
+        tf.ones(20, tf.bool),
+    )
+    found = model.states_of_parts(
+        events, tf.constant(ends, tf.int64), model.profile({"made": tf.zeros(1, tf.int64)})
+    )
+    expected = [
+        posterior.user_states(
+            model.fitted,
+            UserHistories(np.array([0, end]), movies[:end]),
+            stars[:end],
+            np.ones((1, 1)),
+        ).reshape(-1)
+        for end in ends
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_thinned_draws_are_evenly_spaced():
