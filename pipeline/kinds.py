@@ -74,7 +74,7 @@ def _name_and_place(
         _refuse_name_of_sample(config.data_name)
         return SAMPLE, None
     # Not resolved: a link that is set to another day's folder every day is the same place.
-    place = os.path.abspath(given.expanduser())  # noqa: PTH100
+    place = os.path.abspath(given.expanduser())  # noqa: PTH100 - links stay
     recorded = read_kind(paths.serving_model)
     if config.data_name is not None:
         return config.data_name, place

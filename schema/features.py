@@ -419,7 +419,7 @@ def _from_values(values: Mapping[str, Any]) -> Feature:
     )
 
 
-def _member(members: type[enum.Enum], value: object, name: object) -> Any:  # noqa: ANN401
+def _member(members: type[enum.Enum], value: object, name: object) -> Any:  # noqa: ANN401 - a member
     known = [member.value for member in members]
     if value not in known:
         raise ValueError(

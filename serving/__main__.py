@@ -20,7 +20,7 @@ from serving import tensorflow_import  # noqa: E402 - after the variables
 
 tensorflow_import.install()
 
-from serving.cli import main  # noqa: E402
+from serving.cli import main  # noqa: E402 - after the variables
 
 if __name__ == "__main__":
     raise SystemExit(main(started=STARTED))

@@ -228,6 +228,7 @@ class Connection(HttpToolsProtocol):
             return
         self._in_body = True
         self._unanswered += 1
+        # The type of the scope knows the keys of ASGI alone; others may be added.
         self.scope["serving.connection"] = self  # type: ignore[typeddict-unknown-key]
         # Longer than `Bodies` waits for the body, so that it answers first.
         self._start_clock(2 * self._config.read_seconds + 5)

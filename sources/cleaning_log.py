@@ -290,7 +290,7 @@ class CleaningLog:
             self.dropped_ids.setdefault(name, {}).update(ids)
         return self
 
-    def check(self, limits: LossLimits = LossLimits()) -> None:  # noqa: B008
+    def check(self, limits: LossLimits = LossLimits()) -> None:  # noqa: B008 - frozen
         """Refuses files that lose more than may be lost.
 
         Args:

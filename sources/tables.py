@@ -54,7 +54,7 @@ class Movie(NamedTuple):
 def read_users(
     data_dir: Path,
     invalid_zip: InvalidZip,
-    limits: LossLimits = LossLimits(),  # noqa: B008
+    limits: LossLimits = LossLimits(),  # noqa: B008 - frozen
 ) -> tuple[pd.DataFrame, CleaningLog]:
     """Reads and cleans `u.user`.
 
@@ -93,7 +93,7 @@ def read_users(
 
 def read_movies(
     data_dir: Path,
-    limits: LossLimits = LossLimits(),  # noqa: B008
+    limits: LossLimits = LossLimits(),  # noqa: B008 - frozen
 ) -> tuple[pd.DataFrame, CleaningLog]:
     """Reads and cleans `u.item`.
 

@@ -87,6 +87,7 @@ def open_closed_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             connect_to_nothing(descriptor)
+    # The streams of the process stay open until it ends.
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123
     if sys.stdout is None:
@@ -116,6 +117,7 @@ def _undo_warnings_as_errors() -> bool:
         sys.warnoptions.remove(option)
     kept = [found for found in warnings.filters if found[0] != "error"]
     warnings.resetwarnings()
+    # A list, which the library's types have as a sequence.
     warnings.filters[:] = kept  # type: ignore[index]
     return True
 

@@ -66,7 +66,7 @@ def _errors_as_data(process: _Process) -> _Process:
     """
 
     @functools.wraps(process)
-    def guarded(self: beam.DoFn, element: Any) -> Iterator[Any]:  # noqa: ANN401
+    def guarded(self: beam.DoFn, element: Any) -> Iterator[Any]:  # noqa: ANN401 - Beam has no types
         try:
             yield from process(self, element)
         except InputError as error:

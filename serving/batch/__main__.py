@@ -17,7 +17,7 @@ from serving import tensorflow_import
 
 tensorflow_import.install()
 
-from serving.batch.command import main  # noqa: E402
+from serving.batch.command import main  # noqa: E402 - behind the import above
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -23,7 +23,7 @@ def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     # What pipeline.run imports late; none of it starts a thread until it is used.
-    from pipeline import cli, dag, outcome, pipeline, run  # noqa: F401
+    from pipeline import cli, dag, outcome, pipeline, run  # noqa: F401 - imported beforehand
 
     answers.write("ready\n")
     for line in sys.stdin:

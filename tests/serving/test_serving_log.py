@@ -79,7 +79,7 @@ def test_an_unread_pipe_gets_the_waiting_lines_once_it_is_read():
 @pytest.mark.parametrize("broken", ["full", "closed", "gone"])
 def test_a_log_that_cannot_be_written_loses_lines_and_nothing_else(broken):
     if broken == "full":
-        stream = Path("/dev/full").open("wb")  # noqa: SIM115
+        stream = Path("/dev/full").open("wb")  # noqa: SIM115 - closed below
     else:
         reader, writer = os.pipe()
         os.close(reader)
