@@ -184,7 +184,7 @@ def measure(
     for count, mean in means(autoencoders(), counts):
         seconds = time.process_time() - started
         listed = joined({**scores, blend.AUTOENCODER: tf.constant(mean)}, length).numpy()
-        name = f"{SERVED}, with {count} autoencoders, CPU s {seconds:.0f}"
+        name = f"{SERVED}, autoencoders: {count} (CPU s {seconds:.0f})"
         yield _line(name, metrics_of(task, fitted, listed))
     yield "CPU s of the fit: " + ", ".join(
         f"{name} {seconds:.1f}" for name, seconds in models.cpu_seconds.items()
