@@ -24,7 +24,7 @@ class Owner(enum.Enum):
 
     USER = "user"
     MOVIE = "movie"
-    CONTEXT = "context"  # known when the query is made: the time
+    CONTEXT = "context"  # of the event, known when the query is made: the time, the device
     LABEL = "label"  # known only afterwards
 
 
@@ -177,8 +177,14 @@ def names(features: Iterable[Feature]) -> tuple[str, ...]:
     return tuple(feature.name for feature in features)
 
 
-_KINDS_OF = {Owner.CONTEXT: (Kind.TIME, Kind.POSITION), Owner.LABEL: (Kind.RATING,)}
-_KINDS_OF_RATINGS = tuple(kind for kinds in _KINDS_OF.values() for kind in kinds)
+CONTEXT_KINDS: tuple[Kind, ...] = (Kind.CATEGORY, Kind.NUMBER)
+"""Kinds of context features: of what events have beside their time, such as a device."""
+
+_KINDS_OF_RATINGS = (Kind.TIME, Kind.POSITION, Kind.RATING)
+_KINDS_OF = {
+    Owner.CONTEXT: (Kind.TIME, Kind.POSITION, *CONTEXT_KINDS),
+    Owner.LABEL: (Kind.RATING,),
+}
 _ONE_VALUE_OWNERS = (Owner.USER, Owner.CONTEXT)
 _DTYPES: Mapping[Kind, tuple[str, ...]] = {
     Kind.ID: ("string",),
@@ -276,6 +282,11 @@ class FeatureTable:
     def has_time(self) -> bool:
         """Whether the data has the times of events."""
         return bool(self.of_kind(Kind.TIME))
+
+    @property
+    def context(self) -> tuple[Feature, ...]:
+        """The context features: what events have beside their time, in table order."""
+        return tuple(f for f in self.owned_by(Owner.CONTEXT) if f.kind in CONTEXT_KINDS)
 
     @property
     def position(self) -> Feature | None:
@@ -382,8 +393,8 @@ def _check(feature: Feature) -> None:
     )
     if not fits and kind is not Kind.REPORT_ONLY:
         raise ValueError(
-            "expected time and position alone to belong to the context and the rating alone to "
-            f"the label, beside features for reports; received {name} of owner "
+            "expected time, position, categories and numbers alone to belong to the context and "
+            f"the rating alone to the label, beside features for reports; received {name} of owner "
             f"{feature.owner.value} and kind {kind.value}"
         )
 

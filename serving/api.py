@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from schema.dataset import DatasetLabel, plural
 from schema.events import Event
-from schema.features import MOVIELENS
+from schema.features import MOVIELENS, Feature
 from schema.scenarios import SCENARIOS, Scenario, metric_name
 from serving import limits, schemas
 from serving.catalogue import Movie
@@ -223,8 +223,12 @@ def _profile(model: Recommender, given: schemas.ProfileFields) -> UserProfile:
     fields = schemas.FIELDS
     of_fields = {fields[field]: value for field in fields if (value := getattr(given, field))}
     values = {**of_fields, **given.features}
-    if problems := list(problems_of(values, model.table)):
-        raise RequestError(422, f"features: {'; '.join(problems)}.")
+    for name, found, known in (
+        ("features", values, features_of(model.table)),
+        ("context", given.context, model.table.context),
+    ):
+        if problems := list(problems_of(found, known)):
+            raise RequestError(422, f"{name}: {'; '.join(problems)}.")
     events = tuple(
         Event(
             movie.movie_id,
@@ -233,7 +237,7 @@ def _profile(model: Recommender, given: schemas.ProfileFields) -> UserProfile:
         )
         for movie in given.liked
     )
-    return UserProfile(given.user_id, values, given.timestamp, events)
+    return UserProfile(given.user_id, values, given.timestamp, events, given.context)
 
 
 def _check_needs(model: Recommender, given: BaseModel, where: str) -> None:
@@ -392,11 +396,11 @@ def _add_model(app: FastAPI, service: Service) -> None:
                         {
                             "name": feature.name,
                             "field": _FIELD_OF.get(feature.name),
-                            "type": "text" if feature.dtype == "string" else "number",
-                            "choices": model.choices.get(feature.name, ()),
+                            **_feature(model, feature),
                         }
                         for feature in features_of(model.table)
                     ],
+                    **_context_features(model),
                     "abilities": {
                         "similar": model.finds_similar,
                         "reasons": model.gives_reasons,
@@ -413,6 +417,20 @@ def _add_model(app: FastAPI, service: Service) -> None:
         with service.versions.lease() as model:
             ids, total = model.users.beginning_with(query.prefix, query.limit)
             return _json({"model_version": model.version, "total": total, "user_ids": ids})
+
+
+def _feature(model: Recommender, feature: Feature) -> dict[str, Any]:
+    return {
+        "name": feature.name,
+        "type": "text" if feature.dtype == "string" else "number",
+        "choices": model.choices.get(feature.name, ()),
+    }
+
+
+def _context_features(model: Recommender) -> dict[str, Any]:
+    """Returns the context features, nothing where the data has none."""
+    found = [_feature(model, feature) for feature in model.table.context]
+    return {"context_features": found} if found else {}
 
 
 def _in_scenario(model: Recommender, scenario: Scenario) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from schema.dataset import in_words_of
-from schema.features import FeatureTable
-from serving.schemas import FIELDS, NEEDS, RATINGS, TIMES, USER_FEATURES
+from schema.features import Feature, FeatureTable
+from serving.schemas import CONTEXT, FIELDS, NEEDS, RATINGS, TIMES, USER_FEATURES
 from serving.user_features import features_of
 
 Json = dict[str, Any]
@@ -19,6 +19,7 @@ def lacking(table: FeatureTable) -> frozenset[str]:
     """Returns which of the needs of fields (`serving/schemas.py`) a model's data does not meet."""
     names = [feature.name for feature in features_of(table)]
     met = {RATINGS: table.has_rating, TIMES: table.has_time, USER_FEATURES: bool(names)}
+    met[CONTEXT] = bool(table.context)
     met |= {column: column in names for column in FIELDS.values()}
     return frozenset(need for need, is_met in met.items() if not is_met)
 
@@ -33,7 +34,7 @@ def document_of(whole: Json, table: FeatureTable, item_noun: str) -> Json:
 
     Returns:
       The document without the paths and fields that the model's data does not have, and with its
-      user features by name.
+      user and context features by name.
     """
     lacks = lacking(table)
     document: Json = _in_words_of(whole, item_noun, lacks)
@@ -58,8 +59,10 @@ def document_of(whole: Json, table: FeatureTable, item_noun: str) -> Json:
     for schema in schemas.values():
         if "example" in schema:
             schema["example"] = _without(schema["example"], dropped)
-        if field := schema.get("properties", {}).get("features"):
-            _name_features(field, table)
+        fields = schema.get("properties", {})
+        for name, features in (("features", features_of(table)), ("context", table.context)):
+            if name in fields:
+                _name_features(fields[name], features)
     used = _used(document["paths"], schemas)
     document["components"]["schemas"] = {name: schemas[name] for name in schemas if name in used}
     return document
@@ -106,12 +109,12 @@ def _without(example: Any, names: Collection[str]) -> Any:
     return [_without(one, names) for one in example] if isinstance(example, list) else example
 
 
-def _name_features(field: Json, table: FeatureTable) -> None:
+def _name_features(field: Json, features: Iterable[Feature]) -> None:
     """Replaces the type of any feature by the model's features with their types."""
     of_type = {one["type"]: one for one in field["additionalProperties"]["anyOf"]}
     field["properties"] = {
         feature.name: of_type["string" if feature.dtype == "string" else "number"]
-        for feature in features_of(table)
+        for feature in features
     }
     field["additionalProperties"] = False
 

@@ -116,7 +116,11 @@ def _profiles(recommender: Recommender) -> list[UserProfile]:
         else 30
         for feature in features_of(recommender.table)
     }
-    new = [UserProfile(), UserProfile("nobody"), UserProfile("", values, 900_000_000)]
+    context = {one.name: "a" if one.dtype == "string" else 1.0 for one in recommender.table.context}
+    new = [
+        *(UserProfile(), UserProfile("nobody")),
+        UserProfile("", values, 900_000_000, context=context),
+    ]
     if recommender.takes_recent_movies:
         new.append(UserProfile(events=(Event(movie_id), Event(movie_id, 900_000_000, 1.0))))
     return [*(UserProfile(user_id) for user_id in known), *new]

@@ -30,6 +30,7 @@ class UserProfile:
     Args:
       user_id: a user's id; empty for a new user.
       features: feature values by the names of the model's feature table.
+      context: context features of the query, by the same names; those left out are unknown.
       timestamp: unix seconds of the query; 0 means now.
       events: movies rated or liked, in addition to the history that the model has. Those with a
         time belong to the current session where gaps of at most 30 minutes lead to them from the
@@ -40,6 +41,7 @@ class UserProfile:
     features: Values = NOTHING
     timestamp: int = 0
     events: tuple[Event, ...] = ()
+    context: Values = NOTHING
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,10 @@ class Recommender:
             **{
                 feature.name: _column(feature, [profile.features for profile in profiles])
                 for feature in features_of(table)
+            },
+            **{
+                feature.name: _column(feature, [profile.context for profile in profiles])
+                for feature in table.context
             },
         }
         if table.has_time:

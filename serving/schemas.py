@@ -18,6 +18,7 @@ from serving import limits
 
 NEEDS = "x-needs"
 RATINGS, TIMES, USER_FEATURES = "ratings", "times", "user features"
+CONTEXT = "context features"
 """What a field can need of the training data, beside a column of `FIELDS`.
 
 A description has "{ratings: text}" for text that needs ratings, and so on.
@@ -181,6 +182,15 @@ class ProfileFields(_Body):
         " take precedence over the fields above.",
         examples=[{"user_gender": "Female"}],
         json_schema_extra=_needs(USER_FEATURES),
+    )
+    context: dict[Id, Text | Number] = Field(
+        {},
+        max_length=limits.MAX_FEATURES,
+        description="Features of this query by the names in `context_features` of GET /api/model;"
+        " those left out are unknown. They count for predicted ratings and, in a session, for the"
+        " list.",
+        examples=[{"context_device": "phone"}],
+        json_schema_extra=_needs(CONTEXT),
     )
     timestamp: Time = 0
     liked: list[LikedMovie] = Field(
@@ -375,6 +385,17 @@ class InScenario(_Response):
     )
 
 
+class ContextFeature(_Response):
+    """A context feature of the model."""
+
+    name: str = Field(description="Its name in `context` of requests.", examples=["context_device"])
+    type: Literal["text", "number"]
+    choices: list[str] = Field(
+        description="The values in the training data, where they are few.",
+        examples=[["phone", "tv"]],
+    )
+
+
 class UserFeature(_Response):
     """A user feature of the model."""
 
@@ -426,6 +447,10 @@ class ModelFacts(_Response):
     users: int | None = Field(description="How many users are known.", examples=[943])
     user_features: list[UserFeature] = Field(
         description="User features of this version; requests with other ones are refused."
+    )
+    context_features: list[ContextFeature] = Field(
+        description="Context features of this version; requests with other ones are refused.",
+        json_schema_extra=_needs(CONTEXT),
     )
     abilities: Abilities
 

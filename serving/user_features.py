@@ -1,9 +1,9 @@
-"""User features of the served model, from the feature table that travels with it."""
+"""User and context features of the served model, from the feature table that travels with it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -48,7 +48,7 @@ def read_choices(version_dir: Path, table: FeatureTable) -> dict[str, tuple[str,
     """
     spelled = _spellings(version_dir)
     found = {}
-    for feature in features_of(table):
+    for feature in (*features_of(table), *table.context):
         if feature.kind is Kind.CATEGORY:
             values = spelled.get(feature.name) or _vocabulary(
                 version_dir / "assets" / f"{feature.stem or feature.name}_index"
@@ -81,9 +81,9 @@ def _vocabulary(path: Path) -> tuple[str, ...]:
         return ()
 
 
-def problems_of(values: Values, table: FeatureTable) -> Iterator[str]:
-    """Yields a message for each feature value with an unknown name or another type."""
-    known = {feature.name: feature for feature in features_of(table)}
+def problems_of(values: Values, features: Iterable[Feature]) -> Iterator[str]:
+    """Yields a message for each value that is of none of the features, or of another type."""
+    known = {feature.name: feature for feature in features}
     for name, value in values.items():
         feature = known.get(name)
         if feature is None:

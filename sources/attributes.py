@@ -1,4 +1,4 @@
-"""The columns of own tables of users and items as features: which kind each is, and its values."""
+"""The columns of own tables as features: which kind each is, and its values."""
 
 from __future__ import annotations
 
@@ -203,9 +203,40 @@ def _number(name: str, owner: Owner, label: str) -> Feature:
     return Feature(name, owner, Kind.NUMBER, "float32", optional=True, label=label)
 
 
+_PREFIXES = {Owner.USER: "user", Owner.MOVIE: "item", Owner.CONTEXT: "context"}
+
+
+def context_feature(column: str, kind: str, values: int) -> Feature:
+    """Returns the context feature that a column of events becomes.
+
+    Args:
+      column: its name.
+      kind: "category" or "number".
+      values: how many different ones it has.
+    """
+    full, label = _feature_name(column, Owner.CONTEXT)
+    if kind == Kind.NUMBER.value:
+        return _number(full, Owner.CONTEXT, label)
+    return _category(full, Owner.CONTEXT, label, values)
+
+
+def context_kind(name: str, column: pa.Array, separator: str) -> str | None:
+    """Returns the kind that a column of events could have as a context feature; None if none."""
+    found = _guess(name, column, Owner.CONTEXT, separator, lambda place: None)
+    kinds = [one.value for one in raw.CONTEXT_KINDS]
+    return found.kind.value if isinstance(found, Feature) and found.kind.value in kinds else None
+
+
+def comma_numbers(column: pa.Array) -> tuple[bool, bool]:
+    """Returns whether a value has a comma, and whether all are numbers as "4" or "4,5" is."""
+    known = [one for one in texts(column).unique().to_pylist() if not _is_missing(one)]
+    fit = all(number_with_comma(one) is not None for one in known)
+    return any("," in one for one in known), fit
+
+
 def _feature_name(column: str, owner: Owner) -> tuple[str, str]:
     """Returns the name of the feature that a column becomes, and what it is called in words."""
-    prefix = "user" if owner is Owner.USER else "item"
+    prefix = _PREFIXES[owner]
     readable = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_").lower() or "column"
     full = readable if readable.startswith(f"{prefix}_") else f"{prefix}_{readable}"
     return full, column.replace("_", " ").strip()

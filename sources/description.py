@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from schema import features
 from schema.features import Kind
 from sources import files
 from sources.errors import InputError
@@ -26,6 +27,7 @@ KINDS = tuple(
         *(Kind.AGE, Kind.GENDER, Kind.ZIP_CODE),
     )
 )
+CONTEXT_KINDS = tuple(kind.value for kind in features.CONTEXT_KINDS)
 IGNORE = "ignore"
 
 _OPERATORS = ("==", "!=", "<=", ">=", "<", ">")
@@ -59,6 +61,7 @@ class Description:
     Attributes:
       columns: the column of events that plays each role; "" where none does.
       features: the kind of a column of users or items, or "ignore".
+      context: the kind of a column of events that is a context feature.
       events: the weight of each type of event; others are left out, and those of weight 0.
       positive: which events count; the others are left out, and the ratings with them.
       drop: events that are left out.
@@ -72,6 +75,7 @@ class Description:
 
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     features: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    context: Mapping[str, str] = dataclasses.field(default_factory=dict)
     events: Mapping[str, float] = dataclasses.field(default_factory=dict)
     positive: Rule | None = None
     drop: tuple[Rule, ...] = ()
@@ -169,6 +173,15 @@ def _features(path: Path, name: str, value: object) -> dict[str, str]:
     return found
 
 
+def _context(path: Path, name: str, value: object) -> dict[str, str]:
+    found = _texts(path, name, value)
+    for column, kind in found.items():
+        if kind not in CONTEXT_KINDS:
+            problem = f"{column} has a kind that a column of events cannot have"
+            raise _wrong(path, problem, f"one of {', '.join(CONTEXT_KINDS)}", kind)
+    return found
+
+
 def _events(path: Path, name: str, value: object) -> dict[str, float]:
     weights: dict[str, Any] = value if isinstance(value, dict) else {}
     if not any(weights.values()) or not all(_is_weight(one) for one in weights.values()):
@@ -231,6 +244,7 @@ def _of_columns(path: Path, name: str, value: object) -> tuple[str, ...]:
 _READERS: Mapping[str, Any] = {
     "columns": _columns,
     "features": _features,
+    "context": _context,
     "events": _events,
     "positive": _rule,
     "drop": _rules,

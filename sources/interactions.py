@@ -22,7 +22,11 @@ INTERACTIONS = pa.schema(
     ]
 )
 """The columns of a batch of interactions: unix seconds, and the place in the file, which is null
-where the order of the file means nothing."""
+where the order of the file means nothing. Columns after these are context features."""
+
+CONTEXT_TYPES = {"string": pa.string(), "float32": pa.float32()}
+"""The types of the columns of context features. Text that is not known is "unknown", a number that
+is not known null."""
 
 # "007" and "-0" are not canonical: they are text.
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -45,17 +49,19 @@ def batch_of(chunk: RatingsChunk) -> pa.RecordBatch:
 
 
 def chunk_of(batch: pa.RecordBatch) -> RatingsChunk:
-    """Returns a batch of `INTERACTIONS`, its ids as `id_keys`.
+    """Returns a batch of `INTERACTIONS` and context features, its ids as `id_keys`.
 
     A rating or a time that the data does not have (null) is 0; the records lack it again.
     """
     position = batch.column("position")
+    context = pa.Table.from_batches([batch]).select(batch.schema.names[len(INTERACTIONS) :])
     return RatingsChunk(
         id_keys(batch.column("user_id")),
         id_keys(batch.column("item_id")),
         batch.column("rating").fill_null(0.0).to_numpy(zero_copy_only=False),
         batch.column("timestamp").fill_null(0).to_numpy(zero_copy_only=False),
         None if position.null_count else position.to_numpy(zero_copy_only=False),
+        context if context.num_columns else None,
     )
 
 

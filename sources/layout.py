@@ -44,6 +44,7 @@ COMMON_STEMS: Mapping[str, str] = {
 both. Events may have any name where no other file has both.
 """
 
+_NO_ROLE = "it has no role that is known"
 _NOT_READ = "not read; a table of users is called users.*, one of items items.* or movies.*"
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
@@ -66,7 +67,7 @@ _SUFFIXES = frozenset(
 )
 _PACKED = frozenset((".gz", ".zst", ".zstd"))
 _VALUE = re.compile(r"\W*|\d{4}-\d\d?-\d\d?.*|\d[\d./:-]*|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-.*")
-_FIRST_BYTES = 2**20
+FIRST_BYTES = 2**20
 _NUMBERED = re.compile(r"(?:id|no|nr|number)$")
 _PART = re.compile(r"(?:[-_.]?part)?[-_.]?\d+(?:-of-\d+)?(?:[-_.][0-9a-f-]{8,})?$")
 
@@ -82,14 +83,17 @@ class Layout:
       roles: the column of interactions for each role that there is.
       user_key: the column of `users` with the user's id.
       item_key: the column of `items` with the item's id.
-      columns: the column of `users` or `items` that each feature is read from.
+      columns: the column that each feature is read from: of `users`, of `items`, or, where these
+        are not there and of context features, of `interactions`.
       ignored: why a column is not read, by file and column.
       unread: the files of tables beside the interactions that hold none of these.
       dates: columns of events that have dates and no role, where none has that of the time.
       stars: columns of events with few different numbers and no role, where none has the ratings.
+      offered: the kind that columns of events without a role could have as context features.
       features: the feature table.
       decimal_comma: whether the ratings are written as "4,5".
       compact_dates: whether the times are written as 20240203 or 20240203101500.
+      context_commas: columns of context features whose numbers are written as "4,5".
       description: what the user says of the data.
     """
 
@@ -104,9 +108,11 @@ class Layout:
     unread: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     stars: tuple[str, ...] = ()
+    offered: Mapping[str, str] = dataclasses.field(default_factory=dict)
     features: FeatureTable | None = None
     decimal_comma: bool = False
     compact_dates: bool = False
+    context_commas: tuple[str, ...] = ()
     description: Description = dataclasses.field(default_factory=Description)
 
     @property
@@ -137,7 +143,9 @@ class Layout:
         for table in TABLES:
             found = [{**file, "columns": tuple(file["columns"])} for file in values[table]]
             values[table] = tuple(TableFile(**file) for file in found)
-        values |= {name: tuple(values[name]) for name in ("unread", "dates", "stars")}
+        values |= {
+            name: tuple(values[name]) for name in ("unread", "dates", "stars", "context_commas")
+        }
         values["description"] = Description.from_json(values["description"])
         if values["features"] is not None:
             values["features"] = FeatureTable.from_json(values["features"])
@@ -505,7 +513,7 @@ def unused(folder: Path, events: TableFile, columns: Sequence[str]) -> tuple[lis
     from sources.columns import are_dates, are_like_ratings, are_repeated_numbers
 
     try:
-        first = parts(folder, events, _FIRST_BYTES)[:1]
+        first = parts(folder, events, FIRST_BYTES)[:1]
         rows = [read_part(folder, events, one, columns, CleaningLog()).columns for one in first]
     except InputError:  # what cannot be read is refused where it is needed
         return [], []
@@ -578,7 +586,7 @@ def why_unused(column: str, layout: Layout) -> str:
     names = {role: first_of(layout.interactions[0].columns, SYNONYMS[role]) for role in ROLES}
     role = next((role for role, name in names.items() if name == column), None)
     if role is None or role in layout.roles:
-        return "it has no role that is known"
+        return "it has neither a role nor a kind" if column in layout.offered else _NO_ROLE
     if description.columns.get(role) == "":
         return f'{FILE} says {role} = ""'
     if role == "event":
@@ -586,6 +594,18 @@ def why_unused(column: str, layout: Layout) -> str:
     positive = description.positive
     why = f"positive = {_toml(str(positive))}" if positive else 'repeats = "count"'
     return f"with {why} in {FILE} there are no ratings of events"
+
+
+def offer(layout: Layout) -> list[str]:
+    """Returns the lines of `data.toml`, as comments, that make context features of columns."""
+    if not layout.offered:
+        return []
+    lines = (f"# {_key(name)} = {_toml(kind)}" for name, kind in layout.offered.items())
+    return ["# [context]                    # what events have beside their time", *lines]
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def draft(layout: Layout) -> str:
@@ -605,6 +625,7 @@ def draft(layout: Layout) -> str:
         *(f"{role} = {_toml(roles[role])}" for role in ROLES if role in roles),
         "# [events]                     # weights of types of events; others are left out",
         "# purchase = 1",
+        *offer(layout),
         '# [features]                   # kinds of columns of users and items, or "ignore"',
         '# country = "category"',
     ]

@@ -70,6 +70,7 @@ class RatingsChunk(NamedTuple):
       timestamp: [n] int64, seconds since 1970-01-01 UTC.
       position: [n] int64, the 0-based row in the file; None where the order of the file means
         nothing.
+      context: [n] rows of the context features; None where the data has none.
     """
 
     user_id: IntArray
@@ -77,6 +78,7 @@ class RatingsChunk(NamedTuple):
     user_rating: FloatArray
     timestamp: IntArray
     position: IntArray | None = None
+    context: pa.Table | None = None
 
     def take(self, rows: npt.NDArray[np.intp] | BoolArray) -> RatingsChunk:
         """Returns the rows at the positions, or under the mask, `rows`."""
@@ -86,19 +88,25 @@ class RatingsChunk(NamedTuple):
             self.user_rating[rows],
             self.timestamp[rows],
             None if self.position is None else self.position[rows],
+            None if self.context is None else self.context.take(np.arange(len(self.user_id))[rows]),
         )
 
 
 def concatenate(chunks: Iterable[RatingsChunk]) -> RatingsChunk:
-    """Returns the rows of one or more chunks, all of them with positions or none."""
+    """Returns the rows of one or more chunks, all of them with positions or none.
+
+    Context features as well are those of all chunks or of none.
+    """
     found = list(chunks)
     positions = [chunk.position for chunk in found if chunk.position is not None]
+    contexts = [chunk.context for chunk in found if chunk.context is not None]
     return RatingsChunk(
         np.concatenate([chunk.user_id for chunk in found]),
         np.concatenate([chunk.movie_id for chunk in found]),
         np.concatenate([chunk.user_rating for chunk in found]),
         np.concatenate([chunk.timestamp for chunk in found]),
         np.concatenate(positions) if positions else None,
+        pa.concat_tables(contexts).combine_chunks() if contexts else None,
     )
 
 

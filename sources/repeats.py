@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from sources import cleaning_log
 from sources.description import Repeats
@@ -35,8 +36,8 @@ def without_repeats(chunk: RatingsChunk, repeats: Repeats) -> tuple[RatingsChunk
 def keep_latest_rating(chunk: RatingsChunk) -> tuple[RatingsChunk, int, int]:
     """Keeps one rating for each pair of user and movie: the newest.
 
-    Of ratings given in the same second the highest is kept, so the result does not
-    depend on the order of the rows.
+    Of ratings given in the same second the highest is kept, and of equal ones that whose context
+    features come last in order, so the result does not depend on the order of the rows.
 
     Args:
       chunk: ratings in any order, all those of its users.
@@ -50,7 +51,7 @@ def keep_latest_rating(chunk: RatingsChunk) -> tuple[RatingsChunk, int, int]:
     if not same_pair.any():
         return chunk, 0, 0
     chunk = _sort_within_pairs(chunk, same_pair)
-    exact = same_pair & _repeats(chunk.timestamp) & _repeats(chunk.user_rating)
+    exact = same_pair & _is_exact(chunk)
     # In every pair the newest rating comes last: one that is followed by its pair goes.
     kept = np.append(~same_pair, True)
     duplicates = int(exact.sum())
@@ -88,7 +89,7 @@ def drop_exact_duplicates(chunk: RatingsChunk) -> tuple[RatingsChunk, int]:
     if not same_pair.any():
         return chunk, 0
     chunk = _sort_within_pairs(chunk, same_pair)
-    exact = same_pair & _repeats(chunk.timestamp) & _repeats(chunk.user_rating)
+    exact = same_pair & _is_exact(chunk)
     return chunk.take(np.append(~exact, True)), int(exact.sum())
 
 
@@ -112,6 +113,21 @@ def _repeats(values: npt.NDArray[np.generic]) -> BoolArray:
     return np.asarray(values[:-1] == values[1:])
 
 
+def _is_exact(chunk: RatingsChunk) -> BoolArray:
+    """Returns [n - 1]: whether each row has the time, rating and context of the next one."""
+    same = _repeats(chunk.timestamp) & _repeats(chunk.user_rating)
+    for codes in _context_codes(chunk):
+        same &= _repeats(codes)
+    return same
+
+
+def _context_codes(chunk: RatingsChunk) -> list[npt.NDArray[np.uint64]]:
+    """Returns `[n]` numbers in the order of the values, for each context feature; equal if those
+    are."""
+    columns = () if chunk.context is None else chunk.context.columns
+    return [pc.rank(one.combine_chunks(), tiebreaker="dense").to_numpy() for one in columns]
+
+
 def _same_pair(chunk: RatingsChunk) -> BoolArray:
     """Returns [n - 1]: whether each row has the user and movie of the next one."""
     return _repeats(chunk.user_id) & _repeats(chunk.movie_id)
@@ -131,9 +147,10 @@ def _order_of_pairs(chunk: RatingsChunk) -> npt.NDArray[np.intp]:
 
 
 def _sort_within_pairs(chunk: RatingsChunk, same_pair: BoolArray) -> RatingsChunk:
-    """Returns the rows with those of the same pair in order of time and rating."""
+    """Returns the rows with those of the same pair in order of time, rating and context."""
     in_pairs = np.flatnonzero(np.append(same_pair, False) | np.append(False, same_pair))
-    user, movie, rating, time, _ = chunk.take(in_pairs)
+    part = chunk.take(in_pairs)
+    keys = [part.user_rating, part.timestamp, part.movie_id, part.user_id]
     order = np.arange(len(chunk.user_id))
-    order[in_pairs] = in_pairs[np.lexsort((rating, time, movie, user))]
+    order[in_pairs] = in_pairs[np.lexsort([*_context_codes(part), *keys])]
     return chunk.take(order)

@@ -16,7 +16,7 @@ from sources.adapter import DatasetAdapter, InvalidZip, Part
 from sources.cleaning_log import CleaningLog, LossLimits, RowExample
 from sources.files import Format
 from sources.interactions import id_keys
-from sources.layout import Layout, draft, odd, questions
+from sources.layout import Layout, draft, odd, offer, questions
 from sources.spec import DatasetSpec
 from sources.table_entities import entities
 from sources.table_events import Scan, odd_times, read_events, scan_of
@@ -80,7 +80,16 @@ class Table(DatasetAdapter):
             *(["Times are dates such as 20240203"] if self.layout.compact_dates else []),
             *(f"Ids of {table}: {key}" for table, key in keys.items() if key),
             *(f"  {column} is {name}" for name, column in self.layout.columns.items()),
+            *self._offers(),
         ]
+
+    def _offers(self) -> list[str]:
+        """Returns the lines of `data.toml` that make context features of unused columns."""
+        lines = offer(self.layout)
+        if not lines:
+            return []
+        start = "Not used, and known before the user chooses? Then add to data.toml, without #:"
+        return [start, *(f"  {line}" for line in lines)]
 
     def odd(self) -> list[str]:
         """Returns what is beside the events and not read, and times that can hardly be meant."""

@@ -143,7 +143,8 @@ def joined_columns(layout: Layout, owner: Owner) -> list[str]:
     if listed_in(layout, owner)[1]:
         return []
     events = layout.interactions[0]
-    others = [column for column in events.columns if column not in layout.roles.values()]
+    taken = {*layout.roles.values(), *layout.description.context}
+    others = [column for column in events.columns if column not in taken]
     return [column for column in others if belongs_to(column, role)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 import operator
@@ -14,8 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schema.features import Feature
 from sources import cleaning_log, files, table_files, wrangling
 from sources.adapter import Part
+from sources.attributes import Attribute, values_of
 from sources.cleaning_log import CleaningLog, RowExample
 from sources.columns import (
     MOST_RATING,
@@ -30,7 +33,7 @@ from sources.columns import (
 )
 from sources.description import Rule
 from sources.errors import InputError
-from sources.interactions import INTERACTIONS
+from sources.interactions import CONTEXT_TYPES, INTERACTIONS
 from sources.layout import Layout, column_of
 from sources.ratings import TIMESTAMP_END, BoolArray
 from sources.table_files import Rows
@@ -158,7 +161,13 @@ class _Part:
         self.layout, self.found = layout, CleaningLog()
         self.file = next(one for one in layout.interactions if one.name == part.file)
         rules = [rule for rule in (description.positive, *description.drop) if rule]
-        wanted = (*layout.roles.values(), *(column_of(layout, rule.column) for rule in rules))
+        features = layout.features.context if layout.features else ()
+        self.context: dict[Feature, str] = {one: layout.columns[one.name] for one in features}
+        wanted = (
+            *layout.roles.values(),
+            *(column_of(layout, rule.column) for rule in rules),
+            *self.context.values(),
+        )
         self.rows: Rows = table_files.read_part(
             folder, self.file, part, dict.fromkeys(wanted), self.found
         )
@@ -281,6 +290,25 @@ class _Part:
         self.drop(cleaning_log.LEFT_OUT, weights == 0, expected, self.column("event"))
         return weights
 
+    def context_columns(self) -> dict[str, pa.Array]:
+        """Returns the context features of the events that are still in; counts what is missing."""
+        places = np.flatnonzero(self.kept)
+        found = {}
+        for feature, name in self.context.items():
+            column = self.rows.columns[name].take(pa.array(places))
+            # A part's own values may look as if they had decimal commas where those of all do not.
+            has_commas = name in self.layout.context_commas
+            file = self.file if has_commas else dataclasses.replace(self.file, separator=",")
+            values = values_of(
+                Attribute(feature, name),
+                column,
+                file,
+                lambda place: self.rows.number(int(places[place])),
+                self.found,
+            )
+            found[feature.name] = pa.array(values[feature.name], CONTEXT_TYPES[feature.dtype])
+        return found
+
     def follow(self, rule: Rule, *, keep: bool) -> None:
         """Leaves out the events that a rule is true of, or keeps them alone."""
         column = self.column(rule.column)
@@ -318,7 +346,10 @@ def _holds(rule: Rule, column: pa.Array, *, decimal_comma: bool) -> tuple[BoolAr
 
 
 def read_events(folder: Path, layout: Layout, part: Part) -> tuple[pa.RecordBatch, CleaningLog]:
-    """Returns the usable events of a part as `INTERACTIONS`, and what was dropped and repaired."""
+    """Returns the usable events of a part, and what was dropped and repaired.
+
+    The columns are those of `INTERACTIONS` and the context features.
+    """
     batch, rows = _read(folder, layout, part)
     return batch, rows.found
 
@@ -341,7 +372,11 @@ def _read(folder: Path, layout: Layout, part: Part) -> tuple[pa.RecordBatch, _Pa
     rows.found.repair(rows.file.name, cleaning_log.ID_CLEANED, len(repaired), examples)
     if not rows.kept.all():
         columns = [column.filter(pa.array(rows.kept)) for column in columns]
-    return pa.RecordBatch.from_arrays(columns, schema=INTERACTIONS), rows
+    schema = INTERACTIONS
+    for name, column in rows.context_columns().items():
+        schema = schema.append(pa.field(name, column.type))
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=schema), rows
 
 
 def scan_of(folder: Path, layout: Layout) -> Scan:

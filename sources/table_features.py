@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from schema import features as raw
-from schema.features import FeatureTable, Owner, RatingScale
+from schema.features import Feature, FeatureTable, Owner, RatingScale
 from sources import cleaning_log, files, table_files
-from sources.attributes import attributes_of, derived
+from sources.attributes import (
+    MOST_ALWAYS_KNOWN,
+    attributes_of,
+    comma_numbers,
+    context_feature,
+    context_kind,
+    derived,
+)
 from sources.cleaning_log import CleaningLog
-from sources.columns import are_dates
+from sources.columns import are_dates, texts
 from sources.description import FILE, IGNORE
 from sources.errors import InputError
 from sources.layout import (
+    FIRST_BYTES,
+    SYNONYMS,
     Layout,
+    column_of,
     lacks_ratings,
     lacks_times,
     lines_to_write,
+    plain,
     unused,
     why_unused,
 )
@@ -63,7 +74,9 @@ def with_features(folder: Path, layout: Layout) -> Layout:
         features.append(dataclasses.replace(raw.RATING, **scale._asdict()))
     if "time" in layout.roles:
         features.append(raw.TIMESTAMP)
-    columns: dict[str, str] = {}
+    context, commas = _context(folder, layout)
+    features += context.values()
+    columns = {feature.name: column for column, feature in context.items()}
     for owner in (Owner.USER, Owner.MOVIE):
         key, listed = listed_in(layout, owner)
         joined = joined_columns(layout, owner)
@@ -80,18 +93,107 @@ def with_features(folder: Path, layout: Layout) -> Layout:
             ignored |= {f"{file.name}, {column}": reason for column, reason in why.items()}
     events = layout.interactions[0]
     _refuse_unknown(layout, events, columns.values())
-    for column in events.columns:
-        if column not in (*layout.roles.values(), *columns.values()):
-            ignored.setdefault(f"{events.name}, {column}", why_unused(column, layout))
     table = FeatureTable(tuple(features))
     left = _left(layout, columns.values())
     stars = (
         unused(folder, events, left)[1] if lacks_ratings(layout.roles, layout.description) else ()
     )
-    dates = _dates(folder, layout, left)
-    return dataclasses.replace(
-        layout, columns=columns, ignored=ignored, dates=dates, stars=tuple(stars), features=table
+    layout = dataclasses.replace(
+        layout,
+        columns=columns,
+        dates=_dates(folder, layout, left),
+        stars=tuple(stars),
+        context_commas=commas,
+        features=table,
     )
+    layout = dataclasses.replace(layout, offered=_offered(folder, layout, left))
+    for column in left:
+        ignored.setdefault(f"{events.name}, {column}", why_unused(column, layout))
+    return dataclasses.replace(layout, ignored=ignored)
+
+
+def _context(folder: Path, layout: Layout) -> tuple[dict[str, Feature], tuple[str, ...]]:
+    """Returns the context features by column, and which of them have decimal commas.
+
+    Raises:
+      InputError: the events have no such column, or it has a role or a feature already.
+    """
+    declared, events = layout.description.context, layout.interactions[0]
+    _refuse_no_context(layout)
+    values: dict[str, set[str]] = {name: set() for name in declared}
+    seen = dict.fromkeys(declared, False)
+    fit = dict.fromkeys(declared, events.separator not in ("", ","))
+    for file in layout.interactions if declared else ():
+        for part in table_files.parts(folder, file, SCAN_BYTES):
+            read = table_files.read_part(folder, file, part, tuple(declared), CleaningLog()).columns
+            for name, column in read.items():
+                if len(values[name]) <= MOST_ALWAYS_KNOWN:
+                    values[name].update(texts(column).drop_null().unique().to_pylist())
+                if fit[name]:
+                    has_comma, fit[name] = comma_numbers(column)
+                    seen[name] |= has_comma
+    features = {
+        name: context_feature(name, kind, len(values[name])) for name, kind in declared.items()
+    }
+    _refuse_one_name(features, layout)
+    return features, tuple(name for name in declared if seen[name] and fit[name])
+
+
+def _refuse_no_context(layout: Layout) -> None:
+    """Refuses columns under [context] that are not there, or that say something else already."""
+    events, description = layout.interactions[0], layout.description
+    rating = {column_of(layout, one.column) for one in (description.positive,) if one}
+    for name in description.context:
+        role = next((role for role, column in layout.roles.items() if column == name), None)
+        if name in rating:
+            role = "rule positive"
+        if name not in events.columns:
+            raise InputError(
+                f"[context] in {FILE} names a column that is not there",
+                file=events.name,
+                expected=f"one of {', '.join(events.columns)}",
+                found=files.shorten(name),
+                action=f"correct {description.path}",
+            )
+        if role is not None:
+            raise InputError(
+                f"[context] in {FILE} names the column of the {role}",
+                file=events.name,
+                expected="a column without a role whose value is known before the user chooses, "
+                "such as the device",
+                found=files.shorten(name),
+                action=f"take it out of [context] in {description.path}",
+            )
+
+
+def _refuse_one_name(features: Mapping[str, Feature], layout: Layout) -> None:
+    """Refuses two columns whose features would have one name, such as "Device" and "device"."""
+    first: dict[str, str] = {}
+    for column, feature in features.items():
+        other = first.setdefault(feature.name, column)
+        if other != column:
+            raise InputError(
+                f"two columns under [context] in {FILE} make one feature, {feature.name}",
+                file=layout.interactions[0].name,
+                expected="names that differ in letters or digits",
+                found=f"{files.shorten(other)} and {files.shorten(column)}",
+                action=f"rename one of the two, or take it out of {layout.description.path}",
+            )
+
+
+def _offered(folder: Path, layout: Layout, left: Sequence[str]) -> dict[str, str]:
+    """Returns the kinds that columns of events without a use could have as context features."""
+    events = layout.interactions[0]
+    known = {plain(name) for names in SYNONYMS.values() for name in names}
+    free = [
+        one for one in left if one not in (*layout.dates, *layout.stars) and plain(one) not in known
+    ]
+    first = table_files.parts(folder, events, FIRST_BYTES)[:1] if free else []
+    found = {}
+    for part in first:
+        read = table_files.read_part(folder, events, part, free, CleaningLog()).columns
+        found = {name: context_kind(name, one, events.separator) for name, one in read.items()}
+    return {name: kind for name, kind in found.items() if kind is not None}
 
 
 def _left(layout: Layout, used: Collection[str]) -> list[str]:
@@ -229,15 +331,16 @@ def _refuse_unknown(layout: Layout, events: TableFile, used: Collection[str]) ->
     of_others = {column for file in (*layout.users, *layout.items) for column in file.columns}
     known = {*of_others, *events.columns}
     for name, kind in layout.description.features.items():
-        if name in known - of_others and name not in used and kind != IGNORE:
+        has_use = name in used and name not in layout.description.context
+        if name in known - of_others and not has_use and kind != IGNORE:
             raise InputError(
-                f"{FILE} gives the kind {kind} to a column of the events",
+                f"[features] in {FILE} gives the kind {kind} to a column of the events",
                 file=events.name,
-                expected="columns of users and items: an event is its user, its item, its rating, "
-                "its time and its type, and the model does not learn from other columns of it",
+                expected="columns of users and items under [features]",
                 found=files.shorten(name),
-                action=f"take it out of {layout.description.path}; if it says something of the "
-                "user or the item, whatever the event, move it to users.* or items.*",
+                action=f"in {layout.description.path}, move it to [context] if it is known before "
+                "the user chooses, such as the device; if it says something of the user or the "
+                "item, whatever the event, move the column to users.* or items.*",
             )
         if name not in known:
             raise InputError(

@@ -47,12 +47,15 @@ class MovieRecommender(tfrs.Model):
         movie_ids = np.asarray(catalogue.features[out.ITEM_ID_INDEX])
         self.model_config = model_config
         self.train_config = train_config
+        self._unknown_context = {
+            one.name: index for one, (index, _) in data.unknown_context.items()
+        }
         of_users = data.outputs.of_kinds(Owner.USER, FEATURE_KINDS)
         of_movies = data.outputs.of_kinds(Owner.MOVIE, FEATURE_KINDS)
         self.towers: tuple[QueryTower, CandidateTower] | None = None
         if model_config.recency_seconds:
             self.towers = (
-                QueryTower(of_users, sizes, model_config),
+                QueryTower(of_users, tuple(data.unknown_context), sizes, model_config),
                 CandidateTower(catalogue, of_movies, sizes, counts, model_config),
             )
             self.retrieval_task = CatalogueRetrieval(
@@ -86,6 +89,8 @@ class MovieRecommender(tfrs.Model):
             context, all `[batch]`, sorted by segment and time.
           training: whether dropout applies.
         """
+        if training:
+            inputs = {**inputs, **self._context_left_out(inputs)}
         parts = []
         if self.towers is not None:
             parts.append(self._retrieval_loss(*self.towers, inputs, training=training))
@@ -152,6 +157,18 @@ class MovieRecommender(tfrs.Model):
             movie_id, segments, inputs["timestamp"], inputs["ties"], hidden, history_length
         )
         return query_tower(inputs, history, recency, training=training)
+
+    def _context_left_out(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the context features `[batch]`, a share of each replaced by the unknown value.
+
+        So that value says what holds on average of the user, whatever the context: at the next
+        visit, and in every request that does not give it.
+        """
+        found = {}
+        for name, unknown in self._unknown_context.items():
+            kept = tf.random.uniform(tf.shape(inputs[name])) >= self.model_config.time_dropout
+            found[name] = tf.where(kept, inputs[name], tf.constant(unknown, tf.int64))
+        return found
 
     def _time_left_out(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the time buckets `[batch]`, a share of them replaced by the unknown one."""

@@ -166,6 +166,10 @@ class TutorialRetrieval(tf.Module):
         """Returns `[batch, movies]` dot products."""
         return tf.matmul(profile, self.candidates, transpose_b=True)
 
+    def in_context(self, profile: tf.Tensor, context: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the profile as it is: the context does not count."""
+        return profile
+
     def scores(
         self, long_term: tf.Tensor, user_state: tf.Tensor, profile: tf.Tensor, latest: Latest
     ) -> tf.Tensor:
@@ -221,6 +225,10 @@ class TutorialRating(tf.Module):
     def session_residual(self, user_state: tf.Tensor, latest: Latest) -> tf.Tensor:
         """Returns zeros `[batch]`: sessions do not count."""
         return tf.zeros(tf.shape(latest.seconds)[:1])
+
+    def context_effects(self, context: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns nothing: the context does not count."""
+        return {}
 
     def user(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the users' embeddings `[batch, dim]`."""

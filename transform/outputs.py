@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import tensorflow_transform as tft
 
@@ -36,6 +37,18 @@ NUMBER_BUCKETS = 16
 Buckets rather than the number itself: an embedding of each follows any relation, a price of a
 million beside others of ten moves nothing, and "not known" needs no stand-in value.
 """
+
+
+class Unknown(NamedTuple):
+    """The indices of a feature that stand for "not known".
+
+    Attributes:
+      index: that of a value that is not given.
+      end: the least index of values that are out of the vocabulary, which are not known either.
+    """
+
+    index: int
+    end: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +82,18 @@ class Output:
             return self.fixed_size
         size = transform_output.vocabulary_size_by_name(self.vocabulary)
         return int(size) + self.oov_buckets
+
+    def unknown(self, transform_output: tft.TFTransformOutput) -> Unknown:
+        """Returns the indices of a category or number that is not known, from a Transform artifact.
+
+        Of a category it is that of "unknown", which is out of the vocabulary where no training row
+        has it.
+        """
+        if self.vocabulary is None:
+            return Unknown(0, NUMBER_BUCKETS + 1)
+        known = transform_output.vocabulary_by_name(self.vocabulary)
+        value = raw.UNKNOWN.encode()
+        return Unknown(known.index(value) if value in known else len(known), len(known))
 
 
 @dataclasses.dataclass(frozen=True)

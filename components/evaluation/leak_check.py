@@ -6,7 +6,8 @@ evaluated again with features of another row, and these outputs must stay the sa
 - with the other row's movie features and rating, but the row's own movie id: the movie's rank and
   predicted rating, and every list;
 - with the other row's movie id as well: every list;
-- with the other row's time as well: the list of the next visit, of which a user has only one.
+- with the other row's time and context features as well: the list of the next visit, of which a
+  user has only one.
 
 Sums in another order change scores in their last digits and can swap two movies of nearly equal
 score; such differences are tolerated.
@@ -51,19 +52,20 @@ class Swapped:
     Attributes:
       movie: the movie's and the rating's, without the movie's id.
       item_id: the movie's id.
-      times: the time of the row, if the data has times.
+      context: the time of the row, if the data has times, and its context features.
     """
 
     movie: tuple[str, ...]
     item_id: str
-    times: tuple[str, ...]
+    context: tuple[str, ...]
 
     @classmethod
     def of(cls, table: FeatureTable) -> Swapped:
         """Returns the features of a table."""
         owned = (feature.name for feature in table.owned_by(Owner.MOVIE, Owner.LABEL))
         movie = tuple(name for name in owned if name != table.item_id.name)
-        return cls(movie, table.item_id.name, names(table.of_kind(Kind.TIME)))
+        context = names((*table.of_kind(Kind.TIME), *table.context))
+        return cls(movie, table.item_id.name, context)
 
     def to_json(self) -> str:
         """Returns the names as JSON text."""
@@ -73,7 +75,7 @@ class Swapped:
     def from_json(cls, text: str) -> Swapped:
         """Returns what `to_json` wrote."""
         value = json.loads(text)
-        return cls(tuple(value["movie"]), value["item_id"], tuple(value["times"]))
+        return cls(tuple(value["movie"]), value["item_id"], tuple(value["context"]))
 
 
 def sample(rows: int) -> npt.NDArray[np.int64]:
@@ -96,7 +98,7 @@ def copies(examples: Sequence[bytes], swapped: Swapped) -> list[bytes]:
     groups = (
         swapped.movie,
         (*swapped.movie, swapped.item_id),
-        (*swapped.movie, swapped.item_id, *swapped.times),
+        (*swapped.movie, swapped.item_id, *swapped.context),
     )
     made = list(examples)
     for group in groups:
@@ -140,10 +142,10 @@ def moved(answers: Outputs) -> Bools:
         row, other_features, *_ = of(rank_of(scenario))
         allowed = np.maximum(_PLACES, _SHARE_OF_RANK * np.abs(row))
         found |= np.abs(row - other_features) > allowed
-        row, other_features, other_movie, other_time = of(items_of(scenario))
+        row, other_features, other_movie, other_context = of(items_of(scenario))
         found |= _differ(row, other_features) | _differ(row, other_movie)
         if scenario is NEXT_VISIT:
-            found |= _differ(row, other_time)
+            found |= _differ(row, other_context)
     return found
 
 

@@ -50,9 +50,12 @@ def _is_missing(value: object) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and value != value)
 
 
-def _singletons(values: npt.NDArray[np.generic], kind: pa.DataType) -> pa.Array:
-    offsets = pa.array(np.arange(len(values) + 1, dtype=np.int32))
-    return pa.ListArray.from_arrays(offsets, pa.array(values, kind))
+def _singletons(values: pa.Array) -> pa.Array:
+    """Lays single values out as the lists of a tf.Example; a missing one is no feature at all."""
+    known = values.is_valid().to_numpy(zero_copy_only=False)
+    offsets = np.append(0, np.cumsum(known, dtype=np.int32)).astype(np.int32)
+    missing = np.append(~known, False) if values.null_count else None
+    return pa.ListArray.from_arrays(pa.array(offsets, mask=missing), values.drop_null())
 
 
 class Side:
@@ -123,7 +126,7 @@ def rating_examples(ratings: RatingsChunk, users: Side, movies: Side) -> Iterato
     encoded once each. Where the table has no rating or no time, those of `ratings` are not written.
 
     Raises:
-      ValueError: the table has a position, and the ratings have none.
+      ValueError: the table has a position or context features, and the ratings have none.
     """
     user_rows, movie_rows = users.rows(ratings.user_id), movies.rows(ratings.movie_id)
     own = _own_columns(ratings, users.table)
@@ -135,24 +138,30 @@ def rating_examples(ratings: RatingsChunk, users: Side, movies: Side) -> Iterato
         ]
         if own:
             batch = pa.RecordBatch.from_arrays(
-                [_singletons(values[rows], kind) for values, kind in own.values()], list(own)
+                [_singletons(values[rows]) for values in own.values()], list(own)
             )
             parts.append(_examples(batch))
         yield from pc.binary_join_element_wise(*parts, _NOTHING).to_pylist()
 
 
-def _own_columns(
-    ratings: RatingsChunk, table: FeatureTable
-) -> dict[str, tuple[npt.NDArray[Any], pa.DataType]]:
-    """Returns the columns that are neither a user's nor a movie's, with their types."""
-    columns: dict[str, tuple[npt.NDArray[Any], pa.DataType]] = {}
+def _own_columns(ratings: RatingsChunk, table: FeatureTable) -> dict[str, pa.Array]:
+    """Returns the columns `[n]` that are neither a user's nor a movie's."""
+    columns: dict[str, pa.Array] = {}
     if table.has_rating:
-        columns[table.rating.name] = (ratings.user_rating, pa.float32())
+        columns[table.rating.name] = pa.array(ratings.user_rating, pa.float32())
     if table.has_time:
-        columns[table.timestamp.name] = (ratings.timestamp, pa.int64())
+        columns[table.timestamp.name] = pa.array(ratings.timestamp, pa.int64())
     if table.position is not None:
-        columns[table.position.name] = (_positions(ratings, table.position), pa.int64())
+        columns[table.position.name] = pa.array(_positions(ratings, table.position), pa.int64())
+    for feature in table.context:
+        columns[feature.name] = _context(ratings, feature).cast(_ARROW_TYPES[feature.dtype])
     return columns
+
+
+def _context(ratings: RatingsChunk, feature: Feature) -> pa.Array:
+    if ratings.context is None:
+        raise ValueError(f"expected {feature.name} of every rating, received ratings without")
+    return ratings.context.column(feature.name).combine_chunks()
 
 
 def user_examples(ratings: RatingsChunk, users: Side) -> list[bytes]:
@@ -183,6 +192,9 @@ def event_columns(
         position = _positions(ratings, table.position)
         columns[table.position.name] = pa.array(position)
         keys.insert(1, position)
+    for feature in table.context:
+        values = _context(ratings, feature)
+        columns[feature.name] = values.dictionary_encode() if feature.dtype == "string" else values
     order = np.lexsort(keys)
     rows = pa.array(order)
     return order, {name: column.take(rows) for name, column in columns.items()}

@@ -46,8 +46,12 @@ def write(path: str, chunk: RatingsChunk, partitions: int) -> Iterator[tuple[int
     hashed = hashing.pair_hash(chunk.user_id, np.zeros_like(chunk.user_id), 0)
     partition = (hashed % np.uint64(partitions)).astype(np.int64)
     columns = chunk.take(np.argsort(partition, kind="stable"))._asdict()
+    context = columns.pop("context")
     known = {name: pa.array(column) for name, column in columns.items() if column is not None}
-    events.write_events(path, known)
+    of_context = {} if context is None else dict(zip(context.column_names, context, strict=True))
+    events.write_events(
+        path, known | {name: column.combine_chunks() for name, column in of_context.items()}
+    )
     counts = np.bincount(partition, minlength=partitions)
     for number in np.flatnonzero(counts).tolist():
         yield number, Place(path, int(counts[:number].sum()), int(counts[number]))
@@ -60,7 +64,12 @@ def read(places: Iterable[Place]) -> RatingsChunk:
 
 def _read(place: Place) -> RatingsChunk:
     batch = events.map_events(place.path).slice(place.start, place.rows)
+    names = [name for name in batch.schema.names if name in RatingsChunk._fields]
     columns: dict[str, npt.NDArray[np.generic]] = {
-        name: batch.column(name).to_numpy() for name in batch.schema.names
+        name: batch.column(name).to_numpy() for name in names
     }
-    return RatingsChunk(**columns)  # type: ignore[arg-type]  # the types of the file are those
+    context = pa.Table.from_batches([batch]).drop(names)
+    return RatingsChunk(
+        **columns,  # type: ignore[arg-type]  # the types of the file are those
+        context=context if context.num_columns else None,
+    )

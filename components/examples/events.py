@@ -8,7 +8,8 @@ each rating once more as numbers. A file holds one partition of the users in one
 
 It is an Arrow IPC file of one uncompressed record batch, whose columns have the names of the
 feature table: both ids as dictionaries with 32-bit codes, the rating as float32, time and position
-as int64. A column that the table does not have is not there. Dictionaries ascend by the ids' bytes
+as int64, context features as dictionaries of text or as float32, null where a number is not known.
+A column that the table does not have is not there. Dictionaries of ids ascend by the ids' bytes
 and may hold ids without a rating in the file. Rows are in event order: by user, then by time,
 position and item, so that each user's ratings are one range.
 """

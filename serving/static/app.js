@@ -76,6 +76,7 @@ function recommendRequest() {
     include_seen: !byId("hide-seen").checked,
     exclude: [...state.hidden],
     ...events(),
+    ...(given("context") && { context: given("context") }),
   };
   if (isKnown()) return { ...request, user_id: byId("user").value.trim() };
   const values = {
@@ -86,8 +87,7 @@ function recommendRequest() {
   };
   const fields = new Set(state.facts?.user_features.map((feature) => feature.field));
   for (const field of Object.keys(values)) if (!fields.has(field)) delete values[field];
-  const features = otherFeatures();
-  return { ...request, ...values, ...(Object.keys(features).length && { features }) };
+  return { ...request, ...values, ...(given("others") && { features: given("others") }) };
 }
 
 // Films from the search were liked at any time. Those marked in a list were liked now: with their
@@ -312,14 +312,15 @@ async function showModel() {
     byId("metrics").replaceChildren(byId("metrics").querySelector("summary"),
       ...metrics.map((textContent) => element("p", { textContent })));
     byId("metrics").hidden = !metrics.length;
-    showForm(facts.user_features);
+    showForm(facts.user_features, facts.context_features ?? []);
   } catch (error) {
     byId("model").textContent = error.message;
   }
 }
 
-// The form has the user features of the model: those with a field of their own, and others by name.
-function showForm(features) {
+// The form has the user features of the model, those with a field of their own and others by name,
+// and its context features.
+function showForm(features, context) {
   const fields = new Set(features.map((feature) => feature.field));
   for (const place of document.querySelectorAll("[data-field]")) {
     place.hidden = !fields.has(place.dataset.field);
@@ -327,6 +328,8 @@ function showForm(features) {
   const occupation = features.find((feature) => feature.field === "occupation");
   byId("occupation").append(...(occupation?.choices ?? []).map(option));
   byId("others").replaceChildren(...features.filter((feature) => !feature.field).map(otherField));
+  byId("context").replaceChildren(...context.map(otherField));
+  byId("now").hidden = !context.length;
 }
 
 function option(name) {
@@ -340,13 +343,14 @@ function otherField({ name, type, choices }) {
     : element("input", { id, type: type === "number" ? "number" : "text", step: "any", maxLength: 200, autocomplete: "off" });
   input.dataset.feature = name;
   input.addEventListener(choices.length ? "change" : "input", choices.length ? changed : changedWhileTyping);
-  return element("div", {}, element("label", { htmlFor: id, textContent: name.replaceAll("_", " ") }), input);
+  return element("div", {}, element("label", { htmlFor: id, textContent: name.replace(/^context_/, "").replaceAll("_", " ") }), input);
 }
 
-function otherFeatures() {
-  const inputs = [...document.querySelectorAll("[data-feature]")].filter((input) => input.value.trim());
-  return Object.fromEntries(inputs.map((input) =>
-    [input.dataset.feature, input.type === "number" ? Number(input.value) : input.value.trim()]));
+// Returns the values of features that are given in a part of the form; undefined where none is.
+function given(part) {
+  const inputs = [...byId(part).querySelectorAll("[data-feature]")].filter((input) => input.value.trim());
+  return inputs.length ? Object.fromEntries(inputs.map((input) =>
+    [input.dataset.feature, input.type === "number" ? Number(input.value) : input.value.trim()])) : undefined;
 }
 
 function describe(facts) {

@@ -150,7 +150,7 @@ def test_features_of_user_and_time_are_welcome_in_a_query_tower():
 def test_no_leaking_query_tower_can_be_built():
     genres = OUTPUTS.of_kinds(Owner.MOVIE, (raw.Kind.TAGS,))
     with pytest.raises(ValueError, match="received genre_indices"):
-        towers.QueryTower((*OF_USERS, *genres), {}, fixtures.SMALL.model)
+        towers.QueryTower((*OF_USERS, *genres), (), {}, fixtures.SMALL.model)
 
 
 def test_users_are_described_by_their_own_features_and_movies_by_theirs(trained):

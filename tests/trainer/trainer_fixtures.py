@@ -84,15 +84,15 @@ def make_world(folder, ratings=2_500, seed=11):
     return world_of(folder / "raw", folder / "raw" / "metadata", folder)
 
 
-def world_of(data_dir, metadata_dir, folder, table=raw.MOVIELENS):
+def world_of(data_dir, metadata_dir, folder, table=raw.MOVIELENS, **more):
     """Reads raw files as the components do; `metadata_dir` may be None."""
     options = ExampleGenOptions(
         metadata_dir=str(metadata_dir) if metadata_dir else None,
-        split="random",
         split_seed=42,
         invalid_zip="keep",
         content_digest="",
         features=table,
+        **{"split": "random", **more},
     )
     ratings_files = _generate(executor.RatingsExecutor, data_dir, folder, "ratings", options)
     movie_files = _generate(executor.MoviesExecutor, data_dir, folder, "catalogue", options)

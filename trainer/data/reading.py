@@ -24,6 +24,7 @@ from trainer.data.training_data import (
     TrainingData,
     Users,
     most_rated,
+    unknown_context,
 )
 from transform.outputs import made_from, outputs_of
 
@@ -270,7 +271,7 @@ def load_interactions(
         movie_row=movie_row[order],
         rating=_stars(files, features)[order],
         timestamp=timestamp,
-        context=_context(timestamp, transform_output, features),
+        context=_context(files, order, timestamp, transform_output, features),
         offsets=np.searchsorted(user_row, np.arange(len(users.ids) + 1)),
         position=position[order] if features.position is not None else position,
         validation=(
@@ -313,26 +314,90 @@ def _values(
 
 
 def _context(
-    timestamp: IntArray, transform_output: tft.TFTransformOutput, features: FeatureTable
-) -> dict[str, npt.NDArray[np.int16]]:
-    """Returns the transformed features of the times, `[ratings]` by name."""
+    files: Sequence[pa.RecordBatch],
+    order: npt.NDArray[np.intp],
+    timestamp: IntArray,
+    transform_output: tft.TFTransformOutput,
+    features: FeatureTable,
+) -> dict[str, npt.NDArray[np.signedinteger[Any]]]:
+    """Returns the transformed features of the context, `[ratings]` by name.
+
+    Args:
+      files: the event files.
+      order: `[ratings]` places of the ratings in these.
+      timestamp: `[ratings]` unix seconds, in that order.
+      transform_output: the preprocessing graph.
+      features: the columns of the event files.
+    """
     outputs = outputs_of(features).owned_by(Owner.CONTEXT)
-    if not outputs:
+    if not outputs or not files:
         return {}
-    layer, name = transform_output.transform_features_layer(), features.timestamp.name
+    layer, inputs = (
+        transform_output.transform_features_layer(),
+        features.model_inputs(Owner.CONTEXT),
+    )
+    columns = {one.name: _column(files, one) for one in features.context}
     # Called eagerly, the layer takes four times as long; larger batches leave more memory behind.
     transform = tf.function(
-        lambda times: layer({name: times}),
-        input_signature=[tf.TensorSpec([None], tf.int64)],
+        lambda values: layer({one.name: as_read(values[one.name], one) for one in inputs}),
+        input_signature=[{one.name: tf.TensorSpec([None], one.dtype) for one in inputs}],
         autograph=False,
     )
-    context = {output.name: np.empty(len(timestamp), np.int16) for output in outputs}
-    for start in range(0, len(timestamp), _READ_BATCH):
+    context: dict[str, npt.NDArray[np.signedinteger[Any]]] = {
+        output.name: np.empty(
+            len(order), np.int16 if output.size(transform_output) < 2**15 else np.int32
+        )
+        for output in outputs
+    }
+    for start in range(0, len(order), _READ_BATCH):
         batch = slice(start, start + _READ_BATCH)
-        found = transform(tf.constant(timestamp[batch]))
-        for output, values in context.items():
-            values[batch] = found[output].numpy()
+        values = {name: _taken(column, order[batch]) for name, column in columns.items()}
+        values |= {one.name: timestamp[batch] for one in features.of_kind(Kind.TIME)}
+        found = transform({name: tf.constant(column) for name, column in values.items()})
+        for output, indices in context.items():
+            indices[batch] = found[output].numpy()
+    for one, unknown in unknown_context(outputs_of(features), transform_output).items():
+        # A value that is too rare for the vocabulary is not known of a query either.
+        context[one.name][context[one.name] >= unknown.end] = unknown.index
     return context
+
+
+def _column(files: Sequence[pa.RecordBatch], feature: Feature) -> pa.Array | npt.NDArray[Any]:
+    """Returns a context feature of all ratings: text as dictionary, a missing number as NaN."""
+    column = pa.chunked_array([file.column(feature.name) for file in files])
+    if feature.dtype == "string":
+        return column.unify_dictionaries().combine_chunks()
+    return column.to_numpy()
+
+
+def _taken(column: pa.Array | npt.NDArray[Any], rows: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    if isinstance(column, np.ndarray):
+        return column[rows]
+    return column.take(pa.array(rows)).dictionary_decode().to_numpy(zero_copy_only=False)
+
+
+def is_given(values: tf.Tensor, feature: Feature) -> tf.Tensor:
+    """Returns whether each value is given.
+
+    Given is text that is not blank, an age or year above 0, any other number that is not NaN.
+    """
+    if feature.kind is Kind.NUMBER:
+        return ~tf.math.is_nan(values)
+    if values.dtype == tf.string:
+        return tf.not_equal(tf.strings.strip(values), "")
+    return values > 0
+
+
+def as_read(values: tf.Tensor, feature: Feature) -> tf.Tensor | tf.SparseTensor:
+    """Returns `[batch]` values as the transform graph takes them: sparse where optional.
+
+    An optional number that is not given is missing.
+    """
+    if feature.kind is Kind.NUMBER and feature.optional:
+        rows = tf.where(is_given(values, feature))
+        shape = tf.stack([tf.size(values, tf.int64), 1])
+        return tf.SparseTensor(tf.pad(rows, [[0, 0], [0, 1]]), tf.gather_nd(values, rows), shape)
+    return tf.sparse.from_dense(values[:, tf.newaxis]) if feature.optional else values
 
 
 def rows_of(known: Bytes, ids: Bytes, feature: Feature = MOVIE_ID) -> IntArray:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow_transform as tft
 
-from schema.features import FeatureTable
+from schema.features import CONTEXT_KINDS, FeatureTable, Owner
 from transform import outputs as out
-from transform.outputs import OutputTable, outputs_of
+from transform.outputs import Output, OutputTable, Unknown, outputs_of
 
 IntArray = npt.NDArray[np.int64]
 SmallInts = npt.NDArray[np.signedinteger[Any]]
@@ -100,7 +100,7 @@ class Interactions:
         (`schema.features.RatingScale.to_stars`); zeros where the data has no ratings, so that every
         residual is 0 and every event weighs the same.
       timestamp: `[ratings]` unix seconds; zeros where the data has none.
-      context: transformed context features by name, `[ratings]`; int16 is enough.
+      context: transformed features of the context by name, `[ratings]`; int16 is mostly enough.
       offsets: `[users + 1]`; the ratings of user u are `offsets[u]:offsets[u + 1]`.
       position: `[ratings]` places in the file, which order ratings of one second; zeros (also
         if none are given) where the order of the file means nothing.
@@ -227,6 +227,11 @@ class TrainingData:
         return sizes
 
     @functools.cached_property
+    def unknown_context(self) -> dict[Output, Unknown]:
+        """The transformed context features but those of the time, and what is unknown of them."""
+        return unknown_context(self.outputs, self.transform_output)
+
+    @functools.cached_property
     def ratings_per_movie(self) -> IntArray:
         """`[movies]` number of training ratings of each."""
         counts: IntArray = np.bincount(
@@ -243,6 +248,14 @@ class TrainingData:
         """
         interactions = self.interactions.of_movies(rows, len(self.catalogue.ids))
         return dataclasses.replace(self, catalogue=catalogue, interactions=interactions)
+
+
+def unknown_context(
+    outputs: OutputTable, transform_output: tft.TFTransformOutput
+) -> dict[Output, Unknown]:
+    """Returns the transformed context features but those of the time, and what is unknown of them."""
+    found = outputs.of_kinds(Owner.CONTEXT, CONTEXT_KINDS)
+    return {one: one.unknown(transform_output) for one in found}
 
 
 def most_rated(ratings_per_movie: IntArray, limit: int) -> IntArray:

@@ -202,7 +202,8 @@ class Evaluation(tf.Module):
     ) -> tf.Tensor:
         """Returns `[batch]` ratings as predicted at each query's own time: later events are hidden.
 
-        The time counts as one after the training, as it does in every request.
+        The time counts as one after the training, as it does in every request. The context is that
+        of the row.
 
         Args:
           rating: the model.
@@ -213,7 +214,8 @@ class Evaluation(tf.Module):
         """
         serving = self._serving
         latest = serving.latest(query, bounds)
-        query = query._replace(context=serving.context_after_training(query.timestamp))
+        times = serving.context_after_training(query.timestamp)
+        query = query._replace(context={**query.context, **times})
         before = serving.history.before(query.user_row, query.timestamp, query.position, bounds)
         is_part = before[:, 1] < bounds[:, 1]
 
@@ -286,11 +288,14 @@ class Evaluation(tf.Module):
         return tf.gather(state, part), tf.gather(self._serving.marks(events.pairs, size), part)
 
     def _after_training(self, query: Query) -> Query:
-        """Returns the queries at one and the same time, long after the training."""
-        if not self._serving.features.has_time:
-            return query
-        time = tf.fill(tf.shape(query.timestamp), np.int64(self._serving.history.last_time + _LONG))
-        return query._replace(context=self._serving.context_after_training(time), timestamp=time)
+        """Returns the queries at one and the same time, long after the training.
+
+        Their context is hidden: nobody knows it of the next visit.
+        """
+        time = query.timestamp
+        if self._serving.features.has_time:
+            time = tf.fill(tf.shape(time), np.int64(self._serving.history.last_time + _LONG))
+        return self._serving.hidden(query, time)
 
     def _ranks(self, scores: tf.Tensor, movie_row: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
         """Returns `[batch]` ranks of the rows' movies by `[batch, movies]` scores.

@@ -71,6 +71,18 @@ class BlendedRating(tf.Module):
         """
         return self.bpmf.session_residual(user_state, latest)
 
+    def context_effects(self, context: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the `[batch]` stars by which context features change the factorisation's part.
+
+        The factorisation knows no context. The network's biases of it, fitted beside those of users
+        and movies, count for its part as well.
+
+        Args:
+          context: transformed features of the context, `[batch]` each.
+        """
+        effects = self.network.context_effects(context)
+        return {name: self.weight * effect for name, effect in effects.items()}
+
     def user(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns `[batch, width]` tower outputs of users, given their transformed features."""
         return tf.concat(self.network.user(features), axis=1)
@@ -105,11 +117,11 @@ class BlendedRating(tf.Module):
     ) -> tf.Tensor:
         """Returns the network's `[batch, n]` stars."""
         batch, n, width = tf.unstack(tf.shape(movie))
-        time = tf.concat(self.network.time_output(context, batch), axis=1)
+        own = tf.concat(self.network.context_output(context, batch), axis=1)
         pairs = tf.range(batch * n)
-        rows = tf.gather(tf.concat([user, time], axis=1), pairs // tf.maximum(n, 1))
-        vectors, bias, time_vectors, time_bias = tf.split(
-            rows, [user.shape[1] - 1, 1, time.shape[1] - 1, 1], axis=1
+        rows = tf.gather(tf.concat([user, own], axis=1), pairs // tf.maximum(n, 1))
+        vectors, bias, own_vectors, own_bias = tf.split(
+            rows, [user.shape[1] - 1, 1, own.shape[1] - 1, 1], axis=1
         )
         movie_vectors, movie_bias = tf.split(
             tf.reshape(movie, [-1, width]), [movie.shape[2] - 1, 1], axis=1
@@ -117,7 +129,7 @@ class BlendedRating(tf.Module):
         stars = self.network.stars(
             TowerOutput(vectors, bias),
             TowerOutput(movie_vectors, movie_bias),
-            TowerOutput(time_vectors, time_bias),
+            TowerOutput(own_vectors, own_bias),
             training=False,
         )
         return tf.reshape(stars, [batch, n])

@@ -10,15 +10,16 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from schema.features import Kind, Owner
+from schema.features import CONTEXT_KINDS, Kind, Owner
 from trainer.config import ModelConfig
 from trainer.data.training_data import Interactions
 from trainer.rating.principal_components import principal_components
 from trainer.retrieval.two_towers import FeatureSum, embedding_table
 from transform import outputs as out
 
-USER_SHRINKAGE, MOVIE_SHRINKAGE, TIME_SHRINKAGE = 10.0, 5.0, 20.0
-"""Shrinkage of the biases of users, movies and times, in pseudo-ratings at the mean."""
+USER_SHRINKAGE, MOVIE_SHRINKAGE, CONTEXT_SHRINKAGE = 10.0, 5.0, 20.0
+"""Shrinkage of the biases of users, movies, and times and contexts, in pseudo-ratings at the mean.
+"""
 
 FEATURE_KINDS: tuple[Kind, ...] = (
     *(Kind.AGE, Kind.GENDER, Kind.TAGS, Kind.YEAR, Kind.CATEGORY),
@@ -28,6 +29,9 @@ FEATURE_KINDS: tuple[Kind, ...] = (
 
 Zip codes and title words are left out: each has too few ratings for a reliable effect.
 """
+
+
+_WITHOUT_BIAS = (out.HOUR_OF_DAY, out.DAY_OF_WEEK)
 
 
 def baseline_biases(
@@ -83,7 +87,7 @@ class Part(NamedTuple):
 
 
 class TowerOutput(NamedTuple):
-    """The output of one tower: of the user, the movie or the time.
+    """The output of one tower: of the user, the movie or the context.
 
     Attributes:
       vectors: `[batch, width]`.
@@ -95,13 +99,14 @@ class TowerOutput(NamedTuple):
 
 
 class RatingModel(tf.Module):
-    """Stars = mean + biases of user, movie and time + range x tanh(deep & cross network).
+    """Stars = mean + biases of user, movie and context + range x tanh(deep & cross network).
 
-    Where the data has no times, neither the biases nor the network have a part for them.
+    The context is the time and the context features. What the data has none of has no part, neither
+    in the biases nor in the network.
 
     A user's vector is the sum of the embeddings of the id and the profile and of a
     projection of the principal components; a movie's likewise. The network's input are
-    both, their product and the time; `tfrs.layers.dcn.Cross` learns what matters together.
+    both, their product and the context; `tfrs.layers.dcn.Cross` learns what matters together.
 
     Args:
       outputs: the transformed features.
@@ -123,11 +128,12 @@ class RatingModel(tf.Module):
     ) -> None:
         super().__init__(name="rating_model")
         users, movies = sizes[out.USER_ID_INDEX], sizes[out.ITEM_ID_INDEX]
-        of_time = outputs.of_kinds(Owner.CONTEXT, (Kind.TIME,))
+        of_context = outputs.of_kinds(Owner.CONTEXT, (Kind.TIME, *CONTEXT_KINDS))
         groupings = [(user_index, users, USER_SHRINKAGE), (movie_index, movies, MOVIE_SHRINKAGE)]
-        if of_time:
-            time_index = interactions.context[out.TIME_BUCKET]
-            groupings.append((time_index, sizes[out.TIME_BUCKET], TIME_SHRINKAGE))
+        # Hour and weekday have no bias: it would be that of who rates then.
+        with_bias = [one.name for one in of_context if one.name not in _WITHOUT_BIAS]
+        for name in with_bias:
+            groupings.append((interactions.context[name], sizes[name], CONTEXT_SHRINKAGE))
         indices, rows, shrinkage = zip(*groupings, strict=True)
         mean, biases = baseline_biases(indices, interactions.rating, rows, shrinkage)
         user_parts, movie_parts = principal_components(
@@ -136,19 +142,20 @@ class RatingModel(tf.Module):
         width = config.rating_dim
         self.config = config
         self.mean = tf.constant(mean, tf.float32)
-        self.user_bias, self.movie_bias, *time_bias = (
+        names = ("user_bias", "movie_bias", *(f"{name}_bias" for name in with_bias))
+        self.user_bias, self.movie_bias, *of_contexts = (
             tf.Variable(bias[:, np.newaxis], name=name)
-            for bias, name in zip(biases, ("user_bias", "movie_bias", "time_bias"), strict=False)
+            for bias, name in zip(biases, names, strict=True)
         )
-        self.time_bias: tf.Variable | None = time_bias[0] if time_bias else None
+        self.context_bias: dict[str, tf.Variable] = dict(zip(with_bias, of_contexts, strict=True))
         self.users = _ids_without_history("rating_user", user_index, users, width)
         self.movies = _ids_without_history("rating_movie", movie_index, movies, width)
         of_users = outputs.of_kinds(Owner.USER, FEATURE_KINDS)
         of_movies = outputs.of_kinds(Owner.MOVIE, FEATURE_KINDS)
         self.profile = FeatureSum(of_users, sizes, width, "rating_profile")
         self.movie_profile = FeatureSum(of_movies, sizes, width, "rating_movie_profile")
-        self._time_width = config.time_dim if of_time else 0
-        self.time = FeatureSum(of_time, sizes, self._time_width, "rating_time")
+        self._context_width = config.time_dim if of_context else 0
+        self.context = FeatureSum(of_context, sizes, self._context_width, "rating_context")
         self.user_components = tf.Variable(user_parts, trainable=False, name="user_components")
         self.movie_components = tf.Variable(movie_parts, trainable=False, name="movie_components")
         self.user_projection = tf.keras.layers.Dense(width, use_bias=False)
@@ -175,7 +182,7 @@ class RatingModel(tf.Module):
         return self.stars(
             self.user(user_features),
             self.movie(movie_features),
-            self.time_output(user_features, tf.size(user_features[out.USER_ID_INDEX])),
+            self.context_output(user_features, tf.size(user_features[out.USER_ID_INDEX])),
             training=training,
         )
 
@@ -193,23 +200,35 @@ class RatingModel(tf.Module):
         vectors += self.movie_projection(tf.gather(self.movie_components, movie_id))
         return TowerOutput(vectors, tf.gather(self.movie_bias, movie_id))
 
-    def time_output(self, features: Mapping[str, tf.Tensor], batch: tf.Tensor) -> TowerOutput:
-        """Returns what follows from the time alone: of data without times, nothing.
+    def context_output(self, features: Mapping[str, tf.Tensor], batch: tf.Tensor) -> TowerOutput:
+        """Returns what follows from the context alone: of data without one, nothing.
 
         Args:
           features: transformed features of the context, `[batch]` each.
           batch: scalar, how many rows there are.
         """
-        if self.time_bias is None:
+        if not self.context_bias:
             return TowerOutput(tf.zeros([batch, 0]), tf.zeros([batch, 1]))
-        return TowerOutput(
-            self.time(features), tf.gather(self.time_bias, features[out.TIME_BUCKET])
-        )
+        biases = [tf.gather(bias, features[name]) for name, bias in self.context_bias.items()]
+        bias = tf.add_n(biases) if len(biases) > 1 else biases[0]
+        return TowerOutput(self.context(features), bias)
+
+    def context_effects(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the `[batch]` biases of the context features, in stars, without that of the time.
+
+        Args:
+          features: transformed features of the context, `[batch]` each.
+        """
+        return {
+            name: tf.gather(bias, features[name])[:, 0]
+            for name, bias in self.context_bias.items()
+            if name != out.TIME_BUCKET
+        }
 
     def stars(
-        self, user: TowerOutput, movie: TowerOutput, time: TowerOutput, *, training: bool
+        self, user: TowerOutput, movie: TowerOutput, context: TowerOutput, *, training: bool
     ) -> tf.Tensor:
-        """Returns predicted stars `[batch]`, not clipped, of user, movie and time."""
+        """Returns predicted stars `[batch]`, not clipped, of user, movie and context."""
         drop_user, drop_movie, drop_hidden = self.config.rating_dropout if training else (0, 0, 0)
         # No dropout on the product: with it, what a user likes is hardly learned.
         inputs = tf.concat(
@@ -217,12 +236,12 @@ class RatingModel(tf.Module):
                 tf.nn.dropout(user.vectors, drop_user),
                 tf.nn.dropout(movie.vectors, drop_movie),
                 user.vectors * movie.vectors,
-                time.vectors,
+                context.vectors,
             ],
             axis=1,
         )
         hidden = tf.nn.dropout(self.hidden(self.cross(inputs)), drop_hidden)
-        bias = user.bias + movie.bias + time.bias
+        bias = user.bias + movie.bias + context.bias
         correction = self.config.rating_range * tf.tanh(self.head(hidden))
         return tf.squeeze(self.mean + bias + correction, axis=1)
 
@@ -250,7 +269,7 @@ class RatingModel(tf.Module):
             "movie's viewers": self.movie_projection(tf.gather(self.movie_components, movie_id)),
         }
         product = tf.add_n(list(user.values())) * tf.add_n(list(movie.values()))
-        blocks = [user, movie, {"user x movie": product}, self.time.parts(user_features)]
+        blocks = [user, movie, {"user x movie": product}, self.context.parts(user_features)]
         found, start = [], 0
         for block in filter(None, blocks):
             width = next(iter(block.values())).shape[1]
@@ -260,7 +279,7 @@ class RatingModel(tf.Module):
 
     def cross_kernel(self) -> tf.Tensor:
         """Returns W of the cross layer, x0 ∘ (W x + b) + x, `[to, from]`."""
-        width = 3 * self.config.rating_dim + self._time_width
+        width = 3 * self.config.rating_dim + self._context_width
         ones = tf.ones([width, width])
         identity = tf.eye(width)
         return tf.transpose(
@@ -270,7 +289,7 @@ class RatingModel(tf.Module):
     def l2(self) -> tf.Tensor:
         """Returns half the sum of squares of the embedding tables."""
         tables = [self.users, self.movies]
-        for features in (self.profile, self.movie_profile, self.time):
+        for features in (self.profile, self.movie_profile, self.context):
             tables.extend(features.tables.values())
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
 

@@ -8,7 +8,7 @@ EASE and popularity (`trainer.retrieval.blend`), whatever the time of the query.
 
 | block | query | candidate |
 |---|---|---|
-| tower | pooled history + profile + temporal context | embedding + features |
+| tower | pooled history + profile + temporal context + context features | embedding + features |
 | recency | latest events | embedding |
 | biases | 1 | log popularity, as trained |
 | long-term | a · tanh(pooled history + profile + start) | embedding + features, popularity |
@@ -125,6 +125,19 @@ class HistoryRetrieval(tf.Module):
         if self._query_tower is None:
             return profile
         return tf.concat([profile, self._query_tower.profile(features)], axis=1)
+
+    def in_context(self, profile: tf.Tensor, context: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns a profile with the query's context features: in the part of the towers alone.
+
+        Args:
+          profile: what `profile` gave.
+          context: transformed features of the context, `[batch]` each.
+        """
+        tower = self._query_tower
+        if tower is None or not tower.context.features:
+            return profile
+        of_tower = tower.in_context(profile[:, self._width :], context)
+        return tf.concat([profile[:, : self._width], of_tower], axis=1)
 
     def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
         """Returns one vector per user, which aggregates the history.

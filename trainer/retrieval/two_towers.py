@@ -155,10 +155,11 @@ class CandidateTower(tf.Module):
 
 
 class QueryTower(tf.Module):
-    """What a user wants: history, the latest of it, and profile.
+    """What a user wants: history, the latest of it, profile and context.
 
     Args:
       features: what is known of the user.
+      context: context features of the query, beside its time.
       sizes: number of indices of each feature, by name.
       config: widths and dropout.
 
@@ -167,13 +168,18 @@ class QueryTower(tf.Module):
     """
 
     def __init__(
-        self, features: tuple[out.Output, ...], sizes: Mapping[str, int], config: ModelConfig
+        self,
+        features: tuple[out.Output, ...],
+        context: tuple[out.Output, ...],
+        sizes: Mapping[str, int],
+        config: ModelConfig,
     ) -> None:
         super().__init__(name="query_tower")
-        check_no_leak(features)
+        check_no_leak((*features, *context))
         self.config = config
         movies, width = sizes[out.ITEM_ID_INDEX], config.embedding_dim
         self.profile = FeatureSum(features, sizes, width, "user_features")
+        self.context = FeatureSum(context, sizes, width, "context_features")
         self.history = embedding_table("history", movies, width)
         self.recency = embedding_table("recency", movies, width)
         ones = tf.ones([len(config.recency_seconds), width])
@@ -202,9 +208,18 @@ class QueryTower(tf.Module):
           training: whether dropout applies.
         """
         rate = self.config.query_dropout if training else 0.0
-        liked = tf.nn.dropout(history, rate) + self.profile(features)
+        liked = self.in_context(tf.nn.dropout(history, rate) + self.profile(features), features)
         temporal_context = self.temporal_context(recency.seconds, recency.history_length)
         return query_of(liked + temporal_context, tf.nn.dropout(recency.block, rate))
+
+    def in_context(self, liked: tf.Tensor, context: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns `[batch, dim]` history and profile with the context features added.
+
+        Args:
+          liked: `[batch, dim]`.
+          context: transformed features of the context, `[batch]` each.
+        """
+        return liked + self.context(context) if self.context.features else liked
 
     def temporal_context(self, seconds: tf.Tensor, history_length: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, dim]`: embeddings of the seconds since the last event and of the
@@ -256,7 +271,7 @@ class QueryTower(tf.Module):
 
     def l2(self) -> tf.Tensor:
         """Returns half the sum of squares of the embedding tables."""
-        tables = [self.history, *self.profile.tables.values()]
+        tables = [self.history, *self.profile.tables.values(), *self.context.tables.values()]
         tables += [self.recency, self.seconds_table, self.lengths_table]
         return tf.add_n([tf.nn.l2_loss(table) for table in tables])
 

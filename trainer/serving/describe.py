@@ -49,6 +49,8 @@ def left_out(models: LongTermModels, data: TrainingData) -> dict[str, str]:
     found = {**left_out_movies(data), **models.left_out}
     if not data.features.has_time:
         found["recommendations within a session"] = "this data has no times"
+    if data.features.context and not (data.features.has_time or data.features.has_rating):
+        found["context features"] = "this data has neither ratings nor sessions, which they move"
     if not data.features.has_rating:
         return {**found, "predicted ratings": "this data has no ratings: every event counts alike"}
     for owner, entities in ((Owner.USER, "users"), (Owner.MOVIE, "movies")):

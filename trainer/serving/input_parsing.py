@@ -7,7 +7,8 @@ import functools
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from schema.features import Feature, FeatureTable, Kind, Owner
+from schema.features import FeatureTable, Kind, Owner
+from trainer.data.reading import as_read, is_given
 from trainer.serving.interfaces import Features
 from transform.outputs import outputs_of
 
@@ -25,10 +26,10 @@ def checked(lists: tf.Tensor, like: tf.Tensor, name: str, axes: int = 1) -> tf.T
 
 
 def needs_transform(table: FeatureTable, values: Features, known: tf.Tensor) -> tf.Tensor:
-    """Returns whether any query gives more than the id of a known user, or no known id."""
+    """Returns whether any query gives more than a known user's id and a time, or no known id."""
     texts = [tf.where(known, "", values[table.user_id.name])]
     numbers, given = [], []
-    for one in table.model_inputs(Owner.USER):
+    for one in (*table.model_inputs(Owner.USER), *table.context):
         if one.kind is Kind.NUMBER:
             given.append(tf.reduce_any(is_given(values[one.name], one)))
         elif one.dtype != "string":
@@ -38,18 +39,6 @@ def needs_transform(table: FeatureTable, values: Features, known: tf.Tensor) -> 
     if numbers:
         given.append(tf.reduce_any(tf.concat(numbers, axis=0) > 0))
     return functools.reduce(tf.logical_or, given, tf.reduce_any(tf.concat(texts, axis=0) != ""))
-
-
-def is_given(values: tf.Tensor, feature: Feature) -> tf.Tensor:
-    """Returns whether each value is given.
-
-    Given is text that is not blank, an age or year above 0, any other number that is not NaN.
-    """
-    if feature.kind is Kind.NUMBER:
-        return ~tf.math.is_nan(values)
-    if values.dtype == tf.string:
-        return tf.not_equal(tf.strings.strip(values), "")
-    return values > 0
 
 
 def or_now(timestamp: tf.Tensor) -> tf.Tensor:
@@ -63,18 +52,6 @@ def unknown_user_features(table: FeatureTable) -> dict[str, tf.Tensor | tf.Spars
         one.name: as_read(tf.constant([one.missing], one.dtype), one)
         for one in table.model_inputs(Owner.USER)
     }
-
-
-def as_read(values: tf.Tensor, feature: Feature) -> tf.Tensor | tf.SparseTensor:
-    """Returns `[batch]` values as the transform graph takes them: sparse where optional.
-
-    An optional number that is not given is missing.
-    """
-    if feature.kind is Kind.NUMBER and feature.optional:
-        rows = tf.where(is_given(values, feature))
-        shape = tf.stack([tf.size(values, tf.int64), 1])
-        return tf.SparseTensor(tf.pad(rows, [[0, 0], [0, 1]]), tf.gather_nd(values, rows), shape)
-    return tf.sparse.from_dense(values[:, tf.newaxis]) if feature.optional else values
 
 
 def unknown_movie_features(

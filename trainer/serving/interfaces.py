@@ -28,6 +28,12 @@ class Retrieval(Protocol):
     def profile(self, features: Features) -> tf.Tensor:
         """Returns `[batch, width]`: what follows from users' features alone."""
 
+    def in_context(self, profile: tf.Tensor, context: Features) -> tf.Tensor:
+        """Returns `[batch, width]`: what `profile` gave, with what the query's context adds.
+
+        No score of `long_term_scores` depends on it.
+        """
+
     def user_state(self, events: Events, batch: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, width]`: one vector per user, of all their events."""
 
@@ -74,6 +80,12 @@ class Rating(Protocol):
         self, events: RatedEvents, ends: tf.Tensor, features: Features
     ) -> tf.Tensor:
         """Returns `[parts, width]`: the states of one user after the first `ends` events."""
+
+    def context_effects(self, context: Features) -> Mapping[str, tf.Tensor]:
+        """Returns the `[batch]` stars by which context features move a rating, by their names.
+
+        It is what the states of users do not know: they hold the user's usual context.
+        """
 
     def session_residual(self, user_state: tf.Tensor, latest: Latest) -> tf.Tensor:
         """Returns `[batch]`: how many stars the session's ratings are above their predictions."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 from trainer.data.training_data import (
     Bytes,
     Catalogue,
+    Floats,
     Interactions,
     Users,
     mean_ratings,
@@ -17,6 +18,9 @@ from trainer.lookups import first_not_below, rows_of, saved_variable
 from trainer.retrieval.events import Events, History, Latest
 from trainer.serving.interfaces import Features
 from transform.outputs import Output
+
+_LEAST_RATING = 1e-3
+"""Stars that are above 0, which stands for no rating."""
 
 
 def row_lookup(ids: Bytes, name: str) -> tf.lookup.StaticHashTable:
@@ -92,10 +96,15 @@ class HistoryTable(tf.Module):
 
     Args:
       interactions: the known ratings.
+      context_effects: `[ratings]` how many stars the context of each adds to what is usual, which
+        the ratings of the latest events are without; None where the data has no context features.
     """
 
-    def __init__(self, interactions: Interactions) -> None:
+    def __init__(self, interactions: Interactions, context_effects: Floats | None = None) -> None:
         super().__init__(name="history_table")
+        self._context_effects: tf.Variable | None = None
+        if context_effects is not None:
+            self._context_effects = saved_variable(context_effects, "context_effects")
         times = interactions.timestamp
         self.first_time, self.last_time = int(times.min()), int(times.max())
         self._span = self.last_time - self.first_time + 2
@@ -182,11 +191,15 @@ class HistoryTable(tf.Module):
         present = places >= before[:, :1]
         places = tf.maximum(places, 0)
         seconds = (start + timestamp)[:, tf.newaxis] - rows_of(self.keys, places)
-        means = self.mean_ratings(user_row)[:, tf.newaxis]
+        ratings = tf.gather(self.residuals, places) + self.mean_ratings(user_row)[:, tf.newaxis]
+        if self._context_effects is not None:
+            # A rating of 0 or less would be none.
+            without = ratings - tf.gather(self._context_effects, places)
+            ratings = tf.where(ratings > 0, tf.maximum(without, _LEAST_RATING), ratings)
         return Latest(
             tf.gather(self.movies, places),
             tf.cast(seconds, tf.float32),
-            tf.gather(self.residuals, places) + means,
+            ratings,
             present,
             present,
             ends - before[:, 0],

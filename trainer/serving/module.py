@@ -10,9 +10,11 @@ import tensorflow as tf
 from components.examples.reading import parse_first
 from schema.features import RATING_MAX, RATING_MIN, Kind, Owner
 from schema.predictions import PREDICTED_RATING
-from trainer.data.training_data import TrainingData
+from trainer.data.reading import as_read, is_given
+from trainer.data.training_data import Floats, Interactions, TrainingData
 from trainer.lookups import saved_variable
 from trainer.rating.rating_bpmf import RatedEvents
+from trainer.rating.rating_dcn import USER_SHRINKAGE
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.history import NEVER
 from trainer.retrieval.sessions import places_of_latest, session_of
@@ -30,8 +32,6 @@ USER_STATES_LIMIT = 30_000_000
 
 UNKNOWN_TIME = np.int64(out.UNKNOWN_TIME)
 """The bucket of times after the last training rating."""
-
-_CONTEXT = (out.TIME_BUCKET, out.HOUR_OF_DAY, out.DAY_OF_WEEK)
 
 _WORST = tf.float32.min
 
@@ -92,7 +92,13 @@ class ServingModel(tf.Module):
             self._user_features,
             self.transform(input_parsing.unknown_user_features(self.features)),
         )
-        self.history = HistoryTable(known.interactions)
+        self._context = data.outputs.owned_by(Owner.CONTEXT)
+        self._unknown_context = {one.name: row for one, row in data.unknown_context.items()}
+        self._usual_effects: tf.Variable | None = None
+        if rating is not None and self._unknown_context:
+            usual = usual_effects(rating, known.interactions)
+            self._usual_effects = saved_variable(usual, "usual_effects")
+        self.history = HistoryTable(known.interactions, self._known_effects(known))
         self.last_fitted_time = int(data.interactions.timestamp.max())
         self.user_outputs = self._user_outputs()
         self.user_states = self._user_states()
@@ -148,7 +154,7 @@ class ServingModel(tf.Module):
         whoever rated last.
 
         Args:
-          values: `[batch]` raw user features; empty where not known.
+          values: `[batch]` raw user and context features; empty where not known.
           timestamp: `[batch]` unix seconds; 0 means now. None where the data has no times.
         """
         user_row = self.users.rows(values[self.features.user_id.name])
@@ -167,36 +173,52 @@ class ServingModel(tf.Module):
             lambda: (
                 tf.gather(self.users.profiles, user_row),
                 tf.split(tf.gather(self.user_outputs, user_row), self._widths, axis=1),
-                self.context_after_training(timestamp),
+                self.context_after_training(timestamp) | self._hidden_context(timestamp),
             ),
         )
+        profile = self.retrieval.in_context(outputs[0], context)
         position = tf.zeros_like(timestamp)
         # The last one is the rating model's, if there is one.
-        return Query(user_row, features, outputs[0], outputs[-1], context, timestamp, position)
+        return Query(user_row, features, profile, outputs[-1], context, timestamp, position)
 
     def _transformed(
         self, values: Features, user_row: tf.Tensor, timestamp: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor], Features]:
         outputs = self._user_features
-        users = {
-            one.name: input_parsing.as_read(values[one.name], one)
-            for one in self.features.model_inputs(Owner.USER)
+        given = {
+            one.name: as_read(values[one.name], one)
+            for one in (*self.features.model_inputs(Owner.USER), *self.features.context)
         }
         times = {one.name: timestamp for one in self.features.of_kind(Kind.TIME)}
-        transformed = self.transform({**users, **times})
+        transformed = self.transform({**given, **times})
         stated = tf.stack([transformed[one.name] for one in outputs], axis=1)
-        is_given = [input_parsing.is_given(values[one.source.name], one.source) for one in outputs]
+        are_given = [is_given(values[one.source.name], one.source) for one in outputs]
         known = (user_row < self.users.count)[:, tf.newaxis]
-        from_profile = known & ~tf.stack(is_given, axis=1)
+        from_profile = known & ~tf.stack(are_given, axis=1)
         features = tf.where(from_profile, tf.gather(self.users.profiles, user_row), stated)
         tower_outputs = self._tower_outputs(features)
-        if not times:
-            return features, tower_outputs, {}
-        context = {name: transformed[name] for name in _CONTEXT}
-        bucket = tf.where(timestamp > self.last_fitted_time, UNKNOWN_TIME, context[out.TIME_BUCKET])
-        return features, tower_outputs, {**context, out.TIME_BUCKET: bucket}
+        context = {one.name: transformed[one.name] for one in self._context}
+        for name, unknown in self._unknown_context.items():
+            is_known = context[name] < unknown.end
+            context[name] = tf.where(is_known, context[name], np.int64(unknown.index))
+        if times:
+            is_later = timestamp > self.last_fitted_time
+            context[out.TIME_BUCKET] = tf.where(is_later, UNKNOWN_TIME, context[out.TIME_BUCKET])
+        return features, tower_outputs, context
 
-    def context_after_training(self, timestamp: tf.Tensor) -> Features:
+    def hidden(self, query: Query, timestamp: tf.Tensor) -> Query:
+        """Returns queries at other `[batch]` times after the training, whose context is unknown."""
+        context = self.context_after_training(timestamp) | self._hidden_context(timestamp)
+        return query._replace(context=context, timestamp=timestamp)
+
+    def _hidden_context(self, timestamp: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the transformed context features of queries that do not give them."""
+        return {
+            name: tf.fill(tf.shape(timestamp), np.int64(unknown.index))
+            for name, unknown in self._unknown_context.items()
+        }
+
+    def context_after_training(self, timestamp: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the transformed features of `[batch]` times after the training."""
         if not self.features.has_time:
             return {}
@@ -328,6 +350,9 @@ class ServingModel(tf.Module):
         predicted = rating(
             state, query.rating_outputs, query.context, rows, tf.gather(self.movies.outputs, rows)
         )
+        if self._usual_effects is not None:
+            usual = tf.gather(self._usual_effects, query.user_row)
+            predicted += self._unusual(rating, query.context, usual)[:, tf.newaxis]
         latest = latest.first(self._rating_events)
         # Most queries are no part of a session.
         residual = tf.cond(
@@ -338,6 +363,31 @@ class ServingModel(tf.Module):
         predicted += residual[:, tf.newaxis]
         scale = self.features.scale
         return tf.clip_by_value(scale.from_stars(predicted), scale.low, scale.high)
+
+    def _unusual(self, rating: Rating, context: Features, usual: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch]`: how many stars context features add to what they usually add.
+
+        A user's state holds what their usual context adds. An unknown value adds nothing.
+
+        Args:
+          rating: the model.
+          context: transformed features of the context, `[batch]` each.
+          usual: `[batch, features]`, of `usual_effects`.
+        """
+        found = tf.zeros_like(usual[:, 0])
+        for place, (name, effect) in enumerate(rating.context_effects(context).items()):
+            is_known = context[name] != self._unknown_context[name].index
+            found += tf.where(is_known, effect - usual[:, place], 0.0)
+        return found
+
+    def _known_effects(self, known: TrainingData) -> Floats | None:
+        """Returns what the contexts of the `[ratings]` known ratings add; None without contexts."""
+        if self.rating is None or self._usual_effects is None:
+            return None
+        interactions = known.interactions
+        usual = tf.gather(self._usual_effects, interactions.user_row)
+        effects: Floats = self._unusual(self.rating, _indices_of(interactions), usual).numpy()
+        return effects
 
     def _session(self, query: Query, recent: Recent | None) -> Latest:
         """Returns the latest events of each query's session, with those of the request."""
@@ -497,11 +547,11 @@ class ServingModel(tf.Module):
     def _queries_of(self, examples: tf.Tensor) -> tuple[tf.Tensor, Query, tf.Tensor]:
         """Returns `[batch]` ids of users, the queries, and `[batch]` rows of the movies."""
         table = self.features
-        context = (*table.of_kind(Kind.TIME), *table.of_kind(Kind.POSITION))
-        features = (*table.model_inputs(Owner.USER), table.item_id, *context)
+        moment = (*table.of_kind(Kind.TIME), *table.of_kind(Kind.POSITION))
+        features = (*table.model_inputs(Owner.USER), *table.context, table.item_id, *moment)
         values = parse_first(examples, features)
         movie_row = self.movies.rows(values.pop(table.item_id.name))
-        times = {one.kind: values.pop(one.name) for one in context}
+        times = {one.kind: values.pop(one.name) for one in moment}
         query = self.query(values, times.get(Kind.TIME))
         if Kind.POSITION in times:
             query = query._replace(position=times[Kind.POSITION])
@@ -648,6 +698,32 @@ class ServingModel(tf.Module):
             "because_movie_title": self.movies.titles(rows),
             "contribution": tf.maximum(top.values, 0.0),
         }
+
+
+def _indices_of(interactions: Interactions) -> dict[str, tf.Tensor]:
+    """Returns the transformed features of the context of all ratings, `[ratings]` each."""
+    return {name: tf.constant(values, tf.int64) for name, values in interactions.context.items()}
+
+
+def usual_effects(rating: Rating, interactions: Interactions) -> Floats:
+    """Returns `[users + 1, features]` stars: what each context feature adds to a user's ratings.
+
+    It is the mean over the user's ratings, shrunk towards that over all as the user's bias is; the
+    last row, of whom nothing is known, has the latter.
+
+    Args:
+      rating: the model.
+      interactions: the known ratings.
+    """
+    found = [
+        effect.numpy() for effect in rating.context_effects(_indices_of(interactions)).values()
+    ]
+    counts = np.append(np.diff(interactions.offsets), 0)
+    usual = np.zeros((len(counts), max(len(found), 1)), np.float32)
+    for place, effects in enumerate(found):
+        total = np.bincount(interactions.user_row, effects, len(counts))
+        usual[:, place] = (total + USER_SHRINKAGE * effects.mean()) / (counts + USER_SHRINKAGE)
+    return usual
 
 
 def _is_last(movies: tf.Tensor, times: tf.Tensor) -> tf.Tensor:

@@ -15,7 +15,7 @@ class Query(NamedTuple):
     Attributes:
       user_row: `[batch]` int32; the number of users where unknown.
       features: `[batch, features]` int64: their transformed features.
-      profile: `[batch, width]` tower outputs of retrieval.
+      profile: `[batch, width]` tower outputs of retrieval, with what the context adds in a session.
       rating_outputs: `[batch, width]` tower outputs of the rating network; not used without one.
       context: transformed features of the context, `[batch]` each.
       timestamp: `[batch]` int64, unix seconds; 0 where the data has no times.

@@ -14,6 +14,9 @@ is none, and such an event is history. One with a time that is not after the que
 the session where a chain of gaps of at most 30 minutes leads to it from the query; else it is
 history as well. A rating of NaN is none, and one of 0 where 0 is not on the scale.
 
+Context features of the query, such as the device, are inputs beside those of the user; one that is
+empty, or NaN, is not known. They move predicted ratings and, in a session, the list.
+
 Of data without ratings there is no input `recent_ratings` and no output `predicted_rating`; of data
 without times there are no inputs of the query's time and `recent_timestamps`, and every event is
 history.
@@ -50,7 +53,7 @@ def signatures(serving: ServingModel) -> dict[str, tf.types.experimental.Concret
     table = serving.features
     user = {
         one.name: tf.TensorSpec([None], one.dtype, one.name)
-        for one in table.model_inputs(Owner.USER)
+        for one in (*table.model_inputs(Owner.USER), *table.context)
     }
     time = next(iter(names(table.of_kind(Kind.TIME))), "")
     context = {

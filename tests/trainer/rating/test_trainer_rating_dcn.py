@@ -191,7 +191,7 @@ def test_a_new_model_predicts_the_biases(new_model, trained):
     shrinkage = (
         rating_module.USER_SHRINKAGE,
         rating_module.MOVIE_SHRINKAGE,
-        rating_module.TIME_SHRINKAGE,
+        rating_module.CONTEXT_SHRINKAGE,
     )
     biases = least_squares(indices, held.rating, [sizes[name] for name in names], shrinkage)
     expected = held.rating.mean() + sum(b[i] for b, i in zip(biases, indices, strict=True))

@@ -36,7 +36,7 @@ def embedded(trained):
     users["user's choices"] = choices[user["user_id_index"]] @ network.user_projection.kernel
     movies["movie's viewers"] = viewers[movie_id] @ network.movie_projection.kernel
     product = sum(map(np.asarray, users.values())) * sum(map(np.asarray, movies.values()))
-    times = {name: t.numpy()[held.context[name]] for name, t in network.time.tables.items()}
+    times = {name: t.numpy()[held.context[name]] for name, t in network.context.tables.items()}
     blocks = [users, movies, {"user x movie": product}, times]
     return {
         name: (8 * number, np.asarray(vectors, np.float64))
