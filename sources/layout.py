@@ -354,7 +354,8 @@ def _refuse_other_data(events: TableFile, description: Description) -> None:
     if not description.of_columns:
         return
     rules = (description.positive, *description.drop)
-    named = {*description.columns.values(), *(rule.column for rule in rules if rule)}
+    named = {*description.columns.values(), *description.context}
+    named |= {rule.column for rule in rules if rule}
     lacking = (named & set(description.of_columns)) - set(events.columns)
     left_out = {plain(n) for r, c in description.columns.items() if not c for n in SYNONYMS[r]}
     new = [

@@ -5,6 +5,7 @@ import json
 import pytest
 from example_artifacts import run_movies, run_ratings
 
+from components.examples.events import event_files, map_events
 from components.names import DATASET_SPEC
 from sources.detect import detect
 
@@ -86,3 +87,43 @@ def test_invalid_zip_drop_removes_users_with_their_events(tmp_path):
     files = ratings.report["files"]
     assert files["users.csv"]["dropped"] == {"invalid zip code": 10}
     assert files["interactions.csv"]["dropped"] == {"invalid zip code": 10 * 15}
+
+
+def test_each_event_has_its_context_in_the_records_and_in_the_event_files(tmp_path):
+    devices, prices = ("tv", "Phone", ""), ("1.5", "", "20")
+    given = {
+        pair: (devices[number % 3], prices[number % 5 % 3]) for number, pair in enumerate(PLAYS)
+    }
+    lines = "".join(f"{u},{i},{device},{price}\n" for (u, i), (device, price) in given.items())
+    _, options, folder = written(
+        tmp_path,
+        f"user,item,device,price\n{lines}",
+        data_toml='[context]\ndevice = "category"\nprice = "number"\n',
+    )
+    ratings = run_ratings(folder, tmp_path / "ratings", **options)
+    expected = {
+        pair: (device or "unknown", float(price) if price else None)
+        for pair, (device, price) in given.items()
+    }
+    of_records = {
+        (row["user_id"][0], row["movie_id"][0]): (
+            row["context_device"][0],
+            row.get("context_price", [None])[0],
+        )
+        for rows in rows_of(ratings).values()
+        for row in rows
+    }
+    assert of_records == expected
+    names = ("user_id", "movie_id", "context_device", "context_price")
+    of_events = {}
+    for split in ratings.splits:
+        for path in event_files(ratings.folder, split):
+            columns = [map_events(path).column(name).to_pylist() for name in names]
+            for user, item, *context in zip(*columns, strict=True):
+                of_events[user.decode(), item.decode()] = tuple(context)
+    assert of_events == expected
+    missing = ratings.report["files"]["interactions.csv"]["missing"]
+    assert missing == {
+        "device": sum(not device for device, _ in given.values()),
+        "price": sum(not price for _, price in given.values()),
+    }

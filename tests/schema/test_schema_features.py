@@ -105,9 +105,9 @@ REFUSED = {
         {"more": [raw.POSITION, changed(raw.POSITION, name="other")]},
         "one feature of kind position at most",
     ),
-    "a category of the context": (
-        {"more": [changed(GENRE, owner=Owner.CONTEXT)]},
-        "received favourite_genre of owner context and kind category",
+    "a gender of the context": (
+        {"more": [changed(raw.GENDER, name="mood", owner=Owner.CONTEXT)]},
+        "received mood of owner context and kind gender",
     ),
     "a category as the label": (
         {"more": [changed(GENRE, owner=Owner.LABEL)]},

@@ -27,7 +27,10 @@ from schema.features import (
     TIMESTAMP,
     TITLE,
     USER_ID,
+    Feature,
     FeatureTable,
+    Kind,
+    Owner,
 )
 from serving.access_log import Log
 from serving.api import make_api
@@ -134,6 +137,7 @@ def test_recommendations_of_clicks_have_no_stars(app):
         ("POST", "/api/recommendations", {"age": 4}, 422,
          "body age: the data of this model has no age."),
         ("POST", "/api/recommendations", {"features": {"a": 1}}, 422, "has no user features"),
+        ("POST", "/api/recommendations", {"context": {"a": 1}}, 422, "has no context features"),
         ("POST", "/api/recommendations", {"liked": [{"movie_id": ""}]}, 422,
          "body liked.0.movie_id: expected at least 1 character, found ''."),
         ("POST", "/api/recommendations", {"liked": ["7"]}, 422,
@@ -176,6 +180,7 @@ def test_the_document_has_nothing_that_the_data_lacks(app):
     # The answer has nothing on ratings but whether there are any.
     assert [name for name in fields if any(word in name for word in RATING_WORDS)] == ["ratings"]
     assert fields.isdisjoint({"timestamp", "age", "gender", "occupation", "zip_code", "features"})
+    assert fields.isdisjoint({"context", "context_features"})
     assert {"Rating", "Ratings", "RatingRequest"}.isdisjoint(schemas)
     assert schemas["RecommendRequest"]["example"] == {
         "liked": [{"movie_id": "50"}, {"movie_id": "1"}], "k": 3, "reasons": 2,
@@ -216,7 +221,8 @@ def test_every_reference_of_the_document_of_any_table_is_there(app, features):
     has = {"user_rating": '"stars"', "timestamp": '"timestamp"', AGE.name: '"age"'}
     for column, field in has.items():
         assert (field in text) is (column in table.names), column
-    assert lacking(MOVIELENS) == frozenset()
+    assert lacking(MOVIELENS) == {"context features"}
+    assert '"context"' not in text
 
 
 def _whole(app):
@@ -282,3 +288,49 @@ def test_a_scale_with_ratings_below_0_takes_them(app, tmp_path):
             check_outputs(call, {"score": np.full(1, np.nan)})
     finally:
         jokes.service.stop()
+
+
+DEVICE = Feature("context_device", Owner.CONTEXT, Kind.CATEGORY, "string", label="device")
+PRICE = Feature("context_price", Owner.CONTEXT, Kind.NUMBER, "float32", optional=True)
+
+
+def test_a_request_may_give_the_context_features_of_its_model(tmp_path):
+    table = FeatureTable((USER_ID, MOVIE_ID, TITLE, RATING, TIMESTAMP, DEVICE, PRICE))
+    (tmp_path / "1" / "assets").mkdir(parents=True)
+    handmade.save(tmp_path / "1", table=table, movies=True, recent=True)
+    (tmp_path / "1" / "assets" / "context_device_index").write_text("tv\nphone\n")
+    shop = App(tmp_path)
+    try:
+        assert shop.get("/api/model")["context_features"] == [
+            {"name": "context_device", "type": "text", "choices": ["phone", "tv"]},
+            {"name": "context_price", "type": "number", "choices": []},
+        ]
+        properties = {"context_device": "string", "context_price": "number"}
+        for name in ("RecommendRequest", "RatingRequest"):
+            field = shop.get("/openapi.json")["components"]["schemas"][name]["properties"][
+                "context"
+            ]
+            assert {key: one["type"] for key, one in field["properties"].items()} == properties
+            assert field["additionalProperties"] is False
+        for context, status, says in (
+            ({"context_device": "tv", "context_price": 3}, 200, ""),
+            ({}, 200, ""),
+            (
+                {"device": "tv"},
+                422,
+                "context: device: not a feature of this model; it has context_d",
+            ),
+            ({"context_price": "3"}, 422, "context: context_price: expected a number"),
+            ({"context_device": 3}, 422, "context: context_device: expected text"),
+        ):
+            for path, body in (("recommendations", {}), ("ratings/predict", {"movie_ids": ["1"]})):
+                answer = shop.ask("POST", f"/api/{path}", json={**body, "context": context})
+                assert answer.status_code == status, answer.text
+                assert says in answer.text
+        model = shop.service.versions.current
+        people = [UserProfile(context={"context_device": "tv"}), UserProfile("1")]
+        inputs = model.recommend(people, 2, [(), ()], seen=True).inputs
+        assert inputs["context_device"].tolist() == [b"tv", b""]
+        assert np.isnan(inputs["context_price"]).all()
+    finally:
+        shop.service.stop()

@@ -50,8 +50,9 @@ def test_choices_are_the_vocabularies_of_categories(tmp_path):
 
 def test_names_and_types_are_those_of_the_table():
     fine = {"home_town": "Bath", "height": 170, "user_gender": "F"}
-    assert list(problems_of(fine, TABLE)) == []
-    problems = list(problems_of({"home_town": 3, "height": "tall", "user_zip_code": "1"}, TABLE))
+    assert list(problems_of(fine, features_of(TABLE))) == []
+    wrong = {"home_town": 3, "height": "tall", "user_zip_code": "1"}
+    problems = list(problems_of(wrong, features_of(TABLE)))
     assert problems[0] == "home_town: expected text"
     assert problems[1] == "height: expected a number"
     assert problems[2].startswith("user_zip_code: not a feature of this model; it has ")

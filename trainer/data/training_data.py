@@ -253,7 +253,7 @@ class TrainingData:
 def unknown_context(
     outputs: OutputTable, transform_output: tft.TFTransformOutput
 ) -> dict[Output, Unknown]:
-    """Returns the transformed context features but those of the time, and what is unknown of them."""
+    """Returns the transformed context features, not those of the time, and what is unknown."""
     found = outputs.of_kinds(Owner.CONTEXT, CONTEXT_KINDS)
     return {one: one.unknown(transform_output) for one in found}
 

@@ -1,0 +1,195 @@
+"""Columns of events that `data.toml` declares as context features."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from movielens_files import write
+
+from components.example_gen import spill
+from schema.features import Kind, Owner
+from sources import describe
+from sources.cleaning_log import LossLimits
+from sources.detect import detect, open_adapter
+from sources.errors import InputError
+from sources.ratings import RatingsChunk, concatenate
+from sources.repeats import drop_exact_duplicates, keep_latest_rating
+
+LENIENT = LossLimits.of(1.0)
+HEAD = b"user,item,stars,when,device,price\n"
+LOG = HEAD + b"".join(
+    b"u%d,i%d,%d,%d,%s,%s\n"
+    % (n % 7, n % 11, n % 5 + 1, 1_600_000_000 + n, (b"tv", b"Phone", b"")[n % 3], price)
+    for n, price in enumerate([b"1.5", b"", b"30", b"NaN", b"2"] * 8)
+)
+DECLARED = b'[context]\ndevice = "category"\nprice = "number"\n'
+
+
+def declared(tmp_path, log=LOG, text=DECLARED, **more):
+    return detect(
+        write(tmp_path / "data", {"interactions.csv": log, "data.toml": text, **more}), tmp_path
+    )
+
+
+def read(adapter, chunk_bytes=2**20):
+    rows, found = [], []
+    for part in adapter.parts(chunk_bytes):
+        batch, log = adapter.interactions(part, None, None, LENIENT)
+        rows += batch.to_pylist()
+        found.append(log.file("interactions.csv"))
+    return rows, found
+
+
+@pytest.mark.parametrize("chunk_bytes", [100, 2**20])
+def test_declared_columns_are_read_with_what_is_missing_counted(tmp_path, chunk_bytes):
+    adapter = declared(tmp_path)
+    rows, logs = read(
+        open_adapter("table", adapter.folder, layout_text=adapter.layout_text), chunk_bytes
+    )
+    lines = [line.split(",") for line in LOG.decode().splitlines()[1:]]
+    assert [row["context_device"] for row in rows] == [line[4] or "unknown" for line in lines]
+    numbers = [None if line[5] in ("", "NaN") else float(line[5]) for line in lines]
+    assert [row["context_price"] for row in rows] == numbers
+    for column, values in (("device", ["unknown"]), ("price", [None])):
+        missing = sum(row[f"context_{column}"] in values for row in rows)
+        assert sum(log.missing.get(column, 0) for log in logs) == missing > 0
+    found = {one.name: (one.owner, one.kind, one.called) for one in adapter.spec.features.context}
+    assert found == {
+        "context_device": (Owner.CONTEXT, Kind.CATEGORY, "device"),
+        "context_price": (Owner.CONTEXT, Kind.NUMBER, "price"),
+    }
+
+
+def test_a_number_that_cannot_be_read_is_a_lost_value_of_a_kept_row(tmp_path):
+    adapter = declared(tmp_path, LOG + b"u1,i5,3,1600000000,tv,cheap\n")
+    rows, [log] = read(adapter)
+    assert rows[-1]["context_price"] is None
+    assert log.values_lost == {"text in the column of numbers price": 1}
+
+
+def test_decimal_commas_are_those_of_all_parts_or_of_none(tmp_path):
+    lines = ["user;item;price", *(f"u{n};i{n % 3};{n},5" for n in range(30)), "u;i;1.5", "u;j;7"]
+    text = b'[context]\nprice = "number"\n'
+    for last, expected in ((2, [n + 0.5 for n in range(30)]), (0, [None] * 30 + [1.5, 7])):
+        log = "\n".join(lines[: len(lines) - last]).encode()
+        rows, _ = read(declared(tmp_path / str(last), log, text), 60)
+        assert [row["context_price"] for row in rows] == expected
+
+
+def test_a_column_named_as_a_users_is_of_the_event_where_it_is_declared(tmp_path):
+    log = b"user,item,user_mood\n" + b"".join(
+        b"u%d,i%d,%s\n" % (n % 5, n % 7, b"ab"[n % 2 :][:1]) for n in range(35)
+    )
+    plain = detect(write(tmp_path / "plain", {"interactions.csv": log}), tmp_path / "plain")
+    assert [one.name for one in plain.spec.features.owned_by(Owner.USER)] == [
+        "user_id",
+        "user_mood",
+    ]
+    adapter = declared(tmp_path, log, b'[context]\nuser_mood = "category"\n')
+    assert adapter.spec.features.names == ("user_id", "movie_id", "context_user_mood")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"context = 3", "context is wrong"),
+        (b'[context]\ndevice = "tags"', "device has a kind that a column of events cannot have"),
+        (b'[context]\ndevise = "category"', "names a column that is not there"),
+        (b'[context]\nstars = "number"', "names the column of the rating"),
+        (b'positive = "stars > 3"\n[context]\nstars = "number"', "the column of the rule positive"),
+        (b'[features]\ndevice = "category"', r"to a column of the events(.|\n)*to \[context\]"),
+        (DECLARED + b'[features]\nprice = "number"', "to a column of the events"),
+    ],
+)
+def test_what_cannot_be_a_context_feature_is_refused_in_words(tmp_path, text, message):
+    with pytest.raises(InputError, match=message) as error:
+        declared(tmp_path, text=text)
+    assert str(tmp_path / "data" / "data.toml") in str(error.value)
+
+
+def test_two_columns_of_one_feature_are_refused(tmp_path):
+    log = LOG.replace(b"price\n", b"Device\n", 1)
+    with pytest.raises(InputError, match="make one feature, context_device"):
+        declared(tmp_path, log, b'[context]\ndevice = "category"\nDevice = "category"\n')
+
+
+def test_describe_offers_the_lines_for_columns_without_a_use(tmp_path):
+    folder = write(tmp_path / "data", {"interactions.csv": LOG})
+    lines = list(describe.describe(folder, tmp_path))
+    start = lines.index(
+        "Not used, and known before the user chooses? Then add to data.toml, without #:"
+    )
+    assert [line.strip() for line in lines[start + 1 : start + 4]] == [
+        "# [context]                    # what events have beside their time",
+        '# device = "category"',
+        '# price = "category"',
+    ]
+    offered = "\n".join(line.strip(" #") for line in lines[start + 1 : start + 4])
+    write(folder, {"data.toml": offered.encode()})
+    lines = list(describe.describe(folder, tmp_path))
+    assert (
+        "Features of context: timestamp (time), context_device (category), context_price (category)"
+        in lines
+    )
+    assert not [line for line in lines if line.startswith("Not used")]
+    assert "  interactions.csv: 13 rows without a value: device" in lines
+
+
+# --- batches of ratings
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.integers(0, 2), st.integers(0, 1), st.sampled_from([1.0, 4.0]), st.integers(0, 1),
+        st.sampled_from(["tv", "unknown"]), st.sampled_from([None, 0.5, 7.0]),
+    ),
+    min_size=1, max_size=25,
+)  # fmt: skip
+
+
+def chunk_of(rows):
+    *columns, device, price = zip(*rows, strict=True)
+    types = (np.int64, np.int64, np.float32, np.int64)
+    context = pa.table({"device": pa.array(device), "price": pa.array(price, pa.float32())})
+    found = (np.array(column, kind) for column, kind in zip(columns, types, strict=True))
+    return RatingsChunk(*found, context=context)
+
+
+def rows_of(chunk):
+    columns = [column.tolist() for column in chunk[:4]]
+    context = [column.to_pylist() for column in chunk.context.columns]
+    return list(zip(*columns, *context, strict=True))
+
+
+@given(ROWS, st.randoms(use_true_random=False))
+def test_the_latest_event_keeps_its_context_in_any_order_of_the_rows(rows, rng):
+    chunk, exact, superseded = keep_latest_rating(chunk_of(rows))
+    kept = rows_of(chunk)
+    assert exact + superseded == len(rows) - len(kept)
+    assert exact == len(rows) - len(set(rows))
+    for row in kept:
+        of_pair = [one for one in rows if one[:2] == row[:2]]
+        assert (row[3], row[2]) == max((one[3], one[2]) for one in of_pair)
+        assert row in of_pair
+    rng.shuffle(rows)
+    assert rows_of(keep_latest_rating(chunk_of(rows))[0]) == kept
+
+
+@given(ROWS)
+def test_events_of_two_contexts_are_no_exact_repeats(rows):
+    chunk, dropped = drop_exact_duplicates(chunk_of(rows))
+    assert sorted(map(repr, rows_of(chunk))) == sorted(map(repr, set(rows)))
+    assert dropped == len(rows) - len(set(rows))
+
+
+def test_spilled_ratings_come_back_with_their_context(tmp_path):
+    rows = [
+        (n, n % 3, 4.0, n, "tv" if n % 2 else "unknown", n if n % 4 else None) for n in range(40)
+    ]
+    places = list(spill.write(str(tmp_path / "part"), chunk_of(rows), 3))
+    assert len(places) == 3
+    back = concatenate([spill.read([place]) for _, place in places])
+    assert sorted(map(repr, rows_of(back))) == sorted(
+        repr((*row[:4], row[4], None if row[5] is None else float(row[5]))) for row in rows
+    )
