@@ -546,7 +546,7 @@ def _explain(error: RequestValidationError) -> RequestError:
 
 def _place(location: Sequence[str | int]) -> str:
     """Returns where a value is; the types that a feature may have are no part of it."""
-    parts = location[:3] if tuple(location[1:2]) == ("features",) else location
+    parts = location[:3] if location[1:2] in (("features",), ("context",)) else location
     where = ".".join(shorten(part).strip("'") for part in parts[1:])
     return f"{parts[0]} {where}".strip()
 

@@ -92,7 +92,7 @@ def clicks_of_ids_alone():
 
 
 def own_tables_of_everything():
-    """Ratings from -10 to 10 with dates as JSON lines; odd titles; some listed, some only rated."""
+    """Ratings from -10 to 10 with dates and devices as JSON lines; odd titles; some only rated."""
     rng = random.Random(4)
     pairs = [(u, i) for u in range(200) for i in rng.sample(range(40), 12)]
     events = [
@@ -101,12 +101,15 @@ def own_tables_of_everything():
             "itemId": f"SKU {i}",
             "stars": (9 if u % 2 == i % 2 else -8) + rng.randint(-1, 1),
             "date": f"20{10 + n % 13}-05-{1 + n % 28:02}T10:{n % 60:02}:00Z",
+            "device": ("tv", "Phone", None)[n % 3],
+            "minutes": n % 50 or None,
         }
         for n, (u, i) in enumerate([*pairs, *pairs[:100]])
     ]
     titles = ("日本", "", "Same", "Same", "Ελλάδα, η")
     return {
         "interactions.jsonl": [json.dumps(event) for event in events],
+        "data.toml": ["[context]", 'device = "category"', 'minutes = "number"'],
         "users.csv": ["user_id,country", *(f"{u:08x}-0000,{'AB'[u % 2]}" for u in range(5, 205))],
         "items.tsv": [
             "id\tname\ttags\tyear",

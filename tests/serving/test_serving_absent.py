@@ -148,7 +148,7 @@ def test_recommendations_of_clicks_have_no_stars(app):
          "body features.b: expected at most 1000000000, found 2000000000.0; "
          "body features.c: expected at most 200 characters, found 'xxx"),
         ("POST", "/api/ratings/predict", {"movie_ids": []}, 422,
-         "body movie_ids: expected at least 1 in the list, found 0."),
+         "body movie_ids: expected at least 1 entries, found 0."),
         ("POST", "/api/recommendations", {"user_id": "no"}, 404,
          "has no user 'no'. For a new user leave user_id out."),
         ("GET", "/api/users/no/recommendations", None, 404, "POST /api/recommendations"),
@@ -322,6 +322,7 @@ def test_a_request_may_give_the_context_features_of_its_model(tmp_path):
             ),
             ({"context_price": "3"}, 422, "context: context_price: expected a number"),
             ({"context_device": 3}, 422, "context: context_device: expected text"),
+            ({"context_device": []}, 422, "body context.context_device: expected text or a number"),
         ):
             for path, body in (("recommendations", {}), ("ratings/predict", {"movie_ids": ["1"]})):
                 answer = shop.ask("POST", f"/api/{path}", json={**body, "context": context})

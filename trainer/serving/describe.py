@@ -83,7 +83,7 @@ def cross_strengths(
     """Returns how strongly the cross layer couples each pair of features.
 
     The layer adds x ∘ (W x + b) to its input x (Wang et al., DCN V2, 2021), where each block of
-    x (user, movie, their product, time) is a sum of features' embeddings. What feature g says
+    x (user, movie, their product, context) is a sum of features' embeddings. What feature g says
     about feature f is e_f ∘ W_fg e_g; its strength is that vector's length, as the root of the
     mean square over a sample of training ratings.
 
