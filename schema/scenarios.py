@@ -56,7 +56,8 @@ IN_SESSION = Scenario(
     splits=("temporal", "timeline", "leave-one-out"),
 )
 """The user has just rated something: what is known are the training ratings strictly before the
-test rating, of which those of the current session count as such, with their times.
+test rating, of which those of the current session count as such, with their times, and the context
+features of the test rating, which every other scenario hides.
 
 Later training ratings are hidden from the query, but on a random split the model was fitted to
 them, and most test ratings have training ratings of the same minute just before them: there the

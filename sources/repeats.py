@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
@@ -150,7 +152,10 @@ def _sort_within_pairs(chunk: RatingsChunk, same_pair: BoolArray) -> RatingsChun
     """Returns the rows with those of the same pair in order of time, rating and context."""
     in_pairs = np.flatnonzero(np.append(same_pair, False) | np.append(False, same_pair))
     part = chunk.take(in_pairs)
-    keys = [part.user_rating, part.timestamp, part.movie_id, part.user_id]
+    keys: list[npt.NDArray[Any]] = [
+        *_context_codes(part),
+        *(part.user_rating, part.timestamp, part.movie_id, part.user_id),
+    ]
     order = np.arange(len(chunk.user_id))
-    order[in_pairs] = in_pairs[np.lexsort([*_context_codes(part), *keys])]
+    order[in_pairs] = in_pairs[np.lexsort(keys)]
     return chunk.take(order)

@@ -88,7 +88,8 @@ class Table(DatasetAdapter):
         lines = offer(self.layout)
         if not lines:
             return []
-        start = "Not used, and known before the user chooses? Then add to data.toml, without #:"
+        path = self.layout.description.path
+        start = f"Not used, and known before the user chooses? Then add to {path}, without #:"
         return [start, *(f"  {line}" for line in lines)]
 
     def odd(self) -> list[str]:

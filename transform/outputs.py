@@ -43,11 +43,11 @@ class Unknown(NamedTuple):
     """The indices of a feature that stand for "not known".
 
     Attributes:
-      index: that of a value that is not given.
+      value: that of a value that is not given.
       end: the least index of values that are out of the vocabulary, which are not known either.
     """
 
-    index: int
+    value: int
     end: int
 
 

@@ -117,8 +117,9 @@ def test_two_columns_of_one_feature_are_refused(tmp_path):
 def test_describe_offers_the_lines_for_columns_without_a_use(tmp_path):
     folder = write(tmp_path / "data", {"interactions.csv": LOG})
     lines = list(describe.describe(folder, tmp_path))
+    path = tmp_path / "data.toml"
     start = lines.index(
-        "Not used, and known before the user chooses? Then add to data.toml, without #:"
+        f"Not used, and known before the user chooses? Then add to {path}, without #:"
     )
     assert [line.strip() for line in lines[start + 1 : start + 4]] == [
         "# [context]                    # what events have beside their time",
@@ -152,8 +153,8 @@ def chunk_of(rows):
     *columns, device, price = zip(*rows, strict=True)
     types = (np.int64, np.int64, np.float32, np.int64)
     context = pa.table({"device": pa.array(device), "price": pa.array(price, pa.float32())})
-    found = (np.array(column, kind) for column, kind in zip(columns, types, strict=True))
-    return RatingsChunk(*found, context=context)
+    found = [np.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+    return RatingsChunk(*found, None, context)
 
 
 def rows_of(chunk):

@@ -114,7 +114,7 @@ def test_the_unknown_index_is_what_the_graph_makes_of_nothing(state):
     outputs = [one for one in state.trained.serving._context if one.source.kind is not Kind.TIME]
     assert [one.name for one in outputs] == ["context_device_index", "context_price_bucket"]
     for one in outputs:
-        assert one.unknown(state.trained.transform).index == made[one.name].numpy()[0]
+        assert one.unknown(state.trained.transform).value == made[one.name].numpy()[0]
 
 
 def test_each_training_rating_has_the_context_of_its_event(state):

@@ -358,7 +358,7 @@ def _context(
             indices[batch] = found[output].numpy()
     for one, unknown in unknown_context(outputs_of(features), transform_output).items():
         # A value that is too rare for the vocabulary is not known of a query either.
-        context[one.name][context[one.name] >= unknown.end] = unknown.index
+        context[one.name][context[one.name] >= unknown.end] = unknown.value
     return context
 
 

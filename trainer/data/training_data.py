@@ -1,8 +1,8 @@
 """The training data as compact arrays.
 
 The Trainer holds ratings as a few numbers each (user, movie, rating, time and its indices), 26
-bytes, 8 more with a position and 1 more where validation is marked, users and movies as tables of
-feature indices.
+bytes, 8 more with a position, 2 or 4 more for each context feature and 1 more where validation is
+marked, users and movies as tables of feature indices.
 """
 
 from __future__ import annotations

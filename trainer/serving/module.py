@@ -200,7 +200,7 @@ class ServingModel(tf.Module):
         context = {one.name: transformed[one.name] for one in self._context}
         for name, unknown in self._unknown_context.items():
             is_known = context[name] < unknown.end
-            context[name] = tf.where(is_known, context[name], np.int64(unknown.index))
+            context[name] = tf.where(is_known, context[name], np.int64(unknown.value))
         if times:
             is_later = timestamp > self.last_fitted_time
             context[out.TIME_BUCKET] = tf.where(is_later, UNKNOWN_TIME, context[out.TIME_BUCKET])
@@ -214,7 +214,7 @@ class ServingModel(tf.Module):
     def _hidden_context(self, timestamp: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the transformed context features of queries that do not give them."""
         return {
-            name: tf.fill(tf.shape(timestamp), np.int64(unknown.index))
+            name: tf.fill(tf.shape(timestamp), np.int64(unknown.value))
             for name, unknown in self._unknown_context.items()
         }
 
@@ -376,7 +376,7 @@ class ServingModel(tf.Module):
         """
         found = tf.zeros_like(usual[:, 0])
         for place, (name, effect) in enumerate(rating.context_effects(context).items()):
-            is_known = context[name] != self._unknown_context[name].index
+            is_known = context[name] != self._unknown_context[name].value
             found += tf.where(is_known, effect - usual[:, place], 0.0)
         return found
 
