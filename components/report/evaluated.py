@@ -133,5 +133,6 @@ def _floats(values: tf.Tensor) -> FloatArray:
 def _nothing(spec: tf.TensorSpec, batch: int) -> tf.Tensor:
     """Returns the value of an input that is not known: empty texts and lists, NaN, zeros."""
     shape = [batch, *([0] * (len(spec.shape) - 1))] if len(spec.shape) else []
-    unknown = {tf.string: "", tf.float32: math.nan}.get(spec.dtype, 0)  # of a number, 0 is one
-    return tf.fill(shape, tf.constant(unknown, spec.dtype))
+    if spec.dtype == tf.float32:
+        return tf.fill(shape, math.nan)  # of a number, 0 is one
+    return tf.fill(shape, "") if spec.dtype == tf.string else tf.zeros(shape, spec.dtype)

@@ -117,7 +117,7 @@ def test_two_columns_of_one_feature_are_refused(tmp_path):
 def test_describe_offers_the_lines_for_columns_without_a_use(tmp_path):
     folder = write(tmp_path / "data", {"interactions.csv": LOG})
     lines = list(describe.describe(folder, tmp_path))
-    path = tmp_path / "data.toml"
+    path = folder / "data.toml"
     start = lines.index(
         f"Not used, and known before the user chooses? Then add to {path}, without #:"
     )
