@@ -154,7 +154,7 @@ def chunk_of(rows):
     types = (np.int64, np.int64, np.float32, np.int64)
     context = pa.table({"device": pa.array(device), "price": pa.array(price, pa.float32())})
     found = [np.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-    return RatingsChunk(*found, None, context)
+    return RatingsChunk(*found)._replace(context=context)
 
 
 def rows_of(chunk):

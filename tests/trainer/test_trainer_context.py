@@ -14,7 +14,7 @@ from schema.scenarios import IN_SESSION, NEXT_VISIT
 from sources.detect import detect
 from trainer.config import BpmfConfig
 from trainer.data import reading
-from trainer.serving.module import usual_effects
+from trainer.serving.module import USUAL_SHRINKAGE, usual_effects
 
 # The group's worker has traced the graphs before.
 pytestmark = pytest.mark.xdist_group("trainer")
@@ -168,7 +168,7 @@ def test_what_is_usual_of_a_user_is_a_shrunk_mean(state):
     effects = CONFIG.bpmf.weight * bias[held.context["context_device_index"]]
     for user in (0, 5):
         own = effects[held.user_row == user]
-        expected = (own.sum() + 10 * effects.mean()) / (len(own) + 10)
+        expected = (own.sum() + USUAL_SHRINKAGE * effects.mean()) / (len(own) + USUAL_SHRINKAGE)
         assert found[user, 0] == pytest.approx(expected, abs=1e-5)
     assert found[-1, 0] == pytest.approx(effects.mean(), abs=1e-5)
 

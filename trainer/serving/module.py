@@ -14,7 +14,6 @@ from trainer.data.reading import as_read, is_given
 from trainer.data.training_data import Floats, Interactions, TrainingData
 from trainer.lookups import saved_variable
 from trainer.rating.rating_bpmf import RatedEvents
-from trainer.rating.rating_dcn import USER_SHRINKAGE
 from trainer.retrieval.events import Events, History, Latest
 from trainer.retrieval.history import NEVER
 from trainer.retrieval.sessions import places_of_latest, session_of
@@ -41,6 +40,13 @@ _MIDDLE = (RATING_MIN + RATING_MAX) / 2
 Not the mean of all ratings: of MovieLens's it is 3.5, and three stars of five are no dislike. Nor
 the mean of what they gave so far, which no first rating is below. Known users' low ratings stay
 events of the list, as in the histories that the models were fitted to and measured with.
+"""
+
+USUAL_SHRINKAGE = 3.0
+"""Shrinkage of what a user's context usually adds to their ratings, in pseudo-ratings at the mean.
+
+About that of the factorisation, whose state of a user it is taken out of: with more, users whose
+context never changes would be thought to be in an unusual one.
 """
 
 _ROWS_AT_ONCE = 65_536
@@ -708,8 +714,8 @@ def _indices_of(interactions: Interactions) -> dict[str, tf.Tensor]:
 def usual_effects(rating: Rating, interactions: Interactions) -> Floats:
     """Returns `[users + 1, features]` stars: what each context feature adds to a user's ratings.
 
-    It is the mean over the user's ratings, shrunk towards that over all as the user's bias is; the
-    last row, of whom nothing is known, has the latter.
+    It is the mean over the user's ratings, shrunk towards that over all; the last row, of whom
+    nothing is known, has the latter.
 
     Args:
       rating: the model.
@@ -722,7 +728,7 @@ def usual_effects(rating: Rating, interactions: Interactions) -> Floats:
     usual = np.zeros((len(counts), max(len(found), 1)), np.float32)
     for place, effects in enumerate(found):
         total = np.bincount(interactions.user_row, effects, len(counts))
-        usual[:, place] = (total + USER_SHRINKAGE * effects.mean()) / (counts + USER_SHRINKAGE)
+        usual[:, place] = (total + USUAL_SHRINKAGE * effects.mean()) / (counts + USUAL_SHRINKAGE)
     return usual
 
 
