@@ -15,6 +15,7 @@ from sources.detect import detect
 from trainer.config import BpmfConfig
 from trainer.data import reading
 from trainer.serving.module import USUAL_SHRINKAGE, usual_effects
+from trainer.serving.queries import Excluded, QueryContext
 
 # The group's worker has traced the graphs before.
 pytestmark = pytest.mark.xdist_group("trainer")
@@ -59,7 +60,6 @@ class State:
     world: fixtures.World
     trained: fixtures.Trained
     rows: list
-    model: object
 
     def evaluated(self, rows):
         answer = self.trained.evaluation.evaluate(tf.constant(rows))
@@ -79,11 +79,9 @@ def state(tmp_path_factory):
         format="table", layout=adapter.layout_text, split="temporal",
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        trained = fixtures.train(
-            world, folder / "trained", patch, CONFIG, table=table, exports=["export"]
-        )
+        trained = fixtures.train(world, folder / "trained", patch, CONFIG, table=table, exports=[])
     rows = [one.SerializeToString() for one in fixtures.read_examples(world.rating_files["test"])]
-    return State(table, world, trained, rows, tf.saved_model.load(str(trained.served_path)))
+    return State(table, world, trained, rows)
 
 
 def without_context(table, rows):
@@ -173,41 +171,40 @@ def test_what_is_usual_of_a_user_is_a_shrunk_mean(state):
     assert found[-1, 0] == pytest.approx(effects.mean(), abs=1e-5)
 
 
-def request(state, signature, **changes):
-    """Answers a query; what is not among the changes is not given."""
-    served = state.model.signatures[signature]
-    inputs = {
-        one.name: tf.constant([one.missing], one.dtype)
-        for one in (*state.table.model_inputs(Owner.USER), *state.table.context)
+def request(state, signature, recent=("", 0), now=0, **given):
+    """Answers a query of one user; features that are not given are not known."""
+    features = (*state.table.model_inputs(Owner.USER), *state.table.context)
+    values = {
+        one.name: tf.constant([given.get(one.name, one.missing)], one.dtype) for one in features
     }
-    inputs |= {
-        "timestamp": tf.constant([0], tf.int64),
-        "recent_movie_ids": tf.constant([[""]]),
-        "recent_timestamps": tf.constant([[0]], tf.int64),
-        "recent_ratings": tf.constant([[0.0]]),
-        "k": tf.constant(10),
-        "exclude_movie_ids": tf.constant([[""]]),
-        "exclude_seen": tf.constant(True),
-        "movie_ids": tf.constant([["i1", "i2", "i3"]]),
-        **changes,
-    }
-    wanted = served.structured_input_signature[1]
-    return {name: v.numpy() for name, v in served(**{n: inputs[n] for n in wanted}).items()}
+    movie, time = recent
+    context = QueryContext(
+        tf.constant([now], tf.int64),
+        tf.constant([[movie]]),
+        tf.constant([[time]], tf.int64),
+        tf.constant([[0.0]]),
+    )
+    serving = state.trained.served
+    if signature == "rank":
+        answer = serving.rank(values, context, tf.constant([["i1", "i2", "i3"]]))
+    else:
+        none = Excluded(tf.constant([[""]]), tf.constant(True))
+        answer = serving.recommend(values, context, tf.constant(10), none)
+    return {name: value.numpy() for name, value in answer.items()}
 
 
 @pytest.mark.parametrize("user", ["u7", "somebody new"])
 def test_a_request_with_a_device_has_its_stars_and_without_times_the_same_list(state, user):
-    who = {"user_id": tf.constant([user])}
     tv, phone, unknown = (
-        request(state, "rank", **who, context_device=tf.constant([device]))["predicted_rating"]
+        request(state, "rank", user_id=user, context_device=device)["predicted_rating"]
         for device in ("TV", "phone", "a device that nobody has")
     )
-    nothing = request(state, "rank", **who)["predicted_rating"]
+    nothing = request(state, "rank", user_id=user)["predicted_rating"]
     assert ((phone < nothing) & (nothing < tv)).all()
     assert np.mean(tv - phone) == pytest.approx(TV, abs=0.35)
     np.testing.assert_array_equal(unknown, nothing)
     lists = [
-        request(state, "recommend", **who, context_device=tf.constant([device]))
+        request(state, "recommend", user_id=user, context_device=device)
         for device in ("tv", "phone", "")
     ]
     for name in ("movie_id", "score"):
@@ -217,14 +214,8 @@ def test_a_request_with_a_device_has_its_stars_and_without_times_the_same_list(s
 
 def test_in_a_session_the_list_follows_the_context(state):
     now = 1_700_000_000
-    session = {
-        "user_id": tf.constant(["u7"]),
-        "timestamp": tf.constant([now], tf.int64),
-        "recent_movie_ids": tf.constant([["i1"]]),
-        "recent_timestamps": tf.constant([[now - 60]], tf.int64),
-    }
-    scores = [
-        request(state, "recommend", **session, context_device=tf.constant([device]))["score"]
+    tv, phone = (
+        request(state, "recommend", ("i1", now - 60), now, user_id="u7", context_device=device)
         for device in ("tv", "phone")
-    ]
-    assert not np.array_equal(*scores)
+    )
+    assert not np.array_equal(tv["score"], phone["score"])
