@@ -1,6 +1,7 @@
 """Context features of events, such as the device, from own tables to the exported model."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from trainer.config import BpmfConfig
 from trainer.data import reading
 from trainer.serving.module import USUAL_SHRINKAGE, usual_effects
 from trainer.serving.queries import Excluded, QueryContext
+from trainer.serving.signatures import EXAMPLES, traced
 
 # The group's worker has traced the graphs before.
 pytestmark = pytest.mark.xdist_group("trainer")
@@ -60,9 +62,10 @@ class State:
     world: fixtures.World
     trained: fixtures.Trained
     rows: list
+    evaluate: Callable
 
     def evaluated(self, rows):
-        answer = self.trained.evaluation.evaluate(tf.constant(rows))
+        answer = self.evaluate(examples=tf.constant(rows))
         return {name: values.numpy() for name, values in answer.items()}
 
 
@@ -81,7 +84,9 @@ def state(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         trained = fixtures.train(world, folder / "trained", patch, CONFIG, table=table, exports=[])
     rows = [one.SerializeToString() for one in fixtures.read_examples(world.rating_files["test"])]
-    return State(table, world, trained, rows)
+    return State(
+        table, world, trained, rows, traced(trained.evaluation.evaluate, examples=EXAMPLES)
+    )
 
 
 def without_context(table, rows):
