@@ -286,3 +286,18 @@ def test_charts_of_half_stars_and_of_names_with_dots_are_drawn(opening, tmp_path
     assert bars.count() == 2
     widths = [bar.bounding_box()["width"] for bar in bars.all()]
     assert max(widths) == pytest.approx(3 * min(widths), rel=0.05)
+
+
+def test_states_without_users_are_grey(opening, tmp_path):
+    rows = [{"State": "Texas", "Ratings": 5}, {"State": "Ohio", "Ratings": 9}]
+    chart = Chart("map", "Title", "It says so.", charts.us_map(rows, "State", "Ratings"), rows)
+    html = render("t", "s", Note("v"), (Section("section", "lead", (), (chart,)),))
+    (tmp_path / "index.html").write_text(html, encoding="utf-8")
+    page = opening(tmp_path / "index.html")
+    assert draw_all(page) == 1
+    states = page.locator("#map svg [aria-roledescription=geoshape]")
+    fills = states.evaluate_all("all => all.map(state => state.getAttribute('fill'))")
+    assert len(fills) == 51
+    assert fills.count("var(--none)") == 49
+    labels = states.evaluate_all("all => all.map(state => state.getAttribute('aria-label'))")
+    assert any("State: Nevada" in label for label in labels)

@@ -29,6 +29,7 @@
     point: { color: first, filled: true },
     rule: { color: muted },
     text: { color: "var(--ink)", fontSize: 11 },
+    scale: { invalid: { color: { value: "var(--none)" }, fill: { value: "var(--none)" } } },
     range: { category: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => `var(--c${number})`) },
   };
 

@@ -180,8 +180,8 @@ def _top_k(verdict: Verdict, words: Words) -> Block:
     popularity = metric_name(NEXT_VISIT, "popularity_recall_at_{}")
     of = {
         "this model": (_RECALL, verdict.metrics),
-        f"most popular {words.items}": (popularity, verdict.metrics),
-        "this model, in session": (metric_name(IN_SESSION, "recall_at_{}"), verdict.metrics),
+        f"popular {words.items}": (popularity, verdict.metrics),
+        "in session": (metric_name(IN_SESSION, "recall_at_{}"), verdict.metrics),
         "baseline": (_RECALL, verdict.baseline_metrics),
     }
     # A metric at k is left out where there are no more than k movies to rank.
@@ -197,7 +197,7 @@ def _top_k(verdict: Verdict, words: Words) -> Block:
     has_sessions = any("in session" in who for who in known)
     where = " At the next visit, except where it says in session." if has_sessions else ""
     each = "; ".join(f"{who}: {percent(at[length] or 0.0, 1)}" for who, at in known.items())
-    rows = [{"k": str(k), **{f"Recall of {who}": known[who][k] for who in known}} for k in ks]
+    rows = [{"k": str(k), **{f"Recall, {who}": known[who][k] for who in known}} for k in ks]
     return Chart(
         "top-k",
         f"How often the {words.item} of a test {words.event} is among the first k recommended "
