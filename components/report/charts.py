@@ -236,10 +236,9 @@ def us_map(rows: Sequence[Row], state: str, value: str) -> Spec:
     found = alt.InlineData(values=list(rows))
     looked_up = alt.LookupData(data=found, key=state, fields=list(rows[0])[:_TIPS])
     chart = alt.Chart(_DATA).mark_geoshape(stroke="var(--card)", strokeWidth=0.8, invalid="show")
-    chart = chart.transform_lookup(lookup="properties.name", from_=looked_up)
+    chart = chart.transform_lookup(lookup="properties.name", from_=looked_up).project("identity")
     name = alt.Tooltip(field="properties.name", type="nominal", title=state)
     chart = chart.encode(_steps(rows, value), tooltip=[name, *_tooltips(rows)[1:]])
-    chart = chart.project(type="identity")
     outline = json.loads(asset("us_states.json"))
     data = {"values": outline, "format": {"type": "topojson", "feature": "states"}}
     return {**specification(chart, (), 330), "data": data}

@@ -245,8 +245,7 @@ def _changes(context: Context) -> Iterator[Block]:
             empty = {"Feature": name, "Measure": measure, **dict.fromkeys(measured)}
             rows.setdefault(name, empty)[of] = distance
     caption = "Distance between distributions; the limits that warn are in the schema, below"
-    ordered = [row for _, row in sorted(rows.items())]
-    yield Table("changes", caption, ordered, dict.fromkeys(measured, ".4f"))
+    yield Table("changes", caption, [rows[n] for n in sorted(rows)], dict.fromkeys(measured, ".4f"))
     if not earlier:
         yield Note("Drift is not shown: there is no earlier run on other data.")
 
