@@ -263,10 +263,12 @@ class Evaluation(tf.Module):
             return number + 1, found.write(number, states)
 
         count, shape = tf.size(starts), [None, rating.state_width]
-        found = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=shape)
+        found = tf.TensorArray(tf.float32, count + 1, infer_shape=False, element_shape=shape)
         _, found = tf.while_loop(
             lambda number, _: number < count, add, (0, found), parallel_iterations=1
         )
+        # Without any part there would be nothing to join.
+        found = found.write(count, tf.zeros([0, rating.state_width]))
         return tf.gather(found.concat(), tf.gather(tf.argsort(order), part))
 
     def _known(

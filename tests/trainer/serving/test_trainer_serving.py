@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
 
-from components.evaluation.graph_optimizer import without_graph_optimizer
 from schema import features as raw
 from schema.predictions import OUTPUTS, POPULARITY_RANK, items_of, rank_of, rating_of
 from schema.scenarios import SCENARIOS
@@ -143,8 +142,7 @@ def test_popularity_ranks_by_training_ratings_among_the_unseen(model, oracle, tr
 
 
 def test_ties_count_against_the_movie(trained):
-    serving = trained.serving
-    evaluate = tf.function(trained.evaluation.evaluate, autograph=False)
+    serving, evaluate = trained.serving, trained.evaluation.evaluate
     before, known = serving.candidates.numpy(), serving.user_states.numpy()
     try:
         serving.candidates.assign(np.ones_like(before))
@@ -165,16 +163,14 @@ def test_ties_count_against_the_movie(trained):
 
 
 def test_scores_that_are_no_numbers_rank_last(trained):
-    serving = trained.serving
-    evaluate = tf.function(trained.evaluation.evaluate, autograph=False)
+    serving, evaluate = trained.serving, trained.evaluation.evaluate
     before = serving.candidates.numpy()
     try:
         serving.candidates.assign(np.full_like(before, np.nan))
         example = fixtures.to_example(
             user_id="nobody", movie_id=trained.catalogue.ids[0], timestamp=NOW
         )
-        with without_graph_optimizer():  # as the Evaluator: it would turn ~(a < b) into a >= b
-            found = evaluate([example.SerializeToString()])
+        found = evaluate([example.SerializeToString()])
         assert int(found["in_session_rank"][0]) == len(before)
     finally:
         serving.candidates.assign(before)
