@@ -33,7 +33,7 @@ from serving.recommender import (
 from serving.service import Service
 from serving.static_files import PAGES, StaticFiles
 from serving.titles import display_title
-from serving.user_features import features_of, problems_of
+from serving.user_features import Value, features_of, problems_of
 
 _DESCRIPTION = """
 Recommends movies with the model that the pipeline pushed last. Every response below `/api/` names
@@ -114,7 +114,7 @@ def make_api(service: Service, lifespan: Any = None) -> FastAPI:
         if not service.versions.ready:
             return document_of(whole(), MOVIELENS, DatasetLabel.item_noun)
         model = service.versions.current
-        return document_of(whole(), model.table, model.item_noun)
+        return document_of(whole(), model.table, model.item_noun, model.choices)
 
     # FastAPI documents this as the way to extend the document; mypy sees a method replaced.
     app.openapi = openapi  # type: ignore[method-assign]
@@ -222,13 +222,13 @@ def _profile(model: Recommender, given: schemas.ProfileFields) -> UserProfile:
     _check_ratings(model, given.liked)
     fields = schemas.FIELDS
     of_fields = {fields[field]: value for field in fields if (value := getattr(given, field))}
-    values = {**of_fields, **given.features}
+    values, context = {**of_fields, **_given(given.features)}, _given(given.context)
     for name, found, known in (
         ("features", values, features_of(model.table)),
-        ("context", given.context, model.table.context),
+        ("context", context, model.table.context),
     ):
-        if problems := list(problems_of(found, known)):
-            raise RequestError(422, f"{name}: {'; '.join(problems)}.")
+        if problems := [f"body {name}.{problem}" for problem in problems_of(found, known)]:
+            raise RequestError(422, f"{'; '.join(problems)}.")
     events = tuple(
         Event(
             movie.movie_id,
@@ -237,7 +237,12 @@ def _profile(model: Recommender, given: schemas.ProfileFields) -> UserProfile:
         )
         for movie in given.liked
     )
-    return UserProfile(given.user_id, values, given.timestamp, events, given.context)
+    return UserProfile(given.user_id, values, given.timestamp, events, context)
+
+
+def _given(values: Mapping[str, Value | None]) -> dict[str, Value]:
+    """Returns the values without null, which is as if left out."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _check_needs(model: Recommender, given: BaseModel, where: str) -> None:
@@ -422,6 +427,7 @@ def _add_model(app: FastAPI, service: Service) -> None:
 def _feature(model: Recommender, feature: Feature) -> dict[str, Any]:
     return {
         "name": feature.name,
+        "label": feature.called,
         "type": "text" if feature.dtype == "string" else "number",
         "choices": model.choices.get(feature.name, ()),
     }
@@ -546,10 +552,14 @@ def _explain(error: RequestValidationError) -> RequestError:
 
 def _place(location: Sequence[str | int]) -> str:
     """Returns where a value is; the types that a feature may have are no part of it."""
-    parts = location[:3] if location[1:2] in (("features",), ("context",)) else location
+    of_feature = location[1:2] in (("features",), ("context",))
+    parts = location[: 2 if location[-1] == _OF_A_NAME else 3] if of_feature else location
     where = ".".join(shorten(part).strip("'") for part in parts[1:])
     return f"{parts[0]} {where}".strip()
 
+
+_OF_A_NAME = "[key]"
+"""Where the place of an error ends whose value is the name in an object, by pydantic."""
 
 _EXPECTED: Mapping[str, str] = {
     "dict_type": "an object",
@@ -593,7 +603,8 @@ def _problem(problems: Sequence[dict[str, Any]]) -> str:
     )
     length = relevant[0].get("ctx", {}).get("actual_length")
     found = shorten(relevant[0].get("input")) if length is None else length
-    return f"expected {' or '.join(expected)}, found {found}"
+    of_names = "names of " if relevant[0]["loc"][-1:] == (_OF_A_NAME,) else ""
+    return f"expected {of_names}{' or '.join(expected)}, found {found}"
 
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:

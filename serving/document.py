@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from schema.dataset import in_words_of
-from schema.features import Feature, FeatureTable
+from schema.features import Feature, FeatureTable, Kind
 from serving.schemas import CONTEXT, FIELDS, NEEDS, RATINGS, TIMES, USER_FEATURES
 from serving.user_features import features_of
 
@@ -24,13 +25,19 @@ def lacking(table: FeatureTable) -> frozenset[str]:
     return frozenset(need for need, is_met in met.items() if not is_met)
 
 
-def document_of(whole: Json, table: FeatureTable, item_noun: str) -> Json:
+def document_of(
+    whole: Json,
+    table: FeatureTable,
+    item_noun: str,
+    choices: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Json:
     """Returns the OpenAPI document for a model.
 
     Args:
       whole: the document with every path and field; it stays as it is.
       table: the feature table of the model.
       item_noun: what people call an item of its data; names that programs use stay.
+      choices: the values of categories of few values, by the feature's name.
 
     Returns:
       The document without the paths and fields that the model's data does not have, and with its
@@ -62,7 +69,7 @@ def document_of(whole: Json, table: FeatureTable, item_noun: str) -> Json:
         fields = schema.get("properties", {})
         for name, features in (("features", features_of(table)), ("context", table.context)):
             if name in fields:
-                _name_features(fields[name], features)
+                _name_features(fields[name], features, choices)
     used = _used(document["paths"], schemas)
     document["components"]["schemas"] = {name: schemas[name] for name in schemas if name in used}
     return document
@@ -109,14 +116,25 @@ def _without(example: Any, names: Collection[str]) -> Any:
     return [_without(one, names) for one in example] if isinstance(example, list) else example
 
 
-def _name_features(field: Json, features: Iterable[Feature]) -> None:
-    """Replaces the type of any feature by the model's features with their types."""
+def _name_features(
+    field: Json, features: Sequence[Feature], choices: Mapping[str, Sequence[str]]
+) -> None:
+    """Replaces the type of any feature by the model's features with their types and examples."""
     of_type = {one["type"]: one for one in field["additionalProperties"]["anyOf"]}
-    field["properties"] = {
-        feature.name: of_type["string" if feature.dtype == "string" else "number"]
-        for feature in features
+    examples = {
+        one.name: [*choices.get(one.name, (_EXAMPLES.get(one.kind, "text"),))][:_MOST_EXAMPLES]
+        for one in features
     }
+    field["properties"] = {
+        one.name: {
+            "anyOf": [of_type["string" if one.dtype == "string" else "number"], of_type["null"]],
+            "examples": examples[one.name],
+        }
+        for one in features
+    }
+    field["examples"] = [{name: values[0] for name, values in examples.items()}]
     field["additionalProperties"] = False
+    field.pop("propertyNames", None)
 
 
 def _used(part: Json, schemas: Json) -> frozenset[str]:
@@ -128,6 +146,11 @@ def _used(part: Json, schemas: Json) -> frozenset[str]:
         names = frozenset(_REFERENCE.findall(json.dumps([schemas[name] for name in names])))
     return found
 
+
+_EXAMPLES: Mapping[Kind, str | int] = MappingProxyType(
+    {Kind.AGE: 30, Kind.GENDER: "Female", Kind.ZIP_CODE: "94110", Kind.NUMBER: 1}
+)
+_MOST_EXAMPLES = 50
 
 _READ = frozenset({"description", "summary"})
 _PARTS = re.compile(rf"\{{({RATINGS}|{TIMES}): (.*?)\}}", re.DOTALL)

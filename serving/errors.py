@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import orjson
@@ -102,6 +103,7 @@ class ModelError(Exception):
 
 
 def shorten(value: object, length: int = 60) -> str:
-    """Returns a value's repr, cut to a length that fits into a message."""
-    text = repr(value)
+    """Returns a value as JSON, text as its repr, cut to a length that fits into a message."""
+    is_text = isinstance(value, str | bytes)
+    text = repr(value) if is_text else json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -310,6 +310,8 @@ def _column(feature: Feature, profiles: Sequence[Values]) -> Array:
     found = [values.get(feature.name, feature.missing) for values in profiles]
     if feature.dtype == "string":
         return _strings(list(map(str, found)))
+    if feature.dtype == "int64":
+        found = np.clip(np.array(found, np.float64), -(2.0**53), 2.0**53).tolist()
     return np.array(found, np.dtype(feature.dtype))
 
 

@@ -175,21 +175,19 @@ class ProfileFields(_Body):
         "", examples=["librarian"], json_schema_extra=_needs(FIELDS["occupation"])
     )
     zip_code: Text = Field("", examples=["94110"], json_schema_extra=_needs(FIELDS["zip_code"]))
-    features: dict[Id, Text | Number] = Field(
+    features: dict[Id, Text | Number | None] = Field(
         {},
         max_length=limits.MAX_FEATURES,
         description="Features of the user by the names in `user_features` of GET /api/model; they"
-        " take precedence over the fields above.",
-        examples=[{"user_gender": "Female"}],
+        " take precedence over the fields above; null is as if left out.",
         json_schema_extra=_needs(USER_FEATURES),
     )
-    context: dict[Id, Text | Number] = Field(
+    context: dict[Id, Text | Number | None] = Field(
         {},
         max_length=limits.MAX_FEATURES,
         description="Features of this query by the names in `context_features` of GET /api/model;"
-        " those left out are unknown. They count for predicted ratings and, in a session, for the"
-        " list.",
-        examples=[{"context_device": "phone"}],
+        " those left out, or null, are unknown. They count for predicted ratings and, in a session,"
+        " for the list.",
         json_schema_extra=_needs(CONTEXT),
     )
     timestamp: Time = 0
@@ -389,6 +387,7 @@ class ContextFeature(_Response):
     """A context feature of the model."""
 
     name: str = Field(description="Its name in `context` of requests.", examples=["context_device"])
+    label: str = Field(description="Its name for people.", examples=["device"])
     type: Literal["text", "number"]
     choices: list[str] = Field(
         description="The values in the training data, where they are few.",
@@ -402,6 +401,7 @@ class UserFeature(_Response):
     name: str = Field(
         description="Its name in `features` of requests.", examples=["user_occupation_text"]
     )
+    label: str = Field(description="Its name for people.", examples=["occupation"])
     field: str | None = Field(
         description="The field of requests with the same meaning, if there is one.",
         examples=["occupation"],

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from schema.export_contract import CHOICES_FILE, FEATURES_FILE
-from schema.features import MOVIELENS, Feature, FeatureTable, Kind, Owner
-from serving.errors import ModelError
+from schema.features import MOVIELENS, UNKNOWN, Feature, FeatureTable, Kind, Owner
+from serving.errors import ModelError, shorten
 from serving.version_folder import read_as, read_limited
 
 Value = str | float
@@ -44,7 +44,8 @@ def read_choices(version_dir: Path, table: FeatureTable) -> dict[str, tuple[str,
     """Returns the values of each categorical feature with a short vocabulary, by name.
 
     They are spelled as in the data; of a version without spellings, as in the vocabulary, in lower
-    case. A feature whose values cannot be read is left out.
+    case, without the value that stands for "not known". A feature whose values cannot be read is
+    left out.
     """
     spelled = _spellings(version_dir)
     found = {}
@@ -53,8 +54,9 @@ def read_choices(version_dir: Path, table: FeatureTable) -> dict[str, tuple[str,
             values = spelled.get(feature.name) or _vocabulary(
                 version_dir / "assets" / f"{feature.stem or feature.name}_index"
             )
-            if 0 < len(values) <= _MOST_CHOICES:
-                found[feature.name] = values
+            known = tuple(one for one in values if one.casefold() != UNKNOWN)
+            if 0 < len(known) <= _MOST_CHOICES:
+                found[feature.name] = known
     return found
 
 
@@ -87,6 +89,9 @@ def problems_of(values: Values, features: Iterable[Feature]) -> Iterator[str]:
     for name, value in values.items():
         feature = known.get(name)
         if feature is None:
-            yield f"{name}: not a feature of this model; it has {', '.join(known) or 'none'}"
+            meant = [full for full, one in known.items() if one.called == name.replace("_", " ")]
+            advice = f"did you mean {meant[0]}" if meant else f"it has {', '.join(known) or 'none'}"
+            yield f"{name}: not a feature of this model; {advice}"
         elif (feature.dtype == "string") is not isinstance(value, str):
-            yield f"{name}: expected {'text' if feature.dtype == 'string' else 'a number'}"
+            expected = "text" if feature.dtype == "string" else "a number"
+            yield f"{name}: expected {expected}, found {shorten(value)}"

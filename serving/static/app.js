@@ -336,14 +336,14 @@ function option(name) {
   return element("option", { textContent: name });
 }
 
-function otherField({ name, type, choices }) {
+function otherField({ name, label, type, choices }) {
   const id = `feature-${name}`;
   const input = choices.length
     ? element("select", { id }, element("option", { value: "", textContent: "not given" }), ...choices.map(option))
     : element("input", { id, type: type === "number" ? "number" : "text", step: "any", maxLength: 200, autocomplete: "off" });
   input.dataset.feature = name;
   input.addEventListener(choices.length ? "change" : "input", choices.length ? changed : changedWhileTyping);
-  return element("div", {}, element("label", { htmlFor: id, textContent: name.replace(/^context_/, "").replaceAll("_", " ") }), input);
+  return element("div", {}, element("label", { htmlFor: id, textContent: label }), input);
 }
 
 // Returns the values of features that are given in a part of the form; undefined where none is.

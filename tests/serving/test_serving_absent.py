@@ -140,12 +140,18 @@ def test_recommendations_of_clicks_have_no_stars(app):
         ("POST", "/api/recommendations", {"context": {"a": 1}}, 422, "has no context features"),
         ("POST", "/api/recommendations", {"liked": [{"movie_id": ""}]}, 422,
          "body liked.0.movie_id: expected at least 1 character, found ''."),
+        ("POST", "/api/recommendations", {"features": {"": 1}}, 422,
+         "body features: expected names of at least 1 character, found ''."),
+        ("POST", "/api/recommendations", {"features": {"a": ["x"], "b": [None], "c": True}}, 422,
+         'features.a: expected text or a number, found ["x"]; '
+         "body features.b: expected text or a number, found [null]; "
+         "body features.c: expected text or a number, found true."),
         ("POST", "/api/recommendations", {"liked": ["7"]}, 422,
          "body liked.0: expected an object, found '7'."),
         ("POST", "/api/recommendations", [1], 422, "body: expected an object, found [1]."),
-        ("POST", "/api/recommendations", {"features": {"a": [1], "b": 2e9, "c": "x" * 201}}, 422,
+        ("POST", "/api/recommendations", {"features": {"a": [1], "b": 4e38, "c": "x" * 201}}, 422,
          "body features.a: expected text or a number, found [1]; "
-         "body features.b: expected at most 1000000000, found 2000000000.0; "
+         "body features.b: expected at most 3.40282346638529e+38, found 4e+38; "
          "body features.c: expected at most 200 characters, found 'xxx"),
         ("POST", "/api/ratings/predict", {"movie_ids": []}, 422,
          "body movie_ids: expected at least 1 entries, found 0."),
@@ -298,30 +304,51 @@ def test_a_request_may_give_the_context_features_of_its_model(tmp_path):
     table = FeatureTable((USER_ID, MOVIE_ID, TITLE, RATING, TIMESTAMP, DEVICE, PRICE))
     (tmp_path / "1" / "assets").mkdir(parents=True)
     handmade.save(tmp_path / "1", table=table, movies=True, recent=True)
-    (tmp_path / "1" / "assets" / "context_device_index").write_text("tv\nphone\n")
+    (tmp_path / "1" / "assets" / "context_device_index").write_text("unknown\ntv\nphone\n")
     shop = App(tmp_path)
     try:
         assert shop.get("/api/model")["context_features"] == [
-            {"name": "context_device", "type": "text", "choices": ["phone", "tv"]},
-            {"name": "context_price", "type": "number", "choices": []},
+            {
+                "name": "context_device",
+                "label": "device",
+                "type": "text",
+                "choices": ["phone", "tv"],
+            },
+            {"name": "context_price", "label": "context price", "type": "number", "choices": []},
         ]
         properties = {"context_device": "string", "context_price": "number"}
+        examples = {"context_device": "phone", "context_price": 1}
         for name in ("RecommendRequest", "RatingRequest"):
             field = shop.get("/openapi.json")["components"]["schemas"][name]["properties"][
                 "context"
             ]
-            assert {key: one["type"] for key, one in field["properties"].items()} == properties
+            assert {
+                key: one["anyOf"][0]["type"] for key, one in field["properties"].items()
+            } == properties
+            assert field["examples"] == [examples]
+            assert "propertyNames" not in field
+            assert field["properties"]["context_device"]["examples"] == ["phone", "tv"]
             assert field["additionalProperties"] is False
         for context, status, says in (
-            ({"context_device": "tv", "context_price": 3}, 200, ""),
+            ({"context_device": "tv", "context_price": 5e9}, 200, ""),
+            ({"context_device": None, "context_price": None}, 200, ""),
             ({}, 200, ""),
             (
                 {"device": "tv"},
                 422,
-                "context: device: not a feature of this model; it has context_d",
+                "context.device: not a feature of this model; did you mean context_device.",
             ),
-            ({"context_price": "3"}, 422, "context: context_price: expected a number"),
-            ({"context_device": 3}, 422, "context: context_device: expected text"),
+            (
+                {"colour": "red"},
+                422,
+                "colour: not a feature of this model; it has context_device, context_price.",
+            ),
+            (
+                {"context_price": "3"},
+                422,
+                "body context.context_price: expected a number, found '3'.",
+            ),
+            ({"context_device": 3}, 422, "body context.context_device: expected text, found 3"),
             ({"context_device": []}, 422, "body context.context_device: expected text or a number"),
         ):
             for path, body in (("recommendations", {}), ("ratings/predict", {"movie_ids": ["1"]})):

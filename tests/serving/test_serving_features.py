@@ -44,6 +44,10 @@ def test_choices_are_the_vocabularies_of_categories(tmp_path):
     spelled = tmp_path / "assets.extra" / "choices.json"
     spelled.write_text('{"home_town": ["York", "Bath", "ashford"], "gone": ["x"]}')
     assert read_choices(tmp_path, TABLE) == {"home_town": ("ashford", "Bath", "York")}
+    spelled.write_text('{"home_town": ["York", "Unknown"]}')
+    assert read_choices(tmp_path, TABLE) == {"home_town": ("York",)}
+    spelled.write_text('{"home_town": ["unknown"]}')
+    assert read_choices(tmp_path, TABLE) == {}
     spelled.write_text('["York"]')
     assert read_choices(tmp_path, TABLE) == {"home_town": ("bath", "york")}
 
@@ -53,8 +57,8 @@ def test_names_and_types_are_those_of_the_table():
     assert list(problems_of(fine, features_of(TABLE))) == []
     wrong = {"home_town": 3, "height": "tall", "user_zip_code": "1"}
     problems = list(problems_of(wrong, features_of(TABLE)))
-    assert problems[0] == "home_town: expected text"
-    assert problems[1] == "height: expected a number"
+    assert problems[0] == "home_town: expected text, found 3"
+    assert problems[1] == "height: expected a number, found 'tall'"
     assert problems[2].startswith("user_zip_code: not a feature of this model; it has ")
     assert "home_town" in problems[2]
 

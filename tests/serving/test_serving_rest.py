@@ -133,7 +133,7 @@ def test_errors_are_those_of_tensorflow_serving(client, method, path, body, stat
     ("inputs", "says"),
     [
         ({"movie_id": ["1"]}, "Missing named input: k"),
-        ({"movie_id": ["1"], "k": 1, "x": 1}, "not known: ['x']"),
+        ({"movie_id": ["1"], "k": 1, "x": 1}, 'not known: ["x"]'),
         ({"movie_id": "1", "k": 1}, "Expected shape [any] in input 'movie_id', found []"),
         ({"movie_id": ["1"], "k": [1]}, "Expected shape [] in input 'k', found [1]"),
         ({"movie_id": ["1"], "k": 2**40}, "expected type: int32"),
