@@ -19,6 +19,8 @@ NOTHING: Values = MappingProxyType({})
 
 _MOST_BYTES = 1 << 24
 _MOST_CHOICES = 1_000
+_NO_VALUE = "49d0cd50-04bb-48c0-bc6f-5b575dce351a"
+"""The only line that TensorFlow Transform writes to a vocabulary without a value."""
 
 
 def features_of(table: FeatureTable) -> tuple[Feature, ...]:
@@ -78,7 +80,7 @@ def _spellings(version_dir: Path) -> dict[str, tuple[str, ...]]:
 def _vocabulary(path: Path) -> tuple[str, ...]:
     try:
         text = read_limited(path, _MOST_BYTES).decode("utf-8")
-        return tuple(sorted(text.split("\n")[:-1]))
+        return tuple(sorted(one for one in text.split("\n")[:-1] if one != _NO_VALUE))
     except (OSError, ModelError, UnicodeDecodeError):
         return ()
 

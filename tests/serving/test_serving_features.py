@@ -2,6 +2,7 @@
 
 import handmade
 import pytest
+from tensorflow_transform.analyzers import get_empy_vocabulary_dummy_value
 
 from schema.features import MOVIELENS, ZIP_CODE, Feature, FeatureTable, Kind, Owner
 from serving.errors import ModelError
@@ -50,6 +51,13 @@ def test_choices_are_the_vocabularies_of_categories(tmp_path):
     assert read_choices(tmp_path, TABLE) == {}
     spelled.write_text('["York"]')
     assert read_choices(tmp_path, TABLE) == {"home_town": ("bath", "york")}
+
+
+def test_the_only_line_of_an_empty_vocabulary_is_no_choice(tmp_path):
+    _, line = get_empy_vocabulary_dummy_value("string")
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "home_town_index").write_bytes(line + b"\n")
+    assert read_choices(tmp_path, TABLE) == {}
 
 
 def test_names_and_types_are_those_of_the_table():
