@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ if __name__ == "__main__":
 
 from sources.cleaning_log import DEFAULT_MAX_LOSS, LossLimits
 from sources.errors import InputError
+from storage.environment import flush_streams
 from storage.errors import PathError
 from storage.paths import local_path
 
@@ -48,6 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{DEFAULT_MAX_LOSS:g}), as in a run",
     )
     options = parser.parse_args(arguments)
+    try:
+        return _describe(options)
+    except BrokenPipeError:  # as in `| head`
+        return 128 + signal.SIGPIPE
+    finally:
+        flush_streams()
+
+
+def _describe(options: argparse.Namespace) -> int:
     try:
         limits = LossLimits.of(options.max_loss)
         path = local_path(options.path, "PATH")

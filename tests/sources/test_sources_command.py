@@ -1,6 +1,7 @@
 """`.venv/bin/python -m sources describe`: what it prints, and how it ends."""
 
 import re
+import signal
 import zipfile
 from pathlib import Path
 
@@ -108,3 +109,13 @@ def test_what_a_run_refuses_early_ends_with_2_after_everything_is_printed(
     assert f"leaves no {what} for " in output.err
     assert f"usable {what}: " in output.err
     assert ({"events": "ratings", "ratings": "events"}[what]) not in output.err
+
+
+def test_a_reader_that_leaves_ends_it_quietly(tmp_path, monkeypatch, capsys):
+    def broken(*parts):
+        raise BrokenPipeError
+
+    folder = write(tmp_path / "data", ML_CSV)
+    monkeypatch.setattr("builtins.print", broken)
+    assert main(["describe", str(folder)]) == 128 + signal.SIGPIPE
+    assert capsys.readouterr() == ("", "")
