@@ -319,6 +319,7 @@ def _introduce(data: source.DataSource, root: Path, terminal: Terminal) -> None:
         )
     if data.layout:
         own = description.find(root, data.data_dir)
+        adapter.followed(own)
         for line in (*own.shown(), *adapter.roles(), *adapter.odd()):
             terminal.print(line)
         terminal.print()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from schema import features
 from sources import files
 from sources.cleaning_log import CleaningLog, LossLimits
-from sources.description import Repeats
+from sources.description import Description, Repeats
 from sources.files import Format
 from sources.spec import DatasetSpec
 
@@ -104,6 +104,9 @@ class DatasetAdapter:
           InputError: a file is missing or does not look as it should.
         """
         files.check_files(self.folder, self.formats)
+
+    def followed(self, own: Description) -> None:
+        """Takes the description that the layout was made by, with the file that it is in."""
 
     def roles(self) -> list[str]:
         """Returns which column plays which role, in words, where that was found out."""

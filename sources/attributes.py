@@ -5,7 +5,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -14,7 +15,14 @@ from schema import features as raw
 from schema.features import Feature, Kind, Owner
 from sources import cleaning_log, files, wrangling
 from sources.cleaning_log import CleaningLog, RowExample
-from sources.columns import number, number_with_comma, texts
+from sources.columns import (
+    MOST_RATING,
+    is_missing,
+    number,
+    number_with_comma,
+    texts,
+    too_large,
+)
 from sources.description import FILE, IGNORE, Description
 from sources.errors import InputError
 from sources.layout import plain
@@ -28,6 +36,12 @@ MOST_VALUES = 1000
 
 MOST_ALWAYS_KNOWN = 100
 """Values of a category that are in its vocabulary however rare; of more, the frequent ones."""
+
+MOST_NAME_CHARS = 100
+"""Of a column in the name of its feature, of which names of files are made."""
+
+MOST_COUNTED = 1_000_000
+"""Different values whose rows are counted; of more, the first."""
 
 MOST_SLICED = 25
 """Of a user's category whose values slice the evaluation."""
@@ -110,7 +124,11 @@ def attributes_of(
             feature = _of_own_name(feature)
         if isinstance(feature, str):
             ignored[name] = feature
-        elif feature.name in {one.feature.name for one in found}:
+            continue
+        taken = {one.name for one in derived(found)}
+        if feature not in _NAMES[owner].values():
+            feature = with_free_name(feature, taken)
+        if feature.name in taken:
             ignored[name] = f"another column is the feature {feature.name}"
         else:
             found.append(Attribute(feature, name))
@@ -220,6 +238,57 @@ def context_feature(column: str, kind: str, values: int) -> Feature:
     return _category(full, Owner.CONTEXT, label, values)
 
 
+class Variety:
+    """How many different values a column has, as Transform compares them.
+
+    Args:
+      kind: "category" or another kind, of which two values suffice.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._is_category = kind == Kind.CATEGORY.value
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._rows = self._uncounted = 0
+        self._suffices = False
+
+    def add(self, column: pa.Array) -> None:
+        """Counts `[n]` further values; none once it is known that they suffice."""
+        self._rows += len(column)
+        if self._suffices:
+            return
+        for entry in texts(column).value_counts().to_pylist():
+            value, count = entry["values"], entry["counts"]
+            key = raw.UNKNOWN if _is_missing(value) else value.strip().lower()
+            if key in self._counts or len(self._counts) < MOST_COUNTED:
+                self._counts[key] += count
+            else:
+                self._uncounted += 1
+        most = max(self._counts.values(), default=0)
+        enough = most >= raw.WORD_MIN_RATINGS or not self._is_category
+        self._suffices = len(self._counts) > 1 and enough
+
+    def problem(self, rows: str) -> str | None:
+        """Returns why nothing can be learned of the values, in words; None where something can.
+
+        Args:
+          rows: what the rows are, such as "events".
+        """
+        different, end = len(self._counts), "nothing can be learned of it"
+        if self._suffices or not self._rows:
+            return None
+        if different == 1:
+            [value] = self._counts
+            shown = "every value is missing" if value == raw.UNKNOWN else files.shorten(value)
+            one = shown if value == raw.UNKNOWN else f"{shown} is the value of all {rows}"
+            return f"{one}: {end}"
+        most = max(self._counts.values())
+        if not self._is_category or (most > 1 and different <= MOST_ALWAYS_KNOWN):
+            return None
+        more = "more than " if self._uncounted else ""
+        least = f", none of them in {raw.WORD_MIN_RATINGS} {rows}" if most > 1 else ""
+        return f"{more}{different:,} values in {self._rows:,} {rows}{least}: {end}"
+
+
 def context_kind(name: str, column: pa.Array, separator: str) -> str | None:
     """Returns the kind that a column of events could have as a context feature; None if none."""
     found = _guess(name, column, Owner.CONTEXT, separator, lambda place: None)
@@ -234,10 +303,23 @@ def comma_numbers(column: pa.Array) -> tuple[bool, bool]:
     return any("," in one for one in known), fit
 
 
+def with_free_name(feature: Feature, taken: Collection[str]) -> Feature:
+    """Returns a feature whose name is none of those taken: with 2, 3 and so on behind it."""
+    names = (feature.name, *(f"{feature.name}_{n}" for n in range(2, len(taken) + 2)))
+    return dataclasses.replace(feature, name=next(one for one in names if one not in taken))
+
+
 def _feature_name(column: str, owner: Owner) -> tuple[str, str]:
-    """Returns the name of the feature that a column becomes, and what it is called in words."""
+    """Returns the name of the feature that a column becomes, and what it is called in words.
+
+    The name is one of a tensor and of files: ASCII letters, digits and "_", not too many. Letters
+    with signs lose these (größe is grosse); those of other scripts have none.
+    """
     prefix = _PREFIXES[owner]
-    readable = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_").lower() or "column"
+    decomposed = unicodedata.normalize("NFKD", column.casefold())
+    letters = "".join(one for one in decomposed if not unicodedata.combining(one))
+    readable = re.sub(r"\W+", "_", letters, flags=re.ASCII).strip("_")
+    readable = readable[:MOST_NAME_CHARS].strip("_") or "column"
     full = readable if readable.startswith(f"{prefix}_") else f"{prefix}_{readable}"
     return full, column.replace("_", " ").strip()
 
@@ -258,9 +340,12 @@ def _guess(
     if pa.types.is_list(column.type):
         return _tags(full, owner, label)
     values = texts(column)
-    known = [one for one in values.unique().to_pylist() if not _is_missing(one)]
+    different = values.unique().to_pylist()
+    known = [one for one in different if not _is_missing(one)]
     rows = len(column) - values.null_count
-    if len(known) < 2:
+    # "none" beside "premium" is no value that is known, and says something.
+    written = sum(one is not None and not wrangling.is_missing(one) for one in different)
+    if not known or written < 2:
         return "it has the same value in every row"
     if owner is Owner.MOVIE and any("|" in one for one in known):
         return _tags(full, owner, label)
@@ -329,7 +414,7 @@ def _tags(name: str, owner: Owner, label: str) -> Feature | str:
 
 
 def _is_missing(value: str | None) -> bool:
-    return value is None or wrangling.is_missing(value)
+    return value is None or is_missing(value)
 
 
 def derived(attributes: Sequence[Attribute]) -> Iterator[Feature]:
@@ -366,8 +451,13 @@ class _Column:
         ]
         return [None if place is None else made[place] for place in encoded.indices.to_pylist()]
 
-    def lose(self, reason: str, expected: str, values: Sequence[object]) -> None:
-        """Counts the values that are not empty and could not be read."""
+    def lose(
+        self, reason: str, expected: str | Callable[[str], str], values: Sequence[object]
+    ) -> None:
+        """Counts the values that are not empty and could not be read.
+
+        What was expected may depend on the value.
+        """
         before = texts(self.column).to_pylist()
         lost = [
             (row, one)
@@ -375,7 +465,12 @@ class _Column:
             if value is None and not _is_missing(one)
         ]
         examples = [
-            RowExample(self.number(row), expected, files.shorten(one)) for row, one in lost[:3]
+            RowExample(
+                self.number(row),
+                expected if isinstance(expected, str) else expected(one),
+                files.shorten(one),
+            )
+            for row, one in lost[:3]
         ]
         self.found.lose(self.file, reason, len(lost), examples)
         missing = sum(value is None for value in values) - len(lost)
@@ -420,7 +515,7 @@ def values_of(
         known = [one for one in texts(column).unique().to_pylist() if not _is_missing(one)]
         values = read.each(_number_parser(known, file.separator))
         reason = f"{cleaning_log.NOT_A_NUMBER} {attribute.column}"
-        read.lose(reason, "a number such as 12.5, or nothing", values)
+        read.lose(reason, _expected_number, values)
         return {feature.name: values}
     clean = wrangling.normalize_gender if kind is Kind.GENDER else _clean
     values = read.each(clean if kind is not Kind.TITLE else _clean_title)
@@ -428,6 +523,14 @@ def values_of(
     if kind is Kind.TITLE:
         return {feature.name: values}
     return {feature.name: [raw.UNKNOWN if one is None else one for one in values]}
+
+
+def _expected_number(value: str) -> str:
+    """Returns what was expected in place of a text that is no number, or a number too large."""
+    is_infinite = value.strip().lower().lstrip("+-") in ("inf", "infinity")
+    if is_infinite or too_large(pa.array([value]))[0]:
+        return f"a number of at most {MOST_RATING:.2g}, as this one is too large, or nothing"
+    return "a number such as 12.5, or nothing"
 
 
 def _tag_values(column: pa.Array, read: _Column) -> list[list[str]]:
@@ -458,9 +561,10 @@ def _year(value: str) -> int | None:
 
 def _clean(value: str) -> str | None:
     cleaned = mend(wrangling.clean_text(value[:MAX_TEXT_CHARS]))[0].strip()
-    return None if wrangling.is_missing(cleaned) else cleaned
+    return None if is_missing(cleaned) else cleaned
 
 
 def _clean_title(value: str) -> str | None:
+    # "None" is a film as well.
     cleaned = mend(wrangling.clean_text(value[:MAX_TEXT_CHARS]))[0].strip()
     return None if wrangling.is_missing(cleaned) else cleaned

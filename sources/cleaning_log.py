@@ -23,7 +23,7 @@ NON_NUMERIC_TIMESTAMP = "non-numeric timestamp"
 UNREADABLE_TIME = "unreadable time"
 AMBIGUOUS_DATE = "ambiguous date (day or month first?)"
 NO_NUMBER = "no number, which a rule compares"
-NOT_A_NUMBER = "text in the column of numbers"
+NOT_A_NUMBER = "no usable number in the column of numbers"
 NOT_A_YEAR = "no year in the column of years"
 """With the column's name behind it."""
 

@@ -115,7 +115,7 @@ def ids_of(column: pa.Array) -> Ids:
     after = [_clean_id(one) for one in before]
     places = _places(encoded)
     changed = np.array([*(a != b for a, b in zip(after, before, strict=True)), False])
-    missing = np.array([*(_is_missing(one) for one in before), True])
+    missing = np.array([*(is_missing(one) for one in before), True])
     unusable = np.array([*(one is None for one in after), True])
     if changed.any():
         indices = pa.array(places, mask=unusable[places], type=pa.int64())
@@ -126,18 +126,18 @@ def ids_of(column: pa.Array) -> Ids:
 
 
 def _clean_id(value: str) -> str | None:
-    if _PLAIN_ID.fullmatch(value) and not _is_missing(value):
+    if _PLAIN_ID.fullmatch(value) and not is_missing(value):
         return value
     if len(value) > MAX_ID_CHARS:
         return None
     cleaned = text.remove_controls(wrangling.clean_text(value)).strip()
-    if _is_missing(cleaned):
+    if is_missing(cleaned):
         return None
     decimal = _DECIMAL_ID.fullmatch(cleaned)
     return decimal.group(1) if decimal else cleaned
 
 
-def _is_missing(value: str) -> bool:
+def is_missing(value: str) -> bool:
     """Returns whether a value stands for none, as Python and spreadsheets write it as well."""
     return wrangling.is_missing(value) or value.strip().lower() in ("none", "-")
 
@@ -218,7 +218,7 @@ def are_like_ratings(column: pa.Array) -> bool:
     """
     if pa.types.is_nested(column.type) or pa.types.is_boolean(column.type):
         return False
-    known = [one for one in texts(column).to_pylist() if one is not None and not _is_missing(one)]
+    known = [one for one in texts(column).to_pylist() if one is not None and not is_missing(one)]
     different = set(known)
     if not 3 <= len(different) <= _MOST_STARS or 2 * len(different) > len(known):
         return False
@@ -237,7 +237,7 @@ def are_dates(column: pa.Array) -> bool | None:
         return True
     values = texts(column).drop_null().unique()
     dated = pc.match_substring_regex(values, _DATE).to_numpy(zero_copy_only=False)
-    missing = np.array([_is_missing(one) for one in values.to_pylist()], np.bool_)
+    missing = np.array([is_missing(one) for one in values.to_pylist()], np.bool_)
     if missing.all():
         return None
     moments = pc.match_substring_regex(values, _MOMENT).to_numpy(zero_copy_only=False)
@@ -364,9 +364,9 @@ def _each(
     """Returns what a function makes of each distinct text, once cleaned."""
     encoded = values.dictionary_encode()
     cleaned = [wrangling.clean_token(one[:MAX_ID_CHARS]) for one in encoded.dictionary.to_pylist()]
-    found = [None if _is_missing(one) else parse(one) for one in cleaned]
+    found = [None if is_missing(one) else parse(one) for one in cleaned]
     places = _places(encoded)
-    missing = np.array([*(_is_missing(one) for one in cleaned), True])
+    missing = np.array([*(is_missing(one) for one in cleaned), True])
     bad = np.array([*(one is None for one in found), True]) & ~missing
     number = np.array([*(0 if one is None else one for one in found), 0]).astype(dtype)
     return Numbers(number[places], missing[places], bad[places])

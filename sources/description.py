@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,7 +61,7 @@ class Description:
     Attributes:
       columns: the column of events that plays each role; "" where none does.
       features: the kind of a column of users or items, or "ignore".
-      context: the kind of a column of events that is a context feature.
+      context: the kind of a column of events that is a context feature, or "ignore".
       events: the weight of each type of event; others are left out, and those of weight 0.
       positive: which events count; the others are left out, and the ratings with them.
       drop: events that are left out.
@@ -71,6 +71,8 @@ class Description:
       of_columns: the columns of the events that it is of; none: of any.
       path: of the file with this content, or where one can be put; no part of the content.
       is_read: whether that file is there.
+      has_context: whether the file has the table [context], though an empty one.
+      not_followed: the paths of further such files, which are not read.
     """
 
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -85,10 +87,20 @@ class Description:
     of_columns: tuple[str, ...] = ()
     path: str = dataclasses.field(default=FILE, compare=False)
     is_read: bool = dataclasses.field(default=False, compare=False)
+    has_context: bool = dataclasses.field(default=False, compare=False)
+    not_followed: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+
+    @property
+    def context_kinds(self) -> dict[str, str]:
+        """The kind of each column of events that is a context feature."""
+        return {name: kind for name, kind in self.context.items() if kind != IGNORE}
 
     def shown(self) -> list[str]:
-        """Returns a line that says which file is followed; none where there is none."""
-        return [f"Followed: {self.path}"] if self.is_read else []
+        """Returns lines that say which file is followed, and which are not; none without one."""
+        if not self.is_read:
+            return []
+        others = (f"{path} is not followed: {self.path} is" for path in self.not_followed)
+        return [f"Followed: {self.path}", *others]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the description as a JSON object."""
@@ -118,11 +130,13 @@ def find(*folders: Path | None) -> Description:
     Raises:
       InputError: it cannot be read or says what cannot be.
     """
-    for folder in folders:
-        if folder is not None and (folder / FILE).exists():
-            return read(folder / FILE)
-    first = next(folder for folder in folders if folder is not None)
-    return Description(path=str((first / FILE).absolute()))
+    found = [folder / FILE for folder in folders if folder is not None]
+    there = [path for path in found if path.exists()]
+    if there:
+        others = (path for path in there[1:] if not path.samefile(there[0]))
+        not_followed = tuple(str(path.absolute()) for path in others)
+        return dataclasses.replace(read(there[0]), not_followed=not_followed)
+    return Description(path=str(found[0].absolute()))
 
 
 def read(path: Path) -> Description:
@@ -136,8 +150,20 @@ def read(path: Path) -> Description:
     for name in values:
         if name not in _READERS:
             raise _wrong(path, f"unknown key {name}", f"one of {', '.join(_READERS)}", name)
+    _refuse_misplaced(path, values)
     found = {name: _READERS[name](path, name, value) for name, value in values.items()}
-    return Description(**found, path=str(path), is_read=True)
+    return Description(**found, path=str(path), is_read=True, has_context="context" in values)
+
+
+def _refuse_misplaced(path: Path, values: Mapping[str, object]) -> None:
+    """Refuses a key of the whole file that TOML counts to the table whose header is above it."""
+    alone = [name for name in _READERS if name not in _TABLES]
+    for table, is_value in _TABLES.items():
+        inner = values.get(table)
+        for key, value in inner.items() if isinstance(inner, dict) else ():
+            if key in alone and not is_value(value):
+                expected = f"{', '.join(alone)} above the first line in square brackets"
+                raise _wrong(path, f"{key} is below [{table}]", expected, {key: value})
 
 
 def _wrong(path: Path, problem: str, expected: str, found: object) -> InputError:
@@ -146,7 +172,7 @@ def _wrong(path: Path, problem: str, expected: str, found: object) -> InputError
         file=str(path),
         expected=expected,
         found=files.shorten(found if isinstance(found, str) else json.dumps(found, default=str)),
-        action="correct it, or remove the file to have everything found out",
+        action="correct it",
     )
 
 
@@ -176,9 +202,9 @@ def _features(path: Path, name: str, value: object) -> dict[str, str]:
 def _context(path: Path, name: str, value: object) -> dict[str, str]:
     found = _texts(path, name, value)
     for column, kind in found.items():
-        if kind not in CONTEXT_KINDS:
+        if kind not in (*CONTEXT_KINDS, IGNORE):
             problem = f"{column} has a kind that a column of events cannot have"
-            raise _wrong(path, problem, f"one of {', '.join(CONTEXT_KINDS)}", kind)
+            raise _wrong(path, problem, f"one of {', '.join(CONTEXT_KINDS)}, {IGNORE}", kind)
     return found
 
 
@@ -253,3 +279,11 @@ _READERS: Mapping[str, Any] = {
     "item_noun": _noun,
     "of_columns": _of_columns,
 }
+
+_TABLES: Mapping[str, Callable[[object], bool]] = {
+    "columns": lambda value: False,
+    "features": lambda value: value in (*KINDS, IGNORE),
+    "context": lambda value: value in (*CONTEXT_KINDS, IGNORE),
+    "events": _is_weight,
+}
+"""The keys that are tables, each with whether a value of a line below its header can be meant."""

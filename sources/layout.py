@@ -89,6 +89,7 @@ class Layout:
       unread: the files of tables beside the interactions that hold none of these.
       dates: columns of events that have dates and no role, where none has that of the time.
       stars: columns of events with few different numbers and no role, where none has the ratings.
+      unlearned: columns of features of which nothing can be learned, and why.
       offered: the kind that columns of events without a role could have as context features.
       features: the feature table.
       decimal_comma: whether the ratings are written as "4,5".
@@ -108,6 +109,7 @@ class Layout:
     unread: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     stars: tuple[str, ...] = ()
+    unlearned: tuple[str, ...] = ()
     offered: Mapping[str, str] = dataclasses.field(default_factory=dict)
     features: FeatureTable | None = None
     decimal_comma: bool = False
@@ -144,7 +146,8 @@ class Layout:
             found = [{**file, "columns": tuple(file["columns"])} for file in values[table]]
             values[table] = tuple(TableFile(**file) for file in found)
         values |= {
-            name: tuple(values[name]) for name in ("unread", "dates", "stars", "context_commas")
+            name: tuple(values[name])
+            for name in ("unread", "dates", "stars", "unlearned", "context_commas")
         }
         values["description"] = Description.from_json(values["description"])
         if values["features"] is not None:
@@ -537,6 +540,7 @@ def odd(layout: Layout) -> list[str]:
     file = layout.interactions[0].name
     return [
         *(f"{name}: {_NOT_READ}" for name in layout.unread),
+        *layout.unlearned,
         *(f"{file}: {hint}" for hint in _hints(layout)),
     ]
 
@@ -584,6 +588,8 @@ def _toml(value: str | tuple[str, ...]) -> str:
 def why_unused(column: str, layout: Layout) -> str:
     """Returns why a column of events has no role, in words."""
     description = layout.description
+    if column in description.context:
+        return f"{FILE} says so"
     names = {role: first_of(layout.interactions[0].columns, SYNONYMS[role]) for role in ROLES}
     role = next((role for role, name in names.items() if name == column), None)
     if role is None or role in layout.roles:
@@ -598,11 +604,15 @@ def why_unused(column: str, layout: Layout) -> str:
 
 
 def offer(layout: Layout) -> list[str]:
-    """Returns the lines of `data.toml`, as comments, that make context features of columns."""
+    """Returns the lines of `data.toml`, as comments, that make context features of columns.
+
+    The header is among them where the file has none: one that is there twice is no TOML.
+    """
     if not layout.offered:
         return []
-    lines = (f"# {_key(name)} = {_toml(kind)}" for name, kind in layout.offered.items())
-    return ["# [context]                    # what events have beside their time", *lines]
+    lines = [f"# {_key(name)} = {_toml(kind)}" for name, kind in layout.offered.items()]
+    header = "# [context]                    # what events have beside their time"
+    return lines if layout.description.has_context else [header, *lines]
 
 
 def _key(name: str) -> str:

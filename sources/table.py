@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from schema.features import Kind, Owner
 from sources import cleaning_log, files, table_files, wrangling
 from sources.adapter import DatasetAdapter, InvalidZip, Part
 from sources.cleaning_log import CleaningLog, LossLimits, RowExample
+from sources.description import Description
 from sources.files import Format
 from sources.interactions import id_keys
 from sources.layout import Layout, draft, odd, offer, questions
@@ -71,6 +73,10 @@ class Table(DatasetAdapter):
         for file in self.layout.files:
             table_files.look(self.folder, file.name)
 
+    def followed(self, own: Description) -> None:
+        """Takes the description that the layout was made by, with the file that it is in."""
+        self.layout = dataclasses.replace(self.layout, description=own)
+
     def roles(self) -> list[str]:
         """Returns the columns of ids, ratings and times, and those of the features."""
         keys = {"users": self.layout.user_key, "items": self.layout.item_key}
@@ -80,8 +86,21 @@ class Table(DatasetAdapter):
             *(["Times are dates such as 20240203"] if self.layout.compact_dates else []),
             *(f"Ids of {table}: {key}" for table, key in keys.items() if key),
             *(f"  {column} is {name}" for name, column in self.layout.columns.items()),
+            *self._effect(),
             *self._offers(),
         ]
+
+    def _effect(self) -> list[str]:
+        """Returns where the context of events counts for less than data of ratings and times."""
+        table = self.layout.table
+        if not table.context or table.has_time:
+            return []
+        if table.has_rating:
+            return [
+                "Context features move predicted ratings alone, as there are no times, and no "
+                "metric measures that"
+            ]
+        return ["Context features change nothing, as there are neither ratings nor times"]
 
     def _offers(self) -> list[str]:
         """Returns the lines of `data.toml` that make context features of unused columns."""
@@ -89,7 +108,11 @@ class Table(DatasetAdapter):
         if not lines:
             return []
         path = self.layout.description.path
-        start = f"Not used, and known before the user chooses? Then add to {path}, without #:"
+        where = "to [context] in" if self.layout.description.has_context else "to"
+        start = (
+            "Not used as a context feature, which moves predicted ratings and lists within a "
+            f"session. Known before the user chooses? Then add {where} {path}, without #:"
+        )
         return [start, *(f"  {line}" for line in lines)]
 
     def odd(self) -> list[str]:

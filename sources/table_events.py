@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from schema.features import Feature
 from sources import cleaning_log, files, table_files, wrangling
@@ -211,17 +210,13 @@ class _Part:
 
     def refuse_nested(self, name: str, column: pa.Array) -> None:
         """Refuses ids that are objects or lists, of JSON or Parquet."""
-        nested = pa.types.is_nested(column.type)
-        if self.file.kind == "json" and not nested:  # an object was read as its text
-            nested = pc.any(pc.starts_with(texts(column), '{"')).as_py()
-        if nested:
-            values = (one for one in table_files.plain_values(column) if one is not None)
-            first = next((one for one in values if isinstance(one, list) or one[:2] == '{"'), "")
+        first = table_files.first_nested(column, self.file)
+        if first is not None:
             raise InputError(
                 f"the ids in {name} are objects or lists",
                 file=self.file.name,
                 expected=f"a text or a number in {name}, such as 7",
-                found=files.shorten(str(first)),
+                found=files.shorten(first),
                 action="write the id itself in a column of its own",
             )
 

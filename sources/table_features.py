@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+
+import pyarrow as pa
 
 from schema import features as raw
 from schema.features import Feature, FeatureTable, Owner, RatingScale
 from sources import cleaning_log, files, table_files
 from sources.attributes import (
     MOST_ALWAYS_KNOWN,
+    Attribute,
+    Variety,
     attributes_of,
     comma_numbers,
     context_feature,
     context_kind,
     derived,
+    with_free_name,
 )
 from sources.cleaning_log import CleaningLog
 from sources.columns import are_dates, texts
@@ -36,7 +41,7 @@ from sources.layout import (
 from sources.repeats import MOST_COUNTED
 from sources.table_entities import first_rows, joined_columns, listed_in
 from sources.table_events import MOST_RATINGS, SCAN_BYTES, Scan, scan_of
-from sources.table_files import TableFile
+from sources.table_files import Rows, TableFile
 
 SCALES: tuple[tuple[float, float], ...] = (
     (0, 1), (-1, 1), (1, 5), (0.5, 5), (0, 5), (1, 10), (0, 10), (-10, 10), (0, 100)
@@ -74,9 +79,10 @@ def with_features(folder: Path, layout: Layout) -> Layout:
         features.append(dataclasses.replace(raw.RATING, **scale._asdict()))
     if "time" in layout.roles:
         features.append(raw.TIMESTAMP)
-    context, commas = _context(folder, layout)
+    context, commas, unlearned = _context(folder, layout)
     features += context.values()
     columns = {feature.name: column for column, feature in context.items()}
+    of_events = set(context)
     for owner in (Owner.USER, Owner.MOVIE):
         key, listed = listed_in(layout, owner)
         joined = joined_columns(layout, owner)
@@ -90,11 +96,14 @@ def with_features(folder: Path, layout: Layout) -> Layout:
             attributes, why = attributes_of(read, owner, layout.description, file)
             features += derived(attributes)
             columns |= {one.feature.name: one.column for one in attributes}
+            of_events.update(one.column for one in attributes if joined)
+            if not joined:
+                unlearned += _unlearned(read, attributes, layout, file)
             ignored |= {f"{file.name}, {column}": reason for column, reason in why.items()}
     events = layout.interactions[0]
     _refuse_unknown(layout, events, columns.values())
     table = FeatureTable(tuple(features))
-    left = _left(layout, columns.values())
+    left = _left(layout, of_events)
     stars = (
         unused(folder, events, left)[1] if lacks_ratings(layout.roles, layout.description) else ()
     )
@@ -104,6 +113,7 @@ def with_features(folder: Path, layout: Layout) -> Layout:
         dates=_dates(folder, layout, left),
         stars=tuple(stars),
         context_commas=commas,
+        unlearned=tuple(unlearned),
         features=table,
     )
     layout = dataclasses.replace(layout, offered=_offered(folder, layout, left))
@@ -112,31 +122,65 @@ def with_features(folder: Path, layout: Layout) -> Layout:
     return dataclasses.replace(layout, ignored=ignored)
 
 
-def _context(folder: Path, layout: Layout) -> tuple[dict[str, Feature], tuple[str, ...]]:
-    """Returns the context features by column, and which of them have decimal commas.
+def _unlearned(
+    read: Rows, attributes: Sequence[Attribute], layout: Layout, file: TableFile
+) -> list[str]:
+    """Returns which features of users or items that the user describes have one value alone."""
+    found = []
+    for one in attributes:
+        if one.column in layout.description.features:
+            variety = Variety("")
+            variety.add(read.columns[one.column])
+            if why := variety.problem("rows"):
+                found.append(f"{file.name}: column {one.column}: {why}")
+    return found
+
+
+def _context(folder: Path, layout: Layout) -> tuple[dict[str, Feature], tuple[str, ...], list[str]]:
+    """Returns the context features by column, which have decimal commas, and what is odd.
 
     Raises:
-      InputError: the events have no such column, or it has a role or a feature already.
+      InputError: the events have no such column, it has a role or a feature already, or its values
+        are lists, objects or bytes.
     """
-    declared, events = layout.description.context, layout.interactions[0]
+    declared, events = layout.description.context_kinds, layout.interactions[0]
     _refuse_no_context(layout)
     values: dict[str, set[str]] = {name: set() for name in declared}
     seen = dict.fromkeys(declared, False)
+    varieties = {name: Variety(kind) for name, kind in declared.items()}
     fit = dict.fromkeys(declared, events.separator not in ("", ","))
     for file in layout.interactions if declared else ():
         for part in table_files.parts(folder, file, SCAN_BYTES):
             read = table_files.read_part(folder, file, part, tuple(declared), CleaningLog()).columns
             for name, column in read.items():
+                _refuse_no_texts(name, column, file, layout)
+                varieties[name].add(column)
                 if len(values[name]) <= MOST_ALWAYS_KNOWN:
                     values[name].update(texts(column).drop_null().unique().to_pylist())
                 if fit[name]:
                     has_comma, fit[name] = comma_numbers(column)
                     seen[name] |= has_comma
-    features = {
-        name: context_feature(name, kind, len(values[name])) for name, kind in declared.items()
-    }
-    _refuse_one_name(features, layout)
-    return features, tuple(name for name in declared if seen[name] and fit[name])
+    features: dict[str, Feature] = {}
+    for name, kind in declared.items():
+        taken = [one.name for one in features.values()]
+        features[name] = with_free_name(context_feature(name, kind, len(values[name])), taken)
+    problems = ((name, varieties[name].problem("events")) for name in declared)
+    odd = [f"{events.name}: column {name}: {why}" for name, why in problems if why]
+    return features, tuple(name for name in declared if seen[name] and fit[name]), odd
+
+
+def _refuse_no_texts(name: str, column: pa.Array, file: TableFile, layout: Layout) -> None:
+    """Refuses a context feature whose values are lists, objects, or bytes that are no text."""
+    shown = table_files.first_nested(column, file) or table_files.first_bytes(column)
+    if shown is not None:
+        raise InputError(
+            f"values in {name} are lists, objects or bytes",
+            file=file.name,
+            expected=f"a text or a number in {name}, such as tv",
+            found=files.shorten(shown),
+            action="write the value itself in a column of its own, or take the line out of "
+            f"[context] in {layout.description.path}",
+        )
 
 
 def _refuse_no_context(layout: Layout) -> None:
@@ -166,28 +210,12 @@ def _refuse_no_context(layout: Layout) -> None:
             )
 
 
-def _refuse_one_name(features: Mapping[str, Feature], layout: Layout) -> None:
-    """Refuses two columns whose features would have one name, such as "Device" and "device"."""
-    first: dict[str, str] = {}
-    for column, feature in features.items():
-        other = first.setdefault(feature.name, column)
-        if other != column:
-            raise InputError(
-                f"two columns under [context] in {FILE} make one feature, {feature.name}",
-                file=layout.interactions[0].name,
-                expected="names that differ in letters or digits",
-                found=f"{files.shorten(other)} and {files.shorten(column)}",
-                action=f"rename one of the two, or take it out of {layout.description.path}",
-            )
-
-
 def _offered(folder: Path, layout: Layout, left: Sequence[str]) -> dict[str, str]:
     """Returns the kinds that columns of events without a use could have as context features."""
     events = layout.interactions[0]
     known = {plain(name) for names in SYNONYMS.values() for name in names}
-    free = [
-        one for one in left if one not in (*layout.dates, *layout.stars) and plain(one) not in known
-    ]
+    said = (*layout.dates, *layout.stars, *layout.description.context)
+    free = [one for one in left if one not in said and plain(one) not in known]
     first = table_files.parts(folder, events, FIRST_BYTES)[:1] if free else []
     found = {}
     for part in first:

@@ -641,3 +641,34 @@ def plain_values(column: pa.Array) -> list[str | list[str] | None]:
     nested = pa.types.is_nested(column.type)
     values = column.to_pylist() if nested else texts(column).to_pylist()
     return [_plain(decode_row(one)[0] if isinstance(one, bytes) else one) for one in values]
+
+
+def first_nested(column: pa.Array, file: TableFile) -> str | None:
+    """Returns the first value of a column that is an object or a list; None if none is."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from sources.columns import texts
+
+    nested = pa.types.is_nested(column.type)
+    if file.kind == "json" and not nested:  # an object was read as its text
+        nested = pc.any(pc.starts_with(texts(column), '{"')).as_py()
+    if not nested:
+        return None
+    values = (one for one in plain_values(column) if one is not None)
+    return str(next((one for one in values if isinstance(one, list) or one[:2] == '{"'), ""))
+
+
+def first_bytes(column: pa.Array) -> str | None:
+    """Returns the first value of a column that is bytes and no UTF-8; None if none is."""
+    import pyarrow as pa
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return str(column[0].as_py()) if pa.types.is_fixed_size_binary(kind) else None
+    for value in column.to_pylist():
+        try:
+            str(value or b"", "utf-8")
+        except UnicodeDecodeError:
+            return str(value)
+    return None

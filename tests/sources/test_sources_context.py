@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from movielens_files import write
 
 from components.example_gen import spill
 from schema.features import Kind, Owner
-from sources import describe
+from sources import describe, description
 from sources.cleaning_log import LossLimits
 from sources.detect import detect, open_adapter
 from sources.errors import InputError
@@ -65,7 +66,7 @@ def test_a_number_that_cannot_be_read_is_a_lost_value_of_a_kept_row(tmp_path):
     adapter = declared(tmp_path, LOG + b"u1,i5,3,1600000000,tv,cheap\n")
     rows, [log] = read(adapter)
     assert rows[-1]["context_price"] is None
-    assert log.values_lost == {"text in the column of numbers price": 1}
+    assert log.values_lost == {"no usable number in the column of numbers price": 1}
 
 
 def test_decimal_commas_are_those_of_all_parts_or_of_none(tmp_path):
@@ -108,18 +109,13 @@ def test_what_cannot_be_a_context_feature_is_refused_in_words(tmp_path, text, me
     assert str(tmp_path / "data" / "data.toml") in str(error.value)
 
 
-def test_two_columns_of_one_feature_are_refused(tmp_path):
-    log = LOG.replace(b"price\n", b"Device\n", 1)
-    with pytest.raises(InputError, match="make one feature, context_device"):
-        declared(tmp_path, log, b'[context]\ndevice = "category"\nDevice = "category"\n')
-
-
 def test_describe_offers_the_lines_for_columns_without_a_use(tmp_path):
     folder = write(tmp_path / "data", {"interactions.csv": LOG})
     lines = list(describe.describe(folder, tmp_path))
     path = folder / "data.toml"
     start = lines.index(
-        f"Not used, and known before the user chooses? Then add to {path}, without #:"
+        "Not used as a context feature, which moves predicted ratings and lists within a session. "
+        f"Known before the user chooses? Then add to {path}, without #:"
     )
     assert [line.strip() for line in lines[start + 1 : start + 4]] == [
         "# [context]                    # what events have beside their time",
@@ -194,3 +190,178 @@ def test_spilled_ratings_come_back_with_their_context(tmp_path):
     assert sorted(map(repr, rows_of(back))) == sorted(
         repr((*row[:4], row[4], None if row[5] is None else float(row[5]))) for row in rows
     )
+
+
+# --- what is said of columns
+
+
+def table(names, *columns):
+    """A table of 200 events with further columns."""
+    rows = [(f"u{n % 9}", f"i{n % 13}", 1_600_000_000 + n) for n in range(200)]
+    values = zip(*columns, strict=True)
+    lines = [",".join(map(str, (*row, *more))) for row, more in zip(rows, values, strict=True)]
+    return "\n".join([f"user,item,when,{names}", *lines]).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "odd"),
+    [
+        ("category", [f"id-{n}" for n in range(200)], "200 values in 200 events: nothing can be"),
+        ("category", [f"id-{n // 2}" for n in range(200)], None),
+        ("category", [f"id-{n * 2 // 3}" for n in range(200)], "133 values in 200 events, none of"),
+        ("category", [f"id-{n}" for n in range(170)] + ["tv"] * 30, None),
+        ("category", ["TV", " tv"] * 100, "'tv' is the value of all events: nothing can be"),
+        ("category", ["", "None"] * 100, "every value is missing: nothing can be learned of it"),
+        ("category", ["tv", ""] * 100, None),
+        ("number", ["7"] * 200, "'7' is the value of all events: nothing can be learned of it"),
+        ("number", list(range(200)), None),
+    ],
+)
+def test_a_column_of_which_nothing_can_be_learned_is_odd(tmp_path, kind, values, odd):
+    adapter = declared(tmp_path, table("many", values), f'[context]\nmany = "{kind}"\n'.encode())
+    found = [line for line in adapter.odd() if "nothing can be learned" in line]
+    assert len(found) == (odd is not None)
+    assert not found or found[0].startswith(f"interactions.csv: column many: {odd}")
+
+
+def test_a_described_column_of_users_with_one_value_is_odd(tmp_path):
+    users = b"user,mood\n" + b"".join(b"u%d,fine\n" % n for n in range(9))
+    adapter = declared(tmp_path, text=b'[features]\nmood = "category"\n', **{"users.csv": users})
+    assert (
+        "users.csv: column mood: 'fine' is the value of all rows: nothing can be learned of it"
+        in (adapter.odd())
+    )
+
+
+def test_of_two_descriptions_the_one_that_is_not_followed_is_named(tmp_path):
+    folder = write(tmp_path / "data", {"interactions.csv": LOG, "data.toml": DECLARED})
+    output = write(tmp_path / "out", {"data.toml": b""})
+    lines = list(describe.describe(folder, tmp_path, output))
+    followed, other = output / "data.toml", folder / "data.toml"
+    assert f"{other} is not followed: {followed} is" in lines
+    assert "not followed" not in "\n".join(describe.describe(folder, tmp_path, folder))
+
+
+def test_a_run_names_the_file_that_lines_are_written_to(tmp_path):
+    adapter = declared(tmp_path, text=b"")
+    again = open_adapter("table", adapter.folder, layout_text=adapter.layout_text)
+    again.followed(description.find(tmp_path, adapter.folder))
+    assert sorted(again.roles()[1:]) == sorted(adapter.roles()[1:])
+    assert f"Then add to {tmp_path / 'data' / 'data.toml'}, without" in "".join(again.roles())
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        (b"user,item,stars,when,", None),
+        (
+            b"user,item,stars,x,",
+            "move predicted ratings alone, as there are no times",
+        ),
+        (b"user,item,x,when,", None),
+        (b"user,item,x,y,", "change nothing, as there are neither ratings nor times"),
+    ],
+)
+def test_it_is_said_where_context_counts_for_little(tmp_path, head, sentence):
+    log = LOG.replace(b"user,item,stars,when,", head, 1)
+    found = [one for one in declared(tmp_path, log).roles() if one.startswith("Context features")]
+    assert len(found) == (sentence is not None)
+    assert not found or sentence in found[0]
+
+
+def test_where_context_is_declared_the_offer_has_no_second_header(tmp_path):
+    folder = write(tmp_path / "data", {"interactions.csv": LOG})
+    for text, header in ((b"", True), (b"[context]\n", False)):
+        write(folder, {"data.toml": text + b'device = "category"\n' * (not header)})
+        lines = list(describe.describe(folder, tmp_path))
+        start = next(n for n, line in enumerate(lines) if line.startswith("Not used"))
+        assert f"{folder / 'data.toml'}, without #:" in lines[start]
+        assert ("[context]" in lines[start + 1]) is header
+        assert ("to [context] in" in lines[start]) is not header
+    assert lines[start + 1] == '  # price = "category"'
+
+
+def test_a_column_of_context_is_left_out_by_ignore_and_no_longer_offered(tmp_path):
+    adapter = declared(tmp_path, text=b'[context]\ndevice = "ignore"\n')
+    assert adapter.spec.features.context == ()
+    assert adapter.ignored["interactions.csv, device"] == "data.toml says so"
+    assert list(adapter.layout.offered) == ["price"]
+
+
+def test_a_column_of_events_that_users_have_as_well_is_offered(tmp_path):
+    users = b"user,device,x\n" + b"".join(b"u%d,%s,1\n" % (n, b"ab"[n % 2 :][:1]) for n in range(7))
+    adapter = declared(tmp_path, text=b"", **{"users.csv": users})
+    assert "user_device" in adapter.spec.features.names
+    assert "interactions.csv, device" in adapter.ignored
+    assert "device" in adapter.layout.offered
+
+
+def test_names_of_features_are_ascii_short_and_different(tmp_path):
+    columns = ["日本", "中国", "größe", "grüße", "Device", "device", "x" * 300]
+    log = table(",".join(columns), *([["a", "b"] * 100] * len(columns)))
+    text = "[context]\n" + "".join(f'"{one}" = "category"\n' for one in columns)
+    names = [one.name for one in declared(tmp_path, log, text.encode()).spec.features.context]
+    expected = ["column", "column_2", "grosse", "grusse", "device", "device_2", "x" * 100]
+    assert names == [f"context_{one}" for one in expected]
+    users = ",".join(["user", *columns]) + "\n"
+    rows = "".join(f"u{n}," + ",".join(["ab"[n % 2]] * len(columns)) + "\n" for n in range(9))
+    adapter = declared(tmp_path / "users", log, b"", **{"users.csv": (users + rows).encode()})
+    of_users = [one.name for one in adapter.spec.features.owned_by(Owner.USER)]
+    assert of_users == ["user_id", *(f"user_{one}" for one in expected)]
+
+
+def test_what_counts_as_missing_is_the_same_for_every_kind(tmp_path):
+    missing = ["", "None", "\\N", "-", "NaN", "NA", "N/A", "<NA>", "null", "none"] * 10
+    log = table("device,price", [*missing, *["TV", "tv"] * 50], [*missing, *range(100)])
+    rows, [found] = read(declared(tmp_path, log))
+    assert {row["context_device"] for row in rows[:100]} == {"unknown"}
+    assert {row["context_price"] for row in rows[:100]} == {None}
+    assert (found.missing, found.values_lost) == ({"device": 100, "price": 100}, {})
+    users = "user,mood\n" + "".join(
+        f"u{n},{one}\n" for n, one in enumerate([*missing[:7], "x", "y"])
+    )
+    frame, _ = declared(
+        tmp_path / "users", log, b'[features]\nmood = "category"\n', **{"users.csv": users.encode()}
+    ).users(LENIENT, "keep")
+    assert frame["user_mood"].tolist() == ["unknown"] * 7 + ["x", "y"]
+
+
+@pytest.mark.parametrize("value", ["1e39", "inf", "-Infinity"])
+def test_a_number_that_is_too_large_is_called_so(tmp_path, value):
+    log = table("device,price", ["a"] * 200, [value, *range(199)])
+    rows, [found] = read(declared(tmp_path, log))
+    [[example]] = list(found.examples.values())
+    assert example.expected == "a number of at most 3.4e+38, as this one is too large, or nothing"
+    assert rows[0]["context_price"] is None
+
+
+@pytest.mark.parametrize("value", ['["a", "b"]', '{"a": 1}'])
+def test_lists_and_objects_are_refused(tmp_path, value):
+    lines = [
+        f'{{"user": "u{n % 5}", "item": "i{n % 7}", "device": {value if n == 3 else 7}}}'
+        for n in range(20)
+    ]
+    with pytest.raises(InputError, match="values in device are lists, objects or bytes"):
+        detect(
+            write(
+                tmp_path / "data",
+                {
+                    "interactions.jsonl": "\n".join(lines).encode(),
+                    "data.toml": b'[context]\ndevice = "category"\n',
+                },
+            ),
+            tmp_path,
+        )
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    folder = write(tmp_path / "data", {"data.toml": b'[context]\ndevice = "category"\n'})
+    columns = {"user": ["a", "b"] * 9, "item": ["x", "y", "z"] * 6}
+    for device in (b"tv", b"\xff\x00"):
+        values = pa.table({**columns, "device": pa.array([device] * 18, pa.binary())})
+        pq.write_table(values, folder / "interactions.parquet")
+        if device == b"tv":
+            assert "context_device" in detect(folder, tmp_path).spec.features.names
+            continue
+        with pytest.raises(InputError, match="lists, objects or bytes"):
+            detect(folder, tmp_path)

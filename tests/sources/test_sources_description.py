@@ -627,3 +627,19 @@ def test_of_repeats_without_times_none_is_called_the_latest(tmp_path, stars, one
 
 def test_without_repeats_there_is_no_line_of_them(tmp_path):
     assert "Repeats" not in words(write(tmp_path / "data", {"plays.csv": SALES}), tmp_path)
+
+
+@pytest.mark.parametrize("header", ["[columns]", "[features]", "[context]", "[events]"])
+@pytest.mark.parametrize("line", ['drop = ["stars == 0"]', 'repeats = "count"', "scale = [1, 5]"])
+def test_a_key_of_the_file_below_a_header_is_refused_with_where_it_belongs(tmp_path, header, line):
+    key = line.split()[0]
+    (tmp_path / "data.toml").write_text(f"{header}\n{line}\n")
+    with pytest.raises(InputError) as error:
+        description.read(tmp_path / "data.toml")
+    assert f"{key} is below {header}" in str(error.value)
+    assert "above the first line in square brackets" in str(error.value)
+
+
+def test_a_column_may_be_called_as_a_key_is(tmp_path):
+    (tmp_path / "data.toml").write_text('[context]\nscale = "number"\n[events]\ndrop = 1\n')
+    assert description.read(tmp_path / "data.toml").context == {"scale": "number"}

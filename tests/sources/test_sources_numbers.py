@@ -121,13 +121,15 @@ def test_text_in_a_column_of_numbers_is_refused_with_its_row(tmp_path):
     with pytest.raises(InputError) as error:
         adapter.items(LossLimits())
     message = str(error.value)
-    assert "items.csv, row 22: text in the column of numbers price" in message
+    assert "items.csv, row 22: no usable number in the column of numbers price" in message
     assert "expected: a number such as 12.5, or nothing" in message
     assert "cheap" in message
     assert 'or give the column another kind (or "ignore") in data.toml' in message
     items, log = adapter.items(LossLimits.of(0.1))
     assert values_of(items, "item_price").count(None) == 2
-    assert log.files["items.csv"].values_lost == {"text in the column of numbers price": 2}
+    assert log.files["items.csv"].values_lost == {
+        "no usable number in the column of numbers price": 2
+    }
 
 
 def test_a_column_of_prices_with_the_kind_year_is_refused_by_its_name(tmp_path):
