@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ import tensorflow as tf
 import trainer_fixtures as fixtures
 
 from components.evaluation.leak_check import Swapped, copies
-from schema.features import Kind, Owner
+from schema.features import MOVIE_ID, USER_ID, Feature, FeatureTable, Kind, Owner
 from schema.predictions import items_of, rank_of, rating_of
 from schema.scenarios import IN_SESSION, NEXT_VISIT
 from sources.detect import detect
 from trainer.config import BpmfConfig
 from trainer.data import reading
+from trainer.data.training_data import TrainingData
 from trainer.serving.module import USUAL_SHRINKAGE, usual_effects
 from trainer.serving.queries import Excluded, QueryContext
 from trainer.serving.signatures import EXAMPLES, traced
@@ -224,3 +226,12 @@ def test_in_a_session_the_list_follows_the_context(state):
         for device in ("tv", "phone")
     )
     assert not np.array_equal(tv["score"], phone["score"])
+
+
+def test_a_number_without_a_training_value_is_never_known():
+    price = Feature("context_price", Owner.CONTEXT, Kind.NUMBER, "float32", optional=True)
+    table = FeatureTable((USER_ID, MOVIE_ID, price))
+    for seen, end in ((0, 1), (3, 17)):
+        interactions = SimpleNamespace(context={"context_price_bucket": np.array([0, seen])})
+        data = TrainingData(None, None, interactions, None, table)
+        assert list(data.unknown_context.values()) == [(0, end)]

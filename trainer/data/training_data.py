@@ -228,8 +228,17 @@ class TrainingData:
 
     @functools.cached_property
     def unknown_context(self) -> dict[Output, Unknown]:
-        """The transformed context features but those of the time, and what is unknown of them."""
-        return unknown_context(self.outputs, self.transform_output)
+        """The transformed context features but those of the time, and what is unknown of them.
+
+        Of a number that no training row has, every value is: nothing was learned of any.
+        """
+        found = unknown_context(self.outputs, self.transform_output)
+        return {
+            one: unknown
+            if one.vocabulary or np.any(self.interactions.context.get(one.name, 0))
+            else Unknown(unknown.value, unknown.value + 1)
+            for one, unknown in found.items()
+        }
 
     @functools.cached_property
     def ratings_per_movie(self) -> IntArray:
