@@ -19,17 +19,28 @@ from report_blocks import (
 
 from components.evaluation.directions import HIGH, LOW, LOWER_IS_BETTER
 from components.evaluation.metrics import METRIC_NAMES
-from components.evaluation.verdict import Change, SliceMetrics, ThresholdResult
+from components.evaluation.verdict import Change, SliceMetrics, ThresholdResult, Verdict
 from components.report.context import Context
 from components.report.page import Note
 from components.report.sections import evaluation as section
 from components.report.sources import Sources
 from schema.dataset import DatasetLabel
-from schema.features import GENDER, MOVIE_ID, USER_ID, Feature, FeatureTable, Kind, Owner
+from schema.features import (
+    GENDER,
+    MOVIE_ID,
+    RATING,
+    TIMESTAMP,
+    USER_ID,
+    Feature,
+    FeatureTable,
+    Kind,
+    Owner,
+)
 from schema.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("report")]
 
+DEVICE = Feature("context_device", Owner.CONTEXT, Kind.CATEGORY, "string", label="device")
 FEATURES = {
     "user_gender": "gender",
     "bucketized_user_age": "age",
@@ -219,6 +230,25 @@ def test_age_buckets_of_any_feature_table_are_named_by_their_ages():
     words = Context(Sources()).words
     row = section._slice_row(SliceMetrics("member_age", "25", {}), feature, words)
     assert (row["Feature"], row["Value"]) == ("age of members", "25–34")
+
+
+@pytest.mark.parametrize(
+    ("features", "names", "says"),
+    [
+        ((RATING, TIMESTAMP, DEVICE), (RECALL, "in_session_recall_at_10"),
+         "Here the test rating's own context features (device) are known."),
+        ((RATING, DEVICE), (RECALL,), "No metric measures the context features (device)"),
+        ((RATING, TIMESTAMP), (RECALL, "in_session_recall_at_10"), ""),
+        ((RATING,), (RECALL,), ""),
+    ],
+)  # fmt: skip
+def test_it_is_said_where_context_features_are_known(features, names, says):
+    shown = Context(Sources(features=FeatureTable((USER_ID, MOVIE_ID, *features))))
+    shown.verdict = Verdict(True, False, dict.fromkeys(names, 0.3), {}, (), ())
+    found = section_of("Evaluation", shown)
+    text = " ".join([*notes_of(found), *(one.text for one in found.headings)])
+    assert says in text
+    assert says or "context" not in text
 
 
 def test_without_ratings_and_times_there_is_no_word_of_predicted_ratings_or_sessions(context):

@@ -64,9 +64,10 @@ def test_numbers_are_what_pandas_counts_in_the_examples(read, frames, split):
         lists = frame[name] if name in frame else pd.Series([None] * len(frame))
         held = lists.dropna()
         values = pd.Series([value for row in held for value in row])
-        assert row["Share missing"] == pytest.approx(1 - len(held) / len(frame)), name
+        known = held[held.map(lambda value: list(value) != [raw.UNKNOWN])]
+        assert row["Share missing"] == pytest.approx(1 - len(known) / len(frame)), name
         if row["Mean"] is None:
-            counts = values.value_counts()
+            counts = values[values != raw.UNKNOWN].value_counts()
             assert row["Different values"] == len(counts)
             first, count = row["Most frequent"].split(", ")[0].rsplit("\u00a0(", 1)
             assert int(count.rstrip(")").replace(",", "")) == counts.max()
@@ -87,6 +88,19 @@ def test_a_feature_that_is_missing_everywhere_has_no_numbers():
     )
     found = module.feature_numbers(empty)
     assert (found["Share missing"], found["Mean"], found["Median"]) == (1.0, None, None)
+
+
+def test_text_that_is_unknown_is_missing_and_no_value():
+    device = text_format.Parse(
+        """name: "d" type: STRING string_stats { common_stats { num_non_missing: 8 } unique: 2
+        top_values { value: "unknown" frequency: 6 } top_values { value: "tv" frequency: 2 }
+        rank_histogram { buckets { label: "unknown" sample_count: 6 }
+        buckets { label: "tv" sample_count: 2 } } }""",
+        statistics_pb2.FeatureNameStatistics(),
+    )
+    found = module.feature_numbers(device)
+    assert (found["Share missing"], found["Different values"]) == (0.75, 1)
+    assert found["Most frequent"] == "tv\u00a0(2)"
 
 
 # --- the page

@@ -134,13 +134,22 @@ def _metrics(context: Context, verdict: Verdict) -> Iterator[Block]:
     by_scenario = {s: [n for n in names if n.startswith(f"{s.name}_")] for s in SCENARIOS}
     counted = [name for name in names if not any(name in held for held in by_scenario.values())]
     has_sessions = bool(by_scenario[IN_SESSION])
+    given = ", ".join(one.called for one in context.sources.features.context)
     for scenario, held in by_scenario.items():
         heading, text = _SCENARIOS[scenario.name]
         if not has_sessions:
             text = text.replace(" and no session", "")
+        elif given and scenario == IN_SESSION:
+            text += f" Here the test rating's own context features ({given}) are known."
         if held:
             yield Text(heading, words.fit(text))
             yield _metric_table(verdict, scenario, held, words)
+    if given and not has_sessions:
+        text = (
+            f"No metric measures the context features ({given}): nobody knows them before the next "
+            "visit, and without times in the data no test rating is measured in session."
+        )
+        yield Note(words.fit(text), "info")
     rows = [
         {"Count": int(verdict.metrics[name]), "What it counts": words.fit(meaning(name))}
         for name in counted

@@ -110,14 +110,16 @@ def name_of(feature: Feature) -> str:
 def feature_numbers(feature: Feature) -> Row:
     """Returns what TFDV counted of a feature; None where a number does not apply."""
     present, missing = _present(feature), int(_common(feature).num_missing)
+    unknown = _unknown(feature)
     numbers = feature.num_stats if feature.HasField("num_stats") and present else None
     texts = feature.string_stats if feature.HasField("string_stats") else None
+    frequent = [t for t in (texts.top_values if texts else ()) if t.value != raw.UNKNOWN]
     quantiles = _buckets(feature, statistics_pb2.Histogram.QUANTILES)
     deciles = quantiles if len(quantiles) == _DECILES else ()
     return {
         "Kind": _KINDS.get(feature.Type.Name(feature.type), "other"),
-        "Share missing": missing / (present + missing) if present + missing else None,
-        "Different values": int(texts.unique) if texts else None,
+        "Share missing": (missing + unknown) / (present + missing) if present + missing else None,
+        "Different values": int(texts.unique) - bool(unknown) if texts else None,
         "Share of zeros": numbers.num_zeros / present if numbers else None,
         "Mean": numbers.mean if numbers else None,
         "Sd": numbers.std_dev if numbers else None,
@@ -128,9 +130,15 @@ def feature_numbers(feature: Feature) -> Row:
         "Maximum": numbers.max if numbers else None,
         "Most frequent": ", ".join(
             f"{_cut(top.value)} ({top.frequency:,.0f})".replace(" ", "\u00a0")
-            for top in (texts.top_values[:2] if texts else ())
+            for top in frequent[:2]
         ),
     }
+
+
+def _unknown(feature: Feature) -> int:
+    """Returns how many rows of text have the value that stands for a missing one."""
+    ranked = feature.string_stats.rank_histogram.buckets
+    return int(sum(one.sample_count for one in ranked if one.label == raw.UNKNOWN))
 
 
 def _buckets(feature: Feature, kind: int) -> Sequence[statistics_pb2.Histogram.Bucket]:
