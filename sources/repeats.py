@@ -38,8 +38,9 @@ def without_repeats(chunk: RatingsChunk, repeats: Repeats) -> tuple[RatingsChunk
 def keep_latest_rating(chunk: RatingsChunk) -> tuple[RatingsChunk, int, int]:
     """Keeps one rating for each pair of user and movie: the newest.
 
-    Of ratings given in the same second the highest is kept, and of equal ones that whose context
-    features come last in order, so the result does not depend on the order of the rows.
+    Of ratings given in the same second the highest is kept. Of equal ratings in the same second,
+    the one with the greatest values of the context features, compared feature by feature, is kept.
+    So the result does not depend on the order of the rows.
 
     Args:
       chunk: ratings in any order, all those of its users.
@@ -124,8 +125,7 @@ def _is_exact(chunk: RatingsChunk) -> BoolArray:
 
 
 def _context_codes(chunk: RatingsChunk) -> list[npt.NDArray[np.uint64]]:
-    """Returns `[n]` numbers in the order of the values, for each context feature; equal if those
-    are."""
+    """Returns, for each context feature, `[n]` ranks of its values; equal values have one rank."""
     columns = () if chunk.context is None else chunk.context.columns
     return [pc.rank(one.combine_chunks(), tiebreaker="dense").to_numpy() for one in columns]
 

@@ -54,9 +54,10 @@ class ModelConfig:
       truncation_share: upper end of the uniform share of the ratings before the row that are
         hidden there.
       max_truncation: largest number of ratings that are hidden there.
-      time_dropout: share of training rows whose time is hidden from the deep & cross network, and
-        share of those whose value of a context feature is hidden from it and the query tower: a
-        query may come long after the last rating.
+      time_dropout: share of training rows whose time is hidden from the deep & cross network, since
+        a query may come long after the last rating. Also, for each context feature on its own, the
+        share of training rows whose value is hidden from this network and the query tower, since
+        a query may come without it.
       query_dropout: dropout on the history and the session component.
       l2_retrieval: L2 penalty on the tables of the retrieval towers.
       full_softmax_limit: largest catalogue that is scored whole in the retrieval loss;

@@ -26,7 +26,7 @@ def one_graph(function: Function, *inputs: object) -> Function:
       inputs: a `tf.TensorSpec` for each tensor.
     """
     graph = tf.function(function, input_signature=inputs, autograph=False)
-    # A SavedModel would hold a graph that is an attribute of a module a second time.
+    # A module exports each tf.function among its attributes: the graph would be saved twice.
     found: Any = lambda *values: graph(*values)  # noqa: E731 (a function that is no attribute)
     return found
 

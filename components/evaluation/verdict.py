@@ -150,6 +150,10 @@ class SliceMetrics:
     metrics: Mapping[str, float]
 
 
+NO_BASELINE = "there is no earlier model to compare with, so no threshold on changes was checked"
+"""What a verdict says of a model without a baseline."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """Whether a model was blessed, and why.
@@ -195,10 +199,10 @@ class Verdict:
         if not comparable:
             lines.append(
                 "the model blessed before is not comparable, since an earlier release "
-                "evaluated other outputs: change thresholds not applied"
+                "evaluated other outputs, so no threshold on changes was checked"
             )
         elif not self.has_baseline:
-            lines.append("no other model to compare with: change thresholds not applied")
+            lines.append(NO_BASELINE)
         return (*lines, *self.left_out)
 
     def to_json(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from components.evaluation import metrics
 from components.evaluation.config import Thresholds, build_eval_config
-from components.evaluation.verdict import read_verdict
+from components.evaluation.verdict import NO_BASELINE, read_verdict
 from schema.features import MOVIELENS
 
 ROWS = [
@@ -172,7 +172,7 @@ def test_a_first_model_is_blessed_on_value_thresholds_alone(first):
         (RMSE, "value", True),
     ]
     assert verdict.thresholds[1].value == pytest.approx(expected_metrics(ROWS)[RMSE])
-    assert verdict.reasons() == ("no other model to compare with: change thresholds not applied",)
+    assert verdict.reasons() == (NO_BASELINE,)
 
 
 def test_a_metric_of_exactly_its_bound_passes(first):
@@ -198,7 +198,7 @@ def test_a_model_that_misses_a_value_threshold_is_not_blessed_with_the_reason(ev
     assert verdict.reasons() == (
         f"{RECALL} {expected[RECALL]:.4f} is below the allowed 0.9990",
         f"{RMSE} {expected[RMSE]:.4f} is above the allowed 0.5000",
-        "no other model to compare with: change thresholds not applied",
+        NO_BASELINE,
     )
 
 

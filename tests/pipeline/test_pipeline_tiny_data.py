@@ -19,6 +19,7 @@ from hypothesis_profiles import examples
 from raw_files import movie_rows, user_rows, write_raw
 from tiny_data import tiny_data
 
+from components.evaluation.verdict import NO_BASELINE
 from components.example_gen.splits import random_splits
 from components.names import SPLITS, VALIDATION
 from pipeline.thresholds import thresholds_for
@@ -169,10 +170,7 @@ def assert_ends_with_a_reason(result):
         assert not result.versions
     if result.code == NOT_BLESSED:
         assert any(not threshold["passed"] for threshold in result.summary["thresholds"])
-        assert (
-            result.summary["reasons"][0]
-            != "no other model to compare with: change thresholds not applied"
-        )
+        assert result.summary["reasons"][0] != NO_BASELINE
     if result.code == REFUSED:
         assert "  expected: " in result.err
         assert "  what to do: " in result.err

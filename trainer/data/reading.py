@@ -389,9 +389,10 @@ def is_given(values: tf.Tensor, feature: Feature) -> tf.Tensor:
 
 
 def as_read(values: tf.Tensor, feature: Feature) -> tf.Tensor | tf.SparseTensor:
-    """Returns `[batch]` values as the transform graph takes them: sparse where optional.
+    """Returns `[batch]` values of a feature in the form that the transform graph takes.
 
-    An optional number that is not given is missing.
+    Values of an optional feature become a sparse `[batch, 1]` tensor without those that are not
+    given; values of any other feature are returned as they are.
     """
     if feature.kind is Kind.NUMBER and feature.optional:
         rows = tf.where(is_given(values, feature))

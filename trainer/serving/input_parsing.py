@@ -26,7 +26,10 @@ def checked(lists: tf.Tensor, like: tf.Tensor, name: str, axes: int = 1) -> tf.T
 
 
 def needs_transform(table: FeatureTable, values: Features, known: tf.Tensor) -> tf.Tensor:
-    """Returns whether any query gives more than a known user's id and a time, or no known id."""
+    """Returns whether any query has an unknown user or gives a feature of the user or context.
+
+    Queries that give only the id of a known user, with a time or without, need no transform graph.
+    """
     texts = [tf.where(known, "", values[table.user_id.name])]
     numbers, given = [], []
     for one in (*table.model_inputs(Owner.USER), *table.context):
