@@ -218,7 +218,10 @@ def _settings(assignments: Sequence[str], file: Path | None) -> tuple[tuple[str,
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    options = vars(_parser().parse_args(arguments))
+    try:
+        options = vars(_parser().parse_args(arguments))
+    except BrokenPipeError:  # as in `--help | head`
+        return 128 + signal.SIGPIPE
     options["cache"] = not options.pop("no_cache")
     try:
         if "help" in options["set"]:

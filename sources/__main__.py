@@ -49,9 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="share of ratings, rows or values that may be lost as unreadable (default: "
         f"{DEFAULT_MAX_LOSS:g}), as in a run",
     )
-    options = parser.parse_args(arguments)
     try:
-        return _describe(options)
+        return _describe(parser.parse_args(arguments))
     except BrokenPipeError:  # as in `| head`
         return 128 + signal.SIGPIPE
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from movielens_files import ML_CSV, write
 
+from pipeline.cli import main as run
 from sources import description
 from sources.__main__ import main
 
@@ -118,4 +119,14 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path, monkeypatch, capsys):
     folder = write(tmp_path / "data", ML_CSV)
     monkeypatch.setattr("builtins.print", broken)
     assert main(["describe", str(folder)]) == 128 + signal.SIGPIPE
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("command", [main, run])
+def test_a_reader_that_leaves_the_help_ends_it_quietly(command, monkeypatch, capsys):
+    def broken(parser, file=None):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("argparse.ArgumentParser.print_help", broken)
+    assert command(["--help"]) == 128 + signal.SIGPIPE
     assert capsys.readouterr() == ("", "")
