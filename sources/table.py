@@ -109,9 +109,13 @@ class Table(DatasetAdapter):
             return []
         path = self.layout.description.path
         where = "to [context] in" if self.layout.description.has_context else "to"
+        table = self.layout.table
+        moved = ["predicted ratings"] * table.has_rating
+        moved += ["lists within a session"] * table.has_time
+        does = " and ".join(moved) or "nothing, as there are neither ratings nor times"
         start = (
-            "Not used as a context feature, which moves predicted ratings and lists within a "
-            f"session. Known before the user chooses? Then add {where} {path}, without #:"
+            f"Not used as a context feature, which moves {does}. Known before the user chooses? "
+            f"Then add {where} {path}, without #:"
         )
         return [start, *(f"  {line}" for line in lines)]
 

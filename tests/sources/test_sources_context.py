@@ -267,6 +267,11 @@ def test_it_is_said_where_context_counts_for_little(tmp_path, head, sentence):
     found = [one for one in declared(tmp_path, log).roles() if one.startswith("Context features")]
     assert len(found) == (sentence is not None)
     assert not found or sentence in found[0]
+    table = declared(tmp_path / "offer", log, b"")
+    [offered] = [one for one in table.roles() if one.startswith("Not used as a context feature")]
+    assert ("moves predicted ratings" in offered) == table.spec.features.has_rating
+    assert ("lists within a session" in offered) == table.spec.features.has_time
+    assert ("moves nothing" in offered) == (head == b"user,item,x,y,")
 
 
 def test_where_context_is_declared_the_offer_has_no_second_header(tmp_path):
