@@ -24,8 +24,9 @@ MAX_AGE = 130
 MAX_FEATURES = 100
 """Features of a user in one request."""
 
-MAX_NUMBER = 3.4028234663852886e38
-"""Of a feature of a user or of the context: the greatest float32, as in the data."""
+MAX_NUMBER = 2**53 - 1
+"""Of a feature of a user or of the context: the greatest whole number whose neighbours in JSON are
+others. A greater limit could not be stated exactly."""
 
 MAX_TENSOR_ROWS = 2_048
 """Rows of one predict call."""

@@ -65,7 +65,7 @@ def test_ratings_keep_their_order(converted):
     chunk, found = ratings.read_ratings_chunk(
         path, 0, path.stat().st_size, users, movies, positions=True
     )
-    rows = zip(*(column.tolist() for column in chunk), strict=True)
+    rows = zip(*(column.tolist() for column in chunk if column is not None), strict=True)
     expected = [tuple(map(float, line.split("::"))) for line in RATINGS]
     assert [tuple(map(float, row)) for row in rows] == [
         (*row, place) for place, row in enumerate(expected)

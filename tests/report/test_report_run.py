@@ -79,7 +79,7 @@ def test_a_baseline_of_another_evaluation_is_called_not_comparable():
     assert "is not comparable" in of(BLESSED, lineage=lineage(model_blessing=True)).text
     for found in (lineage(), lineage(model=True), None):
         assert "not comparable" not in of(BLESSED, lineage=found).text
-    assert "No other model to compare with" in of(BLESSED, lineage=lineage()).text
+    assert "There is no earlier model to compare with" in of(BLESSED, lineage=lineage()).text
 
 
 @pytest.mark.parametrize(
