@@ -142,7 +142,7 @@ class DagRunner:
                 return done(FAILED, {}, error)
         return done(state, outputs)
 
-    def _launch(self, node: Any) -> tuple[str, Outputs]:  # noqa: ANN401 - as above
+    def _launch(self, node: Any) -> tuple[str, Outputs]:  # noqa: ANN401 - a proto without types
         name = node.node_info.id
         info = launcher.Launcher(
             pipeline_node=node,

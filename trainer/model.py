@@ -80,6 +80,8 @@ class MovieRecommender(tfrs.Model):
                 metrics=[RatingRmse(data.features.scale.units_per_star)],
             )
 
+    # No Python control flow depends on a tensor: AutoGraph would translate it all for nothing.
+    @tf.autograph.experimental.do_not_convert
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns the weighted sum of the losses that there are, and the penalties.
 

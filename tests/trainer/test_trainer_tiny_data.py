@@ -157,7 +157,8 @@ def test_a_step_of_the_towers_and_the_network_is_finite(tiny, full, seed):
 def test_a_step_of_the_autoencoder_is_finite(tiny, seed):
     data = to_training_data(tiny)
     tf.keras.utils.set_random_seed(seed)
-    model = user_autoencoder.AutoencoderNetwork(data, LongTermConfig(embedding_dim=4))
+    network = user_autoencoder.AutoencoderNetwork(data, LongTermConfig(embedding_dim=4))
+    model = user_autoencoder.AutoencoderTraining(network, len(data.interactions))
     rows = np.arange(len(data.users.ids))
     residuals = rating_residuals(data.interactions)
     dense = user_autoencoder._dense(data.interactions, residuals, rows, len(data.catalogue.ids))

@@ -43,6 +43,7 @@ def _read(
 
     Of the latter it is one value a record, that for "missing" where there is none.
     """
+    # `call`: see `trainer.serving.module.ServingModel`.
     layer = transform_output.transform_features_layer()
     wanted = {output.name for feature in features for output in made_from(feature)}
 
@@ -50,7 +51,7 @@ def _read(
     @tf.autograph.experimental.do_not_convert
     def convert(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         kept = parse_first(serialized, keep)
-        transformed = layer(parse(serialized, features))
+        transformed = layer.call(parse(serialized, features))
         values = {name: value for name, value in transformed.items() if name in wanted}
         return values | {_raw(feature): kept[feature.name] for feature in keep}
 
@@ -339,7 +340,7 @@ def _context(
     columns = {one.name: _column(files, one) for one in features.context}
     # Called eagerly, the layer takes four times as long; larger batches leave more memory behind.
     transform = tf.function(
-        lambda values: layer({one.name: as_read(values[one.name], one) for one in inputs}),
+        lambda values: layer.call({one.name: as_read(values[one.name], one) for one in inputs}),
         input_signature=[{one.name: tf.TensorSpec([None], one.dtype) for one in inputs}],
         autograph=False,
     )

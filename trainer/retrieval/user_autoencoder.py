@@ -44,8 +44,8 @@ _MOST_PAIRS_OF_SEVERAL = 400_000_000
 """The same of several networks together: they gain little, and may not cost as much."""
 
 
-class AutoencoderNetwork(tfrs.Model):
-    """The network that is trained, from a user's history to all movies of it.
+class AutoencoderNetwork(tf.Module):
+    """The network, from a user's history to all movies of it.
 
     The query is tanh((Σ history + residual · rating weight) / √(n + 1) + profile + start); the
     candidate is the movie's embedding plus those of its features, and a bias that starts at the
@@ -61,11 +61,10 @@ class AutoencoderNetwork(tfrs.Model):
         data: TrainingData,
         config: LongTermConfig,
     ) -> None:
-        super().__init__()
+        super().__init__(name="autoencoder_network")
         movies, width = len(data.catalogue.ids), config.embedding_dim
         sizes = data.feature_sizes
         self.network_config = config
-        self._ratings = len(data.interactions)
         self.features = catalogue_tensors(data.catalogue)
         self.input_table = embedding_table("autoencoder_history", movies, width)
         self.rating_weights = tf.Variable(
@@ -80,7 +79,6 @@ class AutoencoderNetwork(tfrs.Model):
         popularity = np.log1p(data.ratings_per_movie)
         bias = (popularity - popularity.mean()).astype(np.float32)
         self.bias = tf.Variable(bias, name="autoencoder_popularity")
-        self.retrieval_loss = tf.keras.metrics.Mean("autoencoder_loss")
 
     def query(
         self,
@@ -110,6 +108,33 @@ class AutoencoderNetwork(tfrs.Model):
         """Returns `[movies, dim]` vectors of all movies, without the bias."""
         return self.ids + self.feature_sum(self.features)
 
+    def tables(self) -> list[tf.Variable]:
+        """Returns what is penalised: all but start and bias."""
+        tables = [self.input_table, self.rating_weights, self.ids]
+        return [*tables, *self.feature_sum.tables.values(), *self.profile.tables.values()]
+
+
+class AutoencoderTraining(tfrs.Model):
+    """Trains networks of one shape, one after the other, in one graph.
+
+    Args:
+      network: holds the values that are trained.
+      ratings: how many are fitted.
+    """
+
+    def __init__(self, network: AutoencoderNetwork, ratings: int) -> None:
+        super().__init__()
+        self.network, self._ratings = network, ratings
+        self.retrieval_loss = tf.keras.metrics.Mean("autoencoder_loss")
+
+    def begin(self, initial: AutoencoderNetwork) -> None:
+        """Starts anew from the values of a network, with nothing in the optimizer's memory."""
+        copy(initial, self.network)
+        for variable in self.optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+
+    # No Python control flow depends on a tensor: AutoGraph would translate it all for nothing.
+    @tf.autograph.experimental.do_not_convert
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Returns the multinomial loss per rating, with the penalty.
 
@@ -119,26 +144,30 @@ class AutoencoderNetwork(tfrs.Model):
           training: whether part of the histories is hidden.
         """
         seen, residuals = inputs["seen"], inputs["residuals"]
-        config = self.network_config
+        network, config = self.network, self.network.network_config
         kept = seen
         if training:
             share = tf.random.uniform([tf.shape(seen)[0], 1], 0.0, config.history_dropout)
             kept = seen * tf.cast(tf.random.uniform(tf.shape(seen)) >= share, tf.float32)
-        totals = tf.matmul(kept, self.input_table) + tf.matmul(
-            residuals * kept, self.rating_weights
+        totals = tf.matmul(kept, network.input_table) + tf.matmul(
+            residuals * kept, network.rating_weights
         )
-        queries = self.query(totals, tf.reduce_sum(kept, axis=1), inputs, training=training)
+        queries = network.query(totals, tf.reduce_sum(kept, axis=1), inputs, training=training)
         queries = tf.nn.dropout(queries, config.query_dropout if training else 0.0)
-        logits = tf.matmul(queries, self.candidates(), transpose_b=True) + self.bias
+        logits = tf.matmul(queries, network.candidates(), transpose_b=True) + network.bias
         # None of a batch's users has a movie left where the catalogue was cut.
         loss = -tf.math.divide_no_nan(
             tf.reduce_sum(seen * tf.nn.log_softmax(logits)), tf.reduce_sum(seen)
         )
         self.retrieval_loss.update_state(loss)
-        tables = [self.input_table, self.rating_weights, self.ids]
-        tables += [*self.feature_sum.tables.values(), *self.profile.tables.values()]
         penalty = config.l2_ratings / self._ratings
-        return loss + penalty * tf.add_n([tf.nn.l2_loss(table) for table in tables])
+        return loss + penalty * tf.add_n([tf.nn.l2_loss(table) for table in network.tables()])
+
+
+def copy(network: AutoencoderNetwork, target: AutoencoderNetwork) -> None:
+    """Gives one network the values of another of the same shape."""
+    for variable, value in zip(target.variables, network.variables, strict=True):
+        variable.assign(value)
 
 
 def joined(
@@ -203,17 +232,22 @@ class UserAutoencoder(tf.Module):
         config = self.config
         epochs, steps = _epochs(config, len(data.users.ids), len(data.catalogue.ids))
         count = _networks(config, len(data.users.ids), len(data.catalogue.ids))
-        networks, losses = [], []
-        for number in range(count):
-            network = AutoencoderNetwork(data, config)
-            losses.append(self._train(network, data, epochs, steps, (number, count)))
-            networks.append(network)
+        networks = [AutoencoderNetwork(data, config) for _ in range(count)]
+        training = AutoencoderTraining(AutoencoderNetwork(data, config), len(data.interactions))
+        schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * epochs)
+        training.compile(optimizer=tf.keras.optimizers.Adam(schedule))
+        training.optimizer.build(training.trainable_variables)
+        losses = []
+        for number, network in enumerate(networks):
+            training.begin(network)
+            losses.append(self._train(training, data, epochs, steps, (number, count)))
+            copy(training.network, network)
         self.network = joined(networks, data, config)
         self.losses = np.mean(losses, axis=0).tolist()
 
     def _train(
         self,
-        network: AutoencoderNetwork,
+        training: AutoencoderTraining,
         data: TrainingData,
         epochs: int,
         steps: int,
@@ -226,10 +260,8 @@ class UserAutoencoder(tf.Module):
             if self._on_epoch is not None:
                 self._on_epoch(number * epochs + epoch, count * epochs, losses)
 
-        schedule = tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, steps * epochs)
-        network.compile(optimizer=tf.keras.optimizers.Adam(schedule))
         losses = run_epochs(
-            network,
+            training,
             _batches(data, config.batch_users, self._seed + number),
             epochs=epochs,
             steps=steps,

@@ -67,7 +67,7 @@ def unknown_movie_features(
             inputs[feature.name] = tf.sparse.from_dense(tf.zeros([1, 0], feature.dtype))
         else:
             inputs[feature.name] = tf.zeros([1], feature.dtype)
-    transformed = transform(inputs)
+    transformed = transform.call(inputs)
     return {
         output.name: (
             tf.RaggedTensor.from_row_lengths(tf.zeros([0], tf.int64), tf.zeros([1], tf.int64))

@@ -83,6 +83,8 @@ class ServingModel(tf.Module):
         self.features = data.features
         self._rating_events = recency_events
         self._recency_events = max(recency_events, retrieval.recency_events)
+        # Always by `call`: an export would trace, write and load the layer once more if Keras had
+        # called it. All who ask TFT for the layer get the same one.
         self.transform = data.transform_output.transform_features_layer()
         self.retrieval = retrieval
         self.rating = rating
@@ -96,7 +98,7 @@ class ServingModel(tf.Module):
         self.users = UserTable(
             known.users,
             self._user_features,
-            self.transform(input_parsing.unknown_user_features(self.features)),
+            self.transform.call(input_parsing.unknown_user_features(self.features)),
         )
         self._context = data.outputs.owned_by(Owner.CONTEXT)
         self._unknown_context = {one.name: row for one, row in data.unknown_context.items()}
@@ -196,7 +198,7 @@ class ServingModel(tf.Module):
             for one in (*self.features.model_inputs(Owner.USER), *self.features.context)
         }
         times = {one.name: timestamp for one in self.features.of_kind(Kind.TIME)}
-        transformed = self.transform({**given, **times})
+        transformed = self.transform.call({**given, **times})
         stated = tf.stack([transformed[one.name] for one in outputs], axis=1)
         are_given = [is_given(values[one.source.name], one.source) for one in outputs]
         known = (user_row < self.users.count)[:, tf.newaxis]

@@ -47,6 +47,36 @@ def test_full_softmax_equals_its_formula(movies, batch, seed):
     assert found == pytest.approx(expected, rel=1e-5, abs=rounding)
 
 
+@examples(25)
+@given(movies=st.integers(1, 12), batch=st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
+def test_gradients_of_the_full_softmax_are_the_softmax_minus_the_answers(movies, batch, seed):
+    rng = np.random.default_rng(seed)
+    queries, candidates = 3 * rng.normal(size=[batch, 3]), 3 * rng.normal(size=[movies, 3])
+    movie_row, upstream = rng.integers(0, movies, batch), float(rng.normal())
+    task = CatalogueRetrieval(tf.fill([movies], 1 / movies), FULL)
+    inputs = [tf.constant(values, tf.float32) for values in (queries, candidates)]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        loss = upstream * task(*inputs, tf.constant(movie_row), tf.zeros([batch], tf.int64))
+    logits = queries @ candidates.T
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    softmax[np.arange(batch), movie_row] -= 1.0
+    of_logits = upstream * softmax / batch
+    of_queries, of_candidates = tape.gradient(loss, inputs)
+    np.testing.assert_allclose(of_queries, of_logits @ candidates, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(of_candidates, of_logits.T @ queries, rtol=1e-4, atol=1e-5)
+
+
+def test_the_full_softmax_is_finite_where_an_answer_is_almost_impossible():
+    queries, candidates = tf.constant([[1e4]]), tf.constant([[1.0], [-1.0]])
+    task = CatalogueRetrieval(tf.constant([0.5, 0.5]), FULL)
+    with tf.GradientTape() as tape:
+        tape.watch(queries)
+        loss = task(queries, candidates, tf.constant([1], tf.int64), tf.constant([0], tf.int64))
+    assert float(loss) == pytest.approx(2e4)
+    assert tape.gradient(loss, queries).numpy().item() == pytest.approx(2.0)
+
+
 def test_sampled_softmax_approaches_the_full_one_as_the_batch_grows():
     rng = np.random.default_rng(5)
     popularity = 1.0 / np.arange(1, 31)
