@@ -117,6 +117,30 @@ def test_a_request_that_gives_a_sessions_events_gets_the_stars_that_are_evaluate
     np.testing.assert_allclose(answer["predicted_rating"][0], expected, atol=1e-4)
 
 
+def test_rows_of_one_user_with_other_profiles_have_lists_of_their_own(trained):
+    """As a row evaluated alone has: a model that reads a movie's feature must not hide it so."""
+    movies = trained.catalogue.ids[:8]
+    users = [trained.users.ids[0]] * 6 + [b"nobody"] * 6
+    ages = [None, 7.0, 70.0, None, 7.0, None] * 2
+    examples = [
+        fixtures.to_example(
+            user_id=user,
+            movie_id=movies[number % len(movies)],
+            timestamp=10**9,
+            **({} if age is None else {"raw_user_age": age, "user_gender": "F"}),
+        ).SerializeToString()
+        for number, (user, age) in enumerate(zip(users, ages, strict=True))
+    ]
+    together = trained.evaluation.evaluate(tf.constant(examples))
+    alone = [trained.evaluation.evaluate(tf.constant([one])) for one in examples]
+    lists = {name: values.numpy() for name, values in together.items() if "next_visit" in name}
+    for name, values in lists.items():
+        expected = np.concatenate([one[name].numpy() for one in alone])
+        np.testing.assert_allclose(values, expected, atol=1e-5, err_msg=name)
+    items = lists["next_visit_items"]
+    assert len({tuple(row) for row in items[6:].tolist()}) > 1, "profiles change nobody's list"
+
+
 @pytest.mark.parametrize(("ratings", "draws"), [(1, 10), (400_000, 10), (800_000, 5), (10**8, 2)])
 def test_the_more_ratings_the_fewer_draws_predict_from_parts_of_histories(ratings, draws):
     assert signature.draws_of_parts(ratings) == draws

@@ -109,12 +109,11 @@ class Evaluation(tf.Module):
         bounds = serving.history.bounds(users)
         events = serving.history.events(bounds)
         seen = tf.gather(serving.marks(events.pairs, tf.size(users)), user)
-        next_visit = self._next_visit(query)
         answer = {
             USER_KEY: tf.strings.to_hash_bucket_fast(user_id, 1 << 62),
             KNOWN_USER: tf.gather(bounds[:, 1] > bounds[:, 0], user),
             **self._popularity_of(movie_row, seen),
-            **self._answer(NEXT_VISIT, movie_row, next_visit, seen),
+            **self._next_visit(query, movie_row, seen),
         }
         if serving.rating is not None:
             rows = movie_row[:, tf.newaxis]
@@ -130,20 +129,31 @@ class Evaluation(tf.Module):
                 )
         return answer
 
-    def _next_visit(self, query: Query) -> tf.Tensor:
-        """Returns `[batch, movies]` scores of the next visit.
+    def _next_visit(self, query: Query, movie_row: tf.Tensor, seen: tf.Tensor) -> Answer:
+        """Returns the next visit's lists, computed once for all rows of one user and one profile.
 
-        Of a large catalogue they are computed once for each known user of the batch, whose rows
-        have the same features.
+        A row whose profile is not that of its user's first row, as where a model reads what it
+        should not, has a list of its own.
+
+        Args:
+          query: the queries.
+          movie_row: `[batch]` rows of the catalogue.
+          seen: `[batch, movies]` what the users have rated.
         """
-        retrieval, user_row, profile = self._serving.retrieval, query.user_row, query.profile
-        if self._rows_at_once >= _ROWS_OF_A_BATCH:
-            return retrieval.long_term_scores(self._serving.user_state(user_row), profile)
-        rows, known = tf.range(tf.size(user_row)), self._serving.users.count
-        users, user = tf.unique(tf.where(user_row < known, user_row, known + rows))
-        first = tf.math.unsorted_segment_min(rows, user, tf.size(users))
-        user_state = self._serving.user_state(tf.gather(user_row, first))
-        return tf.gather(retrieval.long_term_scores(user_state, tf.gather(profile, first)), user)
+        serving, profile = self._serving, query.profile
+        users, user = tf.unique(query.user_row)
+        rows = tf.range(tf.size(user))
+        first = tf.gather(tf.math.unsorted_segment_min(rows, user, tf.size(users)), user)
+        differs = tf.reduce_any(profile != tf.gather(profile, first), axis=1)
+        own, number = tf.unique(tf.where(differs, rows, first))
+        user_state = serving.user_state(tf.gather(query.user_row, own))
+        scores = serving.retrieval.long_term_scores(user_state, tf.gather(profile, own))
+        items = self._items(scores, tf.gather(seen, own))
+        return {
+            rank_of(NEXT_VISIT): self._ranks(tf.gather(scores, number), movie_row, seen),
+            items_of(NEXT_VISIT): tf.gather(items, number),
+            items_popularity_of(NEXT_VISIT): tf.gather(self._mean_popularity(items), number),
+        }
 
     def _answer(
         self,
