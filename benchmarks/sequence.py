@@ -2,15 +2,15 @@
 
     .venv/bin/python -m benchmarks.sequence                             # MovieLens-100K, validation
     .venv/bin/python -m benchmarks.sequence --dataset ml-1m --split leave-one-out
-    .venv/bin/python -m benchmarks.sequence sequence.width=64 --test
+    .venv/bin/python -m benchmarks.sequence sequence.width=32 --test
 
 Trains the whole model as the pipeline does with `--sequence`, once, and evaluates it with several
-weights of the block (`sequence.weight`): on validation, fitted to `train`; with `--test` on test,
+weights of the block beside the towers: on validation, fitted to `train`; with `--test` on test,
 fitted to both. Without the block the model is that of weight 0. Metrics are those of the scenario
 `in_session`; on MovieLens-1M also of the users whose times are exact, and of the others.
 
 Needs MovieLens-100K in $MOVIELENS_DIR or MovieLens-1M in $MOVIELENS_1M_DIR; about two minutes of
-processor time for the first, fifteen for the second.
+processor time for the first, ten for the second.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def measure(task: Task, config: TrainerConfig) -> Iterator[str]:
     yield f"| weight | {' | '.join(f'{name}: {g.sum():,} rows' for name, g in groups.items())} |"
     yield "|---" * (1 + len(groups)) + "|"
     with tempfile.TemporaryDirectory() as scratch:
-        for weight, answers in ours.by_sequence_weight(task, config, WEIGHTS, Path(scratch)):
+        for name, answers in ours.by_sequence_weight(task, config, WEIGHTS, Path(scratch)):
             ranks = answers[predictions.rank_of(IN_SESSION)].astype(np.int64)
-            yield line_of(f"{weight:g}", ranks, list(groups.values()))
+            yield line_of(name, ranks, list(groups.values()))
     yield "recall@10 (HR@10 where each user has one row) / NDCG@10 of rows, in session"
 
 

@@ -264,7 +264,10 @@ class SequenceConfig:
     """The causal sequence block (`trainer.retrieval.sequence`), which `--sequence` adds.
 
     Attributes:
-      weight: weight of the block's scores in a session; the towers' scores have the rest of 1.
+      weight: the largest weight of the block's scores in a session, for very many training
+        ratings; the towers' scores have 1 minus the actual weight.
+      half_weight_ratings: the number of training ratings at which the actual weight is half of
+        `weight`; 1 makes it `weight` on any data.
       width: width of the block's vectors; a multiple of `heads`.
       heads: heads of the block's attention.
       hidden_units: units of the layer after attention.
@@ -280,16 +283,17 @@ class SequenceConfig:
         movie; for more movies the block is left out.
     """
 
-    weight: float = 0.75
-    width: int = 32
+    weight: float = 1.0
+    half_weight_ratings: int = 200_000
+    width: int = 64
     heads: int = 2
-    hidden_units: int = 64
+    hidden_units: int = 128
     recency_events: int = 50
     dropout: float = 0.1
     epochs: int = 10
     max_steps: int = 2_000
     batch_rows: int = 6_400
-    learning_rate: float = 4e-3
+    learning_rate: float = 0.016
     warm_up_share: float = 0.06
     softmax_rows: int = 400
     catalogue_limit: int = 20_000
@@ -297,6 +301,10 @@ class SequenceConfig:
     def schedule(self, steps: int) -> tuple[int, int]:
         """Returns the number of epochs and of steps in each, given those of one whole epoch."""
         return _bounded(self.epochs, steps, self.max_steps)
+
+    def weight_of(self, ratings: int) -> float:
+        """Returns the weight of the block's scores, given the number of training ratings."""
+        return self.weight * ratings / (ratings + self.half_weight_ratings)
 
 
 @dataclasses.dataclass(frozen=True)

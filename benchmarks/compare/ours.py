@@ -175,24 +175,27 @@ def traced(evaluation: Evaluation) -> tf.types.experimental.GenericFunction:
 
 def by_sequence_weight(
     task: Task, config: TrainerConfig, weights: Sequence[float], scratch: Path
-) -> Iterator[tuple[float, Mapping[str, FloatArray]]]:
+) -> Iterator[tuple[str, Mapping[str, FloatArray]]]:
     """Trains our model with a sequence block, once.
 
     Args:
       task: what is learned from and what is to be found.
       config: hyperparameters; those of the block are among them.
-      weights: of the block within a session.
+      weights: of the block within a session; the configured one is measured as well.
       scratch: an empty folder.
 
     Yields:
-      Each weight, and the model's outputs (`schema.predictions`) for the target lines.
+      Each weight in words, ascending, the configured one marked, and the model's outputs
+      (`schema.predictions`) for the target lines.
     """
     model = fitted_model(task, config, scratch)
     block = model.standalone.sequence
     assert block is not None, "the configuration has a block"
-    for weight in weights:
-        block.config = dataclasses.replace(block.config, weight=weight)
-        yield weight, model.answers(model.network.evaluation.evaluate)
+    configured = block.weight
+    for weight in sorted({*weights, configured}):
+        block.weight = weight
+        name = f"{weight:.2g}" + (", as configured" if weight == configured else "")
+        yield name, model.answers(model.network.evaluation.evaluate)
 
 
 def training_data(task: Task, scratch: Path, lines: IntArray) -> TrainingData:

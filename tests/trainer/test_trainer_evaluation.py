@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import trainer_fixtures as fixtures
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from trainer.evaluation import signature
 from trainer.serving.signatures import signatures
@@ -118,7 +121,7 @@ def test_a_request_that_gives_a_sessions_events_gets_the_stars_that_are_evaluate
 
 
 def test_rows_of_one_user_with_other_profiles_have_lists_of_their_own(trained):
-    """As a row evaluated alone has: a model that reads a movie's feature must not hide it so."""
+    """As a row evaluated alone has: sharing a list would hide a leak of the movie's features."""
     movies = trained.catalogue.ids[:8]
     users = [trained.users.ids[0]] * 6 + [b"nobody"] * 6
     ages = [None, 7.0, 70.0, None, 7.0, None] * 2
@@ -139,6 +142,16 @@ def test_rows_of_one_user_with_other_profiles_have_lists_of_their_own(trained):
         np.testing.assert_allclose(values, expected, atol=1e-5, err_msg=name)
     items = lists["next_visit_items"]
     assert len({tuple(row) for row in items[6:].tolist()}) > 1, "profiles change nobody's list"
+
+
+@examples(25)
+@given(rows=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=12))
+def test_each_user_and_profile_is_answered_once(rows):
+    users = tf.constant([user for user, _ in rows], tf.int64)
+    profile = tf.constant([[0.5, float(value)] for _, value in rows], tf.float32, [len(rows), 2])
+    first, number = signature._unique_queries(users, profile)
+    assert [rows[place] for place in first.numpy()] == list(dict.fromkeys(rows))
+    assert [rows[place] for place in first.numpy()[number.numpy()]] == rows
 
 
 @pytest.mark.parametrize(("ratings", "draws"), [(1, 10), (400_000, 10), (800_000, 5), (10**8, 2)])

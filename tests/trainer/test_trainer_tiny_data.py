@@ -1,6 +1,7 @@
 """Everything that is fitted, on very few users and movies: finite, and the same every time."""
 
 import dataclasses
+import types
 
 import bpmf_oracle
 import numpy as np
@@ -166,6 +167,62 @@ def test_a_step_of_the_autoencoder_is_finite(tiny, seed):
     # So it is where the catalogue was cut and no user of a batch has a movie left.
     nothing = {name: np.zeros_like(values) for name, values in dense.items()}
     assert_a_step_is_finite(model, {**data.users.features, **nothing})
+
+
+@examples(3, shrink=False)
+@given(tiny=tiny_data())
+def test_an_autoencoder_trained_after_another_starts_as_the_first_did(tiny):
+    """From its own initial values, at the first step's learning rate, without momentum."""
+    data, config = to_training_data(tiny), LongTermConfig(embedding_dim=3)
+    initial = user_autoencoder.AutoencoderNetwork(data, config)
+    training = user_autoencoder.AutoencoderTraining(
+        user_autoencoder.AutoencoderNetwork(data, config), len(data.interactions)
+    )
+    schedule = tf.keras.optimizers.schedules.CosineDecay(0.1, 5)
+    training.compile(optimizer=tf.keras.optimizers.Adam(schedule))
+    training.optimizer.build(training.trainable_variables)
+    begun = [variable.numpy() for variable in training.optimizer.variables]
+    training.begin(initial)
+    training.fit(user_autoencoder._batches(data, 2, seed=1), steps_per_epoch=3, verbose=0)
+    assert int(training.optimizer.iterations) == 3
+    training.begin(initial)
+    assert int(training.optimizer.iterations) == 0
+    for variable, value in zip(training.optimizer.variables, begun, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    for variable, value in zip(training.network.variables, initial.variables, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_several_autoencoders_are_trained_each_from_its_own_initial_values(monkeypatch):
+    made = []
+    network_of = user_autoencoder.AutoencoderNetwork
+
+    def recorded(*arguments):
+        network = network_of(*arguments)
+        made.append((network, network.ids.numpy()))
+        return network
+
+    monkeypatch.setattr(user_autoencoder, "AutoencoderNetwork", recorded)
+    user, movie = (places.ravel() for places in np.indices([12, 9]))
+    kept = np.flatnonzero((user + movie) % 3 > 0)
+    tiny = types.SimpleNamespace(
+        user_ids=np.arange(12),
+        movie_ids=np.arange(9),
+        user=user[kept],
+        movie=movie[kept],
+        rating=np.where(user[kept] % 2 == movie[kept] % 2, 5.0, 2.0).astype(np.float32),
+        timestamp=np.arange(len(kept)),
+    )
+    model = user_autoencoder.UserAutoencoder(LongTermConfig(autoencoders=2, epochs=30), seed=1)
+    model.fit(to_training_data(tiny))
+    first, second = (network.ids.numpy() for network, _ in made[:2])
+    for trained, (_, initial) in zip((first, second), made, strict=False):
+        assert np.abs(trained - initial).max() > 0.01
+    assert np.abs(first - second).max() > 0.01
+    width = LongTermConfig().embedding_dim
+    np.testing.assert_allclose(model.network.ids, np.hstack([first, second]) / 2, atol=1e-6)
+    assert model.network.ids.shape[1] == 2 * width
+    assert model.losses[-1] < model.losses[0]
 
 
 @examples(4, shrink=False)

@@ -132,23 +132,19 @@ class Evaluation(tf.Module):
     def _next_visit(self, query: Query, movie_row: tf.Tensor, seen: tf.Tensor) -> Answer:
         """Returns the next visit's lists, computed once for all rows of one user and one profile.
 
-        A row whose profile is not that of its user's first row, as where a model reads what it
-        should not, has a list of its own.
+        Rows with other features of the user, given in the request or leaked from the movie, have
+        another profile and so a list of their own.
 
         Args:
           query: the queries.
           movie_row: `[batch]` rows of the catalogue.
           seen: `[batch, movies]` what the users have rated.
         """
-        serving, profile = self._serving, query.profile
-        users, user = tf.unique(query.user_row)
-        rows = tf.range(tf.size(user))
-        first = tf.gather(tf.math.unsorted_segment_min(rows, user, tf.size(users)), user)
-        differs = tf.reduce_any(profile != tf.gather(profile, first), axis=1)
-        own, number = tf.unique(tf.where(differs, rows, first))
-        user_state = serving.user_state(tf.gather(query.user_row, own))
-        scores = serving.retrieval.long_term_scores(user_state, tf.gather(profile, own))
-        items = self._items(scores, tf.gather(seen, own))
+        serving = self._serving
+        first, number = _unique_queries(query.user_row, query.profile)
+        user_state = serving.user_state(tf.gather(query.user_row, first))
+        scores = serving.retrieval.long_term_scores(user_state, tf.gather(query.profile, first))
+        items = self._items(scores, tf.gather(seen, first))
         return {
             rank_of(NEXT_VISIT): self._ranks(tf.gather(scores, number), movie_row, seen),
             items_of(NEXT_VISIT): tf.gather(items, number),
@@ -356,6 +352,23 @@ def draws_of_parts(ratings: int) -> int:
     """Returns how many draws predict ratings from parts of histories, given the fitted ratings."""
     share = _FULL_RATINGS / max(ratings, _FULL_RATINGS)
     return max(2, round(_DRAWS_OF_PARTS * share))
+
+
+def _unique_queries(user_row: tf.Tensor, profile: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the rows that differ in user or profile, and where each row is among them.
+
+    Args:
+      user_row: `[batch]` rows of the users.
+      profile: `[batch, width]` float32; compared bit by bit.
+
+    Returns:
+      `[unique]` int32 first row of each user and profile, and `[batch]` int32 places in it.
+    """
+    user = tf.cast(user_row, tf.int32)[:, tf.newaxis]
+    keys = tf.concat([user, tf.bitcast(profile, tf.int32)], axis=1)
+    unique = tf.raw_ops.UniqueV2(x=keys, axis=[0])
+    rows = tf.range(tf.size(user_row))
+    return tf.math.unsorted_segment_min(rows, unique.idx, tf.shape(unique.y)[0]), unique.idx
 
 
 def _in_parts(function: Callable[[tf.Tensor], Answer], examples: tf.Tensor, rows: int) -> Answer:

@@ -239,7 +239,7 @@ class HistoryRetrieval(tf.Module):
             query = query_of(liked + temporal_context, self._recency(tower, latest))
             scores = tf.matmul(query, self.towers, transpose_b=True)
             if self.sequence is not None:
-                weight = self.sequence.config.weight
+                weight = self.sequence.weight
                 scores = (1.0 - weight) * scores + weight * self.sequence.scores(latest)
             scores += self._long_term_config.session_weight * tf.add_n(
                 list(self._additive_scores(user_state, profile).values())
@@ -291,7 +291,7 @@ class HistoryRetrieval(tf.Module):
                 tower, history, earlier, rows_of(self.towers, movies), pooled * share
             )
             if self.sequence is not None:
-                weight = self.sequence.config.weight
+                weight = self.sequence.weight
                 of_sequence = _sequence_contributions(
                     self.sequence, user_state[:, 0], history, movies
                 )

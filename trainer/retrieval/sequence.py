@@ -73,11 +73,14 @@ class SequenceBlock(tf.Module):
       config: shape, regularisation and training.
       ratings_per_movie: `[movies]` training ratings of each, for the initial bias.
       seed: of initial values, shuffles and dropout. No other random state is used or changed.
+
+    Attributes:
+      weight: of the block's scores in a session, beside those of the towers.
     """
 
     def __init__(self, config: SequenceConfig, ratings_per_movie: IntArray, seed: int) -> None:
         super().__init__(name="sequence")
-        self.config = config
+        self.config, self.weight = config, config.weight_of(int(ratings_per_movie.sum()))
         self._seed = seed
         width, hidden, heads = config.width, config.hidden_units, config.heads
         scale = width**-0.5

@@ -72,9 +72,9 @@ def mean_cross_entropy(
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, None]]]:
     """Returns the mean cross-entropy of answers under a softmax over all candidates.
 
-    TensorFlow's own operation goes over `[batch, movies]` twice as often: here the softmax is
-    never written out, since its divisor and its subtrahend at the answer are applied to the
-    `[batch, dim]` factors of its gradient. It takes a third less time.
+    The gradients do not write out the softmax: the division by the sum of the exponentials and the
+    -1 at the answer are applied to `[batch, dim]` arrays, so that `[batch, movies]` is read half as
+    often as by TensorFlow's own operation. It takes a third less time.
 
     Args:
       queries: `[batch, dim]`.
@@ -85,14 +85,14 @@ def mean_cross_entropy(
     highest = tf.reduce_max(logits, axis=1, keepdims=True)
     exponentials = tf.exp(logits - highest)
     sums = tf.reduce_sum(exponentials, axis=1, keepdims=True)
-    of_answers = tf.gather(candidates, answers)
-    own = tf.reduce_sum(queries * of_answers, axis=1, keepdims=True)
+    own = tf.gather(logits, answers, batch_dims=1)[:, tf.newaxis]
     loss = tf.reduce_mean(highest + tf.math.log(sums) - own)
 
     def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, None]:
         share = upstream / tf.cast(tf.shape(queries)[0], queries.dtype)
         weights = share / sums
-        of_queries = tf.matmul(exponentials, candidates) * weights - share * of_answers
+        of_queries = tf.matmul(exponentials, candidates) * weights
+        of_queries -= share * tf.gather(candidates, answers)
         of_candidates = tf.matmul(exponentials, queries * weights, transpose_a=True)
         place = answers[:, tf.newaxis]
         return (

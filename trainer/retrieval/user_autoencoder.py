@@ -115,7 +115,7 @@ class AutoencoderNetwork(tf.Module):
 
 
 class AutoencoderTraining(tfrs.Model):
-    """Trains networks of one shape, one after the other, in one graph.
+    """Trains networks of one shape one after the other, so that the graph is traced once.
 
     Args:
       network: holds the values that are trained.
@@ -128,8 +128,11 @@ class AutoencoderTraining(tfrs.Model):
         self.retrieval_loss = tf.keras.metrics.Mean("autoencoder_loss")
 
     def begin(self, initial: AutoencoderNetwork) -> None:
-        """Starts anew from the values of a network, with nothing in the optimizer's memory."""
-        copy(initial, self.network)
+        """Takes a network's values and sets the optimizer's step and moments to zero.
+
+        They are all variables that Keras's Adam has; it computes the learning rate from the step.
+        """
+        assign_values(self.network, initial)
         for variable in self.optimizer.variables:
             variable.assign(tf.zeros_like(variable))
 
@@ -164,9 +167,9 @@ class AutoencoderTraining(tfrs.Model):
         return loss + penalty * tf.add_n([tf.nn.l2_loss(table) for table in network.tables()])
 
 
-def copy(network: AutoencoderNetwork, target: AutoencoderNetwork) -> None:
+def assign_values(target: AutoencoderNetwork, source: AutoencoderNetwork) -> None:
     """Gives one network the values of another of the same shape."""
-    for variable, value in zip(target.variables, network.variables, strict=True):
+    for variable, value in zip(target.variables, source.variables, strict=True):
         variable.assign(value)
 
 
@@ -224,7 +227,7 @@ class UserAutoencoder(tf.Module):
         self.config, self._seed, self._on_epoch = config, seed, on_epoch
 
     def fit(self, data: TrainingData) -> None:
-        """Trains the network, one user per row of a batch.
+        """Trains the networks, one user per row of a batch.
 
         Raises:
           ValueError: the loss is not finite: the learning rate is too high.
@@ -241,7 +244,7 @@ class UserAutoencoder(tf.Module):
         for number, network in enumerate(networks):
             training.begin(network)
             losses.append(self._train(training, data, epochs, steps, (number, count)))
-            copy(training.network, network)
+            assign_values(network, training.network)
         self.network = joined(networks, data, config)
         self.losses = np.mean(losses, axis=0).tolist()
 

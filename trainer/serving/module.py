@@ -83,8 +83,8 @@ class ServingModel(tf.Module):
         self.features = data.features
         self._rating_events = recency_events
         self._recency_events = max(recency_events, retrieval.recency_events)
-        # Always by `call`: an export would trace, write and load the layer once more if Keras had
-        # called it. All who ask TFT for the layer get the same one.
+        # Used by its `call` alone: of a layer that Keras has called, an export traces and writes
+        # another copy. TFT returns one shared layer, so this holds for all code of the Trainer.
         self.transform = data.transform_output.transform_features_layer()
         self.retrieval = retrieval
         self.rating = rating

@@ -46,6 +46,19 @@ def block():
     return sequence_oracle.random_block(sequence.SequenceBlock(CONFIG, np.arange(MOVIES), seed=3))
 
 
+@pytest.mark.parametrize(
+    ("ratings", "weight"), [(1, 0.8 / 101), (50, 0.8 / 3), (100, 0.4), (300, 0.6), (10**9, 0.8)]
+)
+def test_the_more_ratings_the_more_the_block_counts_beside_the_towers(ratings, weight):
+    config = SequenceConfig(weight=0.8, half_weight_ratings=100)
+    assert config.weight_of(ratings) == pytest.approx(weight, rel=1e-5)
+
+
+def test_a_block_takes_its_weight_from_the_training_ratings():
+    config = SequenceConfig(weight=1.0, half_weight_ratings=30, width=4, hidden_units=4)
+    assert sequence.SequenceBlock(config, np.array([4, 0, 6]), seed=1).weight == 0.25
+
+
 @st.composite
 def histories(draw):
     count = draw(st.integers(1, 3))

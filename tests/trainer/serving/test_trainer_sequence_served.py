@@ -26,8 +26,10 @@ pytestmark = pytest.mark.xdist_group("trainer")
 
 NOW = 4_000_000_000
 STRANGER = {"user_id": "nobody"}
-# More events than the towers look at, fewer than most users have.
-CONFIG = SequenceConfig(weight=0.4, width=8, hidden_units=6, recency_events=20)
+# More events than the towers look at, fewer than most users have; the weight is nearly 0.4.
+CONFIG = SequenceConfig(
+    weight=0.4, half_weight_ratings=1, width=8, hidden_units=6, recency_events=20
+)
 
 
 def model_with(trained, config):
@@ -81,7 +83,7 @@ def by_definition(block, oracle, user, profile, timestamp, recent=()):
     of_block = sequence_oracle.scores(
         block, sorted(events, key=lambda event: event[0]), timestamp, length
     )
-    weight = block.config.weight
+    weight = 0.4 * (ratings := len(oracle.trained.interactions)) / (ratings + 1)
     return (1 - weight) * (without - long_term) + weight * of_block + long_term
 
 
